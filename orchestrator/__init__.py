@@ -1,0 +1,1 @@
+"""One controller that makes machines follow what billing says, and can prove each act."""

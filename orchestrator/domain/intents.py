@@ -1,0 +1,82 @@
+"""What was decided: the value between an event (or a deadline, or an operator's command) and a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class IntentKind(StrEnum):
+    """What is to happen to a service. The playbook of an intent is ``<plan kind>-<intent>``, e.g. ``vps-provision``."""
+
+    PROVISION = "provision"
+    START = "start"
+    STOP = "stop"
+    REBOOT = "reboot"
+    SUSPEND = "suspend"
+    UNSUSPEND = "unsuspend"
+    CHANGE_PLAN = "change-plan"
+    RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of an intent
+    TERMINATE = "terminate"
+    CHECK = "check"
+
+    @property
+    def destructive(self) -> bool:
+        """Counts against the brakes and is held back by ``orchestrator freeze``."""
+        return self in (IntentKind.SUSPEND, IntentKind.TERMINATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """Do this to the service. ``payments`` is the service's payment count at the decision, for the fence."""
+
+    kind: IntentKind
+    service_id: str
+    reason: str
+    asked_by: str
+    payments: int = 0
+    arguments: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """Nothing is to be done, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """It will not be done; the rule that says so and where the rule comes from."""
+
+    reason: str
+    rule: str
+
+
+Decision = Intent | Nothing | Refusal
+
+
+class JobState(StrEnum):
+    WAITING_APPROVAL = "waiting_approval"
+    QUEUED = "queued"
+    RUNNING = "running"
+    UNDOING = "undoing"
+    DONE = "done"
+    FAILED = "failed"
+    NEEDS_OPERATOR = "needs_operator"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+class StepState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    UNDO_FAILED = "undo_failed"

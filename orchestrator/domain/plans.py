@@ -1,0 +1,134 @@
+"""What is sold (Plan), what it is installed from (Template), and the wanted state that follows (GuestSpec).
+
+Sizes are bytes, rates are per second, CPU shares are per cent of one core. All values are immutable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+
+class PlanKind(StrEnum):
+    VPS = "vps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core."""
+
+    name: str
+    kind: PlanKind
+    vcpus: int
+    memory_bytes: int
+    disk_bytes: int
+    cpu_percent: int = 100
+    disk_bytes_per_second: int = 0
+    disk_iops: int = 0
+    network_bytes_per_second: int = 0
+    encrypted: bool = True
+    full_copy: bool = False
+    ipv4: int = 1
+    ipv6: int = 1
+    templates: tuple[str, ...] = ()
+    default_template: str = ""
+    zones: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """An OS image on the nodes' storage pools. With ``kernel`` it is booted directly, else from its own boot loader.
+
+    ``volume``, ``kernel``, ``initrd`` are file names inside the node's pool; ``sha256`` is of the volume's file.
+    ``ready`` says how a guest of it shows that it is up.
+    """
+
+    name: str
+    volume: str
+    sha256: str
+    size_bytes: int
+    format: str = "qcow2"
+    kernel: str = ""
+    initrd: str = ""
+    kernel_arguments: str = ""
+    cloud_init: bool = True
+    agent: bool = True
+    ready: str = "ssh"  # "agent", "ssh" or "running"
+    os: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRange:
+    """Addresses that one zone's guests draw from. ``gateway`` and ``reserved`` are never handed out."""
+
+    name: str
+    zone: str
+    network: IPv4Network | IPv6Network
+    gateway: IPv4Address | IPv6Address
+    first: IPv4Address | IPv6Address
+    last: IPv4Address | IPv6Address
+    reserved: tuple[IPv4Address | IPv6Address, ...] = ()
+    dns: tuple[IPv4Address | IPv6Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A hypervisor as declared in configs/nodes.yaml. ``libvirt_uri`` empty = ``qemu+ssh`` by ``address``.
+
+    Ratios: how much more may be promised than is there (1.0 = no overcommit).
+    """
+
+    name: str
+    zone: str
+    address: str
+    port: int = 22
+    user: str = "root"
+    libvirt_uri: str = ""
+    pool: str = "default"
+    bridge: str = "br0"
+    cpu_ratio: float = 4.0
+    memory_ratio: float = 1.0
+    disk_ratio: float = 1.0
+    reserved_memory_bytes: int = 0
+    heavy_slots: int = 2
+    maintenance: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The addresses and MAC of one service, out of the pools; ``job_id`` is the job that took them."""
+
+    service_id: str
+    job_id: str
+    mac: str
+    ipv4: tuple[IPv4Interface, ...] = ()
+    ipv6: tuple[IPv6Interface, ...] = ()
+    gateway4: IPv4Address | None = None
+    gateway6: IPv6Address | None = None
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSpec:
+    """The wanted guest of a service, apart from where it runs and which addresses it gets."""
+
+    service_id: str
+    name: str
+    plan: Plan
+    template: Template
+    hostname: str
+    ssh_keys: tuple[str, ...] = ()
+    password_hash: str = ""
+    zone: str = ""
+
+
+def guest_name(service_id: str) -> str:
+    """The guest's name on its node; the same for the whole life of the service."""
+    return f"orch.{service_id}"
+
+
+def volume_name(service_id: str, role: str, job_id: str, suffix: str) -> str:
+    """A volume's name in its pool. It carries the job that made it, so that ours and others' can be told apart."""
+    return f"orch.{service_id}.{role}.{job_id}.{suffix}"

@@ -1,0 +1,21 @@
+"""The last word before a destructive act."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Fence(Protocol):
+    def require(self, *, service_id: str, job_id: str, act: str) -> None:
+        """Let the act through, or raise.
+
+        One write transaction that reads the service as it is now: raises FenceClosed where it was paid since the job was
+        decided, where a hold forbids erasing, or where the service's state does not belong to the act; Frozen while
+        a freeze is in force. Letting ``act`` through for a job that terminates records the point of no return: a payment
+        accepted later is answered so. Never cached, never replayed: called inside each destructive ``apply``.
+        """
+        ...
+
+    def withdraw(self, *, service_id: str, job_id: str) -> None:
+        """The act was let through and provably destroyed nothing: take the point of no return back."""
+        ...

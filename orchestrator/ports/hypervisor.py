@@ -1,0 +1,163 @@
+"""Guests on one hypervisor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from orchestrator.domain.plans import Lease
+
+
+class Power(StrEnum):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    CRASHED = "crashed"
+
+
+class PowerAction(StrEnum):
+    START = "start"
+    SHUTDOWN = "shutdown"  # asks the guest (ACPI); returns when it is off or the deadline has passed (Transient)
+    DESTROY = "destroy"  # pulls the plug; returns when it is proven off
+    REBOOT = "reboot"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestMark:
+    """Our metadata inside the guest's definition on the node; what the host hook reads.
+
+    ``holds``: reasons that stop the guest; not empty = the hook refuses a start. ``power_before`` and
+    ``autostart_before`` are kept while suspended, so that unsuspend brings back exactly what was.
+    ``tokens``: tokens of acts without a visible end state (reboot), newest last, at most eight.
+    ``spec_signature`` signs ``spec_digest`` (sha256 of the canonical JSON of the GuestSpec) with the controller's key.
+    """
+
+    service_id: str
+    job_id: str
+    spec_digest: str = ""
+    spec_signature: str = ""
+    holds: tuple[str, ...] = ()
+    power_before: Power | None = None
+    autostart_before: bool | None = None
+    tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestDisk:
+    """A disk as defined. ``secret_uuid`` names the libvirt secret of an encrypted volume. Limits of 0 = none."""
+
+    path: str
+    format: str
+    target: str = "vda"
+    capacity_bytes: int = 0
+    secret_uuid: str = ""
+    bytes_per_second: int = 0
+    iops: int = 0
+    read_only: bool = False
+    cdrom: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestDefinition:
+    """Everything libvirt is told about a guest. ``kernel``/``initrd`` are absolute paths on the node, or empty."""
+
+    name: str
+    uuid: str
+    mark: GuestMark
+    vcpus: int
+    memory_bytes: int
+    cpu_percent: int
+    disks: tuple[GuestDisk, ...]
+    bridge: str
+    lease: Lease
+    network_bytes_per_second: int = 0
+    kernel: str = ""
+    initrd: str = ""
+    kernel_arguments: str = ""
+    agent: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFacts:
+    """A guest as the hypervisor reports it, live values where it runs. ``mark`` None = not one of ours.
+
+    ``addresses`` and ``mac_filtered`` are what the anti-spoofing filter lets through; ``cpu_percent`` per vCPU, 0 = no limit.
+    """
+
+    name: str
+    uuid: str
+    power: Power
+    autostart: bool
+    mark: GuestMark | None
+    vcpus: int
+    memory_bytes: int
+    cpu_percent: int = 0
+    disks: tuple[GuestDisk, ...] = ()
+    mac: str = ""
+    bridge: str = ""
+    addresses: tuple[str, ...] = ()
+    filter_name: str = ""
+    network_bytes_per_second: int = 0
+    managed_save: bool = False
+    agent_connected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """What a hypervisor has. Bytes; ``cpus`` are logical; ``accelerated`` False = software emulation."""
+
+    hostname: str
+    cpus: int
+    memory_bytes: int
+    pool_capacity_bytes: int
+    pool_available_bytes: int
+    accelerated: bool
+    libvirt_version: str
+    hypervisor_version: str
+    guests: int
+    details: dict[str, object] = field(default_factory=dict)
+
+
+class Hypervisor(Protocol):
+    def node_facts(self, *, deadline: float) -> NodeFacts: ...
+
+    def guests(self, *, deadline: float) -> tuple[GuestFacts, ...]:
+        """All guests of the node, others' too (their ``mark`` is None)."""
+        ...
+
+    def guest(self, name: str, *, deadline: float) -> GuestFacts | None:
+        """The guest, or None where it is positively absent (an unreachable node raises)."""
+        ...
+
+    def define(self, definition: GuestDefinition, *, deadline: float) -> GuestFacts:
+        """Define or redefine. Raises AlreadyExists where a guest of that name carries another service's mark or none.
+
+        Also makes sure that the anti-spoofing filter the definition names stands on the node.
+        """
+        ...
+
+    def power(self, name: str, action: PowerAction, *, deadline: float) -> GuestFacts:
+        """Act and return when it took effect. START of a held guest raises Refused (the host hook's refusal).
+
+        START of a running guest and SHUTDOWN or DESTROY of a stopped one are success.
+        """
+        ...
+
+    def mark(self, name: str, mark: GuestMark, *, autostart: bool, deadline: float) -> GuestFacts:
+        """Replace our metadata (live and persistent) and set autostart."""
+        ...
+
+    def undefine(self, name: str, *, deadline: float) -> None:
+        """Remove the stopped guest with managed save, snapshot and checkpoint metadata and NVRAM; absent = success.
+
+        Raises WrongState where it still runs.
+        """
+        ...
+
+    def agent_ping(self, name: str, *, deadline: float) -> bool:
+        """Whether the guest agent inside answers."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,88 @@
+"""The contract of a step: check the outside world, apply, undo.
+
+``check`` observes the outside world only (hypervisor, node, pools), never our own job tables: after a crash it tells whether
+the act is already there and whether this job made it. ``apply`` is repeatable. ``undo`` takes back what this job made,
+and only that. Arguments are frozen dataclasses, validated when the playbook is loaded; facts are JSON objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from orchestrator.ports.address_pool import AddressPool
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.fence import Fence
+from orchestrator.ports.hypervisor import Hypervisor
+from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.node_transport import NodeTransport
+from orchestrator.ports.secrets import Secrets
+from orchestrator.ports.volumes import VolumeStore
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The act is already in force. ``made_by`` is the job that made it ('' = unknown or not tagged)."""
+
+    facts: Facts = field(default_factory=dict)
+    made_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """The act has still to be done, and what of it."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The outside world as a job sees it. The node-bound ports are opened by node name and kept by ``wiring``."""
+
+    hypervisor: Callable[[str], Hypervisor]
+    volumes: Callable[[str], VolumeStore]
+    agent: Callable[[str], NodeTransport]
+    addresses: AddressPool
+    ledger: Ledger
+    fence: Fence
+    secrets: Secrets
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """``progress(fraction 0..1, sentence)`` reaches ``job watch``; ``stopping()`` turns true when the job is asked to stop."""
+
+    job_id: str
+    service_id: str
+    ports: Ports
+    deadline: float
+    progress: Callable[[float, str], None]
+    stopping: Callable[[], bool]
+    asked_by: str = ""
+
+
+A = TypeVar("A")
+
+
+class Step(Protocol[A]):
+    """``heavy`` steps hold a slot of their node; ``destructive`` ones call ``ctx.ports.fence.require`` inside ``apply``.
+
+    ``deadline_seconds`` bounds one attempt; ``attempts`` how often a transient failure is tried.
+    """
+
+    name: ClassVar[str]
+    args: type[A]
+    heavy: ClassVar[bool]
+    destructive: ClassVar[bool]
+    deadline_seconds: ClassVar[float]
+    attempts: ClassVar[int]
+
+    def check(self, ctx: StepContext, args: A) -> Done | Needed: ...
+
+    def apply(self, ctx: StepContext, args: A) -> Facts: ...
+
+    def undo(self, ctx: StepContext, args: A, facts: Mapping[str, Any]) -> None: ...

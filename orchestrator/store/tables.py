@@ -1,0 +1,308 @@
+"""The tables. All times are stored as UTC; JSON columns hold canonical JSON text.
+
+The engine's own tables live in the same database (so that one transaction can hold a job row and its enqueueing) and are not
+named here: migrations are blind to them. Dialects: SQLite (WAL) and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, on SQLite too (which has no time zones). Naive values are refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime must not reach the store")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _table(name: str, *items: Any) -> sa.Table:
+    return sa.Table(name, metadata, *items)
+
+
+def _text(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=options.pop("nullable", False), **options)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, UtcDateTime, nullable=nullable)
+
+
+# Every webhook that was authentic, kept longer than billing retries (at least 7 days).
+# outcome: accepted | duplicate-command | stale | nothing | refused | dead (parsed, cannot be processed: see problem).
+events = _table(
+    "events",
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    _text("source"),
+    _text("id"),
+    _text("body_sha256"),
+    _text("body"),
+    _time("sent_at"),
+    _time("received_at"),
+    _text("type", server_default=""),
+    _text("service_id", server_default="", index=True),
+    sa.Column("version", sa.Integer, nullable=True),
+    _text("outcome", index=True),
+    _text("problem", server_default=""),
+    _text("job_id", server_default=""),
+    sa.Column("replays", sa.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("source", "id"),
+)
+
+# A command of one version counts once for a service, whatever event id it came under.
+commands = _table(
+    "commands",
+    _text("service_id", primary_key=True),
+    _text("action", primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    _text("source"),
+    _text("event_id"),
+)
+
+services = _table(
+    "services",
+    _text("id", primary_key=True),
+    _text("client_id"),
+    _text("plan", index=True),
+    _text("state", index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    _text("order_id"),
+    _text("domain"),
+    _text("hostname"),
+    _text("template"),
+    sa.Column("ssh_keys", sa.JSON, nullable=False),
+    _text("password_hash"),
+    _text("zone"),
+    _time("due_at", nullable=True),
+    _time("paid_until", nullable=True),
+    sa.Column("payments", sa.Integer, nullable=False),
+    _time("created_at"),
+    _time("point_of_no_return", nullable=True),
+    _time("suspension_proven_at", nullable=True),
+    # What our jobs made and where (ServiceFacts): node, addresses, volumes, guest.
+    _text("node", server_default="", index=True),
+    sa.Column("facts", sa.JSON, nullable=False),
+)
+
+holds = _table(
+    "holds",
+    _text("service_id", primary_key=True),
+    _text("reason", primary_key=True),
+    _text("effect"),
+    _text("by"),
+    _text("why"),
+    _text("evidence", server_default=""),
+    _time("since"),
+    _time("until", nullable=True),
+)
+
+# The truth about jobs that people see; the engine's tables are its own. workflow: the resolved Workflow, written once.
+jobs = _table(
+    "jobs",
+    _text("id", primary_key=True),
+    _text("service_id", index=True),
+    _text("intent"),
+    _text("playbook"),
+    _text("state", index=True),
+    _text("reason"),
+    _text("asked_by"),
+    sa.Column("arguments", sa.JSON, nullable=False),
+    sa.Column("payments", sa.Integer, nullable=False),
+    sa.Column("run", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("workflow", sa.JSON, nullable=True),
+    _text("error_code", server_default=""),
+    _text("error", server_default=""),
+    sa.Column("stop_requested", sa.Boolean, nullable=False, server_default=sa.false()),
+    _text("approval_reason", server_default=""),
+    _text("approved_by", server_default=""),
+    _time("created_at"),
+    _time("started_at", nullable=True),
+    _time("finished_at", nullable=True),
+)
+
+job_steps = _table(
+    "job_steps",
+    _text("job_id", primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    _text("id"),
+    _text("step"),
+    _text("state"),
+    sa.Column("args", sa.JSON, nullable=True),
+    sa.Column("facts", sa.JSON, nullable=True),
+    sa.Column("applied", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("progress", sa.Float, nullable=False, server_default="0"),
+    _text("message", server_default=""),
+    _text("error_code", server_default=""),
+    _text("error", server_default=""),
+    _time("started_at", nullable=True),
+    _time("finished_at", nullable=True),
+)
+
+# One job at a time per service; the token tells the present holder from a late one.
+service_locks = _table(
+    "service_locks",
+    _text("service_id", primary_key=True),
+    _text("job_id"),
+    _text("token"),
+    _time("taken_at"),
+)
+
+# Heavy work on a node holds one of its slots: (node, slot) is free when no unexpired row stands.
+node_slots = _table(
+    "node_slots",
+    _text("node", primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True),
+    _text("job_id"),
+    _text("token"),
+    _time("expires_at"),
+)
+
+nodes = _table(
+    "nodes",
+    _text("name", primary_key=True),
+    _text("host_key", server_default=""),
+    _text("agent_version", server_default=""),
+    _text("agent_sha256", server_default=""),
+    _time("enrolled_at", nullable=True),
+    sa.Column("up", sa.Boolean, nullable=False, server_default=sa.false()),
+    _time("seen_at", nullable=True),
+    sa.Column("facts", sa.JSON, nullable=False),
+    _text("problem", server_default=""),
+)
+
+reservations = _table(
+    "reservations",
+    _text("service_id", primary_key=True),
+    _text("job_id"),
+    _text("node", index=True),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("disk_bytes", sa.BigInteger, nullable=False),
+)
+
+# Every node a service ever was on: addresses go back only on proof of absence from all of them.
+service_nodes = _table(
+    "service_nodes",
+    _text("service_id", primary_key=True),
+    _text("node", primary_key=True),
+    _time("since"),
+)
+
+# One row an address. address is canonical text; released_at not null = cooling down.
+addresses = _table(
+    "addresses",
+    _text("address", primary_key=True),
+    _text("range"),
+    sa.Column("family", sa.Integer, nullable=False),
+    _text("service_id", index=True),
+    _text("job_id"),
+    _time("leased_at"),
+    _time("released_at", nullable=True),
+    _text("proof", server_default=""),
+)
+
+macs = _table(
+    "macs",
+    _text("mac", primary_key=True),
+    _text("service_id", index=True),
+    _text("job_id"),
+    _time("leased_at"),
+    _time("released_at", nullable=True),
+    _text("proof", server_default=""),
+)
+
+certificates = _table(
+    "certificates",
+    _text("id", primary_key=True),
+    _text("service_id", index=True),
+    _text("job_id", unique=True),
+    sa.Column("certificate", sa.JSON, nullable=False),
+    _time("created_at"),
+)
+
+# What billing is to be told, until it took it.
+outbox = _table(
+    "outbox",
+    _text("id", primary_key=True),
+    _text("type"),
+    _text("service_id", index=True),
+    _text("body"),
+    _time("created_at"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    _time("next_attempt_at", nullable=True),
+    _time("taken_at", nullable=True),
+    sa.Column("last_status", sa.Integer, nullable=False, server_default="0"),
+    _text("last_problem", server_default=""),
+)
+
+# Append-only; hash = sha256(previous hash + canonical JSON of the row).
+audit = _table(
+    "audit",
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    _time("at"),
+    _text("who"),
+    _text("what"),
+    _text("service_id", server_default="", index=True),
+    _text("job_id", server_default=""),
+    sa.Column("facts", sa.JSON, nullable=False),
+    _text("previous_hash"),
+    _text("hash", unique=True),
+)
+
+# API tokens: only the SHA-256 of the token is kept. role: admin | operator | billing | readonly.
+tokens = _table(
+    "tokens",
+    _text("name", primary_key=True),
+    _text("role"),
+    _text("token_sha256", unique=True),
+    _time("created_at"),
+    _time("revoked_at", nullable=True),
+)
+
+# Answers kept under the caller's Idempotency-Key for a day.
+idempotency_keys = _table(
+    "idempotency_keys",
+    _text("who", primary_key=True),
+    _text("key", primary_key=True),
+    _text("request_sha256"),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("answer", sa.JSON, nullable=False),
+    _time("created_at"),
+)
+
+# Facts about the whole installation: 'freeze' -> {by, why, since}, 'engine' -> …
+settings = _table(
+    "settings",
+    _text("name", primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+    _time("changed_at"),
+)
