@@ -85,6 +85,7 @@ class Node:
     address: str
     port: int = 22
     user: str = "root"
+    driver: str = "libvirt"  # or "fake", the simulated node that ships with the product
     libvirt_uri: str = ""
     pool: str = "default"
     bridge: str = "br0"
