@@ -1,0 +1,173 @@
+"""The body of a webhook, as billing systems write it: version 1 of the vocabulary (FIELD-NOTES section 4).
+
+Read with ``parse`` after the signature held. The schema is strict: unknown fields, wrong types and times without a zone
+are refused, because a misspelt ``paid_untill`` that is silently dropped is a payment that lifts nothing. What a sender wants
+to add for itself goes into ``data.metadata``, which is kept with the event and never looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from orchestrator.domain.errors import RequestError
+from orchestrator.domain.events import VOCABULARY_VERSION, Event, EventType
+from orchestrator.domain.services import SERVICE_ID
+
+# Integers end in a signed 64-bit column.
+MAX_VERSION = 2**63 - 1
+_KEY_KINDS = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+_SSH_KEY = re.compile(rf"{_KEY_KINDS} [A-Za-z0-9+/]+={{0,3}}( [^\x00-\x1f\x7f]*)?")
+# RFC 1123 section 2.1: labels of letters, digits and inner hyphens.
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# crypt(5): $id$…; never a clear password, which would have no such form.
+_CRYPT = re.compile(r"\$(y|gy|7|2[aby]|6|5)\$[./A-Za-z0-9$=,]{8,}")
+
+
+def _plain(text: str) -> str:
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _ssh_key(text: str) -> str:
+    if not _SSH_KEY.fullmatch(text):
+        raise ValueError("not an SSH public key in one line (kind, base64, comment)")
+    return text
+
+
+def _hostname(text: str) -> str:
+    if text and not _HOSTNAME.fullmatch(text):
+        raise ValueError("not a host name (RFC 1123)")
+    return text
+
+
+def _crypt(text: str) -> str:
+    if text and not _CRYPT.fullmatch(text):
+        raise ValueError("not a crypt(5) hash ($y$, $6$, $5$, $2b$, …); a clear password is never taken")
+    return text
+
+
+def _service_id(text: str) -> str:
+    if not SERVICE_ID.fullmatch(text):
+        raise ValueError("1 to 48 letters, digits, '-' and '_', beginning with a letter or digit")
+    return text
+
+
+def _dated(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("a time between the years 1970 and 9000 is expected")
+    return moment
+
+
+ServiceId = Annotated[str, AfterValidator(_service_id), Field(json_schema_extra={"pattern": f"^{SERVICE_ID.pattern}$"})]
+Text = Annotated[str, StringConstraints(max_length=255), AfterValidator(_plain)]
+Name = Annotated[str, StringConstraints(max_length=253), AfterValidator(_hostname)]
+SshKey = Annotated[str, StringConstraints(max_length=16384), AfterValidator(_ssh_key)]
+PasswordHash = Annotated[str, StringConstraints(max_length=512), AfterValidator(_crypt)]
+Moment = Annotated[AwareDatetime, AfterValidator(_dated)]
+
+_REQUIRED: dict[EventType, tuple[str, ...]] = {
+    EventType.ORDER_CREATED: ("client_id", "plan"),
+    EventType.SERVICE_CREATE: ("client_id", "plan"),
+    EventType.SERVICE_CHANGE_PLAN: ("plan",),
+    EventType.SERVICE_RESET_PASSWORD: ("password_hash",),
+}
+
+
+class EventData(BaseModel):
+    """What the event is about. Only ``service_id`` is always needed; commands also need ``version``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    service_id: ServiceId
+    client_id: Text = ""
+    order_id: Text = ""
+    invoice_id: Text = ""
+    plan: Text = ""
+    domain: Name = ""
+    hostname: Name = ""
+    template: Text = ""
+    zone: Text = ""
+    ssh_keys: list[SshKey] = Field(default_factory=list, max_length=32)
+    password_hash: PasswordHash = ""
+    reason: Text = ""
+    due_at: Moment | None = None
+    paid_until: Moment | None = None
+    version: int | None = Field(default=None, ge=0, le=MAX_VERSION)
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class EventBody(BaseModel):
+    """One event. ``vocabulary`` is the version of this schema; ``timestamp`` is when the event happened."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    vocabulary: Literal[1] = 1
+    type: EventType
+    timestamp: Moment | None = None
+    data: EventData
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _known_type(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in list(EventType):
+            raise ValueError(f"an event of version {VOCABULARY_VERSION} is one of {', '.join(EventType)}")
+        # Strict mode takes members only, not their values, when the input is already Python.
+        return EventType(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> EventBody:
+        missing = [name for name in _REQUIRED.get(self.type, ()) if not getattr(self.data, name)]
+        if self.type.is_command and self.data.version is None:
+            missing.append("version")
+        if missing:
+            raise ValueError(f"{self.type} needs data.{', data.'.join(missing)}")
+        return self
+
+
+def parse(body: bytes, *, source: str, message_id: str, sent_at: datetime) -> Event:
+    """The event in a verified body. ``sent_at`` (aware) stands where the body has no ``timestamp`` of its own.
+
+    Raises RequestError with details["problems"] = [{path, sentence}], in the words of the sender's own fields.
+    """
+    try:
+        read = EventBody.model_validate_json(body)
+    except ValidationError as exc:
+        problems = [
+            {
+                "path": ".".join(str(part) for part in error["loc"]) or "body",
+                "sentence": error["msg"].removeprefix("Value error, "),
+            }
+            for error in exc.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        first = problems[0]
+        raise RequestError(
+            f"the event cannot be read: {first['path']}: {first['sentence']}",
+            hint="the vocabulary is described in docs/webhooks.md",
+            problems=problems,
+        ) from None
+    fields = read.data.model_dump(exclude={"metadata", "ssh_keys"})
+    return Event(
+        source=source,
+        id=message_id,
+        type=read.type,
+        sent_at=read.timestamp or sent_at,
+        ssh_keys=tuple(read.data.ssh_keys),
+        **fields,
+    )
