@@ -1,0 +1,199 @@
+"""The simulated node agent: the commands of the real one, over the simulated node."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.domain.errors import NotFound, PermanentDriverError
+from orchestrator.drivers.fake.world import FakeWorld, State
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.node_transport import Progress
+
+WIPING = ".wiping"
+VERSION = "fake"
+Stage = Callable[[State], dict[str, Any]]
+
+
+class FakeAgent:
+    """NodeTransport over a simulated node. ``clock`` dates wipes; without one they carry the epoch."""
+
+    def __init__(self, world: FakeWorld, node: str, *, clock: Clock | None = None) -> None:
+        self._world = world
+        self._node = node
+        self._clock = clock
+
+    def call(
+        self, command: str, request: Mapping[str, Any], *, deadline: float, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        commands: dict[str, Callable[[Mapping[str, Any]], list[Stage]]] = {
+            "hello": self._hello,
+            "doctor": self._doctor,
+            "template-check": self._template_check,
+            "volume-state": self._volume_state,
+            "volume-wipe": self._volume_wipe,
+            "secret-wipe": self._secret_wipe,
+            "residue": self._residue,
+            "probe": self._probe,
+        }
+        if command not in commands:
+            raise PermanentDriverError(f"the agent of {self._node} knows no command {command!r}")
+        try:
+            stages = commands[command](request)
+        except KeyError as missing:
+            raise PermanentDriverError(f"the request for {command} lacks {missing}") from missing
+        result = self._world.act(
+            f"agent.{command}",
+            node=self._node,
+            subject=str(request.get("path") or request.get("service_id") or request.get("uuid") or ""),
+            deadline=deadline,
+            stages=stages,
+        )
+        if progress is not None:
+            progress(1.0, f"{command} done")
+        return result
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _now(self) -> str:
+        return (self._clock.now() if self._clock else datetime.fromtimestamp(0, UTC)).isoformat()
+
+    def _hello(self, request: Mapping[str, Any]) -> list[Stage]:
+        def stage(node: State) -> dict[str, Any]:
+            return {"version": VERSION, "sha256": "0" * 64, "hostname": node["name"], "python": "3.11"}
+
+        return [stage]
+
+    def _doctor(self, request: Mapping[str, Any]) -> list[Stage]:
+        def stage(node: State) -> dict[str, Any]:
+            missing = [
+                {"name": name, "ok": False, "found": "", "mend": f"apt-get install {name}", "package": name}
+                for name in node["missing"]
+            ]
+            pool = {"name": "pool", "ok": True, "found": node["pool_path"], "mend": "", "package": ""}
+            return {"requirements": [pool, *missing], "accelerated": node["accelerated"]}
+
+        return [stage]
+
+    def _template_check(self, request: Mapping[str, Any]) -> list[Stage]:
+        name, wanted = _volume_name(request["path"]), str(request["sha256"])
+
+        def stage(node: State) -> dict[str, Any]:
+            volume = node["volumes"].get(name)
+            if volume is None:
+                raise NotFound(f"the template {request['path']} is missing on {node['name']}")
+            found = hashlib.sha256(b"corrupt").hexdigest() if volume["corrupt"] else volume["sha256"]
+            return {"ok": found == wanted, "sha256": found, "size": volume["allocated_bytes"]}
+
+        return [stage]
+
+    def _volume_state(self, request: Mapping[str, Any]) -> list[Stage]:
+        name = _volume_name(request["path"])
+
+        def stage(node: State) -> dict[str, Any]:
+            volumes = node["volumes"]
+            state = "present" if name in volumes else "wiping" if name + WIPING in volumes else "absent"
+            volume = volumes.get(name) or volumes.get(name + WIPING) or {}
+            return {
+                "state": state,
+                "allocated_bytes": volume.get("allocated_bytes", 0),
+                "size": volume.get("capacity_bytes", 0),
+            }
+
+        return [stage]
+
+    def _volume_wipe(self, request: Mapping[str, Any]) -> list[Stage]:
+        """Two stages, as the real one: the rename (from which there is no way back) and the destruction."""
+        name, method, samples = _volume_name(request["path"]), str(request["method"]), int(request.get("samples", 8))
+        if method not in ("crypto-erase", "overwrite"):
+            raise PermanentDriverError(f"there is no way of wiping called {method!r}")
+
+        def rename(node: State) -> dict[str, Any]:
+            if name in node["volumes"]:
+                node["volumes"][name + WIPING] = node["volumes"].pop(name)
+            return {}
+
+        def destroy(node: State) -> dict[str, Any]:
+            volume = node["volumes"].pop(name + WIPING, None)
+            if volume is None:
+                return {"path": request["path"], "absent": True}
+            if method == "crypto-erase" and not volume["secret_uuid"]:
+                node["volumes"][name] = volume
+                raise PermanentDriverError(f"{request['path']} is not encrypted: erasing a key would destroy nothing")
+            node["raw"] = [marker for marker in node["raw"] if marker not in volume["markers"]]
+            return self._wiped(request["path"], method=method, volume=volume, samples=samples)
+
+        return [rename, destroy]
+
+    def _wiped(self, path: str, *, method: str, volume: Mapping[str, Any], samples: int) -> dict[str, Any]:
+        allocated = int(volume["allocated_bytes"])
+        return {
+            "path": path,
+            "method": method,
+            "medium": {"device": "/dev/fake", "filesystem": "fake", "rotational": False, "model": "simulated"},
+            "allocated_bytes": allocated,
+            "bytes_overwritten": allocated if method == "overwrite" else min(allocated, 2 << 20),
+            "extents": 1,
+            "samples": [
+                {
+                    "device_offset": number * 4096,
+                    "length": 4096,
+                    "sha256_before": hashlib.sha256(f"{path} {number} before".encode()).hexdigest(),
+                    "sha256_after": hashlib.sha256(f"{path} {number} after".encode()).hexdigest(),
+                }
+                for number in range(samples)
+            ],
+            "limits": ["The medium is simulated."],
+            "started_at": self._now(),
+            "finished_at": self._now(),
+        }
+
+    def _secret_wipe(self, request: Mapping[str, Any]) -> list[Stage]:
+        uuid = str(request["uuid"])
+
+        def stage(node: State) -> dict[str, Any]:
+            for secret in node["secrets"].values():
+                if secret["uuid"] == uuid:
+                    secret["wiped"] = True
+                    return {"uuid": uuid, "wiped": True}
+            return {"uuid": uuid, "absent": True}
+
+        return [stage]
+
+    def _residue(self, request: Mapping[str, Any]) -> list[Stage]:
+        """Volumes are named and never removed here: they have to be wiped."""
+        own, clean = f"orch.{request['service_id']}", bool(request.get("clean", False))
+
+        def stage(node: State) -> dict[str, Any]:
+            files = [path for path in node["files"] if _belongs(path.rpartition("/")[2], own)]
+            volumes = [f"{node['pool_path']}/{name}" for name in node["volumes"] if _belongs(name, own)]
+            removed = files if clean else []
+            node["files"] = [path for path in node["files"] if path not in removed]
+            return {"found": sorted([*files, *volumes]), "removed": sorted(removed)}
+
+        return [stage]
+
+    def _probe(self, request: Mapping[str, Any]) -> list[Stage]:
+        """Whether a TCP port of a running guest answers: those of simulated guests that hold the address do."""
+        address = str(request["address"])
+
+        def stage(node: State) -> dict[str, Any]:
+            for guest in node["guests"].values():
+                lease = guest["definition"]["lease"]
+                held = {str(a).partition("/")[0] for a in (*lease["ipv4"], *lease["ipv6"])}
+                if address in held and guest["power"] == "running":
+                    return {"ok": True, "banner": "SSH-2.0-Simulated"}
+            return {"ok": False, "banner": ""}
+
+        return [stage]
+
+
+def _volume_name(path: object) -> str:
+    return str(path).rpartition("/")[2]
+
+
+def _belongs(name: str, own: str) -> bool:
+    return name == own or name.startswith(own + ".")

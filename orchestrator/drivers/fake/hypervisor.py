@@ -1,0 +1,194 @@
+"""The simulated hypervisor: behaves as the real driver does, host hook included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, Refused, WrongState
+from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
+from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestFacts, GuestMark, NodeFacts, Power, PowerAction
+
+FILTER_NAME = "orch-guard"
+_DEFINITION = TypeAdapter(GuestDefinition)
+_MARK = TypeAdapter(GuestMark)
+
+
+class FakeHypervisor:
+    """Guests on one simulated node."""
+
+    def __init__(self, world: FakeWorld, node: str) -> None:
+        self._world = world
+        self._node = node
+
+    def node_facts(self, *, deadline: float) -> NodeFacts:
+        def stage(node: State) -> NodeFacts:
+            return NodeFacts(
+                hostname=node["name"],
+                cpus=node["cpus"],
+                memory_bytes=node["memory_bytes"],
+                pool_capacity_bytes=node["pool_bytes"],
+                pool_available_bytes=pool_available(node),
+                accelerated=node["accelerated"],
+                libvirt_version="9.0.0",
+                hypervisor_version="7.2.0",
+                guests=len(node["guests"]),
+            )
+
+        return self._world.act("hypervisor.node_facts", node=self._node, subject="", deadline=deadline, stages=[stage])
+
+    def guests(self, *, deadline: float) -> tuple[GuestFacts, ...]:
+        def stage(node: State) -> tuple[GuestFacts, ...]:
+            return tuple(_facts(node, name) for name in sorted(node["guests"]))
+
+        return self._world.act("hypervisor.guests", node=self._node, subject="", deadline=deadline, stages=[stage])
+
+    def guest(self, name: str, *, deadline: float) -> GuestFacts | None:
+        def stage(node: State) -> GuestFacts | None:
+            return _facts(node, name) if name in node["guests"] else None
+
+        return self._world.act("hypervisor.guest", node=self._node, subject=name, deadline=deadline, stages=[stage])
+
+    def define(self, definition: GuestDefinition, *, deadline: float) -> GuestFacts:
+        def stage(node: State) -> GuestFacts:
+            old = node["guests"].get(definition.name)
+            if old is not None:
+                mark = old["mark"]
+                if mark is None or mark["service_id"] != definition.mark.service_id:
+                    raise AlreadyExists(f"a guest named {definition.name} is there and belongs to somebody else")
+                if old["definition"]["uuid"] != definition.uuid:
+                    raise AlreadyExists(f"a guest named {definition.name} is there with another uuid")
+            elif any(g["definition"]["uuid"] == definition.uuid for g in node["guests"].values()):
+                raise AlreadyExists(f"another guest has the uuid {definition.uuid}")
+            fresh = {"power": "stopped", "autostart": False, "managed_save": False, "boots": 0}
+            guest = {**fresh, **(old or {})}
+            guest["definition"] = _DEFINITION.dump_python(definition, mode="json")
+            guest["mark"] = _MARK.dump_python(definition.mark, mode="json")
+            node["guests"][definition.name] = guest
+            _leave(node, f"/etc/libvirt/qemu/{definition.name}.xml")
+            return _facts(node, definition.name)
+
+        return self._world.act("hypervisor.define", node=self._node, subject=definition.name, deadline=deadline, stages=[stage])
+
+    def power(self, name: str, action: PowerAction, *, deadline: float) -> GuestFacts:
+        def stage(node: State) -> GuestFacts:
+            guest = _guest(node, name)
+            if action is PowerAction.START:
+                _start(node, name, guest)
+            elif action in (PowerAction.SHUTDOWN, PowerAction.DESTROY):
+                guest["power"] = "stopped"
+            elif guest["power"] != "running":
+                raise WrongState(f"{name} does not run and cannot be restarted")
+            else:
+                guest["boots"] += 1
+            return _facts(node, name)
+
+        return self._world.act(f"hypervisor.power.{action}", node=self._node, subject=name, deadline=deadline, stages=[stage])
+
+    def mark(self, name: str, mark: GuestMark, *, autostart: bool, deadline: float) -> GuestFacts:
+        def set_mark(node: State) -> GuestFacts:
+            _guest(node, name)["mark"] = _MARK.dump_python(mark, mode="json")
+            return _facts(node, name)
+
+        def set_autostart(node: State) -> GuestFacts:
+            _guest(node, name)["autostart"] = autostart
+            return _facts(node, name)
+
+        return self._world.act(
+            "hypervisor.mark", node=self._node, subject=name, deadline=deadline, stages=[set_mark, set_autostart]
+        )
+
+    def undefine(self, name: str, *, deadline: float) -> None:
+        def stage(node: State) -> None:
+            guest = node["guests"].get(name)
+            if guest is None:
+                return
+            if guest["power"] != "stopped":
+                raise WrongState(f"{name} still runs; it must be stopped before it is removed")
+            del node["guests"][name]
+            definition = f"/etc/libvirt/qemu/{name}.xml"
+            node["files"] = [path for path in node["files"] if path != definition]
+
+        self._world.act("hypervisor.undefine", node=self._node, subject=name, deadline=deadline, stages=[stage])
+
+    def agent_ping(self, name: str, *, deadline: float) -> bool:
+        def stage(node: State) -> bool:
+            guest = _guest(node, name)
+            return bool(guest["power"] == "running" and guest["definition"]["agent"])
+
+        return self._world.act("hypervisor.agent_ping", node=self._node, subject=name, deadline=deadline, stages=[stage])
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _guest(node: State, name: str) -> dict[str, Any]:
+    try:
+        guest: dict[str, Any] = node["guests"][name]
+    except KeyError:
+        raise NotFound(f"there is no guest {name} on {node['name']}") from None
+    return guest
+
+
+def _start(node: State, name: str, guest: dict[str, Any]) -> None:
+    if guest["power"] == "running":
+        return
+    holds = guest["mark"]["holds"] if guest["mark"] else []
+    if holds:
+        raise Refused(f"the host refuses to start {name}: held for {', '.join(holds)}")
+    for disk in guest["definition"]["disks"]:
+        volume = node["volumes"].get(disk["path"].rpartition("/")[2])
+        if volume is None:
+            raise PermanentDriverError(f"{name} cannot start: {disk['path']} is missing")
+        if volume["secret_uuid"] and volume["secret_uuid"] not in {s["uuid"] for s in node["secrets"].values()}:
+            raise PermanentDriverError(f"{name} cannot start: the secret of {disk['path']} is missing")
+    guest["power"] = "running"
+    guest["boots"] += 1
+    _leave(node, f"/var/log/libvirt/qemu/{name}.log")
+
+
+def _leave(node: State, path: str) -> None:
+    if path not in node["files"]:
+        node["files"].append(path)
+
+
+def _facts(node: State, name: str) -> GuestFacts:
+    guest = node["guests"][name]
+    definition = _DEFINITION.validate_python(guest["definition"])
+    lease = definition.lease
+    running = guest["power"] == "running"
+    return GuestFacts(
+        name=name,
+        uuid=definition.uuid,
+        power=Power(guest["power"]),
+        autostart=guest["autostart"],
+        mark=_MARK.validate_python(guest["mark"]) if guest["mark"] else None,
+        vcpus=definition.vcpus,
+        memory_bytes=definition.memory_bytes,
+        cpu_percent=definition.cpu_percent,
+        disks=tuple(_disk(node, disk) for disk in definition.disks),
+        mac=lease.mac,
+        bridge=definition.bridge,
+        addresses=(*(str(a.ip) for a in lease.ipv4), *(str(a.ip) for a in lease.ipv6)),
+        filter_name=FILTER_NAME,
+        network_bytes_per_second=definition.network_bytes_per_second,
+        managed_save=guest["managed_save"],
+        agent_connected=running and definition.agent,
+    )
+
+
+def _disk(node: State, disk: GuestDisk) -> GuestDisk:
+    """As defined, with the capacity that the volume really has (0 where it is missing)."""
+    volume = node["volumes"].get(disk.path.rpartition("/")[2])
+    return GuestDisk(
+        path=disk.path,
+        format=disk.format,
+        target=disk.target,
+        capacity_bytes=volume["capacity_bytes"] if volume else 0,
+        secret_uuid=disk.secret_uuid,
+        bytes_per_second=disk.bytes_per_second,
+        iops=disk.iops,
+        read_only=disk.read_only,
+        cdrom=disk.cdrom,
+    )
