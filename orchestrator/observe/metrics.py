@@ -1,0 +1,168 @@
+"""Prometheus metrics: counters that this process keeps, and gauges that are read from the store at every scrape.
+
+Every metric is described in docs/metrics.md. Per-service series live in a registry of their own (``/metrics/services``), so
+that a fleet of ten thousand services does not weigh on the scrape that alerts are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from orchestrator.observe.snapshot import NodeGauges, ServiceGauges, Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Steps last from a database write to the boot of a guest under emulation and the overwriting of a disk.
+STEP_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+
+
+class Metrics:
+    """The registry of one controller. ``snapshot`` is called at each scrape and may raise: then the scrape fails, loudly."""
+
+    def __init__(self, *, snapshot: Callable[[], Snapshot], services: Callable[[], Iterable[ServiceGauges]]) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._per_service = CollectorRegistry(auto_describe=False)
+        counted = CollectorRegistry(auto_describe=False)
+        self._webhooks = Counter(
+            "orchestrator_webhooks",
+            "Webhooks answered, by billing system and outcome.",
+            ("source", "outcome"),
+            registry=counted,
+        )
+        self._steps = Histogram(
+            "orchestrator_step_duration_seconds",
+            "How long one run of a step took, by step and outcome.",
+            ("step", "outcome"),
+            buckets=STEP_BUCKETS,
+            registry=counted,
+        )
+        self.registry.register(_CountedCollector(counted))
+        self.registry.register(_StateCollector(snapshot))
+        self._per_service.register(_ServiceCollector(services))
+
+    def webhook(self, *, source: str, outcome: str) -> None:
+        """Count one answer. ``source`` must be a configured name or ``unknown``: it becomes a label."""
+        self._webhooks.labels(source, outcome).inc()
+
+    def step(self, *, step: str, outcome: str, seconds: float) -> None:
+        """Observe one run of a step; ``outcome`` is done, failed, undone or undo_failed."""
+        self._steps.labels(step, outcome).observe(seconds)
+
+    def render(self) -> bytes:
+        """The exposition of everything but single services."""
+        return generate_latest(self.registry)
+
+    def render_services(self) -> bytes:
+        return generate_latest(self._per_service)
+
+
+class _CountedCollector(Collector):
+    """What the process counts, without the ``_created`` series that the library puts beside each."""
+
+    def __init__(self, inner: CollectorRegistry) -> None:
+        self._inner = inner
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._inner.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
+
+
+class _StateCollector(Collector):
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._snapshot()
+        yield from _job_gauges(now)
+        yield from _service_gauges(now)
+        yield from _node_gauges(now.nodes)
+        yield from _range_gauges(now)
+
+
+class _ServiceCollector(Collector):
+    def __init__(self, services: Callable[[], Iterable[ServiceGauges]]) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily(
+            "orchestrator_service_info", "1 for each service, with where it is.", labels=("service", "plan", "state", "node")
+        )
+        holds = GaugeMetricFamily("orchestrator_service_hold", "1 for each hold of a service.", labels=("service", "reason"))
+        paid = GaugeMetricFamily(
+            "orchestrator_service_paid_until_timestamp_seconds", "Until when a service is paid, Unix time.", labels=("service",)
+        )
+        for service in self._services():
+            info.add_metric((service.id, service.plan, service.state, service.node), 1)
+            for reason in service.holds:
+                holds.add_metric((service.id, reason), 1)
+            if service.paid_until is not None:
+                paid.add_metric((service.id,), service.paid_until)
+        yield from (info, holds, paid)
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"orchestrator_{name}", help_text, value=value)
+
+
+def _job_gauges(now: Snapshot) -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("orchestrator_jobs", "Jobs kept in the store, by playbook and state.", labels=("playbook", "state"))
+    for row in now.jobs:
+        jobs.add_metric((row.playbook, row.state), row.count)
+    yield jobs
+    yield _gauge("queue_jobs", "Jobs that wait for their turn.", now.queue_depth)
+    yield _gauge(
+        "queue_oldest_age_seconds", "Age of the job that has waited longest, 0 where none waits.", now.queue_oldest_seconds
+    )
+    yield _gauge("approval_jobs", "Jobs that wait for an operator's approval.", now.waiting_approval)
+    yield _gauge("outbox_messages", "Messages that billing has not taken yet.", now.outbox_depth)
+    yield _gauge("outbox_oldest_age_seconds", "Age of the oldest message that billing has not taken.", now.outbox_oldest_seconds)
+    yield _gauge("frozen", "1 while orchestrator freeze is in force.", int(now.frozen))
+
+
+def _service_gauges(now: Snapshot) -> Iterator[Metric]:
+    services = GaugeMetricFamily(
+        "orchestrator_services", "Services, by plan, state and whether a hold stops them.", labels=("plan", "state", "suspended")
+    )
+    for row in now.services:
+        services.add_metric((row.plan, row.state, "true" if row.suspended else "false"), row.count)
+    yield services
+
+
+_NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeGauges], float | None]], ...] = (
+    ("node_up", "1 where the node answered when it was last asked.", lambda n: int(n.up)),
+    ("node_enrolled", "1 where the node was enrolled.", lambda n: int(n.enrolled)),
+    ("node_guests", "Guests that services have on the node.", lambda n: n.guests),
+    ("node_capacity_cpus", "Logical CPUs of the node.", lambda n: n.cpus),
+    ("node_capacity_memory_bytes", "Memory of the node.", lambda n: n.memory_bytes),
+    ("node_capacity_disk_bytes", "Size of the node's storage pool.", lambda n: n.disk_bytes),
+    ("node_promised_cpus", "vCPUs promised to services on the node.", lambda n: n.promised_vcpus),
+    ("node_promised_memory_bytes", "Memory promised to services on the node.", lambda n: n.promised_memory_bytes),
+    ("node_promised_disk_bytes", "Disk promised to services on the node.", lambda n: n.promised_disk_bytes),
+)
+
+
+def _node_gauges(nodes: tuple[NodeGauges, ...]) -> Iterator[Metric]:
+    for name, help_text, read in _NODE_GAUGES:
+        family = GaugeMetricFamily(f"orchestrator_{name}", help_text, labels=("node", "zone"))
+        for node in nodes:
+            value = read(node)
+            if value is not None:
+                family.add_metric((node.name, node.zone), value)
+        yield family
+
+
+def _range_gauges(now: Snapshot) -> Iterator[Metric]:
+    labels = ("range", "zone", "family")
+    size = GaugeMetricFamily("orchestrator_addresses", "Addresses that a range can give out.", labels=labels)
+    used = GaugeMetricFamily("orchestrator_addresses_used", "Addresses that services hold.", labels=labels)
+    cooling = GaugeMetricFamily("orchestrator_addresses_cooling", "Addresses given back and not yet free.", labels=labels)
+    for row in now.ranges:
+        key = (row.name, row.zone, f"ipv{row.family}")
+        size.add_metric(key, row.size)
+        used.add_metric(key, row.used)
+        cooling.add_metric(key, row.cooling)
+    yield from (size, used, cooling)

@@ -1,0 +1,75 @@
+"""The state that the metrics show, as one value read from the store when somebody scrapes. Bytes, seconds, counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsCount:
+    playbook: str
+    state: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesCount:
+    plan: str
+    state: str
+    suspended: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeGauges:
+    """``cpus``, ``memory_bytes`` and ``disk_bytes`` are None until the node was seen."""
+
+    name: str
+    zone: str
+    enrolled: bool
+    up: bool
+    guests: int
+    cpus: int | None
+    memory_bytes: int | None
+    disk_bytes: int | None
+    promised_vcpus: int
+    promised_memory_bytes: int
+    promised_disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeGauges:
+    name: str
+    zone: str
+    family: int
+    size: int
+    used: int
+    cooling: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceGauges:
+    """One service, for /metrics/services. ``paid_until`` is a Unix time, None = never paid."""
+
+    id: str
+    plan: str
+    state: str
+    node: str
+    holds: tuple[str, ...]
+    paid_until: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything at one moment. The oldest ages are seconds, 0 where nothing waits."""
+
+    jobs: tuple[JobsCount, ...] = ()
+    queue_depth: int = 0
+    queue_oldest_seconds: float = 0.0
+    waiting_approval: int = 0
+    nodes: tuple[NodeGauges, ...] = ()
+    services: tuple[ServicesCount, ...] = ()
+    ranges: tuple[RangeGauges, ...] = ()
+    outbox_depth: int = 0
+    outbox_oldest_seconds: float = 0.0
+    frozen: bool = False
