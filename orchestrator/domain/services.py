@@ -36,6 +36,7 @@ class Cause(StrEnum):
     ORDER_CANCELLED = "order cancelled"
     TERMINATE_STARTED = "terminate started"
     TERMINATE_STOPPED = "terminate stopped by the fence"
+    TERMINATE_STOPPED_UNMADE = "terminate stopped, no guest had ever been made"
     ARCHIVE_KEPT = "archive kept"
     ERASE_DONE = "erase done"
 
@@ -51,6 +52,7 @@ TRANSITIONS: dict[tuple[Lifecycle, Cause], Lifecycle] = {
     (Lifecycle.PROVISIONING, Cause.PROVISION_FAILED): Lifecycle.FAILED,
     (Lifecycle.ACTIVE, Cause.TERMINATE_STARTED): Lifecycle.TERMINATING,
     (Lifecycle.TERMINATING, Cause.TERMINATE_STOPPED): Lifecycle.ACTIVE,
+    (Lifecycle.TERMINATING, Cause.TERMINATE_STOPPED_UNMADE): Lifecycle.FAILED,
     (Lifecycle.TERMINATING, Cause.ARCHIVE_KEPT): Lifecycle.ARCHIVED,
     (Lifecycle.TERMINATING, Cause.ERASE_DONE): Lifecycle.ERASED,
     (Lifecycle.ARCHIVED, Cause.ERASE_DONE): Lifecycle.ERASED,
@@ -135,8 +137,8 @@ class Service:
 
     @property
     def erasable(self) -> bool:
-        """No legal or other hold forbids destroying the data."""
-        return not any(h.effect == HoldEffect.NO_ERASE for h in self.holds)
+        """No hold forbids destroying the data: none of that effect, and no legal one whatever its effect."""
+        return not any(h.effect == HoldEffect.NO_ERASE or h.reason == HoldReason.LEGAL for h in self.holds)
 
     def with_hold(self, hold: Hold) -> Service:
         """Add the hold, or keep the older one of the same reason (since counts from the first)."""

@@ -1,0 +1,347 @@
+"""What an event or an operator's command means for a service: the new record and what is to be done.
+
+Pure. The engine calls ``receive`` or ``command`` inside the transaction that accepts, ``begin`` when a job starts (again), and
+``finish`` in the transaction that ends it; each returns the record to be stored.
+
+Facts (``order.*``, ``invoice.*``) always merge, in any order. Commands count once and only with a version newer than the last
+one that was carried out; a refused command leaves the version where it was, so that it can be replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.domain.errors import Refused, WrongState
+from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.intents import Decision, Intent, IntentKind, JobState, Nothing, Refusal
+from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Service, transition
+
+# A payment can no longer save the service's data in these states.
+GONE = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
+
+# Where a guest is, or is about to be.
+LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
+
+RULE_LIFECYCLE = "lifecycle of a service (DESIGN 3)"
+RULE_HOLDS = "holds (DESIGN 3)"
+RULE_VOCABULARY = "vocabulary of events, version 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The record as it is to be stored (None = still no record), what to do, and a sentence for billing's answer.
+
+    ``stale``: a command that came too late or twice; it did nothing.
+    """
+
+    service: Service | None
+    decision: Decision
+    note: str = ""
+    stale: bool = False
+
+
+def hold_reason(word: str, *, default: HoldReason) -> HoldReason:
+    """The hold that a free word of billing or of an operator names; a word we do not know is a manual hold."""
+    word = word.strip().lower().replace("-", "").replace("_", "").replace(" ", "")
+    if not word:
+        return default
+    return next((r for r in HoldReason if r.value == word), HoldReason.MANUAL)
+
+
+def receive(event: Event, service: Service | None, *, now: datetime) -> Received:
+    """Merge what ``event`` says into the record and decide what follows. ``now`` aware, UTC."""
+    if event.type.is_command:
+        return _command_event(event, service, now=now)
+    record = _merge(event, service or _new(event.service_id, now))
+    match event.type:
+        case EventType.ORDER_CREATED:
+            return Received(service=record, decision=Nothing(reason="an order is noted; it is provisioned when it is paid"))
+        case EventType.ORDER_PAID:
+            return _order_paid(event, service, record)
+        case EventType.ORDER_CANCELLED:
+            return _cancel(record, reason=event.reason or "the order was cancelled")
+        case EventType.INVOICE_PAID:
+            return _paid(event, service, record)
+        case EventType.INVOICE_OVERDUE:
+            return Received(service=record, decision=Nothing(reason="the due date is noted; suspending is its own command"))
+        case _:
+            return Received(service=record, decision=Nothing(reason="the refund is noted; a refund never terminates"))
+
+
+def _new(service_id: str, now: datetime) -> Service:
+    return Service(id=service_id, client_id="", plan="", created_at=now)
+
+
+def _later(a: datetime | None, b: datetime | None) -> datetime | None:
+    return max((t for t in (a, b) if t is not None), default=None)
+
+
+def _merge(event: Event, record: Service) -> Service:
+    """What the event tells beyond its command: fills what is unknown; times and counts by the rules of their kind."""
+    record = _fill(event, record)
+    match event.type:
+        case EventType.ORDER_PAID | EventType.INVOICE_PAID | EventType.SERVICE_RENEW:
+            return replace(record, paid_until=_later(record.paid_until, event.paid_until), payments=record.payments + 1)
+        case EventType.INVOICE_OVERDUE:
+            return replace(record, due_at=_later(record.due_at, event.due_at))
+        case EventType.INVOICE_REFUNDED if event.paid_until is not None:
+            earlier = event.paid_until if record.paid_until is None else min(record.paid_until, event.paid_until)
+            return replace(record, paid_until=earlier)
+        case _:
+            return record
+
+
+def _fill(event: Event, record: Service, *, override: bool = False) -> Service:
+    """Descriptions: the first that names one wins, except a newer ``service.create`` before anything was made."""
+
+    def pick(old: str, new: str) -> str:
+        return (new or old) if override else (old or new)
+
+    return replace(
+        record,
+        client_id=pick(record.client_id, event.client_id),
+        plan=pick(record.plan, event.plan),
+        order_id=pick(record.order_id, event.order_id),
+        domain=pick(record.domain, event.domain),
+        hostname=pick(record.hostname, event.hostname),
+        template=pick(record.template, event.template),
+        zone=pick(record.zone, event.zone),
+        password_hash=pick(record.password_hash, event.password_hash),
+        ssh_keys=(event.ssh_keys or record.ssh_keys) if override else (record.ssh_keys or event.ssh_keys),
+    )
+
+
+def _who(event: Event) -> str:
+    return f"event {event.source}/{event.id}"
+
+
+def _intent(kind: IntentKind, record: Service, *, reason: str, who: str, **arguments: object) -> Intent:
+    return Intent(
+        kind=kind, service_id=record.id, reason=reason, asked_by=who, payments=record.payments, arguments=dict(arguments)
+    )
+
+
+def _stopping(record: Service) -> list[str]:
+    """The reasons that stop the service, as the node's mark carries them."""
+    return sorted(h.reason.value for h in record.holds if h.effect == HoldEffect.STOP)
+
+
+def _provision(record: Service, *, reason: str, who: str) -> Received:
+    """Provision where nothing was made yet; the state moves now, so that a second paid order makes no second guest."""
+    if record.state not in (Lifecycle.ORDERED, Lifecycle.FAILED):
+        return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
+    if not record.plan:
+        refusal = Refusal(
+            reason="no event has named the service's plan yet: replay this one once the order is here", rule=RULE_VOCABULARY
+        )
+        return Received(service=record, decision=refusal, note=refusal.reason)
+    moved = replace(record, state=transition(record.state, Cause.PROVISION_STARTED))
+    return Received(service=moved, decision=_intent(IntentKind.PROVISION, moved, reason=reason, who=who))
+
+
+def _order_paid(event: Event, before: Service | None, record: Service) -> Received:
+    if record.state in (Lifecycle.ORDERED, Lifecycle.FAILED):
+        return _provision(record, reason=event.reason or "the order is paid", who=_who(event))
+    return _paid(event, before, record)
+
+
+def _paid(event: Event, before: Service | None, record: Service) -> Received:
+    """A payment lifts ``nonpayment`` and nothing else; it stops a termination that has not destroyed anything yet."""
+    held = before is not None and (before.stopped or before.suspension_proven_at is not None)
+    record = record.without_hold(HoldReason.NONPAYMENT)
+    if record.state in GONE or record.point_of_no_return is not None:
+        note = f"too late: the service is {record.state}" + (
+            f" and its data was destroyed from {record.point_of_no_return.isoformat()} on" if record.point_of_no_return else ""
+        )
+        return Received(service=record, decision=Nothing(reason=note), note=note)
+    note = "the payment stops the termination that is under way" if record.state == Lifecycle.TERMINATING else ""
+    if not held or record.state not in (LIVING | {Lifecycle.TERMINATING}):
+        return Received(service=record, decision=Nothing(reason=note or "the payment is noted"), note=note)
+    return _resume(record, reason=event.reason or "paid", who=_who(event), note=note)
+
+
+def _resume(record: Service, *, reason: str, who: str, note: str = "") -> Received:
+    """Unsuspend, unless another hold still stops the service."""
+    if record.stopped:
+        still = ", ".join(_stopping(record))
+        return Received(service=record, decision=Nothing(reason=f"it stays suspended: held for {still}"), note=note)
+    return Received(service=record, decision=_intent(IntentKind.UNSUSPEND, record, reason=reason, who=who), note=note)
+
+
+def _cancel(record: Service, *, reason: str) -> Received:
+    if record.state in (Lifecycle.ORDERED, Lifecycle.FAILED):
+        record = replace(record, state=transition(record.state, Cause.ORDER_CANCELLED))
+        return Received(service=record, decision=Nothing(reason=reason))
+    return Received(service=record, decision=Nothing(reason=f"it is {record.state}: cancelling an order ends no service"))
+
+
+def _refuse(service: Service | None, reason: str, rule: str) -> Received:
+    return Received(service=service, decision=Refusal(reason=reason, rule=rule), note=reason)
+
+
+def _command_event(event: Event, service: Service | None, *, now: datetime) -> Received:
+    """A ``service.*`` event: idempotent by version; a renewal's payment counts even where the command is stale."""
+    if event.version is None:
+        return _refuse(service, f"{event.type} needs a version", RULE_VOCABULARY)
+    creates = event.type in (EventType.SERVICE_CREATE, EventType.SERVICE_RENEW)
+    if service is None and not creates:
+        return _refuse(None, f"no service {event.service_id} is known", RULE_LIFECYCLE)
+    record = service or _new(event.service_id, now)
+    if event.version <= record.version:
+        late = f"stale: version {event.version} is not newer than {record.version}"
+        kept = _merge(event, record) if event.type == EventType.SERVICE_RENEW else record
+        return Received(service=kept, decision=Nothing(reason=late), note=late, stale=True)
+    received = _carry_out(event, service, replace(record, version=event.version), now=now)
+    if isinstance(received.decision, Refusal):
+        return replace(received, service=service)
+    return received
+
+
+def _carry_out(event: Event, before: Service | None, record: Service, *, now: datetime) -> Received:
+    who = _who(event)
+    match event.type:
+        case EventType.SERVICE_CREATE:
+            unmade = record.state in (Lifecycle.ORDERED, Lifecycle.FAILED)
+            return _provision(_fill(event, record, override=unmade), reason=event.reason or "billing asked", who=who)
+        case EventType.SERVICE_RENEW:
+            return _paid(event, before, _merge(event, record))
+        case EventType.SERVICE_SUSPEND:
+            reason = hold_reason(event.reason, default=HoldReason.NONPAYMENT)
+            return _suspend(record, reason, who=who, why=event.reason or reason.value, now=now)
+        case EventType.SERVICE_UNSUSPEND:
+            return _unsuspend(record, hold_reason(event.reason, default=HoldReason.NONPAYMENT), who=who, why=event.reason)
+        case EventType.SERVICE_TERMINATE:
+            return _terminate(record, who=who, why=event.reason or "billing asked")
+        case _:
+            return _refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
+
+
+def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: datetime) -> Received:
+    if record.state not in LIVING:
+        return _refuse(record, f"it is {record.state}: only a provisioned service can be suspended", RULE_LIFECYCLE)
+    proven = record.stopped and record.suspension_proven_at is not None
+    record = record.with_hold(Hold(reason=reason, effect=HoldEffect.STOP, by=who, why=why, since=now))
+    if not record.stopped:
+        return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
+    if proven:
+        return Received(service=record, decision=Nothing(reason=f"it is suspended already; held for {reason} too"))
+    return Received(service=record, decision=_intent(IntentKind.SUSPEND, record, reason=why, who=who, holds=_stopping(record)))
+
+
+def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
+    if record.state not in LIVING:
+        return _refuse(record, f"it is {record.state}: only a provisioned service can be unsuspended", RULE_LIFECYCLE)
+    hold = record.hold(reason)
+    held = record.stopped or record.suspension_proven_at is not None
+    if hold is None and record.stopped:
+        return _refuse(record, f"it is not held for {reason} but for {', '.join(_stopping(record))}", RULE_HOLDS)
+    if hold is not None and hold.effect != HoldEffect.STOP:
+        return _refuse(record, f"its hold for {reason} does not stop it: there is nothing to unsuspend", RULE_HOLDS)
+    if not held:
+        return Received(service=record, decision=Nothing(reason="it is not suspended"))
+    return _resume(record.without_hold(reason), reason=why or f"the hold for {reason} is lifted", who=who)
+
+
+def _terminate(record: Service, *, who: str, why: str) -> Received:
+    if record.state in (Lifecycle.ERASED, Lifecycle.CANCELLED, Lifecycle.TERMINATING):
+        return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
+    if not record.erasable:
+        names = ", ".join(sorted(h.reason.value for h in record.holds if h.effect == HoldEffect.NO_ERASE or _legal(h)))
+        return _refuse(record, f"its data may not be destroyed: held for {names}", RULE_HOLDS)
+    if record.state == Lifecycle.ORDERED:
+        return _cancel(record, reason=why)
+    if record.state == Lifecycle.ARCHIVED:
+        return _refuse(record, "it is archived: its erasure follows its policy", RULE_LIFECYCLE)
+    # While it is being provisioned the job waits behind that one, and ``begin`` moves the state.
+    if record.state != Lifecycle.PROVISIONING:
+        record = begin(record, IntentKind.TERMINATE)
+    return Received(service=record, decision=_intent(IntentKind.TERMINATE, record, reason=why, who=who))
+
+
+def _legal(hold: Hold) -> bool:
+    return hold.reason == HoldReason.LEGAL
+
+
+def command(
+    kind: IntentKind, service: Service, *, who: str, why: str, now: datetime, arguments: Mapping[str, object]
+) -> Received:
+    """Decide an operator's command. ``arguments``: ``reason`` (a hold) for suspend and unsuspend; ``manual`` unless given."""
+    word = arguments.get("reason", "")
+    reason = hold_reason(word if isinstance(word, str) else "", default=HoldReason.MANUAL)
+    match kind:
+        case IntentKind.PROVISION:
+            return _provision(service, reason=why, who=who)
+        case IntentKind.SUSPEND:
+            return _suspend(service, reason, who=who, why=why or reason.value, now=now)
+        case IntentKind.UNSUSPEND:
+            return _unsuspend(service, reason, who=who, why=why)
+        case IntentKind.TERMINATE:
+            return _terminate(service, who=who, why=why)
+        case IntentKind.START | IntentKind.STOP | IntentKind.REBOOT | IntentKind.CHECK:
+            return _power(kind, service, who=who, why=why)
+        case _:
+            return _refuse(service, f"{kind} is not carried out by this version", RULE_VOCABULARY)
+
+
+def _power(kind: IntentKind, service: Service, *, who: str, why: str) -> Received:
+    if service.state != Lifecycle.ACTIVE:
+        return _refuse(service, f"it is {service.state}: {kind} needs an active service", RULE_LIFECYCLE)
+    if service.stopped and kind != IntentKind.CHECK:
+        return _refuse(service, f"it is suspended, held for {', '.join(_stopping(service))}", RULE_HOLDS)
+    arguments = {"holds": _stopping(service)} if kind == IntentKind.CHECK else {}
+    return Received(service=service, decision=_intent(kind, service, reason=why, who=who, **arguments))
+
+
+def begin(service: Service, kind: IntentKind) -> Service:
+    """The record as a job of ``kind`` starts, or starts again; the same record where it is there already.
+
+    Raises WrongState where the service's state has left the intent behind, Refused where holds have changed since: a
+    suspension whose last hold was lifted while the job waited is not to be carried out any more.
+    """
+    state = service.state
+    if kind == IntentKind.PROVISION:
+        return service if state == Lifecycle.PROVISIONING else replace(service, state=transition(state, Cause.PROVISION_STARTED))
+    if kind == IntentKind.TERMINATE:
+        if not service.erasable:
+            raise Refused("a hold forbids to destroy the service's data", rule=RULE_HOLDS)
+        return service if state == Lifecycle.TERMINATING else replace(service, state=transition(state, Cause.TERMINATE_STARTED))
+    if state != Lifecycle.ACTIVE:
+        raise WrongState(f"the service is {state}: {kind} needs an active one", state=str(state))
+    if kind == IntentKind.SUSPEND and not service.stopped:
+        raise Refused("no hold stops the service any more: it is not suspended", rule=RULE_HOLDS)
+    if kind in (IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT) and service.stopped:
+        raise Refused(f"the service is held for {', '.join(_stopping(service))}", rule=RULE_HOLDS)
+    return service
+
+
+def finish(
+    service: Service, kind: IntentKind, job_state: JobState, error_code: str, *, now: datetime, provisioned: bool = True
+) -> Service:
+    """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
+
+    ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
+    ``error_code`` is the job's ('' where it went well).
+    """
+    ended_well = job_state == JobState.DONE and not error_code
+    gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
+    if kind == IntentKind.PROVISION and service.state == Lifecycle.PROVISIONING and (ended_well or gave_up):
+        return replace(service, state=transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED))
+    if kind == IntentKind.SUSPEND and ended_well:
+        return replace(service, suspension_proven_at=service.suspension_proven_at or now)
+    if kind == IntentKind.UNSUSPEND and ended_well:
+        return replace(service, suspension_proven_at=None)
+    if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
+        return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned)
+    return service
+
+
+def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
+    """Past the point of no return a failed termination stays one: there is nothing to go back to."""
+    if ended_well:
+        return replace(service, state=transition(service.state, Cause.ERASE_DONE), suspension_proven_at=None)
+    if gave_up and service.point_of_no_return is None:
+        cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
+        return replace(service, state=transition(service.state, cause))
+    return service
