@@ -1,0 +1,149 @@
+"""Job rows and their steps: the truth about jobs that people see. The engine's own tables are never read for it.
+
+Every function runs inside the caller's transaction. Times are aware, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.domain.errors import NotFound
+from orchestrator.domain.intents import IntentKind, JobState, StepState
+from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.store.tables import job_steps, jobs
+
+# What may still run or wait to run: the jobs that belong to the queue.
+UNFINISHED = (JobState.WAITING_APPROVAL, JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """Jobs that wait to run, and since when the oldest waits."""
+
+    jobs: int
+    oldest: datetime | None
+
+
+def add(conn: sa.Connection, job: Job) -> None:
+    row = {
+        "id": job.id,
+        "service_id": job.service_id,
+        "intent": job.intent.value,
+        "playbook": job.playbook,
+        "state": job.state.value,
+        "reason": job.reason,
+        "asked_by": job.asked_by,
+        "arguments": dict(job.arguments),
+        "payments": job.payments,
+        "run": job.run,
+        "approval_reason": job.approval_reason,
+        "approved_by": job.approved_by,
+        "created_at": job.created_at,
+    }
+    conn.execute(sa.insert(jobs).values(row))
+
+
+def get(conn: sa.Connection, job_id: str) -> Job:
+    """The job; raises NotFound."""
+    row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no job {job_id}", job_id=job_id)
+    return _job(row)
+
+
+def list_page(
+    conn: sa.Connection, *, limit: int, after: str = "", service_id: str = "", state: JobState | None = None
+) -> tuple[tuple[Job, ...], str | None]:
+    """Newest first (ids are time-sortable); ``after`` is the last id of the page before."""
+    query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
+    if after:
+        query = query.where(jobs.c.id < after)
+    if service_id:
+        query = query.where(jobs.c.service_id == service_id)
+    if state is not None:
+        query = query.where(jobs.c.state == state.value)
+    rows = conn.execute(query).all()
+    page = tuple(_job(row) for row in rows[:limit])
+    return page, page[-1].id if len(rows) > limit else None
+
+
+def in_states(conn: sa.Connection, states: Iterable[JobState]) -> tuple[Job, ...]:
+    """All jobs in these states, oldest first: only for states that few jobs are in at a time."""
+    wanted = jobs.c.state.in_([state.value for state in states])
+    return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(wanted).order_by(jobs.c.id)))
+
+
+def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:
+    """How many jobs of the intent were let through to run since then: what the brakes count."""
+    wanted = sa.and_(jobs.c.intent == intent.value, jobs.c.created_at >= since, jobs.c.approval_reason == "")
+    return int(conn.execute(sa.select(sa.func.count()).where(wanted)).scalar_one())
+
+
+def change(conn: sa.Connection, job_id: str, **values: Any) -> None:
+    """Set columns of the job's row; enumeration members are stored by value."""
+    conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(_plain(values)))
+
+
+def stop_requested(conn: sa.Connection, job_id: str) -> bool:
+    return bool(conn.execute(sa.select(jobs.c.stop_requested).where(jobs.c.id == job_id)).scalar())
+
+
+def counts(conn: sa.Connection) -> dict[tuple[str, str], int]:
+    """How many jobs there are by (playbook, state)."""
+    query = sa.select(jobs.c.playbook, jobs.c.state, sa.func.count()).group_by(jobs.c.playbook, jobs.c.state)
+    return {(playbook, state): int(count) for playbook, state, count in conn.execute(query)}
+
+
+def queue_depth(conn: sa.Connection) -> QueueDepth:
+    query = sa.select(sa.func.count(), sa.func.min(jobs.c.created_at)).where(jobs.c.state == JobState.QUEUED.value)
+    count, oldest = conn.execute(query).one()
+    return QueueDepth(jobs=int(count), oldest=oldest)
+
+
+def steps(conn: sa.Connection, job_id: str) -> tuple[JobStep, ...]:
+    query = sa.select(job_steps).where(job_steps.c.job_id == job_id).order_by(job_steps.c.position)
+    return tuple(_step(row) for row in conn.execute(query))
+
+
+def replace_steps(conn: sa.Connection, job_id: str, wanted: Iterable[JobStep]) -> None:
+    """Lay down the steps of a freshly resolved workflow in place of what was there."""
+    conn.execute(sa.delete(job_steps).where(job_steps.c.job_id == job_id))
+    rows = [
+        {
+            "job_id": job_id,
+            "position": step.position,
+            "id": step.id,
+            "step": step.step,
+            "state": step.state.value,
+            "args": None if step.args is None else dict(step.args),
+            "message": step.message,
+        }
+        for step in wanted
+    ]
+    if rows:
+        conn.execute(sa.insert(job_steps), rows)
+
+
+def change_step(conn: sa.Connection, job_id: str, position: int, **values: Any) -> None:
+    """Set columns of one step's row; enumeration members are stored by value."""
+    mine = sa.and_(job_steps.c.job_id == job_id, job_steps.c.position == position)
+    conn.execute(sa.update(job_steps).where(mine).values(_plain(values)))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.value if isinstance(value, (JobState, StepState)) else value for key, value in values.items()}
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    values = dict(row._mapping)
+    return Job(**values | {"intent": IntentKind(values["intent"]), "state": JobState(values["state"])})
+
+
+def _step(row: sa.Row[Any]) -> JobStep:
+    values = dict(row._mapping)
+    return JobStep(**values | {"state": StepState(values["state"])})
