@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
+from typing import NamedTuple
 
+from orchestrator.domain.errors import NoCapacity
 from orchestrator.domain.plans import Node
 
 
@@ -35,3 +40,167 @@ class NodeState:
     promised_disk_bytes: int
     guests: int
     seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a guest needs. ``zone`` is the service's wish ('' = any); ``zones`` where its plan is sold (empty = everywhere)."""
+
+    vcpus: int
+    memory_bytes: int
+    disk_bytes: int
+    zone: str = ""
+    zones: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """An amount of each resource of a node. vCPUs whole, the rest bytes."""
+
+    vcpus: int
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether one node can take the guest. ``reasons``: why not; where it fits, how it stood against the chosen one."""
+
+    node: str
+    fits: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The chosen node, and a verdict on every node, in order of their names."""
+
+    node: str
+    verdicts: tuple[Verdict, ...]
+
+
+def capacity(state: NodeState) -> Capacity | None:
+    """All that may ever be promised on the node: what it has, less what its host keeps, times its ratios.
+
+    None where the node was never seen. Ratios count as the decimal numbers they are written as and fractions are
+    dropped, so that the same node always gives the same whole numbers.
+    """
+    if state.cpus is None or state.memory_bytes is None or state.disk_bytes is None:
+        return None
+    node = state.node
+    memory = max(0, state.memory_bytes - node.reserved_memory_bytes)
+    return Capacity(
+        vcpus=_times(state.cpus, node.cpu_ratio),
+        memory_bytes=_times(memory, node.memory_ratio),
+        disk_bytes=_times(state.disk_bytes, node.disk_ratio),
+    )
+
+
+def shortages(state: NodeState, *, vcpus: int, memory_bytes: int, disk_bytes: int) -> tuple[str, ...]:
+    """By which resources the node is too full for this much more, one sentence each; empty = it has room."""
+    limit = capacity(state)
+    if limit is None:
+        return ("its capacity is not known: it was never seen up",)
+    rows = (
+        ("vCPU", vcpus, limit.vcpus, state.promised_vcpus, str),
+        ("memory", memory_bytes, limit.memory_bytes, state.promised_memory_bytes, _size),
+        ("disk", disk_bytes, limit.disk_bytes, state.promised_disk_bytes, _size),
+    )
+    return tuple(
+        f"{name} is full: {show(wanted)} wanted, {show(max(0, total - promised))} free of {show(total)}"
+        for name, wanted, total, promised, show in rows
+        if promised + wanted > total
+    )
+
+
+def place(wanted: Wanted, nodes: Sequence[NodeState]) -> Placement:
+    """Choose the node that keeps most free in its tightest resource after taking the guest; of equals the first by name.
+
+    The answer does not depend on the order of ``nodes``. Raises NoCapacity, with the verdicts of all nodes in its details,
+    where none fits.
+    """
+    ordered = sorted(nodes, key=lambda state: state.node.name)
+    refusals = {state.node.name: _refusals(wanted, state) for state in ordered}
+    left = {state.node.name: _left(wanted, state) for state in ordered if not refusals[state.node.name]}
+    if not left:
+        raise _no_capacity(wanted, refusals)
+    chosen = min(left, key=lambda name: (-left[name].share, name))
+    verdicts = tuple(
+        Verdict(node=name, fits=not reasons, reasons=reasons or (_standing(name, chosen, left),))
+        for name, reasons in refusals.items()
+    )
+    return Placement(node=chosen, verdicts=verdicts)
+
+
+class _Left(NamedTuple):
+    """The smallest share of a resource that stays free once the guest is there, and of which resource."""
+
+    share: Fraction
+    resource: str
+
+
+def _refusals(wanted: Wanted, state: NodeState) -> tuple[str, ...]:
+    node = state.node
+    reasons: list[str] = []
+    if wanted.zone and node.zone != wanted.zone:
+        reasons.append(f"it is in zone {node.zone}, wanted is {wanted.zone}")
+    if wanted.zones and node.zone not in wanted.zones:
+        reasons.append(f"it is in zone {node.zone}, the plan is sold in {', '.join(wanted.zones)}")
+    if node.maintenance:
+        reasons.append("it is in maintenance")
+    if not state.enrolled:
+        reasons.append("it is not enrolled")
+    elif not state.up:
+        seen = f"last seen {state.seen_at:%Y-%m-%d %H:%M} UTC" if state.seen_at else "never seen up"
+        reasons.append(f"it is down ({seen})")
+    reasons.extend(
+        shortages(state, vcpus=wanted.vcpus, memory_bytes=wanted.memory_bytes, disk_bytes=wanted.disk_bytes),
+    )
+    return tuple(reasons)
+
+
+def _left(wanted: Wanted, state: NodeState) -> _Left:
+    limit = capacity(state)
+    if limit is None:  # a node of unknown capacity was refused before
+        return _Left(Fraction(0), "unknown")
+    rows = (
+        ("disk", limit.disk_bytes, state.promised_disk_bytes + wanted.disk_bytes),
+        ("memory", limit.memory_bytes, state.promised_memory_bytes + wanted.memory_bytes),
+        ("vCPU", limit.vcpus, state.promised_vcpus + wanted.vcpus),
+    )
+    return min(_Left(Fraction(total - taken, total) if total else Fraction(0), name) for name, total, taken in rows)
+
+
+def _standing(name: str, chosen: str, left: Mapping[str, _Left]) -> str:
+    own = f"{_per_cent(left[name])} of its {left[name].resource} would stay free"
+    if name == chosen:
+        return f"chosen: {own}, its tightest resource"
+    if left[name].share == left[chosen].share:
+        return f"fits, but {chosen} has as much left and comes first by name: {own}"
+    return f"fits, but {chosen} has more left: {own}, there {_per_cent(left[chosen])} of the {left[chosen].resource}"
+
+
+def _no_capacity(wanted: Wanted, refusals: Mapping[str, tuple[str, ...]]) -> NoCapacity:
+    what = f"{wanted.vcpus} vCPU, {_size(wanted.memory_bytes)} memory, {_size(wanted.disk_bytes)} disk"
+    why = "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in refusals.items()) or "no node is declared"
+    return NoCapacity(
+        f"no node can take a guest of {what}: {why}",
+        hint="free or add capacity, enrol a node, or end a maintenance; then retry the job",
+        verdicts=[{"node": name, "fits": False, "reasons": list(reasons)} for name, reasons in refusals.items()],
+    )
+
+
+def _times(amount: int, ratio: float) -> int:
+    return math.floor(amount * Fraction(str(ratio)))
+
+
+def _per_cent(left: _Left) -> str:
+    return f"{math.floor(left.share * 100)} %"
+
+
+def _size(number: int) -> str:
+    """Bytes for a reader: exact below 1 KiB, else three digits with a binary unit."""
+    for unit, step in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= step:
+            return f"{number / step:.3g} {unit}" if number < 1000 * step else f"{number // step} {unit}"
+    return f"{number} B"

@@ -1,0 +1,73 @@
+"""The whole configuration as the rest of the program sees it: frozen, checked, in domain types and base units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from orchestrator.domain.plans import AddressRange, Node, Plan, Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingSource:
+    """A billing system we hear and answer. All secrets are files that hold one secret each (``whsec_…``), newest first.
+
+    ``notify_url`` '' = it is told nothing; ``notify_secret_file`` None exactly then.
+    """
+
+    source: str
+    secret_files: tuple[Path, ...]
+    notify_url: str = ""
+    notify_secret_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brakes:
+    """More than this many within an hour wait for ``job approve``. 0 = each one waits."""
+
+    suspensions_per_hour: int
+    terminations_per_hour: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
+
+    ``database_url`` is never empty here: left out, it is SQLite in ``state_dir/orchestrator.sqlite``. ``listen`` is
+    ``host:port`` or '' (unix socket only). ``timezone`` is an IANA name: the provider's, for people; all else is UTC.
+    """
+
+    provider: str
+    timezone: str
+    state_dir: Path
+    database_url: str
+    socket: Path
+    listen: str
+    billing: tuple[BillingSource, ...]
+    webhook_tolerance: timedelta
+    body_limit_bytes: int
+    brakes: Brakes
+    address_cool_down: timedelta
+    job_threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone:
+    """A place whose nodes share their networks."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything under ``directory``, every name in it known and every reference between files resolved."""
+
+    directory: Path
+    settings: Settings
+    zones: tuple[Zone, ...]
+    nodes: tuple[Node, ...]
+    ranges: tuple[AddressRange, ...]
+    templates: dict[str, Template]
+    plans: dict[str, Plan]
