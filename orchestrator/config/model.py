@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
 
 
@@ -20,14 +21,6 @@ class BillingSource:
     secret_files: tuple[Path, ...]
     notify_url: str = ""
     notify_secret_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brakes:
-    """More than this many within an hour wait for ``job approve``. 0 = each one waits."""
-
-    suspensions_per_hour: int
-    terminations_per_hour: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +40,7 @@ class Settings:
     billing: tuple[BillingSource, ...]
     webhook_tolerance: timedelta
     body_limit_bytes: int
-    brakes: Brakes
+    brakes: BrakeLimits
     address_cool_down: timedelta
     job_threads: int
 
