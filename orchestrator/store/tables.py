@@ -44,8 +44,8 @@ metadata = sa.MetaData(
 )
 
 
-def _table(name: str, *items: Any) -> sa.Table:
-    return sa.Table(name, metadata, *items)
+def _table(name: str, *items: Any, **options: Any) -> sa.Table:
+    return sa.Table(name, metadata, *items, **options)
 
 
 def _text(name: str, **options: Any) -> sa.Column[str]:
@@ -75,6 +75,8 @@ events = _table(
     _text("job_id", server_default=""),
     sa.Column("replays", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("source", "id"),
+    # A sequence number is never used twice, also after the newest event was deleted.
+    sqlite_autoincrement=True,
 )
 
 # A command of one version counts once for a service, whatever event id it came under.
@@ -238,6 +240,23 @@ macs = _table(
     _time("leased_at"),
     _time("released_at", nullable=True),
     _text("proof", server_default=""),
+    # One lease a service, whatever the callers do.
+    sa.Index(
+        "uq_macs_service_id_held",
+        "service_id",
+        unique=True,
+        sqlite_where=sa.text("released_at IS NULL"),
+        postgresql_where=sa.text("released_at IS NULL"),
+    ),
+)
+
+# Destructive acts that the fence let through: the point of no return stands as long as one of its job does.
+fence_passes = _table(
+    "fence_passes",
+    _text("service_id", primary_key=True),
+    _text("job_id", primary_key=True),
+    _text("act", primary_key=True),
+    _time("passed_at"),
 )
 
 certificates = _table(

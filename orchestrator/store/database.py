@@ -1,0 +1,180 @@
+"""The one database: a single writer at a time, and errors in our own words.
+
+The engine's library is handed the same SQLAlchemy engine, so that a job's row and its enqueueing stand or fall together.
+On SQLite a write transaction begins with the write lock (``BEGIN IMMEDIATE``): one that read first and wrote later would
+fail in the middle. On PostgreSQL a write transaction begins with an advisory lock that gives the same order among our own
+writers; the engine's own writes do not take it and do not need it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from orchestrator.domain.errors import ConfigError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+Connection = sa.Connection
+
+# Milliseconds that one writer waits for another. The engine's library uses the same figure on engines of its own.
+BUSY_TIMEOUT_MS = 30_000
+# Connections: job threads, request threads and the engine's own pollers share the pool.
+POOL_SIZE = 20
+POOL_OVERFLOW = 30
+# The advisory lock of our writers on PostgreSQL; any constant that nothing else in the database uses.
+WRITER_LOCK = 0x6F726368
+
+
+class Database:
+    """Connections to the store at ``url`` (SQLAlchemy's form; ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``).
+
+    Opening does not connect. A SQLite file is made with mode 0600 on the first connection.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = sa.make_url(url)
+        except sa.exc.ArgumentError as exc:
+            raise ConfigError("the database URL cannot be understood", hint="write it as sqlite:////path/to/file") from exc
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self.engine = _sqlite_engine(self.url)
+        elif self.url.get_backend_name() == "postgresql":
+            self.engine = sa.create_engine(self.url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_pre_ping=True)
+        else:
+            raise ConfigError(
+                f"databases of the kind '{self.url.get_backend_name()}' are not supported", hint="sqlite or postgresql"
+            )
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its first statement; commits at the end, rolls back on any error.
+
+        Raises StoreUnavailable where the database is locked for too long, cannot be reached or has no room.
+        """
+        with _translated(), self.engine.begin() as conn:
+            if self.is_sqlite:
+                conn.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}")
+                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+            yield conn
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view. A write inside it fails: it would be lost.
+
+        Raises StoreUnavailable as ``write`` does.
+        """
+        with _translated(), self.engine.connect() as conn:
+            if self.is_sqlite:
+                conn.exec_driver_sql("PRAGMA query_only = ON")
+                try:
+                    conn.exec_driver_sql("BEGIN DEFERRED")
+                    yield conn
+                finally:
+                    conn.rollback()
+                    conn.exec_driver_sql("PRAGMA query_only = OFF")
+            else:
+                conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                yield conn
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest revision, in one transaction; nothing to do is success."""
+        from orchestrator.store import migrate  # imported late: Alembic is not on the path of a running controller
+
+        with self.write() as conn:
+            migrate.upgrade(conn)
+
+    def migrated(self) -> bool:
+        """Whether the tables are at the revision this version of the software needs."""
+        from orchestrator.store import migrate
+
+        with self.read() as conn:
+            return migrate.current(conn) == migrate.newest()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return sa.URL.create("sqlite", database=str(path.absolute())).render_as_string(hide_password=False)
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigError("a database in memory would be lost with the process", hint="name a file: sqlite:////path/to/file")
+    path = Path(url.database)
+    engine = sa.create_engine(
+        url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def make_private(_dialect: object, _record: ConnectionPoolEntry, _args: list[object], _kwargs: dict[str, object]) -> None:
+        # SQLite gives its -wal and -shm files the mode of the main file, which it would make by umask.
+        if not path.exists() and path.parent.is_dir():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        assert isinstance(connection, sqlite3.Connection)
+        # As the engine's library sets on its own engines: transactions that Python begins itself take the write lock too.
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _write_ahead(connection)
+        # FULL: a commit that was acknowledged to billing survives a power cut (https://sqlite.org/pragma.html#pragma_synchronous).
+        connection.execute("PRAGMA synchronous = FULL")
+
+    return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Put the file in WAL mode. Several processes that open a new file at once can find it locked past the busy timeout."""
+    for attempt in range(20):
+        try:
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
+                return
+        except sqlite3.OperationalError:
+            if attempt == 19:
+                raise
+        time.sleep(0.05)
+    raise sqlite3.OperationalError("the file system of the database cannot hold a write-ahead log")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as exc:
+        raise StoreUnavailable("every connection to the database is in use", hint="try again in a moment") from exc
+    except (OperationalError, InterfaceError) as exc:
+        raise StoreUnavailable(_sentence(str(exc.orig)), hint=_hint(str(exc.orig))) from exc
+
+
+def _sentence(cause: str) -> str:
+    first = cause.strip().splitlines()[0] if cause.strip() else "no reason given"
+    return f"the database cannot be used: {first}"
+
+
+def _hint(cause: str) -> str:
+    if "no such table" in cause or "no such column" in cause:
+        return "run: orchestrator migrate"
+    if "unable to open" in cause:
+        return "check that the state directory exists and is writable"
+    return "try again in a moment"

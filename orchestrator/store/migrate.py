@@ -1,0 +1,42 @@
+"""Bringing the tables from one revision to the next (Alembic), on a connection that already holds the write lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from orchestrator.store.database import Connection
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(conn: Connection, revision: str = "head") -> None:
+    """Go forward to ``revision`` inside the caller's transaction."""
+    command.upgrade(_config(conn), revision)
+
+
+def downgrade(conn: Connection, revision: str) -> None:
+    """Go back to ``revision`` (``base`` = no tables of ours) inside the caller's transaction."""
+    command.downgrade(_config(conn), revision)
+
+
+def current(conn: Connection) -> str | None:
+    """The revision the tables are at; None = none."""
+    return MigrationContext.configure(conn).get_current_revision()
+
+
+def newest() -> str | None:
+    """The newest revision this version of the software has."""
+    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def _config(conn: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = conn
+    return config

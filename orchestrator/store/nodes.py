@@ -1,0 +1,97 @@
+"""Nodes as enrolled and last seen; what is declared of them is in the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.domain.placement import NodeState
+from orchestrator.domain.plans import Node
+from orchestrator.ports.hypervisor import NodeFacts
+from orchestrator.store.database import Connection
+from orchestrator.store.tables import nodes, reservations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """What is known of a node. ``host_key`` is the pinned known_hosts line; ``facts`` the last NodeFacts as JSON, or empty."""
+
+    name: str
+    host_key: str = ""
+    agent_version: str = ""
+    agent_sha256: str = ""
+    enrolled_at: datetime | None = None
+    up: bool = False
+    seen_at: datetime | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+def get(conn: Connection, name: str) -> NodeRecord | None:
+    """The node's record, or None where it was neither enrolled nor seen."""
+    row = conn.execute(sa.select(nodes).where(nodes.c.name == name)).one_or_none()
+    return None if row is None else _record(row)
+
+
+def list_all(conn: Connection) -> tuple[NodeRecord, ...]:
+    """Every node's record, by name; there are few."""
+    return tuple(_record(row) for row in conn.execute(sa.select(nodes).order_by(nodes.c.name)))
+
+
+def set_enrolled(conn: Connection, name: str, *, host_key: str, agent_version: str, agent_sha256: str, now: datetime) -> None:
+    """The node was enrolled: its host key is pinned, its agent known."""
+    _put(conn, name, host_key=host_key, agent_version=agent_version, agent_sha256=agent_sha256, enrolled_at=now)
+
+
+def set_seen(conn: Connection, name: str, facts: NodeFacts, *, now: datetime) -> None:
+    """The node answered."""
+    _put(conn, name, up=True, seen_at=now, facts=asdict(facts), problem="")
+
+
+def set_unreachable(conn: Connection, name: str, problem: str) -> None:
+    """The node did not answer; what was known of it stays."""
+    _put(conn, name, up=False, problem=problem)
+
+
+def states(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeState, ...]:
+    """Each declared node with what it has and what is promised on it."""
+    known = {record.name: record for record in list_all(conn)}
+    query = sa.select(
+        reservations.c.node,
+        sa.func.sum(reservations.c.vcpus).label("vcpus"),
+        sa.func.sum(reservations.c.memory_bytes).label("memory"),
+        sa.func.sum(reservations.c.disk_bytes).label("disk"),
+        sa.func.count().label("guests"),
+    ).group_by(reservations.c.node)
+    promised = {row.node: row for row in conn.execute(query)}
+    return tuple(_state(node, known.get(node.name), promised.get(node.name)) for node in declared)
+
+
+def _state(node: Node, record: NodeRecord | None, promised: sa.Row[Any] | None) -> NodeState:
+    facts = {} if record is None else record.facts
+    return NodeState(
+        node=node,
+        enrolled=record is not None and record.enrolled_at is not None,
+        up=record is not None and record.up,
+        cpus=facts.get("cpus"),
+        memory_bytes=facts.get("memory_bytes"),
+        disk_bytes=facts.get("pool_capacity_bytes"),
+        promised_vcpus=0 if promised is None else int(promised.vcpus),
+        promised_memory_bytes=0 if promised is None else int(promised.memory),
+        promised_disk_bytes=0 if promised is None else int(promised.disk),
+        guests=0 if promised is None else int(promised.guests),
+        seen_at=None if record is None else record.seen_at,
+    )
+
+
+def _put(conn: Connection, name: str, **values: Any) -> None:
+    changed = conn.execute(sa.update(nodes).where(nodes.c.name == name).values(**values))
+    if changed.rowcount == 0:
+        conn.execute(sa.insert(nodes).values({"name": name, "facts": {}, **values}))
+
+
+def _record(row: sa.Row[Any]) -> NodeRecord:
+    return NodeRecord(**row._mapping)

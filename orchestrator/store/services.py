@@ -1,0 +1,141 @@
+"""Services: the record of what each customer has, its holds, and what our jobs made for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.store.database import Connection
+from orchestrator.store.paging import page
+from orchestrator.store.tables import holds, service_nodes, services
+
+
+def get(conn: Connection, service_id: str) -> Service | None:
+    """The service with its holds, or None."""
+    row = conn.execute(sa.select(services).where(services.c.id == service_id)).one_or_none()
+    return None if row is None else _service(row, _holds(conn, [service_id]).get(service_id, ()))
+
+
+def put(conn: Connection, service: Service, *, now: datetime) -> None:
+    """Write the whole record and its holds; what our jobs made (``facts``) is left alone.
+
+    Read it with ``get`` in the same write transaction: another's change in between would be lost. ``now`` is kept as
+    ``created_at`` of a new service that has none.
+    """
+    values = _values(service)
+    if service.created_at is None:
+        del values["created_at"]
+    changed = conn.execute(sa.update(services).where(services.c.id == service.id).values(**values))
+    if changed.rowcount == 0:
+        conn.execute(sa.insert(services).values({"created_at": now, "facts": {}, **values}))
+    conn.execute(sa.delete(holds).where(holds.c.service_id == service.id))
+    if service.holds:
+        conn.execute(sa.insert(holds), [{"service_id": service.id, **asdict(hold)} for hold in service.holds])
+
+
+def list_page(
+    conn: Connection,
+    *,
+    limit: int = 100,
+    after: str | None = None,
+    state: str | None = None,
+    plan: str | None = None,
+    node: str | None = None,
+    client_id: str | None = None,
+) -> tuple[tuple[Service, ...], str | None]:
+    """Services by id, with their holds."""
+    query = sa.select(services)
+    for column, wanted in (("state", state), ("plan", plan), ("node", node), ("client_id", client_id)):
+        if wanted is not None:
+            query = query.where(services.c[column] == wanted)
+    rows, following = page(conn, query, key=services.c.id, limit=limit, after=after, newest_first=False, make=lambda row: row)
+    standing = _holds(conn, [row.id for row in rows])
+    return tuple(_service(row, standing.get(row.id, ())) for row in rows), following
+
+
+def facts(conn: Connection, service_id: str) -> ServiceFacts:
+    """What our jobs made for the service; empty where nothing was made or the service is unknown."""
+    row = conn.execute(sa.select(services.c.node, services.c.facts).where(services.c.id == service_id)).one_or_none()
+    if row is None:
+        return ServiceFacts()
+    return ServiceFacts(node=row.node, nodes_ever=nodes_ever(conn, service_id), values=dict(row.facts))
+
+
+def set_facts(conn: Connection, service_id: str, observed: ServiceFacts, *, now: datetime) -> None:
+    """Replace what is known of the service's things. Nodes once known are never forgotten."""
+    conn.execute(sa.update(services).where(services.c.id == service_id).values(node=observed.node, facts=dict(observed.values)))
+    for node in (observed.node, *observed.nodes_ever):
+        if node:
+            note_node(conn, service_id, node, now=now)
+
+
+def note_node(conn: Connection, service_id: str, node: str, *, now: datetime) -> None:
+    """Remember that the service was promised on the node or ran there."""
+    if node not in nodes_ever(conn, service_id):
+        conn.execute(sa.insert(service_nodes).values(service_id=service_id, node=node, since=now))
+
+
+def nodes_ever(conn: Connection, service_id: str) -> tuple[str, ...]:
+    """Every node the service ever was on, the first first."""
+    query = sa.select(service_nodes.c.node).where(service_nodes.c.service_id == service_id)
+    return tuple(conn.scalars(query.order_by(service_nodes.c.since, service_nodes.c.node)))
+
+
+def count(conn: Connection) -> dict[tuple[str, str], int]:
+    """How many services there are by (plan, state)."""
+    query = sa.select(services.c.plan, services.c.state, sa.func.count()).group_by(services.c.plan, services.c.state)
+    return {(plan, state): number for plan, state, number in conn.execute(query)}
+
+
+def _holds(conn: Connection, ids: list[str]) -> dict[str, tuple[Hold, ...]]:
+    query = sa.select(holds).where(holds.c.service_id.in_(ids)).order_by(holds.c.since, holds.c.reason)
+    found: dict[str, tuple[Hold, ...]] = {}
+    for row in conn.execute(query):
+        found[row.service_id] = (*found.get(row.service_id, ()), _hold(row))
+    return found
+
+
+def _hold(row: sa.Row[Any]) -> Hold:
+    return Hold(
+        reason=HoldReason(row.reason),
+        effect=HoldEffect(row.effect),
+        by=row.by,
+        why=row.why,
+        since=row.since,
+        evidence=row.evidence,
+        until=row.until,
+    )
+
+
+def _values(service: Service) -> dict[str, Any]:
+    values = asdict(service)
+    del values["holds"]
+    return {**values, "state": str(service.state), "ssh_keys": list(service.ssh_keys)}
+
+
+def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
+    return Service(
+        id=row.id,
+        client_id=row.client_id,
+        plan=row.plan,
+        state=Lifecycle(row.state),
+        version=row.version,
+        order_id=row.order_id,
+        domain=row.domain,
+        hostname=row.hostname,
+        template=row.template,
+        ssh_keys=tuple(row.ssh_keys),
+        password_hash=row.password_hash,
+        zone=row.zone,
+        due_at=row.due_at,
+        paid_until=row.paid_until,
+        payments=row.payments,
+        holds=standing,
+        created_at=row.created_at,
+        point_of_no_return=row.point_of_no_return,
+        suspension_proven_at=row.suspension_proven_at,
+    )
