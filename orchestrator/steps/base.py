@@ -17,6 +17,7 @@ from orchestrator.ports.fence import Fence
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.node_transport import NodeTransport
+from orchestrator.ports.reach import Reach
 from orchestrator.ports.secrets import Secrets
 from orchestrator.ports.volumes import VolumeStore
 
@@ -45,6 +46,7 @@ class Ports:
     hypervisor: Callable[[str], Hypervisor]
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
+    reach: Reach
     addresses: AddressPool
     ledger: Ledger
     fence: Fence
@@ -54,7 +56,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """``progress(fraction 0..1, sentence)`` reaches ``job watch``; ``stopping()`` turns true when the job is asked to stop."""
+    """``progress(fraction 0..1, sentence)`` reaches ``job watch``; ``stopping()`` turns true when the job is asked to stop.
+
+    ``deadline`` is the reading of ``ports.clock.monotonic()`` at which this attempt has to end.
+    """
 
     job_id: str
     service_id: str
