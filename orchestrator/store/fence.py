@@ -1,0 +1,104 @@
+"""The fence in the store (port Fence): the last word before a destructive act, on the state of this very moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from orchestrator.domain.errors import FenceClosed, Frozen
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
+from orchestrator.ports.clock import Clock
+from orchestrator.store import services, settings
+from orchestrator.store.database import Connection, Database
+from orchestrator.store.tables import fence_passes, jobs
+
+# The states in which a job of each kind may do something destructive. A kind that is not here may not.
+BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
+    IntentKind.SUSPEND: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.TERMINATE: frozenset({Lifecycle.TERMINATING, Lifecycle.ARCHIVED}),
+    IntentKind.STOP: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.REBOOT: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
+}
+
+
+class StoreFence:
+    """Evaluates in one write transaction, so that a payment is either seen here or comes after the act was let through."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+
+    def require(self, *, service_id: str, job_id: str, act: str) -> None:
+        """See the port. Also raises FenceClosed for a job that is over, and for a job of another service."""
+        with self._db.write() as conn:
+            freeze = settings.freeze(conn)
+            if freeze is not None:
+                raise Frozen(
+                    f"{act} of {service_id} is held back: frozen by {freeze.by} ({freeze.why})", hint="orchestrator unfreeze"
+                )
+            service = services.get(conn, service_id)
+            if service is None:
+                raise FenceClosed(f"{act}: there is no service {service_id}")
+            kind, payments = _job(conn, service_id=service_id, job_id=job_id, act=act)
+            reason = closed(service, kind=kind, payments=payments)
+            if reason:
+                raise FenceClosed(f"{act} of {service_id} is refused: {reason}", service=service_id, job=job_id, act=act)
+            if kind == IntentKind.TERMINATE:
+                self._pass(conn, service, job_id=job_id, act=act)
+
+    def withdraw(self, *, service_id: str, job_id: str) -> None:
+        """See the port. Takes back the act let through last; the point of no return goes with the last one standing."""
+        with self._db.write() as conn:
+            own = (fence_passes.c.service_id == service_id, fence_passes.c.job_id == job_id)
+            last = conn.scalars(
+                sa.select(fence_passes.c.act).where(*own).order_by(fence_passes.c.passed_at.desc(), fence_passes.c.act).limit(1)
+            ).one_or_none()
+            if last is None:
+                return
+            conn.execute(sa.delete(fence_passes).where(*own, fence_passes.c.act == last))
+            service = services.get(conn, service_id)
+            standing = conn.execute(sa.select(fence_passes.c.act).where(fence_passes.c.service_id == service_id)).first()
+            if standing is None and service is not None:
+                services.put(conn, replace(service, point_of_no_return=None), now=self._clock.now())
+
+    def _pass(self, conn: Connection, service: Service, *, job_id: str, act: str) -> None:
+        now = self._clock.now()
+        own = (fence_passes.c.service_id == service.id, fence_passes.c.job_id == job_id, fence_passes.c.act == act)
+        if conn.execute(sa.update(fence_passes).where(*own).values(passed_at=now)).rowcount == 0:
+            conn.execute(sa.insert(fence_passes).values(service_id=service.id, job_id=job_id, act=act, passed_at=now))
+        if service.point_of_no_return is None:
+            services.put(conn, replace(service, point_of_no_return=now), now=now)
+
+
+def closed(service: Service, *, kind: IntentKind, payments: int) -> str:
+    """Why the fence is closed for a job of this kind that was decided at this payment count; empty = it is open.
+
+    A suspension survives a payment where something other than the debt stops the service: paying lifts nonpayment only.
+    """
+    if service.state not in BELONGS.get(kind, frozenset()):
+        return f"a service that is {service.state} does not belong to a {kind} job"
+    if service.payments != payments and not (kind == IntentKind.SUSPEND and _stopped_for_more_than_debt(service)):
+        return "it was paid since the job was decided"
+    if kind == IntentKind.TERMINATE:
+        for hold in service.holds:
+            if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:
+                return f"a {hold.reason} hold of {hold.by} forbids erasing ({hold.why})"
+    return ""
+
+
+def _stopped_for_more_than_debt(service: Service) -> bool:
+    return any(hold.effect == HoldEffect.STOP and hold.reason != HoldReason.NONPAYMENT for hold in service.holds)
+
+
+def _job(conn: Connection, *, service_id: str, job_id: str, act: str) -> tuple[IntentKind, int]:
+    row = conn.execute(
+        sa.select(jobs.c.intent, jobs.c.payments, jobs.c.state).where(jobs.c.id == job_id, jobs.c.service_id == service_id)
+    ).one_or_none()
+    if row is None:
+        raise FenceClosed(f"{act} of {service_id} is refused: job {job_id} is no job of this service")
+    if JobState(row.state).final:
+        raise FenceClosed(f"{act} of {service_id} is refused: job {job_id} is over ({row.state})")
+    return IntentKind(row.intent), row.payments
