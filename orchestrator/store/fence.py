@@ -7,21 +7,13 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from orchestrator.domain.errors import FenceClosed, Frozen
+from orchestrator.domain.fence import closed
 from orchestrator.domain.intents import IntentKind, JobState
-from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
+from orchestrator.domain.services import Service
 from orchestrator.ports.clock import Clock
 from orchestrator.store import services, settings
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.tables import fence_passes, jobs
-
-# The states in which a job of each kind may do something destructive. A kind that is not here may not.
-BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
-    IntentKind.SUSPEND: frozenset({Lifecycle.ACTIVE}),
-    IntentKind.TERMINATE: frozenset({Lifecycle.TERMINATING, Lifecycle.ARCHIVED}),
-    IntentKind.STOP: frozenset({Lifecycle.ACTIVE}),
-    IntentKind.REBOOT: frozenset({Lifecycle.ACTIVE}),
-    IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
-}
 
 
 class StoreFence:
@@ -71,26 +63,6 @@ class StoreFence:
             conn.execute(sa.insert(fence_passes).values(service_id=service.id, job_id=job_id, act=act, passed_at=now))
         if service.point_of_no_return is None:
             services.put(conn, replace(service, point_of_no_return=now), now=now)
-
-
-def closed(service: Service, *, kind: IntentKind, payments: int) -> str:
-    """Why the fence is closed for a job of this kind that was decided at this payment count; empty = it is open.
-
-    A suspension survives a payment where something other than the debt stops the service: paying lifts nonpayment only.
-    """
-    if service.state not in BELONGS.get(kind, frozenset()):
-        return f"a service that is {service.state} does not belong to a {kind} job"
-    if service.payments != payments and not (kind == IntentKind.SUSPEND and _stopped_for_more_than_debt(service)):
-        return "it was paid since the job was decided"
-    if kind == IntentKind.TERMINATE:
-        for hold in service.holds:
-            if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:
-                return f"a {hold.reason} hold of {hold.by} forbids erasing ({hold.why})"
-    return ""
-
-
-def _stopped_for_more_than_debt(service: Service) -> bool:
-    return any(hold.effect == HoldEffect.STOP and hold.reason != HoldReason.NONPAYMENT for hold in service.holds)
 
 
 def _job(conn: Connection, *, service_id: str, job_id: str, act: str) -> tuple[IntentKind, int]:

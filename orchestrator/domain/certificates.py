@@ -1,0 +1,311 @@
+"""The wipe certificate: what was destroyed, how, where, who asked and who approved, in a form that a third party can check.
+
+A JSON object. The signature (Ed25519, RFC 8032) covers the canonical JSON of everything but the member ``signature``; the public
+key is embedded, so that a check needs no network, and named by its id, so that it can be compared with one that was published.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.domain.canonical import canonical_json
+from orchestrator.domain.errors import PermanentDriverError
+
+FORMAT = "orchestrator/wipe-certificate"
+VERSION = 1
+ALGORITHM = "Ed25519"
+
+# Checks an Ed25519 signature: (public key of 32 bytes, payload, signature of 64 bytes) -> whether it holds.
+Check = Callable[[bytes, bytes, bytes], bool]
+
+# What the members must be; a member of this table may not be left out.
+SHAPE: dict[str, type | tuple[type, ...]] = {
+    "format": str,
+    "version": int,
+    "id": str,
+    "provider": str,
+    "service": str,
+    "client": str,
+    "guest": str,
+    "nodes": list,
+    "volumes": list,
+    "keys_destroyed": list,
+    "residue": dict,
+    "asked_by": str,
+    "reason": str,
+    "approved_by": str,
+    "job": str,
+    "issued_at": str,
+    "key": dict,
+}
+VOLUME_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "node": str,
+    "path": str,
+    "method": str,
+    "bytes": int,
+    "bytes_overwritten": int,
+    "verified": bool,
+    "medium": dict,
+    "limits": list,
+    "samples": list,
+    "started_at": str,
+    "finished_at": str,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WipedVolume:
+    """One volume as the node's wipe reported it. ``bytes`` it occupied; ``limits``: sentences on what the method cannot reach.
+
+    ``samples``: places read back, each {device_offset, length, sha256_before, sha256_after}. Times as the node wrote them.
+    """
+
+    name: str
+    node: str
+    path: str
+    method: str
+    bytes: int
+    bytes_overwritten: int
+    verified: bool
+    medium: dict[str, Any]
+    limits: tuple[str, ...]
+    samples: tuple[dict[str, Any], ...]
+    started_at: str
+    finished_at: str
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any], *, name: str, node: str) -> WipedVolume:
+        """Out of the result of the agent's ``volume-wipe``; raises PermanentDriverError where something is missing."""
+        try:
+            return cls(
+                name=name,
+                node=node,
+                path=str(report["path"]),
+                method=str(report["method"]),
+                bytes=int(report["allocated_bytes"]),
+                bytes_overwritten=int(report["bytes_overwritten"]),
+                verified=bool(report.get("verified", bool(report["samples"]))),
+                medium=dict(report["medium"]),
+                limits=tuple(str(sentence) for sentence in report["limits"]),
+                samples=tuple(dict(sample) for sample in report["samples"]),
+                started_at=str(report["started_at"]),
+                finished_at=str(report["finished_at"]),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise PermanentDriverError(
+                f"the report on wiping {name} cannot be certified: {exc!r} is missing or malformed", volume=name, node=node
+            ) from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidueCheck:
+    """What was found of the service on one node at the end; nothing found = clean."""
+
+    node: str
+    checked_at: datetime
+    found: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wipe:
+    """Everything a certificate says. ``asked_by`` names the event or operator, ``approved_by`` who or what let it through.
+
+    ``keys_destroyed``: the secrets of encrypted volumes that were destroyed on the node. Times UTC.
+    """
+
+    certificate_id: str
+    provider: str
+    service_id: str
+    client_id: str
+    guest: str
+    job_id: str
+    asked_by: str
+    reason: str
+    approved_by: str
+    volumes: Sequence[WipedVolume]
+    residue: Sequence[ResidueCheck]
+    issued_at: datetime
+    keys_destroyed: Sequence[str] = ()
+
+
+def certificate_id(job_id: str) -> str:
+    """The id of the one certificate that a job can give."""
+    return f"wipe-{job_id}"
+
+
+def build(wipe: Wipe, *, public_key: bytes) -> dict[str, Any]:
+    """The certificate, not yet signed, for the key it will be signed with (raw, 32 bytes)."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "id": wipe.certificate_id,
+        "provider": wipe.provider,
+        "service": wipe.service_id,
+        "client": wipe.client_id,
+        "guest": wipe.guest,
+        "nodes": sorted({check.node for check in wipe.residue} | {volume.node for volume in wipe.volumes}),
+        "volumes": [_volume(volume) for volume in wipe.volumes],
+        "keys_destroyed": list(wipe.keys_destroyed),
+        "residue": {
+            "clean": not any(check.found for check in wipe.residue),
+            "checks": [_residue(check) for check in wipe.residue],
+        },
+        "asked_by": wipe.asked_by,
+        "reason": wipe.reason,
+        "approved_by": wipe.approved_by,
+        "job": wipe.job_id,
+        "issued_at": utc_text(wipe.issued_at),
+        "key": {"id": key_id(public_key), "algorithm": ALGORITHM, "public_key": base64.b64encode(public_key).decode()},
+    }
+
+
+def payload(certificate: Mapping[str, Any]) -> bytes:
+    """The bytes that the signature covers: canonical JSON without the member ``signature``."""
+    return canonical_json({name: value for name, value in certificate.items() if name != "signature"})
+
+
+def signed(certificate: Mapping[str, Any], *, key_id: str, value: str) -> dict[str, Any]:
+    """The certificate with its signature (base64) over ``payload``."""
+    return {**certificate, "signature": {"algorithm": ALGORITHM, "key_id": key_id, "value": value}}
+
+
+def key_id(public_key: bytes) -> str:
+    """The first 16 hex digits of the SHA-256 of the raw public key."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601 in UTC, whole seconds, ``Z``. Raises ValueError for a naive time."""
+    if moment.tzinfo is None:
+        raise ValueError("a certificate holds no naive times")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a certificate holds. ``pinned``: the signing key is the one the checker brought, not only the embedded one."""
+
+    ok: bool
+    sentences: tuple[str, ...]
+    key_id: str = ""
+    pinned: bool = False
+
+
+def verify(certificate: object, check: Check, *, pinned_key: bytes | None = None) -> Verdict:
+    """Check shape and signature. Without ``pinned_key`` it shows that nothing was altered, not who signed. Never raises."""
+    if not isinstance(certificate, dict):
+        return _refuted("this is not a certificate: a JSON object is expected")
+    wrong = problems(certificate)
+    if wrong:
+        return _refuted(*wrong)
+    embedded = _bytes(certificate["key"].get("public_key"))
+    value = _bytes(_signature(certificate).get("value"))
+    if len(embedded) != 32 or len(value) != 64:
+        return _refuted("the embedded key or the signature is not of the length that Ed25519 has")
+    own = key_id(embedded)
+    if {certificate["key"].get("id"), _signature(certificate).get("key_id")} != {own}:
+        return _refuted("the key id does not belong to the embedded key")
+    if pinned_key is not None and pinned_key != embedded:
+        return _refuted(f"it was signed with key {own}, not with the expected key {key_id(pinned_key)}")
+    try:
+        covered = payload(certificate)
+    except (TypeError, ValueError):
+        return _refuted("it holds values that no certificate has")
+    if not check(embedded, covered, value):
+        return _refuted("the signature does not hold: the certificate was altered after it was signed")
+    return Verdict(
+        ok=True, sentences=_says(certificate, own, pinned=pinned_key is not None), key_id=own, pinned=pinned_key is not None
+    )
+
+
+def problems(certificate: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is wrong with the shape, one sentence each; the signature is not looked at beyond its shape."""
+    if certificate.get("format") != FORMAT:
+        return (f"this is not a wipe certificate: its format is not '{FORMAT}'",)
+    if certificate.get("version") != VERSION:
+        return (f"version {certificate.get('version')!r} is not known to this software, which knows {VERSION}",)
+    found = _wrong(certificate, SHAPE, "the certificate")
+    for number, volume in enumerate(certificate["volumes"] if isinstance(certificate.get("volumes"), list) else []):
+        found += (
+            _wrong(volume, VOLUME_SHAPE, f"volume {number}") if isinstance(volume, dict) else [f"volume {number} is no object"]
+        )
+    if not isinstance(certificate.get("signature"), dict):
+        found.append("it is not signed")
+    elif certificate["signature"].get("algorithm") != ALGORITHM:
+        found.append(f"its signature is not made with {ALGORITHM}")
+    return tuple(found)
+
+
+def _wrong(item: Mapping[str, Any], shape: Mapping[str, type | tuple[type, ...]], where: str) -> list[str]:
+    missing = [f"{where} has no {name}" for name in shape if name not in item]
+    return missing + [
+        f"{where}: {name} is malformed" for name, kind in shape.items() if name in item and not isinstance(item[name], kind)
+    ]
+
+
+def _signature(certificate: Mapping[str, Any]) -> Mapping[str, Any]:
+    signature: Mapping[str, Any] = certificate["signature"]
+    return signature
+
+
+def _bytes(text: object) -> bytes:
+    if not isinstance(text, str):
+        return b""
+    try:
+        return base64.b64decode(text.encode(), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _refuted(*sentences: str) -> Verdict:
+    return Verdict(ok=False, sentences=sentences)
+
+
+def _says(certificate: Mapping[str, Any], own: str, *, pinned: bool) -> tuple[str, ...]:
+    volumes = certificate["volumes"]
+    sentences = [
+        f"the signature of key {own} holds: nothing was altered since {certificate['issued_at']}",
+        f"service {certificate['service']}: {len(volumes)} volume{'' if len(volumes) == 1 else 's'} wiped",
+    ]
+    sentences += [
+        f"{v['name']}: the read-back was not made or did not succeed, see its limits" for v in volumes if not v["verified"]
+    ]
+    if not certificate["residue"].get("clean"):
+        sentences.append("something of the service was left on a node: see residue")
+    if not pinned:
+        sentences.append(f"who signed is shown only by comparing key {own} with the provider's published key")
+    return tuple(sentences)
+
+
+def _volume(volume: WipedVolume) -> dict[str, Any]:
+    return {
+        "name": volume.name,
+        "node": volume.node,
+        "path": volume.path,
+        "method": volume.method,
+        "bytes": volume.bytes,
+        "bytes_overwritten": volume.bytes_overwritten,
+        "verified": volume.verified,
+        "medium": volume.medium,
+        "limits": list(volume.limits),
+        "samples": [dict(sample) for sample in volume.samples],
+        "started_at": volume.started_at,
+        "finished_at": volume.finished_at,
+    }
+
+
+def _residue(check: ResidueCheck) -> dict[str, Any]:
+    return {
+        "node": check.node,
+        "checked_at": utc_text(check.checked_at),
+        "found": list(check.found),
+        "removed": list(check.removed),
+    }

@@ -1,0 +1,42 @@
+"""Whether the fence is open: the rule behind the port Fence, on a service as it is at this moment."""
+
+from __future__ import annotations
+
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
+
+# The states in which a job of each kind may do something destructive. A kind that is not here may not.
+BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
+    IntentKind.SUSPEND: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.TERMINATE: frozenset({Lifecycle.TERMINATING, Lifecycle.ARCHIVED}),
+    IntentKind.STOP: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.REBOOT: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
+}
+
+
+def closed(service: Service, *, kind: IntentKind, payments: int) -> str:
+    """Why the fence is closed for a job of this kind that was decided at this payment count; empty = it is open.
+
+    A suspension survives a payment where something other than the debt stops the service: paying lifts nonpayment only.
+    """
+    if service.state not in BELONGS.get(kind, frozenset()):
+        return f"a service that is {service.state} does not belong to a {kind} job"
+    if kind == IntentKind.SUSPEND:
+        return _closed_for_suspending(service, payments=payments)
+    if service.payments != payments:
+        return "it was paid since the job was decided"
+    if kind == IntentKind.TERMINATE:
+        for hold in service.holds:
+            if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:
+                return f"a {hold.reason} hold of {hold.by} forbids erasing ({hold.why})"
+    return ""
+
+
+def _closed_for_suspending(service: Service, *, payments: int) -> str:
+    stopping = [hold for hold in service.holds if hold.effect == HoldEffect.STOP]
+    if not stopping:
+        return "no hold stops the service any more"
+    if service.payments != payments and all(hold.reason == HoldReason.NONPAYMENT for hold in stopping):
+        return "it was paid since the job was decided"
+    return ""
