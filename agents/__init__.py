@@ -1,0 +1,1 @@
+"""Code that runs elsewhere than on the controller; none of it imports ``orchestrator``."""

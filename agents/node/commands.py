@@ -1,0 +1,39 @@
+"""The table of commands: which fields each takes, and what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents.node import arguments as a
+from agents.node.arguments import Field
+from agents.node.call import Call
+from agents.node.doctor import doctor, hello
+from agents.node.keys import secret_wipe
+from agents.node.residue import residue
+from agents.node.templates import template_check
+from agents.node.wipe import METHODS, volume_state, volume_wipe
+
+Run = Callable[[Call], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``fields`` is all that a request may hold; ``run`` gets them checked."""
+
+    fields: Mapping[str, Field]
+    run: Run
+
+
+COMMANDS: dict[str, Command] = {
+    "hello": Command({}, hello),
+    "doctor": Command({"pool_path": Field(a.path), "bridge": Field(a.interface)}, doctor),
+    "template-check": Command({"path": Field(a.path), "sha256": Field(a.sha256)}, template_check),
+    "volume-state": Command({"path": Field(a.path)}, volume_state),
+    "volume-wipe": Command(
+        {"path": Field(a.path), "method": Field(a.one_of(*METHODS)), "samples": Field(a.count(1, 64), 16)}, volume_wipe
+    ),
+    "secret-wipe": Command({"uuid": Field(a.uuid)}, secret_wipe),
+    "residue": Command({"service_id": Field(a.service_id), "pool_path": Field(a.path), "clean": Field(a.flag)}, residue),
+}

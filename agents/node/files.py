@@ -1,0 +1,94 @@
+"""Opening files of a pool so that nothing outside it can be reached through them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agents.node.arguments import VOLUME_NAME
+from agents.node.place import Place
+from agents.node.protocol import AgentError
+
+
+@contextmanager
+def pool_of(place: Place, path: str) -> Iterator[tuple[int, str]]:
+    """The open pool directory and the file's name in it. Raises AgentError (refused) for a path outside declared pools."""
+    directory, name = posixpath.split(path)
+    fd = os.open(place.pool(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd, name
+    finally:
+        os.close(fd)
+
+
+def volume_name(name: str) -> str:
+    """``name`` if it is that of a service's volume; templates and others' files are refused."""
+    if not VOLUME_NAME.fullmatch(name) or name.endswith(".wiping"):
+        raise AgentError("refused", f"{name} is not the name of a service's volume")
+    return name
+
+
+def open_in(directory: int, name: str, flags: int = os.O_RDONLY) -> int | None:
+    """A descriptor of the regular file ``name``, None where there is none. A link or anything else is refused.
+
+    O_NONBLOCK: opening a pipe that somebody put there must not hang; it has no effect on a regular file.
+    """
+    try:
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise AgentError("refused", f"{name} is not a regular file") from None
+        if exc.errno == errno.EINVAL and flags & os.O_DIRECT:
+            raise AgentError("refused", f"the file system of {name} cannot write past its cache (O_DIRECT)") from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise AgentError("refused", f"{name} is not a regular file")
+    return fd
+
+
+def refuse_other_names(fd: int, name: str) -> None:
+    """A file with a second name (hard link) may belong to somebody else under that: refused."""
+    links = os.fstat(fd).st_nlink
+    if links != 1:
+        raise AgentError("refused", f"{name} has {links} names (hard links): it may belong to something else")
+
+
+def refuse_in_use(fd: int, name: str) -> None:
+    """Raises AgentError (driver-transient) while another process has the file open.
+
+    A write lease is granted only to the one who is alone with a file (fcntl(2)); it is given back at once.
+    """
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError as exc:
+        if exc.errno not in (errno.EAGAIN, errno.EACCES):
+            return
+        holders = ", ".join(processes_with(fd)) or "another process"
+        raise AgentError("driver-transient", f"{name} is in use by {holders}", hint="stop the guest first") from None
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def processes_with(fd: int) -> list[str]:
+    """``name (pid)`` of other processes that have the same file open, as far as /proc shows."""
+    wanted = os.fstat(fd)
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            entries = [entry.stat() for entry in (process / "fd").iterdir()]
+            name = (process / "comm").read_text().strip()
+        except OSError:
+            continue  # it ended meanwhile
+        if any((e.st_dev, e.st_ino) == (wanted.st_dev, wanted.st_ino) for e in entries):
+            found.append(f"{name} ({process.name})")
+    return found

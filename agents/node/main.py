@@ -1,0 +1,40 @@
+"""One call of the agent: find the command, check the request, run it, answer, exit."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from agents.node.arguments import parse
+from agents.node.call import Call
+from agents.node.commands import COMMANDS
+from agents.node.place import Place
+from agents.node.protocol import EXIT_CODES, AgentError, Speaker, read_request
+
+
+def run(argv: Sequence[str], stdin: BinaryIO, stdout: BinaryIO, *, place: Place | None = None) -> int:
+    """Answer the call on ``stdout``; returns the exit code."""
+    speaker = Speaker(stdout)
+    try:
+        if len(argv) != 1 or argv[0] not in COMMANDS:
+            raise AgentError("request-invalid", f"unknown command; one of: {', '.join(sorted(COMMANDS))}")
+        command = COMMANDS[argv[0]]
+        arguments = parse(command.fields, read_request(stdin))
+        speaker.result(command.run(Call(place or Place(), arguments, speaker.progress)))
+    except AgentError as exc:
+        speaker.error(exc)
+        return EXIT_CODES[exc.code]
+    except OSError as exc:
+        # The node's own trouble (a full or broken disk, a missing file), told in the system's words.
+        where = f" ({exc.filename})" if isinstance(exc.filename, str) else ""
+        speaker.error(AgentError("driver-permanent", f"{argv[0]}: {exc.strerror or 'input/output error'}{where}"))
+        return EXIT_CODES["driver-permanent"]
+    return 0
+
+
+def main() -> int:
+    """The entry of the zipapp. A connection that breaks off ends no work that was begun."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return run(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)

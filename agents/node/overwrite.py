@@ -1,0 +1,64 @@
+"""Writing over blocks where they lie: O_DIRECT and O_SYNC, from a buffer of its own, never growing or moving anything."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Callable, Sequence
+
+from agents.node.extents import Extent
+
+CHUNK = 1024 * 1024
+"""Bytes a write, and the unit of the pseudo-random pattern."""
+
+Fill = Callable[[int, int], bytes]
+"""Called with an offset in the file and a length that stays within one CHUNK-aligned piece; returns what belongs there."""
+
+
+def zeros(_offset: int, length: int) -> bytes:
+    return bytes(length)
+
+
+def pattern(seed: bytes) -> Fill:
+    """Pseudo-random bytes that can be made again for any offset, so that a read-back can be compared with what was written.
+
+    Not zeros, because layers below may turn those into a mere unmapping.
+    """
+    last: tuple[int, bytes] = (-1, b"")
+
+    def fill(offset: int, length: int) -> bytes:
+        nonlocal last
+        index, start = divmod(offset, CHUNK)
+        if last[0] != index:
+            last = (index, hashlib.shake_256(seed + index.to_bytes(8, "big")).digest(CHUNK))
+        return last[1][start : start + length]
+
+    return fill
+
+
+def pieces(extents: Sequence[Extent], *, skip: int = 0) -> list[tuple[int, int]]:
+    """(offset, length) writes that cover the extents but their first ``skip`` bytes, none across a CHUNK boundary."""
+    cut: list[tuple[int, int]] = []
+    for extent in extents:
+        if skip >= extent.length:
+            skip -= extent.length
+            continue
+        offset, skip = extent.logical + skip, 0
+        while offset < extent.end:
+            length = min(extent.end - offset, CHUNK - offset % CHUNK)
+            cut.append((offset, length))
+            offset += length
+    return cut
+
+
+def overwrite(fd: int, extents: Sequence[Extent], fill: Fill, *, skip: int = 0, written: Callable[[int], None]) -> None:
+    """Write ``fill`` over the extents. ``fd`` must be open with O_DIRECT and O_SYNC; ``written`` hears of each piece's bytes."""
+    with mmap.mmap(-1, CHUNK) as buffer, memoryview(buffer) as view:
+        for offset, length in pieces(extents, skip=skip):
+            buffer[:length] = fill(offset, length)
+            with view[:length] as part:
+                if os.pwrite(fd, part, offset) != length:
+                    raise OSError(f"a write at byte {offset} was cut short")
+            written(length)
+    os.fsync(fd)
