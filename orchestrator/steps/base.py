@@ -58,7 +58,7 @@ class Ports:
 class StepContext:
     """``progress(fraction 0..1, sentence)`` reaches ``job watch``; ``stopping()`` turns true when the job is asked to stop.
 
-    ``deadline`` is the reading of ``ports.clock.monotonic()`` at which this attempt has to end.
+    ``deadline``: the seconds that this attempt may take, from its beginning.
     """
 
     job_id: str
