@@ -1,10 +1,13 @@
-"""``python -m tests.lab run -- COMMAND…``: run a command inside a fresh lab. ``… images``: build the templates that are missing."""
+"""The lab's commands.
+
+``python -m tests.lab run -- COMMAND…`` runs a command inside a fresh lab; ``… images`` builds the guest images that are missing.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.lab import runner
+from tests.lab import images, report, runner
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -13,12 +16,15 @@ def main(arguments: Sequence[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     run = verbs.add_parser("run", help="run a command inside a fresh lab that ends with it")
     run.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND…; a shell when left out")
+    verbs.add_parser("images", help="build the guest images that are missing, and print their directory")
     given = parser.parse_args(arguments)
-    command = [word for index, word in enumerate(given.command) if index or word != "--"] or ["bash"]
     try:
-        return runner.run(command)
-    except runner.LabError as error:
-        runner.say(str(error))
+        if given.verb == "images":
+            print(images.build())
+            return 0
+        return runner.run([word for index, word in enumerate(given.command) if index or word != "--"] or ["bash"])
+    except report.LabError as error:
+        report.say(str(error))
         return 69
 
 

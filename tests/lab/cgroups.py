@@ -1,7 +1,7 @@
 """Control groups of the lab's own, on version 1 (split hierarchies), version 2, and both at once.
 
-libvirt creates its groups at the top of what it sees. So the lab gets one group per hierarchy, and the processes inside see that group
-as the top (a cgroup namespace): nothing is left in the machine's own tree, and `cputune` works without systemd-machined.
+libvirt creates its groups at the top of what it sees. So the lab gets one group per hierarchy, and the processes inside see that
+group as the top (a cgroup namespace): nothing is left in the machine's own tree, and `cputune` works without systemd-machined.
 """
 
 from collections.abc import Iterable

@@ -40,17 +40,16 @@ def spawn(name: str, *command: str) -> int:
 
 
 def unconfine() -> None:
-    """Leave AppArmor's profile of libvirtd, which knows nothing of the lab's paths (kernel documentation, apparmor: changing profile)."""
+    """Leave AppArmor's profile of libvirtd, which knows nothing of the lab's paths (apparmor(7))."""
     with contextlib.suppress(OSError):
         Path("/proc/self/attr/apparmor/exec").write_text("exec unconfined")
 
 
 def answers(path: Path) -> bool:
     """Whether somebody listens on a Unix socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        with contextlib.suppress(OSError):
-            client.connect(str(path))
-            return True
+    with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+        client.connect(str(path))
+        return True
     return False
 
 

@@ -93,8 +93,8 @@ def current(environ: Mapping[str, str] = os.environ) -> Lab:
     )
 
 
-def images_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where built images are kept between runs: outside the tree, per user."""
+def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """What is kept between runs lies here: outside the tree, per user."""
     if "ORCHESTRATOR_CACHE" in environ:
         return Path(environ["ORCHESTRATOR_CACHE"])
     base = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.lab import cgroups, daemons
 from tests.lab.environment import BRIDGE, BRIDGE_V4, BRIDGE_V6, POOL, Lab
-from tests.lab.runner import LabError, say
+from tests.lab.report import LabError, say
 
 POOL_BYTES = 6 * 1024**3
 PRIVATE_ON_DISK = ("/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")

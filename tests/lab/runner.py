@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from tests.lab import cgroups
-from tests.lab.environment import images_directory
+from tests.lab import cgroups, images
+from tests.lab.report import LabError, say
 
-SCRATCH = Path("/var/tmp")  # noqa: S108 - on disk on every Debian, where /tmp may be memory; the directory's name is unguessable
+SCRATCH = Path("/var/tmp")
 PREFIX = "orchestrator-lab."
 TOOLS = {
     "flock": "util-linux",
@@ -70,21 +70,12 @@ exec unshare --cgroup -- "$@"
 """
 
 
-class LabError(Exception):
-    """The lab cannot be set up; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class Scratch:
     """A scratch directory and the open, locked file that marks it as being in use."""
 
     directory: Path
     lock: int
-
-
-def say(sentence: str) -> None:
-    """Tell the person who waits what is going on."""
-    print(f"lab: {sentence}", file=sys.stderr, flush=True)
 
 
 def check_machine() -> None:
@@ -165,7 +156,7 @@ def _enter(scratch: Scratch, command: Sequence[str]) -> int:
         "--",
     ]
     enter = ["sh", "-c", ENTER, "enter", ":".join(map(str, groups))]
-    inside = [sys.executable, "-m", "tests.lab.inside", str(scratch.directory), str(images_directory()), "--", *command]
+    inside = [sys.executable, "-m", "tests.lab.inside", str(scratch.directory), str(images.directory()), "--", *command]
     child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *namespaces, *enter, *inside], pass_fds=[scratch.lock])
     return _wait(child)
 
