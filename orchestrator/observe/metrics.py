@@ -124,12 +124,13 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
 
 
 def _service_gauges(now: Snapshot) -> Iterator[Metric]:
-    services = GaugeMetricFamily(
-        "orchestrator_services", "Services, by plan, state and whether a hold stops them.", labels=("plan", "state", "suspended")
-    )
+    services = GaugeMetricFamily("orchestrator_services", "Services, by plan and state.", labels=("plan", "state"))
     for row in now.services:
-        services.add_metric((row.plan, row.state, "true" if row.suspended else "false"), row.count)
-    yield services
+        services.add_metric((row.plan, row.state), row.count)
+    holds = GaugeMetricFamily("orchestrator_holds", "Holds that stand against services.", labels=("reason", "effect"))
+    for hold in now.holds:
+        holds.add_metric((hold.reason, hold.effect), hold.count)
+    yield from (services, holds)
 
 
 _NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeGauges], float | None]], ...] = (

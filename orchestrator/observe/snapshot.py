@@ -16,7 +16,13 @@ class JobsCount:
 class ServicesCount:
     plan: str
     state: str
-    suspended: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldsCount:
+    reason: str
+    effect: str
     count: int
 
 
@@ -69,6 +75,7 @@ class Snapshot:
     waiting_approval: int = 0
     nodes: tuple[NodeGauges, ...] = ()
     services: tuple[ServicesCount, ...] = ()
+    holds: tuple[HoldsCount, ...] = ()
     ranges: tuple[RangeGauges, ...] = ()
     outbox_depth: int = 0
     outbox_oldest_seconds: float = 0.0

@@ -1,0 +1,66 @@
+"""The FastAPI application, put together from its resources."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+
+from orchestrator.api import problems
+from orchestrator.api.context import ApiContext
+from orchestrator.api.once import KeyLocks
+from orchestrator.api.resources import audit, catalog, certificates, events, freeze, health, ips, jobs, nodes, services, webhooks
+from orchestrator.api.rim import Rim
+from orchestrator.api.vocabulary import EventBody
+from orchestrator.domain.errors import OrchestratorError
+
+TITLE = "Orchestrator"
+RESOURCES = (webhooks, services, jobs, nodes, catalog, ips, events, audit, certificates, freeze, health)
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """The application over ``context``. Start ``context.engine`` before it is served."""
+    app = FastAPI(title=TITLE, version=version("orchestrator"), openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
+    app.state.context = context
+    app.state.key_locks = KeyLocks()
+    for resource in RESOURCES:
+        app.include_router(resource.router)
+    app.add_exception_handler(OrchestratorError, problems.answer_error)
+    app.add_exception_handler(RequestValidationError, problems.answer_invalid)
+    app.add_exception_handler(HTTPException, problems.answer_http)
+    app.add_middleware(Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to change the document
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with problem details in place of its own validation errors, and the webhooks' body."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=TITLE, version=version("orchestrator"), routes=app.routes, description=_DESCRIPTION)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        schemas["Problem"] = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        body = EventBody.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(body.pop("$defs", {}))
+        schemas["EventBody"] = body
+        refused = {
+            "description": "Refused or failed: problem details (RFC 9457).",
+            "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = refused
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+_DESCRIPTION = """Billing's webhooks, and the operators' view of services, jobs and nodes. See docs/api.md.
+
+Lists are paged: give `next` as `after`. Every POST takes an `Idempotency-Key`. Errors are RFC 9457 problem details with a
+stable `code`."""

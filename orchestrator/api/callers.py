@@ -1,0 +1,99 @@
+"""Who is calling, and what that caller may do. Tokens by their SHA-256; on the unix socket the peer's uid."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.domain.errors import Forbidden, Unauthenticated
+from orchestrator.store import tokens
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    BILLING = "billing"
+    READONLY = "readonly"
+
+
+class Permission(StrEnum):
+    """READ everything · ACT on services · OPERATE: approve, cancel, retry, replay, freeze, doctor · ADMINISTER: enrol nodes."""
+
+    READ = "read"
+    ACT = "act"
+    OPERATE = "operate"
+    ADMINISTER = "administer"
+
+
+ALLOWED: dict[Role, frozenset[Permission]] = {
+    Role.READONLY: frozenset({Permission.READ}),
+    Role.BILLING: frozenset({Permission.READ, Permission.ACT}),
+    Role.OPERATOR: frozenset({Permission.READ, Permission.ACT, Permission.OPERATE}),
+    Role.ADMIN: frozenset(Permission),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """``name`` as the audit writes it: ``token:NAME`` or ``unix:USER``."""
+
+    name: str
+    role: Role
+
+
+_bearer = HTTPBearer(auto_error=False, description="A token made by `orchestrator token create`; not needed on the unix socket.")
+
+
+def identify(
+    request: Request, context: Context, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """The caller; raises Unauthenticated. A token counts before the socket's uid, so that a role can be tried out."""
+    if given is not None:
+        return _by_token(context, given.credentials)
+    if "authorization" in request.headers:
+        raise Unauthenticated("the Authorization header is not 'Bearer TOKEN'")
+    uid = request.scope.get("state", {}).get("peer_uid")
+    if isinstance(uid, int):
+        return by_uid(uid, server_uid=context.server_uid)
+    raise Unauthenticated("a token is needed", hint="send 'Authorization: Bearer TOKEN'; `orchestrator token create` makes one")
+
+
+def _by_token(context: ApiContext, token: str) -> Caller:
+    with context.db.read() as conn:
+        found = tokens.find(conn, token)
+    if found is None:
+        raise Unauthenticated("the token is not known or was revoked")
+    return Caller(name=f"token:{found.name}", role=Role(found.role))
+
+
+def by_uid(uid: int, *, server_uid: int) -> Caller:
+    """The user behind a unix socket: root and the controller's own user administer; whoever else the socket's group lets
+    in (mode 0660) operates.
+    """
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    return Caller(name=f"unix:{name}", role=Role.ADMIN if uid in (0, server_uid) else Role.OPERATOR)
+
+
+def _may(permission: Permission) -> Callable[[Caller], Caller]:
+    def check(caller: Annotated[Caller, Depends(identify)]) -> Caller:
+        if permission not in ALLOWED[caller.role]:
+            raise Forbidden(f"the role {caller.role} may not {permission} here", hint="use a token of another role")
+        return caller
+
+    return check
+
+
+Reader = Annotated[Caller, Depends(_may(Permission.READ))]
+Actor = Annotated[Caller, Depends(_may(Permission.ACT))]
+Operator = Annotated[Caller, Depends(_may(Permission.OPERATE))]
+Admin = Annotated[Caller, Depends(_may(Permission.ADMINISTER))]

@@ -1,0 +1,89 @@
+"""What the API works with. ``wiring`` builds one; handlers get at it through ``request.app.state``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from orchestrator.config.model import Config
+from orchestrator.domain.events import Event
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.playbooks import Playbook, Workflow
+from orchestrator.observe.metrics import Metrics
+from orchestrator.ports.address_pool import AddressPool
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.enrolment import Enrolment
+from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.node_transport import NodeTransport
+from orchestrator.ports.secrets import Secrets
+
+if TYPE_CHECKING:
+    from orchestrator.store.database import Database
+
+
+class Accepted(Protocol):
+    """What became of an event; ``job_id`` '' = it made no job. ``detail`` is a sentence for billing."""
+
+    @property
+    def outcome(self) -> str: ...
+
+    @property
+    def job_id(self) -> str: ...
+
+    @property
+    def detail(self) -> str: ...
+
+
+class Control(Protocol):
+    """The engine, as far as the API uses it. ``who`` goes into the audit."""
+
+    def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
+
+    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Accepted: ...
+
+    def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow: ...
+
+    def approve(self, job_id: str, who: str) -> object: ...
+
+    def cancel(self, job_id: str, who: str) -> object: ...
+
+    def retry(self, job_id: str, who: str) -> object: ...
+
+    def replay(self, seq: int, who: str) -> Accepted: ...
+
+    def freeze(self, who: str, why: str) -> object: ...
+
+    def unfreeze(self, who: str) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiContext:
+    """``agent`` opens the transport to a node by its name. ``server_uid`` is the controller's own uid: on the unix
+    socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by sentence.
+    """
+
+    engine: Control
+    db: Database
+    config: Config
+    secrets: Secrets
+    clock: Clock
+    addresses: AddressPool
+    ledger: Ledger
+    enrolment: Enrolment
+    agent: Callable[[str], NodeTransport]
+    metrics: Metrics
+    server_uid: int
+    playbooks: Mapping[str, Playbook] = field(default_factory=dict)
+    problems: Callable[[], tuple[str, ...]] = tuple
+
+
+def _context(request: Request) -> ApiContext:
+    context = request.app.state.context
+    assert isinstance(context, ApiContext)
+    return context
+
+
+Context = Annotated[ApiContext, Depends(_context)]

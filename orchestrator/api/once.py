@@ -1,0 +1,108 @@
+"""Idempotency-Key: a POST that is sent again under its key gets the first answer and does nothing.
+
+A key belongs to its caller and is kept for a day. Only answers of success are kept: what was refused or failed changed
+nothing and may be tried again under the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+from orchestrator.api.callers import Caller, identify
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.domain.errors import RequestError
+from orchestrator.store import idempotency
+
+REPLAYED_HEADER = "Idempotent-Replayed"
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+class Once:
+    """Runs one act at most once per key. Made per request; without a key it simply runs the act."""
+
+    def __init__(self, context: ApiContext, lock: threading.Lock, *, who: str, key: str, fingerprint: str) -> None:
+        self._context = context
+        self._lock = lock
+        self._who = who
+        self._key = key
+        self._fingerprint = fingerprint
+
+    def run(self, act: Callable[[], BaseModel]) -> JSONResponse:
+        """The answer of ``act`` (202 where it names a job, else 200), or the one kept under the key.
+
+        Raises EventConflict where the key came with another request, and whatever ``act`` raises.
+        """
+        if not self._key:
+            answer = act().model_dump(mode="json")
+            return JSONResponse(answer, status_code=_status(answer))
+        # One at a time for a key: of two requests at once, the second must find the first one's answer.
+        with self._lock:
+            kept = self._kept()
+            if kept is not None:
+                return JSONResponse(kept.answer, status_code=kept.status, headers={REPLAYED_HEADER: "true"})
+            answer = act().model_dump(mode="json")
+            status = _status(answer)
+            self._keep(idempotency.KeptAnswer(status=status, answer=answer))
+            return JSONResponse(answer, status_code=status)
+
+    def _kept(self) -> idempotency.KeptAnswer | None:
+        with self._context.db.read() as conn:
+            now = self._context.clock.now()
+            return idempotency.get(conn, who=self._who, key=self._key, request_sha256=self._fingerprint, now=now)
+
+    def _keep(self, kept: idempotency.KeptAnswer) -> None:
+        with self._context.db.write() as conn:
+            now = self._context.clock.now()
+            idempotency.put(conn, who=self._who, key=self._key, request_sha256=self._fingerprint, kept=kept, now=now)
+
+
+def _status(answer: dict[str, Any]) -> int:
+    return 202 if answer.get("job_id") else 200
+
+
+class KeyLocks:
+    """Locks for the keys in flight, a fixed number of them: keys that share one wait for each other, which is harmless."""
+
+    def __init__(self, count: int = 64) -> None:
+        self._locks = tuple(threading.Lock() for _ in range(count))
+
+    def of(self, who: str, key: str) -> threading.Lock:
+        return self._locks[hash((who, key)) % len(self._locks)]
+
+
+async def _body(request: Request) -> bytes:
+    """The bytes, which the rim has read and bounded already."""
+    return await request.body()
+
+
+RawBody = Annotated[bytes, Depends(_body)]
+
+
+def _once(
+    request: Request,
+    context: Context,
+    caller: Annotated[Caller, Depends(identify)],
+    body: RawBody,
+    idempotency_key: Annotated[str, Header(max_length=200, description="The same key gets the first answer, for a day.")] = "",
+) -> Once:
+    if idempotency_key and not _KEY.fullmatch(idempotency_key):
+        raise RequestError("Idempotency-Key must be 1 to 200 printable ASCII characters without blanks")
+    target = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    return Once(
+        context,
+        request.app.state.key_locks.of(caller.name, idempotency_key),
+        who=caller.name,
+        key=idempotency_key,
+        fingerprint=hashlib.sha256(target + body).hexdigest(),
+    )
+
+
+OnceOnly = Annotated[Once, Depends(_once)]

@@ -1,0 +1,126 @@
+"""Every error as RFC 9457 problem details, from the one table of codes in ``domain.errors``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from orchestrator.domain.errors import (
+    OUTCOMES,
+    NotFound,
+    OrchestratorError,
+    Outcome,
+    RequestError,
+    StoreUnavailable,
+    TransientDriverError,
+    Unauthenticated,
+)
+from orchestrator.observe.logs import redact, redact_text
+
+MEDIA_TYPE = "application/problem+json"
+# Seconds after which a sender should come back when the store cannot be used.
+RETRY_AFTER_SECONDS = 10
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details. ``code`` is stable; ``hint`` says what to do; ``exit_code`` is the CLI's."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="A URN made of the code.")
+    title: str = Field(description="The code in words; the same for every problem of this code.")
+    status: int
+    detail: str = Field(description="A sentence about this very case.")
+    code: str = Field(description="Stable; listed in docs/api.md.")
+    hint: str = ""
+    exit_code: int = Field(description="What a command line that got this answer ends with.")
+    details: dict[str, Any] = Field(default_factory=dict)
+    incident: str = Field(default="", description="Set on internal errors: the same id stands in the server's log.")
+
+
+def outcome_of(code: str) -> Outcome:
+    """The HTTP status and exit code of an error code; those of an internal error where it is not one of ours."""
+    return OUTCOMES.get(code, OUTCOMES[OrchestratorError.code])
+
+
+def problem(
+    code: str,
+    detail: str,
+    *,
+    hint: str = "",
+    details: dict[str, Any] | None = None,
+    incident: str = "",
+    status: int | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """One problem as an answer. ``status`` only where HTTP itself knows a better one than the table (405)."""
+    outcome = outcome_of(code)
+    body = Problem(
+        type=f"urn:orchestrator:problem:{code}",
+        title=code.replace("-", " "),
+        status=status or outcome.http_status,
+        detail=redact_text(detail),
+        code=code,
+        hint=redact_text(hint),
+        exit_code=outcome.exit_code,
+        details=jsonable_encoder(redact(details or {})),
+        incident=incident,
+    )
+    return JSONResponse(body.model_dump(), status_code=body.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def of_error(error: OrchestratorError) -> JSONResponse:
+    headers: dict[str, str] = {}
+    if isinstance(error, StoreUnavailable):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    elif isinstance(error, TransientDriverError):
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    elif isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem(error.code, error.message, hint=error.hint, details=error.details, headers=headers)
+
+
+def answer_error(_request: Request, exc: Exception) -> JSONResponse:
+    """FastAPI's handler for our own errors."""
+    assert isinstance(exc, OrchestratorError)
+    return of_error(exc)
+
+
+def answer_invalid(_request: Request, exc: Exception) -> JSONResponse:
+    """FastAPI's handler for parameters and bodies that do not fit their schema: every problem at once."""
+    assert isinstance(exc, RequestValidationError)
+    problems = [
+        {"path": ".".join(str(part) for part in error["loc"]), "sentence": str(error["msg"]).removeprefix("Value error, ")}
+        for error in exc.errors()
+    ]
+    first = problems[0] if problems else {"path": "body", "sentence": "cannot be read"}
+    return problem(
+        RequestError.code,
+        f"{first['path']}: {first['sentence']}",
+        hint="the parameters are described at /v1/openapi.json",
+        details={"problems": problems},
+    )
+
+
+def answer_http(request: Request, exc: Exception) -> JSONResponse:
+    """FastAPI's handler for what the router itself says: no such route, wrong method, unreadable body."""
+    assert isinstance(exc, HTTPException)
+    headers = dict(exc.headers) if exc.headers else None
+    if exc.status_code == 404:
+        return problem(NotFound.code, f"there is nothing at {_shown(request.url.path)}", hint="see /v1/openapi.json")
+    if exc.status_code == 405:
+        return problem(RequestError.code, f"{request.method} is not allowed here", status=405, headers=headers)
+    if 400 <= exc.status_code < 500:
+        return problem(RequestError.code, "the request cannot be read", status=exc.status_code, headers=headers)
+    return problem(OrchestratorError.code, "the request could not be answered", status=exc.status_code, headers=headers)
+
+
+def _shown(path: str) -> str:
+    return re.sub(r"[^\x21-\x7e]", "?", path)[:200]

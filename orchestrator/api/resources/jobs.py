@@ -1,0 +1,79 @@
+"""/v1/jobs: what is being done, what was done, and what waits for an operator."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import JSONResponse
+
+from orchestrator.api.callers import Operator, Reader
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.once import OnceOnly
+from orchestrator.api.paging import After, Limit, Page, Word
+from orchestrator.api.schemas import JobDetail, JobOut
+from orchestrator.domain.intents import JobState
+from orchestrator.store import jobs
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+@router.get("")
+def list_jobs(
+    _caller: Reader,
+    context: Context,
+    limit: Limit = 100,
+    after: After = "",
+    service_id: Word = "",
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+) -> Page[JobOut]:
+    """Jobs, the newest first."""
+    with context.db.read() as conn:
+        found, following = jobs.list_page(conn, limit=limit, after=after, service_id=service_id, state=state)
+    return Page(items=[JobOut.of(job) for job in found], next=following)
+
+
+@router.get("/{job_id}")
+def get_job(_caller: Reader, context: Context, job_id: JobId) -> JobDetail:
+    """One job with its workflow and the progress of its steps."""
+    return _detail(context, job_id)
+
+
+@router.post("/{job_id}/approve", response_model=JobDetail)
+def approve_job(caller: Operator, context: Context, once: OnceOnly, job_id: JobId) -> JSONResponse:
+    """Let a job run that waits for an operator."""
+
+    def act() -> JobDetail:
+        context.engine.approve(job_id, caller.name)
+        return _detail(context, job_id)
+
+    return once.run(act)
+
+
+@router.post("/{job_id}/cancel", response_model=JobDetail)
+def cancel_job(caller: Operator, context: Context, once: OnceOnly, job_id: JobId) -> JSONResponse:
+    """Stop a job: at once where it has not begun, before its next step where it runs; what it made is undone."""
+
+    def act() -> JobDetail:
+        context.engine.cancel(job_id, caller.name)
+        return _detail(context, job_id)
+
+    return once.run(act)
+
+
+@router.post("/{job_id}/retry", response_model=JobDetail)
+def retry_job(caller: Operator, context: Context, once: OnceOnly, job_id: JobId) -> JSONResponse:
+    """Run a job again that failed or that needs an operator; its steps check before they act."""
+
+    def act() -> JobDetail:
+        context.engine.retry(job_id, caller.name)
+        return _detail(context, job_id)
+
+    return once.run(act)
+
+
+def _detail(context: ApiContext, job_id: str) -> JobDetail:
+    with context.db.read() as conn:
+        return JobDetail.with_steps(jobs.get(conn, job_id), jobs.steps(conn, job_id))

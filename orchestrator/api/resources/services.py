@@ -1,0 +1,158 @@
+"""/v1/services: what customers have, why it is where it is, and the acts on it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
+
+from orchestrator.api.callers import Actor, Reader
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.once import OnceOnly
+from orchestrator.api.paging import After, Limit, Page, Word, text_after
+from orchestrator.api.schemas import Answer, Explanation, ServiceDetail, ServiceOut, VerdictOut
+from orchestrator.domain import workflow
+from orchestrator.domain.errors import NotFound, RequestError
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
+from orchestrator.observe.logs import redact
+from orchestrator.store import jobs, overview, services
+from orchestrator.store.database import Connection
+
+router = APIRouter(prefix="/v1/services", tags=["services"])
+
+ServiceId = Annotated[str, Path(pattern=f"^{SERVICE_ID.pattern}$", description="The service's id, as billing gave it.")]
+# Jobs of one service that are looked through for the one that placed it.
+_LOOK_BACK = 500
+
+
+class Action(StrEnum):
+    """What an operator may ask for a service."""
+
+    PROVISION = IntentKind.PROVISION
+    START = IntentKind.START
+    STOP = IntentKind.STOP
+    REBOOT = IntentKind.REBOOT
+    SUSPEND = IntentKind.SUSPEND
+    UNSUSPEND = IntentKind.UNSUSPEND
+    TERMINATE = IntentKind.TERMINATE
+    CHECK = IntentKind.CHECK
+
+
+class ActionRequest(BaseModel):
+    """``reason`` is a sentence for the audit, needed to suspend and to terminate; ``hold`` is the hold that suspend sets and
+    unsuspend lifts.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")
+    hold: HoldReason = HoldReason.MANUAL
+
+
+@router.get("")
+def list_services(
+    _caller: Reader,
+    context: Context,
+    limit: Limit = 100,
+    after: After = "",
+    state: Annotated[Lifecycle | None, Query(description="Only services in this state.")] = None,
+    plan: Word = "",
+    node: Word = "",
+    client_id: Word = "",
+) -> Page[ServiceOut]:
+    """Services by id, with their holds."""
+    with context.db.read() as conn:
+        found, following = services.list_page(
+            conn,
+            limit=limit,
+            after=text_after(after),
+            state=None if state is None else str(state),
+            plan=plan or None,
+            node=node or None,
+            client_id=client_id or None,
+        )
+        where = overview.nodes_of(conn, [service.id for service in found])
+    return Page(items=[ServiceOut.of(service, node=where.get(service.id, "")) for service in found], next=following)
+
+
+@router.get("/{service_id}")
+def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> ServiceDetail:
+    """One service with its facts."""
+    with context.db.read() as conn:
+        return ServiceDetail.with_facts(_known(conn, service_id), services.facts(conn, service_id))
+
+
+@router.get("/{service_id}/explain")
+def explain_service(_caller: Reader, context: Context, service_id: ServiceId) -> Explanation:
+    """Why this node, and why not the others: as written down when the service was placed."""
+    with context.db.read() as conn:
+        _known(conn, service_id)
+        node = services.facts(conn, service_id).node
+        placed = _placement(conn, service_id)
+    if placed is None:
+        return Explanation(service_id=service_id, node=node, job_id="", placed_at=None, verdicts=[])
+    job, step = placed
+    verdicts = [
+        VerdictOut(node=str(v["node"]), fits=bool(v["fits"]), reasons=[str(reason) for reason in v["reasons"]])
+        for v in (step.facts or {}).get("verdicts", [])
+    ]
+    return Explanation(service_id=service_id, node=node, job_id=job.id, placed_at=step.finished_at, verdicts=verdicts)
+
+
+@router.post("/{service_id}/{action}", response_model=Answer, responses={202: {"model": Answer}})
+def act_on_service(
+    caller: Actor,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    action: Action,
+    request: ActionRequest | None = None,
+    dry_run: Annotated[bool, Query(description="Answer with what would run, and change nothing.")] = False,
+) -> JSONResponse:
+    """Have it done: 202 with the job that does it, 200 where nothing had to be done or with dry_run."""
+    kind = IntentKind(action.value)
+    asked = request or ActionRequest()
+    if not dry_run and not asked.reason and kind in (IntentKind.SUSPEND, IntentKind.TERMINATE):
+        raise RequestError(f"{kind} needs a reason", hint='send {"reason": "…"}')
+    with context.db.read() as conn:
+        _known(conn, service_id)
+    arguments: dict[str, object] = {"reason": asked.hold.value} if kind in (IntentKind.SUSPEND, IntentKind.UNSUSPEND) else {}
+    if dry_run:
+        return once.run(lambda: _dry_run(context, kind, service_id, arguments))
+    return once.run(lambda: _command(context, kind, service_id, who=caller.name, why=asked.reason, arguments=arguments))
+
+
+def _dry_run(context: ApiContext, kind: IntentKind, service_id: str, arguments: dict[str, object]) -> Answer:
+    resolved = context.engine.dry_run(kind, service_id, arguments)
+    return Answer(outcome="dry-run", workflow=redact(workflow.to_json(resolved)))
+
+
+def _command(
+    context: ApiContext, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: dict[str, object]
+) -> Answer:
+    submitted = context.engine.command(kind, service_id, who=who, why=why, arguments=arguments)
+    return Answer(outcome=submitted.outcome, job_id=submitted.job_id, detail=submitted.detail)
+
+
+def _known(conn: Connection, service_id: str) -> Service:
+    service = services.get(conn, service_id)
+    if service is None:
+        raise NotFound(f"there is no service {service_id}", hint="`orchestrator service list` shows all of them")
+    return service
+
+
+def _placement(conn: Connection, service_id: str) -> tuple[Job, JobStep] | None:
+    """The newest step of the service's jobs that decided on a node: its facts hold the verdicts."""
+    found, _ = jobs.list_page(conn, limit=_LOOK_BACK, service_id=service_id)
+    for job in found:
+        if job.intent != IntentKind.PROVISION:
+            continue
+        for step in jobs.steps(conn, job.id):
+            if step.facts is not None and "verdicts" in step.facts:
+                return job, step
+    return None

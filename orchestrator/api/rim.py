@@ -1,0 +1,107 @@
+"""The outermost layer: bounds every body, logs every request, and is the one place where an unknown error is caught."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.api.problems import of_error, problem
+from orchestrator.domain.errors import OrchestratorError, RequestError, TooLarge
+from orchestrator.ports.clock import Clock
+
+log = logging.getLogger("orchestrator.api")
+
+
+class Rim:
+    """ASGI middleware. A body is read whole, up to the limit, before anything else sees the request: handlers are
+    synchronous and get bytes. Raises nothing: what goes wrong below is logged with an incident id and answered.
+    """
+
+    def __init__(self, app: ASGIApp, *, body_limit: int, clock: Clock) -> None:
+        self._app = app
+        self._limit = body_limit
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock.monotonic()
+        answer = _Answer(send)
+        try:
+            body = await self._read(scope, receive)
+            if body is not None:
+                await self._app(scope, _replay(body, receive), answer)
+        except OrchestratorError as exc:
+            await of_error(exc)(scope, receive, answer)
+        except Exception as exc:
+            incident = secrets.token_hex(6)
+            log.error("unexpected error", exc_info=exc, extra={"incident": incident, "path": scope["path"]})
+            if not answer.begun:
+                await problem(
+                    OrchestratorError.code,
+                    "something unexpected happened; nothing more is known to you, and all of it is in the server's log",
+                    hint=f"ask an operator to look for incident {incident}",
+                    incident=incident,
+                )(scope, receive, answer)
+        seconds = self._clock.monotonic() - started
+        log.info(
+            "request",
+            extra={"method": scope["method"], "path": scope["path"], "status": answer.status, "seconds": round(seconds, 4)},
+        )
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body; None where the caller went away. Raises TooLarge at the first byte too many."""
+        declared = dict(scope["headers"]).get(b"content-length")
+        if declared is not None:
+            if not declared.isdigit():
+                raise RequestError("content-length is not a number")
+            # Compared by length first: int() of a very long digit string is refused by Python.
+            if len(declared) > 18 or int(declared) > self._limit:
+                raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._limit:
+                raise self._too_large()
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than {self._limit} bytes", hint="the limit is body_limit in orchestrator.yaml")
+
+
+class _Answer:
+    """``send``, remembering whether an answer has begun and with which status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            self.status = message["status"]
+        await self._send(message)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

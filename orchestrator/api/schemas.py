@@ -1,0 +1,265 @@
+"""What the API answers, as pydantic models (they make the OpenAPI document), and how domain values become them.
+
+Secrets never have a field here. Sizes are bytes, times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from orchestrator.domain.intents import IntentKind, JobState, StepState
+from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.plans import Plan, Template
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.observe.logs import redact
+
+
+class HoldOut(BaseModel):
+    reason: HoldReason
+    effect: HoldEffect
+    by: str
+    why: str
+    since: datetime
+    evidence: str
+    until: datetime | None
+
+
+class ServiceOut(BaseModel):
+    """A service. ``suspended``: some hold stops it. ``node`` is empty before it was placed."""
+
+    id: str
+    client_id: str
+    plan: str
+    state: Lifecycle
+    suspended: bool
+    holds: list[HoldOut]
+    version: int
+    order_id: str
+    domain: str
+    hostname: str
+    template: str
+    zone: str
+    ssh_keys: list[str]
+    password_set: bool
+    due_at: datetime | None
+    paid_until: datetime | None
+    payments: int
+    created_at: datetime | None
+    point_of_no_return: datetime | None
+    suspension_proven_at: datetime | None
+    node: str
+
+    @classmethod
+    def of(cls, service: Service, *, node: str) -> ServiceOut:
+        return cls(
+            id=service.id,
+            client_id=service.client_id,
+            plan=service.plan,
+            state=service.state,
+            suspended=service.stopped,
+            holds=[
+                HoldOut(reason=h.reason, effect=h.effect, by=h.by, why=h.why, since=h.since, evidence=h.evidence, until=h.until)
+                for h in service.holds
+            ],
+            version=service.version,
+            order_id=service.order_id,
+            domain=service.domain,
+            hostname=service.hostname,
+            template=service.template,
+            zone=service.zone,
+            ssh_keys=list(service.ssh_keys),
+            password_set=bool(service.password_hash),
+            due_at=service.due_at,
+            paid_until=service.paid_until,
+            payments=service.payments,
+            created_at=service.created_at,
+            point_of_no_return=service.point_of_no_return,
+            suspension_proven_at=service.suspension_proven_at,
+            node=node,
+        )
+
+
+class ServiceDetail(ServiceOut):
+    """A service with what its jobs made and where it ever was."""
+
+    nodes_ever: list[str]
+    facts: dict[str, Any]
+
+    @classmethod
+    def with_facts(cls, service: Service, facts: ServiceFacts) -> ServiceDetail:
+        base = ServiceOut.of(service, node=facts.node)
+        return cls(**base.model_dump(), nodes_ever=list(facts.nodes_ever), facts=redact(facts.values))
+
+
+class StepOut(BaseModel):
+    """One step. ``progress`` 0..1; ``message`` is what it says of itself now."""
+
+    position: int
+    id: str
+    step: str
+    state: StepState
+    attempts: int
+    progress: float
+    message: str
+    error_code: str
+    error: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    facts: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, step: JobStep) -> StepOut:
+        return cls(
+            position=step.position,
+            id=step.id,
+            step=step.step,
+            state=step.state,
+            attempts=step.attempts,
+            progress=step.progress,
+            message=step.message,
+            error_code=step.error_code,
+            error=step.error,
+            started_at=step.started_at,
+            finished_at=step.finished_at,
+            facts=None if step.facts is None else redact(step.facts),
+        )
+
+
+class JobOut(BaseModel):
+    """A job. ``run`` counts its retries from 1; ``approval_reason`` says why it waits for an operator."""
+
+    id: str
+    service_id: str
+    intent: IntentKind
+    playbook: str
+    state: JobState
+    final: bool
+    reason: str
+    asked_by: str
+    run: int
+    error_code: str
+    error: str
+    stop_requested: bool
+    approval_reason: str
+    approved_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job) -> JobOut:
+        return cls(
+            id=job.id,
+            service_id=job.service_id,
+            intent=job.intent,
+            playbook=job.playbook,
+            state=job.state,
+            final=job.state.final,
+            reason=job.reason,
+            asked_by=job.asked_by,
+            run=job.run,
+            error_code=job.error_code,
+            error=job.error,
+            stop_requested=job.stop_requested,
+            approval_reason=job.approval_reason,
+            approved_by=job.approved_by,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+        )
+
+
+class JobDetail(JobOut):
+    """A job with its resolved workflow (null until it was resolved) and its steps."""
+
+    workflow: dict[str, Any] | None
+    steps: list[StepOut]
+
+    @classmethod
+    def with_steps(cls, job: Job, steps: tuple[JobStep, ...]) -> JobDetail:
+        workflow = None if job.workflow is None else redact(job.workflow)
+        return cls(**JobOut.of(job).model_dump(), workflow=workflow, steps=[StepOut.of(step) for step in steps])
+
+
+class VerdictOut(BaseModel):
+    """Whether one node could take the guest, and if not, every reason."""
+
+    node: str
+    fits: bool
+    reasons: list[str]
+
+
+class Explanation(BaseModel):
+    """Why the service is where it is. ``job_id`` is the job that placed it; empty = it was never placed."""
+
+    service_id: str
+    node: str
+    job_id: str
+    placed_at: datetime | None
+    verdicts: list[VerdictOut]
+
+
+class Answer(BaseModel):
+    """What became of an act: the job that does it ('' = nothing had to be done), or with dry_run the workflow."""
+
+    outcome: str
+    job_id: str = ""
+    detail: str = ""
+    workflow: dict[str, Any] | None = Field(default=None, description="Only with dry_run: exactly what would run.")
+
+
+class PlanOut(BaseModel):
+    """A plan. A rate of 0 = not limited; ``cpu_percent`` is per vCPU."""
+
+    name: str
+    kind: str
+    description: str
+    vcpus: int
+    memory_bytes: int
+    disk_bytes: int
+    cpu_percent: int
+    disk_bytes_per_second: int
+    disk_iops: int
+    network_bytes_per_second: int
+    encrypted: bool
+    full_copy: bool
+    ipv4: int
+    ipv6: int
+    templates: list[str]
+    default_template: str
+    zones: list[str]
+
+    @classmethod
+    def of(cls, plan: Plan) -> PlanOut:
+        return cls(**_fields(plan, cls.model_fields))
+
+
+class TemplateOut(BaseModel):
+    """An OS image. ``size_bytes`` is the virtual size of its volume."""
+
+    name: str
+    os: str
+    volume: str
+    sha256: str
+    size_bytes: int
+    format: str
+    kernel: str
+    initrd: str
+    kernel_arguments: str
+    cloud_init: bool
+    agent: bool
+    ready: str
+
+    @classmethod
+    def of(cls, template: Template) -> TemplateOut:
+        return cls(**_fields(template, cls.model_fields))
+
+
+def _fields(value: object, names: Mapping[str, object]) -> dict[str, Any]:
+    """The attributes of a domain value that a model names alike; tuples as lists."""
+    read = {name: getattr(value, name) for name in names}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in read.items()}

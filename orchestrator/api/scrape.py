@@ -1,0 +1,102 @@
+"""Reads from the store what the metrics show. One consistent view per scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from orchestrator.domain.intents import JobState
+from orchestrator.domain.plans import Node
+from orchestrator.observe.snapshot import (
+    HoldsCount,
+    JobsCount,
+    NodeGauges,
+    RangeGauges,
+    ServiceGauges,
+    ServicesCount,
+    Snapshot,
+)
+from orchestrator.ports.address_pool import AddressPool
+from orchestrator.ports.clock import Clock
+from orchestrator.store import jobs, nodes, outbox, overview, services, settings
+from orchestrator.store.database import Connection, Database
+
+_PAGE = 500
+
+
+class Scrape:
+    """The two callables that ``observe.metrics.Metrics`` is made with."""
+
+    def __init__(self, db: Database, *, declared: tuple[Node, ...], addresses: AddressPool, clock: Clock) -> None:
+        self._db = db
+        self._declared = declared
+        self._addresses = addresses
+        self._clock = clock
+
+    def snapshot(self) -> Snapshot:
+        """The state now. Raises StoreUnavailable: a scrape that cannot see says so, and shows no old numbers."""
+        now = self._clock.now()
+        with self._db.read() as conn:
+            by_state = jobs.counts(conn)
+            queue = jobs.queue_depth(conn)
+            waiting, oldest = outbox.waiting(conn)
+            return Snapshot(
+                jobs=tuple(JobsCount(playbook=p, state=s, count=n) for (p, s), n in sorted(by_state.items())),
+                queue_depth=queue.jobs,
+                queue_oldest_seconds=_age(queue.oldest, now),
+                waiting_approval=sum(n for (_, s), n in by_state.items() if s == JobState.WAITING_APPROVAL),
+                nodes=_nodes(conn, self._declared),
+                services=tuple(ServicesCount(plan=p, state=s, count=n) for (p, s), n in sorted(services.count(conn).items())),
+                holds=tuple(
+                    HoldsCount(reason=r, effect=e, count=n) for (r, e), n in sorted(overview.holds_by_reason(conn).items())
+                ),
+                ranges=tuple(
+                    RangeGauges(name=u.name, zone=u.zone, family=u.family, size=u.size, used=u.leased, cooling=u.cooling)
+                    for u in self._addresses.usage()
+                ),
+                outbox_depth=waiting,
+                outbox_oldest_seconds=_age(oldest, now),
+                frozen=settings.freeze(conn) is not None,
+            )
+
+    def services(self) -> Iterator[ServiceGauges]:
+        """Every service, page by page."""
+        after: str | None = None
+        while True:
+            with self._db.read() as conn:
+                found, after = services.list_page(conn, limit=_PAGE, after=after)
+                where = overview.nodes_of(conn, [service.id for service in found])
+            for service in found:
+                yield ServiceGauges(
+                    id=service.id,
+                    plan=service.plan,
+                    state=service.state.value,
+                    node=where.get(service.id, ""),
+                    holds=tuple(hold.reason.value for hold in service.holds),
+                    paid_until=None if service.paid_until is None else service.paid_until.timestamp(),
+                )
+            if after is None:
+                return
+
+
+def _nodes(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeGauges, ...]:
+    return tuple(
+        NodeGauges(
+            name=state.node.name,
+            zone=state.node.zone,
+            enrolled=state.enrolled,
+            up=state.up,
+            guests=state.guests,
+            cpus=state.cpus,
+            memory_bytes=state.memory_bytes,
+            disk_bytes=state.disk_bytes,
+            promised_vcpus=state.promised_vcpus,
+            promised_memory_bytes=state.promised_memory_bytes,
+            promised_disk_bytes=state.promised_disk_bytes,
+        )
+        for state in nodes.states(conn, declared)
+    )
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())

@@ -1,0 +1,132 @@
+"""uvicorn on the unix socket (0660), and on TCP where ``listen`` says so. Ends gracefully on SIGTERM and SIGINT.
+
+Who is on the other end of the unix socket is asked from the kernel (SO_PEERCRED, unix(7)) once per connection and handed to
+the handlers in the ASGI state, where nothing that a client sends can reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from orchestrator.domain.errors import ConfigError
+
+# struct ucred: pid, uid, gid (unix(7)).
+_UCRED = struct.Struct("3i")
+GRACE_SECONDS = 20
+
+
+class PeerProtocol(H11Protocol):
+    """HTTP/1.1 with the peer's uid in the ASGI state, where the connection came by a unix socket."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family == socket.AF_UNIX:
+            _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+            self.app_state = {**self.app_state, "peer_uid": uid}
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends its process's run quietly: a signal it has handled is not raised a second time."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=PeerProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+
+def serve(app: FastAPI, *, unix_socket: Path, listen: str = "") -> None:
+    """Serve until SIGTERM or SIGINT. ``listen`` is ``host:port`` or ''. Raises ConfigError where an address is taken."""
+    sockets = bind(unix_socket=unix_socket, listen=listen)
+    try:
+        Server(app).run(sockets=sockets)
+    finally:
+        unix_socket.unlink(missing_ok=True)
+
+
+def bind(*, unix_socket: Path, listen: str = "") -> list[socket.socket]:
+    """The listening sockets, the unix one first; a stale socket file is replaced, a living one is not."""
+    sockets = [_bind_unix(unix_socket)]
+    if listen:
+        try:
+            sockets.append(_bind_tcp(listen))
+        except ConfigError:
+            sockets[0].close()
+            unix_socket.unlink(missing_ok=True)
+            raise
+    return sockets
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    if path.exists():
+        _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Bound under a umask, so that there is no moment in which others could connect.
+    before = os.umask(0o117)
+    try:
+        sock.bind(str(path))
+    except OSError as exc:
+        sock.close()
+        raise ConfigError(f"cannot listen on {path}: {exc.strerror}", hint="check socket: in orchestrator.yaml") from exc
+    finally:
+        os.umask(before)
+    sock.listen()
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise ConfigError(f"{path} exists and is no socket", hint="name another path at socket: in orchestrator.yaml")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError as exc:
+            if exc.errno not in (errno.ECONNREFUSED, errno.ENOENT):
+                raise ConfigError(f"cannot tell whether a server listens on {path}: {exc.strerror}") from exc
+        else:
+            raise ConfigError(f"a server already listens on {path}", hint="stop it first, or use it")
+    path.unlink(missing_ok=True)
+
+
+def _bind_tcp(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _name, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"cannot listen on {listen}: {exc}", hint="check listen: in orchestrator.yaml") from exc
+    sock.listen()
+    return sock
