@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ PACKAGES = (
     "udev",
 )
 NO_DOCS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+SECONDS_TO_KEEP = 24 * 3600  # images of an older recipe: a lab may still be using them
 DEBIAN_BYTES = 1024**3
 TINY_BYTES = 64 * 1024**2
 ARGUMENTS = "console=ttyS0 quiet mitigations=off"
@@ -125,7 +127,7 @@ def build() -> Path:
             finished = _build_all(Path(scratch))
             finished.rename(target)
     for old in target.parent.glob("images-*"):
-        if old != target:
+        if old != target and time.time() - old.stat().st_mtime > SECONDS_TO_KEEP:
             say(f"removing {old}, built by an older recipe")
             shutil.rmtree(old)
     return target

@@ -1,7 +1,7 @@
 """The inner half of the lab: the first process of its PID namespace.
 
-Mounts what must be private, brings up the network, starts virtlogd, libvirtd and sshd, makes the storage pool, and runs one command.
-When that command ends this process ends, and the kernel kills whatever is left in the namespace.
+Mounts what must be private, brings up the network, starts virtlogd, libvirtd and sshd, makes the storage pool, and runs one
+command. When that command ends this process ends, and the kernel kills whatever is left in the namespace.
 """
 
 import contextlib
@@ -24,7 +24,10 @@ PRIVATE_ON_DISK = ("/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
 OVERLAID = ("/etc", "/usr/local", "/var/lib", "/var/log")
 HOSTNAME = "lab-node"
 LIBVIRT_CONFIG = {
-    "libvirtd.conf": 'auth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_group = "root"\nlog_outputs = "2:file:/var/log/libvirt/libvirtd.log"\n',
+    "libvirtd.conf": (
+        'auth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_group = "root"\n'
+        'log_outputs = "2:file:/var/log/libvirt/libvirtd.log"\n'
+    ),
     "qemu.conf": 'security_driver = "none"\n',
     "virtlogd.conf": "",
     "libvirt.conf": "",
@@ -95,7 +98,7 @@ def network() -> None:
 
 
 def pool_file_system(directory: Path) -> tuple[Path, Path]:
-    """A sparse ext4 image on a loop device, mounted: its path and the device. The image is unlinked, so it ends with the mount."""
+    """A sparse ext4 image on a loop device, mounted; its path and the device. The image is unlinked: it ends with the mount."""
     image, target = directory / "pool.img", directory / "pool"
     with image.open("wb") as file:
         file.truncate(POOL_BYTES)
@@ -192,7 +195,7 @@ def prepare(directory: Path, images: Path) -> int:
         return 70
     (directory / "environment.json").write_text(json.dumps(lab.environment()))
     say(
-        f"up in {time.monotonic() - began:.1f} s: {directory}, bridge {BRIDGE} {BRIDGE_V4} {BRIDGE_V6}, pool {POOL} on {lab.pool_device}"
+        f"up in {time.monotonic() - began:.1f} s: {directory}; bridge {BRIDGE} {BRIDGE_V4} {BRIDGE_V6}; pool on {lab.pool_device}"
     )
     return 0
 
