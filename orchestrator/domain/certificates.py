@@ -211,7 +211,7 @@ def verify(certificate: object, check: Check, *, pinned_key: bytes | None = None
     if len(embedded) != 32 or len(value) != 64:
         return _refuted("the embedded key or the signature is not of the length that Ed25519 has")
     own = key_id(embedded)
-    if {certificate["key"].get("id"), _signature(certificate).get("key_id")} != {own}:
+    if certificate["key"].get("id") != own or _signature(certificate).get("key_id") != own:
         return _refuted("the key id does not belong to the embedded key")
     if pinned_key is not None and pinned_key != embedded:
         return _refuted(f"it was signed with key {own}, not with the expected key {key_id(pinned_key)}")

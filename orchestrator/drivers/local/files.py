@@ -1,0 +1,77 @@
+"""Files that hold secrets: read only where nobody else could, made so that they are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from orchestrator.domain.errors import ConfigError
+
+LARGEST = 64 * 1024
+
+
+def read_secret(path: Path, *, what: str) -> bytes:
+    """The content of a secret file.
+
+    Raises ConfigError where it is missing, is no plain file, belongs to another user (root's is fine), can be read or
+    written by group or others, or is larger than 64 KiB.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{what}: there is no file {path}", hint="make it, or correct the path in the configuration") from exc
+    except OSError as exc:
+        raise ConfigError(f"{what}: {path} cannot be read: {exc.strerror}") from exc
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{what}: {path} is no plain file")
+        if status.st_uid not in (0, os.geteuid()):
+            raise ConfigError(f"{what}: {path} belongs to another user", hint=f"chown {os.geteuid()} {path}")
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise ConfigError(
+                f"{what}: {path} can be used by other users of this machine (mode {mode:04o})", hint=f"chmod 600 {path}"
+            )
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ConfigError(f"{what}: {path} is larger than a secret can be")
+    return content
+
+
+def make_file(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
+    """Make the file whole and on disk, or leave one that is there untouched; whether it was made."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)  # unlike a rename it never takes the place of what another process made meanwhile
+        except FileExistsError:
+            return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+    return True
+
+
+def make_private_directory(path: Path) -> None:
+    """Make the directory (and its parents) for this user alone; raises ConfigError where one stands that others may write."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.stat()
+    if status.st_mode & 0o022:
+        raise ConfigError(f"other users of this machine can write into {path}", hint=f"chmod 700 {path}")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
