@@ -40,9 +40,11 @@ class Settings:
     billing: tuple[BillingSource, ...]
     webhook_tolerance: timedelta
     body_limit_bytes: int
+    keep_events: timedelta
     brakes: BrakeLimits
     address_cool_down: timedelta
     job_threads: int
+    keep_engine_rows: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,190 @@
+"""The shape of each configuration file. The JSON Schemas in configs/schemas/ and the checks at load come from these models.
+
+What concerns more than one value (references between files, addresses inside their network) is in ``checks``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.config import fields as f
+from orchestrator.domain.playbooks import OnFailure
+
+
+class _File(BaseModel):
+    """Unknown keys are errors; ``true`` is no number and ``1`` no text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class BillingEntry(_File):
+    source: f.Name = Field(description="Name of the billing system; part of its webhook's path.")
+    secret_files: list[f.PathText] = Field(
+        min_length=1,
+        max_length=8,
+        description="Files that hold one webhook secret (whsec_…) each, newest first; all are accepted.",
+    )
+    notify_url: f.WebAddress = Field(default="", description="Where signed events about finished jobs are posted; '' = nowhere.")
+    notify_secret_file: f.PathText | None = Field(default=None, description="File that holds the secret which signs them.")
+
+
+class WebhooksSection(_File):
+    tolerance: f.Tolerance = Field(
+        default=timedelta(minutes=5),
+        json_schema_extra={"default": "5m"},
+        description="How far a webhook's timestamp may be from now.",
+    )
+    body_limit: f.BodyLimit = Field(
+        default=256 * 1024, json_schema_extra={"default": "256 KiB"}, description="Largest body of a request that is read."
+    )
+    keep: f.EventsKept = Field(
+        default=timedelta(days=60),
+        json_schema_extra={"default": "60d"},
+        description="How long events are kept to recognise repeated ones.",
+    )
+
+
+class BrakesSection(_File):
+    suspensions_per_hour: int = Field(default=20, ge=0, le=100_000, description="More within an hour wait for 'job approve'.")
+    terminations_per_hour: int = Field(default=5, ge=0, le=100_000, description="More within an hour wait for 'job approve'.")
+
+
+class JobsSection(_File):
+    threads: int = Field(default=4, ge=1, le=64, description="Jobs that run at the same time.")
+    keep: f.Kept = Field(
+        default=timedelta(days=14),
+        json_schema_extra={"default": "14d"},
+        description="How long the engine's own records of finished jobs are kept.",
+    )
+
+
+class OrchestratorFile(_File):
+    """orchestrator.yaml: the controller itself."""
+
+    provider: f.Line = Field(min_length=1, description="Name of the hosting company, as customers know it.")
+    timezone: f.TimeZone = Field(default="UTC", description="The provider's time zone (IANA name).")
+    state_dir: f.PathText = Field(
+        default="/var/lib/orchestrator", description="Directory of the database, the keys and the lock."
+    )
+    database_url: f.DatabaseUrl = Field(
+        default="", description="'' = SQLite in state_dir/orchestrator.sqlite. Never with a password."
+    )
+    socket: f.PathText = Field(default="/run/orchestrator/api.sock", description="Unix socket of the API.")
+    listen: f.Listen = Field(default="", description="host:port of the API on TCP; '' = unix socket only.")
+    billing: list[BillingEntry] = Field(default_factory=list, max_length=32, description="The billing systems that are heard.")
+    webhooks: WebhooksSection = Field(default_factory=WebhooksSection, description="What is taken from billing systems.")
+    brakes: BrakesSection = Field(default_factory=BrakesSection, description="How much may be suspended or destroyed unasked.")
+    jobs: JobsSection = Field(default_factory=JobsSection, description="How jobs are run.")
+    address_cool_down: f.CoolDown = Field(
+        default=timedelta(hours=24), json_schema_extra={"default": "24h"}, description="How long a released address stays unused."
+    )
+
+
+class ZoneEntry(_File):
+    name: f.Name = Field(description="Name of the zone.")
+    description: f.Line = Field(default="", description="For people.")
+
+
+class NodeEntry(_File):
+    name: f.Name = Field(description="Name of the node.")
+    zone: f.Name = Field(description="Zone it stands in.")
+    address: f.Host = Field(description="Host name or address that SSH connects to.")
+    port: int = Field(default=22, ge=1, le=65535, description="Port of its SSH server.")
+    user: f.User = Field(default="root", description="User that the controller logs in as.")
+    driver: Literal["libvirt", "fake"] = Field(
+        default="libvirt", description="'fake' is a simulated node, for trying things out."
+    )
+    libvirt_uri: f.LibvirtUri = Field(default="", description="'' = qemu+ssh to the address; qemu:///system for this machine.")
+    pool: f.Name = Field(default="default", description="libvirt storage pool of the guests' disks.")
+    bridge: f.Bridge = Field(default="br0", description="Bridge that the guests are connected to.")
+    cpu_ratio: f.Ratio = Field(default=4.0, description="vCPUs promised per CPU.")
+    memory_ratio: f.Ratio = Field(default=1.0, description="Memory promised per memory left to guests.")
+    disk_ratio: f.Ratio = Field(default=1.0, description="Disk promised per capacity of the pool.")
+    reserved_memory: f.Size = Field(default=0, description="Memory that the node keeps for itself.")
+    heavy_slots: int = Field(default=2, ge=1, le=64, description="Heavy steps (copies, wipes) at the same time.")
+    maintenance: bool = Field(default=False, description="true = no new guests are placed here.")
+
+
+class RangeEntry(_File):
+    name: f.Name = Field(description="Name of the range.")
+    zone: f.Name = Field(description="Zone whose guests draw from it.")
+    network: f.IpNetwork = Field(description="The network with its prefix length, as guests are told.")
+    gateway: f.IpAddress = Field(description="Router; never given out.")
+    first: f.IpAddress = Field(description="First address that may be given out.")
+    last: f.IpAddress = Field(description="Last address that may be given out.")
+    reserved: list[f.IpAddress] = Field(default_factory=list, max_length=1024, description="Addresses never given out.")
+    dns: list[f.IpAddress] = Field(default_factory=list, max_length=8, description="Name servers, as guests are told.")
+
+
+class NodesFile(_File):
+    """nodes.yaml: zones, hypervisors and addresses."""
+
+    zones: list[ZoneEntry] = Field(min_length=1, max_length=1000, description="The zones.")
+    nodes: list[NodeEntry] = Field(default_factory=list, max_length=2000, description="The hypervisors.")
+    address_ranges: list[RangeEntry] = Field(default_factory=list, max_length=2000, description="Addresses for guests.")
+
+
+class TemplateEntry(_File):
+    name: f.Name = Field(description="Name of the template.")
+    os: f.Line = Field(default="", description="What it is, for people.")
+    volume: f.FileName = Field(min_length=1, description="File of the image in every node's pool.")
+    sha256: f.Sha256 = Field(description="SHA-256 of that file.")
+    size: f.DiskSize = Field(description="Virtual size of the image: the least a disk made of it can have.")
+    format: Literal["qcow2", "raw"] = Field(default="qcow2", description="Format of the image.")
+    kernel: f.FileName = Field(default="", description="Kernel file in the pool, for direct boot; '' = the image's boot loader.")
+    initrd: f.FileName = Field(default="", description="Initramfs file in the pool, for direct boot.")
+    kernel_arguments: f.Line = Field(default="", description="Kernel command line, for direct boot.")
+    cloud_init: bool = Field(default=True, description="It reads a NoCloud seed.")
+    agent: bool = Field(default=True, description="The QEMU guest agent runs in it.")
+    ready: Literal["agent", "ssh", "running"] = Field(default="ssh", description="What shows that a guest of it is up.")
+
+
+class TemplatesFile(_File):
+    """templates.yaml: the OS images on the nodes."""
+
+    templates: list[TemplateEntry] = Field(min_length=1, max_length=1000, description="The templates.")
+
+
+class PlanFile(_File):
+    """plans/NAME.yaml: one plan that is sold."""
+
+    name: f.Name = Field(description="Name of the plan; the file is called so, too.")
+    kind: Literal["vps"] = Field(description="What the customer gets.")
+    description: f.Line = Field(default="", description="For people.")
+    vcpus: int = Field(ge=1, le=512, description="Virtual CPUs.")
+    cpu_percent: int = Field(default=100, ge=1, le=100, description="Per cent of a core that each vCPU may use.")
+    memory: f.MemorySize = Field(description="Memory.")
+    disk: f.DiskSize = Field(description="Size of the disk.")
+    disk_rate: f.Rate = Field(default=0, description="Reads and writes together; 0 = no limit.")
+    disk_iops: int = Field(default=0, ge=0, le=10_000_000, description="Operations per second; 0 = no limit.")
+    network_rate: f.Rate = Field(default=0, description="Each direction; 0 = no limit.")
+    encrypted: bool = Field(
+        default=True, description="The disk is encrypted with a key of its own, which makes the wipe certain."
+    )
+    full_copy: bool = Field(default=False, description="The disk is a full copy of the template instead of an overlay.")
+    ipv4: int = Field(default=1, ge=0, le=64, description="IPv4 addresses.")
+    ipv6: int = Field(default=1, ge=0, le=64, description="IPv6 addresses.")
+    templates: list[f.Name] = Field(min_length=1, max_length=200, description="Templates a customer may choose from.")
+    default_template: f.Name | None = Field(default=None, description="The one taken unasked; left out: the first of templates.")
+    zones: list[f.Name] = Field(default_factory=list, max_length=200, description="Zones it is sold in; empty = all.")
+
+
+class PlaybookEntry(_File):
+    id: f.Name | None = Field(default=None, description="Name for references; left out: the step's.")
+    step: f.Name = Field(description="The step to run.")
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with", description="Its arguments.")
+    when: dict[str, Any] | None = Field(default=None, description="Run it only if this holds.")
+    on_failure: Literal["undo", "halt", "continue"] = Field(default=OnFailure.UNDO.value, description="After it failed for good.")
+    destructive: bool = Field(default=False, description="It destroys what cannot be brought back.")
+
+
+class PlaybookFile(_File):
+    """playbooks/NAME.yaml: the steps of one intent for one kind of plan."""
+
+    name: f.Name = Field(description="<kind>-<intent>; the file is called so, too.")
+    description: f.Line = Field(description="What it does, for people.")
+    for_: Literal["vps"] = Field(alias="for", description="The kind of plan it is for.")
+    steps: list[PlaybookEntry] = Field(min_length=1, max_length=100, description="The steps, in order.")

@@ -1,0 +1,85 @@
+"""JSON Schemas of the configuration files, for editors: ``python -m orchestrator.config.schemas [--check] [DIRECTORY]``.
+
+Without ``--check`` they are written to DIRECTORY (configs/schemas); with it nothing is written, and the exit code is 1 where a
+schema there is not what the models say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from orchestrator.config.files import NodesFile, OrchestratorFile, PlanFile, PlaybookFile, TemplatesFile
+from orchestrator.config.validate import inner_model
+
+FILES: dict[str, type[BaseModel]] = {
+    "orchestrator": OrchestratorFile,
+    "nodes": NodesFile,
+    "templates": TemplatesFile,
+    "plan": PlanFile,
+    "playbook": PlaybookFile,
+}
+
+
+def schema(name: str) -> str:
+    """The schema's file content. JSON Schema 2020-12, keys sorted by the models."""
+    body = FILES[name].model_json_schema(by_alias=True)
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **body, "title": f"{name}.yaml"}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def file_name(name: str) -> str:
+    return f"{name}.schema.json"
+
+
+def setting_keys() -> dict[str, list[str]]:
+    """Every key of every file, by file, as a path without positions: ``billing.secret_files``, ``nodes.zone``."""
+    return {name: list(_keys(model, "")) for name, model in FILES.items()}
+
+
+def stale(directory: Path) -> list[str]:
+    """The schema files under ``directory`` that are missing or differ from the models, and those that belong to none."""
+    wanted = {file_name(name): schema(name) for name in FILES}
+    found = {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.json")}
+    return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+
+
+def write(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        (directory / file_name(name)).write_text(schema(name), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.config.schemas", description="JSON Schemas of the configuration"
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a schema is stale")
+    parser.add_argument("directory", nargs="?", type=Path, default=Path("configs/schemas"))
+    options = parser.parse_args(arguments)
+    if not options.check:
+        write(options.directory)
+    differing = stale(options.directory)
+    for name in differing:
+        sys.stderr.write(f"{options.directory / name} is stale: run 'python -m orchestrator.config.schemas'\n")
+    return 1 if differing else 0
+
+
+def _keys(model: type[BaseModel], prefix: str) -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{field.alias or name}"
+        keys.append(path)
+        inner = inner_model(field.annotation)
+        if inner is not None:
+            keys.extend(_keys(inner, f"{path}."))
+    return keys
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
