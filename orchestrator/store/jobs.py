@@ -84,6 +84,12 @@ def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:
     return int(conn.execute(sa.select(sa.func.count()).where(wanted)).scalar_one())
 
 
+def ever_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> bool:
+    """Whether a job of that intent ever went well for the service."""
+    wanted = (jobs.c.service_id == service_id, jobs.c.intent == intent.value, jobs.c.state == JobState.DONE.value)
+    return conn.execute(sa.select(jobs.c.id).where(*wanted).limit(1)).first() is not None
+
+
 def change(conn: sa.Connection, job_id: str, **values: Any) -> None:
     """Set columns of the job's row; enumeration members are stored by value."""
     conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(_plain(values)))

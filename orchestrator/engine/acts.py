@@ -1,0 +1,318 @@
+"""One attempt at one step, and one attempt at taking it back: intent, check, act, record.
+
+What is returned is recorded by the durable library and decides how the run goes on; it is plain JSON:
+``state`` is done, retry (with ``retry_at``), failed, fence, frozen, doubt or stopped; ``facts`` where done; ``code`` and
+``error`` where not. Nothing but Halted is raised. Crash points: ``<playbook>/<id>/before`` (intent written), ``/during``
+(applied, not recorded), ``/after`` (recorded by us), and ``/undo-before``, ``/undo-during``, ``/undo-after``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from orchestrator.domain import workflow as workflows
+from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, OrchestratorError, StoreUnavailable, UndoFailed
+from orchestrator.domain.intents import IntentKind, StepState
+from orchestrator.domain.jobs import Job, JobStep, retry_delay
+from orchestrator.domain.playbooks import StepCall, Workflow
+from orchestrator.engine.durable import Halted, Outcome
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.slots import Slots, SlotWaitEnded
+from orchestrator.ports.clock import Clock
+from orchestrator.steps.arguments import dump, parse
+from orchestrator.steps.base import Done, Facts, Ports, Step, StepContext
+from orchestrator.store import jobs as job_store
+from orchestrator.store import locks, services, settings
+from orchestrator.store.database import Connection, Database
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+Given = Mapping[str, Mapping[str, Any]]
+
+_PROGRESS_SECONDS = 0.5
+_STORE_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a run of a job. ``token`` is of this very execution: an older one's writes are refused."""
+
+    job: Job
+    workflow: Workflow
+    token: str
+
+    def point(self, call: StepCall, moment: str) -> str:
+        return f"{self.workflow.playbook}/{call.id}/{moment}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Works:
+    """What every part of the engine works with. ``at`` is told each crash point; ``halting`` is set when it stops."""
+
+    db: Database
+    steps: Mapping[str, Step[Any]]
+    ports: Ports
+    settings: EngineSettings
+    at: Callable[[str], None]
+    halting: threading.Event
+    on_step: Callable[[str, str, float], None]
+
+    @property
+    def clock(self) -> Clock:
+        return self.ports.clock
+
+    def record(self, change: Callable[[Connection], T]) -> T:
+        """Write, and where the store is away wait for it: what happened outside must not be forgotten."""
+        while True:
+            try:
+                with self.db.write() as conn:
+                    return change(conn)
+            except StoreUnavailable as exc:
+                _log.warning("the store is away, a job waits for it: %s", exc.message)
+                self.pause(_STORE_RETRY_SECONDS)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Halted as soon as the controller stops."""
+        self.halt_if_stopping()
+        self.clock.sleep(seconds)
+        self.halt_if_stopping()
+
+    def halt_if_stopping(self) -> None:
+        if self.halting.is_set():
+            raise Halted
+
+
+class _Progress:
+    """Writes a step's progress down, at most every half second; a store that is away costs a report, not the step."""
+
+    def __init__(self, works: Works, job_id: str, position: int) -> None:
+        self._works = works
+        self._job_id = job_id
+        self._position = position
+        self._next = 0.0
+
+    def __call__(self, fraction: float, sentence: str) -> None:
+        now = self._works.clock.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _PROGRESS_SECONDS
+        self.say(fraction, sentence)
+
+    def say(self, fraction: float, sentence: str) -> None:
+        shown = {"progress": min(max(fraction, 0.0), 1.0), "message": sentence[:500]}
+        try:
+            with self._works.db.write() as conn:
+                job_store.change_step(conn, self._job_id, self._position, **shown)
+        except StoreUnavailable:
+            _log.warning("the progress of a step could not be written")
+
+
+class _StopFlag:
+    """Whether the job is asked to stop, looked up at most twice a second."""
+
+    def __init__(self, works: Works, job_id: str) -> None:
+        self._works = works
+        self._job_id = job_id
+        self._next = 0.0
+        self._stop = False
+
+    def __call__(self) -> bool:
+        now = self._works.clock.monotonic()
+        if not self._stop and now >= self._next:
+            self._next = now + _PROGRESS_SECONDS
+            try:
+                with self._works.db.read() as conn:
+                    self._stop = job_store.stop_requested(conn, self._job_id)
+            except StoreUnavailable:
+                _log.warning("whether a job is to stop could not be looked up")
+        return self._stop
+
+
+def _never() -> bool:
+    return False
+
+
+class Acts:
+    """Carries out single attempts; called inside the durable library's steps only."""
+
+    def __init__(self, works: Works, slots: Slots) -> None:
+        self._works = works
+        self._slots = slots
+
+    def perform(self, run: Run, position: int, *, given: Given, attempt: int) -> Outcome:
+        """Try the step once."""
+        call = run.workflow.calls[position]
+        step = self._works.steps[call.step]
+        hindered = self._begin(run, position, attempt=attempt)
+        if hindered:
+            return {"state": hindered}
+        self._works.at(run.point(call, "before"))
+        started = self._works.clock.monotonic()
+        outcome = self._guarded(
+            lambda: self._carry_out(run, position, step, given=given), attempt=attempt, attempts=step.attempts
+        )
+        self._works.on_step(call.step, outcome["state"], self._works.clock.monotonic() - started)
+        if outcome["state"] == "done":
+            self._works.record(lambda conn: self._note_done(conn, run, position, outcome))
+            self._works.at(run.point(call, "after"))
+        else:
+            self._works.record(lambda conn: self._note_failed(conn, run, position, outcome))
+        return outcome
+
+    def take_back(self, run: Run, position: int, *, attempt: int) -> Outcome:
+        """Try once to undo the step; the facts it recorded, if it came that far, are handed to it."""
+        call = run.workflow.calls[position]
+        step = self._works.steps[call.step]
+        row = self._works.record(lambda conn: self._begin_undo(conn, run, position))
+        self._works.at(run.point(call, "undo-before"))
+
+        def undo() -> Facts:
+            context = replace(self._context(run, position, step), stopping=_never)  # an undo is not cut short
+            step.undo(context, parse(step.args, row.args or {}), row.facts or {})
+            return {}
+
+        outcome = self._guarded(undo, attempt=attempt, attempts=step.attempts)
+        done = outcome["state"] == "done"
+        if done:
+            self._works.at(run.point(call, "undo-during"))
+        values: dict[str, Any] = {"state": StepState.UNDONE, "applied": False, "message": ""}
+        if not done:
+            values = {"error_code": UndoFailed.code, "error": f"undoing it failed: {outcome['error']}"}
+            values |= {} if outcome["state"] == "retry" else {"state": StepState.UNDO_FAILED}
+        self._works.record(lambda conn: self._note(conn, run, position, **values))
+        if done:
+            self._works.at(run.point(call, "undo-after"))
+        return outcome
+
+    def _begin(self, run: Run, position: int, *, attempt: int) -> str:
+        """Write the intent down; else 'stopped' (asked to stop, and it may still do so) or 'frozen'."""
+
+        def change(conn: Connection) -> str:
+            self._require_token(conn, run)
+            if job_store.stop_requested(conn, run.job.id) and not destroyed(conn, run.job):
+                return "stopped"
+            if frozen(conn, run.job):
+                return "frozen"
+            row = job_store.steps(conn, run.job.id)[position]
+            values: dict[str, Any] = {"state": StepState.RUNNING, "attempts": attempt, "error_code": "", "error": ""}
+            if row.started_at is None:
+                values["started_at"] = self._works.clock.now()
+            job_store.change_step(conn, run.job.id, position, **values)
+            return ""
+
+        return self._works.record(change)
+
+    def _carry_out(self, run: Run, position: int, step: Step[Any], *, given: Given) -> Facts:
+        call = run.workflow.calls[position]
+        args = parse(step.args, workflows.bind(call.args, given))
+        context = self._context(run, position, step)
+        with self._slot(run, position, step, args, context):
+            found = step.check(context, args)
+            if isinstance(found, Done):
+                ours = {"applied": True} if found.made_by == run.job.id else {}
+                self._works.record(lambda conn: self._note(conn, run, position, args=dump(args), **ours))
+                return found.facts
+            # From here on the step may be half done: undoing the job has to undo it.
+            self._works.record(lambda conn: self._note(conn, run, position, args=dump(args), applied=True))
+            facts = step.apply(context, args)
+        self._works.at(run.point(call, "during"))
+        return facts
+
+    @contextmanager
+    def _slot(self, run: Run, position: int, step: Step[Any], args: object, context: StepContext) -> Iterator[None]:
+        node = getattr(args, "node", "")
+        if not (step.heavy and node):
+            yield
+            return
+        progress = _Progress(self._works, run.job.id, position)
+
+        def waiting(sentence: str) -> None:
+            progress.say(0.0, sentence)
+
+        def stopping() -> bool:
+            self._works.halt_if_stopping()
+            return context.stopping()
+
+        with self._slots.hold(node, job_id=run.job.id, stopping=stopping, waiting=waiting):
+            yield
+
+    def _guarded(self, act: Callable[[], Facts], *, attempt: int, attempts: int) -> Outcome:
+        """The act's facts, or what its error means for the run."""
+        try:
+            return {"state": "done", "facts": act()}
+        except SlotWaitEnded:
+            return {"state": "stopped"}
+        except OrchestratorError as exc:
+            return self._meaning(exc, attempt=attempt, attempts=attempts)
+        except Exception as exc:  # noqa: BLE001 - the rim of a step: what we do not know is never retried, it asks an operator
+            _log.exception("a step raised what no driver should raise")
+            return {"state": "doubt", "code": InDoubt.code, "error": f"an error that nobody foresaw ({type(exc).__name__})"}
+
+    def _meaning(self, error: OrchestratorError, *, attempt: int, attempts: int) -> Outcome:
+        outcome: Outcome = {"code": error.code, "error": str(error)}
+        delay = retry_delay(error, attempt=attempt, attempts=attempts)
+        if delay is not None:
+            again = self._works.clock.now() + timedelta(seconds=delay)
+            return outcome | {"state": "retry", "retry_at": again.isoformat()}
+        if isinstance(error, Frozen):
+            return outcome | {"state": "frozen"}
+        if isinstance(error, FenceClosed):
+            return outcome | {"state": "fence"}
+        return outcome | {"state": "doubt" if isinstance(error, InDoubt) else "failed"}
+
+    def _context(self, run: Run, position: int, step: Step[Any]) -> StepContext:
+        return StepContext(
+            job_id=run.job.id,
+            service_id=run.job.service_id,
+            ports=self._works.ports,
+            deadline=step.deadline_seconds,
+            progress=_Progress(self._works, run.job.id, position),
+            stopping=_StopFlag(self._works, run.job.id),
+            asked_by=run.job.asked_by,
+        )
+
+    def _begin_undo(self, conn: Connection, run: Run, position: int) -> JobStep:
+        self._note(conn, run, position, state=StepState.UNDOING)
+        return job_store.steps(conn, run.job.id)[position]
+
+    def _note_done(self, conn: Connection, run: Run, position: int, outcome: Outcome) -> None:
+        done = {"state": StepState.DONE, "facts": outcome["facts"], "progress": 1.0, "message": ""}
+        self._note(conn, run, position, finished_at=self._works.clock.now(), **done)
+
+    def _note_failed(self, conn: Connection, run: Run, position: int, outcome: Outcome) -> None:
+        if outcome["state"] == "retry":
+            again = {"message": f"again at {outcome['retry_at']}: {outcome['error']}"[:500]}
+            self._note(conn, run, position, error_code=outcome["code"], error=outcome["error"], **again)
+            return
+        failed: dict[str, Any] = {"error_code": outcome.get("code", ""), "error": outcome.get("error", "stopped")}
+        if outcome["state"] in ("fence", "frozen") and not destroyed(conn, run.job):
+            failed["applied"] = False  # the fence is the first thing inside apply: the step did nothing
+        self._note(conn, run, position, state=StepState.FAILED, finished_at=self._works.clock.now(), **failed)
+
+    def _note(self, conn: Connection, run: Run, position: int, **values: Any) -> None:
+        self._require_token(conn, run)
+        job_store.change_step(conn, run.job.id, position, **values)
+
+    def _require_token(self, conn: Connection, run: Run) -> None:
+        """A later execution of the job took over: this one must write nothing any more."""
+        if not locks.holds_service(conn, run.job.service_id, token=run.token):
+            raise Halted
+
+
+def frozen(conn: Connection, job: Job) -> bool:
+    """Whether a freeze holds the job back. One that is asked to stop may go on: it only undoes."""
+    return job.intent.destructive and not job_store.stop_requested(conn, job.id) and settings.freeze(conn) is not None
+
+
+def destroyed(conn: Connection, job: Job) -> bool:
+    """Whether the fence let a destructive act of the job through: it can then no longer be stopped or undone."""
+    if job.intent != IntentKind.TERMINATE:
+        return False
+    service = services.get(conn, job.service_id)
+    return service is not None and service.point_of_no_return is not None

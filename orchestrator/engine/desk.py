@@ -1,0 +1,136 @@
+"""What operators do to jobs: approve, cancel, retry, and the freeze over everything that suspends or destroys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestrator.domain import decisions
+from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
+from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
+from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.engine.acts import Works, destroyed
+from orchestrator.engine.durable import Durable
+from orchestrator.engine.endings import Ending, Endings
+from orchestrator.engine.intake import Intake
+from orchestrator.store import audit, services, settings
+from orchestrator.store import jobs as job_store
+from orchestrator.store.database import Connection
+
+
+class Desk:
+    """Each call is one transaction and one row of audit."""
+
+    def __init__(self, works: Works, durable: Durable, *, intake: Intake, endings: Endings, wake: Callable[[], None]) -> None:
+        self._works = works
+        self._durable = durable
+        self._intake = intake
+        self._endings = endings
+        self._wake = wake
+
+    def approve(self, job_id: str, who: str) -> None:
+        """Let a job run that waits. Raises NotFound, WrongState where it does not wait, Frozen during a freeze."""
+        with self._works.db.write() as conn:
+            job = job_store.get(conn, job_id)
+            if job.state != JobState.WAITING_APPROVAL:
+                raise WrongState(f"job {job_id} is {job.state}: only a job that waits for approval can be approved")
+            if job.intent.destructive and settings.freeze(conn) is not None:
+                raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator unfreeze")
+            self._enqueue_again(conn, job, approved_by=who)
+            self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
+
+    def cancel(self, job_id: str, who: str) -> None:
+        """End a job: at once where it has made nothing yet, else before its next step, and what it made is undone.
+
+        Raises NotFound, and WrongState where it is over or past the point of no return.
+        """
+        with self._works.db.write() as conn:
+            job = job_store.get(conn, job_id)
+            if job.state.final:
+                raise WrongState(f"job {job_id} is {job.state}: there is nothing to cancel")
+            if destroyed(conn, job):
+                raise WrongState(f"job {job_id} is past the point of no return: it can only go on", hint="job retry")
+            resting = job.state in (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
+            begun = any(step.applied for step in job_store.steps(conn, job_id))
+            if (resting or job.state == JobState.QUEUED) and not begun:
+                self._endings.write(conn, job, Ending(state=JobState.CANCELLED, error=f"cancelled by {who}"))
+            else:
+                job_store.change(conn, job_id, stop_requested=True)
+                if resting:  # what it made has to be undone, and that is a run's work
+                    self._enqueue_again(conn, job, approved_by=job.approved_by)
+            self._audit(conn, job, who, "job cancelled", {"state": job.state.value})
+        self._wake()
+
+    def retry(self, job_id: str, who: str) -> None:
+        """Run a failed, cancelled or undecided job again. Raises NotFound, WrongState, Refused where it is not wanted now.
+
+        One that needs an operator goes on where it stopped; one that was undone is decided and resolved afresh.
+        """
+        with self._works.db.write() as conn:
+            job = job_store.get(conn, job_id)
+            if job.state not in (JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_OPERATOR):
+                raise WrongState(f"job {job_id} is {job.state}: only a job that failed can be tried again")
+            if job.state != JobState.NEEDS_OPERATOR:
+                self._decide_again(conn, job, who)
+            self._enqueue_again(conn, job, approved_by=job.approved_by)
+            self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code})
+
+    def freeze(self, who: str, why: str) -> None:
+        """From now on nothing suspends or destroys; again keeps the first one's reason."""
+        with self._works.db.write() as conn:
+            now = self._works.clock.now()
+            settings.set_freeze(conn, by=who, why=why, now=now)
+            audit.append(conn, at=now, who=who, what="freeze", facts={"why": why})
+
+    def unfreeze(self, who: str) -> None:
+        """Lift the freeze; the jobs it held go on, each past the brakes. None in force = success."""
+        with self._works.db.write() as conn:
+            now = self._works.clock.now()
+            settings.lift_freeze(conn)
+            audit.append(conn, at=now, who=who, what="unfreeze")
+            for job in job_store.in_states(conn, [JobState.WAITING_APPROVAL]):
+                if job.approval_reason != FROZEN_REASON:
+                    continue
+                waits = "" if job.started_at or job.approved_by else self._intake.braked(conn, job.intent, now=now)
+                if waits:
+                    job_store.change(conn, job.id, approval_reason=waits)
+                else:
+                    self._enqueue_again(conn, job, approved_by=job.approved_by)
+
+    def _decide_again(self, conn: Connection, job: Job, who: str) -> None:
+        """The same intent on the service as it is now; the record moves as it did the first time."""
+        service = services.get(conn, job.service_id)
+        if service is None:
+            raise NotFound(f"there is no service {job.service_id}")
+        now = self._works.clock.now()
+        arguments = dict(job.arguments)
+        received = decisions.command(job.intent, service, who=who, why=job.reason, now=now, arguments=arguments)
+        if isinstance(received.decision, Refusal):
+            raise Refused(f"{received.decision.reason} [{received.decision.rule}]", rule=received.decision.rule)
+        if isinstance(received.decision, Nothing):
+            raise WrongState(f"nothing is to be done: {received.decision.reason}")
+        if received.service is not None and received.service != service:
+            services.put(conn, received.service, now=now)
+        self._forget_workflow(conn, job, received.decision)
+
+    def _forget_workflow(self, conn: Connection, job: Job, intent: Intent) -> None:
+        job_store.replace_steps(conn, job.id, [])
+        job_store.change(conn, job.id, workflow=None, payments=intent.payments, arguments=dict(intent.arguments))
+
+    def _enqueue_again(self, conn: Connection, job: Job, *, approved_by: str) -> None:
+        """A new run: the library would take the old run's id for the one that ended."""
+        values: dict[str, Any] = {"state": JobState.QUEUED, "run": job.run + 1, "error_code": "", "error": ""}
+        values |= {"finished_at": None, "approval_reason": "", "approved_by": approved_by}
+        job_store.change(conn, job.id, **values)
+        self._durable.enqueue(conn, job_id=job.id, run=job.run + 1, service_id=job.service_id)
+
+    def _audit(self, conn: Connection, job: Job, who: str, what: str, facts: Mapping[str, Any]) -> None:
+        audit.append(
+            conn,
+            at=self._works.clock.now(),
+            who=who,
+            what=what,
+            service_id=job.service_id,
+            job_id=job.id,
+            facts=dict(facts),
+        )

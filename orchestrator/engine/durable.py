@@ -1,0 +1,156 @@
+"""The durable execution library (DBOS Transact), behind what little of it we use. Nothing else imports it.
+
+What holds here: the application version is a constant, so that a new version of ours recovers the jobs of the old one (the
+shape of ``run`` may then only change through the library's patch mechanism); the executor id is fixed, because a file lock
+keeps a second controller away; recovered jobs go back on their own queue; what is recorded is JSON, never pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from dbos import DBOS, DBOSClient, Serializer
+
+from orchestrator.store.database import Connection, Database
+
+APPLICATION = "orchestrator"
+APPLICATION_VERSION = "1"
+EXECUTOR = "controller"
+QUEUE = "services"
+WORKFLOW = "run-job"
+# A job that ended the controller's process so often is set aside; the sweep then asks an operator.
+RECOVERIES = 50
+# Threads beyond those of the jobs: the library's own recovery and background work.
+SPARE_THREADS = 4
+GONE = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "SUCCESS")
+
+Outcome = dict[str, Any]
+
+
+class Halted(BaseException):
+    """The controller stops: the run is left where it is, for recovery at the next start.
+
+    Not an Exception on purpose: the library records those as the run's end, and this is none.
+    """
+
+
+class _JsonSerializer(Serializer):
+    """What the library records of our runs, as JSON: steps return plain values and raise nothing of their own."""
+
+    def serialize(self, data: Any) -> str:
+        if isinstance(data, BaseException):
+            data = {"error": type(data).__name__, "message": str(data)}
+        return json.dumps(data, separators=(",", ":"), sort_keys=True)
+
+    def deserialize(cls, serialized_data: str) -> Any:  # noqa: N805 - the library's own signature
+        value = json.loads(serialized_data)
+        if isinstance(value, dict) and set(value) == {"error", "message"}:
+            return RuntimeError(f"{value['error']}: {value['message']}")
+        return value
+
+    def name(self) -> str:
+        return "orchestrator_json"
+
+
+class Durable:
+    """The queue of the services and the record of what ran. At most one per process is started at a time."""
+
+    def __init__(self, db: Database, *, workers: int, poll_seconds: float) -> None:
+        self._db = db
+        self._workers = workers
+        self._poll_seconds = poll_seconds
+        self._client: DBOSClient | None = None
+        self._running = False
+
+    def start(self, run: Callable[[str, int], None]) -> None:
+        """Recover what was running when the last controller ended, then take jobs from the queue."""
+        logging.getLogger("dbos").setLevel(logging.ERROR)
+        DBOS.migrate(self._db.url.render_as_string(hide_password=False))
+        self._register_queue()
+        DBOS(
+            config={
+                "name": APPLICATION,
+                "system_database_engine": self._db.engine,
+                "application_version": APPLICATION_VERSION,
+                "executor_id": EXECUTOR,
+                "max_executor_threads": self._workers + SPARE_THREADS,
+                "use_listen_notify": False,
+                "enable_otlp": False,
+                "log_level": "ERROR",
+                "serializer": _JsonSerializer(),
+                "scheduler_polling_interval_sec": 300.0,
+            }
+        )
+        DBOS.workflow(name=WORKFLOW, max_recovery_attempts=RECOVERIES)(run)
+        DBOS.launch()
+        self._running = True
+
+    def _register_queue(self) -> None:
+        self._connected().register_queue(
+            QUEUE, partition_concurrency=1, worker_concurrency=self._workers, polling_interval_sec=self._poll_seconds
+        )
+
+    def _connected(self) -> DBOSClient:
+        if self._client is None:
+            self._client = DBOSClient(
+                system_database_engine=self._db.engine,
+                serializer=_JsonSerializer(),
+                application_name=APPLICATION,
+                retry_connection_errors=False,
+                lazy=True,
+            )
+        return self._client
+
+    def stop(self) -> None:
+        """Take no more jobs. Those under way have ended by then or are left to recovery."""
+        if self._running:
+            DBOS.destroy(destroy_registry=True)
+            self._running = False
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+
+    def enqueue(self, conn: Connection, *, job_id: str, run: int, service_id: str) -> None:
+        """Put a run of the job on the queue of its service, inside the caller's transaction; again changes nothing."""
+        self._connected().enqueue_in_transaction(
+            conn,
+            {
+                "workflow_name": WORKFLOW,
+                "queue_name": QUEUE,
+                "workflow_id": run_id(job_id, run),
+                "app_version": APPLICATION_VERSION,
+                "queue_partition_key": service_id,
+            },
+            job_id,
+            run,
+        )
+
+    def step(self, name: str, act: Callable[[], Outcome]) -> Outcome:
+        """Inside a run: do it and record what it returned, or return what was recorded when this run was here before."""
+        return DBOS.run_step({"name": name}, act)
+
+    def states(self, runs: Iterable[str]) -> dict[str, str]:
+        """The library's word for each of these runs that it knows."""
+        wanted = list(runs)
+        if not wanted:
+            return {}
+        found = self._connected().list_workflows(workflow_ids=wanted, load_input=False, load_output=False)
+        return {status.workflow_id: status.status for status in found}
+
+    def forget(self, *, before: datetime, most: int = 500) -> int:
+        """Delete the records of runs that ended before then; returns how many went."""
+        old = self._connected().list_workflows(
+            status=list(GONE), end_time=before.isoformat(), limit=most, load_input=False, load_output=False
+        )
+        if old:
+            self._connected().delete_workflows([status.workflow_id for status in old])
+        return len(old)
+
+
+def run_id(job_id: str, run: int) -> str:
+    """The library's id of one run of a job."""
+    return f"{job_id}.{run}"

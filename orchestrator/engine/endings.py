@@ -1,0 +1,170 @@
+"""How a run ends: one transaction with the job, the service's record, what billing is told, the audit and the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.domain import decisions
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.intents import IntentKind, JobState, StepState
+from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
+from orchestrator.domain.services import Service, ServiceFacts
+from orchestrator.engine.acts import Works
+from orchestrator.engine.durable import Durable
+from orchestrator.store import audit, locks, outbox, services, settings
+from orchestrator.store import jobs as job_store
+from orchestrator.store.database import Connection
+
+# States of a job whose run is under way or to come; any other means that this run is over.
+OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
+ENGINE = "orchestrator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """In which state the run leaves the job, and why."""
+
+    state: JobState
+    code: str = ""
+    error: str = ""
+
+
+class Endings:
+    """Writes endings. Each is repeatable: a run that has ended already is left as it is."""
+
+    def __init__(self, works: Works, durable: Durable) -> None:
+        self._works = works
+        self._durable = durable
+
+    def finish(self, job: Job, ending: Ending) -> None:
+        """End the run."""
+        certificate = self._certificate_of(job, ending)
+        self._works.at(f"{job.playbook}/finish/before")
+        self._works.record(lambda conn: self.write(conn, job, ending, certificate_id=certificate))
+        self._works.at(f"{job.playbook}/finish/after")
+
+    def write(self, conn: Connection, job: Job, ending: Ending, *, certificate_id: str = "") -> None:
+        """End the run inside the caller's transaction."""
+        present = job_store.get(conn, job.id)
+        if present.run != job.run or present.state not in (*OPEN, JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR):
+            return
+        now = self._works.clock.now()
+        job_store.change(
+            conn, job.id, state=ending.state, error_code=ending.code, error=ending.error, finished_at=now, stop_requested=False
+        )
+        service = services.get(conn, job.service_id)
+        if service is not None:
+            self._settle(conn, present, service, ending)
+        told = self._story(present, ending) | ({"certificate_id": certificate_id} if certificate_id else {})
+        outbox.add(
+            conn,
+            message_id=f"{job.id}.{job.run}",
+            kind=f"job.{ending.state.value}",
+            service_id=job.service_id,
+            data=told,
+            now=now,
+        )
+        self._audit(conn, present, f"job {ending.state.value}", facts=told)
+        locks.release_service(conn, job.service_id, job_id=job.id)
+
+    def park(self, job: Job) -> None:
+        """A freeze stands in the way: the job waits, and goes on where it was when the freeze is lifted."""
+        self._works.record(lambda conn: self.write_parked(conn, job))
+
+    def write_parked(self, conn: Connection, job: Job) -> None:
+        present = job_store.get(conn, job.id)
+        if present.run != job.run or present.state not in OPEN:
+            return
+        locks.release_service(conn, job.service_id, job_id=job.id)
+        if settings.freeze(conn) is None:  # lifted in this very moment: nobody would wake the job any more
+            job_store.change(conn, job.id, state=JobState.QUEUED, run=job.run + 1)
+            self._durable.enqueue(conn, job_id=job.id, run=job.run + 1, service_id=job.service_id)
+            return
+        job_store.change(conn, job.id, state=JobState.WAITING_APPROVAL, approval_reason=FROZEN_REASON)
+        self._audit(conn, present, "job waits: frozen", facts={})
+
+    def give_up(self, job_id: str, run: int, error: Exception) -> None:
+        """Something broke that is no step's: an operator has to look."""
+        sentence = (
+            str(error) if isinstance(error, OrchestratorError) else f"an error that nobody foresaw ({type(error).__name__})"
+        )
+        ending = Ending(state=JobState.NEEDS_OPERATOR, code=OrchestratorError.code, error=sentence)
+
+        def change(conn: Connection) -> None:
+            job = job_store.get(conn, job_id)
+            if job.run == run and job.state in OPEN:
+                self.write(conn, job, ending)
+
+        self._works.record(change)
+
+    def _settle(self, conn: Connection, job: Job, service: Service, ending: Ending) -> None:
+        """The service's record and what is known of its things after the run."""
+        now = self._works.clock.now()
+        provisioned = job_store.ever_done(conn, service.id, IntentKind.PROVISION)
+        after = decisions.finish(service, job.intent, ending.state, ending.code, now=now, provisioned=provisioned)
+        if after != service:
+            services.put(conn, after, now=now)
+        known = services.facts(conn, service.id)
+        services.set_facts(conn, service.id, facts_after(known, job, ending, job_store.steps(conn, job.id)), now=now)
+        if job.intent == IntentKind.TERMINATE and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
+            self._tell_too_late(conn, job, after)
+
+    def _tell_too_late(self, conn: Connection, job: Job, service: Service) -> None:
+        """A payment came after the first destructive act was let through: billing has to give the money back."""
+        if service.payments <= job.payments or service.point_of_no_return is None:
+            return
+        data = {
+            "service_id": service.id,
+            "job_id": job.id,
+            "state": service.state.value,
+            "point_of_no_return": service.point_of_no_return.isoformat(),
+        }
+        now = self._works.clock.now()
+        outbox.add(conn, message_id=f"{job.id}.late", kind="payment.too_late", service_id=service.id, data=data, now=now)
+
+    def _certificate_of(self, job: Job, ending: Ending) -> str:
+        if job.intent != IntentKind.TERMINATE or ending.state != JobState.DONE:
+            return ""
+        certificate = self._works.ports.ledger.certificate(job.service_id)
+        return str(certificate.get("id", "")) if certificate else ""
+
+    def _story(self, job: Job, ending: Ending) -> dict[str, Any]:
+        return {
+            "job_id": job.id,
+            "run": job.run,
+            "service_id": job.service_id,
+            "intent": job.intent.value,
+            "state": ending.state.value,
+            "reason": job.reason,
+            "asked_by": job.asked_by,
+            "error_code": ending.code,
+            "error": ending.error,
+        }
+
+    def _audit(self, conn: Connection, job: Job, what: str, *, facts: Mapping[str, Any]) -> None:
+        audit.append(
+            conn,
+            at=self._works.clock.now(),
+            who=ENGINE,
+            what=what,
+            service_id=job.service_id,
+            job_id=job.id,
+            facts=dict(facts),
+        )
+
+
+def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobStep, ...]) -> ServiceFacts:
+    """What is known of a service's things after a job: the facts of its done steps by step id, over what was known.
+
+    Where everything was made by this job and undone, or destroyed, nothing is left but the nodes it ever was on.
+    """
+    gone = job.intent == IntentKind.TERMINATE and ending.state == JobState.DONE
+    never = job.intent == IntentKind.PROVISION and ending.state in (JobState.FAILED, JobState.CANCELLED)
+    if gone or never:
+        return ServiceFacts(nodes_ever=known.nodes_ever)
+    done = [step for step in steps if step.state == StepState.DONE and step.facts]
+    values = dict(known.values) | {step.id: dict(step.facts or {}) for step in done}
+    nodes = [str(step.facts["node"]) for step in done if step.facts and step.facts.get("node")]
+    return ServiceFacts(node=nodes[-1] if nodes else known.node, nodes_ever=known.nodes_ever, values=values)

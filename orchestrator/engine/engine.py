@@ -1,0 +1,209 @@
+"""The engine's face: what the API and the CLI call. Everything else in this package stays behind it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+from orchestrator.domain.errors import ConfigError, WrongState
+from orchestrator.domain.events import Event
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.playbooks import Playbook, Workflow
+from orchestrator.engine.acts import Acts, Works
+from orchestrator.engine.desk import Desk
+from orchestrator.engine.durable import Durable
+from orchestrator.engine.endings import Endings
+from orchestrator.engine.intake import Acceptance, EventParser, Intake, Submitted
+from orchestrator.engine.runner import Runner
+from orchestrator.engine.settings import Catalog, EngineSettings
+from orchestrator.engine.slots import Slots
+from orchestrator.engine.sweep import Beat, Mail, Sweep
+from orchestrator.ports.notifier import Notifier
+from orchestrator.steps.base import Ports, Step
+from orchestrator.store.database import Database
+
+LOCK_FILE = "controller.lock"
+_DRAIN_POLL_SECONDS = 0.05
+
+
+def _nowhere(_point: str) -> None:
+    """Crash points lead nowhere unless a test names one."""
+
+
+def _unmeasured(_step: str, _outcome: str, _seconds: float) -> None:
+    """Nobody counts."""
+
+
+class Engine:
+    """Accepts events and commands, runs their jobs, tells billing.
+
+    ``parse`` reads a stored event body again for a replay. ``at`` is told the name of every crash point that is passed.
+    ``on_step`` is told (step, outcome, seconds) of each attempt. Without ``notifier`` messages to billing are kept only.
+    ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this.
+    """
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        steps: Mapping[str, Step[Any]],
+        ports: Ports,
+        playbooks: Mapping[str, Playbook],
+        catalog: Catalog,
+        settings: EngineSettings,
+        parse: EventParser,
+        notifier: Notifier | None = None,
+        at: Callable[[str], None] = _nowhere,
+        on_step: Callable[[str, str, float], None] = _unmeasured,
+    ) -> None:
+        self._works = Works(db=db, steps=steps, ports=ports, settings=settings, at=at, halting=threading.Event(), on_step=on_step)
+        self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds)
+        slots = Slots(db, ports.clock, settings)
+        endings = Endings(self._works, self._durable)
+        self._runner = Runner(
+            self._works,
+            self._durable,
+            acts=Acts(self._works, slots),
+            endings=endings,
+            playbooks=playbooks,
+            catalog=catalog,
+        )
+        self._intake = Intake(self._works, self._durable, playbooks=playbooks, catalog=catalog, parse=parse, wake=self._wake)
+        self._desk = Desk(self._works, self._durable, intake=self._intake, endings=endings, wake=self._wake)
+        self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
+        self._mail = Mail(self._works, notifier) if notifier is not None else None
+        self._mail_beat: Beat | None = None
+        self._beats: list[Beat] = []
+        self._lock_file: IO[str] | None = None
+        self._busy = 0
+        self._guard = threading.Lock()
+
+    # -- life ----------------------------------------
+
+    def start(self) -> None:
+        """Take the state directory, recover what was running, and begin to run jobs.
+
+        Raises WrongState where another controller runs on the directory, ConfigError where it cannot be written or the tables
+        are not migrated.
+        """
+        if not self._works.db.migrated():
+            raise ConfigError("the database is not at this version's tables", hint="run: orchestrator migrate")
+        self._take_directory()
+        self._works.halting.clear()
+
+        def run_job(job_id: str, run: int) -> None:
+            self._counted(job_id, run)
+
+        self._durable.start(run_job)
+        settings = self._works.settings
+        self._beats = [Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds)]
+        if self._mail is not None:
+            self._mail_beat = Beat("mail", self._mail.post_due, seconds=settings.outbox_seconds)
+            self._beats.append(self._mail_beat)
+
+    def stop(self) -> bool:
+        """End after the steps under way, waiting ``drain_seconds`` at most; False where some still run.
+
+        Their jobs are then recovered at the next start; the caller should end the process without waiting for its threads.
+        """
+        self._works.halting.set()
+        drained = self._drained()
+        for beat in self._beats:
+            beat.stop()
+        self._beats = []
+        self._durable.stop()
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+        return drained
+
+    # -- what comes in ----------------------------------------
+
+    def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Acceptance:
+        """Take an authentic event. Raises EventConflict, StoreUnavailable."""
+        return self._intake.accept(event, body=body, body_sha256=body_sha256)
+
+    def replay(self, seq: int, who: str) -> Acceptance:
+        """Process a refused or dead event again. Raises NotFound, WrongState."""
+        return self._intake.replay(seq, who)
+
+    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Submitted:
+        """Take an operator's command. Raises NotFound, Refused, WrongState."""
+        return self._intake.command(kind, service_id, who=who, why=why, arguments=arguments)
+
+    def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
+        """The workflow the command would write down. Raises as ``command``."""
+        return self._intake.dry_run(kind, service_id, arguments)
+
+    # -- what operators do ----------------------------------------
+
+    def approve(self, job_id: str, who: str) -> None:
+        """Let a waiting job run. Raises NotFound, WrongState, Frozen."""
+        self._desk.approve(job_id, who)
+
+    def cancel(self, job_id: str, who: str) -> None:
+        """Stop a job and undo what it made. Raises NotFound, WrongState."""
+        self._desk.cancel(job_id, who)
+
+    def retry(self, job_id: str, who: str) -> None:
+        """Run a failed job again. Raises NotFound, WrongState, Refused."""
+        self._desk.retry(job_id, who)
+
+    def freeze(self, who: str, why: str) -> None:
+        """Nothing suspends or destroys from now on."""
+        self._desk.freeze(who, why)
+
+    def unfreeze(self, who: str) -> None:
+        """Lift the freeze; what it held goes on."""
+        self._desk.unfreeze(who)
+
+    def sweep(self) -> None:
+        """Do the housekeeping now (it is done by itself every ``sweep_seconds``)."""
+        self._sweep.once()
+
+    # -- inside ----------------------------------------
+
+    def _wake(self) -> None:
+        if self._mail_beat is not None:
+            self._mail_beat.wake()
+
+    def _counted(self, job_id: str, run: int) -> None:
+        with self._guard:
+            self._busy += 1
+        try:
+            self._runner.run(job_id, run)
+        finally:
+            with self._guard:
+                self._busy -= 1
+            self._wake()
+
+    def _drained(self) -> bool:
+        clock = self._works.clock
+        until = clock.monotonic() + self._works.settings.drain_seconds
+        while self._busy and clock.monotonic() < until:
+            clock.sleep(_DRAIN_POLL_SECONDS)
+        return not self._busy
+
+    def _take_directory(self) -> None:
+        path = self._works.settings.state_dir / LOCK_FILE
+        try:
+            lock = path.open("a+", encoding="ascii")
+        except OSError as exc:
+            raise ConfigError(f"the state directory {path.parent} cannot be written: {exc.strerror}") from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            lock.seek(0)
+            other = lock.read().strip() or "unknown"
+            lock.close()
+            raise WrongState(
+                f"another controller (process {other}) runs on {path.parent}",
+                hint="stop it first, or use another state directory",
+            ) from exc
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock_file = lock

@@ -1,0 +1,299 @@
+"""What comes in: billing's events and operators' commands, each decided and written in one transaction. No driver is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from orchestrator.domain import decisions, specs
+from orchestrator.domain.brakes import brake
+from orchestrator.domain.decisions import GONE, Received
+from orchestrator.domain.errors import (
+    ConfigError,
+    EventConflict,
+    NotFound,
+    PreconditionError,
+    Refused,
+    RequestError,
+    WrongState,
+)
+from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
+from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.playbooks import Playbook, Workflow
+from orchestrator.domain.services import Service
+from orchestrator.engine.acts import Works
+from orchestrator.engine.durable import Durable
+from orchestrator.engine.ids import JobIds
+from orchestrator.engine.runner import resolved
+from orchestrator.engine.settings import Catalog
+from orchestrator.store import audit, commands, events, outbox, services, settings
+from orchestrator.store import jobs as job_store
+from orchestrator.store.database import Connection
+from orchestrator.store.events import EventRecord
+
+PAYMENTS = (EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SERVICE_RENEW)
+# An event with one of these outcomes changed nothing and can be processed once more when its cause is mended.
+REPLAYABLE = ("refused", "dead")
+# What makes an event one that cannot be processed: the state, the configuration or the order is not as it assumes.
+DEAD = (PreconditionError, RequestError, ConfigError)
+
+
+class EventParser(Protocol):
+    """Reads a stored body again, for a replay; the rim's own parser."""
+
+    def __call__(self, body: bytes, *, source: str, message_id: str, sent_at: datetime) -> Event: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """``outcome``: accepted, duplicate, duplicate-command, stale, nothing, refused or dead. ``detail`` is a sentence."""
+
+    outcome: str
+    job_id: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """``job_id`` '' = nothing had to be done, and ``detail`` says why; ``waits``: why the job waits for approval."""
+
+    job_id: str
+    detail: str
+    waits: str = ""
+
+
+class Intake:
+    """Turns what comes in into decisions and decisions into jobs."""
+
+    def __init__(
+        self,
+        works: Works,
+        durable: Durable,
+        *,
+        playbooks: Mapping[str, Playbook],
+        catalog: Catalog,
+        parse: EventParser,
+        wake: Callable[[], None],
+    ) -> None:
+        self._works = works
+        self._durable = durable
+        self._playbooks = playbooks
+        self._catalog = catalog
+        self._parse = parse
+        self._wake = wake
+        self._ids = JobIds()
+
+    # -- events ----------------------------------------
+
+    def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Acceptance:
+        """Take an authentic event. Raises EventConflict for a known id with another body, StoreUnavailable."""
+        now = self._works.clock.now()
+        with self._works.db.write() as conn:
+            first = events.get(conn, event.source, event.id)
+            if first is not None:
+                return _again(first, body_sha256)
+            record = EventRecord(
+                source=event.source,
+                id=event.id,
+                body_sha256=body_sha256,
+                body=body.decode("utf-8"),
+                sent_at=event.sent_at,
+                received_at=now,
+                type=event.type.value,
+                service_id=event.service_id,
+                version=event.version,
+                outcome="nothing",
+            )
+            seq = events.add(conn, record)
+            accepted = self._process(conn, event, seq=seq, now=now)
+            self._works.at("accept/before")
+        self._works.at("accept/after")
+        self._wake()
+        return accepted
+
+    def replay(self, seq: int, who: str) -> Acceptance:
+        """Process a refused or dead event once more. Raises NotFound, WrongState."""
+        now = self._works.clock.now()
+        with self._works.db.write() as conn:
+            record = events.by_seq(conn, seq)
+            if record is None:
+                raise NotFound(f"there is no event {seq}")
+            if record.outcome not in REPLAYABLE:
+                raise WrongState(f"event {seq} was processed ({record.outcome}): only refused and dead ones can be replayed")
+            event = self._parse(record.body.encode("utf-8"), source=record.source, message_id=record.id, sent_at=record.sent_at)
+            events.count_replay(conn, seq)
+            accepted = self._process(conn, event, seq=seq, now=now, replayed_by=who)
+        self._wake()
+        return accepted
+
+    def _process(self, conn: Connection, event: Event, *, seq: int, now: datetime, replayed_by: str = "") -> Acceptance:
+        """Decide, then write: an event that cannot be processed is kept with its problem and changes nothing else."""
+        try:
+            accepted = self._decide(conn, event, seq=seq, now=now)
+        except DEAD as exc:
+            accepted = Acceptance(outcome="dead", detail=str(exc))
+        problem = accepted.detail if accepted.outcome in REPLAYABLE else ""
+        events.set_outcome(conn, seq, outcome=accepted.outcome, problem=problem, job_id=accepted.job_id)
+        facts = {"event": f"{event.source}/{event.id}", "type": event.type.value, "outcome": accepted.outcome}
+        audit.append(
+            conn,
+            at=now,
+            who=replayed_by or f"billing {event.source}",
+            what="event replayed" if replayed_by else "event",
+            service_id=event.service_id,
+            job_id=accepted.job_id,
+            facts=facts | {"detail": accepted.detail},
+        )
+        return accepted
+
+    def _decide(self, conn: Connection, event: Event, *, seq: int, now: datetime) -> Acceptance:
+        service = services.get(conn, event.service_id)
+        version = event.version if event.type.is_command else None
+        if version is not None and commands.seen(conn, event.service_id, event.type.value, version):
+            return Acceptance(outcome="duplicate-command", detail=f"version {version} of this command was taken before")
+        received = decisions.receive(event, service, now=now)
+        decision = received.decision
+        if isinstance(decision, Refusal):
+            self._put(conn, service, received.service, now=now)
+            return Acceptance(outcome="refused", detail=f"{decision.reason} [{decision.rule}]")
+        playbook = self._playbook(decision, received.service)
+        self._put(conn, service, received.service, now=now)
+        if version is not None and not received.stale:
+            commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
+        self._tell_too_late(conn, event, received, seq=seq, now=now)
+        if isinstance(decision, Nothing):
+            return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
+        job = self._submit(conn, decision, playbook=playbook, now=now)
+        waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
+        return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
+
+    def _put(self, conn: Connection, before: Service | None, after: Service | None, *, now: datetime) -> None:
+        if after is not None and after != before:
+            services.put(conn, after, now=now)
+
+    def _tell_too_late(self, conn: Connection, event: Event, received: Received, *, seq: int, now: datetime) -> None:
+        """Money for a service that is gone. While it is being destroyed the end of that job tells it."""
+        service = received.service
+        if service is None or event.type not in PAYMENTS or received.stale or service.state not in GONE:
+            return
+        data = {"service_id": service.id, "event": f"{event.source}/{event.id}", "state": service.state.value}
+        outbox.add(conn, message_id=f"late-{seq}", kind="payment.too_late", service_id=service.id, data=data, now=now)
+
+    # -- commands ----------------------------------------
+
+    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Submitted:
+        """Take an operator's command. Raises NotFound, Refused, WrongState, StoreUnavailable."""
+        now = self._works.clock.now()
+        with self._works.db.write() as conn:
+            service, received = self._commanded(conn, kind, service_id, who=who, why=why, arguments=arguments)
+            decision = received.decision
+            if isinstance(decision, Refusal):
+                raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
+            playbook = self._playbook(decision, received.service)
+            self._put(conn, service, received.service, now=now)
+            facts = {"intent": kind.value, "why": why, "arguments": dict(arguments)}
+            job = self._submit(conn, decision, playbook=playbook, now=now) if isinstance(decision, Intent) else None
+            job_id = job.id if job else ""
+            audit.append(conn, at=now, who=who, what="command", service_id=service_id, job_id=job_id, facts=facts)
+        self._wake()
+        if isinstance(decision, Nothing):
+            return Submitted(job_id="", detail=decision.reason)
+        return Submitted(job_id=job_id, detail=received.note, waits=job.approval_reason if job else "")
+
+    def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
+        """What the command would write down now. Raises as ``command``, and WrongState where nothing is to be done."""
+        with self._works.db.read() as conn:
+            _, received = self._commanded(conn, kind, service_id, who="dry-run", why="dry run", arguments=arguments)
+            decision, record = received.decision, received.service
+            if isinstance(decision, Refusal):
+                raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
+            if isinstance(decision, Nothing) or record is None:
+                raise WrongState(f"nothing is to be done: {decision.reason}")
+            job = self._job("dry-run", decision, playbook=self._playbook(decision, record), now=self._works.clock.now())
+            facts = services.facts(conn, service_id)
+            record = decisions.begin(record, kind)
+            return resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job)
+
+    def _commanded(
+        self, conn: Connection, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]
+    ) -> tuple[Service, Received]:
+        service = services.get(conn, service_id)
+        if service is None:
+            raise NotFound(f"there is no service {service_id}", service_id=service_id)
+        now = self._works.clock.now()
+        return service, decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments)
+
+    # -- jobs ----------------------------------------
+
+    def braked(self, conn: Connection, kind: IntentKind, *, now: datetime) -> str:
+        """Why a job of this kind has to wait now; '' = it may run."""
+        if not kind.destructive:
+            return ""
+        if settings.freeze(conn) is not None:
+            return FROZEN_REASON
+        since = now - timedelta(hours=1)
+        return brake(
+            kind,
+            recent_suspensions=job_store.recent(conn, intent=IntentKind.SUSPEND, since=since),
+            recent_terminations=job_store.recent(conn, intent=IntentKind.TERMINATE, since=since),
+            limits=self._works.settings.limits,
+            frozen=False,
+        )
+
+    def _submit(self, conn: Connection, intent: Intent, *, playbook: str, now: datetime) -> Job:
+        """The job row, and its enqueueing unless the brakes hold it."""
+        waits = self.braked(conn, intent.kind, now=now)
+        job = self._job(self._ids.new(now), intent, playbook=playbook, now=now, waits=waits)
+        job_store.add(conn, job)
+        if not waits:
+            self._durable.enqueue(conn, job_id=job.id, run=job.run, service_id=job.service_id)
+        return job
+
+    def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
+        return Job(
+            id=job_id,
+            service_id=intent.service_id,
+            intent=intent.kind,
+            playbook=playbook,
+            state=JobState.WAITING_APPROVAL if waits else JobState.QUEUED,
+            reason=intent.reason,
+            asked_by=intent.asked_by,
+            payments=intent.payments,
+            arguments=intent.arguments,
+            created_at=now,
+            approval_reason=waits,
+        )
+
+    def _playbook(self, decision: Intent | Nothing, service: Service | None) -> str:
+        """The playbook the intent asks for, once it is sure that a job of it can begin."""
+        if isinstance(decision, Nothing) or service is None:
+            return ""
+        plan = self._catalog.plans.get(service.plan)
+        if decision.kind == IntentKind.PROVISION:
+            self._sellable(service)
+        # A service outlives the plan it was sold under: it can still be suspended and ended. There is one kind so far.
+        kind = plan.kind if plan is not None else PlanKind.VPS
+        name = f"{kind.value}-{decision.kind.value}"
+        if name not in self._playbooks:
+            raise ConfigError(f"there is no playbook {name}", hint="look into the playbooks directory")
+        return name
+
+    def _sellable(self, service: Service) -> None:
+        plan = self._catalog.plans.get(service.plan)
+        if plan is None:
+            raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, then replay the event")
+        name = service.template or plan.default_template
+        template = self._catalog.templates.get(name)
+        if template is None:
+            raise NotFound(f"there is no template '{name}'", hint="add it to configs/templates.yaml, then replay the event")
+        specs.guest_spec(service, plan, template)
+
+
+def _again(first: EventRecord, body_sha256: str) -> Acceptance:
+    if first.body_sha256 != body_sha256:
+        raise EventConflict(f"event {first.id} came before with another body", hint="give every event an id of its own")
+    return Acceptance(outcome="duplicate", job_id=first.job_id, detail=f"taken before: {first.outcome}")

@@ -1,0 +1,259 @@
+"""One run of a job, start to end, as the durable library calls it; after a crash it is called again from the top.
+
+What decides how a run goes on comes from recorded steps only, so that a recovered run takes the same way. What is done outside
+them (waiting, taking the lock) may be repeated freely.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from orchestrator.domain import decisions, specs
+from orchestrator.domain import workflow as workflows
+from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
+from orchestrator.domain.intents import JobState, StepState
+from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
+from orchestrator.domain.services import Service, ServiceFacts
+from orchestrator.engine.acts import Acts, Run, Works, destroyed, frozen
+from orchestrator.engine.durable import Durable, Outcome
+from orchestrator.engine.endings import OPEN, Ending, Endings
+from orchestrator.engine.settings import Catalog
+from orchestrator.store import jobs as job_store
+from orchestrator.store import locks, services
+from orchestrator.store.database import Connection
+
+_log = logging.getLogger(__name__)
+_LOCK_POLL_SECONDS = 0.2
+_WAIT_SLICE_SECONDS = 0.25
+
+
+class Runner:
+    """Runs jobs. One instance serves all worker threads."""
+
+    def __init__(
+        self,
+        works: Works,
+        durable: Durable,
+        *,
+        acts: Acts,
+        endings: Endings,
+        playbooks: Mapping[str, Playbook],
+        catalog: Catalog,
+    ) -> None:
+        self._works = works
+        self._durable = durable
+        self._acts = acts
+        self._endings = endings
+        self._playbooks = playbooks
+        self._catalog = catalog
+
+    def run(self, job_id: str, number: int) -> None:
+        """Run the job's run ``number`` to its end. Raises nothing but Halted."""
+        try:
+            self._run(job_id, number)
+        except Exception as exc:  # noqa: BLE001 - the rim of a run: whatever it is, the job must not stay 'running' for ever
+            _log.exception("job %s could not be carried on", job_id)
+            self._endings.give_up(job_id, number, exc)
+
+    def _run(self, job_id: str, number: int) -> None:
+        token = self._lock(job_id, number)
+        if not token:
+            return
+        ready = self._durable.step("resolve", lambda: self._resolve(job_id, number, token))
+        if ready["state"] != "go":
+            return
+        run = self._load(job_id, token)
+        outcome, call = self._forward(run)
+        if outcome["state"] == "frozen":
+            self._durable.step("park", lambda: self._parked(run.job))
+            return
+        ending = self._ending(run, outcome, call)
+        self._durable.step("finish", lambda: self._finished(run.job, ending))
+
+    # -- before the first step ----------------------------------------
+
+    def _lock(self, job_id: str, number: int) -> str:
+        """Take the service's lock, waiting for another job of the service to end; '' where this run is over."""
+        token = secrets.token_hex(16)
+
+        def change(conn: Connection) -> str | None:
+            job = job_store.get(conn, job_id)
+            if job.run != number or job.state not in OPEN:
+                return ""
+            now = self._works.clock.now()
+            holder = locks.take_service(conn, job.service_id, job_id=job_id, token=token, now=now)
+            if holder == job_id:
+                return token
+            if job_store.get(conn, holder).state not in OPEN:  # left behind by a job that has ended
+                locks.release_service(conn, job.service_id, job_id=holder)
+            return None
+
+        while (taken := self._works.record(change)) is None:
+            self._works.pause(_LOCK_POLL_SECONDS)
+        return taken
+
+    def _resolve(self, job_id: str, number: int, token: str) -> Outcome:
+        """Write the workflow down, or read back that it was; end the run where it cannot begin."""
+
+        def change(conn: Connection) -> Outcome:
+            job = job_store.get(conn, job_id)
+            if job.run != number or job.state not in OPEN or not locks.holds_service(conn, job.service_id, token=token):
+                locks.release_service(conn, job.service_id, job_id=job_id)
+                return {"state": "over"}
+            if frozen(conn, job):
+                self._endings.write_parked(conn, job)
+                return {"state": "parked"}
+            try:
+                self._begin(conn, job)
+            except (PreconditionError, RequestError, ConfigError) as exc:
+                self._endings.write(conn, job, Ending(state=JobState.FAILED, code=exc.code, error=str(exc)))
+                return {"state": "refused"}
+            return {"state": "go"}
+
+        return self._works.record(change)
+
+    def _begin(self, conn: Connection, job: Job) -> None:
+        now = self._works.clock.now()
+        started = {"state": JobState.RUNNING, "started_at": job.started_at or now}
+        if job.workflow is not None:
+            job_store.change(conn, job.id, **started)
+            return
+        service = services.get(conn, job.service_id)
+        if service is None:
+            raise NotFound(f"there is no service {job.service_id}")
+        record = decisions.begin(service, job.intent)
+        workflow = resolved(self._playbooks, self._catalog, service=record, facts=services.facts(conn, service.id), job=job)
+        if record != service:
+            services.put(conn, record, now=now)
+        job_store.change(conn, job.id, workflow=workflows.to_json(workflow), **started)
+        job_store.replace_steps(conn, job.id, [_planned(job.id, at, call) for at, call in enumerate(workflow.calls)])
+
+    def _load(self, job_id: str, token: str) -> Run:
+        def read(conn: Connection) -> Job:
+            return job_store.get(conn, job_id)
+
+        job = self._works.record(read)
+        return Run(job=job, workflow=workflows.from_json(job.workflow or {}), token=token)
+
+    # -- forward ----------------------------------------
+
+    def _forward(self, run: Run) -> tuple[Outcome, StepCall | None]:
+        """Every step in order; how it ended, and the step that stopped it."""
+        given: dict[str, Mapping[str, Any]] = {}
+        for position, call in enumerate(run.workflow.calls):
+            if call.skipped:
+                continue
+            outcome = self._attempts(run, call.id, partial(self._acts.perform, run, position, given=dict(given)))
+            if outcome["state"] == "done":
+                given[call.id] = outcome["facts"]
+            elif not (outcome["state"] == "failed" and call.on_failure == OnFailure.CONTINUE):
+                return outcome, call
+        return {"state": "done"}, None
+
+    def _attempts(self, run: Run, name: str, act: Callable[..., Outcome]) -> Outcome:
+        """Attempt after attempt until one is no retry; each is a recorded step of its own, and so is when the next is due."""
+        attempt = 1
+        while True:
+            self._works.halt_if_stopping()
+            outcome = self._durable.step(f"{name}#{attempt}", partial(act, attempt=attempt))
+            if outcome["state"] != "retry":
+                return outcome
+            self._wait_until(run, datetime.fromisoformat(outcome["retry_at"]))
+            attempt += 1
+
+    def _wait_until(self, run: Run, moment: datetime) -> None:
+        """Wait in slices; a stop cuts it short (the next attempt then sees it before it acts)."""
+        while (left := (moment - self._works.clock.now()).total_seconds()) > 0:
+            if self._works.record(lambda conn: job_store.stop_requested(conn, run.job.id)):
+                return
+            self._works.pause(min(left, _WAIT_SLICE_SECONDS))
+
+    # -- the end ----------------------------------------
+
+    def _ending(self, run: Run, outcome: Outcome, call: StepCall | None) -> Ending:
+        """What becomes of the job; undoes it where that is what the outcome asks for."""
+        if call is None:
+            return Ending(state=JobState.DONE)
+        code, error = outcome.get("code", ""), outcome.get("error", "")
+        where = f"step {call.id}: {error}"
+        if outcome["state"] == "doubt" or (outcome["state"] == "failed" and call.on_failure == OnFailure.HALT):
+            return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=where)
+        plan = self._durable.step("undo", lambda: self._begin_undo(run))
+        if plan["destroyed"]:
+            return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=f"{where}; past the point of no return")
+        undone = self._undo(run, plan["positions"])
+        if undone is not None:
+            return Ending(state=JobState.NEEDS_OPERATOR, code=UndoFailed.code, error=f"{where}; {undone}")
+        if outcome["state"] == "stopped":
+            return Ending(state=JobState.CANCELLED, error="stopped by an operator; what it had made was undone")
+        return Ending(state=JobState.FAILED, code=code, error=where)
+
+    def _begin_undo(self, run: Run) -> Outcome:
+        """Which steps are to be undone: what this job applied or began to, the latest first."""
+
+        def change(conn: Connection) -> Outcome:
+            if destroyed(conn, run.job):
+                return {"destroyed": True, "positions": []}
+            job_store.change(conn, run.job.id, state=JobState.UNDOING)
+            applied = [row.position for row in job_store.steps(conn, run.job.id) if row.applied]
+            return {"destroyed": False, "positions": applied[::-1]}
+
+        return self._works.record(change)
+
+    def _undo(self, run: Run, positions: list[int]) -> str | None:
+        """None when all is undone, or what could not be."""
+        for position in positions:
+            call = run.workflow.calls[position]
+            outcome = self._attempts(run, f"undo {call.id}", partial(self._acts.take_back, run, position))
+            if outcome["state"] != "done":
+                return f"undoing {call.id} failed: {outcome.get('error', '')}"
+        return None
+
+    def _parked(self, job: Job) -> Outcome:
+        self._endings.park(job)
+        return {"state": "parked"}
+
+    def _finished(self, job: Job, ending: Ending) -> Outcome:
+        self._endings.finish(job, ending)
+        return {"state": ending.state.value}
+
+
+def resolved(playbooks: Mapping[str, Playbook], catalog: Catalog, *, service: Service, facts: ServiceFacts, job: Job) -> Workflow:
+    """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had."""
+    playbook = playbooks.get(job.playbook)
+    if playbook is None:
+        raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")
+    known = {"node": facts.node, "nodes_ever": list(facts.nodes_ever), **facts.values}
+    about = {
+        **job.arguments,
+        "id": job.id,
+        "service_id": job.service_id,
+        "intent": job.intent.value,
+        "reason": job.reason,
+        "asked_by": job.asked_by,
+        "approved_by": job.approved_by,
+        "payments": job.payments,
+    }
+    return workflows.resolve(playbook, service_id=service.id, spec=wanted_spec(catalog, service), facts=known, job=about)
+
+
+def wanted_spec(catalog: Catalog, service: Service) -> dict[str, Any]:
+    """What ``$spec`` refers to; empty where the plan is not sold any more (ending a service needs none)."""
+    plan = catalog.plans.get(service.plan)
+    template = catalog.templates.get(service.template or (plan.default_template if plan else ""))
+    if plan is None or template is None:
+        return {}
+    return specs.to_json(specs.guest_spec(service, plan, template))
+
+
+def _planned(job_id: str, position: int, call: StepCall) -> JobStep:
+    state = StepState.SKIPPED if call.skipped else StepState.PENDING
+    return JobStep(
+        job_id=job_id, position=position, id=call.id, step=call.step, state=state, args=call.args, message=call.skipped
+    )

@@ -1,0 +1,42 @@
+"""What the engine is told by the configuration; ``wiring`` fills it in. Seconds unless a name says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.plans import Plan, Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """What is sold and what it is installed from, by name."""
+
+    plans: Mapping[str, Plan]
+    templates: Mapping[str, Template]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """``workers``: jobs that run at the same time. ``heavy_slots``: heavy steps at a time by node, 1 where not named.
+
+    ``drain_seconds``: how long ``stop`` waits for the steps under way; what then still runs is recovered at the next start.
+    """
+
+    state_dir: Path
+    limits: BrakeLimits
+    workers: int = 4
+    poll_seconds: float = 0.2
+    heavy_slots: Mapping[str, int] = field(default_factory=dict)
+    slot_lease_seconds: float = 60.0
+    slot_wait_seconds: float = 1800.0
+    drain_seconds: float = 20.0
+    sweep_seconds: float = 10.0
+    outbox_seconds: float = 1.0
+    outbox_batch: int = 20
+    notify_deadline_seconds: float = 15.0
+    keep_engine_rows: timedelta = timedelta(days=14)
+    keep_events: timedelta = timedelta(days=60)
