@@ -3,7 +3,8 @@
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeClock, FakeEnrolment, FakeNotifier
+from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 
-__all__ = ["FakeAgent", "FakeClock", "FakeEnrolment", "FakeHypervisor", "FakeNotifier", "FakeVolumes", "FakeWorld"]
+__all__ = ["FakeAgent", "FakeClock", "FakeEnrolment", "FakeHypervisor", "FakeNotifier", "FakeReach", "FakeVolumes", "FakeWorld"]

@@ -36,7 +36,6 @@ class FakeAgent:
             "volume-wipe": self._volume_wipe,
             "secret-wipe": self._secret_wipe,
             "residue": self._residue,
-            "probe": self._probe,
         }
         if command not in commands:
             raise PermanentDriverError(f"the agent of {self._node} knows no command {command!r}")
@@ -173,20 +172,6 @@ class FakeAgent:
             removed = files if clean else []
             node["files"] = [path for path in node["files"] if path not in removed]
             return {"found": sorted([*files, *volumes]), "removed": sorted(removed)}
-
-        return [stage]
-
-    def _probe(self, request: Mapping[str, Any]) -> list[Stage]:
-        """Whether a TCP port of a running guest answers: those of simulated guests that hold the address do."""
-        address = str(request["address"])
-
-        def stage(node: State) -> dict[str, Any]:
-            for guest in node["guests"].values():
-                lease = guest["definition"]["lease"]
-                held = {str(a).partition("/")[0] for a in (*lease["ipv4"], *lease["ipv6"])}
-                if address in held and guest["power"] == "running":
-                    return {"ok": True, "banner": "SSH-2.0-Simulated"}
-            return {"ok": False, "banner": ""}
 
         return [stage]
 

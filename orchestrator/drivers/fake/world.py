@@ -145,7 +145,7 @@ class FakeWorld:
             }
 
     def set_node(self, name: str, **values: object) -> None:
-        """Change what a node is: ``up=False`` makes it unreachable, ``pool_bytes`` shrinks its pool, ``missing`` lists packages."""
+        """Change what a node is: ``up=False`` unreachable, ``pool_bytes`` shrinks the pool, ``missing`` lists package names."""
         with self.change() as state:
             node = node_of(state, name)
             unknown = set(values) - set(node)

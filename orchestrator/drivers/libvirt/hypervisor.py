@@ -1,0 +1,176 @@
+"""Guests on a node through libvirt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libvirt
+
+from orchestrator.domain.errors import AlreadyExists, NotFound, TransientDriverError, WrongState
+from orchestrator.drivers.libvirt import power as power_of
+from orchestrator.drivers.libvirt.connection import Connection, Session
+from orchestrator.drivers.libvirt.domains import domain_facts, find, require
+from orchestrator.drivers.libvirt.errors import code_of, translated
+from orchestrator.drivers.libvirt.filter_xml import STOCK, filter_names, filter_xml
+from orchestrator.drivers.libvirt.guest_xml import NAMESPACE, PREFIX, Machine, domain_xml, mark_element, read_domain, text_of
+from orchestrator.drivers.libvirt.host import machine_of, version_text
+from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark, NodeFacts, PowerAction
+
+UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+
+
+class LibvirtHypervisor:
+    """The Hypervisor of one node; ``pool`` is the storage pool that ``node_facts`` reports on.
+
+    The connection may be shared with the node's LibvirtVolumes, and used from many threads.
+    """
+
+    def __init__(self, connection: Connection, *, pool: str) -> None:
+        self._connection = connection
+        self._pool = pool
+        self._machine: Machine | None = None  # what the hardware can does not change while a process runs
+
+    def node_facts(self, *, deadline: float) -> NodeFacts:
+        return self._connection.run("asking for the node's facts", self._node_facts, deadline=deadline)
+
+    def _node_facts(self, session: Session) -> NodeFacts:
+        conn = session.conn
+        model, _memory_mib, cpus, mhz, nodes, sockets, cores, threads = conn.getInfo()
+        pool = conn.storagePoolLookupByName(self._pool)
+        if not pool.isActive():
+            raise TransientDriverError(f"the storage pool {self._pool} is not active", hint=f"virsh pool-start {self._pool}")
+        _state, capacity, _allocation, available = pool.info()
+        return NodeFacts(
+            hostname=conn.getHostname(),
+            cpus=cpus,
+            memory_bytes=int(conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024,
+            pool_capacity_bytes=capacity,
+            pool_available_bytes=available,
+            accelerated=self._machine_of(session).accelerated,
+            libvirt_version=version_text(conn.getLibVersion()),
+            hypervisor_version=version_text(conn.getVersion()),
+            guests=len(conn.listAllDomains()),
+            details={"cpu_model": model, "mhz": mhz, "numa_nodes": nodes, "sockets": sockets, "cores": cores, "threads": threads},
+        )
+
+    def guests(self, *, deadline: float) -> tuple[GuestFacts, ...]:
+        def work(session: Session) -> tuple[GuestFacts, ...]:
+            found = (_facts_or_none(domain) for domain in session.conn.listAllDomains())
+            return tuple(sorted((facts for facts in found if facts is not None), key=lambda facts: facts.name))
+
+        return self._connection.run("listing the guests", work, deadline=deadline)
+
+    def guest(self, name: str, *, deadline: float) -> GuestFacts | None:
+        def work(session: Session) -> GuestFacts | None:
+            domain = find(session, name)
+            return None if domain is None else _facts_or_none(domain)
+
+        return self._connection.run(f"looking at {name}", work, deadline=deadline)
+
+    def define(self, definition: GuestDefinition, *, deadline: float) -> GuestFacts:
+        def work(session: Session) -> GuestFacts:
+            _refuse_foreign(session, definition)
+            _define_filters(session)
+            return domain_facts(session.conn.defineXML(domain_xml(definition, self._machine_of(session))))
+
+        return self._connection.run(f"defining {definition.name}", work, deadline=deadline)
+
+    def power(self, name: str, action: PowerAction, *, deadline: float) -> GuestFacts:
+        return power_of.act(self._connection, name, action, deadline=deadline)
+
+    def mark(self, name: str, mark: GuestMark, *, autostart: bool, deadline: float) -> GuestFacts:
+        def work(session: Session) -> GuestFacts:
+            domain = require(session, name)
+            _set_metadata(domain, text_of(mark_element(mark)))
+            domain.setAutostart(1 if autostart else 0)
+            return domain_facts(domain)
+
+        return self._connection.run(f"marking {name}", work, deadline=deadline)
+
+    def undefine(self, name: str, *, deadline: float) -> None:
+        def work(session: Session) -> None:
+            domain = find(session, name)
+            if domain is None:
+                return
+            if domain.isActive():
+                raise WrongState(f"{name} still runs; it must be stopped before it is removed")
+            try:
+                domain.undefineFlags(UNDEFINE)
+            except libvirt.libvirtError as error:
+                if code_of(error) != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+            # Started by somebody between the two calls it would live on, undefined and unseen.
+            if find(session, name) is not None:
+                raise WrongState(f"{name} was started while it was being removed; it must be stopped first")
+
+        self._connection.run(f"removing {name}", work, deadline=deadline)
+
+    def agent_ping(self, name: str, *, deadline: float) -> bool:
+        return power_of.agent_ping(self._connection, name, deadline=deadline)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _machine_of(self, session: Session) -> Machine:
+        if self._machine is None:
+            self._machine = machine_of(session.conn)
+        return self._machine
+
+
+def _facts_or_none(domain: Any) -> GuestFacts | None:
+    """The guest's facts; None where it went away meanwhile."""
+    try:
+        return domain_facts(domain)
+    except libvirt.libvirtError as error:
+        if code_of(error) == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _refuse_foreign(session: Session, definition: GuestDefinition) -> None:
+    """Raise AlreadyExists where name or uuid belong to another guest than the one to be defined."""
+    for domain in session.conn.listAllDomains():
+        same_name, same_uuid = domain.name() == definition.name, domain.UUIDString() == definition.uuid
+        if same_name and not same_uuid:
+            raise AlreadyExists(f"a guest named {definition.name} is there with another uuid")
+        if same_uuid and not same_name:
+            raise AlreadyExists(f"another guest has the uuid {definition.uuid}")
+        if same_name:
+            mark = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).mark
+            if mark is None or mark.service_id != definition.mark.service_id:
+                raise AlreadyExists(f"a guest named {definition.name} is there and belongs to somebody else")
+
+
+def _define_filters(session: Session) -> None:
+    """Bring our filters to the node, or back to what they must be; libvirt does nothing where they are the same already."""
+    standing = {guard.name(): guard.UUIDString() for guard in session.conn.listAllNWFilters()}
+    missing = [name for name in STOCK if name not in standing]
+    if missing:
+        raise NotFound(
+            f"libvirt's network filter {' and '.join(missing)} is missing on the node",
+            hint="install the package libvirt-daemon-config-nwfilter",
+        )
+    for name in filter_names():
+        with translated(f"defining the network filter {name}"):
+            session.conn.nwfilterDefineXML(filter_xml(name, uuid=standing.get(name, "")))
+
+
+def _set_metadata(domain: Any, element: str) -> None:
+    """Replace our metadata in the persistent definition, and in the running guest where there is one."""
+    for attempt in (1, 2):
+        live = libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
+        try:
+            domain.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, PREFIX, NAMESPACE, live | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+            )
+        except libvirt.libvirtError as error:
+            # It may have stopped between the two calls: then once more, without the running part.
+            if attempt == 2 or code_of(error) != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
+        else:
+            return

@@ -1,0 +1,98 @@
+"""Volumes and secrets as libvirt's XML, built and read; pure.
+
+Elements as in https://libvirt.org/formatstorage.html and https://libvirt.org/formatsecret.html.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from orchestrator.drivers.libvirt.guest_xml import parse, text_of
+
+TAG = "orchestrator volume key: "  # begins the description of every secret of ours; pool and volume follow
+_KEYED = "luks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedVolume:
+    """A volume's XML as plain values; sizes in bytes."""
+
+    name: str
+    path: str
+    format: str
+    capacity_bytes: int
+    allocated_bytes: int
+    backing_path: str
+    encrypted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backing:
+    """What an overlay lies on."""
+
+    path: str
+    format: str
+
+
+def volume_xml(name: str, *, capacity_bytes: int, kind: str, backing: Backing | None = None, secret_uuid: str = "") -> str:
+    """A volume of format ``kind`` that takes no more space than it needs."""
+    root = ET.Element("volume")
+    _text(root, "name", name)
+    _text(root, "capacity", str(capacity_bytes), unit="bytes")
+    _text(root, "allocation", "0", unit="bytes")
+    target = ET.SubElement(root, "target")
+    ET.SubElement(target, "format", {"type": kind})
+    if kind == "qcow2":
+        _text(target, "compat", "1.1")  # libvirt's own default is the old version, which has no bitmaps for backups
+    permissions = ET.SubElement(target, "permissions")
+    _text(permissions, "mode", "0600")
+    if secret_uuid:
+        encryption = ET.SubElement(target, "encryption", {"format": _KEYED})
+        ET.SubElement(encryption, "secret", {"type": "passphrase", "uuid": secret_uuid})
+    if backing is not None:
+        store = ET.SubElement(root, "backingStore")
+        _text(store, "path", backing.path)
+        ET.SubElement(store, "format", {"type": backing.format})
+    return text_of(root)
+
+
+def read_volume(text: str) -> ParsedVolume:
+    root = parse(text)
+    format_ = root.find("target/format")
+    return ParsedVolume(
+        name=root.findtext("name", ""),
+        path=root.findtext("target/path", ""),
+        format="raw" if format_ is None else format_.get("type", "raw"),
+        capacity_bytes=int(root.findtext("capacity", "0")),
+        allocated_bytes=int(root.findtext("allocation", "0")),
+        backing_path=root.findtext("backingStore/path", ""),
+        encrypted=root.find("target/encryption") is not None,
+    )
+
+
+def secret_xml(*, pool: str, volume: str, path: str, uuid: str = "") -> str:
+    """A secret that stays on the node (persistent: autostart needs no controller) and is never given out again (private)."""
+    root = ET.Element("secret", {"ephemeral": "no", "private": "yes"})
+    if uuid:
+        _text(root, "uuid", uuid)
+    _text(root, "description", f"{TAG}{pool}/{volume}")
+    usage = ET.SubElement(root, "usage", {"type": "volume"})
+    _text(usage, "volume", path)
+    return text_of(root)
+
+
+def secret_volume(text: str, *, pool: str) -> str:
+    """The name of the volume of ``pool`` that a secret of ours belongs to, from the secret's XML; '' for any other secret."""
+    description = parse(text).findtext("description", "")
+    own, slash, volume = description.removeprefix(TAG).partition("/")
+    return volume if description.startswith(TAG) and slash and own == pool else ""
+
+
+def pool_path(text: str) -> str:
+    """The directory of a pool, from its XML."""
+    return parse(text).findtext("target/path", "")
+
+
+def _text(parent: ET.Element, tag: str, value: str, **attributes: str) -> None:
+    ET.SubElement(parent, tag, attributes).text = value
