@@ -59,6 +59,7 @@ def _overwrite(fd: int, name: str) -> dict[str, Any]:
     if not problem and before != after:
         problem = "the file system moved it"
     return {
+        "wiped": True,
         "bytes_overwritten": size,
         "in_place": not problem,
         "limits": [*said, *([_NOT_IN_PLACE.format(problem)] if problem else [])],

@@ -19,7 +19,7 @@ def run(argv: Sequence[str], stdin: BinaryIO, stdout: BinaryIO, *, place: Place 
     speaker = Speaker(stdout)
     try:
         if len(argv) != 1 or argv[0] not in COMMANDS:
-            raise AgentError("request-invalid", f"unknown command; one of: {', '.join(sorted(COMMANDS))}")
+            raise AgentError("driver-permanent", f"unknown command; this agent knows: {', '.join(sorted(COMMANDS))}")
         command = COMMANDS[argv[0]]
         arguments = parse(command.fields, read_request(stdin))
         speaker.result(command.run(Call(place or Place(), arguments, speaker.progress)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _SYS_BLOCK = Path("/sys/dev/block")
+_FOLIO = 4 * 1024 * 1024
 COPY_ON_WRITE = frozenset({"btrfs", "zfs", "bcachefs", "overlay", "nilfs2", "f2fs"})
 """File systems that write anew elsewhere, as their way of working."""
 
@@ -86,6 +88,21 @@ def read_device(device: str, offset: int, length: int) -> bytes:
             if os.preadv(fd, [buffer], offset) != length:
                 raise OSError(f"{device} ends before byte {offset + length}")
             return buffer[:]
+    finally:
+        os.close(fd)
+
+
+def forget_cached(device: str, places: Iterable[tuple[int, int]]) -> None:
+    """Drop what the host's memory still holds of (offset, length) on the device; a reader of the device may have filled it.
+
+    Advice only (posix_fadvise(2)): the medium itself holds the new content already.
+    """
+    fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for offset, length in places:
+            # Widened, because memory is kept in pieces (folios) and one that is only touched by the range would stay.
+            first, end = offset // _FOLIO * _FOLIO, -(-(offset + length) // _FOLIO) * _FOLIO
+            os.posix_fadvise(fd, first, end - first, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
 

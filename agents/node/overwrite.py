@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from agents.node.extents import Extent
 
@@ -37,28 +37,25 @@ def pattern(seed: bytes) -> Fill:
     return fill
 
 
-def pieces(extents: Sequence[Extent], *, skip: int = 0) -> list[tuple[int, int]]:
-    """(offset, length) writes that cover the extents but their first ``skip`` bytes, none across a CHUNK boundary."""
-    cut: list[tuple[int, int]] = []
+def pieces(extents: Sequence[Extent], *, skip: int = 0) -> Iterator[Extent]:
+    """The extents but their first ``skip`` bytes, cut so that no piece crosses a multiple of CHUNK in the file."""
     for extent in extents:
-        if skip >= extent.length:
-            skip -= extent.length
-            continue
-        offset, skip = extent.logical + skip, 0
-        while offset < extent.end:
-            length = min(extent.end - offset, CHUNK - offset % CHUNK)
-            cut.append((offset, length))
-            offset += length
-    return cut
+        done = min(skip, extent.length)
+        skip -= done
+        while done < extent.length:
+            offset = extent.logical + done
+            length = min(extent.length - done, CHUNK - offset % CHUNK)
+            yield Extent(offset, extent.physical + done, length)
+            done += length
 
 
 def overwrite(fd: int, extents: Sequence[Extent], fill: Fill, *, skip: int = 0, written: Callable[[int], None]) -> None:
     """Write ``fill`` over the extents. ``fd`` must be open with O_DIRECT and O_SYNC; ``written`` hears of each piece's bytes."""
     with mmap.mmap(-1, CHUNK) as buffer, memoryview(buffer) as view:
-        for offset, length in pieces(extents, skip=skip):
-            buffer[:length] = fill(offset, length)
-            with view[:length] as part:
-                if os.pwrite(fd, part, offset) != length:
-                    raise OSError(f"a write at byte {offset} was cut short")
-            written(length)
+        for piece in pieces(extents, skip=skip):
+            buffer[: piece.length] = fill(piece.logical, piece.length)
+            with view[: piece.length] as part:
+                if os.pwrite(fd, part, piece.logical) != piece.length:
+                    raise OSError(f"a write at byte {piece.logical} was cut short")
+            written(piece.length)
     os.fsync(fd)

@@ -9,19 +9,18 @@ was interrupted goes on from its record.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agents.node import extents as ex
-from agents.node import files, qcow2
+from agents.node import files, proof, qcow2
 from agents.node.call import Call
 from agents.node.extents import Extent
-from agents.node.medium import COPY_ON_WRITE, Medium, limits, medium, read_device
+from agents.node.medium import COPY_ON_WRITE, Medium, limits, medium
 from agents.node.overwrite import Fill, overwrite, pattern, zeros
 from agents.node.protocol import AgentError
 from agents.node.records import Plan, Records, utc_now
@@ -118,8 +117,8 @@ def _destroy(volume: _Volume, records: Records, *, path: str, method: str, count
     extents = _extents_in_place(volume, found)
     plan = _plan(volume, records, extents, found, method=method, count=count)
     _write(volume.fd, plan, records, say)
-    _prove_same_places(volume, plan)
-    samples, problem = _read_back(plan, found)
+    proof.prove_same_places(plan.extents, ex.file_extents(volume.fd), name=volume.name)
+    samples, problem = proof.read_back(plan.extents, plan.samples, found, _passes(plan)[-1][1])
     return {
         "path": path,
         "method": plan.method,
@@ -177,14 +176,14 @@ def _plan(volume: _Volume, records: Records, extents: tuple[Extent, ...], found:
             raise AgentError(
                 "refused", f"{volume.name} cannot be erased by destroying its keys: {exc}", hint="use the method 'overwrite'"
             ) from None
-        targets = ex.clip(extents, _blocks(material.ranges, block))
+        targets = ex.clip(extents, _blocks(material, block))
         says = (_DATA_STAYS,)
     plan = Plan(
         method=method,
         seed=secrets.token_hex(32),
         started_at=utc_now(),
         extents=targets,
-        samples=_samples_before(targets, found, count=count, block=block),
+        samples=proof.samples_before(targets, found, count=count, block=block),
         limits=says,
     )
     records.begin(plan)
@@ -199,16 +198,17 @@ def _fits(plan: Plan, extents: tuple[Extent, ...]) -> bool:
     return ex.places(now) == ex.places(plan.extents)
 
 
-def _blocks(ranges: tuple[tuple[int, int], ...], block: int) -> list[tuple[int, int]]:
-    """The ranges widened to whole blocks, overlaps joined, in the order of the file."""
+def _blocks(material: qcow2.KeyMaterial, block: int) -> list[tuple[int, int]]:
+    """The key material widened to whole blocks, overlaps joined; the piece with the LUKS header, what matters most, first."""
     joined: list[tuple[int, int]] = []
-    for offset, length in sorted(ranges):
+    for offset, length in sorted(material.ranges):
         first, end = offset // block * block, -(-(offset + length) // block) * block
         if joined and first <= sum(joined[-1]):
             first, last = joined.pop()
             end = max(end, first + last)
         joined.append((first, end - first))
-    return joined
+    luks = material.luks[0]
+    return sorted(joined, key=lambda piece: not piece[0] <= luks < sum(piece))
 
 
 def _reader(fd: int) -> qcow2.ReadAt:
@@ -222,14 +222,6 @@ def _reader(fd: int) -> qcow2.ReadAt:
             os.close(plain)
 
     return read_at
-
-
-def _samples_before(targets: tuple[Extent, ...], found: Medium, *, count: int, block: int) -> tuple[tuple[Extent, str], ...]:
-    chosen = [replace(e, flags=0) for e in ex.choose_samples(targets, samples=count, block=block)]
-    try:
-        return tuple((e, _sha256(read_device(found.device, e.physical, e.length))) for e in chosen)
-    except OSError:
-        return ()
 
 
 def _passes(plan: Plan) -> list[tuple[str, Fill]]:
@@ -257,48 +249,3 @@ def _write(fd: int, plan: Plan, records: Records, say: Progress) -> None:
         overwrite(fd, plan.extents, fill, skip=done, written=written)
         done = noted = 0
         records.set_cursor(index + 1, 0)
-
-
-def _prove_same_places(volume: _Volume, plan: Plan) -> None:
-    now = ex.clip(ex.file_extents(volume.fd), [(e.logical, e.length) for e in plan.extents])
-    if ex.places(now) != ex.places(plan.extents):
-        raise AgentError(
-            "driver-permanent",
-            f"the file system moved blocks of {volume.name} while they were overwritten: the old ones were not reached",
-            hint="an operator must decide about this volume; it is kept as .wiping",
-        )
-
-
-def _read_back(plan: Plan, found: Medium) -> tuple[list[dict[str, Any]], str]:
-    """The samples as the device holds them now, and why they could not be read ('' = they were).
-
-    Raises AgentError where the device holds something else than what was written.
-    """
-    _, fill = _passes(plan)[-1]
-    rows = []
-    if plan.extents and not plan.samples:
-        return [], f"no samples of {found.device or 'an unknown device'} before the overwriting"
-    for extent, before in plan.samples:
-        try:
-            data = read_device(found.device, extent.physical, extent.length)
-        except OSError as exc:
-            return [], f"{found.device or 'an unknown device'}: {exc.strerror or exc}"
-        if data != fill(extent.logical, extent.length):
-            raise AgentError(
-                "driver-permanent",
-                f"{found.device} does not hold at byte {extent.physical} what was written there",
-                hint="the medium or a layer below is not to be trusted; the volume is kept as .wiping",
-            )
-        rows.append(
-            {
-                "device_offset": extent.physical,
-                "length": extent.length,
-                "sha256_before": before,
-                "sha256_after": _sha256(data),
-            }
-        )
-    return rows, ""
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,67 @@
+"""Builds what enrolment ships to a node. The same sources give the same zipapp, byte for byte.
+
+``python -m agents.build FILE`` writes the zipapp and prints its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.node import VERSION
+
+HERE = Path(__file__).parent
+_ENTRY = "import sys\n\nfrom agents.node.main import main\n\nsys.exit(main())\n"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date that a ZIP archive can hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Everything a node gets. ``installer`` is the program that puts the rest in place, run once over the operator's access."""
+
+    version: str
+    zipapp: bytes
+    launcher: bytes
+    hook: bytes
+    hold_check: bytes
+    installer: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.zipapp).hexdigest()
+
+
+def zipapp() -> bytes:
+    """The agent's package with its entry; stored uncompressed, because compressors differ between versions."""
+    members = {"__main__.py": _ENTRY.encode()}
+    for source in (HERE / "__init__.py", *(HERE / "node").glob("*.py")):
+        members[f"agents/{source.relative_to(HERE)}"] = source.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.external_attr = 0o644 << 16
+            info.create_system = 3  # Unix, whatever this runs on
+            archive.writestr(info, members[name])
+    return buffer.getvalue()
+
+
+def bundle() -> Bundle:
+    return Bundle(
+        version=VERSION,
+        zipapp=zipapp(),
+        launcher=(HERE / "launcher/launcher.py").read_bytes(),
+        hook=(HERE / "libvirt-hook/orchestrator-hold").read_bytes(),
+        hold_check=(HERE / "libvirt-hook/hold_check.py").read_bytes(),
+        installer=(HERE / "install.py").read_text(),
+    )
+
+
+if __name__ == "__main__":
+    built = zipapp()
+    Path(sys.argv[1]).write_bytes(built)
+    sys.stdout.write(f"{hashlib.sha256(built).hexdigest()}  {sys.argv[1]}\n")
