@@ -42,18 +42,14 @@ class StoreFence:
                 self._pass(conn, service, job_id=job_id, act=act)
 
     def withdraw(self, *, service_id: str, job_id: str) -> None:
-        """See the port. Takes back the act let through last; the point of no return goes with the last one standing."""
+        """See the port. Where more than one act was let through nothing is taken back: one of them may have destroyed."""
         with self._db.write() as conn:
-            own = (fence_passes.c.service_id == service_id, fence_passes.c.job_id == job_id)
-            last = conn.scalars(
-                sa.select(fence_passes.c.act).where(*own).order_by(fence_passes.c.passed_at.desc(), fence_passes.c.act).limit(1)
-            ).one_or_none()
-            if last is None:
+            query = sa.select(fence_passes.c.job_id).where(fence_passes.c.service_id == service_id)
+            if list(conn.scalars(query)) != [job_id]:
                 return
-            conn.execute(sa.delete(fence_passes).where(*own, fence_passes.c.act == last))
+            conn.execute(sa.delete(fence_passes).where(fence_passes.c.service_id == service_id))
             service = services.get(conn, service_id)
-            standing = conn.execute(sa.select(fence_passes.c.act).where(fence_passes.c.service_id == service_id)).first()
-            if standing is None and service is not None:
+            if service is not None:
                 services.put(conn, replace(service, point_of_no_return=None), now=self._clock.now())
 
     def _pass(self, conn: Connection, service: Service, *, job_id: str, act: str) -> None:
