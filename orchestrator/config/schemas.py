@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -37,9 +40,20 @@ def file_name(name: str) -> str:
     return f"{name}.schema.json"
 
 
-def setting_keys() -> dict[str, list[str]]:
-    """Every key of every file, by file, as a path without positions: ``billing.secret_files``, ``nodes.zone``."""
-    return {name: list(_keys(model, "")) for name, model in FILES.items()}
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of a file: its path as the manual writes it (``billing[].source``), and its default as a file would hold it.
+
+    ``default`` None = the key is required; '' where there is nothing to show (a section, a list).
+    """
+
+    path: str
+    default: str | None
+
+
+def settings(name: str) -> list[Setting]:
+    """Every key of a file, in the file's order."""
+    return list(_settings(FILES[name], json.loads(schema(name)), ""))
 
 
 def stale(directory: Path) -> list[str]:
@@ -70,15 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if differing else 0
 
 
-def _keys(model: type[BaseModel], prefix: str) -> list[str]:
-    keys: list[str] = []
+def _settings(model: type[BaseModel], schema: dict[str, Any], prefix: str) -> Iterator[Setting]:
+    described = schema if model.__name__ not in schema.get("$defs", {}) else schema["$defs"][model.__name__]
     for name, field in model.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        keys.append(path)
+        key = field.alias or name
         inner = inner_model(field.annotation)
+        path = f"{prefix}{key}"
+        default = described["properties"][key].get("default")
+        shown = "" if default is None else default if isinstance(default, str) and default else json.dumps(default)
+        yield Setting(path, None if field.is_required() else shown)
         if inner is not None:
-            keys.extend(_keys(inner, f"{path}."))
-    return keys
+            listed = typing.get_origin(field.annotation) is list
+            yield from _settings(inner, schema, f"{path}[]." if listed else f"{path}.")
 
 
 if __name__ == "__main__":

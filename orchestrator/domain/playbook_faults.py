@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ def _id_faults(step_id: str, before: list[str]) -> Iterator[tuple[Where, str]]:
 def _argument_faults(step: PlaybookStep, steps: Mapping[str, Arguments]) -> Iterator[tuple[Where, str]]:
     known = steps.get(step.step)
     if known is None:
-        yield ("step",), f"there is no step '{step.step}'"
+        near = difflib.get_close_matches(step.step, sorted(steps), n=1)
+        yield ("step",), f"there is no step '{step.step}'" + (f"; did you mean '{near[0]}'?" if near else "")
         return
     missing = sorted(known.required - set(step.with_))
     if missing:

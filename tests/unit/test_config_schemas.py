@@ -1,0 +1,63 @@
+"""The JSON Schemas for editors are what the models say, every shipped file names its own, and the manual names every key."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config.schemas import FILES, file_name, main, setting_keys, stale
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
+
+
+def test_the_shipped_schemas_are_not_stale() -> None:
+    assert stale(CONFIGS / "schemas") == [], "run: python -m orchestrator.config.schemas"
+
+
+def test_check_names_a_changed_a_missing_and_a_foreign_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schemas = Path(shutil.copytree(CONFIGS / "schemas", tmp_path / "schemas"))
+    (schemas / file_name("plan")).write_text("{}\n")
+    (schemas / file_name("nodes")).unlink()
+    (schemas / "old.schema.json").write_text("{}\n")
+    assert main(["--check", str(schemas)]) == 1
+    said = capsys.readouterr().err
+    assert [name for name in (*FILES, "old") if f"/{file_name(name)} is stale" in said] == ["nodes", "plan", "old"]
+    assert (schemas / file_name("plan")).read_text() == "{}\n", "--check writes nothing"
+
+
+def test_the_command_writes_what_check_accepts(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orchestrator.config.schemas", str(tmp_path / "new")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    assert main(["--check", str(tmp_path / "new")]) == 0
+
+
+@pytest.mark.parametrize("path", sorted(path for path in CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_file_names_its_schema(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert named, first
+    assert (path.parent / named[1]).is_file()
+
+
+def test_schemas_refuse_unknown_keys_and_describe_every_key() -> None:
+    for name in FILES:
+        schema = json.loads((CONFIGS / "schemas" / file_name(name)).read_text())
+        for part in (schema, *schema.get("$defs", {}).values()):
+            assert part["additionalProperties"] is False
+            assert all(value.get("description") for value in part["properties"].values()), part["title"]
+
+
+def test_the_manual_names_every_setting() -> None:
+    manual = (ROOT / "docs" / "configure.md").read_text()
+    named = set(re.findall(r"`([a-z0-9_.]+)`", manual))
+    for name, keys in setting_keys().items():
+        if name != "playbook":
+            missing = [key for key in keys if key.rpartition(".")[2] not in named]
+            assert missing == [], f"docs/configure.md does not name these keys of {name}.yaml"
