@@ -1,9 +1,9 @@
 """The outer half of the lab: makes the scratch directory and the control groups, enters the namespaces, and sweeps up.
 
 The process that runs here is the only parent of everything inside. It starts `unshare`, which dies with it (a parent-death signal)
-and takes the first process of the lab's PID namespace along, and with that one all others die. What outlives processes (the scratch
-directory and the empty control groups) is removed by a small shell that waits for the end of this process: it works just the
-same when this process is killed with SIGKILL.
+and takes the first process of the lab's PID namespace along, and with that one all others die. What outlives processes (the
+scratch directory and the empty control groups) is removed by a small shell that waits for the end of this process: it works just
+the same when this process is killed with SIGKILL.
 """
 
 import fcntl

@@ -13,14 +13,16 @@ def ask(address: str, *words: str, seconds: float = 30.0) -> list[str]:
     """Send one command; its output without the closing ok. Raises `TinyFailed`, or OSError when the guest does not answer."""
     with socket.create_connection((address, PORT), timeout=seconds) as link, link.makefile("rw", newline="\n") as lines:
         print(*words, file=lines, flush=True)
-        answer = []
+        answer: list[str] = []
+        last = "the guest closed the connection"
         for line in lines:
             if line.strip() == "ok":
                 return answer
             if line.strip() == "failed":
+                last = "the guest answered that it failed"
                 break
             answer.append(line.rstrip("\n"))
-    raise TinyFailed(f"{' '.join(words)[:80]}: {answer or 'the guest closed the connection'}")
+    raise TinyFailed(f"{' '.join(words)[:80]}: {last} {answer or ''}")
 
 
 def plant(address: str, offset: int, marker: bytes, *, copies: int = 1) -> None:

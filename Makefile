@@ -1,0 +1,67 @@
+# Two commands do everything on a fresh Debian 12 or 13: `make demo` and `make test`. `make help` lists the others.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+CACHE := $(or $(ORCHESTRATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orchestrator-lab)
+# The lab needs root. It keeps the environment, and says where the images are: root's own cache is another one.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo -E env) ORCHESTRATOR_CACHE=$(CACHE) PYTHONDONTWRITEBYTECODE=1
+LAB := $(AS_ROOT) $(PYTHON) -m tests.lab run --
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider
+CODE := orchestrator agents tests
+SOURCES := $(shell find orchestrator agents playbooks configs tests/lab -type f -not -path '*/__pycache__/*' 2>/dev/null) requirements-dev.lock
+FAULT := $(patsubst tests/fault/%.py,build/fault/%.done,$(wildcard tests/fault/test_*.py))
+BENCH := $(patsubst tests/benchmarks/%.py,build/bench/%.done,$(wildcard tests/benchmarks/test_*.py))
+
+.PHONY: help setup venv images demo test check lint fault bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install the packages that are missing and make .venv
+	@tests/lab/setup.sh
+
+venv:
+	@tests/lab/setup.sh venv
+
+images: setup ## build the guest images that are not built yet
+	@$(AS_ROOT) $(PYTHON) -m tests.lab images >/dev/null
+
+demo: images ## one service from the paid order to the wipe certificate, on real parts
+	@$(LAB) $(PYTHON) -m tests.e2e.demo
+
+test: images lint ## everything, on real parts (about 20 minutes)
+	@$(LAB) $(PYTEST) tests
+
+check: venv lint ## lint, types, import contracts, unit and contract tests on fakes (no root, under a minute)
+	@$(PYTEST) -m 'not lab and not guest' tests/unit tests/contract
+
+lint: venv
+	@.venv/bin/ruff check --quiet $(CODE)
+	@.venv/bin/ruff format --quiet --check $(CODE) || { echo "run: .venv/bin/ruff format $(CODE)" >&2; exit 1; }
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/lint-imports --no-logo
+
+fault: images $(FAULT) ## the whole crash matrix; goes on where it was interrupted
+
+bench: images $(BENCH) ## the benchmarks; go on where they were interrupted
+
+build/fault/%.done: tests/fault/%.py $(SOURCES) | images
+	@mkdir -p $(@D)
+	$(LAB) $(PYTEST) --matrix=whole $<
+	@touch $@
+
+build/bench/%.done: tests/benchmarks/%.py $(SOURCES) | images
+	@mkdir -p $(@D)
+	$(LAB) $(PYTEST) -s $<
+	@touch $@
+
+lock: venv ## write the lock files anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.lock
+
+clean: ## remove what was built here, and the images
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf "$(CACHE)"

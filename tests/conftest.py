@@ -1,0 +1,33 @@
+"""What every test has: the lab's fixtures, and the rule that a test of the lab never passes by not running."""
+
+import pytest
+
+from tests.lab import environment
+
+pytest_plugins = ["tests.lab.fixtures"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--matrix=whole` runs every crash point; the default runs a sample that covers each step."""
+    parser.addoption("--matrix", choices=("sample", "whole"), default="sample", help="crash points to try (default: sample)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for the lab is marked as one, so that `-m 'not lab'` leaves it out."""
+    for item in items:
+        if "lab" in getattr(item, "fixturenames", ()):
+            item.add_marker("lab")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Outside the lab its tests fail, with a sentence."""
+    marked = any(item.get_closest_marker(name) for name in ("lab", "guest"))
+    if marked and not environment.inside():
+        pytest.fail(str(environment.NotInLab()), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def whole_matrix(request: pytest.FixtureRequest) -> bool:
+    """Whether every crash point is wanted, not only the sample."""
+    return bool(request.config.getoption("--matrix") == "whole")
