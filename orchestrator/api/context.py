@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
 from orchestrator.config.model import Config
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
-from orchestrator.domain.playbooks import Playbook, Workflow
+from orchestrator.domain.plans import Node
+from orchestrator.domain.playbooks import Workflow
 from orchestrator.observe.metrics import Metrics
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.enrolment import Enrolment
 from orchestrator.ports.ledger import Ledger
-from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -37,12 +37,25 @@ class Accepted(Protocol):
     def detail(self) -> str: ...
 
 
+class Submitted(Protocol):
+    """What became of a command; ``job_id`` '' = nothing had to be done, ``waits``: why the job waits for approval."""
+
+    @property
+    def job_id(self) -> str: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def waits(self) -> str: ...
+
+
 class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit."""
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
 
-    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Accepted: ...
+    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Submitted: ...
 
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow: ...
 
@@ -61,8 +74,8 @@ class Control(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
-    """``agent`` opens the transport to a node by its name. ``server_uid`` is the controller's own uid: on the unix
-    socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by sentence.
+    """``doctor`` has a node's agent look at the node and returns what it reported. ``server_uid`` is the controller's own
+    uid: on the unix socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by sentence.
     """
 
     engine: Control
@@ -73,10 +86,9 @@ class ApiContext:
     addresses: AddressPool
     ledger: Ledger
     enrolment: Enrolment
-    agent: Callable[[str], NodeTransport]
+    doctor: Callable[[Node], Mapping[str, Any]]
     metrics: Metrics
     server_uid: int
-    playbooks: Mapping[str, Playbook] = field(default_factory=dict)
     problems: Callable[[], tuple[str, ...]] = tuple
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from orchestrator.api.problems import outcome_of
+from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.plans import Plan, Template
@@ -130,7 +132,9 @@ class StepOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. ``run`` counts its retries from 1; ``approval_reason`` says why it waits for an operator."""
+    """A job. ``run`` counts its retries from 1; ``approval_reason`` says why it waits for an operator; ``exit_code`` is what
+    a command line that waited for it ends with.
+    """
 
     id: str
     service_id: str
@@ -143,6 +147,7 @@ class JobOut(BaseModel):
     run: int
     error_code: str
     error: str
+    exit_code: int
     stop_requested: bool
     approval_reason: str
     approved_by: str
@@ -164,6 +169,7 @@ class JobOut(BaseModel):
             run=job.run,
             error_code=job.error_code,
             error=job.error,
+            exit_code=_exit_code(job),
             stop_requested=job.stop_requested,
             approval_reason=job.approval_reason,
             approved_by=job.approved_by,
@@ -171,6 +177,20 @@ class JobOut(BaseModel):
             started_at=job.started_at,
             finished_at=job.finished_at,
         )
+
+
+def _exit_code(job: Job) -> int:
+    match job.state:
+        case JobState.FAILED:
+            return outcome_of(job.error_code).exit_code
+        case JobState.NEEDS_OPERATOR:
+            return OUTCOMES[InDoubt.code].exit_code
+        case JobState.WAITING_APPROVAL:
+            return OUTCOMES[Refused.code].exit_code
+        case JobState.CANCELLED:
+            return OUTCOMES[WrongState.code].exit_code
+        case _:
+            return 0
 
 
 class JobDetail(JobOut):
@@ -209,6 +229,7 @@ class Answer(BaseModel):
     outcome: str
     job_id: str = ""
     detail: str = ""
+    waits: str = Field(default="", description="Why the job waits for an operator; '' = it does not.")
     workflow: dict[str, Any] | None = Field(default=None, description="Only with dry_run: exactly what would run.")
 
 

@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -42,7 +42,8 @@ class PeerProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """A uvicorn server that ends its process's run quietly: a signal it has handled is not raised a second time."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, *, ready: Callable[[], None]) -> None:
+        self._ready = ready
         super().__init__(
             uvicorn.Config(
                 app,
@@ -57,6 +58,10 @@ class Server(uvicorn.Server):
             )
         )
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._ready()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         with super().capture_signals():
@@ -64,13 +69,13 @@ class Server(uvicorn.Server):
             self._captured_signals.clear()
 
 
-def serve(app: FastAPI, *, unix_socket: Path, listen: str = "") -> None:
-    """Serve until SIGTERM or SIGINT. ``listen`` is ``host:port`` or ''. Raises ConfigError where an address is taken."""
-    sockets = bind(unix_socket=unix_socket, listen=listen)
+def serve(app: FastAPI, sockets: list[socket.socket], *, ready: Callable[[], None]) -> None:
+    """Serve on what ``bind`` gave until SIGTERM or SIGINT; ``ready`` is called once when requests are answered."""
+    unix_path = sockets[0].getsockname()
     try:
-        Server(app).run(sockets=sockets)
+        Server(app, ready=ready).run(sockets=sockets)
     finally:
-        unix_socket.unlink(missing_ok=True)
+        Path(unix_path).unlink(missing_ok=True)
 
 
 def bind(*, unix_socket: Path, listen: str = "") -> list[socket.socket]:

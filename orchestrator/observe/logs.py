@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 REDACTED = "[redacted]"
+# At the end of the key, so that secret_uuid or body_sha256, which are none, can be read.
 _SECRET_KEY = re.compile(
-    r"(^|_|-)(password|passwd|passphrase|secret|secrets|token|tokens|authorization|cookie|credential|credentials"
-    r"|private_?key|api_?key|master_?key|password_hash|body)($|_|-)",
+    r"(^|_|-)(passwords?|passwd|passphrase|secrets?|tokens?|authorization|cookies?|credentials?"
+    r"|(private|api|master|secret)[_-]?key|body)([_-](hash|value|text|hex|b64|base64))?$",
     re.IGNORECASE,
 )
 _SECRET_TEXT = (

@@ -47,8 +47,8 @@ class Metrics:
         """Count one answer. ``source`` must be a configured name or ``unknown``: it becomes a label."""
         self._webhooks.labels(source, outcome).inc()
 
-    def step(self, *, step: str, outcome: str, seconds: float) -> None:
-        """Observe one run of a step; ``outcome`` is done, failed, undone or undo_failed."""
+    def step(self, step: str, outcome: str, seconds: float) -> None:
+        """Observe one attempt of a step; the engine's ``on_step``."""
         self._steps.labels(step, outcome).observe(seconds)
 
     def render(self) -> bytes:

@@ -26,7 +26,6 @@ router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
 Name = Annotated[str, Path(max_length=255, description="The node's name in nodes.yaml.")]
 # Seconds. Enrolment may install Debian packages.
 ASK_DEADLINE = 30.0
-DOCTOR_DEADLINE = 120.0
 ENROL_DEADLINE = 900.0
 
 
@@ -260,7 +259,7 @@ def _report(report: EnrolmentReport, said: list[str]) -> EnrolReport:
 
 
 def _examine(context: ApiContext, node: Node) -> DoctorReport:
-    found = context.agent(node.name).call("doctor", {"pool": node.pool, "bridge": node.bridge}, deadline=DOCTOR_DEADLINE)
+    found = context.doctor(node)
     requirements = [RequirementOut.model_validate(entry) for entry in found.get("requirements", [])]
     return DoctorReport(
         ok=all(requirement.ok for requirement in requirements),

@@ -119,8 +119,6 @@ def act_on_service(
     asked = request or ActionRequest()
     if not dry_run and not asked.reason and kind in (IntentKind.SUSPEND, IntentKind.TERMINATE):
         raise RequestError(f"{kind} needs a reason", hint='send {"reason": "…"}')
-    with context.db.read() as conn:
-        _known(conn, service_id)
     arguments: dict[str, object] = {"reason": asked.hold.value} if kind in (IntentKind.SUSPEND, IntentKind.UNSUSPEND) else {}
     if dry_run:
         return once.run(lambda: _dry_run(context, kind, service_id, arguments))
@@ -136,7 +134,8 @@ def _command(
     context: ApiContext, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: dict[str, object]
 ) -> Answer:
     submitted = context.engine.command(kind, service_id, who=who, why=why, arguments=arguments)
-    return Answer(outcome=submitted.outcome, job_id=submitted.job_id, detail=submitted.detail)
+    outcome = "accepted" if submitted.job_id else "nothing"
+    return Answer(outcome=outcome, job_id=submitted.job_id, detail=submitted.detail, waits=submitted.waits)
 
 
 def _known(conn: Connection, service_id: str) -> Service:

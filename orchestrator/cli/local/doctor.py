@@ -1,0 +1,123 @@
+"""orchestrator doctor: what keeps this controller from working, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.local.place import config_dir
+from orchestrator.cli.output import Column, emit_json, table
+from orchestrator.domain.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    from orchestrator.config.model import Config
+
+_ROWS: tuple[Column, ...] = (
+    ("", lambda row: "ok" if row["ok"] else "PROBLEM"),
+    ("WHAT", "name"),
+    ("FOUND", "found"),
+    ("TO DO", "mend"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; ``mend`` is '' where it is in order."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(context: click.Context, /, as_json: bool) -> None:
+    """Look at the configuration, the state directory, the secrets, the database and the running controller."""
+    findings = list(examine(config_dir(context)))
+    rows = [asdict(finding) for finding in findings]
+    if as_json:
+        emit_json({"findings": rows})
+    else:
+        table(_ROWS, rows, empty="nothing to look at")
+    bad = sum(not finding.ok for finding in findings)
+    if bad:
+        raise Failure(f"{bad} of {len(findings)} things need attention", exit_code=3)
+
+
+def examine(directory: Path) -> Iterator[Finding]:
+    """Each finding in turn; what depends on something that is missing is not looked at."""
+    from orchestrator import wiring
+
+    problems = wiring.check(directory)
+    yield Finding(
+        "configuration",
+        not problems,
+        f"{len(problems)} problems" if problems else str(directory),
+        "orchestrator config check" if problems else "",
+    )
+    if problems:
+        return
+    config = wiring.load_config(directory)
+    yield _state_dir(config.settings.state_dir)
+    yield from _secrets(config)
+    yield _database(config)
+    yield _server(config.settings.socket)
+
+
+def _state_dir(path: Path) -> Finding:
+    name = "state directory"
+    if not path.is_dir():
+        return Finding(name, False, f"{path} is missing", "orchestrator init")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return Finding(name, False, f"{path} has mode {mode:04o}: others may look into it", f"chmod 0700 {path}")
+    if not os.access(path, os.W_OK):
+        return Finding(name, False, f"{path} cannot be written", "run as the controller's user")
+    return Finding(name, True, str(path))
+
+
+def _secrets(config: Config) -> Iterator[Finding]:
+    for billing in config.settings.billing:
+        files = [*billing.secret_files, *([billing.notify_secret_file] if billing.notify_secret_file else [])]
+        for path in files:
+            name = f"secret of {billing.source}"
+            if not path.is_file():
+                yield Finding(name, False, f"{path} is missing", "put the secret that billing shows you (whsec_…) there")
+            elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+                yield Finding(name, False, f"{path} can be read by others", f"chmod 0600 {path}")
+            else:
+                yield Finding(name, True, str(path))
+
+
+def _database(config: Config) -> Finding:
+    from orchestrator.store.database import Database
+
+    database = Database(config.settings.database_url)
+    try:
+        migrated = database.migrated()
+    except OrchestratorError as exc:
+        return Finding("database", False, exc.message, exc.hint or "orchestrator init")
+    finally:
+        database.close()
+    if not migrated:
+        return Finding("database", False, "its tables are of another version", "orchestrator migrate")
+    return Finding("database", True, "at this version")
+
+
+def _server(socket: Path) -> Finding:
+    from orchestrator.cli.remote.client import Client, Target
+
+    try:
+        answer = Client(Target(socket=str(socket))).get("/readyz")
+    except Failure as exc:
+        return Finding("controller", False, exc.message, exc.hint or "orchestrator serve")
+    return Finding("controller", True, str(answer["status"]))

@@ -1,0 +1,84 @@
+"""orchestrator init, migrate, serve."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.local.place import config_dir
+
+if TYPE_CHECKING:
+    from orchestrator.wiring import Controller
+
+
+@click.command("init")
+@click.pass_context
+def init(context: click.Context, /) -> None:
+    """Make the state directory, the controller's keys and the database. What is there already is left as it is."""
+    from orchestrator import wiring
+
+    directory = config_dir(context)
+    config = wiring.load_config(directory)
+    wiring.init(config)
+    click.echo(f"ready in {config.settings.state_dir}: keys and database")
+    click.echo("next:")
+    click.echo("  orchestrator config check      whether the configuration can be used")
+    click.echo("  orchestrator serve             run the controller")
+    click.echo("  orchestrator node enrol NODE --identity FILE    make a machine a node")
+    click.echo("Keep a copy of the keys in the state directory elsewhere: without them nothing that they wrapped can be read.")
+
+
+@click.command("migrate")
+@click.pass_context
+def migrate(context: click.Context, /) -> None:
+    """Bring the database's tables to this version. Stop the controller before."""
+    from orchestrator import wiring
+
+    controller = wiring.build(wiring.load_config(config_dir(context)))
+    if controller.db.migrated():
+        click.echo("the database is at this version already")
+        return
+    controller.db.migrate()
+    click.echo("the database was brought to this version")
+
+
+@click.command("serve")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+@click.pass_context
+def serve(context: click.Context, /, log_level: str) -> None:
+    """Run the controller: its jobs, and its API on the unix socket and where `listen` says. Ends gracefully on SIGTERM."""
+    from orchestrator import wiring
+    from orchestrator.api import server
+    from orchestrator.api.app import create_app
+    from orchestrator.observe import logs
+
+    config = wiring.load_config(config_dir(context))
+    settings = config.settings
+    logs.setup(level=log_level)
+    controller = wiring.build(config)
+    # The addresses are taken first: a second controller fails here, before any job runs.
+    sockets = server.bind(unix_socket=settings.socket, listen=settings.listen)
+    where = f"{settings.socket}" + (f" and {settings.listen}" if settings.listen else "")
+    try:
+        controller.start()
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        settings.socket.unlink(missing_ok=True)
+        raise
+    try:
+        server.serve(create_app(controller.api_context()), sockets, ready=lambda: click.echo(f"serving on {where}"))
+    finally:
+        _end(controller)
+
+
+def _end(controller: Controller) -> None:
+    """Stop; where steps still run, leave without waiting for their threads: their jobs are recovered at the next start."""
+    if controller.stop() is False:
+        click.echo("steps are still running; their jobs go on at the next start", err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -1,0 +1,99 @@
+"""orchestrator token create, list, revoke: straight in the database, so that the first token needs no token."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.local.place import config_dir
+from orchestrator.cli.output import Column, emit_json, moment, table
+
+if TYPE_CHECKING:
+    from orchestrator.wiring import Controller
+
+ROLES = ("admin", "operator", "billing", "readonly")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LIST: tuple[Column, ...] = (
+    ("TOKEN", "name"),
+    ("ROLE", "role"),
+    ("CREATED", moment("created_at")),
+    ("REVOKED", moment("revoked_at")),
+)
+
+
+@click.group("token")
+def group() -> None:
+    """Tokens for the API over TCP. On the unix socket none is needed."""
+
+
+@group.command("create")
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(ROLES), help="What it may do.")
+@click.pass_context
+def create(context: click.Context, /, name: str, role: str) -> None:
+    """Make a token and print it, this one time."""
+    if not _NAME.fullmatch(name):
+        raise Failure("a token's name is made of letters, digits, '.', '-' and '_', at most 63", exit_code=2)
+    from orchestrator.store import audit, tokens
+
+    controller = _controller(context)
+    token = secrets.token_urlsafe(32)
+    now = controller.api_context().clock.now()
+    with controller.db.write() as conn:
+        tokens.add(conn, name=name, role=role, token=token, now=now)
+        audit.append(conn, at=now, who=_who(), what="token created", facts={"name": name, "role": role})
+    click.echo(token)
+
+
+@group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_tokens(context: click.Context, /, as_json: bool) -> None:
+    """List the tokens by name; revoked ones too. The tokens themselves are kept nowhere."""
+    from orchestrator.store import tokens
+
+    with _controller(context).db.read() as conn:
+        found = tokens.list_all(conn)
+    rows = [
+        {
+            "name": token.name,
+            "role": token.role,
+            "created_at": token.created_at.isoformat(),
+            "revoked_at": None if token.revoked_at is None else token.revoked_at.isoformat(),
+        }
+        for token in found
+    ]
+    if as_json:
+        emit_json({"items": rows})
+    else:
+        table(_LIST, rows, empty="no tokens")
+
+
+@group.command("revoke")
+@click.argument("name")
+@click.pass_context
+def revoke(context: click.Context, /, name: str) -> None:
+    """Make a token useless at once."""
+    from orchestrator.store import audit, tokens
+
+    controller = _controller(context)
+    now = controller.api_context().clock.now()
+    with controller.db.write() as conn:
+        tokens.revoke(conn, name, now=now)
+        audit.append(conn, at=now, who=_who(), what="token revoked", facts={"name": name})
+    click.echo(f"{name} is revoked")
+
+
+def _controller(context: click.Context) -> Controller:
+    from orchestrator import wiring
+
+    return wiring.build(wiring.load_config(config_dir(context)))
+
+
+def _who() -> str:
+    return f"unix:{getpass.getuser()}"

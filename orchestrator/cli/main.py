@@ -1,0 +1,144 @@
+"""``orchestrator NOUN VERB``: the entry point. Commands are imported when they are called, so that --help stays fast."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import NamedTuple
+
+import click
+
+from orchestrator.cli.failure import Failure, problem_line
+from orchestrator.cli.remote.client import DEFAULT_SOCKET, Target, read_token
+from orchestrator.domain.errors import OUTCOMES, OrchestratorError
+
+INTERRUPTED = 130
+DEFAULT_CONFIG = "/etc/orchestrator"
+
+
+class Entry(NamedTuple):
+    """Where a command is defined (module:attribute), and its line in --help."""
+
+    target: str
+    short_help: str
+
+
+_REMOTE = "orchestrator.cli.remote"
+_LOCAL = "orchestrator.cli.local"
+COMMANDS: dict[str, Entry] = {
+    "service": Entry(f"{_REMOTE}.service:group", "What customers have, and what can be done with it."),
+    "job": Entry(f"{_REMOTE}.job:group", "What is being done, what was done, and what waits."),
+    "node": Entry(f"{_REMOTE}.node:group", "Hypervisors: what they have, enrolling and examining them."),
+    "plan": Entry(f"{_REMOTE}.catalog:plan", "What is sold."),
+    "template": Entry(f"{_REMOTE}.catalog:template", "OS images that guests are made from."),
+    "ip": Entry(f"{_REMOTE}.ip:group", "Address ranges and who holds what of them."),
+    "event": Entry(f"{_REMOTE}.event:group", "What billing said, and the dead letters."),
+    "audit": Entry(f"{_REMOTE}.audit:group", "Who did what; append-only, chained by hashes."),
+    "freeze": Entry(f"{_REMOTE}.freeze:group", "Stop everything that suspends or destroys, at once."),
+    "certificate": Entry(f"{_LOCAL}.certificate:group", "Proofs of wiping; verify works without a controller."),
+    "init": Entry(f"{_LOCAL}.setup:init", "Make the state directory, the keys and the database."),
+    "serve": Entry(f"{_LOCAL}.setup:serve", "Run the controller."),
+    "migrate": Entry(f"{_LOCAL}.setup:migrate", "Bring the database to this version."),
+    "config": Entry(f"{_LOCAL}.config:group", "Check and show the configuration."),
+    "doctor": Entry(f"{_LOCAL}.doctor:doctor", "Find out what keeps the controller from working."),
+    "token": Entry(f"{_LOCAL}.token:group", "Tokens for the API over TCP."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option(
+    "--socket", envvar="ORCHESTRATOR_SOCKET", default=DEFAULT_SOCKET, show_default=True, help="The controller's socket."
+)
+@click.option("--url", envvar="ORCHESTRATOR_URL", default="", help="Talk to a controller at this URL instead; needs a token.")
+@click.option("--token-file", envvar="ORCHESTRATOR_TOKEN_FILE", help="File with the token (or set ORCHESTRATOR_TOKEN).")
+@click.option(
+    "--config",
+    "config_dir",
+    envvar="ORCHESTRATOR_CONFIG",
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="Configuration directory, for the commands that work on this machine.",
+)
+@click.version_option(package_name="orchestrator", prog_name="orchestrator")
+@click.pass_context
+def cli(context: click.Context, /, socket: str, url: str, token_file: str | None, config_dir: str) -> None:
+    """Makes machines follow what billing says, and proves each act.
+
+    Exit codes: 0 done, 1 our own fault, 2 wrong call or files, 3 not possible in this state, 4 refused by a rule or waiting
+    for approval, 5 something outside failed or no controller runs, 6 an operator must look, 7 not allowed.
+    """
+    context.obj = Target(socket=socket, url=url, token=read_token(token_file))
+    context.meta["orchestrator.config_dir"] = config_dir
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run, and turn whatever goes wrong into a sentence on standard error and an exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """As ``main``, but returns the exit code."""
+    try:
+        # Commands return nothing; an exit code comes back for --help and context.exit().
+        code = cli.main(args=arguments, prog_name="orchestrator", standalone_mode=False)
+    except Failure as exc:
+        return _say(exc.message, hint=exc.hint, lines=exc.lines, exit_code=exc.exit_code)
+    except OrchestratorError as exc:
+        return _say_ours(exc)
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe went away (`| head`): no error, but nothing may be flushed into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as exc:
+        if os.environ.get("ORCHESTRATOR_DEBUG"):
+            logging.getLogger("orchestrator.cli").error("unexpected error", exc_info=exc)
+        hint = "set ORCHESTRATOR_DEBUG=1 and repeat it to see where"
+        return _say(f"unexpected error: {type(exc).__name__}: {exc}", hint=hint, exit_code=1)
+    return code if isinstance(code, int) else 0
+
+
+def _say_ours(error: OrchestratorError) -> int:
+    problems = error.details.get("problems", [])
+    lines = tuple(problem_line(problem) for problem in problems if isinstance(problem, dict))
+    return _say(error.message, hint=error.hint, lines=lines, exit_code=OUTCOMES[error.code].exit_code)
+
+
+def _say(message: str, *, hint: str = "", lines: tuple[str, ...] = (), exit_code: int) -> int:
+    click.echo(f"orchestrator: {message}", err=True)
+    for line in lines:
+        click.echo(f"  {line}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+    return exit_code
+
+
+if __name__ == "__main__":
+    main()

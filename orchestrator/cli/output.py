@@ -1,0 +1,110 @@
+"""What commands print: tables for people, JSON for scripts. rich is imported when something is drawn, never before."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row = Mapping[str, Any]
+Column = tuple[str, str | Callable[[Row], str]]
+
+# Wide enough for any row where nobody looks at a terminal: a line a row can be searched and cut.
+_UNBOUNDED = 10_000
+
+
+def emit_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    # highlight and markup off: what comes from outside is text, not style.
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None:
+    """One line a row. A column is a heading and a field, or a function of the row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        click.echo(empty)
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, _ in columns:
+        drawn.add_column(heading, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(_cell(row, field)) for _, field in columns))
+    console().print(drawn)
+
+
+def card(columns: Sequence[Column], row: Row) -> None:
+    """One thing, a line a field; empty fields are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, show_header=False)
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for heading, field in columns:
+        value = _cell(row, field)
+        if value:
+            drawn.add_row(Text(heading), Text(value))
+    console().print(drawn)
+
+
+def _cell(row: Row, field: str | Callable[[Row], str]) -> str:
+    return field(row) if callable(field) else text(row.get(field))
+
+
+def text(value: Any) -> str:
+    """A JSON value for a person."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(text(item) for item in value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def moment(field: str) -> Callable[[Row], str]:
+    """A column for a time: UTC, to the second."""
+
+    def show(row: Row) -> str:
+        value = row.get(field)
+        if not value:
+            return ""
+        return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+    return show
+
+
+def size(field: str) -> Callable[[Row], str]:
+    """A column for bytes, in powers of 1024."""
+
+    def show(row: Row) -> str:
+        value = row.get(field)
+        return "" if value is None else human_bytes(int(value))
+
+    return show
+
+
+def human_bytes(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 or value == int(value) else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{count} B"

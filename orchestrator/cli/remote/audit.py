@@ -1,0 +1,55 @@
+"""orchestrator audit …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.output import Column, emit_json, moment
+from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+
+_LIST: tuple[Column, ...] = (
+    ("ROW", "seq"),
+    ("AT", moment("at")),
+    ("WHO", "who"),
+    ("WHAT", "what"),
+    ("SERVICE", "service_id"),
+    ("JOB", "job_id"),
+    ("FACTS", "facts"),
+)
+
+
+@click.group(name="audit")
+def group() -> None:
+    """Who did what; append-only, chained by hashes."""
+
+
+@group.command("list")
+@click.option("--service", "service_id", default="", help="Only rows about this service.")
+@paging_options
+@json_option
+@click.pass_context
+def list_audit(context: click.Context, /, **options: Any) -> None:
+    """List the trail, the newest first."""
+    show_list(context, "audit", _LIST, empty="the trail is empty", **options)
+
+
+@group.command("verify")
+@click.option("--head", default="", help="A hash noted earlier, elsewhere, that must still be in the trail.")
+@json_option
+@click.pass_context
+def verify(context: click.Context, /, head: str, as_json: bool) -> None:
+    """Read the whole trail and check that every row follows from the one before it."""
+    found = client(context).get("audit/verify", head=head)
+    if as_json:
+        emit_json(found)
+    if not found["ok"]:
+        raise Failure(
+            f"the audit trail does not hold at row {found['at_seq']}: {found['problem']}",
+            hint="somebody changed the database by hand, or it is not the one you think",
+            exit_code=6,
+        )
+    if not as_json:
+        click.echo(f"{found['entries']} rows, all of them hold; the last hash, to be noted elsewhere: {found['head'] or '-'}")

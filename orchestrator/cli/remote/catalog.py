@@ -1,0 +1,125 @@
+"""orchestrator plan … and orchestrator template …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, size
+from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+
+
+def _rate(field: str, unit: str) -> Any:
+    def show(row: Row) -> str:
+        value = row[field]
+        if not value:
+            return "not limited"
+        return f"{human_bytes(value)}/s" if unit == "bytes" else f"{value} {unit}"
+
+    return show
+
+
+_PLANS: tuple[Column, ...] = (
+    ("PLAN", "name"),
+    ("KIND", "kind"),
+    ("VCPUS", "vcpus"),
+    ("MEMORY", size("memory_bytes")),
+    ("DISK", size("disk_bytes")),
+    ("TEMPLATE", "default_template"),
+    ("DESCRIPTION", "description"),
+)
+_PLAN: tuple[Column, ...] = (
+    ("plan", "name"),
+    ("kind", "kind"),
+    ("description", "description"),
+    ("vcpus", "vcpus"),
+    ("cpu", lambda row: f"{row['cpu_percent']} % of a core per vCPU"),
+    ("memory", size("memory_bytes")),
+    ("disk", size("disk_bytes")),
+    ("disk rate", _rate("disk_bytes_per_second", "bytes")),
+    ("disk operations", _rate("disk_iops", "a second")),
+    ("network rate", _rate("network_bytes_per_second", "bytes")),
+    ("encrypted", "encrypted"),
+    ("full copy", "full_copy"),
+    ("IPv4 addresses", "ipv4"),
+    ("IPv6 addresses", "ipv6"),
+    ("templates", "templates"),
+    ("default template", "default_template"),
+    ("zones", "zones"),
+)
+_TEMPLATES: tuple[Column, ...] = (
+    ("TEMPLATE", "name"),
+    ("OS", "os"),
+    ("SIZE", size("size_bytes")),
+    ("VOLUME", "volume"),
+    ("READY BY", "ready"),
+)
+_TEMPLATE: tuple[Column, ...] = (
+    ("template", "name"),
+    ("os", "os"),
+    ("volume", "volume"),
+    ("sha256", "sha256"),
+    ("size", size("size_bytes")),
+    ("format", "format"),
+    ("kernel", "kernel"),
+    ("initrd", "initrd"),
+    ("kernel arguments", "kernel_arguments"),
+    ("cloud-init", "cloud_init"),
+    ("guest agent", "agent"),
+    ("ready by", "ready"),
+)
+
+
+@click.group(name="plan")
+def plan() -> None:
+    """What is sold."""
+
+
+@click.group(name="template")
+def template() -> None:
+    """OS images that guests are made from."""
+
+
+@plan.command("list")
+@paging_options
+@json_option
+@click.pass_context
+def list_plans(context: click.Context, /, **options: Any) -> None:
+    """List the plans."""
+    show_list(context, "plans", _PLANS, empty="no plans", **options)
+
+
+@plan.command("show")
+@click.argument("name")
+@json_option
+@click.pass_context
+def show_plan(context: click.Context, /, name: str, as_json: bool) -> None:
+    """Show one plan with its limits."""
+    _show(context, f"plans/{name}", _PLAN, as_json)
+
+
+@template.command("list")
+@paging_options
+@json_option
+@click.pass_context
+def list_templates(context: click.Context, /, **options: Any) -> None:
+    """List the templates."""
+    show_list(context, "templates", _TEMPLATES, empty="no templates", **options)
+
+
+@template.command("show")
+@click.argument("name")
+@json_option
+@click.pass_context
+def show_template(context: click.Context, /, name: str, as_json: bool) -> None:
+    """Show one template."""
+    _show(context, f"templates/{name}", _TEMPLATE, as_json)
+
+
+def _show(context: click.Context, path: str, columns: tuple[Column, ...], as_json: bool) -> None:
+    found = client(context).get(path)
+    if as_json:
+        emit_json(found)
+    else:
+        card(columns, found)

@@ -1,0 +1,42 @@
+"""orchestrator certificate list, show, public-key (``verify`` works without a controller and is in ``cli.local``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.output import Column, emit_json, moment
+from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+
+_LIST: tuple[Column, ...] = (
+    ("CERTIFICATE", "id"),
+    ("SERVICE", "service_id"),
+    ("JOB", "job_id"),
+    ("CREATED", moment("created_at")),
+)
+
+
+@click.command("list")
+@click.option("--service", "service_id", default="", help="Only certificates of this service.")
+@paging_options
+@json_option
+@click.pass_context
+def list_certificates(context: click.Context, /, **options: Any) -> None:
+    """List the wipe certificates."""
+    show_list(context, "certificates", _LIST, empty="no certificates", **options)
+
+
+@click.command("show")
+@click.argument("certificate")
+@click.pass_context
+def show(context: click.Context, /, certificate: str) -> None:
+    """Print the signed certificate, by its id or its service's: JSON, to be kept as it is for `certificate verify`."""
+    emit_json(client(context).get(f"certificates/{certificate}")["certificate"])
+
+
+@click.command("public-key")
+@click.pass_context
+def public_key(context: click.Context) -> None:
+    """Print the controller's public key (Ed25519, base64), to be kept beside the certificates."""
+    click.echo(client(context).get("certificates/public-key")["public_key"])

@@ -1,0 +1,153 @@
+"""The HTTP client of the command line. Everything that can go wrong becomes a Failure with a sentence."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli.failure import Failure
+
+if TYPE_CHECKING:
+    import httpx
+
+DEFAULT_SOCKET = "/run/orchestrator/api.sock"
+TIMEOUT_SECONDS = 60.0
+_OUTSIDE_FAILED = 5
+
+
+class NoServer(Failure):
+    """Nothing answers there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where the controller is: the unix socket, unless there is a URL. ``token`` is needed for a URL."""
+
+    socket: str = DEFAULT_SOCKET
+    url: str = ""
+    token: str = ""
+
+    def __str__(self) -> str:
+        return self.url or self.socket
+
+
+def read_token(path: str | None) -> str:
+    """The token out of a file, or out of ORCHESTRATOR_TOKEN. Never out of the command line, which other users can read."""
+    if not path:
+        return os.environ.get("ORCHESTRATOR_TOKEN", "").strip()
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not text"
+        raise Failure(f"the token file {path} cannot be read: {reason}", exit_code=2) from None
+
+
+class Client:
+    """Calls to one controller. Paths are below /v1 unless they begin with '/'."""
+
+    def __init__(self, target: Target) -> None:
+        import httpx
+
+        self._target = target
+        headers = {"Accept": "application/json"}
+        if target.token:
+            headers["Authorization"] = f"Bearer {target.token}"
+        try:
+            if target.url:
+                self._http = httpx.Client(base_url=target.url.rstrip("/"), headers=headers, timeout=TIMEOUT_SECONDS)
+            else:
+                transport = httpx.HTTPTransport(uds=target.socket)
+                self._http = httpx.Client(
+                    transport=transport, base_url="http://orchestrator", headers=headers, timeout=TIMEOUT_SECONDS
+                )
+        except (httpx.InvalidURL, ValueError) as exc:
+            raise Failure(f"{target.url} is no URL: {exc}", exit_code=2) from None
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        return self._call("GET", path, params=params)
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float = TIMEOUT_SECONDS, **params: Any
+    ) -> dict[str, Any]:
+        """Carries a fresh Idempotency-Key, so that a repeated connection attempt cannot act twice."""
+        return self._call("POST", path, params=params, body=body, timeout=timeout, headers={"Idempotency-Key": str(uuid.uuid4())})
+
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._call("PUT", path, body=body)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        return self._call("DELETE", path)
+
+    def pages(self, path: str, *, limit: int, after: str, everything: bool, **params: Any) -> Iterator[dict[str, Any]]:
+        """The asked page, or with ``everything`` that one and all that follow."""
+        while True:
+            page = self.get(path, limit=limit, after=after, **params)
+            yield page
+            after = page.get("next") or ""
+            if not everything or not after:
+                return
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        import httpx
+
+        wanted = {name: value for name, value in (params or {}).items() if value not in (None, "")}
+        url = path if path.startswith("/") else f"/v1/{path}"
+        try:
+            answer = self._http.request(method, url, params=wanted, json=body, timeout=timeout, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise self._no_server(exc) from None
+        except httpx.TimeoutException:
+            raise Failure(
+                f"the controller at {self._target} did not answer within {timeout:.0f} seconds", exit_code=_OUTSIDE_FAILED
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            # The server went away in the middle: for a caller that waits, the same as none being there.
+            raise NoServer(f"the connection to {self._target} broke: {exc}", exit_code=_OUTSIDE_FAILED) from None
+        return self._read(answer)
+
+    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if answer.is_success and isinstance(found, dict):
+            return found
+        if isinstance(found, dict) and "code" in found and "detail" in found:
+            problems = found.get("details", {}).get("problems", [])
+            lines = tuple(f"{p.get('path', '')}: {p.get('sentence', '')}" for p in problems[1:] if isinstance(p, dict))
+            raise Failure(
+                str(found["detail"]), hint=str(found.get("hint", "")), exit_code=int(found.get("exit_code", 1)), lines=lines
+            )
+        raise Failure(
+            f"{self._target} answered {answer.status_code}, and not as a controller does",
+            hint="check --url",
+            exit_code=_OUTSIDE_FAILED,
+        )
+
+    def _no_server(self, exc: httpx.HTTPError) -> NoServer:
+        if not self._target.url and "Permission denied" in str(exc):
+            return NoServer(
+                f"you may not use {self._target.socket}",
+                hint="become root or a member of the socket's group, or use --url with a token",
+                exit_code=7,
+            )
+        if self._target.url:
+            return NoServer(f"no controller answers at {self._target.url}", hint="check --url", exit_code=_OUTSIDE_FAILED)
+        return NoServer(
+            f"no controller is running: nothing listens on {self._target.socket}",
+            hint="start one with `orchestrator serve`, or name its socket with --socket",
+            exit_code=_OUTSIDE_FAILED,
+        )

@@ -1,0 +1,87 @@
+"""orchestrator event …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.output import Column, card, emit_json, moment
+from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
+from orchestrator.cli.remote.watch import watch_job
+
+_LIST: tuple[Column, ...] = (
+    ("EVENT", "seq"),
+    ("RECEIVED", moment("received_at")),
+    ("SOURCE", "source"),
+    ("TYPE", "type"),
+    ("SERVICE", "service_id"),
+    ("VERSION", "version"),
+    ("OUTCOME", "outcome"),
+    ("JOB", "job_id"),
+    ("PROBLEM", "problem"),
+)
+_CARD: tuple[Column, ...] = (
+    ("event", "seq"),
+    ("source", "source"),
+    ("id", "id"),
+    ("type", "type"),
+    ("service", "service_id"),
+    ("version", "version"),
+    ("sent", moment("sent_at")),
+    ("received", moment("received_at")),
+    ("outcome", "outcome"),
+    ("problem", "problem"),
+    ("job", "job_id"),
+    ("replays", "replays"),
+    ("body", "body"),
+)
+
+
+@click.group(name="event")
+def group() -> None:
+    """What billing said, and the dead letters."""
+
+
+@group.command("list")
+@click.option("--dead", is_flag=True, help="Only the dead letters: events that could not be processed.")
+@click.option("--outcome", default="", help="Only events with this outcome, e.g. refused.")
+@click.option("--service", "service_id", default="", help="Only events about this service.")
+@paging_options
+@json_option
+@click.pass_context
+def list_events(context: click.Context, /, dead: bool, outcome: str, **options: Any) -> None:
+    """List events, the newest first."""
+    show_list(context, "events", _LIST, empty="no events", outcome="dead" if dead else outcome, **options)
+
+
+@group.command("show")
+@click.argument("event", type=click.IntRange(min=1))
+@json_option
+@click.pass_context
+def show(context: click.Context, /, event: int, as_json: bool) -> None:
+    """Show one event with its body."""
+    found = client(context).get(f"events/{event}")
+    if as_json:
+        emit_json(found)
+    else:
+        card(_CARD, found)
+
+
+@group.command("replay")
+@click.argument("event", type=click.IntRange(min=1))
+@watch_option
+@json_option
+@click.pass_context
+def replay(context: click.Context, /, event: int, watch: bool, as_json: bool) -> None:
+    """Have an event processed once more, after what kept it from being processed was mended."""
+    calls = client(context)
+    answer = calls.post(f"events/{event}/replay")
+    if watch and answer["job_id"]:
+        watch_job(calls, answer["job_id"], as_json=as_json)
+    elif as_json:
+        emit_json(answer)
+    else:
+        click.echo(f"event {event}: {answer['outcome']}" + (f": job {answer['job_id']}" if answer["job_id"] else ""))
+        if answer["detail"]:
+            click.echo(answer["detail"])

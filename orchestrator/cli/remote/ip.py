@@ -1,0 +1,75 @@
+"""orchestrator ip …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.output import Column, card, emit_json, table
+from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+
+_RANGES: tuple[Column, ...] = (
+    ("RANGE", "name"),
+    ("ZONE", "zone"),
+    ("FAMILY", lambda row: f"IPv{row['family']}"),
+    ("SIZE", "size"),
+    ("USED", "used"),
+    ("COOLING", "cooling"),
+    ("FREE", "free"),
+)
+_LEASES: tuple[Column, ...] = (
+    ("SERVICE", "service_id"),
+    ("IPV4", "ipv4"),
+    ("IPV6", "ipv6"),
+    ("MAC", "mac"),
+    ("JOB", "job_id"),
+)
+_LEASE: tuple[Column, ...] = (
+    ("service", "service_id"),
+    ("ipv4", "ipv4"),
+    ("gateway", "gateway4"),
+    ("ipv6", "ipv6"),
+    ("gateway", "gateway6"),
+    ("mac", "mac"),
+    ("job", "job_id"),
+)
+
+
+@click.group(name="ip")
+def group() -> None:
+    """Address ranges and who holds what of them."""
+
+
+@group.command("ranges")
+@json_option
+@click.pass_context
+def ranges(context: click.Context, /, as_json: bool) -> None:
+    """Show how full each range is."""
+    found = client(context).get("ips/ranges")
+    if as_json:
+        emit_json(found)
+    else:
+        table(_RANGES, found["items"], empty="no address ranges in nodes.yaml")
+
+
+@group.command("list")
+@paging_options
+@json_option
+@click.pass_context
+def list_leases(context: click.Context, /, **options: Any) -> None:
+    """List the addresses that services hold."""
+    show_list(context, "ips/leases", _LEASES, empty="no service on this page holds addresses", **options)
+
+
+@group.command("show")
+@click.argument("service")
+@json_option
+@click.pass_context
+def show(context: click.Context, /, service: str, as_json: bool) -> None:
+    """Show the addresses of one service."""
+    found = client(context).get(f"ips/leases/{service}")
+    if as_json:
+        emit_json(found)
+    else:
+        card(_LEASE, found)

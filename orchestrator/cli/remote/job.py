@@ -1,0 +1,114 @@
+"""orchestrator job …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.output import Column, card, emit_json, moment, table
+from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
+from orchestrator.cli.remote.watch import watch_job
+from orchestrator.cli.remote.workflow import show_workflow
+
+_LIST: tuple[Column, ...] = (
+    ("JOB", "id"),
+    ("SERVICE", "service_id"),
+    ("INTENT", "intent"),
+    ("STATE", "state"),
+    ("RUN", "run"),
+    ("CREATED", moment("created_at")),
+    ("FINISHED", moment("finished_at")),
+    ("ASKED BY", "asked_by"),
+    ("NOTE", lambda row: str(row["error"] or row["approval_reason"])),
+)
+_CARD: tuple[Column, ...] = (
+    ("job", "id"),
+    ("service", "service_id"),
+    ("intent", "intent"),
+    ("playbook", "playbook"),
+    ("state", "state"),
+    ("run", "run"),
+    ("reason", "reason"),
+    ("asked by", "asked_by"),
+    ("waits because", "approval_reason"),
+    ("approved by", "approved_by"),
+    ("error", lambda row: f"{row['error']} ({row['error_code']})" if row["error_code"] else ""),
+    ("created", moment("created_at")),
+    ("started", moment("started_at")),
+    ("finished", moment("finished_at")),
+)
+_STEPS: tuple[Column, ...] = (
+    ("STEP", "id"),
+    ("STATE", "state"),
+    ("ATTEMPTS", "attempts"),
+    ("STARTED", moment("started_at")),
+    ("FINISHED", moment("finished_at")),
+    ("NOTE", lambda row: str(row["error"] or row["message"])),
+)
+
+
+@click.group(name="job")
+def group() -> None:
+    """What is being done, what was done, and what waits."""
+
+
+@group.command("list")
+@click.option("--service", "service_id", default="", help="Only jobs of this service.")
+@click.option("--state", default="", help="Only jobs in this state, e.g. waiting_approval.")
+@paging_options
+@json_option
+@click.pass_context
+def list_jobs(context: click.Context, /, **options: Any) -> None:
+    """List jobs, the newest first."""
+    show_list(context, "jobs", _LIST, empty="no jobs", **options)
+
+
+@group.command("show")
+@click.argument("job")
+@click.option("--workflow", is_flag=True, help="Also print the resolved workflow with its arguments.")
+@json_option
+@click.pass_context
+def show(context: click.Context, /, job: str, workflow: bool, as_json: bool) -> None:
+    """Show one job with its steps."""
+    found = client(context).get(f"jobs/{job}")
+    if as_json:
+        emit_json(found)
+        return
+    card(_CARD, found)
+    click.echo()
+    table(_STEPS, found["steps"], empty="its workflow was not resolved yet")
+    if workflow and found["workflow"]:
+        click.echo()
+        show_workflow(found["workflow"], as_json=False)
+
+
+@group.command("watch")
+@click.argument("job")
+@json_option
+@click.pass_context
+def watch(context: click.Context, /, job: str, as_json: bool) -> None:
+    """Follow a job until it rests; ends with the job's own exit code. Leaving with Ctrl-C does not stop the job."""
+    watch_job(client(context), job, as_json=as_json)
+
+
+def _acting(name: str, help_text: str) -> None:
+    @group.command(name, help=help_text)
+    @click.argument("job")
+    @watch_option
+    @json_option
+    @click.pass_context
+    def command(context: click.Context, /, job: str, watch: bool, as_json: bool) -> None:
+        calls = client(context)
+        found = calls.post(f"jobs/{job}/{name}")
+        if watch:
+            watch_job(calls, job, as_json=as_json)
+        elif as_json:
+            emit_json(found)
+        else:
+            click.echo(f"job {job}: {found['state']}")
+
+
+_acting("approve", "Let a job run that waits for an operator.")
+_acting("cancel", "Stop a job before its next step; what it made is undone.")
+_acting("retry", "Run a job again that failed or needs an operator.")

@@ -1,0 +1,185 @@
+"""orchestrator node …"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, moment, size, table, text
+from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+
+# Enrolment may install packages on the node.
+ENROL_TIMEOUT_SECONDS = 960.0
+DOCTOR_TIMEOUT_SECONDS = 150.0
+
+
+def _promised(of: str, capacity: str) -> Any:
+    def show(row: Row) -> str:
+        have = row[capacity]
+        if of == "promised_vcpus":
+            return f"{row[of]} of {'?' if have is None else have}"
+        return f"{human_bytes(row[of])} of {'?' if have is None else human_bytes(have)}"
+
+    return show
+
+
+def _state(row: Row) -> str:
+    words = ["up" if row["up"] else "down"]
+    if not row["enrolled"]:
+        words.append("not enrolled")
+    if row["maintenance"]:
+        words.append("maintenance")
+    return ", ".join(words)
+
+
+_LIST: tuple[Column, ...] = (
+    ("NODE", "name"),
+    ("ZONE", "zone"),
+    ("STATE", _state),
+    ("GUESTS", "guests"),
+    ("VCPUS", _promised("promised_vcpus", "cpus")),
+    ("MEMORY", _promised("promised_memory_bytes", "memory_bytes")),
+    ("DISK", _promised("promised_disk_bytes", "disk_bytes")),
+    ("SEEN", moment("seen_at")),
+    ("PROBLEM", "problem"),
+)
+_CARD: tuple[Column, ...] = (
+    ("node", "name"),
+    ("state", _state),
+    ("zone", "zone"),
+    ("address", lambda row: f"{row['user']}@{row['address']} port {row['port']}"),
+    ("driver", "driver"),
+    ("pool", "pool"),
+    ("bridge", "bridge"),
+    ("guests", "guests"),
+    ("cpus", "cpus"),
+    ("memory", size("memory_bytes")),
+    ("disk", size("disk_bytes")),
+    ("promised", lambda row: f"{row['promised_vcpus']} vCPUs"),
+    ("promised memory", size("promised_memory_bytes")),
+    ("promised disk", size("promised_disk_bytes")),
+    ("ratios", lambda row: f"cpu {row['cpu_ratio']}, memory {row['memory_ratio']}, disk {row['disk_ratio']}"),
+    ("host key", "host_key"),
+    ("agent", lambda row: f"{row['agent_version']} {row['agent_sha256']}".strip()),
+    ("enrolled", moment("enrolled_at")),
+    ("seen", moment("seen_at")),
+    ("problem", "problem"),
+    ("facts", lambda row: "\n".join(f"{name}: {text(value)}" for name, value in sorted(row["facts"].items()))),
+)
+_KEYS: tuple[Column, ...] = (("KIND", "kind"), ("FINGERPRINT", "fingerprint"))
+_REQUIREMENTS: tuple[Column, ...] = (
+    ("", lambda row: "ok" if row["ok"] else "MISSING"),
+    ("WHAT", "name"),
+    ("FOUND", "found"),
+    ("TO DO", lambda row: "" if row["ok"] else str(row["mend"])),
+)
+
+
+@click.group(name="node")
+def group() -> None:
+    """Hypervisors: what they have, enrolling and examining them."""
+
+
+@group.command("list")
+@paging_options
+@json_option
+@click.pass_context
+def list_nodes(context: click.Context, /, **options: Any) -> None:
+    """List the declared nodes with what is promised on them."""
+    show_list(context, "nodes", _LIST, empty="no nodes in nodes.yaml", **options)
+
+
+@group.command("show")
+@click.argument("node")
+@json_option
+@click.pass_context
+def show(context: click.Context, /, node: str, as_json: bool) -> None:
+    """Show one node."""
+    found = client(context).get(f"nodes/{node}")
+    if as_json:
+        emit_json(found)
+    else:
+        card(_CARD, found)
+
+
+@group.command("host-keys")
+@click.argument("node")
+@json_option
+@click.pass_context
+def host_keys(context: click.Context, /, node: str, as_json: bool) -> None:
+    """Show the SSH host keys that the node presents now; trusts none of them."""
+    found = client(context).get(f"nodes/{node}/host-keys")
+    if as_json:
+        emit_json(found)
+    else:
+        table(_KEYS, found["items"], empty="the node presents no host keys")
+
+
+@group.command("enrol")
+@click.argument("node")
+@click.option(
+    "--identity",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A private key file on the controller's machine that may log in to the node now.",
+)
+@click.option("--fingerprint", default="", metavar="SHA256:…", help="The host key you have checked; asked for when left out.")
+@json_option
+@click.pass_context
+def enrol(context: click.Context, /, node: str, identity: Path, fingerprint: str, as_json: bool) -> None:
+    """Make a machine a node: pin its host key, put agent, launcher, host hook and our key there, and prove the hook."""
+    calls = client(context)
+    if not fingerprint:
+        fingerprint = _choose(node, calls.get(f"nodes/{node}/host-keys")["items"])
+    body = {"fingerprint": fingerprint, "identity": str(identity.absolute())}
+    report = calls.post(f"nodes/{node}/enrol", body, timeout=ENROL_TIMEOUT_SECONDS)
+    if as_json:
+        emit_json(report)
+    else:
+        for line in report["said"]:
+            click.echo(line)
+        click.echo(f"host key pinned: {report['host_key']['fingerprint']}")
+        table(_REQUIREMENTS, report["requirements"], empty="the agent named no requirements")
+        click.echo(f"the host hook refuses a held guest: {'yes' if report['hook_refuses'] else 'NO'}")
+    if not report["complete"]:
+        raise Failure(f"{node} is not ready for guests yet", hint="mend what is missing and enrol it again", exit_code=3)
+    if not as_json:
+        click.echo(f"{node} is enrolled")
+
+
+def _choose(node: str, keys: list[dict[str, str]]) -> str:
+    """The operator looks at the node's key and says yes; never taken unseen."""
+    if not keys:
+        raise Failure(f"{node} presents no host keys", exit_code=5)
+    key = next((key for key in keys if key["kind"] == "ssh-ed25519"), keys[0])
+    if not sys.stdin.isatty():
+        raise Failure(
+            "the node's host key must be checked by a person",
+            hint=f"compare it with `ssh-keygen -l` on the node and give --fingerprint; it presents {key['fingerprint']}",
+            exit_code=2,
+        )
+    click.echo(f"{node} presents the host key {key['kind']} {key['fingerprint']}", err=True)
+    click.echo("Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the node itself.", err=True)
+    if not click.confirm("Is it the same", default=False, err=True):
+        raise Failure("the host key was not confirmed: nothing was done", exit_code=2)
+    return key["fingerprint"]
+
+
+@group.command("doctor")
+@click.argument("node")
+@json_option
+@click.pass_context
+def doctor(context: click.Context, /, node: str, as_json: bool) -> None:
+    """Have the node's agent look for everything that a node must have."""
+    report = client(context).post(f"nodes/{node}/doctor", timeout=DOCTOR_TIMEOUT_SECONDS)
+    if as_json:
+        emit_json(report)
+    else:
+        table(_REQUIREMENTS, report["requirements"], empty="the agent named no requirements")
+        click.echo(f"hardware virtualisation: {'yes' if report['accelerated'] else 'no, software emulation'}")
+    if not report["ok"]:
+        raise Failure(f"{node} lacks something", hint="see the column TO DO", exit_code=3)

@@ -1,0 +1,60 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from orchestrator.cli.output import Column, emit_json, table
+from orchestrator.cli.remote.client import Client, Target
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answered it.")
+watch_option = click.option("--watch", is_flag=True, help="Wait for the job and show its progress.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print the workflow that would run, and change nothing.")
+
+
+def client(context: click.Context) -> Client:
+    """The client for the target that the global options named."""
+    target = context.find_object(Target)
+    return Client(target or Target())
+
+
+def paging_options(command: F) -> F:
+    """--limit, --after and --all."""
+    for option in (
+        click.option("--all", "everything", is_flag=True, help="Fetch every page."),
+        click.option("--after", default="", metavar="CURSOR", help="Go on behind this page (see the line 'more')."),
+        click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500), help="Items on a page."),
+    ):
+        command = option(command)
+    return command
+
+
+def show_list(
+    context: click.Context,
+    path: str,
+    columns: tuple[Column, ...],
+    *,
+    as_json: bool,
+    limit: int,
+    after: str,
+    everything: bool,
+    empty: str,
+    **filters: Any,
+) -> None:
+    """Print a list page by page: a table, or one JSON object with all items that were fetched."""
+    items: list[dict[str, Any]] = []
+    following: str | None = None
+    for page in client(context).pages(path, limit=limit, after=after, everything=everything, **filters):
+        items.extend(page["items"])
+        following = page.get("next")
+    if as_json:
+        emit_json({"items": items, "next": following})
+        return
+    table(columns, items, empty=empty)
+    if following:
+        click.echo(f"more: --after {following}   (or --all)", err=True)

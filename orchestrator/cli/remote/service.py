@@ -1,0 +1,215 @@
+"""orchestrator service …"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.output import Column, Row, card, emit_json, moment, table, text
+from orchestrator.cli.remote.options import client, dry_run_option, json_option, paging_options, show_list, watch_option
+from orchestrator.cli.remote.watch import watch_job
+from orchestrator.cli.remote.workflow import show_workflow
+
+HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
+
+
+def _holds(row: Row) -> str:
+    return ", ".join(f"{hold['reason']} ({hold['effect']})" for hold in row["holds"])
+
+
+def _hold_lines(row: Row) -> str:
+    return "\n".join(f"{h['reason']} ({h['effect']}) by {h['by']} since {h['since']}: {h['why']}" for h in row["holds"])
+
+
+_LIST: tuple[Column, ...] = (
+    ("SERVICE", "id"),
+    ("STATE", lambda row: f"{row['state']}, suspended" if row["suspended"] else str(row["state"])),
+    ("PLAN", "plan"),
+    ("NODE", "node"),
+    ("CLIENT", "client_id"),
+    ("HOSTNAME", "hostname"),
+    ("PAID UNTIL", moment("paid_until")),
+    ("HOLDS", _holds),
+)
+_CARD: tuple[Column, ...] = (
+    ("service", "id"),
+    ("state", "state"),
+    ("suspended", "suspended"),
+    ("holds", _hold_lines),
+    ("client", "client_id"),
+    ("order", "order_id"),
+    ("plan", "plan"),
+    ("template", "template"),
+    ("hostname", "hostname"),
+    ("domain", "domain"),
+    ("zone", "zone"),
+    ("node", "node"),
+    ("was on", "nodes_ever"),
+    ("version", "version"),
+    ("payments", "payments"),
+    ("paid until", moment("paid_until")),
+    ("due at", moment("due_at")),
+    ("created", moment("created_at")),
+    ("suspension proven", moment("suspension_proven_at")),
+    ("point of no return", moment("point_of_no_return")),
+    ("facts", lambda row: "\n".join(f"{name}: {text(value)}" for name, value in sorted(row["facts"].items()))),
+)
+_VERDICTS: tuple[Column, ...] = (
+    ("NODE", "node"),
+    ("FITS", "fits"),
+    ("WHY", lambda row: "; ".join(row["reasons"])),
+)
+
+
+@click.group(name="service")
+def group() -> None:
+    """What customers have, and what can be done with it."""
+
+
+@group.command("list")
+@click.option("--state", default="", help="Only services in this state, e.g. active.")
+@click.option("--plan", default="", help="Only services of this plan.")
+@click.option("--node", default="", help="Only services on this node.")
+@click.option("--client", "client_id", default="", help="Only services of this client.")
+@paging_options
+@json_option
+@click.pass_context
+def list_services(context: click.Context, /, **options: Any) -> None:
+    """List services with their state, node and holds."""
+    show_list(context, "services", _LIST, empty="no services", **options)
+
+
+@group.command("show")
+@click.argument("service")
+@json_option
+@click.pass_context
+def show(context: click.Context, /, service: str, as_json: bool) -> None:
+    """Show one service with its holds and what its jobs made."""
+    found = client(context).get(f"services/{service}")
+    if as_json:
+        emit_json(found)
+    else:
+        card(_CARD, found)
+
+
+@group.command("explain")
+@click.argument("service")
+@json_option
+@click.pass_context
+def explain(context: click.Context, /, service: str, as_json: bool) -> None:
+    """Tell why the service is on this node, and why not on the others."""
+    found = client(context).get(f"services/{service}/explain")
+    if as_json:
+        emit_json(found)
+        return
+    if not found["job_id"]:
+        click.echo(f"{service} was not placed on a node yet")
+        return
+    click.echo(f"{service} is on {found['node'] or 'no node now'}; job {found['job_id']} placed it")
+    table(_VERDICTS, found["verdicts"], empty="the job wrote no reasons down")
+
+
+def _act(context: click.Context, service: str, action: str, options: dict[str, Any]) -> None:
+    """Ask for one act and show what became of it."""
+    body = {"reason": options.get("reason", "")}
+    if "hold" in options:
+        body["hold"] = options["hold"]
+    calls = client(context)
+    answer = calls.post(f"services/{service}/{action}", body, dry_run="true" if options["dry_run"] else "")
+    if options["dry_run"]:
+        show_workflow(answer["workflow"] or {}, as_json=options["as_json"])
+        return
+    if options["watch"] and answer["job_id"]:
+        if not options["as_json"]:
+            click.echo(f"{service}: {action}: job {answer['job_id']}")
+        watch_job(calls, answer["job_id"], as_json=options["as_json"])
+        return
+    if options["as_json"]:
+        emit_json(answer)
+    elif answer["waits"]:
+        click.echo(f"{service}: {action}: job {answer['job_id']} waits: {answer['waits']}")
+        click.echo(f"let it run with `orchestrator job approve {answer['job_id']}`")
+    elif answer["job_id"]:
+        click.echo(f"{service}: {action}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
+    else:
+        click.echo(f"{service}: {action}: nothing to do: {answer['detail'] or answer['outcome']}")
+
+
+_reason_option = click.option("--reason", default="", help="Why; goes into the audit.")
+_reason_needed = click.option("--reason", required=True, help="Why; goes into the audit.")
+_hold_option = click.option(
+    "--hold", type=click.Choice(HOLDS), default="manual", show_default=True, help="The hold that it is about."
+)
+
+
+def _simple(action: str, help_text: str) -> None:
+    @group.command(action, help=help_text)
+    @click.argument("service")
+    @_reason_option
+    @dry_run_option
+    @watch_option
+    @json_option
+    @click.pass_context
+    def command(context: click.Context, /, service: str, **options: Any) -> None:
+        _act(context, service, action, options)
+
+
+_simple("provision", "Make a paid service that failed to be made, once more.")
+_simple("start", "Start the service's guest.")
+_simple("stop", "Stop the service's guest: ask it to shut down, then pull the plug.")
+_simple("reboot", "Reboot the service's guest.")
+_simple("check", "Compare the service with what is really there; changes nothing.")
+
+
+@group.command("suspend")
+@click.argument("service")
+@_reason_needed
+@_hold_option
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def suspend(context: click.Context, /, service: str, **options: Any) -> None:
+    """Set a hold that stops the service, so that nobody can start it."""
+    _act(context, service, "suspend", options)
+
+
+@group.command("unsuspend")
+@click.argument("service")
+@_reason_option
+@_hold_option
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def unsuspend(context: click.Context, /, service: str, **options: Any) -> None:
+    """Lift a hold; with the last one the service is as it was before."""
+    _act(context, service, "unsuspend", options)
+
+
+@group.command("terminate")
+@click.argument("service")
+@_reason_needed
+@click.option("--yes-i-mean", "meant", default="", metavar="SERVICE", help="For scripts: the service's id once more.")
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def terminate(context: click.Context, /, service: str, meant: str, **options: Any) -> None:
+    """Destroy the service and its data for good, and write the certificate of it."""
+    if not options["dry_run"]:
+        _confirm(service, meant)
+    _act(context, service, "terminate", options)
+
+
+def _confirm(service: str, meant: str) -> None:
+    if not meant:
+        if not sys.stdin.isatty():
+            raise Failure("terminate destroys data", hint=f"say so: --yes-i-mean {service}", exit_code=2)
+        click.echo(f"This destroys {service} and all of its data. There is no way back.", err=True)
+        meant = click.prompt("Type the service's id to go on", default="", show_default=False, err=True)
+    if meant != service:
+        raise Failure(f"'{meant}' is not '{service}': nothing was done", exit_code=2)

@@ -1,0 +1,155 @@
+"""Waiting for a job: bars on a terminal, a line per change anywhere else. The job goes on when the watcher leaves."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.output import emit_json
+from orchestrator.cli.remote.client import Client, NoServer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+POLL_SECONDS = 0.5
+# How long a watcher waits for a controller that went away to come back.
+PATIENCE_SECONDS = 60.0
+_MARKS = {
+    "pending": " ",
+    "running": ">",
+    "done": "+",
+    "skipped": "-",
+    "failed": "!",
+    "undoing": "<",
+    "undone": "<",
+    "undo_failed": "!",
+}
+
+
+def watch_job(client: Client, job_id: str, *, as_json: bool) -> None:
+    """Follow the job until it rests; raises Failure with the job's exit code where it did not go well."""
+    states = _states(client, job_id)
+    if as_json:
+        *_, job = states
+        emit_json(job)
+    elif sys.stdout.isatty():
+        job = _bars(states)
+    else:
+        job = _lines(states)
+    if job["exit_code"]:
+        raise Failure(_ending(job), hint=_hint(job), exit_code=int(job["exit_code"]))
+    if not as_json:
+        click.echo(f"job {job_id}: done")
+
+
+def rests(job: dict[str, Any]) -> bool:
+    """Whether nothing will change before somebody acts."""
+    return bool(job["final"]) or job["state"] in ("waiting_approval", "needs_operator")
+
+
+def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
+    lost_since: float | None = None
+    while True:
+        try:
+            job = client.get(f"jobs/{job_id}")
+        except NoServer:
+            now = time.monotonic()
+            if lost_since is None:
+                lost_since = now
+                click.echo("the controller went away; waiting for it to come back", err=True)
+            if now - lost_since > PATIENCE_SECONDS:
+                raise
+        else:
+            lost_since = None
+            yield job
+            if rests(job):
+                return
+        time.sleep(POLL_SECONDS)
+
+
+def _lines(states: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    job: dict[str, Any] = {}
+    seen: dict[int, tuple[str, str]] = {}
+    state = ""
+    for job in states:
+        if job["state"] != state:
+            state = job["state"]
+            click.echo(f"job {job['id']}: {state}")
+        for step in job["steps"]:
+            now = (step["state"], step["message"])
+            if seen.get(step["position"], ("pending", "")) != now:
+                seen[step["position"]] = now
+                click.echo(_line(step))
+    return job
+
+
+def _line(step: dict[str, Any]) -> str:
+    words = f"  {_MARKS.get(step['state'], '?')} {step['id']}: {step['state']}"
+    if step["state"] == "running" and step["progress"]:
+        words += f" {step['progress'] * 100:.0f} %"
+    if step["error"]:
+        return f"{words}: {step['error']}"
+    return f"{words}: {step['message']}" if step["message"] else words
+
+
+def _bars(states: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    job: dict[str, Any] = {}
+    columns = (
+        TextColumn("{task.fields[mark]} {task.fields[label]}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[note]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns) as progress:
+        bars: dict[int, TaskID] = {}
+        for job in states:
+            for step in job["steps"]:
+                _draw(progress, bars, step)
+    return job
+
+
+def _draw(progress: Progress, bars: dict[int, TaskID], step: dict[str, Any]) -> None:
+    position = int(step["position"])
+    if position not in bars:
+        bars[position] = progress.add_task("", total=1.0, start=False, label=step["id"], mark=" ", note="")
+    bar = bars[position]
+    if step["started_at"] and not progress.tasks[bar].started:
+        progress.start_task(bar)
+    ended = step["state"] in ("done", "skipped", "undone")
+    progress.update(
+        bar,
+        completed=1.0 if ended else float(step["progress"]),
+        mark=_MARKS.get(step["state"], "?"),
+        note=step["error"] or step["message"] or step["state"],
+    )
+    if step["finished_at"] or ended:
+        progress.stop_task(bar)
+
+
+def _ending(job: dict[str, Any]) -> str:
+    match job["state"]:
+        case "waiting_approval":
+            return f"job {job['id']} waits for approval: {job['approval_reason']}"
+        case "needs_operator":
+            return f"job {job['id']} needs an operator: {job['error']}"
+        case "cancelled":
+            return f"job {job['id']} was cancelled"
+        case _:
+            return f"job {job['id']} failed: {job['error']} ({job['error_code']})"
+
+
+def _hint(job: dict[str, Any]) -> str:
+    match job["state"]:
+        case "waiting_approval":
+            return f"let it run with `orchestrator job approve {job['id']}`"
+        case "needs_operator" | "failed":
+            return f"see `orchestrator job show {job['id']}`; when the cause is mended: `orchestrator job retry {job['id']}`"
+        case _:
+            return ""
