@@ -1,0 +1,216 @@
+"""A whole controller on the simulated node: everything real but what lies behind the ports of the outside world."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any
+
+from orchestrator.api import vocabulary
+from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.intents import JobState
+from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
+from orchestrator.domain.playbooks import Playbook
+from orchestrator.drivers.fake import FakeAgent, FakeHypervisor, FakeNotifier, FakeReach, FakeVolumes, FakeWorld
+from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.drivers.local.keys import LocalSecrets, init_keys
+from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
+from orchestrator.ports.clock import Clock
+from orchestrator.steps.base import Ports, Step
+from orchestrator.store import jobs, nodes, services
+from orchestrator.store.address_pool import StoreAddressPool
+from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.fence import StoreFence
+from orchestrator.store.ledger import StoreLedger
+
+NODES = (Node(name="n1", zone="z1", address="192.0.2.11", driver="fake", heavy_slots=2),)
+TEMPLATE_SHA256 = "1" * 64
+TEMPLATE = Template(name="debian", volume="debian.qcow2", sha256=TEMPLATE_SHA256, size_bytes=2 << 30, ready="running")
+PLAN = Plan(
+    name="small",
+    kind=PlanKind.VPS,
+    vcpus=1,
+    memory_bytes=1 << 30,
+    disk_bytes=10 << 30,
+    templates=("debian",),
+    default_template="debian",
+)
+RANGES = (
+    AddressRange(
+        name="v4",
+        zone="z1",
+        network=IPv4Network("10.9.0.0/16"),
+        gateway=IPv4Address("10.9.0.1"),
+        first=IPv4Address("10.9.0.10"),
+        last=IPv4Address("10.9.255.250"),
+    ),
+    AddressRange(
+        name="v6",
+        zone="z1",
+        network=IPv6Network("fd09::/64"),
+        gateway=IPv6Address("fd09::1"),
+        first=IPv6Address("fd09::10"),
+        last=IPv6Address("fd09::ffff"),
+    ),
+)
+SOURCE = "shop"
+GENEROUS = BrakeLimits(suspensions_per_hour=1000, terminations_per_hour=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a test wants otherwise than usual."""
+
+    limits: BrakeLimits = GENEROUS
+    workers: int = 4
+    heavy_slots: Mapping[str, int] = field(default_factory=dict)
+    poll_seconds: float = 0.02
+    drain_seconds: float = 20.0
+    sweep_seconds: float = 60.0
+
+
+def _nowhere(_point: str) -> None:
+    """No crash point is armed."""
+
+
+class House:
+    """One controller over a directory; another House over the same directory is the same controller started again."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        steps: Mapping[str, Step[Any]],
+        playbooks: Mapping[str, Playbook],
+        options: Options | None = None,
+        at: Callable[[str], None] = _nowhere,
+        clock: Clock | None = None,
+        plan: Plan = PLAN,
+    ) -> None:
+        options = options or Options()
+        self.clock = clock or SystemClock()
+        self.db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+        self.world = seeded_world(directory)
+        self.notifier = FakeNotifier(self.world)
+        self.engine = Engine(
+            db=self.db,
+            steps=steps,
+            ports=self._ports(directory),
+            playbooks=playbooks,
+            catalog=Catalog(plans={plan.name: plan}, templates={TEMPLATE.name: TEMPLATE}),
+            settings=EngineSettings(
+                state_dir=directory,
+                limits=options.limits,
+                workers=options.workers,
+                poll_seconds=options.poll_seconds,
+                heavy_slots=options.heavy_slots,
+                drain_seconds=options.drain_seconds,
+                sweep_seconds=options.sweep_seconds,
+                outbox_seconds=0.2,
+            ),
+            parse=vocabulary.parse,
+            notifier=self.notifier,
+            at=at,
+        )
+
+    def _ports(self, directory: Path) -> Ports:
+        world = self.world
+        return Ports(
+            hypervisor=lambda node: FakeHypervisor(world, node),
+            volumes=lambda node: FakeVolumes(world, node),
+            agent=lambda node: FakeAgent(world, node, clock=self.clock),
+            reach=FakeReach(world),
+            addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
+            ledger=StoreLedger(self.db, NODES, self.clock),
+            fence=StoreFence(self.db, self.clock),
+            secrets=LocalSecrets(directory, {}),
+            clock=self.clock,
+        )
+
+    # -- what billing and operators say ------------------------------------------------------------
+
+    def event(self, kind: str, service_id: str, *, event_id: str = "", **data: Any) -> Acceptance:
+        """Deliver one event to the engine, as the webhook's rim would."""
+        body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}}, sort_keys=True).encode()
+        digest = hashlib.sha256(body).hexdigest()
+        message_id = event_id or f"evt-{kind}-{service_id}-{digest[:8]}"
+        event = vocabulary.parse(body, source=SOURCE, message_id=message_id, sent_at=datetime(2026, 1, 1, tzinfo=UTC))
+        return self.engine.accept(event, body=body, body_sha256=digest)
+
+    def order(self, service_id: str) -> Acceptance:
+        """A paid order."""
+        return self.event("order.paid", service_id, client_id="c1", plan=PLAN.name, order_id=f"o-{service_id}")
+
+    # -- what has become of it ---------------------------------------------------------------------
+
+    def job(self, job_id: str) -> Job:
+        with self.db.read() as conn:
+            return jobs.get(conn, job_id)
+
+    def steps(self, job_id: str) -> tuple[JobStep, ...]:
+        with self.db.read() as conn:
+            return jobs.steps(conn, job_id)
+
+    def jobs(self, service_id: str) -> tuple[Job, ...]:
+        """Oldest first."""
+        with self.db.read() as conn:
+            return jobs.list_page(conn, limit=500, service_id=service_id)[0][::-1]
+
+    def state(self, service_id: str) -> str:
+        with self.db.read() as conn:
+            service = services.get(conn, service_id)
+        return "" if service is None else service.state.value
+
+    def wait(self, job_id: str, *states: JobState, seconds: float = 20.0) -> Job:
+        """The job once it is in one of the states (any it rests in by default); fails the test when that takes too long."""
+        wanted = states or (
+            JobState.DONE,
+            JobState.FAILED,
+            JobState.CANCELLED,
+            JobState.NEEDS_OPERATOR,
+            JobState.WAITING_APPROVAL,
+        )
+        until = self.clock.monotonic() + seconds
+        while (job := self.job(job_id)).state not in wanted:
+            if self.clock.monotonic() > until:
+                raise AssertionError(f"job {job_id} is still {job.state}: {self.steps(job_id)}")
+            SystemClock().sleep(0.01)
+        return job
+
+    def close(self) -> None:
+        self.engine.stop()
+        self.db.close()
+
+
+def seeded_world(directory: Path) -> FakeWorld:
+    """The simulated node with its template; one that is there already is kept."""
+    world = FakeWorld(directory / "world.json")
+    if "n1" not in world.read()["nodes"]:
+        world.add_node("n1", cpus=512, memory_bytes=4 << 40, pool_bytes=1 << 50)
+        world.add_template("n1", TEMPLATE.volume, size_bytes=TEMPLATE.size_bytes, sha256=TEMPLATE_SHA256)
+    return world
+
+
+def prepared(directory: Path, database: Callable[[Path, str], Database]) -> Path:
+    """A state directory with keys and tables, as ``init`` and ``migrate`` leave it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    database(directory, "orchestrator.sqlite").close()
+    init_keys(directory)
+    _enrol(directory)
+    return directory
+
+
+def _enrol(directory: Path) -> None:
+    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    now = SystemClock().now()
+    facts = FakeHypervisor(seeded_world(directory), "n1").node_facts(deadline=5)
+    with db.write() as conn:
+        nodes.set_enrolled(conn, "n1", host_key="ssh-ed25519 simulated-n1", agent_version="fake", agent_sha256="0" * 64, now=now)
+        nodes.set_seen(conn, "n1", facts, now=now)
+    db.close()

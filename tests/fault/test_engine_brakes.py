@@ -1,0 +1,145 @@
+"""What holds destruction back: the fence, the freeze, the brakes."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.errors import Frozen, WrongState
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.jobs import FROZEN_REASON
+from tests.fault import things
+from tests.fault.conftest import Builder
+from tests.fault.house import House, Options
+
+TERMINATE = IntentKind.TERMINATE
+
+
+def provisioned(house: House, *services: str) -> None:
+    for service in services:
+        assert house.wait(house.order(service).job_id).state == JobState.DONE
+
+
+def paid(house: House, service: str, number: int = 1) -> None:
+    house.event("invoice.paid", service, event_id=f"paid-{service}-{number}", invoice_id=f"i{number}")
+
+
+class Pause:
+    """Holds the job at one act until it is let go, and runs something there."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, act: str) -> None:
+        if act == self.wanted:
+            self.reached.set()
+            assert self.go_on.wait(20)
+
+
+def test_a_termination_destroys_everything_and_billing_gets_the_end(build: Builder) -> None:
+    house = build()
+    provisioned(house, "s1")
+    job = house.wait(house.engine.command(TERMINATE, "s1", who="anna", why="asked", arguments={}).job_id)
+    assert (job.state, house.state("s1"), things.things(house.world)) == (JobState.DONE, "erased", {})
+
+
+def test_a_payment_before_the_first_destructive_act_stops_the_termination_and_undoes_it(build: Builder) -> None:
+    house: House = build(at=lambda point: paid(house, "s1") if point == "vps-terminate/no-c/before" else None)
+    provisioned(house, "s1")
+    job = house.wait(house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id)
+    assert (job.state, job.error_code, house.state("s1")) == (JobState.FAILED, "fence-closed", "active")
+    assert set(things.things(house.world)) == {"s1.a", "s1.b", "s1.c"}
+
+
+def test_a_payment_past_the_point_of_no_return_leaves_the_rest_standing_for_an_operator(build: Builder) -> None:
+    house: House = build(at=lambda point: paid(house, "s1") if point == "vps-terminate/no-b/before" else None)
+    provisioned(house, "s1")
+    job = house.wait(house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id)
+    assert (job.state, job.error_code, house.state("s1")) == (JobState.NEEDS_OPERATOR, "fence-closed", "terminating")
+    assert set(things.things(house.world)) == {"s1.a", "s1.b", "s1.ending"}
+    with pytest.raises(WrongState, match="point of no return"):
+        house.engine.cancel(job.id, "anna")
+    kinds = [kind for _, body, _ in deliveries(house) for kind in [body.partition('"type":"')[2].partition('"')[0]]]
+    assert kinds.count("payment.too_late") == 1
+
+
+def deliveries(house: House) -> tuple[tuple[str, str, int], ...]:
+    """What billing got, once the outbox is empty."""
+    until = house.clock.monotonic() + 10
+    while house.clock.monotonic() < until:
+        sent = house.notifier.deliveries()
+        if any("payment.too_late" in body for _, body, _ in sent):
+            return sent
+        house.clock.sleep(0.05)
+    return house.notifier.deliveries()
+
+
+def test_money_for_an_erased_service_is_told_to_be_too_late(build: Builder) -> None:
+    house = build()
+    provisioned(house, "s1")
+    house.wait(house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id)
+    paid(house, "s1")
+    assert any("payment.too_late" in body for _, body, _ in deliveries(house))
+
+
+def test_a_freeze_parks_a_termination_under_way_and_lifting_it_lets_it_go_on(build: Builder) -> None:
+    pause = Pause("thing.make s1.ending")
+    house = build(on_apply=pause)
+    provisioned(house, "s1")
+    job_id = house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id
+    assert pause.reached.wait(10)
+    house.engine.freeze("anna", "something is wrong")
+    pause.go_on.set()
+    job = house.wait(job_id)
+    assert (job.state, job.approval_reason) == (JobState.WAITING_APPROVAL, FROZEN_REASON)
+    assert set(things.things(house.world)) == {"s1.a", "s1.b", "s1.c", "s1.ending"}
+    with pytest.raises(Frozen):
+        house.engine.approve(job_id, "anna")
+    house.engine.unfreeze("anna")
+    assert house.wait(job_id, JobState.DONE).run == 2
+    assert things.things(house.world) == {}
+
+
+def test_during_a_freeze_what_destroys_waits_and_everything_else_runs(build: Builder) -> None:
+    house = build()
+    provisioned(house, "s1")
+    house.engine.freeze("anna", "no more")
+    held = house.event("service.suspend", "s1", version=1)
+    assert (held.outcome, house.job(held.job_id).state) == ("accepted", JobState.WAITING_APPROVAL)
+    provisioned(house, "s2")
+    house.engine.unfreeze("anna")
+    assert house.wait(held.job_id, JobState.DONE).state == JobState.DONE
+
+
+def test_a_parked_job_that_is_cancelled_is_undone_even_while_frozen(build: Builder) -> None:
+    pause = Pause("thing.make s1.ending")
+    house = build(on_apply=pause)
+    provisioned(house, "s1")
+    job_id = house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id
+    assert pause.reached.wait(10)
+    house.engine.freeze("anna", "wait")
+    pause.go_on.set()
+    house.wait(job_id, JobState.WAITING_APPROVAL)
+    house.engine.cancel(job_id, "anna")
+    assert house.wait(job_id, JobState.CANCELLED).state == JobState.CANCELLED
+    assert (house.state("s1"), set(things.things(house.world))) == ("active", {"s1.a", "s1.b", "s1.c"})
+
+
+def test_more_than_the_limit_in_an_hour_waits_for_approval(build: Builder) -> None:
+    house = build(options=Options(limits=BrakeLimits(suspensions_per_hour=2, terminations_per_hour=0)))
+    provisioned(house, "s1", "s2", "s3")
+    jobs = [house.job(house.event("service.suspend", name, version=1).job_id) for name in ("s1", "s2", "s3")]
+    assert [job.approval_reason == "" for job in jobs] == [True, True, False]
+    house.wait(jobs[0].id)
+    house.wait(jobs[1].id)
+    assert house.job(jobs[2].id).state == JobState.WAITING_APPROVAL
+    house.engine.approve(jobs[2].id, "anna")
+    assert house.wait(jobs[2].id, JobState.DONE).approved_by == "anna"
+    submitted = house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={})
+    assert submitted.waits
+    assert house.job(submitted.job_id).state == JobState.WAITING_APPROVAL
+    house.engine.cancel(submitted.job_id, "anna")
+    assert (house.job(submitted.job_id).state, house.state("s1")) == (JobState.CANCELLED, "active")
