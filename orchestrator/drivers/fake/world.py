@@ -199,6 +199,7 @@ class FakeWorld:
                     "where": where,
                     "error": error.code if error else "",
                     "message": error.message if error else "",
+                    "retry_after": error.retry_after if isinstance(error, TransientDriverError) else None,
                     "delay": delay,
                     "hang": hang,
                     "seen": 0,
@@ -283,4 +284,6 @@ def _strike(hits: list[State], where: Where, *, method: str, deadline: float) ->
         if fault["hang"] or float(fault["delay"]) >= deadline:
             raise TransientDriverError(f"{method} did not answer within {deadline:g} s")
         if fault["error"]:
+            if fault["retry_after"] is not None:
+                raise TransientDriverError(fault["message"], retry_after=fault["retry_after"])
             raise _error_classes()[fault["error"]](fault["message"])
