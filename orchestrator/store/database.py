@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.domain.errors import ConfigError, StoreUnavailable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Connection = sa.Connection
 
-# Milliseconds that one writer waits for another. The engine's library uses the same figure on engines of its own.
+# The engine's library uses the same figure on engines of its own.
 BUSY_TIMEOUT_MS = 30_000
 # Connections: job threads, request threads and the engine's own pollers share the pool.
 POOL_SIZE = 20
@@ -41,17 +41,19 @@ WRITER_LOCK = 0x6F726368
 class Database:
     """Connections to the store at ``url`` (SQLAlchemy's form; ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``).
 
-    Opening does not connect. A SQLite file is made with mode 0600 on the first connection.
+    Opening does not connect. A SQLite file is made with mode 0600 on the first connection. ``wait_ms``: how long one writer
+    waits for another, in milliseconds.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, wait_ms: int = BUSY_TIMEOUT_MS) -> None:
+        self._wait_ms = wait_ms
         try:
             self.url = sa.make_url(url)
         except sa.exc.ArgumentError as exc:
             raise ConfigError("the database URL cannot be understood", hint="write it as sqlite:////path/to/file") from exc
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self.engine = _sqlite_engine(self.url)
+            self.engine = _sqlite_engine(self.url, wait_ms)
         elif self.url.get_backend_name() == "postgresql":
             self.engine = sa.create_engine(self.url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_pre_ping=True)
         else:
@@ -69,7 +71,7 @@ class Database:
             if self.is_sqlite:
                 conn.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}")
+                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {self._wait_ms}")
                 conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
             yield conn
 
@@ -116,13 +118,11 @@ def sqlite_url(path: Path) -> str:
     return sa.URL.create("sqlite", database=str(path.absolute())).render_as_string(hide_password=False)
 
 
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
+def _sqlite_engine(url: sa.URL, wait_ms: int) -> sa.Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigError("a database in memory would be lost with the process", hint="name a file: sqlite:////path/to/file")
     path = Path(url.database)
-    engine = sa.create_engine(
-        url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
-    )
+    engine = sa.create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, connect_args={"timeout": wait_ms / 1000})
 
     @event.listens_for(engine, "do_connect")
     def make_private(_dialect: object, _record: ConnectionPoolEntry, _args: list[object], _kwargs: dict[str, object]) -> None:
@@ -135,7 +135,7 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
         assert isinstance(connection, sqlite3.Connection)
         # As the engine's library sets on its own engines: transactions that Python begins itself take the write lock too.
         connection.isolation_level = "IMMEDIATE"
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute(f"PRAGMA busy_timeout = {wait_ms}")
         connection.execute("PRAGMA foreign_keys = ON")
         _write_ahead(connection)
         # FULL: a commit that was acknowledged to billing survives a power cut (https://sqlite.org/pragma.html#pragma_synchronous).
@@ -165,6 +165,11 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailable("every connection to the database is in use", hint="try again in a moment") from exc
     except (OperationalError, InterfaceError) as exc:
         raise StoreUnavailable(_sentence(str(exc.orig)), hint=_hint(str(exc.orig))) from exc
+    except DatabaseError as exc:
+        # SQLite's own words for a file that is broken or no database; the subclasses (a broken rule, bad SQL) are bugs of ours.
+        if type(exc) is not DatabaseError:
+            raise
+        raise StoreUnavailable(_sentence(str(exc.orig)), hint="bring the database back from a backup") from exc
 
 
 def _sentence(cause: str) -> str:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, ip_address, ip_network
 from itertools import combinations
 
 import pytest
@@ -39,14 +39,13 @@ def make(network: str, first: str = "", last: str = "", gateway: str = "", reser
 @st.composite
 def ranges(draw: st.DrawFn) -> AddressRange:
     """Small networks of both families, with any part of them as the range, also one that sticks out of the network."""
-    start: Address = draw(st.sampled_from((IPv4Address("10.20.0.0"), IPv6Address("2001:db8::"))))
-    base, widest, make_address = int(start), start.max_prefixlen, type(start)
+    start = ip_address(draw(st.sampled_from(("10.20.0.0", "2001:db8::"))))
+    base, widest = int(start), start.max_prefixlen
     prefix = draw(st.integers(widest - 6, widest))
     count = 1 << (widest - prefix)
 
     def address(low: int, high: int) -> Address:
-        found: Address = make_address(base + draw(st.integers(low, high)))
-        return found
+        return ip_address(base + draw(st.integers(low, high)))
 
     first = address(0, count - 1)
     return AddressRange(
@@ -55,7 +54,7 @@ def ranges(draw: st.DrawFn) -> AddressRange:
         network=ip_network((base, prefix)),
         gateway=address(0, count - 1),
         first=first,
-        last=make_address(min(int(first) + draw(st.integers(0, count)), base + count + 3)),
+        last=ip_address(min(int(first) + draw(st.integers(0, count)), base + count + 3)),
         reserved=tuple(address(0, count - 1) for _ in range(draw(st.integers(0, 3)))),
     )
 

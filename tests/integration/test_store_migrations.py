@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from dbos import DBOS
+
+from orchestrator.store import migrate
+from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.migrations.blind import include_name, include_object
+from orchestrator.store.tables import metadata
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(sqlite_url(tmp_path / "store.sqlite"))
+    yield opened
+    opened.close()
+
+
+def differences(db: Database) -> list[Any]:
+    with db.read() as conn:
+        context = MigrationContext.configure(conn, opts={"include_name": include_name, "include_object": include_object})
+        found: list[Any] = compare_metadata(context, metadata)
+        return found
+
+
+def objects(path: Path, kind: str) -> dict[str, str]:
+    """Name and definition of what is in the file, without the engine's library's and Alembic's own."""
+    with sqlite3.connect(path) as conn:
+        rows = conn.execute("SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", (kind,)).fetchall()
+    conn.close()
+    return {name: " ".join(sql.split()) for name, sql in rows}
+
+
+def ours(found: dict[str, str]) -> dict[str, str]:
+    return {name: sql for name, sql in found.items() if name in metadata.tables}
+
+
+def test_from_nothing_the_migrations_make_exactly_the_declared_tables(db: Database, tmp_path: Path) -> None:
+    assert not db.migrated()
+    db.migrate()
+    assert db.migrated()
+    assert differences(db) == []
+    declared = Database(sqlite_url(tmp_path / "declared.sqlite"))
+    with declared.write() as conn:
+        metadata.create_all(conn)
+    assert ours(objects(tmp_path / "store.sqlite", "table")) == ours(objects(tmp_path / "declared.sqlite", "table"))
+    assert objects(tmp_path / "store.sqlite", "index") == objects(tmp_path / "declared.sqlite", "index")
+    declared.close()
+
+
+def test_a_difference_would_be_found(db: Database) -> None:
+    db.migrate()
+    with db.write() as conn:
+        conn.exec_driver_sql("ALTER TABLE outbox DROP COLUMN last_problem")
+        conn.exec_driver_sql("DROP INDEX uq_macs_service_id_held")
+    assert len(differences(db)) == 2
+
+
+def test_migrating_again_changes_nothing(db: Database, tmp_path: Path) -> None:
+    db.migrate()
+    before = objects(tmp_path / "store.sqlite", "table")
+    db.migrate()
+    assert objects(tmp_path / "store.sqlite", "table") == before
+
+
+def test_going_back_leaves_nothing_of_ours(db: Database, tmp_path: Path) -> None:
+    db.migrate()
+    with db.write() as conn:
+        migrate.downgrade(conn, "base")
+    assert ours(objects(tmp_path / "store.sqlite", "table")) == {}
+    assert objects(tmp_path / "store.sqlite", "trigger") == {}
+    db.migrate()
+    assert differences(db) == []
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(db: Database, tmp_path: Path) -> None:
+    with db.write() as conn:
+        conn.exec_driver_sql("CREATE TABLE settings (mine TEXT)")
+    with pytest.raises(Exception, match="already exists"):
+        db.migrate()
+    assert set(objects(tmp_path / "store.sqlite", "table")) == {"settings"}
+
+
+def test_migrations_are_blind_to_the_engines_tables(db: Database, tmp_path: Path) -> None:
+    url = db.url.render_as_string(hide_password=False)
+    DBOS.migrate(url)
+    theirs = objects(tmp_path / "store.sqlite", "table")
+    assert theirs
+    db.migrate()
+    assert not set(theirs) & set(metadata.tables), "a table of ours has a name of theirs"
+    assert differences(db) == []
+    DBOS.migrate(url)
+    with db.write() as conn:
+        migrate.downgrade(conn, "base")
+    left = objects(tmp_path / "store.sqlite", "table")
+    assert {name: sql for name, sql in left.items() if name in theirs} == theirs
+
+
+def test_several_that_migrate_at_once_make_the_tables_once(tmp_path: Path) -> None:
+    """Two controllers started together; the second finds the work done."""
+    databases = [Database(sqlite_url(tmp_path / "store.sqlite")) for _ in range(3)]
+    problems: list[Exception] = []
+
+    def run(db: Database) -> None:
+        try:
+            db.migrate()
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the test shows it
+            problems.append(exc)
+
+    threads = [threading.Thread(target=run, args=(db,)) for db in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert problems == []
+    assert differences(databases[0]) == []
+    for db in databases:
+        db.close()
