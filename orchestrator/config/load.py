@@ -40,9 +40,8 @@ def load(directory: Path) -> Config:
     Raises ConfigError; its ``details["problems"]`` lists all problems as mappings of ``file``, ``line`` (from 1; 0 = the whole
     file), ``path`` and ``sentence``. Files that hold secrets are named, not opened.
     """
-    directory = directory.absolute()
     reading = _Reading()
-    settings = _settings(reading, directory)
+    settings = _settings(reading, directory / "orchestrator.yaml")
     nodes = _nodes(reading, directory / "nodes.yaml")
     templates = _templates(reading, directory / "templates.yaml")
     plans = _plans(reading, directory / "plans")
@@ -51,7 +50,7 @@ def load(directory: Path) -> Config:
     if reading.problems or settings is None or nodes is None or templates is None:
         raise config_error(f"the configuration in {directory} cannot be used", reading.problems)
     return Config(
-        directory=directory,
+        directory=directory.absolute(),
         settings=settings,
         zones=tuple(Zone(name=zone.name, description=zone.description) for zone in nodes.zones),
         nodes=tuple(_node(node) for node in nodes.nodes),
@@ -97,12 +96,13 @@ def _entries(model: type[M], document: Document, key: str) -> list[Entry[M]]:
     return [Entry(document, (key, position), value) for position, value in salvage(model, _list(document, key))]
 
 
-def _settings(reading: _Reading, directory: Path) -> Settings | None:
-    found, document = reading.file(OrchestratorFile, directory / "orchestrator.yaml")
+def _settings(reading: _Reading, path: Path) -> Settings | None:
+    found, document = reading.file(OrchestratorFile, path)
     if document is not None:
         reading.entries.billing = _entries(BillingEntry, document, "billing")
     if found is None or document is None:
         return None
+    directory = path.parent.absolute()
     state_dir = directory / found.state_dir
     socket = directory / found.socket
     if len(str(socket).encode()) > _SUN_PATH:

@@ -43,7 +43,6 @@ def load_playbooks(directory: Path, *, steps: Mapping[str, Arguments] | None = N
 
     Raises ConfigError, its details as ``config.load.load`` has them.
     """
-    directory = directory.absolute()
     problems: list[Problem] = []
     playbooks: dict[str, Playbook] = {}
     for path in yaml_files(directory, problems, most=MAX_PLAYBOOKS):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config.schemas import FILES, file_name, main, setting_keys, stale
+from orchestrator.config.schemas import FILES, file_name, main, settings, stale
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -54,10 +54,15 @@ def test_schemas_refuse_unknown_keys_and_describe_every_key() -> None:
             assert all(value.get("description") for value in part["properties"].values()), part["title"]
 
 
-def test_the_manual_names_every_setting() -> None:
+@pytest.mark.parametrize("name", ["orchestrator", "nodes", "templates", "plan"])
+def test_the_manual_names_every_setting_with_its_default(name: str) -> None:
+    heading = "plans/NAME.yaml" if name == "plan" else f"{name}.yaml"
     manual = (ROOT / "docs" / "configure.md").read_text()
-    named = set(re.findall(r"`([a-z0-9_.]+)`", manual))
-    for name, keys in setting_keys().items():
-        if name != "playbook":
-            missing = [key for key in keys if key.rpartition(".")[2] not in named]
-            assert missing == [], f"docs/configure.md does not name these keys of {name}.yaml"
+    section = manual.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]*) \| .+ \|$", section, re.MULTILINE)
+    shown = [(setting.path, "*required*" if setting.default is None else _code(setting.default)) for setting in settings(name)]
+    assert [(key, default.strip()) for key, default in rows] == shown
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
