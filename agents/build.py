@@ -21,7 +21,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date that a ZIP archive can hold
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """Everything a node gets. ``installer`` is the program that puts the rest in place, run once over the operator's access."""
+    """Everything a node gets. ``installer`` and ``restart_libvirt`` are programs that are run once over the operator's access."""
 
     version: str
     zipapp: bytes
@@ -29,6 +29,7 @@ class Bundle:
     hook: bytes
     hold_check: bytes
     installer: str
+    restart_libvirt: str
 
     @property
     def sha256(self) -> str:
@@ -58,6 +59,7 @@ def bundle() -> Bundle:
         hook=(HERE / "libvirt-hook/orchestrator-hold").read_bytes(),
         hold_check=(HERE / "libvirt-hook/hold_check.py").read_bytes(),
         installer=(HERE / "install.py").read_text(),
+        restart_libvirt=(HERE / "restart_libvirt.py").read_text(),
     )
 
 

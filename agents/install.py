@@ -1,7 +1,8 @@
 """Puts files in place on a machine that becomes a node: all of them or none.
 
 Run there as ``python3 -I -c SOURCE`` over the operator's own access, with a JSON object on stdin:
-``{"files": [{"path", "mode", "content" (base64)}], "links": {path: target}, "key": {"line", "home"}}``.
+``{"files": [{"path", "mode", "content" (base64)}], "links": {path: target},
+"key": {"line", "home" (else the own)}, "prune": {"directory", "prefix", "keep"}}``.
 Every file is written beside its place first, and only when all are there they are renamed into it; what was there before
 is put back if one of the renamings fails. Prints ``{"changed": [paths]}``, or ``{"error": sentence}`` with exit code 1.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pwd
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -90,15 +93,23 @@ def install(request: Mapping[str, Any]) -> list[str]:
             link = Path(name)
             if not link.is_symlink() or str(link.readlink()) != target:
                 staged.append((stage_link(link, target), link))
-        keys = Path(request["key"]["home"]) / ".ssh/authorized_keys"
+        keys = Path(request["key"].get("home") or pwd.getpwuid(os.geteuid()).pw_dir) / ".ssh/authorized_keys"
         keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         present = keys.read_text() if keys.exists() else ""
         _stage_if_new(staged, keys, authorized_keys(present, request["key"]["line"]).encode(), 0o600)
         commit(staged)
+        prune(**request["prune"])
     finally:
         for temporary, _ in staged:
             temporary.unlink(missing_ok=True)
     return [str(path) for _, path in staged]
+
+
+def prune(*, directory: str, prefix: str, keep: str) -> None:
+    """Remove older directories of the agent; one that runs does so from memory."""
+    for old in Path(directory).glob(f"{prefix}*"):
+        if old.name != keep and old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
 
 
 def _stage_if_new(staged: list[tuple[Path, Path]], path: Path, content: bytes, mode: int) -> None:

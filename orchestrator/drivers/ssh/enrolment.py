@@ -1,0 +1,174 @@
+"""Making a plain machine a node (port Enrolment): everything is put in place at once, then proven from both sides.
+
+The operator's key is used for this only. What stays on the node is the controller's key, bound to the launcher.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agents.build import Bundle
+from agents.launcher.launcher import NAMESPACE, PRINCIPAL
+from orchestrator.domain.errors import PermanentDriverError, Refused, WrongState
+from orchestrator.domain.plans import Node
+from orchestrator.drivers.ssh import host_keys as presented
+from orchestrator.drivers.ssh.connection import Deadline, SshConnection
+from orchestrator.drivers.ssh.hook_proof import prove_hook
+from orchestrator.drivers.ssh.identity import ensure_identity
+from orchestrator.drivers.ssh.shell import OperatorShell
+from orchestrator.drivers.ssh.sshsig import allowed_signers, armored
+from orchestrator.drivers.ssh.transport import SshTransport
+from orchestrator.ports.enrolment import EnrolmentReport, HostKey, Requirement
+from orchestrator.ports.secrets import Secrets
+
+LIBRARY = "/usr/local/lib/orchestrator"
+LAUNCHER = f"{LIBRARY}/launcher"
+HOOK = "/etc/libvirt/hooks/qemu.d/orchestrator-hold"
+CONFIG = "/etc/orchestrator/agent.json"
+Say = Callable[[str], None]
+
+
+class SshEnrolment:
+    """``identity`` is the controller's private key file, made if missing. ``install_packages``: Debian packages that the
+    doctor names as missing are installed (apt-get) instead of only being named."""
+
+    def __init__(self, *, bundle: Bundle, secrets: Secrets, identity: Path, install_packages: bool = False) -> None:
+        self._bundle = bundle
+        self._secrets = secrets
+        self._identity = identity
+        self._install_packages = install_packages
+
+    def host_keys(self, node: Node, *, deadline: float) -> tuple[HostKey, ...]:
+        """See the port."""
+        return presented.host_keys(node, deadline=deadline)
+
+    def enrol(self, node: Node, *, host_key: HostKey, identity: str, say: Say, deadline: float) -> EnrolmentReport:
+        """See the port. Raises Refused where the operator's access is not root's, WrongState where Python is missing."""
+        limit = Deadline(deadline)
+        operator = SshConnection(address=node.address, port=node.port, user=node.user, key_path=Path(identity), host_key=host_key)
+        try:
+            shell = OperatorShell(operator, limit)
+            self._require(shell, say)
+            say("putting agent, launcher and host hook in place")
+            pool_path = self._pool_path(shell, node)
+            changed = self._install(shell, pool_path)
+            say(f"{len(changed)} files changed" if changed else "everything was in place already")
+            return self._prove(shell, node, host_key, pool_path, say=say, limit=limit)
+        finally:
+            operator.close()
+
+    def _require(self, shell: OperatorShell, say: Say) -> None:
+        """What must be there before anything can be: root, and a Python that runs the agent."""
+        if shell.output("id -u").strip() != "0":
+            raise Refused("the agent runs as root: enrol the node with root's access", hint="set user: root in nodes.yaml")
+        probe = "/usr/bin/python3 -I -c 'import sys; sys.exit(sys.version_info < (3, 11))'"
+        if shell.run(probe).status == 0:
+            return
+        if not self._install_packages:
+            raise WrongState(
+                "the node has no Python 3.11 at /usr/bin/python3", hint="install the package python3, then enrol again"
+            )
+        self._apt(shell, {"python3"}, say)
+        if shell.run(probe).status != 0:
+            raise WrongState("the node's Python is older than 3.11", hint="nodes need Debian 12 or newer")
+
+    def _pool_path(self, shell: OperatorShell, node: Node) -> str:
+        """The directory of the node's storage pool, as libvirt says; '' where there is no such pool (the report names it)."""
+        found = shell.run(f"virsh -c qemu:///system pool-dumpxml {shlex.quote(node.pool)}")
+        if found.status != 0:
+            return ""
+        text = found.stdout.decode(errors="replace")
+        return text.partition("<target>")[2].partition("<path>")[2].partition("</path>")[0].strip()
+
+    def _install(self, shell: OperatorShell, pool_path: str) -> list[str]:
+        done = shell.run(
+            f"/usr/bin/python3 -I -c {shlex.quote(self._bundle.installer)}", json.dumps(self._request(pool_path)).encode()
+        )
+        answer: dict[str, Any] = {}
+        if done.stdout.startswith(b"{"):
+            answer = json.loads(done.stdout)
+        if done.status != 0 or "changed" not in answer:
+            reason = answer.get("error") or done.stderr.strip()[-300:] or "no reason given"
+            raise PermanentDriverError(f"nothing was installed on {shell.name}: {reason}")
+        return [str(path) for path in answer["changed"]]
+
+    def _request(self, pool_path: str) -> dict[str, Any]:
+        """The files with their modes. The agent and its signature lie in a directory of their own that one link names:
+        both change in the same instant."""
+        bundle, home = self._bundle, f"{LIBRARY}/agent-{self._bundle.sha256[:16]}"
+        public = self._secrets.public_key()
+        signature = armored(
+            bundle.zipapp,
+            namespace=NAMESPACE,
+            public_key=public,
+            sign=lambda payload: base64.b64decode(self._secrets.sign(payload).value),
+        )
+        config = json.dumps({"pool_paths": [pool_path] if pool_path else []}) + "\n"
+        files = (
+            (f"{home}/node-agent.pyz", 0o644, bundle.zipapp),
+            (f"{home}/node-agent.pyz.sig", 0o644, signature.encode()),
+            (f"{LIBRARY}/allowed_signers", 0o644, allowed_signers(public, principal=PRINCIPAL, namespace=NAMESPACE).encode()),
+            (LAUNCHER, 0o755, bundle.launcher),
+            (f"{LIBRARY}/hold-check", 0o644, bundle.hold_check),
+            (CONFIG, 0o600, config.encode()),
+            (HOOK, 0o755, bundle.hook),
+        )
+        return {
+            "files": [{"path": p, "mode": m, "content": base64.b64encode(c).decode()} for p, m, c in files],
+            "links": {f"{LIBRARY}/agent": home.rpartition("/")[2]},
+            "prune": {"directory": LIBRARY, "prefix": "agent-", "keep": home.rpartition("/")[2]},
+            "key": {"line": f'restrict,command="{LAUNCHER}" {ensure_identity(self._identity)}'},
+        }
+
+    def _prove(
+        self, shell: OperatorShell, node: Node, host_key: HostKey, pool_path: str, *, say: Say, limit: Deadline
+    ) -> EnrolmentReport:
+        agent = SshTransport(address=node.address, port=node.port, user=node.user, key_path=self._identity, host_key=host_key)
+        try:
+            say("calling the agent with the controller's key")
+            hello = agent.call("hello", {}, deadline=limit.left())
+            if hello.get("sha256") != self._bundle.sha256:
+                raise PermanentDriverError(f"{shell.name} runs another agent than the one installed", found=hello.get("sha256"))
+            say("looking at what the node has")
+            requirements = self._requirements(agent, node, pool_path, limit)
+            packages = {r.package for r in requirements if not r.ok and r.package}
+            if packages and self._install_packages:
+                self._apt(shell, packages, say)
+                requirements = self._requirements(agent, node, pool_path, limit)
+        finally:
+            agent.close()
+        say("proving that the host hook refuses a held guest")
+        proof = prove_hook(shell, restart=self._bundle.restart_libvirt, say=say)
+        if not proof.ok:
+            say(f"the hook did not refuse: {proof.found}")
+        return EnrolmentReport(
+            host_key=host_key,
+            agent_version=str(hello["version"]),
+            agent_sha256=str(hello["sha256"]),
+            requirements=(*requirements, proof),
+            hook_refuses=proof.ok,
+        )
+
+    def _requirements(self, agent: SshTransport, node: Node, pool_path: str, limit: Deadline) -> tuple[Requirement, ...]:
+        answer = agent.call("doctor", {"pool_path": pool_path or "/", "bridge": node.bridge}, deadline=limit.left())
+        rows = (
+            Requirement(**{key: row[key] for key in ("name", "ok", "found", "mend", "package")}) for row in answer["requirements"]
+        )
+        if pool_path:
+            return tuple(rows)
+        missing = f"libvirt knows no pool {node.pool}"
+        return (Requirement(name="pool", ok=False, found=missing, mend="define the pool, then enrol again"), *rows)
+
+    def _apt(self, shell: OperatorShell, packages: set[str], say: Say) -> None:
+        names = " ".join(shlex.quote(p) for p in sorted(packages))
+        say(f"installing {names}")
+        done = shell.run(f"DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends {names}")
+        if done.status != 0:
+            raise PermanentDriverError(
+                f"apt-get could not install {names} on {shell.name}: {done.stderr.strip()[-300:]}", hint="install them by hand"
+            )

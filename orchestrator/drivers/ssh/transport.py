@@ -1,0 +1,118 @@
+"""Calls to the agent on a node, through the launcher that the controller's key is bound to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.domain import errors
+from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, TransientDriverError
+from orchestrator.drivers.ssh.connection import Completed, SshConnection
+from orchestrator.ports.enrolment import HostKey
+from orchestrator.ports.node_transport import Progress
+
+# The errors that an agent may report; any other code is one we do not know, which is never tried again.
+REPORTED: dict[str, type[OrchestratorError]] = {
+    kind.code: kind
+    for kind in (
+        errors.RequestError,
+        errors.NotFound,
+        errors.AlreadyExists,
+        errors.WrongState,
+        errors.NoCapacity,
+        errors.Refused,
+        errors.TransientDriverError,
+        errors.PermanentDriverError,
+    )
+}
+
+
+class SshTransport:
+    """The port NodeTransport over one kept connection. Several calls may run at a time."""
+
+    def __init__(self, *, address: str, port: int = 22, user: str = "root", key_path: Path, host_key: HostKey) -> None:
+        self._connection = SshConnection(address=address, port=port, user=user, key_path=key_path, host_key=host_key)
+
+    def call(
+        self, command: str, request: Mapping[str, Any], *, deadline: float, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """See the port. ``command`` is one word; the launcher on the node takes no other."""
+        reader = LineReader(progress)
+        done = self._connection.run(
+            f"node-agent {command}",
+            json.dumps(dict(request)).encode(),
+            deadline=deadline,
+            on_output=reader.feed,
+        )
+        return outcome(reader, done, node=self._connection.name)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class LineReader:
+    """Takes the agent's output as it comes: hands progress on, keeps the last line that is a result or an error."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
+        self._rest = b""
+        self.final: dict[str, Any] | None = None
+        self.garbled = False
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line)
+
+    def end(self) -> None:
+        """What stands after the last line break is no line: the answer was cut off."""
+        if self._rest.strip():
+            self.garbled = True
+
+    def _line(self, line: bytes) -> None:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            self.garbled = True
+            return
+        if not isinstance(value, dict) or not value:
+            self.garbled = True
+        elif "progress" in value:
+            self._report(value["progress"])
+        else:
+            self.final = value
+
+    def _report(self, said: object) -> None:
+        if self._progress is None or not isinstance(said, dict):
+            return
+        fraction, message = said.get("fraction"), said.get("message")
+        if isinstance(fraction, int | float) and isinstance(message, str):
+            self._progress(min(1.0, max(0.0, float(fraction))), message[:500])
+
+
+def outcome(reader: LineReader, done: Completed, *, node: str) -> dict[str, Any]:
+    """The result, or raises what the agent reported or what is wrong with its answer."""
+    reader.end()
+    final = reader.final or {}
+    if isinstance(final.get("error"), dict):
+        raise reported(final["error"], node=node)
+    if isinstance(final.get("result"), dict) and done.status == 0 and not reader.garbled:
+        result: dict[str, Any] = final["result"]
+        return result
+    if done.status == -1:
+        raise TransientDriverError(f"the agent on {node} was ended before it answered", node=node)
+    said = done.stderr.strip().splitlines()
+    reason = said[-1][:300] if said else "no reason given"
+    raise PermanentDriverError(f"the agent on {node} gave no answer (exit status {done.status}): {reason}", node=node)
+
+
+def reported(error: Mapping[str, Any], *, node: str) -> OrchestratorError:
+    """The error of the same code as the agent's, with its message, hint and details."""
+    kind = REPORTED.get(str(error.get("code")), PermanentDriverError)
+    details = error.get("details")
+    safe: dict[str, Any] = {}
+    if isinstance(details, dict):
+        safe = {str(key): value for key, value in details.items() if key not in ("hint", "node", "retry_after")}
+    return kind(str(error.get("message", "no reason given")), hint=str(error.get("hint", "")), node=node, **safe)
