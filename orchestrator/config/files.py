@@ -173,7 +173,7 @@ class PlanFile(_File):
 
 
 class PlaybookEntry(_File):
-    id: f.Name | None = Field(default=None, description="Name for references; left out: the step's.")
+    id: f.Name | None = Field(default=None, description="Name for references; left out: the step's, dots as dashes.")
     step: f.Name = Field(description="The step to run.")
     with_: dict[str, Any] = Field(default_factory=dict, alias="with", description="Its arguments.")
     when: dict[str, Any] | None = Field(default=None, description="Run it only if this holds.")

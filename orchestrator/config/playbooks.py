@@ -103,7 +103,7 @@ def _playbook(found: PlaybookFile) -> Playbook:
 
 def _step(entry: PlaybookEntry) -> PlaybookStep:
     return PlaybookStep(
-        id=entry.id or entry.step,
+        id=entry.id or entry.step.replace(".", "-"),  # a dot parts a reference
         step=entry.step,
         with_=entry.with_,
         when=entry.when,

@@ -67,7 +67,7 @@ def _id_faults(step_id: str, before: list[str]) -> Iterator[tuple[Where, str]]:
     if step_id in ROOTS:
         yield ("id",), f"'{step_id}' cannot be an id: ${step_id} means something else"
     elif not _ID.fullmatch(step_id):
-        yield ("id",), f"'{step_id}' cannot be an id: begin with a small letter, then small letters, digits, - or _"
+        yield ("id",), f"'{step_id}' cannot be an id: begin with a small letter, then small letters, digits, - or _ (no dot)"
     if step_id in before:
         yield ("id",), f"the id '{step_id}' is there twice: give this step an id of its own"
 

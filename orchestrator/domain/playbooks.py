@@ -22,7 +22,7 @@ class OnFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybookStep:
-    """One entry of ``steps``. ``id`` defaults to the step's name; ``when`` is a predicate of the closed set."""
+    """One entry of ``steps``. ``id`` defaults to the step's name, dots as dashes; ``when`` is a predicate of the closed set."""
 
     id: str
     step: str

@@ -121,3 +121,8 @@ def test_without_the_registry_steps_and_arguments_are_taken_as_they_are(tmp_path
         load_playbooks(write(tmp_path, GOOD.replace("step: define", "step: whatever")))["vps-provision"].steps[1].step
         == "whatever"
     )
+
+
+def test_an_id_left_out_is_the_step_s_name_without_the_dots_that_part_a_reference(tmp_path: Path) -> None:
+    text = GOOD.replace("step: place", "step: node.place").replace("$place.node", "$node-place.node")
+    assert load_playbooks(write(tmp_path, text))["vps-provision"].steps[0].id == "node-place"
