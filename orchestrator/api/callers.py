@@ -62,7 +62,7 @@ def identify(
     uid = request.scope.get("state", {}).get("peer_uid")
     if isinstance(uid, int):
         return by_uid(uid, server_uid=context.server_uid)
-    raise Unauthenticated("a token is needed", hint="send 'Authorization: Bearer TOKEN'; `orchestrator token create` makes one")
+    raise Unauthenticated("a token is needed", hint="send one as bearer token; `orchestrator token create` makes one")
 
 
 def _by_token(context: ApiContext, token: str) -> Caller:

@@ -75,7 +75,8 @@ class Control(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
     """``doctor`` has a node's agent look at the node and returns what it reported. ``server_uid`` is the controller's own
-    uid: on the unix socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by sentence.
+    uid: on the unix socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by
+    sentence.
     """
 
     engine: Control

@@ -115,7 +115,7 @@ class EnrolRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    fingerprint: str = Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")
+    fingerprint: str = Field(pattern=r"^SHA256:[A-Za-z0-9+/=._-]{1,64}$")
     identity: str = Field(min_length=1, max_length=4096, pattern=r"^/[^\x00-\x1f]*$")
 
 
