@@ -106,7 +106,10 @@ class GuestFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """What a hypervisor has. Bytes; ``cpus`` are logical; ``accelerated`` False = software emulation."""
+    """What a hypervisor has. Bytes; ``cpus`` are logical; ``accelerated`` False = software emulation.
+
+    ``pool_path``: the directory of its storage pool.
+    """
 
     hostname: str
     cpus: int
@@ -117,6 +120,7 @@ class NodeFacts:
     libvirt_version: str
     hypervisor_version: str
     guests: int
+    pool_path: str = ""
     details: dict[str, object] = field(default_factory=dict)
 
 

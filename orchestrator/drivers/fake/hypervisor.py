@@ -34,6 +34,7 @@ class FakeHypervisor:
                 libvirt_version="9.0.0",
                 hypervisor_version="7.2.0",
                 guests=len(node["guests"]),
+                pool_path=node["pool_path"],
             )
 
         return self._world.act("hypervisor.node_facts", node=self._node, subject="", deadline=deadline, stages=[stage])

@@ -1,0 +1,200 @@
+"""The composition root: the one place that names concrete classes and puts them together.
+
+The local commands of the CLI come in here: ``load_config``, ``check``, ``init``, ``build`` and ``verify_certificate``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.build import bundle
+from orchestrator.api.context import ApiContext
+from orchestrator.api.scrape import Scrape
+from orchestrator.api.vocabulary import parse
+from orchestrator.config.load import load
+from orchestrator.config.model import Config, Settings
+from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.certificates import Verdict
+from orchestrator.domain.errors import ConfigError
+from orchestrator.domain.playbooks import Playbook
+from orchestrator.drivers.local import certificates as offline
+from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.drivers.local.files import make_private_directory
+from orchestrator.drivers.local.keys import LocalSecrets, init_keys
+from orchestrator.drivers.local.notifier import HttpNotifier
+from orchestrator.drivers.ssh import ensure_identity
+from orchestrator.engine import Catalog, Engine, EngineSettings
+from orchestrator.engine.sweep import Beat
+from orchestrator.engine.watch import NodeWatch
+from orchestrator.wiring.links import Links
+from orchestrator.observe.metrics import Metrics
+from orchestrator.steps.arguments import describe
+from orchestrator.steps.base import Ports
+from orchestrator.steps.registry import STEPS
+from orchestrator.store.address_pool import StoreAddressPool
+from orchestrator.store.database import Database
+from orchestrator.store.fence import StoreFence
+from orchestrator.store.ledger import StoreLedger
+
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+WATCH_SECONDS = 15.0
+
+
+def load_config(config_dir: Path) -> Config:
+    """The configuration of a directory. Raises ConfigError with every problem of every file."""
+    return load(config_dir)
+
+
+def load_all_playbooks() -> dict[str, Playbook]:
+    """The playbooks, checked against the registry of steps. Raises ConfigError with every problem."""
+    known = {name: describe(step.args, destructive=step.destructive) for name, step in STEPS.items()}
+    return load_playbooks(PLAYBOOKS, steps=known)
+
+
+def check(config_dir: Path) -> list[Mapping[str, Any]]:
+    """Every problem of the configuration and of the playbooks, as {file, line, path, sentence}; empty = it can be used."""
+    problems: list[Mapping[str, Any]] = []
+    for read in (lambda: load(config_dir), load_all_playbooks):
+        try:
+            read()
+        except ConfigError as exc:
+            problems.extend(exc.details.get("problems", [{"file": "", "line": 0, "path": "", "sentence": exc.message}]))
+    return problems
+
+
+def init(config: Config) -> None:
+    """Make the state directory, the controller's keys and the database. Repeatable; what is there stays."""
+    settings = config.settings
+    make_private_directory(settings.state_dir)
+    init_keys(settings.state_dir)
+    ensure_identity(_identity(settings))
+    db = Database(settings.database_url)
+    try:
+        db.migrate()
+    finally:
+        db.close()
+
+
+def build(config: Config, *, at: Callable[[str], None] | None = None) -> Controller:
+    """A controller over ``config``, not started. ``at`` is told each crash point (tests only)."""
+    return Controller(config, at=at)
+
+
+def verify_certificate(path: Path, public_key: Path | None) -> Verdict:
+    """Check a wipe certificate offline; with ``public_key`` (PEM) it must be signed with that very key.
+
+    Raises ConfigError where a file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    return offline.verify_certificate(data, None if public_key is None else offline.read_public_key(public_key))
+
+
+class Controller:
+    """Everything that runs in one controller process. ``start`` before the API is served, ``stop`` after."""
+
+    def __init__(self, config: Config, *, at: Callable[[str], None] | None = None) -> None:
+        settings = config.settings
+        self.config = config
+        self.clock = SystemClock()
+        self.db = Database(settings.database_url)
+        self.playbooks = load_all_playbooks()
+        self.secrets = LocalSecrets(settings.state_dir, {source.source: source.secret_files for source in settings.billing})
+        self.links = Links(config, self.db, clock=self.clock, secrets=self.secrets, identity=_identity(settings), bundle=bundle())
+        self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
+        self.ledger = StoreLedger(self.db, config.nodes, self.clock)
+        scrape = Scrape(self.db, declared=config.nodes, addresses=self.addresses, clock=self.clock)
+        self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
+        self._notifier = _notifier(settings, self.clock)
+        self.engine = Engine(
+            db=self.db,
+            steps=STEPS,
+            ports=self._ports(),
+            playbooks=self.playbooks,
+            catalog=Catalog(plans=config.plans, templates=config.templates),
+            settings=_engine_settings(config),
+            parse=parse,
+            notifier=self._notifier,
+            on_step=self.metrics.step,
+            **({} if at is None else {"at": at}),
+        )
+        self.watch = NodeWatch(self.db, config.nodes, self.links.hypervisor, self.clock)
+        self._watching: Beat | None = None
+
+    def start(self) -> None:
+        """Take the state directory and begin to work. Raises as ``Engine.start`` does."""
+        self.engine.start()
+        self._watching = Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS)
+
+    def stop(self) -> bool:
+        """End; False where steps still run (see ``Engine.stop``)."""
+        drained = self.engine.stop()
+        if self._watching is not None:
+            self._watching.stop()
+            self._watching = None
+        self.links.close()
+        if self._notifier is not None:
+            self._notifier.close()
+        if drained:
+            self.db.close()
+        return drained
+
+    def api_context(self) -> ApiContext:
+        """What the API works with."""
+        return ApiContext(
+            engine=self.engine,
+            db=self.db,
+            config=self.config,
+            secrets=self.secrets,
+            clock=self.clock,
+            addresses=self.addresses,
+            ledger=self.ledger,
+            enrolment=self.links.enrolment,
+            doctor=self.links.doctor,
+            metrics=self.metrics,
+            server_uid=os.getuid(),
+        )
+
+    def _ports(self) -> Ports:
+        return Ports(
+            hypervisor=self.links.hypervisor,
+            volumes=self.links.volumes,
+            agent=self.links.agent,
+            reach=self.links.reach,
+            addresses=self.addresses,
+            ledger=self.ledger,
+            fence=StoreFence(self.db, self.clock),
+            secrets=self.secrets,
+            clock=self.clock,
+        )
+
+
+def _identity(settings: Settings) -> Path:
+    return settings.state_dir / "keys" / "ssh" / "id_ed25519"
+
+
+def _engine_settings(config: Config) -> EngineSettings:
+    settings = config.settings
+    return EngineSettings(
+        state_dir=settings.state_dir,
+        limits=BrakeLimits(
+            suspensions_per_hour=settings.brakes.suspensions_per_hour,
+            terminations_per_hour=settings.brakes.terminations_per_hour,
+        ),
+        workers=settings.job_threads,
+        heavy_slots={node.name: node.heavy_slots for node in config.nodes},
+    )
+
+
+def _notifier(settings: Settings, clock: SystemClock) -> HttpNotifier | None:
+    """The billing system that is told of results: the first that named where."""
+    for billing in settings.billing:
+        if billing.notify_url and billing.notify_secret_file is not None:
+            return HttpNotifier(billing.notify_url, billing.notify_secret_file, clock)
+    return None

@@ -1,0 +1,167 @@
+"""The drivers of each node: opened when first used, kept, and opened anew when the node was enrolled anew."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.build import Bundle
+from orchestrator.config.model import Config
+from orchestrator.domain.errors import NotFound, WrongState
+from orchestrator.domain.plans import Node
+from orchestrator.drivers.fake.agent import FakeAgent
+from orchestrator.drivers.fake.hypervisor import FakeHypervisor
+from orchestrator.drivers.fake.outside import FakeEnrolment
+from orchestrator.drivers.fake.reach import FakeReach
+from orchestrator.drivers.fake.volumes import FakeVolumes
+from orchestrator.drivers.fake.world import FakeWorld
+from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
+from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
+from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
+from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
+from orchestrator.drivers.local.reach import TcpReach
+from orchestrator.drivers.ssh import SshEnrolment, SshTransport
+from orchestrator.drivers.ssh.host_keys import host_key
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
+from orchestrator.ports.hypervisor import Hypervisor
+from orchestrator.ports.node_transport import NodeTransport
+from orchestrator.ports.reach import Reach
+from orchestrator.ports.secrets import Secrets
+from orchestrator.ports.volumes import VolumeStore
+from orchestrator.store import nodes as node_store
+from orchestrator.store.database import Database
+
+FAKE = "fake"
+WORLD_FILE = "simulated-nodes.json"
+_LOOK_SECONDS = 15.0
+_DOCTOR_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Link:
+    """What is open to one node, and the pinned host key that it was opened with."""
+
+    host_key: str
+    hypervisor: Hypervisor
+    volumes: VolumeStore
+    agent: NodeTransport
+
+    def close(self) -> None:
+        self.agent.close()
+        self.volumes.close()
+        self.hypervisor.close()
+
+
+class Links:
+    """Safe for many threads. Every method raises NotFound for a node that is not declared, WrongState for one not enrolled."""
+
+    def __init__(self, config: Config, db: Database, *, clock: Clock, secrets: Secrets, identity: Path, bundle: Bundle) -> None:
+        self._nodes = {node.name: node for node in config.nodes}
+        self._state_dir = config.settings.state_dir
+        self._db = db
+        self._clock = clock
+        self._identity = identity
+        self._lock = threading.Lock()
+        self._open: dict[str, _Link] = {}
+        self._world = _simulated(config)
+        real = SshEnrolment(bundle=bundle, secrets=secrets, identity=identity)
+        self.enrolment: Enrolment = real if self._world is None else _ByDriver(real, FakeEnrolment(self._world))
+        self.reach: Reach = TcpReach() if self._world is None else FakeReach(self._world)
+
+    def hypervisor(self, name: str) -> Hypervisor:
+        return self._link(name).hypervisor
+
+    def volumes(self, name: str) -> VolumeStore:
+        return self._link(name).volumes
+
+    def agent(self, name: str) -> NodeTransport:
+        return self._link(name).agent
+
+    def doctor(self, node: Node) -> dict[str, Any]:
+        """What the node's agent says of the node (its command ``doctor``)."""
+        facts = self.hypervisor(node.name).node_facts(deadline=_LOOK_SECONDS)
+        request = {"pool_path": facts.pool_path, "bridge": node.bridge}
+        return self.agent(node.name).call("doctor", request, deadline=_DOCTOR_SECONDS)
+
+    def close(self) -> None:
+        """Let every node go; those who still hold a port of one keep it until they end."""
+        with self._lock:
+            links, self._open = self._open, {}
+        for link in links.values():
+            link.close()
+
+    def _link(self, name: str) -> _Link:
+        node = self._nodes.get(name)
+        if node is None:
+            raise NotFound(f"there is no node {name} in nodes.yaml", hint="a node that had guests must stay declared", node=name)
+        with self._db.read() as conn:
+            record = node_store.get(conn, name)
+        if record is None or record.enrolled_at is None:
+            raise WrongState(f"the node {name} is not enrolled", hint=f"orchestrator node enrol {name}", node=name)
+        with self._lock:
+            link = self._open.get(name)
+            if link is None or link.host_key != record.host_key:
+                link = self._open[name] = self._connect(node, record.host_key)
+            return link
+
+    def _connect(self, node: Node, pinned: str) -> _Link:
+        if node.driver == FAKE and self._world is not None:
+            world = self._world
+            return _Link(
+                host_key=pinned,
+                hypervisor=FakeHypervisor(world, node.name),
+                volumes=FakeVolumes(world, node.name),
+                agent=FakeAgent(world, node.name, clock=self._clock),
+            )
+        kind, _, blob = pinned.partition(" ")
+        trusted = host_key(kind, base64.b64decode(blob))
+        uri = node.libvirt_uri
+        if not uri:
+            uri = ssh_uri(node, write_wrapper(self._state_dir / "ssh", node, identity=self._identity, host_key=trusted))
+        connection = LibvirtConnection(uri, node=node.name, clock=self._clock)
+        return _Link(
+            host_key=pinned,
+            hypervisor=LibvirtHypervisor(connection, pool=node.pool),
+            volumes=LibvirtVolumes(connection, pool=node.pool, random=os.urandom),
+            agent=SshTransport(address=node.address, port=node.port, user=node.user, key_path=self._identity, host_key=trusted),
+        )
+
+
+class _ByDriver:
+    """Enrolment where some nodes are simulated."""
+
+    def __init__(self, real: Enrolment, simulated: Enrolment) -> None:
+        self._real = real
+        self._simulated = simulated
+
+    def host_keys(self, node: Node, *, deadline: float) -> tuple[HostKey, ...]:
+        return self._of(node).host_keys(node, deadline=deadline)
+
+    def enrol(
+        self, node: Node, *, host_key: HostKey, identity: str, say: Callable[[str], None], deadline: float
+    ) -> EnrolmentReport:
+        return self._of(node).enrol(node, host_key=host_key, identity=identity, say=say, deadline=deadline)
+
+    def _of(self, node: Node) -> Enrolment:
+        return self._simulated if node.driver == FAKE else self._real
+
+
+def _simulated(config: Config) -> FakeWorld | None:
+    """The simulated nodes of the configuration with its templates in their pools, or None where there are none."""
+    names = [node.name for node in config.nodes if node.driver == FAKE]
+    if not names:
+        return None
+    world = FakeWorld(config.settings.state_dir / WORLD_FILE)
+    for name in names:
+        world.add_node(name)
+        for template in config.templates.values():
+            world.add_template(
+                name, template.volume, size_bytes=template.size_bytes, sha256=template.sha256, format=template.format
+            )
+    return world
