@@ -30,7 +30,6 @@ from orchestrator.drivers.ssh import ensure_identity
 from orchestrator.engine import Catalog, Engine, EngineSettings
 from orchestrator.engine.sweep import Beat
 from orchestrator.engine.watch import NodeWatch
-from orchestrator.wiring.links import Links
 from orchestrator.observe.metrics import Metrics
 from orchestrator.steps.arguments import describe
 from orchestrator.steps.base import Ports
@@ -39,6 +38,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.wiring.links import Links
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 WATCH_SECONDS = 15.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from typing import Any
 
 import libvirt
@@ -13,7 +12,7 @@ from orchestrator.drivers.libvirt.connection import Connection, Session
 from orchestrator.drivers.libvirt.domains import domain_facts, find, require
 from orchestrator.drivers.libvirt.errors import code_of, translated
 from orchestrator.drivers.libvirt.filter_xml import STOCK, filter_names, filter_xml
-from orchestrator.drivers.libvirt.guest_xml import NAMESPACE, PREFIX, Machine, domain_xml, mark_xml, read_domain
+from orchestrator.drivers.libvirt.guest_xml import NAMESPACE, PREFIX, Machine, domain_xml, mark_xml, parse, read_domain
 from orchestrator.drivers.libvirt.host import machine_of, version_text
 from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark, NodeFacts, PowerAction
 
@@ -56,7 +55,7 @@ class LibvirtHypervisor:
             libvirt_version=version_text(conn.getLibVersion()),
             hypervisor_version=version_text(conn.getVersion()),
             guests=len(conn.listAllDomains()),
-            pool_path=ET.fromstring(pool.XMLDesc()).findtext("target/path", ""),
+            pool_path=parse(pool.XMLDesc()).findtext("target/path", ""),
             details={"cpu_model": model, "mhz": mhz, "numa_nodes": nodes, "sockets": sockets, "cores": cores, "threads": threads},
         )
 
