@@ -57,7 +57,7 @@ def receive(event: Event, service: Service | None, *, now: datetime) -> Received
     record = _merge(event, service or _new(event.service_id, now))
     match event.type:
         case EventType.ORDER_CREATED:
-            return Received(service=record, decision=Nothing(reason="an order is noted; it is provisioned when it is paid"))
+            return _order_created(event, service, record)
         case EventType.ORDER_PAID:
             return _order_paid(event, service, record)
         case EventType.ORDER_CANCELLED:
@@ -117,9 +117,10 @@ def _who(event: Event) -> str:
     return f"event {event.source}/{event.id}"
 
 
-def _intent(kind: IntentKind, record: Service, *, reason: str, who: str, **arguments: object) -> Intent:
+def _intent(kind: IntentKind, record: Service, *, reason: str, who: str, arguments: Mapping[str, object] | None = None) -> Intent:
+    """``arguments`` as ``command`` takes them, so that the same intent can be decided again, and what playbooks read of it."""
     return Intent(
-        kind=kind, service_id=record.id, reason=reason, asked_by=who, payments=record.payments, arguments=dict(arguments)
+        kind=kind, service_id=record.id, reason=reason, asked_by=who, payments=record.payments, arguments=dict(arguments or {})
     )
 
 
@@ -133,12 +134,17 @@ def _provision(record: Service, *, reason: str, who: str) -> Received:
     if record.state not in (Lifecycle.ORDERED, Lifecycle.FAILED):
         return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
     if not record.plan:
-        refusal = Refusal(
-            reason="no event has named the service's plan yet: replay this one once the order is here", rule=RULE_VOCABULARY
-        )
-        return Received(service=record, decision=refusal, note=refusal.reason)
+        return Received(service=record, decision=Nothing(reason="no event has named its plan yet: it waits for the order"))
     moved = replace(record, state=transition(record.state, Cause.PROVISION_STARTED))
     return Received(service=moved, decision=_intent(IntentKind.PROVISION, moved, reason=reason, who=who))
+
+
+def _order_created(event: Event, before: Service | None, record: Service) -> Received:
+    """An order that was paid before it was here, when nobody knew yet what was ordered, is provisioned now."""
+    waiting = before is not None and not before.plan and before.payments > 0 and record.state == Lifecycle.ORDERED
+    if waiting and record.plan:
+        return _provision(record, reason="the order was paid before it came", who=_who(event))
+    return Received(service=record, decision=Nothing(reason="the order is noted; it is provisioned when it is paid"))
 
 
 def _order_paid(event: Event, before: Service | None, record: Service) -> Received:
@@ -159,15 +165,19 @@ def _paid(event: Event, before: Service | None, record: Service) -> Received:
     note = "the payment stops the termination that is under way" if record.state == Lifecycle.TERMINATING else ""
     if not held or record.state not in (LIVING | {Lifecycle.TERMINATING}):
         return Received(service=record, decision=Nothing(reason=note or "the payment is noted"), note=note)
-    return _resume(record, reason=event.reason or "paid", who=_who(event), note=note)
+    return _resume(record, hold=HoldReason.NONPAYMENT, reason=event.reason or "paid", who=_who(event), note=note)
 
 
-def _resume(record: Service, *, reason: str, who: str, note: str = "") -> Received:
+def _resume(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
     """Unsuspend, unless another hold still stops the service."""
     if record.stopped:
         still = ", ".join(_stopping(record))
         return Received(service=record, decision=Nothing(reason=f"it stays suspended: held for {still}"), note=note)
-    return Received(service=record, decision=_intent(IntentKind.UNSUSPEND, record, reason=reason, who=who), note=note)
+    return Received(
+        service=record,
+        decision=_intent(IntentKind.UNSUSPEND, record, reason=reason, who=who, arguments={"reason": hold.value}),
+        note=note,
+    )
 
 
 def _cancel(record: Service, *, reason: str) -> Received:
@@ -227,7 +237,8 @@ def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: da
         return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
     if proven:
         return Received(service=record, decision=Nothing(reason=f"it is suspended already; held for {reason} too"))
-    return Received(service=record, decision=_intent(IntentKind.SUSPEND, record, reason=why, who=who, holds=_stopping(record)))
+    arguments = {"reason": reason.value, "holds": _stopping(record)}
+    return Received(service=record, decision=_intent(IntentKind.SUSPEND, record, reason=why, who=who, arguments=arguments))
 
 
 def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
@@ -241,7 +252,7 @@ def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Re
         return _refuse(record, f"its hold for {reason} does not stop it: there is nothing to unsuspend", RULE_HOLDS)
     if not held:
         return Received(service=record, decision=Nothing(reason="it is not suspended"))
-    return _resume(record.without_hold(reason), reason=why or f"the hold for {reason} is lifted", who=who)
+    return _resume(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
 
 
 def _terminate(record: Service, *, who: str, why: str) -> Received:
@@ -291,7 +302,7 @@ def _power(kind: IntentKind, service: Service, *, who: str, why: str) -> Receive
     if service.stopped and kind != IntentKind.CHECK:
         return _refuse(service, f"it is suspended, held for {', '.join(_stopping(service))}", RULE_HOLDS)
     arguments = {"holds": _stopping(service)} if kind == IntentKind.CHECK else {}
-    return Received(service=service, decision=_intent(kind, service, reason=why, who=who, **arguments))
+    return Received(service=service, decision=_intent(kind, service, reason=why, who=who, arguments=arguments))
 
 
 def begin(service: Service, kind: IntentKind) -> Service:

@@ -1,19 +1,20 @@
 """The wanted guest of a service (GuestSpec), checked, and its plain JSON: what ``$spec`` means in a playbook.
 
-``$spec.guest`` holds what is sold and how it is named, ``$spec.template`` what it is installed from, ``$spec.digest`` the SHA-256
-of both. Everything that reaches a guest or its definition from outside passes the checks here, whichever way it came in.
+``$spec.guest`` holds what is sold and how it is named, ``$spec.access`` who may log in (the one part that is not to be shown
+around), ``$spec.template`` what it is installed from, ``$spec.digest`` the SHA-256 of them all. Everything that reaches a guest
+or its definition from outside passes the checks here, whichever way it came in.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from orchestrator.domain.canonical import canonical_json, digest
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.plans import GuestSpec, Plan, Template, guest_name
 from orchestrator.domain.services import Service
@@ -59,8 +60,6 @@ class GuestWanted:
     full_copy: bool
     ipv4: int
     ipv6: int
-    ssh_keys: tuple[str, ...] = ()
-    password_hash: str = ""
 
 
 def hostname(name: str) -> str:
@@ -164,29 +163,18 @@ def wanted(spec: GuestSpec) -> GuestWanted:
         full_copy=plan.full_copy,
         ipv4=plan.ipv4,
         ipv6=plan.ipv6,
-        ssh_keys=spec.ssh_keys,
-        password_hash=spec.password_hash,
     )
 
 
 def to_json(spec: GuestSpec) -> dict[str, Any]:
-    """Plain JSON: ``service_id``, ``plan`` (its name), ``kind``, ``guest``, ``template`` and ``digest``."""
+    """Plain JSON: ``service_id``, ``plan`` (its name), ``kind``, ``guest``, ``access``, ``template`` and ``digest``."""
     data: dict[str, Any] = {
         "service_id": spec.service_id,
         "plan": spec.plan.name,
         "kind": spec.plan.kind.value,
         "guest": asdict(wanted(spec)),
+        "access": {"ssh_keys": list(spec.ssh_keys), "password_hash": spec.password_hash},
         "template": asdict(spec.template),
     }
-    plain: dict[str, Any] = json.loads(canonical(data))
+    plain: dict[str, Any] = json.loads(canonical_json(data))
     return {**plain, "digest": digest(plain)}
-
-
-def canonical(data: Any) -> str:
-    """JSON in one form only: sorted keys, no spaces, ASCII."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def digest(data: Any) -> str:
-    """SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(data).encode("ascii")).hexdigest()

@@ -13,10 +13,11 @@ from orchestrator.domain.plans import Plan, Template
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What is sold and what it is installed from, by name."""
+    """What is sold and what it is installed from, by name, and who sells it."""
 
     plans: Mapping[str, Plan]
     templates: Mapping[str, Template]
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

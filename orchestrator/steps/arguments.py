@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,18 +14,13 @@ from orchestrator.domain.workflow import Arguments
 A = TypeVar("A")
 
 
-@cache
-def _adapter(kind: type[A]) -> TypeAdapter[A]:
-    return TypeAdapter(kind)
-
-
 def parse(kind: type[A], data: Mapping[str, Any]) -> A:
     """The arguments of class ``kind``. Raises StepFailed, naming each argument that is missing, unknown or of a wrong type."""
     unknown = sorted(set(data) - {f.name for f in fields(kind)})  # type: ignore[arg-type]  # every args class is a dataclass
     if unknown:
         raise StepFailed(f"{kind.__name__} takes no {', '.join(unknown)}")
     try:
-        return _adapter(kind).validate_python(dict(data))
+        parsed: A = TypeAdapter(kind).validate_python(dict(data))
     except ValidationError as exc:
         # The values stay out of the message: they may hold what belongs to the customer.
         wrong = "; ".join(
@@ -34,12 +28,12 @@ def parse(kind: type[A], data: Mapping[str, Any]) -> A:
             for error in exc.errors(include_url=False, include_input=False, include_context=False)
         )
         raise StepFailed(f"the arguments of the step cannot be used: {wrong}") from None
+    return parsed
 
 
 def dump(value: Any) -> dict[str, Any]:
     """Plain JSON of an arguments dataclass (or of any of our value types); ``parse`` gives back an equal one."""
-    adapter: TypeAdapter[Any] = _adapter(type(value))
-    plain: dict[str, Any] = adapter.dump_python(value, mode="json")
+    plain: dict[str, Any] = TypeAdapter(type(value)).dump_python(value, mode="json")
     return plain
 
 

@@ -1,0 +1,143 @@
+"""What the steps have in common: their base, time, the guest that is ours, and the traces they leave in its mark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, TransientDriverError, WrongState
+from orchestrator.domain.placement import NodeState
+from orchestrator.domain.plans import guest_name
+from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor, Power, PowerAction
+from orchestrator.steps.base import StepContext
+
+A = TypeVar("A")
+
+# A question to a node; acts have the time of their step.
+ASK_SECONDS = 30.0
+TOKENS_KEPT = 8
+RUNS = frozenset({Power.RUNNING, Power.PAUSED})
+
+
+class BaseStep(Generic[A]):
+    """A step that needs no slot, destroys nothing and makes nothing that would have to be undone."""
+
+    heavy: ClassVar[bool] = False
+    destructive: ClassVar[bool] = False
+    deadline_seconds: ClassVar[float] = 60.0
+    attempts: ClassVar[int] = 4
+
+    def undo(self, ctx: StepContext, args: A, facts: Mapping[str, Any]) -> None:
+        """Nothing was made, so there is nothing to take back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnNode:
+    """Arguments of a step that concerns the service's guest on one node."""
+
+    node: str
+
+
+class Timer:
+    """What is left of a step's deadline."""
+
+    def __init__(self, ctx: StepContext) -> None:
+        self._clock = ctx.ports.clock
+        self._start = self._clock.monotonic()
+        self._seconds = ctx.deadline
+
+    def left(self, most: float | None = None) -> float:
+        """Seconds left, at least a tenth, at most ``most``."""
+        left = max(0.1, self._seconds - (self._clock.monotonic() - self._start))
+        return left if most is None else min(left, most)
+
+    @property
+    def over(self) -> bool:
+        return self._clock.monotonic() - self._start >= self._seconds
+
+    @property
+    def fraction(self) -> float:
+        return min(1.0, (self._clock.monotonic() - self._start) / self._seconds)
+
+
+def node_state(ctx: StepContext, node: str) -> NodeState:
+    """The node as declared and last seen; raises NotFound."""
+    for state in ctx.ports.ledger.nodes():
+        if state.node.name == node:
+            return state
+    raise NotFound(f"there is no node {node}", hint="declare it in nodes.yaml")
+
+
+def own_guest(ctx: StepContext, node: str) -> GuestFacts | None:
+    """The service's guest on the node, None where it is absent. Raises AlreadyExists where the name is somebody else's."""
+    name = guest_name(ctx.service_id)
+    facts = ctx.ports.hypervisor(node).guest(name, deadline=ASK_SECONDS)
+    if facts is not None and (facts.mark is None or facts.mark.service_id != ctx.service_id):
+        raise AlreadyExists(
+            f"a guest named {name} on {node} is not one of this service: it is left alone", hint="an operator has to look"
+        )
+    return facts
+
+
+def present_guest(ctx: StepContext, node: str) -> tuple[GuestFacts, GuestMark]:
+    """The service's guest and its mark; raises NotFound where it is absent."""
+    facts = own_guest(ctx, node)
+    if facts is None or facts.mark is None:
+        raise NotFound(f"the guest {guest_name(ctx.service_id)} is not on {node}")
+    return facts, facts.mark
+
+
+def trace(act: str, ctx: StepContext, values: Mapping[str, str]) -> str:
+    """A token for a guest's mark: this job did ``act``, and what was there before."""
+    return f"{act}/{ctx.job_id}?{urlencode(sorted(values.items()))}"
+
+
+def traced(mark: GuestMark, act: str, ctx: StepContext) -> dict[str, str] | None:
+    """What the trace of ``act`` says that this job left in the mark, or None."""
+    begin = f"{act}/{ctx.job_id}?"
+    for token in mark.tokens:
+        if token.startswith(begin):
+            return dict(parse_qsl(token.removeprefix(begin), keep_blank_values=True))
+    return None
+
+
+def with_trace(mark: GuestMark, act: str, ctx: StepContext, values: Mapping[str, str]) -> GuestMark:
+    """The mark with the trace added, newest last, the oldest beyond eight dropped; one of the same act is replaced."""
+    kept = without_trace(mark, act, ctx).tokens
+    return replace(mark, tokens=(*kept, trace(act, ctx, values))[-TOKENS_KEPT:])
+
+
+def without_trace(mark: GuestMark, act: str, ctx: StepContext) -> GuestMark:
+    begin = f"{act}/{ctx.job_id}?"
+    return replace(mark, tokens=tuple(token for token in mark.tokens if not token.startswith(begin)))
+
+
+def put_down(hypervisor: Hypervisor, facts: GuestFacts, *, grace_seconds: float, seconds: float) -> GuestFacts:
+    """Switch the guest off: ask it (ACPI) for ``grace_seconds``, then pull the plug. Off already = nothing is done.
+
+    A guest that is paused or crashed cannot hear the question.
+    """
+    if facts.power == Power.STOPPED:
+        return facts
+    if facts.power == Power.RUNNING and grace_seconds > 0:
+        try:
+            asked = hypervisor.power(facts.name, PowerAction.SHUTDOWN, deadline=grace_seconds)
+        except TransientDriverError:
+            asked = facts
+        if asked.power == Power.STOPPED:
+            return asked
+    off = hypervisor.power(facts.name, PowerAction.DESTROY, deadline=seconds)
+    if off.power != Power.STOPPED:
+        raise PermanentDriverError(f"{facts.name} still runs after its plug was pulled")
+    return off
+
+
+def require_off(facts: GuestFacts) -> None:
+    if facts.power != Power.STOPPED:
+        raise WrongState(f"{facts.name} still runs", power=str(facts.power))
+
+
+def flag(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,134 @@
+"""Looking whether a service is still what was sold, changing nothing: what is found is facts, and at last a failed job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from orchestrator.domain.errors import WrongState
+from orchestrator.domain.specs import GuestWanted
+from orchestrator.ports.hypervisor import GuestFacts, Power
+from orchestrator.steps.base import Done, Facts, Needed, StepContext
+from orchestrator.steps.common import ASK_SECONDS, BaseStep, OnNode, node_state, own_guest
+from orchestrator.steps.compare import Expected, differences
+from orchestrator.steps.wipe import volumes_of
+
+
+class _Look(BaseStep[Any]):
+    """A step that only looks: done with what it found."""
+
+    def apply(self, ctx: StepContext, args: Any) -> Facts:
+        """Never needed: ``check`` is always done."""
+        return {"drift": []}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCheckArgs:
+    """``holds``: the reasons that stop the service now, from its record; empty = it may run. ``disk_path`` of its disk."""
+
+    node: str
+    guest: GuestWanted
+    disk_path: str
+    holds: tuple[str, ...] = ()
+
+
+class GuestCheck(_Look):
+    """Compare guest, filter, limits and holds with what was sold."""
+
+    name: ClassVar[str] = "guest.check"
+    args = GuestCheckArgs
+
+    def check(self, ctx: StepContext, args: GuestCheckArgs) -> Done | Needed:
+        facts = own_guest(ctx, args.node)
+        if facts is None:
+            return Done({"drift": [f"the guest is not on {args.node}"]})
+        lease = ctx.ports.addresses.lease(ctx.service_id)
+        if lease is None:
+            return Done({"drift": ["the service holds no addresses"]})
+        bridge = node_state(ctx, args.node).node.bridge
+        expected = Expected(guest=args.guest, lease=lease, disk_path=args.disk_path, bridge=bridge)
+        return Done({"drift": [*differences(ctx, facts, expected), *_holding(facts, args.holds)]})
+
+
+def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
+    held = facts.mark.holds if facts.mark is not None else ()
+    if not holds:
+        return [f"it is held on its node for {', '.join(held)}, and not in our records"] if held else []
+    wrong = [] if held else [f"it is not held on its node, and should be for {', '.join(holds)}"]
+    if facts.power != Power.STOPPED:
+        wrong.append(f"it is suspended and {facts.power}")
+    if facts.autostart:
+        wrong.append("it is suspended and would start with its host")
+    return wrong
+
+
+class VolumeCheck(_Look):
+    """Whether the disk is there with its key and its template, and no volume beside those that the guest uses."""
+
+    name: ClassVar[str] = "volume.check"
+    args = OnNode
+
+    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
+        store = ctx.ports.volumes(args.node)
+        there = {v.path: v for v in store.volumes(deadline=ASK_SECONDS)}
+        facts = own_guest(ctx, args.node)
+        drift: list[str] = []
+        used = {d.path for d in facts.disks} if facts is not None else set()
+        drift += [f"volume {path} is gone" for path in sorted(used - set(there))]
+        keys = set(store.secrets(deadline=ASK_SECONDS))
+        for path in sorted(used & set(there)):
+            volume = there[path]
+            if volume.secret_uuid and volume.name not in keys:
+                drift.append(f"the key of {volume.name} is gone")
+            if volume.backing_path and volume.backing_path not in there:
+                drift.append(f"the template under {volume.name} is gone: {volume.backing_path}")
+        drift += [f"volume {ref.name} belongs to no guest" for ref in volumes_of(ctx, args.node, {}) if ref.path not in used]
+        return Done({"drift": drift})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerCheckArgs:
+    """What is promised: the same size as the guest's."""
+
+    node: str
+    guest: GuestWanted
+
+
+class ReservationCheck(_Look):
+    """Whether the node still promises what was sold."""
+
+    name: ClassVar[str] = "node.check"
+    args = LedgerCheckArgs
+
+    def check(self, ctx: StepContext, args: LedgerCheckArgs) -> Done | Needed:
+        standing = ctx.ports.ledger.reservation(ctx.service_id)
+        if standing is None or standing.node != args.node:
+            return Done({"drift": [f"no capacity is promised on {args.node}"]})
+        found = (standing.vcpus, standing.memory_bytes, standing.disk_bytes)
+        wanted = (args.guest.vcpus, args.guest.memory_bytes, args.guest.disk_bytes)
+        return Done(
+            {"drift": [] if found == wanted else [f"{args.node} promises {found} (vCPU, memory, disk), sold is {wanted}"]}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportArgs:
+    """``found``: the drift of earlier steps, one list each."""
+
+    found: tuple[tuple[str, ...], ...]
+
+
+class DriftReport(BaseStep[ReportArgs]):
+    """Done where nothing was found; else the job fails with every finding as a sentence."""
+
+    name: ClassVar[str] = "drift.report"
+    args = ReportArgs
+
+    def check(self, ctx: StepContext, args: ReportArgs) -> Done | Needed:
+        drift = [sentence for part in args.found for sentence in part]
+        return Needed("; ".join(drift)) if drift else Done({"drift": []})
+
+    def apply(self, ctx: StepContext, args: ReportArgs) -> Facts:
+        """Always raises WrongState."""
+        drift = [sentence for part in args.found for sentence in part]
+        raise WrongState(f"needed: {'; '.join(drift)}", hint="nothing was changed", drift=drift)

@@ -1,0 +1,234 @@
+"""The guest itself: defining it, waiting until it is up, and reading back that it is what was sold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from uuid import UUID, uuid5
+
+from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, StepFailed, TransientDriverError
+from orchestrator.domain.plans import Lease, Template, guest_name
+from orchestrator.domain.specs import GuestWanted
+from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power
+from orchestrator.ports.volumes import VolumeFacts
+from orchestrator.steps.base import Done, Facts, Needed, StepContext
+from orchestrator.steps.common import ASK_SECONDS, RUNS, BaseStep, Timer, node_state, own_guest, present_guest, put_down
+from orchestrator.steps.compare import Expected, differences
+from orchestrator.steps.storage import seed_name
+
+# A fixed name space of our own (RFC 9562 section 5.5), so that a guest's uuid follows from its service and job.
+GUEST_UUIDS = UUID("6b2f7f3c-3f0e-5d0a-9a53-3d4f4c0a7f11")
+SSH_PORT = 22
+POLL_SECONDS = 1.0
+BANNER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefineArgs:
+    """``volume`` as volume.create gave it, ``lease`` as address.allocate did; ``digest`` of the spec, to be signed."""
+
+    node: str
+    guest: GuestWanted
+    template: Template
+    volume: VolumeFacts
+    lease: Lease
+    digest: str
+
+
+class GuestDefine(BaseStep[DefineArgs]):
+    """Define the guest with all its limits, its filter, and the signed digest of what was sold."""
+
+    name: ClassVar[str] = "guest.define"
+    args = DefineArgs
+
+    def check(self, ctx: StepContext, args: DefineArgs) -> Done | Needed:
+        """Raises AlreadyExists where the name is somebody else's, or this service's by another job."""
+        facts = own_guest(ctx, args.node)
+        if facts is None or facts.mark is None:
+            return Needed(f"{guest_name(ctx.service_id)} is not defined on {args.node}")
+        if facts.mark.job_id != ctx.job_id:
+            raise AlreadyExists(
+                f"{facts.name} on {args.node} was made by job {facts.mark.job_id}: it is left alone",
+                hint="an operator has to look",
+            )
+        if facts.mark.spec_digest != args.digest:
+            return Needed("it is defined after another spec")
+        return Done(_facts(_definition(ctx, args)), made_by=ctx.job_id)
+
+    def apply(self, ctx: StepContext, args: DefineArgs) -> Facts:
+        definition = _definition(ctx, args)
+        ctx.ports.hypervisor(args.node).define(definition, deadline=Timer(ctx).left())
+        return _facts(definition)
+
+    def undo(self, ctx: StepContext, args: DefineArgs, facts: Mapping[str, Any]) -> None:
+        """Only a guest whose mark carries this job: nothing of the customer's is in one that was never handed over."""
+        found = own_guest(ctx, args.node)
+        if found is None or found.mark is None or found.mark.job_id != ctx.job_id:
+            return
+        hypervisor = ctx.ports.hypervisor(args.node)
+        put_down(hypervisor, found, grace_seconds=0, seconds=ASK_SECONDS)
+        hypervisor.undefine(found.name, deadline=ASK_SECONDS)
+
+
+def _facts(definition: GuestDefinition) -> Facts:
+    """``boot``: what the hypervisor does not tell and bringing the guest back would need."""
+    boot = {
+        "kernel": definition.kernel,
+        "initrd": definition.initrd,
+        "kernel_arguments": definition.kernel_arguments,
+        "agent": definition.agent,
+    }
+    return {"guest": definition.name, "uuid": definition.uuid, "boot": boot}
+
+
+def _definition(ctx: StepContext, args: DefineArgs) -> GuestDefinition:
+    signature = ctx.ports.secrets.sign(args.digest.encode("ascii"))
+    mark = GuestMark(
+        service_id=ctx.service_id,
+        job_id=ctx.job_id,
+        spec_digest=args.digest,
+        spec_signature=f"{signature.key_id}:{signature.value}",
+    )
+    return GuestDefinition(
+        name=guest_name(ctx.service_id),
+        uuid=str(uuid5(GUEST_UUIDS, f"{ctx.service_id}/{ctx.job_id}")),
+        mark=mark,
+        vcpus=args.guest.vcpus,
+        memory_bytes=args.guest.memory_bytes,
+        cpu_percent=args.guest.cpu_percent,
+        disks=_disks(ctx, args),
+        bridge=node_state(ctx, args.node).node.bridge,
+        lease=args.lease,
+        network_bytes_per_second=args.guest.network_bytes_per_second,
+        kernel=pool_path(ctx, args.node, args.template.kernel),
+        initrd=pool_path(ctx, args.node, args.template.initrd),
+        kernel_arguments=args.template.kernel_arguments,
+        agent=args.template.agent,
+    )
+
+
+def _disks(ctx: StepContext, args: DefineArgs) -> tuple[GuestDisk, ...]:
+    disk = GuestDisk(
+        path=args.volume.path,
+        format=args.volume.format,
+        capacity_bytes=args.volume.capacity_bytes,
+        secret_uuid=args.volume.secret_uuid,
+        bytes_per_second=args.guest.disk_bytes_per_second,
+        iops=args.guest.disk_iops,
+    )
+    if not args.template.cloud_init:
+        return (disk,)
+    seed = GuestDisk(path=pool_path(ctx, args.node, seed_name(ctx)), format="raw", target="sda", read_only=True, cdrom=True)
+    return (disk, seed)
+
+
+def pool_path(ctx: StepContext, node: str, name: str) -> str:
+    """The absolute path of a file in the node's pool, '' for no name; raises NotFound."""
+    if not name:
+        return ""
+    volume = ctx.ports.volumes(node).volume(name, deadline=ASK_SECONDS)
+    if volume is None:
+        raise NotFound(f"{name} is not in the pool of {node}")
+    return volume.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitArgs:
+    """``ready``: what shows that the guest is up: "agent", "ssh" (a banner on any of ``addresses``) or "running"."""
+
+    node: str
+    ready: str
+    addresses: tuple[str, ...] = ()
+
+
+class GuestWait(BaseStep[WaitArgs]):
+    """Wait until the guest's agent or its SSH server answers. Makes nothing."""
+
+    name: ClassVar[str] = "guest.wait"
+    args = WaitArgs
+    # Under software emulation a Debian guest is up in 30 to 60 s, more on a busy node.
+    deadline_seconds: ClassVar[float] = 300.0
+    attempts: ClassVar[int] = 1
+
+    def check(self, ctx: StepContext, args: WaitArgs) -> Done | Needed:
+        how = _answers(ctx, args)
+        return Done({"ready": how}) if how else Needed("the guest does not answer yet")
+
+    def apply(self, ctx: StepContext, args: WaitArgs) -> Facts:
+        """Raises PermanentDriverError where it stops running meanwhile, TransientDriverError when the time is over."""
+        timer = Timer(ctx)
+        while not timer.over:
+            if ctx.stopping():
+                raise StepFailed("the job was asked to stop while it waited for the guest")
+            how = _answers(ctx, args)
+            if how:
+                return {"ready": how}
+            ctx.progress(timer.fraction, f"the guest is starting, waiting for {args.ready}")
+            ctx.ports.clock.sleep(POLL_SECONDS)
+        raise TransientDriverError(f"the guest did not answer within {ctx.deadline:g} s ({args.ready})", retry_after=30.0)
+
+
+def _answers(ctx: StepContext, args: WaitArgs) -> str:
+    """How the guest showed that it is up, '' = not yet."""
+    facts, _ = present_guest(ctx, args.node)
+    if facts.power not in RUNS:
+        raise PermanentDriverError(
+            f"{facts.name} does not run any more: it is {facts.power}", hint="see its console log on the node"
+        )
+    if args.ready == "running":
+        return "running"
+    if args.ready == "agent":
+        answered = ctx.ports.hypervisor(args.node).agent_ping(facts.name, deadline=BANNER_SECONDS)
+        return "agent" if answered else ""
+    if args.ready != "ssh":
+        raise StepFailed(f"a guest cannot show by {args.ready!r} that it is up", hint="agent, ssh or running")
+    for address in args.addresses:
+        banner = ctx.ports.reach.banner(address, SSH_PORT, deadline=BANNER_SECONDS)
+        if banner.startswith("SSH-"):
+            return f"ssh {address}: {banner}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyArgs:
+    """What the guest is to be; the same values that defined it. ``autostart`` and running are asked for too."""
+
+    node: str
+    guest: GuestWanted
+    volume: VolumeFacts
+    lease: Lease
+    digest: str
+
+
+class GuestVerify(BaseStep[VerifyArgs]):
+    """Read the guest back from the hypervisor and compare it with what was sold. Makes nothing."""
+
+    name: ClassVar[str] = "guest.verify"
+    args = VerifyArgs
+
+    def check(self, ctx: StepContext, args: VerifyArgs) -> Done | Needed:
+        facts, _ = present_guest(ctx, args.node)
+        expected = Expected(
+            guest=args.guest,
+            lease=args.lease,
+            digest=args.digest,
+            disk_path=args.volume.path,
+            bridge=node_state(ctx, args.node).node.bridge,
+        )
+        wrong = differences(ctx, facts, expected)
+        if facts.power != Power.RUNNING:
+            wrong.append(f"it is {facts.power}, not running")
+        if not facts.autostart:
+            wrong.append("it would not start with its host")
+        if wrong:
+            return Needed("; ".join(wrong))
+        addresses = [*(str(i.ip) for i in args.lease.ipv4), *(str(i.ip) for i in args.lease.ipv6)]
+        return Done({"verified": {"vcpus": facts.vcpus, "memory_bytes": facts.memory_bytes, "addresses": addresses}})
+
+    def apply(self, ctx: StepContext, args: VerifyArgs) -> Facts:
+        """Nothing can be done about a difference here: PermanentDriverError, naming each."""
+        found = self.check(ctx, args)
+        if isinstance(found, Needed):
+            raise PermanentDriverError(f"the guest is not what was sold: {found.why}")
+        return found.facts

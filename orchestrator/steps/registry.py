@@ -1,0 +1,56 @@
+"""Every step there is, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.domain.workflow import Arguments
+from orchestrator.steps.arguments import describe
+from orchestrator.steps.base import Step
+from orchestrator.steps.certificate import CertificateIssue
+from orchestrator.steps.destroy import GuestRecord, GuestUndefine
+from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
+from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
+from orchestrator.steps.holds import GuestHold, GuestProveSuspended, GuestReleaseHold, GuestRestorePower
+from orchestrator.steps.network import AddressAllocate, AddressRelease
+from orchestrator.steps.place import NodeRelease, NodeReserve
+from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
+from orchestrator.steps.residue import ResidueProve
+from orchestrator.steps.storage import SeedCreate, TemplateCheck, VolumeCreate
+from orchestrator.steps.wipe import VolumeWipe
+
+_ALL: tuple[Step[Any], ...] = (
+    NodeReserve(),
+    NodeRelease(),
+    ReservationCheck(),
+    AddressAllocate(),
+    AddressRelease(),
+    TemplateCheck(),
+    VolumeCreate(),
+    VolumeCheck(),
+    VolumeWipe(),
+    SeedCreate(),
+    GuestDefine(),
+    GuestStart(),
+    GuestWait(),
+    GuestVerify(),
+    GuestCheck(),
+    GuestStop(),
+    GuestReboot(),
+    GuestHold(),
+    GuestProveSuspended(),
+    GuestReleaseHold(),
+    GuestRestorePower(),
+    GuestRecord(),
+    GuestUndefine(),
+    ResidueProve(),
+    CertificateIssue(),
+    DriftReport(),
+)
+
+STEPS: dict[str, Step[Any]] = {step.name: step for step in _ALL}
+
+
+def arguments() -> dict[str, Arguments]:
+    """What each step takes, for checking playbooks (``domain.workflow.problems``)."""
+    return {name: describe(step.args, destructive=step.destructive) for name, step in STEPS.items()}

@@ -1,0 +1,90 @@
+"""The proof that nothing of a service is left, on any node it ever was on. Addresses are given back on this proof only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.plans import guest_name
+from orchestrator.steps.base import Done, Facts, Needed, StepContext
+from orchestrator.steps.common import ASK_SECONDS, BaseStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidueArgs:
+    """None: which nodes the service ever was on is asked of the ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What is on a node: ``things`` have to be wiped or undefined, ``files`` include by-products such as logs."""
+
+    node: str
+    things: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+class ResidueProve(BaseStep[ResidueArgs]):
+    """Look on every node for the guest, its volumes, keys and files; remove by-products such as logs, and nothing else."""
+
+    name: ClassVar[str] = "residue.prove"
+    args = ResidueArgs
+    deadline_seconds: ClassVar[float] = 300.0
+
+    def check(self, ctx: StepContext, args: ResidueArgs) -> Done | Needed:
+        looks = [_look(ctx, node) for node in ctx.ports.ledger.nodes_ever(ctx.service_id)]
+        found = [f"{look.node}: {thing}" for look in looks for thing in (*look.things, *look.files)]
+        return Needed("; ".join(found)[:1000]) if found else Done(_proof(ctx, [look.node for look in looks], {}))
+
+    def apply(self, ctx: StepContext, args: ResidueArgs) -> Facts:
+        """Raises PermanentDriverError where something stays that is not for this step to remove.
+
+        By-products go only when nothing else is left: the records of a wipe are among them, and may still be needed.
+        """
+        nodes = ctx.ports.ledger.nodes_ever(ctx.service_id)
+        removed: dict[str, list[str]] = {}
+        for node in nodes:
+            look = _look(ctx, node)
+            if look.things:
+                raise PermanentDriverError(
+                    f"something of {ctx.service_id} is left on {node}: {', '.join(look.things)}", hint="an operator has to look"
+                )
+            if look.files:
+                request = {"service_id": ctx.service_id, "pool_path": _pool_path(ctx, node), "clean": True}
+                removed[node] = list(ctx.ports.agent(node).call("residue", request, deadline=ASK_SECONDS)["removed"])
+        left = [f"{node}: {path}" for node in nodes for path in _look(ctx, node).files]
+        if left:
+            raise PermanentDriverError(
+                f"files of {ctx.service_id} cannot be removed: {', '.join(left)}", hint="an operator has to look"
+            )
+        return _proof(ctx, list(nodes), removed)
+
+
+def _look(ctx: StepContext, node: str) -> _Look:
+    name = guest_name(ctx.service_id)
+    store = ctx.ports.volumes(node)
+    things = [f"volume {v.name}" for v in store.volumes(deadline=ASK_SECONDS) if v.name.startswith(f"{name}.")]
+    things += [f"key of {volume}" for volume in store.secrets(deadline=ASK_SECONDS) if volume.startswith(f"{name}.")]
+    if ctx.ports.hypervisor(node).guest(name, deadline=ASK_SECONDS) is not None:
+        things.insert(0, f"guest {name}")
+    request = {"service_id": ctx.service_id, "pool_path": _pool_path(ctx, node), "clean": False}
+    files: list[str] = ctx.ports.agent(node).call("residue", request, deadline=ASK_SECONDS)["found"]
+    return _Look(node=node, things=tuple(things), files=tuple(files))
+
+
+def _pool_path(ctx: StepContext, node: str) -> str:
+    """The pool's directory on the node. Templates lie in it, so that it is never empty; PermanentDriverError where it is."""
+    for volume in ctx.ports.volumes(node).volumes(deadline=ASK_SECONDS):
+        return volume.path.rpartition("/")[0]
+    raise PermanentDriverError(f"the pool of {node} is empty: where it lies is not known", hint="is it mounted?")
+
+
+def _proof(ctx: StepContext, nodes: list[str], removed: dict[str, list[str]]) -> Facts:
+    at = ctx.ports.clock.now()
+    where = ", ".join(nodes) or "any node: it never was on one"
+    checks: list[dict[str, Any]] = [
+        {"node": node, "checked_at": at.isoformat(), "found": [], "removed": removed.get(node, [])} for node in nodes
+    ]
+    proof = f"guest, volumes, keys and files of {ctx.service_id} absent from {where} at {at.isoformat(timespec='seconds')}"
+    return {"proof": proof, "checks": checks}
