@@ -124,7 +124,7 @@ def place(wanted: Wanted, nodes: Sequence[NodeState]) -> Placement:
     left = {state.node.name: _left(wanted, state) for state in ordered if not refusals[state.node.name]}
     if not left:
         raise _no_capacity(wanted, refusals)
-    chosen = min(left, key=lambda name: (-left[name].share, name))
+    chosen = max(left, key=lambda name: left[name].share)  # of equals the first, and they are ordered by name
     verdicts = tuple(
         Verdict(node=name, fits=not reasons, reasons=reasons or (_standing(name, chosen, left),))
         for name, reasons in refusals.items()

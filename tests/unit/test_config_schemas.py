@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.config.playbooks import load_playbooks
 from orchestrator.config.schemas import FILES, file_name, main, settings, stale
+from orchestrator.steps.registry import arguments
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -54,14 +56,28 @@ def test_schemas_refuse_unknown_keys_and_describe_every_key() -> None:
             assert all(value.get("description") for value in part["properties"].values()), part["title"]
 
 
-@pytest.mark.parametrize("name", ["orchestrator", "nodes", "templates", "plan"])
-def test_the_manual_names_every_setting_with_its_default(name: str) -> None:
-    heading = "plans/NAME.yaml" if name == "plan" else f"{name}.yaml"
-    manual = (ROOT / "docs" / "configure.md").read_text()
+MANUAL = [
+    ("orchestrator", "configure.md", "orchestrator.yaml"),
+    ("nodes", "configure.md", "nodes.yaml"),
+    ("templates", "configure.md", "templates.yaml"),
+    ("plan", "configure.md", "plans/NAME.yaml"),
+    ("playbook", "playbooks.md", "Keys"),
+]
+
+
+@pytest.mark.parametrize(("name", "page", "heading"), MANUAL)
+def test_the_manual_names_every_setting_with_its_default(name: str, page: str, heading: str) -> None:
+    manual = (ROOT / "docs" / page).read_text()
     section = manual.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)` \| ([^|]*) \| .+ \|$", section, re.MULTILINE)
     shown = [(setting.path, "*required*" if setting.default is None else _code(setting.default)) for setting in settings(name)]
     assert [(key, default.strip()) for key, default in rows] == shown
+
+
+def test_the_example_in_the_manual_is_a_sound_playbook(tmp_path: Path) -> None:
+    example = (ROOT / "docs" / "playbooks.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "vps-example.yaml").write_text(example)
+    assert load_playbooks(tmp_path, steps=arguments())["vps-example"].steps[1].when
 
 
 def _code(text: str) -> str:

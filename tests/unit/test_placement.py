@@ -120,8 +120,8 @@ def test_no_node_at_all_is_said_so() -> None:
 
 
 def test_ratios_count_as_the_decimals_they_are_written_as() -> None:
-    node = state(cpus=10, memory_bytes=10, disk_bytes=3, node={"cpu_ratio": 1.1, "memory_ratio": 0.7, "disk_ratio": 1.5})
-    assert capacity(node) == Capacity(vcpus=11, memory_bytes=7, disk_bytes=4)
+    node = state(cpus=100, memory_bytes=100, disk_bytes=3, node={"cpu_ratio": 1.15, "memory_ratio": 0.29, "disk_ratio": 1.5})
+    assert capacity(node) == Capacity(vcpus=115, memory_bytes=29, disk_bytes=4), "1.15 * 100 is 114.99… in binary"
 
 
 def test_a_host_that_keeps_more_than_it_has_offers_nothing() -> None:
