@@ -15,6 +15,8 @@ LOGS = Path("/var/log/libvirt")
 RUN = Path("/run/libvirt")
 LIBVIRTD_PID = RUN / "libvirtd-lab.pid"
 SECONDS_TO_START = 60.0
+# Leaves AppArmor's profile of libvirtd, which knows nothing of the lab's paths (apparmor(7)); without AppArmor it does nothing.
+UNCONFINED = '[ -e /proc/self/attr/apparmor/exec ] && echo "exec unconfined" >/proc/self/attr/apparmor/exec; exec "$@"'
 
 
 class NotReady(Exception):
@@ -31,18 +33,11 @@ def wait_until(what: str, ready: Callable[[], bool], *, seconds: float = SECONDS
         time.sleep(0.05)
 
 
-def spawn(name: str, *command: str) -> int:
-    """Start a daemon in the foreground of a session of its own, so that Ctrl-C does not reach it; its pid."""
+def spawn(name: str, *command: str) -> None:
+    """Start a daemon in a session of its own: Ctrl-C does not reach it, and the lab's first process reaps it."""
     with (LOGS / f"{name}.out").open("ab") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=unconfine
-        ).pid
-
-
-def unconfine() -> None:
-    """Leave AppArmor's profile of libvirtd, which knows nothing of the lab's paths (apparmor(7))."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/attr/apparmor/exec").write_text("exec unconfined")
+        launch = ["setsid", "--fork", "sh", "-c", UNCONFINED, "start", *command]
+        subprocess.run(launch, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True, timeout=SECONDS_TO_START)
 
 
 def answers(path: Path) -> bool:

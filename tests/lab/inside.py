@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -70,11 +71,13 @@ def private_mounts(directory: Path, keep: Sequence[Path]) -> None:
         sh("mount", "--bind", str(source), target)
     for name in ("lock", "sshd", "libvirt"):
         Path("/run", name).mkdir()
+    Path("/var/log/libvirt/qemu").mkdir()  # comes with the package; virtlogd does not make it
 
 
 def kernel_mounts() -> None:
     """A /sys that shows this network namespace, with the lab's own control groups below it."""
     found = cgroups.hierarchies(Path("/proc/self/mounts").read_text())
+    sh("umount", "--recursive", "--lazy", "/sys")
     sh("mount", "-t", "sysfs", "sysfs", "/sys")
     if not all(hierarchy.mountpoint == cgroups.ROOT for hierarchy in found):
         sh("mount", "-t", "tmpfs", "-o", "mode=755", "cgroups", str(cgroups.ROOT))
@@ -84,6 +87,21 @@ def kernel_mounts() -> None:
         options = [] if hierarchy.unified or not hierarchy.options else ["-o", hierarchy.options]
         sh("mount", "-t", kind, *options, kind, str(hierarchy.mountpoint))
     cgroups.settle(found)
+
+
+def kvm_device() -> None:
+    """A /dev/kvm that QEMU's own user may open, where the machine has one at all.
+
+    libvirtd probes QEMU as root and then finds KVM closed to QEMU's user: it would throw the probe away and probe anew, 3 s each
+    time, at every use.
+    """
+    device = Path("/dev/kvm")
+    if not device.exists():
+        return
+    private = Path("/run/lab/kvm")
+    os.mknod(private, 0o600 | stat.S_IFCHR, device.stat().st_rdev)
+    private.chmod(0o666)
+    sh("mount", "--bind", str(private), str(device))
 
 
 def network() -> None:
@@ -147,6 +165,7 @@ def build(directory: Path, images: Path) -> Lab:
     """Everything, in order. Raises `LabError`."""
     private_mounts(directory, keep=[Path.cwd(), images])
     kernel_mounts()
+    kvm_device()
     sh("hostname", HOSTNAME)
     network()
     pool, device = pool_file_system(directory)

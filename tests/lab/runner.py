@@ -1,9 +1,9 @@
 """The outer half of the lab: makes the scratch directory and the control groups, enters the namespaces, and sweeps up.
 
-The process that runs here is the only parent of everything inside. It starts `unshare`, which dies with it (a parent-death signal)
-and takes the first process of the lab's PID namespace along, and with that one all others die. What outlives processes (the
-scratch directory and the empty control groups) is removed by a small shell that waits for the end of this process: it works just
-the same when this process is killed with SIGKILL.
+The process that runs here is the only parent of everything inside. It starts `unshare`, which dies with it (a parent-death
+signal) and takes the first process of the lab's PID namespace along, and with that one all others die. What outlives processes
+(the scratch directory and the empty control groups) is removed by a small shell that waits for the end of this process: it
+works just the same when this process is killed with SIGKILL.
 """
 
 import fcntl
@@ -142,7 +142,12 @@ def run(command: Sequence[str]) -> int:
 
 def _enter(scratch: Scratch, command: Sequence[str]) -> int:
     found = cgroups.hierarchies(Path("/proc/self/mounts").read_text())
-    groups = cgroups.create(scratch.directory.name, found)
+    try:
+        groups = cgroups.create(scratch.directory.name, found)
+    except OSError as error:
+        raise LabError(
+            f"no control groups of its own for the lab ({error}): this container does not let root make them"
+        ) from error
     namespaces = [
         "unshare",
         "--net",
