@@ -13,6 +13,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.node_transport import Progress
 
 WIPING = ".wiping"
+RECORDS = "/var/lib/orchestrator-agent/wipes"
 VERSION = "fake"
 Stage = Callable[[State], dict[str, Any]]
 
@@ -96,11 +97,13 @@ class FakeAgent:
             volumes = node["volumes"]
             state = "present" if name in volumes else "wiping" if name + WIPING in volumes else "absent"
             volume = volumes.get(name) or volumes.get(name + WIPING) or {}
-            return {
+            found = {
                 "state": state,
                 "allocated_bytes": volume.get("allocated_bytes", 0),
                 "size": volume.get("capacity_bytes", 0),
             }
+            report = _reports(node).get(name) if state == "absent" else None
+            return found if report is None else {**found, "report": report}
 
         return [stage]
 
@@ -118,12 +121,15 @@ class FakeAgent:
         def destroy(node: State) -> dict[str, Any]:
             volume = node["volumes"].pop(name + WIPING, None)
             if volume is None:
-                return {"path": request["path"], "absent": True}
+                kept: dict[str, Any] | None = _reports(node).get(name)
+                return kept or {"path": request["path"], "absent": True}
             if method == "crypto-erase" and not volume["secret_uuid"]:
                 node["volumes"][name] = volume
                 raise PermanentDriverError(f"{request['path']} is not encrypted: erasing a key would destroy nothing")
             node["raw"] = [marker for marker in node["raw"] if marker not in volume["markers"]]
-            return self._wiped(request["path"], method=method, volume=volume, samples=samples)
+            report = self._wiped(request["path"], method=method, volume=volume, samples=samples)
+            _reports(node)[name] = report
+            return report
 
         return [rename, destroy]
 
@@ -169,11 +175,21 @@ class FakeAgent:
         def stage(node: State) -> dict[str, Any]:
             files = [path for path in node["files"] if _belongs(path.rpartition("/")[2], own)]
             volumes = [f"{node['pool_path']}/{name}" for name in node["volumes"] if _belongs(name, own)]
-            removed = files if clean else []
-            node["files"] = [path for path in node["files"] if path not in removed]
-            return {"found": sorted([*files, *volumes]), "removed": sorted(removed)}
+            records = [name for name in _reports(node) if _belongs(name, own)]
+            by_products = [*files, *(f"{RECORDS}/{name}.report" for name in records)]
+            if clean:
+                node["files"] = [path for path in node["files"] if path not in files]
+                for name in records:
+                    del _reports(node)[name]
+            return {"found": sorted([*by_products, *volumes]), "removed": sorted(by_products if clean else [])}
 
         return [stage]
+
+
+def _reports(node: State) -> dict[str, Any]:
+    """The reports of finished wipes by volume, kept on the node until its residue is cleaned."""
+    kept: dict[str, Any] = node.setdefault("wipes", {})
+    return kept
 
 
 def _volume_name(path: object) -> str:
