@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -33,6 +34,8 @@ from orchestrator.store.database import Connection, Database
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+# The job that the present thread runs, for whoever only sees the thread (crash points, logs); '' = none.
+current_job: ContextVar[str] = ContextVar("current_job", default="")
 Given = Mapping[str, Mapping[str, Any]]
 
 _PROGRESS_SECONDS = 0.5
@@ -152,7 +155,6 @@ class Acts:
         hindered = self._begin(run, position, attempt=attempt)
         if hindered:
             return {"state": hindered}
-        self._works.at(run.point(call, "before"))
         started = self._works.clock.monotonic()
         outcome = self._guarded(
             lambda: self._carry_out(run, position, step, given=given), attempt=attempt, attempts=step.attempts
@@ -210,6 +212,7 @@ class Acts:
 
     def _carry_out(self, run: Run, position: int, step: Step[Any], *, given: Given) -> Facts:
         call = run.workflow.calls[position]
+        self._works.at(run.point(call, "before"))
         args = parse(step.args, workflows.bind(call.args, given))
         context = self._context(run, position, step)
         with self._slot(run, position, step, args, context):
@@ -290,9 +293,7 @@ class Acts:
             again = {"message": f"again at {outcome['retry_at']}: {outcome['error']}"[:500]}
             self._note(conn, run, position, error_code=outcome["code"], error=outcome["error"], **again)
             return
-        failed: dict[str, Any] = {"error_code": outcome.get("code", ""), "error": outcome.get("error", "stopped")}
-        if outcome["state"] in ("fence", "frozen") and not destroyed(conn, run.job):
-            failed["applied"] = False  # the fence is the first thing inside apply: the step did nothing
+        failed = {"error_code": outcome.get("code", ""), "error": outcome.get("error", "stopped")}
         self._note(conn, run, position, state=StepState.FAILED, finished_at=self._works.clock.now(), **failed)
 
     def _note(self, conn: Connection, run: Run, position: int, **values: Any) -> None:

@@ -20,7 +20,7 @@ from orchestrator.domain.intents import JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
 from orchestrator.domain.services import Service, ServiceFacts
-from orchestrator.engine.acts import Acts, Run, Works, destroyed, frozen
+from orchestrator.engine.acts import Acts, Run, Works, current_job, destroyed, frozen
 from orchestrator.engine.durable import Durable, Outcome
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.settings import Catalog
@@ -55,6 +55,7 @@ class Runner:
 
     def run(self, job_id: str, number: int) -> None:
         """Run the job's run ``number`` to its end. Raises nothing but Halted."""
+        current_job.set(job_id)
         try:
             self._run(job_id, number)
         except Exception as exc:  # noqa: BLE001 - the rim of a run: whatever it is, the job must not stay 'running' for ever
@@ -239,6 +240,8 @@ def resolved(playbooks: Mapping[str, Playbook], catalog: Catalog, *, service: Se
         "asked_by": job.asked_by,
         "approved_by": job.approved_by,
         "payments": job.payments,
+        "client_id": service.client_id,
+        "provider": catalog.provider,
     }
     return workflows.resolve(playbook, service_id=service.id, spec=wanted_spec(catalog, service), facts=known, job=about)
 

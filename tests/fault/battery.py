@@ -1,0 +1,184 @@
+"""Batteries of crash scenarios: many services, each killed at its own point by the one end of one process.
+
+What is compared is the simulated node and our own tables, never the engine's: a *snapshot* of a service, with ids masked, has
+to be the same after a crash and a restart as without any crash.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.plans import guest_name
+from orchestrator.store import addresses, jobs, services
+from orchestrator.store.database import Connection, Database, sqlite_url
+from orchestrator.store.tables import certificates, outbox, reservations, service_locks
+from tests.fault import things
+from tests.fault.controller import Orders, Report, Scenario
+from tests.fault.house import prepared, seeded_world
+from tests.store_files import fresh_database
+
+ROOT = Path(__file__).parents[2]
+WIDTH = 16  # services in one process
+PROCESS_SECONDS = 120
+# What has to have happened to a service before a job of the intent makes sense.
+BEFORE: dict[str, tuple[str, ...]] = {
+    IntentKind.PROVISION: (),
+    IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
+    IntentKind.START: (IntentKind.PROVISION, IntentKind.STOP),
+}
+_JOB_ID = re.compile(r"j[0-9a-z]{15}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+")
+_HASH = re.compile(r"\b[0-9a-f]{64}\b")
+
+
+def service(number: int) -> str:
+    return f"s{number:02}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Battery:
+    """Runs scenarios of one suite (``things`` or ``product``). ``home`` holds the prepared states, made once each."""
+
+    suite: str
+    home: Path
+
+    def process(self, directory: Path, scenarios: Sequence[Scenario], *, submit: bool = True, kill: bool = False) -> Report:
+        """One life of the controller; returns what it left as its report."""
+        orders = Orders(suite=self.suite, scenarios=list(scenarios), submit=submit, kill=kill)
+        report = directory / "report.json"
+        report.unlink(missing_ok=True)
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.fault.controller", str(directory)],
+            input=json.dumps(asdict(orders)),
+            text=True,
+            capture_output=True,
+            cwd=ROOT,
+            timeout=PROCESS_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == (-9 if kill else 0), ended.stderr[-3000:]
+        return Report(**json.loads(report.read_text()))
+
+    def state_before(self, intent: str, directory: Path) -> Path:
+        """A state directory of ``WIDTH`` services that wait for a job of the intent."""
+        history = BEFORE.get(intent, (IntentKind.PROVISION,))
+        kept = self.home / "-".join((self.suite, *history, "done"))
+        if not kept.exists():
+            building = prepared(kept.with_suffix(".new"), fresh_database)
+            seeded_world(building)
+            for past in history:
+                report = self.process(building, [Scenario(service=service(n), intent=past) for n in range(WIDTH)])
+                assert set(report.jobs.values()) == {"done"}, report.jobs
+            building.rename(kept)
+        return Path(shutil.copytree(kept, directory))
+
+    def run(self, directory: Path, scenarios: Sequence[Scenario], *, kills: int = 1) -> list[dict[str, Any]]:
+        """Kill ``kills`` times at the scenarios' points, restart, let everything come to rest, and look."""
+        scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(scenarios)]
+        self.state_before(scenarios[0].intent, directory)
+        for life in range(kills):
+            report = self.process(directory, scenarios, submit=life == 0, kill=True)
+            missed = [s for s in scenarios if life == 0 and s.kill and s.service not in report.reached]
+            assert not missed, f"never reached: {missed}"
+        self.process(directory, scenarios, submit=kills == 0)
+        return [snapshot(directory, scenario.service) for scenario in scenarios]
+
+    def recon(self, directory: Path, scenario: Scenario) -> tuple[list[str], dict[str, Any]]:
+        """The points that a scenario passes when nothing is killed, and how it ends."""
+        self.state_before(scenario.intent, directory)
+        scenario = replace(scenario, service=service(0))
+        report = self.process(directory, [scenario])
+        return report.points[scenario.service], snapshot(directory, scenario.service)
+
+
+def batches(scenarios: Iterable[Scenario], width: int = WIDTH) -> list[list[Scenario]]:
+    waiting = list(scenarios)
+    return [waiting[at : at + width] for at in range(0, len(waiting), width)]
+
+
+def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
+    """What there is of the service, outside and in our tables, with everything masked that is different each time."""
+    world = seeded_world(directory)
+    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    try:
+        with db.read() as conn:
+            seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
+    finally:
+        db.close()
+    return _masked(seen, service_id)
+
+
+def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
+    record = services.get(conn, service_id)
+    assert record is not None
+    rows, _ = jobs.list_page(conn, limit=100, service_id=service_id)
+    sent = conn.execute(sa.select(outbox.c.type).where(outbox.c.service_id == service_id)).scalars()
+    return {
+        "outbox": sorted(sent),
+        "state": record.state.value,
+        "holds": sorted(hold.reason.value for hold in record.holds),
+        "suspension proven": record.suspension_proven_at is not None,
+        "no return": record.point_of_no_return is not None,
+        "jobs": [(job.intent.value, job.state.value, job.error_code, job.error) for job in rows],
+        "steps": [[(step.id, step.state.value) for step in jobs.steps(conn, job.id)] for job in rows],
+        "facts": {key: _keys(value) for key, value in services.facts(conn, service_id).values.items()},
+        "node": services.facts(conn, service_id).node,
+        "leased": len(addresses.held(conn, service_id)),
+        "mac": addresses.held_mac(conn, service_id) is not None,
+        "reserved": _count(conn, reservations, service_id),
+        "certificates": _count(conn, certificates, service_id),
+        "locks": _count(conn, service_locks, service_id),
+    }
+
+
+def _node(node: dict[str, Any], service_id: str) -> dict[str, Any]:
+    name = guest_name(service_id)
+    own = {key: guest for key, guest in node["guests"].items() if key == name}
+    return {
+        "guests": [
+            {
+                "power": guest["power"],
+                "autostart": guest["autostart"],
+                "holds": guest["mark"]["holds"],
+                "power before": guest["mark"]["power_before"],
+                "disks": [disk["path"] for disk in guest["definition"]["disks"]],
+            }
+            for guest in own.values()
+        ],
+        "volumes": sorted((key, v["backing"], v["capacity_bytes"]) for key, v in node["volumes"].items() if _mine(key, name)),
+        "secrets": sorted(key for key in node["secrets"] if _mine(key, name)),
+        "files": sorted(file for file in node["files"] if _mine(file.rpartition("/")[2], service_id, name)),
+    }
+
+
+def _mine(name: str, *owners: str) -> bool:
+    return any(name.startswith(f"{owner}.") for owner in owners)
+
+
+def _keys(value: object) -> object:
+    return sorted(value) if isinstance(value, dict) else value
+
+
+def _count(conn: Connection, table: sa.Table, service_id: str) -> int:
+    wanted = sa.select(sa.func.count()).select_from(table).where(table.c.service_id == service_id)
+    return int(conn.execute(wanted).scalar_one())
+
+
+def _masked(seen: dict[str, Any], service_id: str) -> dict[str, Any]:
+    text = json.dumps(seen, sort_keys=True).replace(service_id, "SERVICE")
+    for pattern, word in ((_UUID, "UUID"), (_JOB_ID, "JOB"), (_TIME, "TIME"), (_HASH, "HASH")):
+        text = pattern.sub(word, text)
+    masked: dict[str, Any] = json.loads(text)
+    return masked

@@ -1,0 +1,157 @@
+"""A controller process for the crash tests: ``python -m tests.fault.controller DIRECTORY``, told what to do on stdin as JSON.
+
+It starts on the directory (recovering what was running), submits the scenarios it is told to, and ends in one of two ways:
+``kill``: as soon as every scenario has reached its point, or has come to rest before it, the process kills itself (SIGKILL);
+a job that reached its point stands still there, so that one process dies at many named points at once. Otherwise it waits
+until every job rests and ends by itself. Either way it leaves ``report.json`` with the points that each service passed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.engine import current_job
+from orchestrator.store import jobs
+from tests.fault import things
+from tests.fault.house import House, Options, seeded_world
+
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
+WAIT_SECONDS = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One job of a service. ``kill``: the point it dies at; ``fail``: the point where a permanent error strikes, each time;
+    ``pay``: the point at which the service is paid, once.
+    """
+
+    service: str
+    intent: str
+    kill: str = ""
+    fail: str = ""
+    pay: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """What the process is to do. ``submit``: whether the scenarios' jobs are still to be submitted; ``suite``: whose steps."""
+
+    suite: str
+    scenarios: list[Scenario]
+    submit: bool = True
+    kill: bool = False
+
+
+@dataclass
+class Report:
+    """``points``: by service, in the order they were passed; ``jobs``: by service, its last job's state (only at rest)."""
+
+    points: dict[str, list[str]] = field(default_factory=dict)
+    reached: list[str] = field(default_factory=list)
+    jobs: dict[str, str] = field(default_factory=dict)
+
+
+class Points:
+    """What happens at the crash points of each service."""
+
+    def __init__(self, orders: Orders) -> None:
+        self.house: House | None = None
+        self.report = Report()
+        self._armed = {scenario.service: scenario for scenario in orders.scenarios}
+        self._kill = orders.kill
+        self._paid: set[str] = set()
+        self._guard = threading.Lock()
+
+    def __call__(self, point: str) -> None:
+        service = self._service()
+        scenario = self._armed.get(service)
+        if scenario is None:
+            return
+        with self._guard:
+            self.report.points.setdefault(service, []).append(point)
+        if point == scenario.pay and service not in self._paid and self.house is not None:
+            self._paid.add(service)
+            self.house.event("invoice.paid", service, event_id=f"paid-{service}", invoice_id="i1")
+        if self._kill and point == scenario.kill:
+            with self._guard:
+                self.report.reached.append(service)
+            threading.Event().wait()  # until the end of the process
+        if point == scenario.fail:
+            raise PermanentDriverError("scripted to fail here")
+
+    def _service(self) -> str:
+        job_id = current_job.get()
+        return self.house.job(job_id).service_id if job_id and self.house is not None else ""
+
+
+def open_house(directory: Path, suite: str, points: Points, workers: int) -> House:
+    options = Options(workers=workers, heavy_slots={"n1": 1000}, poll_seconds=0.02, drain_seconds=30.0)
+    if suite == "things":
+        return House(
+            directory, steps=things.steps(seeded_world(directory)), playbooks=things.playbooks(), options=options, at=points
+        )
+    from orchestrator.steps.registry import STEPS
+
+    return House(directory, steps=STEPS, playbooks=load_playbooks(PLAYBOOKS), options=options, at=points)
+
+
+def submit(house: House, scenario: Scenario) -> None:
+    if scenario.intent == IntentKind.PROVISION:
+        house.order(scenario.service)
+    else:
+        house.engine.command(IntentKind(scenario.intent), scenario.service, who="anna", why="a test", arguments={})
+
+
+def resting(house: House) -> dict[str, str]:
+    """The services whose jobs all rest, with the state of the last."""
+    found: dict[str, str] = {}
+    busy: set[str] = set()
+    with house.db.read() as conn:
+        rows, _ = jobs.list_page(conn, limit=1000)
+    for job in rows[::-1]:
+        found[job.service_id] = job.state.value
+        if job.state in OPEN:
+            busy.add(job.service_id)
+    return {service: state for service, state in found.items() if service not in busy}
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    told = json.loads(sys.stdin.read())
+    orders = Orders(**told | {"scenarios": [Scenario(**item) for item in told["scenarios"]]})
+    points = Points(orders)
+    house = open_house(directory, orders.suite, points, workers=len(orders.scenarios) + 2)
+    points.house = house
+    house.engine.start()
+    if orders.submit:
+        for scenario in orders.scenarios:
+            submit(house, scenario)
+    wanted = {scenario.service for scenario in orders.scenarios}
+    until = house.clock.monotonic() + WAIT_SECONDS
+    while True:
+        rest = resting(house)
+        if wanted <= set(rest) | set(points.report.reached):
+            break
+        if house.clock.monotonic() > until:
+            print(f"still busy: {sorted(wanted - set(rest))}", file=sys.stderr)
+            os._exit(1)
+        house.clock.sleep(0.02)
+    points.report.jobs = {service: state for service, state in rest.items() if service in wanted}
+    (directory / "report.json").write_text(json.dumps(asdict(points.report)))
+    if orders.kill:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(0)  # everything rests, and a clean stop is another test's matter
+
+
+if __name__ == "__main__":
+    main()
