@@ -5,6 +5,7 @@ Run on a node as ``python3 -I -c SOURCE`` over the operator's own access. Exit c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -49,6 +50,21 @@ def _alive(pid: int) -> bool:
         return False
 
 
+def _confinement(pid: int) -> str:
+    """The AppArmor profile of the process; '' where it has none."""
+    try:
+        profile = Path(f"/proc/{pid}/attr/apparmor/current").read_text().strip()
+    except OSError:
+        return ""
+    return "" if profile == "unconfined" else profile
+
+
+def _unconfine() -> None:
+    """What ran outside of any profile goes on doing so (apparmor(7)); without AppArmor there is nothing to say."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/attr/apparmor/exec").write_text("exec unconfined")
+
+
 def by_systemd() -> bool:
     """Restart the units that are active; a daemon that systemd starts on demand reads its hooks then anyway."""
     for unit in UNITS:
@@ -62,6 +78,7 @@ def by_hand() -> bool:
         pid = listener(path)
         if not pid:
             continue
+        confined = _confinement(pid)
         command = [os.fsdecode(w) for w in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
         if not command or Path(command[0]).name not in UNITS:
             continue
@@ -70,7 +87,9 @@ def by_hand() -> bool:
             return False
         if not {"-d", "--daemon"} & set(command):
             command.append("--daemon")
-        subprocess.run(command, check=False, timeout=SECONDS, stdin=subprocess.DEVNULL)
+        subprocess.run(
+            command, check=False, timeout=SECONDS, stdin=subprocess.DEVNULL, preexec_fn=None if confined else _unconfine
+        )
         return wait_for(path, not_pid=pid)
     return False
 

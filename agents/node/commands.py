@@ -20,10 +20,11 @@ Run = Callable[[Call], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``fields`` is all that a request may hold; ``run`` gets them checked."""
+    """``fields`` is all that a request may hold; ``run`` gets them checked. ``lasting``: goes on although nobody listens."""
 
     fields: Mapping[str, Field]
     run: Run
+    lasting: bool = False
 
 
 COMMANDS: dict[str, Command] = {
@@ -32,8 +33,10 @@ COMMANDS: dict[str, Command] = {
     "template-check": Command({"path": Field(a.path), "sha256": Field(a.sha256)}, template_check),
     "volume-state": Command({"path": Field(a.path)}, volume_state),
     "volume-wipe": Command(
-        {"path": Field(a.path), "method": Field(a.one_of(*METHODS)), "samples": Field(a.count(1, 64), 16)}, volume_wipe
+        {"path": Field(a.path), "method": Field(a.one_of(*METHODS)), "samples": Field(a.count(1, 64), 16)},
+        volume_wipe,
+        lasting=True,
     ),
-    "secret-wipe": Command({"uuid": Field(a.uuid)}, secret_wipe),
+    "secret-wipe": Command({"uuid": Field(a.uuid)}, secret_wipe, lasting=True),
     "residue": Command({"service_id": Field(a.service_id), "pool_path": Field(a.path), "clean": Field(a.flag)}, residue),
 }

@@ -21,11 +21,14 @@ def run(argv: Sequence[str], stdin: BinaryIO, stdout: BinaryIO, *, place: Place 
         if len(argv) != 1 or argv[0] not in COMMANDS:
             raise AgentError("driver-permanent", f"unknown command; this agent knows: {', '.join(sorted(COMMANDS))}")
         command = COMMANDS[argv[0]]
+        speaker.lasting = command.lasting
         arguments = parse(command.fields, read_request(stdin))
         speaker.result(command.run(Call(place or Place(), arguments, speaker.progress)))
     except AgentError as exc:
         speaker.error(exc)
         return EXIT_CODES[exc.code]
+    except BrokenPipeError:
+        return EXIT_CODES["driver-transient"]
     except OSError as exc:
         # The node's own trouble (a full or broken disk, a missing file), told in the system's words.
         where = f" ({exc.filename})" if isinstance(exc.filename, str) else ""

@@ -45,9 +45,11 @@ class AgentError(Exception):
 
 
 class Speaker:
-    """Writes the lines. A reader that went away is ignored: what was begun is brought to its end and kept on record."""
+    """Writes the lines. Where the reader went away, BrokenPipeError ends the call, but not a ``lasting`` one: what that has
+    begun is brought to its end and kept on record."""
 
     def __init__(self, stream: BinaryIO) -> None:
+        self.lasting = False
         self._stream = stream
         self._next = 0.0
         self._gone = False
@@ -75,7 +77,9 @@ class Speaker:
         try:
             self._stream.write(line)
             self._stream.flush()
-        except (BrokenPipeError, ConnectionResetError):
+        except BrokenPipeError:
+            if not self.lasting:
+                raise
             self._gone = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ OUTPUT_LIMIT = 16 * 1024 * 1024
 ERROR_LIMIT = 64 * 1024
 _READ = 64 * 1024
 _POLL_SECONDS = 0.2
+
+# What goes wrong arrives as an exception and is translated; paramiko's own log repeats it with a traceback.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
