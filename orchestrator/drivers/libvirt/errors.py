@@ -62,7 +62,10 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[OrchestratorError]], ...] = (
         PermanentDriverError,
     ),
     (re.compile(r"No space left on device|Disk quota exceeded"), NoCapacity),
-    (re.compile(r"is still being allocated|has asynchronous jobs running|is still in use"), TransientDriverError),
+    (
+        re.compile(r"is still being allocated|has asynchronous jobs running|is still in use|Unable to get accurate CPU usage"),
+        TransientDriverError,
+    ),
     (
         re.compile(
             r"[Cc]annot recv data|[Cc]annot write data|End of file while (reading|writing) data|client socket is closed"

@@ -11,6 +11,7 @@ from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark,
 
 NAMESPACE = "https://orchestrator.example/xmlns/guest/1"
 PREFIX = "orch"
+MAX_TOKENS = 8
 CPU_PERIOD = 100_000  # microseconds; the quota is a share of it, per vCPU
 CONSOLE_LOG = "/var/log/libvirt/qemu/{name}.console.log"
 RATE_UNIT = 1000  # <bandwidth> counts kilobytes a second, which tc takes as 1000 bytes
@@ -61,7 +62,16 @@ def text_of(root: ET.Element) -> str:
 
 
 def mark_element(mark: GuestMark) -> ET.Element:
-    """Our metadata; the host's hook reads the same element and refuses a start where it has a hold."""
+    """Our metadata as part of a domain; the host's hook reads the same element and refuses a start where it has a hold."""
+    return _mark(mark, f"{{{NAMESPACE}}}")
+
+
+def mark_xml(mark: GuestMark) -> str:
+    """Our metadata for ``virDomainSetMetadata``, which puts in the namespace by itself and refuses one that is there."""
+    return text_of(_mark(mark, ""))
+
+
+def _mark(mark: GuestMark, namespace: str) -> ET.Element:
     attributes = {"service": mark.service_id, "job": mark.job_id}
     if mark.spec_digest:
         attributes["spec-digest"] = mark.spec_digest
@@ -71,11 +81,11 @@ def mark_element(mark: GuestMark) -> ET.Element:
         attributes["power-before"] = mark.power_before.value
     if mark.autostart_before is not None:
         attributes["autostart-before"] = "yes" if mark.autostart_before else "no"
-    root = ET.Element(f"{{{NAMESPACE}}}guest", attributes)
+    root = ET.Element(f"{namespace}guest", attributes)
     for reason in mark.holds:
-        ET.SubElement(root, f"{{{NAMESPACE}}}hold", {"reason": reason})
-    for token in mark.tokens[-8:]:
-        ET.SubElement(root, f"{{{NAMESPACE}}}token", {"value": token})
+        ET.SubElement(root, f"{namespace}hold", {"reason": reason})
+    for token in mark.tokens[-MAX_TOKENS:]:
+        ET.SubElement(root, f"{namespace}token", {"value": token})
     return root
 
 

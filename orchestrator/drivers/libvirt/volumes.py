@@ -33,6 +33,7 @@ KEY_BYTES = 32
 CHUNK_BYTES = 256 * 1024
 POLL_SECONDS = 0.2
 SECTOR = 512
+UNMEASURED = "Unable to get accurate CPU usage"
 
 
 class LibvirtVolumes:
@@ -79,7 +80,7 @@ class LibvirtVolumes:
             path = f"{pool_path(pool.XMLDesc())}/{spec.name}"
             secret = self._make_secret(session, spec.name, path) if spec.encrypted else None
             try:
-                volume = _make(pool, spec, template, secret_uuid=secret.UUIDString() if secret else "")
+                volume = _make_surely(pool, spec, template, secret_uuid=secret.UUIDString() if secret else "", budget=budget)
             except libvirt.libvirtError as error:
                 if code_of(error) != libvirt.VIR_ERR_STORAGE_VOL_EXIST:  # somebody else's then, and the secret with it
                     _take_back(session, pool, spec.name, secret)
@@ -235,6 +236,20 @@ def _template(pool: Any, spec: VolumeSpec) -> Any:
     if spec.capacity_bytes < parsed.capacity_bytes:
         raise PermanentDriverError(f"{spec.name} would be smaller than its template {spec.template}")
     return volume
+
+
+def _make_surely(pool: Any, spec: VolumeSpec, template: Any, *, secret_uuid: str, budget: Budget) -> Any:
+    """Make the volume, again where QEMU could not measure how long LUKS may take.
+
+    qemu-img times its key derivation by the thread's CPU time and gives up where the kernel's coarse count has not moved.
+    """
+    while True:
+        try:
+            return _make(pool, spec, template, secret_uuid=secret_uuid)
+        except libvirt.libvirtError as error:
+            if UNMEASURED not in str(error) or budget.remaining <= POLL_SECONDS:
+                raise
+            budget.sleep(POLL_SECONDS)
 
 
 def _make(pool: Any, spec: VolumeSpec, template: Any, *, secret_uuid: str) -> Any:
