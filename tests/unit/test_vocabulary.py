@@ -1,0 +1,171 @@
+"""The body of a webhook: what is read, and what is refused with which words."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.api.vocabulary import parse
+from orchestrator.domain.errors import RequestError
+from orchestrator.domain.events import Event, EventType
+
+SENT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCBub3QgYSByZWFsIGtleSwgb25seSBvbmU= admin@example"
+CRYPT = "$y$j9T$abcdefgh$0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+
+def read(body: Any) -> Event:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse(raw, source="shop", message_id="m1", sent_at=SENT)
+
+
+def event(kind: str = "order.paid", **data: Any) -> dict[str, Any]:
+    return {"type": kind, "data": {"service_id": "s1", **data}}
+
+
+def test_a_whole_event_is_read_into_domain_types() -> None:
+    body = event(
+        "service.create",
+        client_id="c7",
+        plan="vps-1",
+        order_id="o1",
+        invoice_id="i1",
+        domain="example.com",
+        hostname="web-1.example.com",
+        template="debian-12",
+        zone="jkt1",
+        ssh_keys=[KEY],
+        password_hash=CRYPT,
+        reason="new order",
+        due_at="2026-12-01T00:00:00+07:00",
+        paid_until="2027-01-01T00:00:00Z",
+        version=3,
+        metadata={"anything": [1, None]},
+    ) | {"timestamp": "2026-11-19T01:02:03Z", "vocabulary": 1}
+    assert read(body) == Event(
+        source="shop",
+        id="m1",
+        type=EventType.SERVICE_CREATE,
+        service_id="s1",
+        sent_at=datetime(2026, 11, 19, 1, 2, 3, tzinfo=UTC),
+        client_id="c7",
+        order_id="o1",
+        invoice_id="i1",
+        plan="vps-1",
+        domain="example.com",
+        hostname="web-1.example.com",
+        template="debian-12",
+        zone="jkt1",
+        ssh_keys=(KEY,),
+        password_hash=CRYPT,
+        reason="new order",
+        due_at=datetime(2026, 11, 30, 17, 0, tzinfo=UTC),
+        paid_until=datetime(2027, 1, 1, tzinfo=UTC),
+        version=3,
+    )
+
+
+def test_an_event_without_its_own_time_has_the_time_it_was_sent() -> None:
+    assert read(event()).sent_at == SENT
+
+
+@pytest.mark.parametrize("kind", list(EventType))
+def test_every_type_of_the_vocabulary_is_read(kind: EventType) -> None:
+    assert read(event(kind, client_id="c", plan="p", version=1, password_hash=CRYPT)).type is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "words"),
+    [
+        (b"", "body", "JSON"),
+        (b"[]", "body", "object"),
+        (b'{"type": "order.paid"', "body", "JSON"),
+        (b"\xff\xfe", "body", "JSON"),
+        (b'{"type":"order.paid","data":{"service_id":"\\ud800"}}', "body", "JSON"),
+        ({"data": {"service_id": "s1"}}, "type", "required"),
+        (event("order.piad"), "type", "order.paid"),
+        ({"type": ["order.paid"], "data": {"service_id": "s1"}}, "type", "order.paid"),
+        ({"type": "order.paid", "data": {}}, "data.service_id", "required"),
+        ({"type": "order.paid", "data": None}, "data", ""),
+        (event() | {"vocabulary": 2}, "vocabulary", "1"),
+        (event() | {"tpye": "x"}, "tpye", "not permitted"),
+        (event(paid_untill="2027-01-01T00:00:00Z"), "data.paid_untill", "not permitted"),
+        (event(paid_until="2027-01-01T00:00:00"), "data.paid_until", "timezone"),
+        (event(paid_until=1893456000), "data.paid_until", "datetime"),
+        (event(paid_until="9999-12-31T23:59:59Z"), "data.paid_until", "9000"),
+        (event(paid_until="0001-01-01T00:00:00+14:00"), "data.paid_until", "1970"),
+        (event(version="3"), "data.version", "integer"),
+        (event(version=True), "data.version", "integer"),
+        (event(version=-1), "data.version", "greater"),
+        (event(version=2**63), "data.version", "less"),
+        (event(client_id=7), "data.client_id", "string"),
+        (event(client_id="a\nb"), "data.client_id", "control"),
+        (event(client_id="x" * 256), "data.client_id", "255"),
+        (event(hostname="-web"), "data.hostname", "host name"),
+        (event(hostname="web_1"), "data.hostname", "host name"),
+        (event(ssh_keys=["ssh-ed25519 AAAA\nssh-rsa BBBB"]), "data.ssh_keys.0", "one line"),
+        (event(ssh_keys=['command="reboot" ssh-ed25519 AAAA']), "data.ssh_keys.0", "one line"),
+        (event(ssh_keys=[KEY] * 33), "data.ssh_keys", "32"),
+        (event(password_hash="correct horse battery staple"), "data.password_hash", "clear password"),
+        (event(password_hash="root:$6$abcdefgh$ijklmnop"), "data.password_hash", "crypt"),
+        ({"type": "order.paid", "data": {"service_id": "../s1"}}, "data.service_id", "48"),
+        ({"type": "order.paid", "data": {"service_id": "s.1"}}, "data.service_id", "48"),
+        ({"type": "order.paid", "data": {"service_id": "s1\n"}}, "data.service_id", "48"),
+        (event("order.created"), "body", "data.client_id, data.plan"),
+        (event("service.suspend"), "body", "data.version"),
+        (event("service.change_plan", version=1), "body", "data.plan"),
+        (event("service.reset_password", version=1), "body", "data.password_hash"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_place_and_a_sentence(body: Any, path: str, words: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        read(body)
+    problems = {problem["path"]: problem["sentence"] for problem in caught.value.details["problems"]}
+    assert path in problems
+    assert words in problems[path]
+    assert "docs/webhooks.md" in caught.value.hint
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(RequestError) as caught:
+        read(event(version="x", hostname="-", nonsense=1))
+    assert len(caught.value.details["problems"]) == 3
+
+
+def test_a_refused_secret_is_not_repeated_in_the_answer() -> None:
+    with pytest.raises(RequestError) as caught:
+        read(event(password_hash="hunter2-in-the-clear"))
+    assert "hunter2" not in str(caught.value) + str(caught.value.details)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+fields = st.sampled_from(["service_id", "client_id", "plan", "version", "ssh_keys", "due_at", "hostname", "password_hash"])
+
+
+@given(
+    kind=st.sampled_from(list(EventType)) | json_values,
+    data=st.dictionaries(fields, json_values | st.just("s1") | st.datetimes().map(str)) | json_values,
+)
+def test_whatever_json_comes_is_read_or_refused_in_our_words(kind: Any, data: Any) -> None:
+    try:
+        found = read(json.dumps({"type": kind, "data": data}).encode())
+    except RequestError as refused:
+        told: Any = refused.details["problems"]
+    else:
+        told = found
+    assert told
+
+
+@given(st.binary(max_size=200))
+def test_whatever_bytes_come_are_refused_in_our_words(raw: bytes) -> None:
+    with pytest.raises(RequestError):
+        read(raw)
