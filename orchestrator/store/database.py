@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ class Database:
 
     def __init__(self, url: str, *, wait_ms: int = BUSY_TIMEOUT_MS) -> None:
         self._wait_ms = wait_ms
+        self._turn = threading.Lock()
         try:
             self.url = sa.make_url(url)
         except sa.exc.ArgumentError as exc:
@@ -67,13 +69,26 @@ class Database:
 
         Raises StoreUnavailable where the database is locked for too long, cannot be reached or has no room.
         """
-        with _translated(), self.engine.begin() as conn:
+        with _translated():
             if self.is_sqlite:
-                conn.exec_driver_sql("BEGIN IMMEDIATE")
+                with self._own_turn(), self.engine.begin() as conn:
+                    conn.exec_driver_sql("BEGIN IMMEDIATE")
+                    yield conn
             else:
-                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {self._wait_ms}")
-                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
-            yield conn
+                with self.engine.begin() as conn:
+                    conn.exec_driver_sql(f"SET LOCAL lock_timeout = {self._wait_ms}")
+                    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+                    yield conn
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """One writer of this process at a time: SQLite wakes waiters by polling with growing naps, this wakes them at once."""
+        if not self._turn.acquire(timeout=self._wait_ms / 1000):
+            raise StoreUnavailable("the database cannot be used: it is locked by another writer", hint="try again in a moment")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from orchestrator.domain.errors import ConfigError
@@ -23,28 +24,32 @@ def read_secret(path: Path, *, what: str) -> bytes:
         raise ConfigError(f"{what}: there is no file {path}", hint="make it, or correct the path in the configuration") from exc
     except OSError as exc:
         raise ConfigError(f"{what}: {path} cannot be read: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{what}: {path} is no plain file")
-        if status.st_uid not in (0, os.geteuid()):
-            raise ConfigError(f"{what}: {path} belongs to another user", hint=f"chown {os.geteuid()} {path}")
-        if status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise ConfigError(
-                f"{what}: {path} can be used by other users of this machine (mode {mode:04o})", hint=f"chmod 600 {path}"
-            )
-        content = file.read(LARGEST + 1)
+    try:
+        _refuse_unsafe(os.fstat(descriptor), path, what)
+        content = os.read(descriptor, LARGEST + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > LARGEST:
         raise ConfigError(f"{what}: {path} is larger than a secret can be")
     return content
 
 
+def _refuse_unsafe(status: os.stat_result, path: Path, what: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{what}: {path} is no plain file")
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigError(f"{what}: {path} belongs to another user", hint=f"chown {os.geteuid()} {path}")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigError(
+            f"{what}: {path} can be used by other users of this machine (mode {mode:04o})", hint=f"chmod 600 {path}"
+        )
+
+
 def make_file(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
     """Make the file whole and on disk, or leave one that is there untouched; whether it was made."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
