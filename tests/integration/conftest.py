@@ -1,4 +1,4 @@
-"""One live controller for the tests of a module, ended with it."""
+"""A migrated SQLite database for each test that asks for one."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import Live
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    yield from running(tmp_path_factory.mktemp("live"))
+from orchestrator.store.database import Database
+from tests.store_files import fresh_database
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Live]:
-    """A controller that the test may break or fill."""
-    yield from running(tmp_path)
-
-
-def running(directory: Path) -> Iterator[Live]:
-    controller = Live(directory / "state")
-    controller.start()
-    try:
-        yield controller
-    finally:
-        controller.stop()
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = fresh_database(tmp_path)
+    yield opened
+    opened.close()
