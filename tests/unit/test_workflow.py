@@ -134,6 +134,7 @@ BINDINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"second": {"$ref": "place.disks.1"}}, {"second": "b"}),
     ({"list": [1, {"deep": {"$ref": "place.node"}}]}, {"list": [1, {"deep": "hv2"}]}),
     ({"plain": "x", "none": None}, {"plain": "x", "none": None}),
+    ({"x": {"$ref": "place.node", "more": 1}}, {"x": {"$ref": "place.node", "more": 1}}),
 ]
 
 
