@@ -1,82 +1,129 @@
-"""A live controller for tests: the real engine on the simulated node, behind a real server on a unix socket and on TCP."""
+"""A live controller for tests: put together by ``wiring`` over configuration files with simulated nodes, behind a real server
+on a unix socket and on TCP.
+"""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
-import socket
 import threading
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 from svix.webhooks import Webhook
 
+from orchestrator import wiring
 from orchestrator.api import server
 from orchestrator.api.app import create_app
 from orchestrator.api.context import ApiContext
-from orchestrator.api.scrape import Scrape
-from orchestrator.config.model import BillingSource, Config, Settings, Zone
-from orchestrator.domain.brakes import BrakeLimits
-from orchestrator.domain.playbooks import Playbook
-from orchestrator.drivers.fake import FakeAgent, FakeEnrolment
+from orchestrator.domain.intents import JobState
+from orchestrator.domain.jobs import Job
 from orchestrator.drivers.local.clock import SystemClock
-from orchestrator.drivers.local.keys import LocalSecrets
-from orchestrator.observe.metrics import Metrics
-from orchestrator.steps.base import Step
-from orchestrator.store import tokens
-from orchestrator.store.address_pool import StoreAddressPool
-from orchestrator.store.ledger import StoreLedger
-from tests.fault import things
-from tests.fault.house import NODES, PLAN, RANGES, SOURCE, TEMPLATE, House, Options, prepared, seeded_world
-from tests.store_files import fresh_database
+from orchestrator.store import jobs, tokens
 
+SOURCE = "shop"
+PLAN = "small"
+NODES = ("n1", "n2")
 SECRET = "whsec_" + base64.b64encode(b"the newest secret of the shop!!!").decode()
 OLD_SECRET = "whsec_" + base64.b64encode(b"the secret before it, still good").decode()
 BODY_LIMIT = 16 * 1024
 TOLERANCE = timedelta(minutes=5)
 START_SECONDS = 10.0
+RESTING = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_OPERATOR, JobState.WAITING_APPROVAL)
+# RFC 8709: the kind and 32 bytes, each behind its length. Nobody has the private half.
+_BLOB = b"\0\0\0\x0bssh-ed25519" + b"\0\0\0\x20" + b"no key at all, only its length.."
+KEY = f"ssh-ed25519 {base64.b64encode(_BLOB).decode()} admin@example"
+
+_FILES = {
+    "orchestrator.yaml": """
+provider: Test Hosting
+state_dir: state
+socket: api.sock
+billing:
+  - source: shop
+    secret_files: [secrets/newest, secrets/old]
+webhooks: {tolerance: 5m, body_limit: 16 KiB}
+brakes: {suspensions_per_hour: 1000, terminations_per_hour: 1000}
+address_cool_down: 1h
+""",
+    "nodes.yaml": """
+zones:
+  - name: z1
+nodes:
+  - {name: n1, zone: z1, address: 192.0.2.11, driver: fake}
+  - {name: n2, zone: z1, address: 192.0.2.12, driver: fake, maintenance: true}
+address_ranges:
+  - {name: v4, zone: z1, network: 10.9.0.0/16, gateway: 10.9.0.1, first: 10.9.0.10, last: 10.9.255.250}
+  - {name: v6, zone: z1, network: "fd09::/64", gateway: "fd09::1", first: "fd09::10", last: "fd09::ffff"}
+""",
+    "templates.yaml": f"""
+templates:
+  - {{name: debian, volume: debian.qcow2, sha256: "{"1" * 64}", size: 2 GiB, ready: running}}
+""",
+    "plans/small.yaml": """
+name: small
+kind: vps
+vcpus: 1
+memory: 1 GiB
+disk: 10 GiB
+templates: [debian]
+""",
+}
+
+
+def write_config(directory: Path, **changes: str) -> Path:
+    """A configuration with two simulated nodes; ``changes`` append lines to orchestrator.yaml."""
+    for name, content in _FILES.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    with (directory / "orchestrator.yaml").open("a", encoding="utf-8") as file:
+        file.writelines(f"{key}: {value}\n" for key, value in changes.items())
+    for name, secret in (("newest", SECRET), ("old", OLD_SECRET)):
+        path = directory / "secrets" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secret + "\n", encoding="ascii")
+    return directory
 
 
 class Live:
-    """A controller that answers. ``http`` talks to the unix socket, ``tcp(token)`` to TCP."""
+    """A controller that answers. ``http`` talks to the unix socket, ``tcp(token)`` to TCP.
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        steps: Mapping[str, Step[Any]] | None = None,
-        playbooks: Mapping[str, Playbook] | None = None,
-        options: Options | None = None,
-    ) -> None:
-        self.directory = prepared(directory, fresh_database)
-        world = seeded_world(directory)
+    ``change`` may replace parts of what the API works with before it is served.
+    """
+
+    def __init__(self, directory: Path, *, change: Callable[[ApiContext], ApiContext] | None = None, **settings: str) -> None:
+        self.config = wiring.load_config(write_config(directory, **settings))
+        wiring.init(self.config)
+        self.controller = wiring.build(self.config)
+        self.db = self.controller.db
         self.clock = SystemClock()
-        self.house = House(
-            directory, steps=steps or things.steps(world), playbooks=playbooks or things.playbooks(), options=options
-        )
-        self.db = self.house.db
-        self.config = _config(directory)
         self.socket = self.config.settings.socket
         self._sockets = server.bind(unix_socket=self.socket, listen="127.0.0.1:0")
         self.url = f"http://127.0.0.1:{self._sockets[1].getsockname()[1]}"
-        self.context = self._context()
-        self.app = create_app(self.context)
-        self.tokens = {role: self._token(role) for role in ("admin", "operator", "billing", "readonly")}
+        self.context = self.controller.api_context()
+        if change is not None:
+            self.context = change(self.context)
+        self.tokens = {role: self._token(role) for role in tokens.ROLES}
         self.http = httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://controller", timeout=30)
         self._clients = [self.http]
         self._running = threading.Event()
-        self._server = server.Server(self.app, ready=self._running.set)
+        self._server = server.Server(create_app(self.context), ready=self._running.set)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": self._sockets}, name="live-server")
 
     def start(self) -> None:
-        self.house.engine.start()
+        """Serve, with the first node enrolled and seen; the second is in maintenance and not enrolled."""
+        self.controller.start()
         self._thread.start()
         if not self._running.wait(START_SECONDS):
             raise AssertionError("the server did not start")
+        self.enrol("n1")
 
     def stop(self) -> None:
         for client in self._clients:
@@ -86,7 +133,14 @@ class Live:
             self._thread.join(START_SECONDS)
         for sock in self._sockets:
             sock.close()
-        self.house.close()
+        self.controller.stop()
+
+    def enrol(self, node: str) -> None:
+        keys = self.http.get(f"/v1/nodes/{node}/host-keys").json()["items"]
+        body = {"fingerprint": keys[0]["fingerprint"], "identity": "/nowhere/operator"}
+        answer = self.http.post(f"/v1/nodes/{node}/enrol", json=body)
+        assert answer.status_code == 200, answer.text
+        self.controller.watch.once()
 
     def tcp(self, token: str = "") -> httpx.Client:
         """A client over TCP, with a token or without."""
@@ -100,21 +154,37 @@ class Live:
     ) -> httpx.Response:
         """Post one event, signed by an independent implementation of Standard Webhooks."""
         body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}}, sort_keys=True)
-        message_id = event_id or f"msg-{kind}-{service_id}-{abs(hash(body))}"
+        message_id = event_id or f"msg-{kind}-{service_id}-{data.get('version', 0)}"
         return self.http.post(f"/v1/webhooks/{source}", content=body, headers=sign(message_id, body, secret=secret))
 
     def order(self, service_id: str) -> str:
         """A paid order; returns its job."""
-        answer = self.send("order.paid", service_id, client_id="c1", plan=PLAN.name, order_id=f"o-{service_id}")
+        answer = self.send("order.paid", service_id, client_id="c1", plan=PLAN, order_id=f"o-{service_id}", ssh_keys=[KEY])
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])
 
     def provisioned(self, service_id: str) -> str:
         """A paid order whose job has ended well."""
         job_id = self.order(service_id)
-        job = self.house.wait(job_id)
-        assert job.state == "done", job
+        job = self.wait(job_id)
+        assert job.state == JobState.DONE, job
         return job_id
+
+    def jobs(self, service_id: str) -> tuple[Job, ...]:
+        with self.db.read() as conn:
+            return jobs.list_page(conn, limit=500, service_id=service_id)[0]
+
+    def wait(self, job_id: str, *, seconds: float = 30.0) -> Job:
+        """The job once it rests; fails the test when that takes too long."""
+        until = self.clock.monotonic() + seconds
+        while True:
+            with self.db.read() as conn:
+                job, steps = jobs.get(conn, job_id), jobs.steps(conn, job_id)
+            if job.state in RESTING:
+                return job
+            if self.clock.monotonic() > until:
+                raise AssertionError(f"job {job_id} is still {job.state}: {steps}")
+            self.clock.sleep(0.02)
 
     def _token(self, role: str) -> str:
         token = base64.urlsafe_b64encode(os.urandom(32)).decode()
@@ -122,29 +192,9 @@ class Live:
             tokens.add(conn, name=f"of-{role}", role=role, token=token, now=self.clock.now())
         return token
 
-    def _context(self) -> ApiContext:
-        addresses = StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1))
-        scrape = Scrape(self.db, declared=NODES, addresses=addresses, clock=self.clock)
-        world = self.house.world
-        return ApiContext(
-            engine=self.house.engine,
-            db=self.db,
-            config=self.config,
-            secrets=LocalSecrets(self.directory, {b.source: b.secret_files for b in self.config.settings.billing}),
-            clock=self.clock,
-            addresses=addresses,
-            ledger=StoreLedger(self.db, NODES, self.clock),
-            enrolment=FakeEnrolment(world),
-            doctor=lambda node: FakeAgent(world, node.name).call(
-                "doctor", {"pool_path": "/pool", "bridge": node.bridge}, deadline=5
-            ),
-            metrics=Metrics(snapshot=scrape.snapshot, services=scrape.services),
-            server_uid=os.getuid(),
-        )
 
-
-def sign(message_id: str, body: str, *, secret: str = SECRET, at: Any = None) -> dict[str, str]:
-    """The headers of a signed message; ``at`` is a datetime, now by default."""
+def sign(message_id: str, body: str, *, secret: str = SECRET, at: datetime | None = None) -> dict[str, str]:
+    """The headers of a signed message, sent now by default."""
     moment = at or SystemClock().now()
     return {
         "webhook-id": message_id,
@@ -154,41 +204,6 @@ def sign(message_id: str, body: str, *, secret: str = SECRET, at: Any = None) ->
     }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _config(directory: Path) -> Config:
-    files = []
-    for name, secret in (("newest", SECRET), ("old", OLD_SECRET)):
-        path = directory / f"secret-{name}"
-        path.touch(mode=0o600)
-        path.write_text(secret + "\n", encoding="ascii")
-        files.append(path)
-    settings = Settings(
-        provider="Test Hosting",
-        timezone="UTC",
-        state_dir=directory,
-        database_url=f"sqlite:///{directory / 'orchestrator.sqlite'}",
-        socket=directory / "api.sock",
-        listen="",
-        billing=(BillingSource(source=SOURCE, secret_files=tuple(files)),),
-        webhook_tolerance=TOLERANCE,
-        body_limit_bytes=BODY_LIMIT,
-        keep_events=timedelta(days=60),
-        brakes=BrakeLimits(suspensions_per_hour=1000, terminations_per_hour=1000),
-        address_cool_down=timedelta(hours=1),
-        job_threads=4,
-        keep_engine_rows=timedelta(days=14),
-    )
-    return Config(
-        directory=directory,
-        settings=settings,
-        zones=(Zone(name="z1"),),
-        nodes=NODES,
-        ranges=RANGES,
-        templates={TEMPLATE.name: TEMPLATE},
-        plans={PLAN.name: PLAN},
-    )
+def replaced(**parts: Any) -> Callable[[ApiContext], ApiContext]:
+    """For ``Live(change=…)``."""
+    return lambda context: dataclasses.replace(context, **parts)

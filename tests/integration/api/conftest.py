@@ -22,7 +22,7 @@ def own(tmp_path: Path) -> Iterator[Live]:
 
 
 def running(directory: Path) -> Iterator[Live]:
-    controller = Live(directory / "state")
+    controller = Live(directory / "c")
     controller.start()
     try:
         yield controller

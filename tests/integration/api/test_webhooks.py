@@ -14,11 +14,10 @@ import httpx
 import pytest
 
 from orchestrator.drivers.local.clock import SystemClock
-from tests.fault.house import PLAN, SOURCE
-from tests.live import BODY_LIMIT, OLD_SECRET, SECRET, TOLERANCE, Live, sign
+from tests.live import BODY_LIMIT, OLD_SECRET, PLAN, SECRET, SOURCE, TOLERANCE, Live, sign
 
 STRANGER = "whsec_" + base64.b64encode(b"a secret that the shop never had").decode()
-PAID = {"client_id": "c1", "plan": PLAN.name}
+PAID = {"client_id": "c1", "plan": PLAN}
 
 
 def post(live: Live, body: str, headers: dict[str, str], *, source: str = SOURCE) -> httpx.Response:
@@ -48,7 +47,7 @@ def test_a_paid_order_is_answered_202_with_the_job_that_carries_it_out(live: Liv
     answer = live.send("order.paid", "paid-1", **PAID)
     assert answer.status_code == 202
     assert answer.json()["outcome"] == "accepted"
-    assert live.house.wait(answer.json()["job_id"]).service_id == "paid-1"
+    assert live.wait(answer.json()["job_id"]).service_id == "paid-1"
     (event,) = events(live, "paid-1")
     assert event["job_id"] == answer.json()["job_id"]
 
@@ -62,11 +61,11 @@ def test_a_repeated_delivery_is_answered_200_and_does_nothing_more(live: Live) -
     assert second.json()["outcome"] == "duplicate"
     assert second.json()["job_id"] == first.json()["job_id"]
     assert len(events(live, "twice")) == 1
-    assert len(live.house.jobs("twice")) == 1
+    assert len(live.jobs("twice")) == 1
 
 
 def test_the_same_id_with_another_body_is_answered_409(live: Live) -> None:
-    for body, status in ((body_of("clash", **PAID), 202), (body_of("clash", client_id="other", plan=PLAN.name), 409)):
+    for body, status in ((body_of("clash", **PAID), 202), (body_of("clash", client_id="other", plan=PLAN), 409)):
         answer = post(live, body, sign("msg-clash", body))
         assert answer.status_code == status
     refused(answer, 409, "event-conflict")
@@ -195,11 +194,11 @@ def test_twenty_deliveries_at_once_make_one_job(live: Live) -> None:
         thread.join()
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
     assert len({answer.json()["job_id"] for answer in answers}) == 1
-    assert len(live.house.jobs("crowd")) == 1
+    assert len(live.jobs("crowd")) == 1
 
 
 def test_while_the_store_is_away_the_answer_is_503_with_retry_after_and_nothing_is_lost(own: Live) -> None:
-    path = own.directory / "orchestrator.sqlite"
+    path = own.config.settings.state_dir / "orchestrator.sqlite"
     with sqlite3.connect(path) as raw:
         raw.execute("ALTER TABLE events RENAME TO events_away")
     raw.close()
