@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from orchestrator.domain.errors import ConfigError
+
+LONGEST = 300
 
 Path = tuple[str | int, ...]
 """Where in a file: keys and positions from the top, e.g. ``("nodes", 0, "zone")``."""
@@ -38,10 +40,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def config_error(what: str, problems: Sequence[Problem]) -> ConfigError:
     """The error that lists them, ordered by file and line; ``details['problems']`` holds them as mappings."""
-    ordered = sorted(set(problems))
+    ordered = sorted({replace(p, path=_line(p.path), sentence=_line(p.sentence)) for p in problems})
     count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
     return ConfigError(
         f"{what}: {count}",
         hint="mend the files; 'orchestrator config check' lists every problem",
         problems=[asdict(problem) for problem in ordered],
     )
+
+
+def _line(text: str) -> str:
+    """What a file's author wrote may be long and have line ends; a problem is one line that can be read."""
+    shown = " ".join(text.split())
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

@@ -294,3 +294,12 @@ def test_the_error_counts_its_problems_and_says_what_to_do(configs: Path) -> Non
     change(configs, "plans/vps-1.yaml", "vcpus: 1", "vcpus: 0")
     with pytest.raises(ConfigError, match=r"1 problem \(mend the files"):
         load(configs)
+
+
+def test_a_problem_is_one_readable_line_whatever_the_file_says(configs: Path) -> None:
+    with (configs / "orchestrator.yaml").open("a") as file:
+        file.write('"evil\\nconfigs/nodes.yaml:1: fine": 1\n' + f'"{"x" * 5000}": 1\n')
+    for problem in problems_of(configs):
+        assert "\n" not in problem.path + problem.sentence
+        assert len(problem.path) < 400
+        assert len(problem.sentence) < 400
