@@ -17,7 +17,6 @@ from orchestrator.api.vocabulary import parse
 from orchestrator.config.load import load
 from orchestrator.config.model import Config, Settings
 from orchestrator.config.playbooks import load_playbooks
-from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.certificates import Verdict
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.playbooks import Playbook
@@ -183,12 +182,11 @@ def _engine_settings(config: Config) -> EngineSettings:
     settings = config.settings
     return EngineSettings(
         state_dir=settings.state_dir,
-        limits=BrakeLimits(
-            suspensions_per_hour=settings.brakes.suspensions_per_hour,
-            terminations_per_hour=settings.brakes.terminations_per_hour,
-        ),
+        limits=settings.brakes,
         workers=settings.job_threads,
         heavy_slots={node.name: node.heavy_slots for node in config.nodes},
+        keep_engine_rows=settings.keep_engine_rows,
+        keep_events=settings.keep_events,
     )
 
 
