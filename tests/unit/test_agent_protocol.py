@@ -1,0 +1,192 @@
+"""The agent's front: what a request may be, how it is answered, and that nothing unchecked reaches a command."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.build import zipapp
+from agents.node.commands import COMMANDS
+from agents.node.main import run
+from agents.node.place import Place
+from agents.node.protocol import EXIT_CODES, LINE_LIMIT, REQUEST_LIMIT, AgentError, Speaker
+from orchestrator.domain.errors import OUTCOMES
+
+
+def ask(command: str, request: object, root: Path, *, raw: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    """The exit code and the last line of a call on a node whose files lie under ``root``."""
+    out = io.BytesIO()
+    stdin = json.dumps(request).encode() if raw is None else raw
+    code = run([command], io.BytesIO(stdin), out, place=Place(root))
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert sum("progress" not in line for line in lines) == 1, lines
+    return code, lines[-1]
+
+
+GOOD: dict[str, dict[str, object]] = {
+    "hello": {},
+    "doctor": {"pool_path": "/srv/pool", "bridge": "br0"},
+    "template-check": {"path": "/srv/pool/debian.qcow2", "sha256": "0" * 64},
+    "volume-state": {"path": "/srv/pool/orch.s1.root.j1.qcow2"},
+    "volume-wipe": {"path": "/srv/pool/orch.s1.root.j1.qcow2", "method": "overwrite", "samples": 4},
+    "secret-wipe": {"uuid": "3f0c5cf0-5f3e-4a38-9a93-1c1d5a6f3a11"},
+    "residue": {"service_id": "s1", "pool_path": "/srv/pool", "clean": False},
+}
+
+BAD_VALUES: list[tuple[str, str, object]] = [
+    ("volume-state", "path", "srv/pool/x"),
+    ("volume-state", "path", "/srv/pool/../../etc/passwd"),
+    ("volume-state", "path", "/srv/pool//x"),
+    ("volume-state", "path", "//srv/pool/x"),
+    ("volume-state", "path", "/srv/pool/x/"),
+    ("volume-state", "path", "/srv/pool/x\n"),
+    ("volume-state", "path", "/srv/pool/x\0y"),
+    ("volume-state", "path", "/" + "x" * 2000),
+    ("volume-state", "path", 7),
+    ("volume-state", "path", None),
+    ("template-check", "sha256", "0" * 63),
+    ("template-check", "sha256", "A" * 64),
+    ("template-check", "sha256", "0" * 64 + "\n"),
+    ("volume-wipe", "method", "zero"),
+    ("volume-wipe", "method", ["overwrite"]),
+    ("volume-wipe", "samples", 0),
+    ("volume-wipe", "samples", 65),
+    ("volume-wipe", "samples", True),
+    ("volume-wipe", "samples", "4"),
+    ("secret-wipe", "uuid", "../../etc/passwd"),
+    ("secret-wipe", "uuid", "3F0C5CF0-5F3E-4A38-9A93-1C1D5A6F3A11"),
+    ("residue", "service_id", ""),
+    ("residue", "service_id", "s1.root"),
+    ("residue", "service_id", "../s1"),
+    ("residue", "service_id", "s" * 49),
+    ("residue", "service_id", "-s1"),
+    ("residue", "service_id", "s1\n"),
+    ("residue", "clean", 1),
+    ("doctor", "bridge", "../x"),
+    ("doctor", "bridge", "b" * 16),
+]
+
+
+def test_every_command_is_covered_by_these_tests() -> None:
+    assert set(GOOD) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("command", "field", "value"), BAD_VALUES)
+def test_a_bad_value_is_refused_and_its_field_named(command: str, field: str, value: object, tmp_path: Path) -> None:
+    code, answer = ask(command, {**GOOD[command], field: value}, tmp_path)
+    assert (code, answer["error"]["code"]) == (2, "request-invalid")
+    assert f"'{field}'" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("command", sorted(GOOD))
+def test_an_unknown_field_is_refused_and_named(command: str, tmp_path: Path) -> None:
+    code, answer = ask(command, {**GOOD[command], "shell": "id"}, tmp_path)
+    assert (code, answer["error"]["code"]) == (2, "request-invalid")
+    assert "shell" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [(c, f) for c, fields in sorted(GOOD.items()) for f in fields if COMMANDS[c].fields[f].default is None],
+)
+def test_a_missing_field_is_named(command: str, field: str, tmp_path: Path) -> None:
+    request = {k: v for k, v in GOOD[command].items() if k != field}
+    code, answer = ask(command, request, tmp_path)
+    assert (code, answer["error"]["code"]) == (2, "request-invalid")
+    assert f"'{field}' is missing" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"1", b"{", b"\xff\xfe", b'{"a":' * 5000, b'"' + b"x" * REQUEST_LIMIT + b'"', b"null"])
+def test_what_is_no_json_object_of_sensible_size_is_refused(raw: bytes, tmp_path: Path) -> None:
+    code, answer = ask("hello", None, tmp_path, raw=raw)
+    assert (code, answer["error"]["code"]) == (2, "request-invalid")
+
+
+@pytest.mark.parametrize("command", ["", "shell", "volume_wipe", "Hello", "hello;id"])
+def test_an_unknown_command_will_not_get_better_by_trying_again(command: str, tmp_path: Path) -> None:
+    code, answer = ask(command, {}, tmp_path)
+    assert (code, answer["error"]["code"]) == (5, "driver-permanent")
+
+
+def test_without_a_declared_pool_no_path_is_touched(tmp_path: Path) -> None:
+    code, answer = ask("volume-state", GOOD["volume-state"], tmp_path)
+    assert (code, answer["error"]["code"]) == (3, "wrong-state")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/orch.s1.root.j1.raw", "{pool}/sub/orch.s1.root.j1.raw", "{pool}2/orch.s1.root.j1.raw", "/orch.s1.root.j1.raw"],
+)
+def test_a_path_outside_the_declared_pool_is_refused(path: str, tmp_path: Path) -> None:
+    pool = declare_pool(tmp_path)
+    code, answer = ask("volume-state", {"path": path.format(pool=pool)}, tmp_path)
+    assert (code, answer["error"]["code"]) == (4, "refused")
+    assert "is not a storage pool that this node declares" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["debian.qcow2", "orch.s1", "orch.s1.root.j1.raw.wiping", "orch..root.raw", "orchestra.s1.root"])
+def test_what_is_no_volume_of_a_service_is_refused(name: str, tmp_path: Path) -> None:
+    pool = declare_pool(tmp_path)
+    (pool / name).write_bytes(b"template")
+    code, answer = ask("volume-wipe", {"path": f"{pool}/{name}", "method": "overwrite"}, tmp_path)
+    assert (code, answer["error"]["code"]) == (4, "refused")
+    assert (pool / name).read_bytes() == b"template"
+
+
+def test_a_template_is_checked_by_its_content(tmp_path: Path) -> None:
+    pool = declare_pool(tmp_path)
+    (pool / "debian.qcow2").write_bytes(b"abc")
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc", FIPS 180-2 appendix B.1
+    request = {"path": f"{pool}/debian.qcow2", "sha256": sha256}
+    assert ask("template-check", request, tmp_path) == (0, {"result": {"ok": True, "sha256": sha256, "size": 3}})
+    code, answer = ask("template-check", {**request, "sha256": "0" * 64}, tmp_path)
+    assert (code, answer["result"]["ok"], answer["result"]["sha256"]) == (0, False, sha256)
+    code, answer = ask("template-check", {**request, "path": f"{pool}/other.qcow2"}, tmp_path)
+    assert (code, answer["error"]["code"]) == (3, "not-found")
+
+
+def test_a_link_is_no_template(tmp_path: Path) -> None:
+    pool = declare_pool(tmp_path)
+    (pool / "debian.qcow2").symlink_to("/etc/passwd")
+    code, answer = ask("template-check", {"path": f"{pool}/debian.qcow2", "sha256": "0" * 64}, tmp_path)
+    assert (code, answer["error"]["code"]) == (4, "refused")
+
+
+def test_an_answer_beyond_the_bound_is_an_error_and_never_cut() -> None:
+    out = io.BytesIO()
+    with pytest.raises(AgentError, match="more than"):
+        Speaker(out).result({"x": "y" * LINE_LIMIT})
+    assert out.getvalue() == b""
+
+
+def test_every_code_of_the_agent_is_one_that_the_controller_knows() -> None:
+    known = {code: OUTCOMES[code].exit_code for code in EXIT_CODES if code != "internal-error"}
+    assert known == {code: exit_code for code, exit_code in EXIT_CODES.items() if code != "internal-error"}
+
+
+def test_the_zipapp_is_reproducible_runs_alone_and_brings_nothing_of_the_controller(tmp_path: Path) -> None:
+    built = tmp_path / "node-agent.pyz"
+    built.write_bytes(zipapp())
+    assert zipapp() == built.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(built), "hello"], input=b"{}", capture_output=True, check=True, timeout=60, cwd=tmp_path
+    )
+    assert json.loads(done.stdout)["result"]["version"]
+    assert b"import orchestrator" not in built.read_bytes()
+    assert b"from orchestrator" not in built.read_bytes()
+
+
+def declare_pool(root: Path) -> Path:
+    """A pool below ``root``, declared as enrolment does it."""
+    pool = root / "pool"
+    pool.mkdir()
+    config = Place(root).config
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"pool_paths": [str(pool)]}))
+    return pool
