@@ -24,6 +24,9 @@ GONE = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 # Where a guest is, or is about to be.
 LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
 
+# What billing systems call a debt when they ask for a suspension (spaces and hyphens left out).
+DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
+
 RULE_LIFECYCLE = "lifecycle of a service (DESIGN 3)"
 RULE_HOLDS = "holds (DESIGN 3)"
 RULE_VOCABULARY = "vocabulary of events, version 1"
@@ -47,6 +50,8 @@ def hold_reason(word: str, *, default: HoldReason) -> HoldReason:
     word = word.strip().lower().replace("-", "").replace("_", "").replace(" ", "")
     if not word:
         return default
+    if word in DEBT:
+        return HoldReason.NONPAYMENT
     return next((r for r in HoldReason if r.value == word), HoldReason.MANUAL)
 
 
@@ -95,6 +100,9 @@ def _merge(event: Event, record: Service) -> Service:
 
 def _fill(event: Event, record: Service, *, override: bool = False) -> Service:
     """Descriptions: the first that names one wins, except a newer ``service.create`` before anything was made."""
+
+    if record.state in (Lifecycle.ARCHIVED, Lifecycle.ERASED):
+        return record
 
     def pick(old: str, new: str) -> str:
         return (new or old) if override else (old or new)
@@ -351,7 +359,9 @@ def finish(
 def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
     """Past the point of no return a failed termination stays one: there is nothing to go back to."""
     if ended_well:
-        return replace(service, state=transition(service.state, Cause.ERASE_DONE), suspension_proven_at=None)
+        erased = transition(service.state, Cause.ERASE_DONE)
+        # Who might log in belongs to what was erased.
+        return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="")
     if gave_up and service.point_of_no_return is None:
         cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
         return replace(service, state=transition(service.state, cause))
