@@ -14,13 +14,23 @@ from orchestrator.domain.workflow import Arguments
 A = TypeVar("A")
 
 
+# Building one costs milliseconds, and there is one per kind of step.
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
 def parse(kind: type[A], data: Mapping[str, Any]) -> A:
     """The arguments of class ``kind``. Raises StepFailed, naming each argument that is missing, unknown or of a wrong type."""
     unknown = sorted(set(data) - {f.name for f in fields(kind)})  # type: ignore[arg-type]  # every args class is a dataclass
     if unknown:
         raise StepFailed(f"{kind.__name__} takes no {', '.join(unknown)}")
     try:
-        parsed: A = TypeAdapter(kind).validate_python(dict(data))
+        parsed: A = _adapter(kind).validate_python(dict(data))
     except ValidationError as exc:
         # The values stay out of the message: they may hold what belongs to the customer.
         wrong = "; ".join(
@@ -33,7 +43,7 @@ def parse(kind: type[A], data: Mapping[str, Any]) -> A:
 
 def dump(value: Any) -> dict[str, Any]:
     """Plain JSON of an arguments dataclass (or of any of our value types); ``parse`` gives back an equal one."""
-    plain: dict[str, Any] = TypeAdapter(type(value)).dump_python(value, mode="json")
+    plain: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
     return plain
 
 

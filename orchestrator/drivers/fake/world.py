@@ -67,7 +67,7 @@ class FakeWorld:
             state = self._load()
             yield state
             new = self._path.with_name(f"{self._path.name}.{os.getpid()}.{threading.get_ident()}.new")
-            new.write_text(json.dumps(state, indent=1, sort_keys=True), encoding="utf-8")
+            new.write_text(json.dumps(state, sort_keys=True), encoding="utf-8")
             new.replace(self._path)
 
     def read(self) -> State:
