@@ -22,7 +22,7 @@ from tests.lab.environment import cache_directory
 from tests.lab.report import LabError, say
 
 RECIPES = Path(__file__).parent / "recipes"
-SOURCES = (Path(__file__), Path(initramfs.__file__), *sorted(RECIPES.iterdir()))
+SOURCES = (Path(__file__), Path(initramfs.__file__), *sorted(RECIPES.glob("*.*")))
 PACKAGES = (
     "cloud-init",
     "dbus",

@@ -20,7 +20,7 @@ from tests.lab import cgroups, daemons
 from tests.lab.environment import BRIDGE, BRIDGE_V4, BRIDGE_V6, POOL, Lab
 from tests.lab.report import LabError, say
 
-POOL_BYTES = 6 * 1024**3
+POOL_BYTES = 4 * 1024**3
 PRIVATE_ON_DISK = ("/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
 OVERLAID = ("/etc", "/usr/local", "/var/lib", "/var/log")
 HOSTNAME = "lab-node"
@@ -115,6 +115,17 @@ def network() -> None:
     sh("ip", "link", "set", BRIDGE, "up")
 
 
+def traffic_control() -> None:
+    """Put recipes/tc before tc(8) where this kernel lacks what libvirt needs to limit a guest's network."""
+    probe = "tc qdisc add dev lo root handle 1: sfq perturb 10 && tc qdisc del dev lo root"
+    if subprocess.run(["sh", "-c", probe], capture_output=True, check=False, timeout=60).returncode == 0:
+        return
+    tool = Path(shutil.which("tc") or "/usr/sbin/tc").resolve()
+    shutil.copy2(tool, "/run/lab/tc")
+    shutil.copy2(Path(__file__).with_name("recipes") / "tc", "/run/lab/tc-instead")
+    sh("mount", "--bind", "/run/lab/tc-instead", str(tool))
+
+
 def pool_file_system(directory: Path) -> tuple[Path, Path]:
     """A sparse ext4 image on a loop device, mounted; its path and the device. The image is unlinked: it ends with the mount."""
     image, target = directory / "pool.img", directory / "pool"
@@ -168,6 +179,7 @@ def build(directory: Path, images: Path) -> Lab:
     kvm_device()
     sh("hostname", HOSTNAME)
     network()
+    traffic_control()
     pool, device = pool_file_system(directory)
     (directory / "tmp").mkdir(mode=0o1777)
     (directory / "tmp").chmod(0o1777)
