@@ -18,8 +18,9 @@ from orchestrator.drivers.libvirt.guest_xml import read_domain
 from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Power, PowerAction
 
 POLL_SECONDS = 0.5
-ASK_AGAIN_SECONDS = 10.0  # a guest that still boots does not hear the first request
+ASK_AGAIN_SECONDS = 4.0  # a guest that still boots does not hear the first request
 PING_SECONDS = 5
+AGENT_COMMAND_TIMEOUT = 111  # VIR_ERR_AGENT_COMMAND_TIMEOUT, which bindings older than libvirt 10 do not name
 OFF = (Power.STOPPED, Power.CRASHED)
 
 
@@ -159,7 +160,7 @@ def agent_ping(connection: Connection, name: str, *, deadline: float) -> bool:
     silent = (
         libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
         libvirt.VIR_ERR_AGENT_UNSYNCED,
-        libvirt.VIR_ERR_AGENT_COMMAND_TIMEOUT if hasattr(libvirt, "VIR_ERR_AGENT_COMMAND_TIMEOUT") else -1,
+        AGENT_COMMAND_TIMEOUT,
         libvirt.VIR_ERR_OPERATION_INVALID,
         libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
     )

@@ -32,7 +32,6 @@ from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 KEY_BYTES = 32
 CHUNK_BYTES = 256 * 1024
 POLL_SECONDS = 0.2
-SECTOR = 512
 UNMEASURED = "Unable to get accurate CPU usage"
 
 
@@ -100,7 +99,7 @@ class LibvirtVolumes:
             old = _find(pool, name)
             if old is not None:
                 _remove(old)
-            volume = pool.createXML(volume_xml(name, capacity_bytes=SECTOR, kind="raw"))
+            volume = pool.createXML(volume_xml(name, capacity_bytes=0, kind="raw"))
             try:
                 _upload(session, volume, content)
             except (libvirt.libvirtError, OrchestratorError):

@@ -1,0 +1,206 @@
+"""The contract of Hypervisor, on the simulated node and on libvirt. One tiny guest serves all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, Refused, WrongState
+from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power, PowerAction
+from orchestrator.ports.volumes import VolumeSpec
+from tests.contract.nodes import LONG, MIB, NodeUnderTest, definition_of
+
+SIZE = 128 * MIB
+
+
+@dataclass
+class Subject:
+    """The guest under test; ``definition`` is what it was defined with."""
+
+    node: NodeUnderTest
+    definition: GuestDefinition
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    def power(self, action: PowerAction) -> Power:
+        facts = self.node.hypervisor.power(self.name, action, deadline=LONG)
+        read = self.node.hypervisor.guest(self.name, deadline=LONG)
+        assert read is not None
+        assert read.power is facts.power
+        return facts.power
+
+
+@pytest.fixture(scope="module")
+def disk(node: NodeUnderTest) -> Iterator[GuestDisk]:
+    spec = VolumeSpec(name="orch.s1.root.job-1.qcow2", capacity_bytes=SIZE, template=node.boot.volume, encrypted=False)
+    made = node.volumes.create(spec, deadline=LONG)
+    yield GuestDisk(path=made.path, format="qcow2", capacity_bytes=SIZE, bytes_per_second=50 * MIB, iops=400)
+    node.volumes.delete(spec.name, deadline=LONG)
+
+
+@pytest.fixture
+def guest(node: NodeUnderTest, disk: GuestDisk) -> Iterator[Subject]:
+    """The guest, defined anew and stopped."""
+    subject = Subject(node, definition_of(node, 1, disk))
+    node.hypervisor.define(subject.definition, deadline=LONG)
+    yield subject
+    if node.hypervisor.guest(subject.name, deadline=LONG) is not None:
+        node.hypervisor.power(subject.name, PowerAction.DESTROY, deadline=LONG)
+        node.hypervisor.undefine(subject.name, deadline=LONG)
+
+
+def test_a_node_tells_what_it_has(node: NodeUnderTest, guest: Subject) -> None:
+    facts = node.hypervisor.node_facts(deadline=LONG)
+    assert facts.cpus > 0
+    assert facts.memory_bytes > 1 << 30
+    assert 0 < facts.pool_available_bytes <= facts.pool_capacity_bytes
+    assert facts.guests == len(node.hypervisor.guests(deadline=LONG))
+    assert facts.hostname
+    assert facts.libvirt_version.count(".") == 2
+
+
+def test_an_absent_guest_is_none_and_cannot_be_acted_on(node: NodeUnderTest) -> None:
+    assert node.hypervisor.guest("orch.absent", deadline=LONG) is None
+    node.hypervisor.undefine("orch.absent", deadline=LONG)
+    for action in PowerAction:
+        with pytest.raises(NotFound):
+            node.hypervisor.power("orch.absent", action, deadline=LONG)
+    with pytest.raises(NotFound):
+        node.hypervisor.mark("orch.absent", GuestMark(service_id="s", job_id="j"), autostart=True, deadline=LONG)
+    with pytest.raises(NotFound):
+        node.hypervisor.agent_ping("orch.absent", deadline=LONG)
+
+
+def test_a_defined_guest_is_what_was_asked_for(guest: Subject) -> None:
+    wanted, facts = guest.definition, guest.node.hypervisor.guest(guest.name, deadline=LONG)
+    assert facts is not None
+    assert (facts.name, facts.uuid, facts.mark) == (wanted.name, wanted.uuid, wanted.mark)
+    assert (facts.power, facts.autostart, facts.managed_save) == (Power.STOPPED, False, False)
+    assert (facts.vcpus, facts.memory_bytes, facts.cpu_percent) == (1, 192 * MIB, 80)
+    assert facts.disks == wanted.disks
+    assert (facts.mac, facts.bridge) == (wanted.lease.mac, wanted.bridge)
+    assert facts.addresses == ("10.77.0.11", "fd77::b")
+    assert facts.filter_name == "orch-guard"
+    assert facts.network_bytes_per_second == 12_500_000
+    assert facts in guest.node.hypervisor.guests(deadline=LONG)
+
+
+def test_a_guest_without_limits_has_none(guest: Subject) -> None:
+    bare = replace(
+        guest.definition,
+        cpu_percent=0,
+        network_bytes_per_second=0,
+        disks=tuple(replace(disk, bytes_per_second=0, iops=0) for disk in guest.definition.disks),
+    )
+    facts = guest.node.hypervisor.define(bare, deadline=LONG)
+    assert (facts.cpu_percent, facts.network_bytes_per_second) == (0, 0)
+    assert [(disk.bytes_per_second, disk.iops) for disk in facts.disks] == [(0, 0)]
+
+
+def test_defining_again_changes_the_guest_and_keeps_its_autostart(guest: Subject) -> None:
+    guest.node.hypervisor.mark(guest.name, guest.definition.mark, autostart=True, deadline=LONG)
+    facts = guest.node.hypervisor.define(replace(guest.definition, cpu_percent=30, vcpus=2), deadline=LONG)
+    assert (facts.cpu_percent, facts.vcpus, facts.autostart) == (30, 2, True)
+
+
+def test_anothers_guest_is_not_taken_over(guest: Subject) -> None:
+    hypervisor = guest.node.hypervisor
+    before = hypervisor.guest(guest.name, deadline=LONG)
+    other = replace(guest.definition, mark=GuestMark(service_id="another", job_id="job-9"))
+    for intruder in (
+        other,
+        replace(guest.definition, uuid="7d0a5f3f-0000-4000-8000-00000000ffff"),
+        replace(guest.definition, name="orch.s99"),
+    ):
+        with pytest.raises(AlreadyExists):
+            hypervisor.define(intruder, deadline=LONG)
+    assert hypervisor.guest(guest.name, deadline=LONG) == before
+
+
+def test_a_strangers_guest_is_listed_without_mark_and_never_taken_over(node: NodeUnderTest, disk: GuestDisk) -> None:
+    wanted = definition_of(node, 2, disk)
+    node.stranger(wanted.name)
+    try:
+        with pytest.raises(AlreadyExists):
+            node.hypervisor.define(wanted, deadline=LONG)
+        assert [facts.mark for facts in node.hypervisor.guests(deadline=LONG) if facts.name == wanted.name] == [None]
+    finally:
+        node.remove_stranger(wanted.name)
+
+
+def test_a_mark_is_replaced_whole_and_autostart_follows(guest: Subject) -> None:
+    full = GuestMark(
+        service_id="s1",
+        job_id="job-2",
+        spec_digest="d2",
+        spec_signature="c2ln",
+        holds=("nonpayment", "abuse"),
+        power_before=Power.RUNNING,
+        autostart_before=False,
+        tokens=("t1", "t2"),
+    )
+    facts = guest.node.hypervisor.mark(guest.name, full, autostart=True, deadline=LONG)
+    assert (facts.mark, facts.autostart) == (full, True)
+    bare = GuestMark(service_id="s1", job_id="job-3")
+    facts = guest.node.hypervisor.mark(guest.name, bare, autostart=False, deadline=LONG)
+    assert (facts.mark, facts.autostart) == (bare, False)
+
+
+def test_a_held_guest_does_not_start_and_says_why(guest: Subject) -> None:
+    held = replace(guest.definition.mark, holds=("nonpayment",))
+    guest.node.hypervisor.mark(guest.name, held, autostart=False, deadline=LONG)
+    with pytest.raises(Refused, match="nonpayment"):
+        guest.power(PowerAction.START)
+    facts = guest.node.hypervisor.guest(guest.name, deadline=LONG)
+    assert facts is not None
+    assert facts.power is Power.STOPPED
+    guest.node.hypervisor.mark(guest.name, guest.definition.mark, autostart=False, deadline=LONG)
+    assert guest.power(PowerAction.START) is Power.RUNNING
+
+
+def test_a_stopped_guest_stays_stopped_and_cannot_be_restarted(guest: Subject) -> None:
+    assert guest.power(PowerAction.SHUTDOWN) is Power.STOPPED
+    assert guest.power(PowerAction.DESTROY) is Power.STOPPED
+    for action in (PowerAction.REBOOT, PowerAction.RESET):
+        with pytest.raises(WrongState):
+            guest.power(action)
+    assert guest.node.hypervisor.agent_ping(guest.name, deadline=LONG) is False
+
+
+def test_a_running_guest_is_marked_alive_and_can_be_stopped_but_not_removed(guest: Subject) -> None:
+    hypervisor = guest.node.hypervisor
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    with pytest.raises(WrongState):
+        hypervisor.undefine(guest.name, deadline=LONG)
+    held = replace(guest.definition.mark, holds=("abuse",), tokens=("t1",))
+    facts = hypervisor.mark(guest.name, held, autostart=True, deadline=LONG)
+    assert (facts.power, facts.mark, facts.autostart) == (Power.RUNNING, held, True)
+    assert facts.disks == guest.definition.disks
+    assert guest.power(PowerAction.RESET) is Power.RUNNING
+    assert guest.power(PowerAction.DESTROY) is Power.STOPPED
+    facts_after = hypervisor.guest(guest.name, deadline=LONG)
+    assert facts_after is not None
+    assert (facts_after.mark, facts_after.autostart) == (held, True)
+
+
+def test_a_guest_shuts_down_when_it_is_asked(guest: Subject) -> None:
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    assert guest.power(PowerAction.SHUTDOWN) is Power.STOPPED
+
+
+def test_a_guest_whose_disk_is_gone_does_not_start(guest: Subject) -> None:
+    gone = replace(guest.definition.disks[0], path=guest.definition.disks[0].path + ".gone")
+    guest.node.hypervisor.define(replace(guest.definition, disks=(gone,)), deadline=LONG)
+    with pytest.raises(PermanentDriverError, match="gone"):
+        guest.power(PowerAction.START)
+
+
+def test_a_removed_guest_is_absent_and_removing_may_be_repeated(guest: Subject) -> None:
+    for _ in range(2):
+        guest.node.hypervisor.undefine(guest.name, deadline=LONG)
+        assert guest.node.hypervisor.guest(guest.name, deadline=LONG) is None
