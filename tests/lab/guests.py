@@ -131,24 +131,18 @@ def occurrences(device: Path, *markers: bytes) -> dict[bytes, int]:
     found = dict.fromkeys(markers, 0)
     direct = os.O_DIRECT if device.is_block_device() else 0
     descriptor = os.open(device, os.O_RDONLY | direct)
+    chunk = bytearray(PAGE + CHUNK)  # the end of the chunk before, then this one
     try:
-        # One page for the end of the chunk before, then this chunk, aligned as O_DIRECT wants it.
-        with mmap.mmap(-1, PAGE + CHUNK) as room, memoryview(room) as view, view[PAGE:] as body:
-            while got := os.readv(descriptor, [body]):
+        with mmap.mmap(-1, CHUNK) as aligned:  # as O_DIRECT wants it; searching in it would be slow
+            while got := os.readv(descriptor, [aligned]):
+                chunk[PAGE : PAGE + got] = aligned[:got]
                 for marker in markers:
                     # What lies wholly in the kept page was counted with the chunk before.
-                    found[marker] += _count(room, marker, PAGE - len(marker) + 1, PAGE + got)
-                view[:PAGE] = view[got : PAGE + got]
+                    found[marker] += chunk.count(marker, PAGE - len(marker) + 1, PAGE + got)
+                chunk[:PAGE] = chunk[got : PAGE + got]
     finally:
         os.close(descriptor)
     return found
-
-
-def _count(room: mmap.mmap, marker: bytes, start: int, end: int) -> int:
-    count, at = 0, room.find(marker, start, end)
-    while at >= 0:
-        count, at = count + 1, room.find(marker, at + len(marker), end)
-    return count
 
 
 def cpu_quotas() -> set[str]:
