@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,8 +10,16 @@ from sqlalchemy.exc import DatabaseError
 
 from orchestrator.store import audit
 from orchestrator.store.database import Database
+from tests.store_files import fresh_database
 
 NOW = datetime(2026, 1, 1, 8, 30, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = fresh_database(tmp_path)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

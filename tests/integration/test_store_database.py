@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.domain.errors import ConfigError, StoreUnavailable
 from orchestrator.store import settings
 from orchestrator.store.database import Database, sqlite_url
+from tests.store_files import fresh_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = fresh_database(tmp_path)
+    yield opened
+    opened.close()
 
 
 def _put(db: Database, name: str, value: object) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from orchestrator.store import certificates, commands, events, idempotency, node
 from orchestrator.store.database import Database
 from orchestrator.store.events import EventRecord
 from orchestrator.store.idempotency import KeptAnswer
+from tests.store_files import fresh_database
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=UTC)
 DEBT = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="event whmcs/e1", why="overdue", since=NOW)
@@ -49,6 +51,13 @@ SERVICE = Service(
     point_of_no_return=NOW + timedelta(days=60),
     suspension_proven_at=NOW + timedelta(days=61),
 )
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = fresh_database(tmp_path)
+    yield opened
+    opened.close()
 
 
 def event(number: int, **changes: object) -> EventRecord:
