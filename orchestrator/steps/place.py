@@ -36,6 +36,9 @@ class NodeReserve(BaseStep[ReserveArgs]):
         return Done(_facts(ctx, standing.node, _explain(ctx, args, standing)), made_by=standing.job_id)
 
     def apply(self, ctx: StepContext, args: ReserveArgs) -> Facts:
+        found = self.check(ctx, args)
+        if isinstance(found, Done):
+            return found.facts
         standing = ctx.ports.ledger.reservation(ctx.service_id)
         for race in range(RACES):
             states = ctx.ports.ledger.nodes()
