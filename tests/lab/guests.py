@@ -133,13 +133,14 @@ def occurrences(device: Path, *markers: bytes) -> dict[bytes, int]:
     descriptor = os.open(device, os.O_RDONLY | direct)
     chunk = bytearray(PAGE + CHUNK)  # the end of the chunk before, then this one
     try:
-        with mmap.mmap(-1, CHUNK) as aligned:  # as O_DIRECT wants it; searching in it would be slow
+        # O_DIRECT wants an aligned buffer, where searching would be slow; views copy without a new buffer each time.
+        with mmap.mmap(-1, CHUNK) as aligned, memoryview(aligned) as source, memoryview(chunk) as target:
             while got := os.readv(descriptor, [aligned]):
-                chunk[PAGE : PAGE + got] = aligned[:got]
+                target[PAGE : PAGE + got] = source[:got]
                 for marker in markers:
                     # What lies wholly in the kept page was counted with the chunk before.
                     found[marker] += chunk.count(marker, PAGE - len(marker) + 1, PAGE + got)
-                chunk[:PAGE] = chunk[got : PAGE + got]
+                target[:PAGE] = target[got : PAGE + got]
     finally:
         os.close(descriptor)
     return found
