@@ -43,7 +43,7 @@ def _unequal(*rows: tuple[str, object, object]) -> list[str]:
 
 
 def _disk(facts: GuestFacts, expected: Expected) -> list[str]:
-    disk: GuestDisk | None = next((d for d in facts.disks if not d.cdrom), None)
+    disk: GuestDisk | None = next((d for d in facts.disks if not d.read_only), None)
     if disk is None:
         return ["it has no disk"]
     guest = expected.guest

@@ -119,18 +119,23 @@ def _disks(ctx: StepContext, args: DefineArgs) -> tuple[GuestDisk, ...]:
     )
     if not args.template.cloud_init:
         return (disk,)
-    seed = GuestDisk(path=pool_path(ctx, args.node, seed_name(ctx)), format="raw", target="sda", read_only=True, cdrom=True)
+    image = in_pool(ctx, args.node, seed_name(ctx))
+    # A virtio disk, not a CD: cloud kernels have virtio, and not always what a CD drive hangs on.
+    seed = GuestDisk(path=image.path, format="raw", target="vdb", capacity_bytes=image.capacity_bytes, read_only=True)
     return (disk, seed)
+
+
+def in_pool(ctx: StepContext, node: str, name: str) -> VolumeFacts:
+    """The volume of that name in the node's pool; raises NotFound."""
+    volume = ctx.ports.volumes(node).volume(name, deadline=ASK_SECONDS)
+    if volume is None:
+        raise NotFound(f"{name} is not in the pool of {node}")
+    return volume
 
 
 def pool_path(ctx: StepContext, node: str, name: str) -> str:
     """The absolute path of a file in the node's pool, '' for no name; raises NotFound."""
-    if not name:
-        return ""
-    volume = ctx.ports.volumes(node).volume(name, deadline=ASK_SECONDS)
-    if volume is None:
-        raise NotFound(f"{name} is not in the pool of {node}")
-    return volume.path
+    return in_pool(ctx, node, name).path if name else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

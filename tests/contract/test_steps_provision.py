@@ -253,7 +253,7 @@ def test_the_definition_carries_limits_filter_signature_and_boot_files(stage: St
     assert (definition["vcpus"], definition["cpu_percent"], definition["network_bytes_per_second"]) == (2, 50, 12_500_000)
     disk, seed = definition["disks"]
     assert (disk["bytes_per_second"], disk["iops"], bool(disk["secret_uuid"])) == (50_000_000, 500, True)
-    assert seed["cdrom"]
+    assert seed["read_only"]
     assert definition["kernel"].endswith("/debian.vmlinuz")
     assert mark["spec_digest"] == stage.spec["digest"]
     assert definition["lease"]["ipv4"] == ["10.9.0.10/16"]
@@ -265,7 +265,7 @@ def test_a_template_without_cloud_init_gets_no_seed(tmp_path: Path) -> None:
     for step_id, name in PROVISION:
         if step_id != "seed":
             made[step_id] = stage.run(name, stage.provision_args(step_id, made))
-    assert [d["cdrom"] for d in stage.guest()["definition"]["disks"]] == [False]
+    assert [d["read_only"] for d in stage.guest()["definition"]["disks"]] == [False]
     stage.close()
 
 
