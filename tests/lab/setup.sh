@@ -86,15 +86,15 @@ packages() {
         update_lists # the lists may have been older than the mirror
         install_packages "$missing" || fail "apt-get could not install everything; its own words are above"
     fi
+    added=
     for unit in $(enabled_units); do
-        case " $before " in
-            *" $unit "*) ;;
-            *)
-                say "leaving $unit disabled: the tests start their own"
-                as_root systemctl --quiet --no-reload disable "$unit" 2>/dev/null || say "could not disable $unit"
-                ;;
-        esac
+        case " $before " in *" $unit "*) ;; *) added="$added $unit" ;; esac
     done
+    if [ -n "$added" ]; then
+        say "leaving these new units disabled, the tests start their own:$added"
+        # shellcheck disable=SC2086 # a list of words
+        as_root systemctl --quiet --no-reload disable $added 2>/dev/null || say "could not disable them all"
+    fi
 }
 
 enabled_units() {
