@@ -6,13 +6,14 @@ from typing import Protocol
 
 
 class Fence(Protocol):
-    def require(self, *, service_id: str, job_id: str, act: str) -> None:
+    def require(self, *, service_id: str, job_id: str, act: str, destroys: bool = True) -> None:
         """Let the act through, or raise.
 
         One write transaction that reads the service as it is now: raises FenceClosed where it was paid since the job was
         decided, where a hold forbids erasing, or where the service's state does not belong to the act; Frozen while
-        a freeze is in force. Letting ``act`` through for a job that terminates records the point of no return: a payment
-        accepted later is answered so. Never cached, never replayed: called inside each destructive ``apply``.
+        a freeze is in force. Letting an act that ``destroys`` through for a job that terminates records the point of no return:
+        a payment accepted later is answered so. An act that can be taken back (a hold, an undefine) records nothing. Never
+        cached, never replayed: called inside each destructive ``apply``.
         """
         ...
 

@@ -8,11 +8,10 @@ from orchestrator.steps.base import StepContext
 def ask(ctx: StepContext, act: str) -> None:
     """For an act that can be taken back: let it through, or raise FenceClosed or Frozen.
 
-    What the fence notes of it is withdrawn at once, because nothing is destroyed by it: a payment that comes later still
-    saves the data, and has to be answered so.
+    The fence notes nothing of it, because nothing is destroyed by it: a payment that comes later still saves the data, and
+    has to be answered so.
     """
-    require(ctx, act)
-    withdraw(ctx)
+    ctx.ports.fence.require(service_id=ctx.service_id, job_id=ctx.job_id, act=act, destroys=False)
 
 
 def require(ctx: StepContext, act: str) -> None:

@@ -23,7 +23,7 @@ class StoreFence:
         self._db = db
         self._clock = clock
 
-    def require(self, *, service_id: str, job_id: str, act: str) -> None:
+    def require(self, *, service_id: str, job_id: str, act: str, destroys: bool = True) -> None:
         """See the port. Also raises FenceClosed for a job that is over, and for a job of another service."""
         with self._db.write() as conn:
             freeze = settings.freeze(conn)
@@ -38,7 +38,7 @@ class StoreFence:
             reason = closed(service, kind=kind, payments=payments)
             if reason:
                 raise FenceClosed(f"{act} of {service_id} is refused: {reason}", service=service_id, job=job_id, act=act)
-            if kind == IntentKind.TERMINATE:
+            if destroys and kind == IntentKind.TERMINATE:
                 self._pass(conn, service, job_id=job_id, act=act)
 
     def withdraw(self, *, service_id: str, job_id: str) -> None:

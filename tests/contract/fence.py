@@ -64,6 +64,13 @@ class FenceContract(ABC):
         world.fence.require(service_id="s1", job_id="j1", act="wipe of the next volume")
         assert world.service("s1").point_of_no_return == NOW
 
+    def test_an_act_that_can_be_taken_back_is_judged_alike_and_passes_no_point_of_no_return(self, world: FenceWorld) -> None:
+        world.fence.require(service_id="s1", job_id="j1", act="undefine", destroys=False)
+        assert world.service("s1").point_of_no_return is None
+        world.put(_service(payments=3))
+        with pytest.raises(FenceClosed):
+            world.fence.require(service_id="s1", job_id="j1", act="undefine", destroys=False)
+
     def test_a_payment_since_the_decision_closes_it_and_marks_nothing(self, world: FenceWorld) -> None:
         world.put(_service(payments=3))
         _refused(world, "paid since")
