@@ -93,7 +93,6 @@ class _Call(Generic[T]):
         except libvirt.libvirtError as error:
             self.error = translate(error, self._doing)
             self.error.__cause__ = error
-            self._connection.inspect()
         except OrchestratorError as error:
             self.error = error
         except BaseException as error:  # noqa: BLE001 - handed to the waiting caller, who raises it: nothing is swallowed
@@ -158,22 +157,10 @@ class Connection:
             return conn
 
     def _current(self) -> Any:
+        """The connection, or None where there is none or it has died since (libvirtd was restarted)."""
         with self._lock:
-            return self._conn
-
-    def inspect(self) -> None:
-        """After an error: forget the connection where it is dead, so that the next call opens a new one."""
-        conn = self._current()
-        if conn is None:
-            return
-        try:
-            alive = conn.isAlive() == 1
-        except libvirt.libvirtError:
-            alive = False
-        if not alive:
-            with self._lock:
-                if self._conn is conn:
-                    self._conn = None
+            conn = self._conn
+        return conn if conn is not None and _is_alive(conn) else None
 
     def finished(self) -> None:
         self._slots.release()
@@ -191,6 +178,13 @@ class Connection:
             self._conn = None
             # An opening that hangs keeps its lock for ever: those who come later try for themselves.
             self._opening = threading.Lock()
+
+
+def _is_alive(conn: Any) -> bool:
+    try:
+        return bool(conn.isAlive() == 1)
+    except libvirt.libvirtError:
+        return False
 
 
 def _start_event_loop() -> None:

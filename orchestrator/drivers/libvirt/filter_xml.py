@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 
 FILTER_NAME = "orch-guard"
 _V4, _V6 = "orch-guard-ipv4", "orch-guard-ipv6"
-NO_IPV4 = "0.0.0.0"  # noqa: S104 - no listener: the source that a guest without IPv4 may use, which nobody can answer
+NO_IPV4 = "255.255.255.255"  # the source that a guest without IPv4 may use: every receiver drops it (RFC 1122, 3.2.1.3)
 STOCK = ("clean-traffic", "no-ipv6-spoofing")
 
 # Chains and the rules of the root chain run by priority. clean-traffic's IPv4 chain has -710 and IPv4 is accepted at -650; that
@@ -51,10 +51,16 @@ def _guard() -> ET.Element:
 
 
 def _ipv4() -> ET.Element:
-    """No answers of a DHCP server (RFC 2131, 4.1: from port 67, to port 68)."""
+    """No answers of a DHCP server (RFC 2131, 4.1: from port 67, to port 68), and no source but the guest's own addresses.
+
+    The stock filter also lets UDP from 0.0.0.0 pass, for DHCP clients. Where ebtables is the one of nftables, as on Debian, that
+    rule matches *every* source, and any address could be forged. Our guests have static addresses and need no DHCP.
+    """
     root = ET.Element("filter", {"name": _V4, "chain": "ipv4-orch", "priority": _V4_PRIORITY})
     _rule(root, "drop", "out", "100", "ip", protocol="udp", srcportstart="67")
     _rule(root, "drop", "out", "100", "ip", protocol="udp", dstportstart="68")
+    _rule(root, "return", "out", "500", "ip", srcipaddr="$IP")
+    ET.SubElement(root, "rule", {"action": "drop", "direction": "out", "priority": "1000"})
     return root
 
 

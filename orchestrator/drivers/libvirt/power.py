@@ -20,7 +20,8 @@ from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Power, PowerAct
 POLL_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 4.0  # a guest that still boots does not hear the first request
 PING_SECONDS = 5
-AGENT_COMMAND_TIMEOUT = 111  # VIR_ERR_AGENT_COMMAND_TIMEOUT, which bindings older than libvirt 10 do not name
+# Newer bindings have a code of its own for an agent that hears and does not answer.
+AGENT_COMMAND_TIMEOUT: int = getattr(libvirt, "VIR_ERR_AGENT_COMMAND_TIMEOUT", libvirt.VIR_ERR_AGENT_UNRESPONSIVE)
 OFF = (Power.STOPPED, Power.CRASHED)
 
 
