@@ -77,6 +77,7 @@ class Stage:
             clock=self.clock,
         )
         self.stop_asked = False
+        self.made: dict[str, Facts] = {}
         self.put(Service(id="s1", client_id="c1", plan=plan.name, state=Lifecycle.ACTIVE, payments=1, ssh_keys=(SSH_KEY,)))
         self.spec = specs.to_json(specs.guest_spec(self.service(), plan, template))
         for node in NODES:
