@@ -27,6 +27,7 @@ from tests.fault.house import House, Options, seeded_world
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
 WAIT_SECONDS = 90.0
+UNPAID = "suspend-unpaid"  # a suspension that a payment lifts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +70,14 @@ class Points:
         self.report = Report()
         self._armed = {scenario.service: scenario for scenario in orders.scenarios}
         self._kill = orders.kill
+        # Points outside of any job; the process dies there by itself.
+        self._instant = {s.kill for s in orders.scenarios if orders.kill and s.kill.startswith("accept/")}
         self._paid: set[str] = set()
         self._guard = threading.Lock()
 
     def __call__(self, point: str) -> None:
+        if point in self._instant:
+            os.kill(os.getpid(), signal.SIGKILL)
         service = self._service()
         scenario = self._armed.get(service)
         if scenario is None:
@@ -108,6 +113,8 @@ def open_house(directory: Path, suite: str, points: Points, workers: int) -> Hou
 def submit(house: House, scenario: Scenario) -> None:
     if scenario.intent == IntentKind.PROVISION:
         house.order(scenario.service)
+    elif scenario.intent == UNPAID:
+        house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
     else:
         house.engine.command(IntentKind(scenario.intent), scenario.service, who="anna", why="a test", arguments={})
 

@@ -103,7 +103,7 @@ class House:
             steps=steps,
             ports=self._ports(directory),
             playbooks=playbooks,
-            catalog=Catalog(plans={plan.name: plan}, templates={TEMPLATE.name: TEMPLATE}),
+            catalog=Catalog(plans={plan.name: plan}, templates={TEMPLATE.name: TEMPLATE}, provider="Example Hosting"),
             settings=EngineSettings(
                 state_dir=directory,
                 limits=options.limits,

@@ -1,0 +1,158 @@
+"""The controller is killed (SIGKILL) at named points of every playbook and started again: all ends as if nothing had happened.
+
+Here every point of every playbook is struck once; with ORCHESTRATOR_FAULT=all every failing step is undone under fire too, and
+every point is struck twice in a row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.playbooks import OnFailure
+from tests.fault.battery import PROCESS_SECONDS, ROOT, WIDTH, Battery, batches, service, snapshot
+from tests.fault.controller import PLAYBOOKS, UNPAID, Orders, Scenario
+from tests.fault.house import prepared
+from tests.store_files import fresh_database
+
+WHOLE = os.environ.get("ORCHESTRATOR_FAULT", "") == "all"
+BOOKS = load_playbooks(PLAYBOOKS)
+INTENTS = sorted(name.removeprefix("vps-") for name in BOOKS)
+
+
+@pytest.fixture(scope="session")
+def battery(tmp_path_factory: pytest.TempPathFactory) -> Battery:
+    return Battery(suite="product", home=tmp_path_factory.mktemp("battery"))
+
+
+def strike(battery: Battery, directory: Path, scenarios: list[Scenario], wanted: dict[str, Any], *, kills: int = 1) -> None:
+    """Kill each scenario at its point; every one has to end as wanted."""
+    wrong = {}
+    for number, batch in enumerate(batches(scenarios)):
+        found = battery.run(directory / f"batch{kills}-{number}", batch, kills=kills)
+        wrong.update({s.kill: _differences(wanted, seen) for s, seen in zip(batch, found, strict=True) if seen != wanted})
+    assert wrong == {}
+
+
+def _differences(wanted: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    return {key: {"wanted": wanted[key], "found": seen[key]} for key in wanted if wanted[key] != seen[key]}
+
+
+def failing_points(intent: str) -> list[str]:
+    """Where the failures strike that are to be undone: the last step that undoes, or with WHOLE each of them."""
+    undoing = [step.id for step in BOOKS[f"vps-{intent}"].steps if step.on_failure == OnFailure.UNDO]
+    chosen = undoing if WHOLE else undoing[-1:]
+    return [f"vps-{intent}/{step}/{moment}" for step in chosen for moment in ("before", "during")]
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_killed_at_any_point_a_job_ends_as_if_nothing_had_happened(battery: Battery, tmp_path: Path, intent: str) -> None:
+    points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent=intent))
+    assert wanted["jobs"][0][1] == "done"
+    scenarios = [Scenario(service="", intent=intent, kill=point) for point in dict.fromkeys(points)]
+    strike(battery, tmp_path, scenarios, wanted)
+    if WHOLE:
+        strike(battery, tmp_path, scenarios, wanted, kills=2)
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_killed_at_any_point_of_a_failing_job_all_it_made_is_undone(battery: Battery, tmp_path: Path, intent: str) -> None:
+    for number, fail in enumerate(failing_points(intent)):
+        directory = tmp_path / str(number)
+        points, wanted = battery.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
+        if fail not in points:
+            continue  # the step found its act done already, as a mere check does: it has no such moment
+        beyond = fail == "vps-terminate/wipe/during"  # the data is gone by then: it can only go on
+        assert wanted["jobs"][0][1] == ("needs_operator" if beyond else "failed")
+        # Not "during" itself: after a restart the step finds its act done, and nothing fails any more.
+        struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
+        scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in struck]
+        strike(battery, directory, scenarios, wanted, kills=2 if WHOLE else 1)
+
+
+def test_a_failed_provisioning_leaves_nothing(battery: Battery, tmp_path: Path) -> None:
+    fail = "vps-provision/verify/before"
+    _, seen = battery.recon(tmp_path / "failed", Scenario(service="", intent="provision", fail=fail))
+    assert seen["state"] == "failed"
+    nothing = {key: seen[key] for key in ("guests", "volumes", "secrets")}  # its log stays, for whoever asks why
+    assert nothing == {"guests": [], "volumes": [], "secrets": []}
+    assert (seen["leased"], seen["mac"], seen["reserved"]) == (0, False, 0)
+
+
+def test_paid_at_any_instant_of_a_termination_the_data_is_whole_or_wholly_gone(battery: Battery, tmp_path: Path) -> None:
+    """The fence decides, also when the controller is killed right after the payment came in."""
+    points, gone = battery.recon(tmp_path / "recon", Scenario(service="", intent="terminate"))
+    before = snapshot(battery.state_before("terminate", tmp_path / "before"), service(0))
+    asked = list(dict.fromkeys(points))
+    spared = set(asked[: asked.index("vps-terminate/wipe/during")])
+    for batch in batches([Scenario(service="", intent="terminate", kill=point, pay=point) for point in asked]):
+        found = battery.run(tmp_path / f"paid-{batch[0].kill.replace('/', '-')}", batch)
+        for scenario, seen in zip(batch, found, strict=True):
+            things = ("guests", "volumes", "secrets", "leased", "mac", "reserved", "state", "node")
+            wanted = before if scenario.kill in spared else gone
+            assert {key: seen[key] for key in things} == {key: wanted[key] for key in things}, scenario
+            told = "payment.too_late" in seen["outbox"]
+            assert told == (scenario.kill not in spared), (scenario, seen["outbox"])
+            if scenario.kill in spared:
+                assert seen["jobs"][0][:3] == ["terminate", "failed", "fence-closed"], (scenario, seen["jobs"])
+
+
+def test_paid_at_any_instant_of_a_suspension_the_guest_runs_in_the_end(battery: Battery, tmp_path: Path) -> None:
+    points, held = battery.recon(tmp_path / "recon", Scenario(service="", intent=UNPAID))
+    assert (held["guests"][0]["power"], held["guests"][0]["holds"]) == ("stopped", ["nonpayment"])
+    before = snapshot(battery.state_before("suspend", tmp_path / "before"), service(0))
+    for batch in batches([Scenario(service="", intent=UNPAID, kill=point, pay=point) for point in dict.fromkeys(points)]):
+        found = battery.run(tmp_path / "paid", batch)
+        for scenario, seen in zip(batch, found, strict=True):
+            assert (seen["guests"], seen["holds"]) == (before["guests"], []), scenario
+
+
+@pytest.mark.parametrize("point", ["accept/before", "accept/after"])
+def test_killed_while_it_accepts_an_event_is_taken_once_when_it_comes_again(battery: Battery, tmp_path: Path, point: str) -> None:
+    directory = prepared(tmp_path / "state", fresh_database)
+    scenario = Scenario(service="s00", intent="provision", kill=point)
+    killed = launch(directory, Orders(suite="product", scenarios=[scenario], kill=True))
+    assert killed.wait(PROCESS_SECONDS) == -9
+    battery.process(directory, [replace(scenario, kill="")])
+    seen = snapshot(directory, "s00")
+    assert (seen["state"], len(seen["jobs"]), len(seen["guests"]), seen["leased"]) == ("active", 1, 1, 2)
+
+
+def test_killed_again_and_again_at_odd_moments_every_service_has_one_guest(battery: Battery, tmp_path: Path) -> None:
+    _, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="provision"))
+    directory = prepared(tmp_path / "state", fresh_database)
+    scenarios = [Scenario(service=service(n), intent="provision") for n in range(WIDTH)]
+    for number in range(12 if WHOLE else 4):
+        running = launch(directory, Orders(suite="product", scenarios=scenarios))
+        try:
+            running.wait(1.0 + 0.17 * number)
+            break
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+    battery.process(directory, scenarios)
+    assert [snapshot(directory, scenario.service) for scenario in scenarios] == [wanted] * WIDTH
+
+
+def launch(directory: Path, orders: Orders) -> subprocess.Popen[str]:
+    """A controller that nobody waits for yet."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tests.fault.controller", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    )
+    assert running.stdin is not None
+    running.stdin.write(json.dumps(asdict(orders)))
+    running.stdin.close()
+    return running
