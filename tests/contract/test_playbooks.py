@@ -1,0 +1,189 @@
+"""The playbooks that ship, on the simulated node: carried out, and at each step broken off and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain import workflow
+from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.playbooks import OnFailure, Workflow
+from orchestrator.steps.base import Done, Facts
+from orchestrator.steps.registry import STEPS, arguments
+from tests.contract.stage import Stage
+
+BOOKS = load_playbooks(Path(__file__).parents[2] / "playbooks", steps=arguments())
+ABOUT = {
+    "reason": "asked",
+    "asked_by": "event shop/e1",
+    "approved_by": "",
+    "client_id": "c1",
+    "provider": "Example Hosting",
+    "payments": 1,
+}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    built = Stage(tmp_path)
+    yield built
+    built.close()
+
+
+class BrokenOff(Exception):
+    """The run was ended on purpose."""
+
+
+class Play:
+    """Carries a playbook out as the engine does, without durability: what was applied is undone in reverse."""
+
+    def __init__(self, stage: Stage, name: str, job: str, *, facts: Mapping[str, Any], holds: tuple[str, ...] = ()) -> None:
+        self.stage, self.job = stage, job
+        about = {**ABOUT, "id": job, "holds": list(holds)}
+        self.workflow: Workflow = workflow.resolve(BOOKS[name], service_id="s1", spec=stage.spec, facts=facts, job=about)
+        self.given: dict[str, Facts] = {}
+        self.applied: list[tuple[str, Facts]] = []
+
+    def run(self, *, break_off_at: str = "", half: bool = False) -> dict[str, Facts]:
+        """To the end, or until before ``break_off_at`` (``half``: after it acted, before its facts were noted)."""
+        for call in self.workflow.calls:
+            if call.skipped:
+                continue
+            if call.id == break_off_at and not half:
+                raise BrokenOff
+            args = workflow.bind(call.args, self.given)
+            self.given[call.id] = self._perform(call.step, args)
+            if call.id == break_off_at:
+                raise BrokenOff
+        return self.given
+
+    def _perform(self, step: str, args: Facts) -> Facts:
+        found = self.stage.check(step, args, job=self.job)
+        if isinstance(found, Done) and found.made_by != self.job:
+            return found.facts
+        self.applied.append((step, args))
+        return found.facts if isinstance(found, Done) else self.stage.apply(step, args, job=self.job)
+
+    def undo(self) -> None:
+        for step, args in reversed(self.applied):
+            self.stage.undo(step, args, job=self.job)
+
+
+def provisioned(stage: Stage) -> dict[str, Any]:
+    """Make the guest by its playbook; the service's facts."""
+    facts = Play(stage, "vps-provision", "j1", facts={}).run()
+    return {"node": "n1", "nodes_ever": ["n1"], **facts}
+
+
+def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
+    """The playbook on a service in the state that its job finds."""
+    kind = IntentKind(name.removeprefix("vps-"))
+    if kind == IntentKind.UNSUSPEND:
+        stage.job(IntentKind.SUSPEND, "j2")
+        Play(stage, "vps-suspend", "j2", facts=facts, holds=("nonpayment",)).run()
+        stage.put(stage.service().without_hold(stage.service().holds[0].reason))
+    if kind == IntentKind.START:
+        Play(stage, "vps-stop", "j2", facts=facts).run()
+    stage.job(kind, "j3")
+    return Play(stage, name, "j3", facts=facts, holds=("nonpayment",) if kind == IntentKind.SUSPEND else ())
+
+
+def reversible() -> list[tuple[str, str]]:
+    """Every step of every playbook up to the first that cannot be undone."""
+    found = []
+    for name, book in BOOKS.items():
+        for step in book.steps:
+            if step.on_failure is OnFailure.HALT:
+                break
+            found.append((name, step.id))
+    return found
+
+
+def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
+    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD}
+    assert set(BOOKS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
+    assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())
+
+
+def test_every_step_of_the_registry_is_used() -> None:
+    assert {step.step for book in BOOKS.values() for step in book.steps} == set(STEPS)
+
+
+@pytest.mark.parametrize("name", sorted(set(BOOKS) - {"vps-provision"}))
+def test_each_playbook_runs_to_its_end_and_again_finds_nothing_to_do(stage: Stage, name: str) -> None:
+    running = play(stage, name, provisioned(stage))
+    running.run()
+    settled = stage.snapshot(tokens=True)
+    running.applied.clear()
+    running.run()
+    assert stage.snapshot(tokens=True) == settled
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(
+    ("name", "step_id"), [(n, s) for n, s in reversible() if n != "vps-check" and (n, s) != ("vps-terminate", "wipe")]
+)
+def test_a_run_broken_off_at_any_step_leaves_things_as_they_were(stage: Stage, name: str, step_id: str, half: bool) -> None:
+    making = name == "vps-provision"
+    running = Play(stage, name, "j1", facts={}) if making else play(stage, name, provisioned(stage))
+    untouched = stage.snapshot()
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at=step_id, half=half)
+    running.undo()
+    assert stage.snapshot() == untouched
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_termination_paid_for_before_the_wipe_brings_the_guest_back_as_it_was(stage: Stage, suspended: bool) -> None:
+    facts = provisioned(stage)
+    if suspended:
+        stage.job(IntentKind.SUSPEND, "j2")
+        Play(stage, "vps-suspend", "j2", facts=facts, holds=("nonpayment",)).run()
+    untouched = stage.snapshot()
+    running = play(stage, "vps-terminate", facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe")
+    stage.pay()
+    running.given.clear()
+    with pytest.raises(FenceClosed):
+        running.run()
+    running.undo()
+    assert stage.snapshot() == untouched
+    assert stage.service().point_of_no_return is None
+
+
+def test_past_the_point_of_no_return_nothing_is_undone_and_the_run_goes_on(stage: Stage) -> None:
+    running = play(stage, "vps-terminate", provisioned(stage))
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe", half=True)
+    with pytest.raises(OrchestratorError):
+        running.undo()
+    assert stage.world.node("n1")["guests"] == {}
+    stage.pay()
+    running.given.clear()
+    running.run()
+    kept = stage.ledger.certificate("s1")
+    assert kept is not None
+    assert [v["method"] for v in kept["volumes"]] == ["crypto-erase", "overwrite"]
+    assert stage.addresses.lease("s1") is None
+
+
+def test_a_service_that_never_was_made_is_ended_without_a_wipe(stage: Stage) -> None:
+    stage.job(IntentKind.TERMINATE, "j3")
+    running = Play(stage, "vps-terminate", "j3", facts={"node": "", "nodes_ever": []})
+    assert [c.id for c in running.workflow.calls if not c.skipped] == ["residue", "capacity", "addresses"]
+    assert "never was on one" in running.run()["residue"]["proof"]
+
+
+def test_a_service_whose_plan_is_sold_no_more_can_still_be_suspended_and_ended(stage: Stage) -> None:
+    facts = provisioned(stage)
+    stage.spec = {}
+    for name in ("vps-suspend", "vps-unsuspend", "vps-terminate", "vps-stop", "vps-start", "vps-reboot"):
+        Play(stage, name, "j9", facts=facts)
+    with pytest.raises(PreconditionError):
+        Play(stage, "vps-check", "j9", facts=facts)
