@@ -18,6 +18,9 @@ _V4, _V6 = "orch-guard-ipv4", "orch-guard-ipv6"
 NO_IPV4 = "255.255.255.255"  # the source that a guest without IPv4 may use: every receiver drops it (RFC 1122, 3.2.1.3)
 STOCK = ("clean-traffic", "no-ipv6-spoofing")
 
+# A frame that reaches the end of a chain without a verdict is *let through* where ebtables is the one of nftables, as on Debian,
+# and no later chain sees it: so every chain of ours ends in a rule that decides.
+#
 # Chains and the rules of the root chain run by priority. clean-traffic's IPv4 chain has -710 and IPv4 is accepted at -650; that
 # of no-ipv6-spoofing has -610; everything not accepted by then is dropped at 1000.
 _V4_PRIORITY, _V6_PRIORITY, _ACCEPT_IPV6 = "-720", "-620", "-600"
@@ -53,8 +56,7 @@ def _guard() -> ET.Element:
 def _ipv4() -> ET.Element:
     """No answers of a DHCP server (RFC 2131, 4.1: from port 67, to port 68), and no source but the guest's own addresses.
 
-    The stock filter also lets UDP from 0.0.0.0 pass, for DHCP clients. Where ebtables is the one of nftables, as on Debian, that
-    rule matches *every* source, and any address could be forged. Our guests have static addresses and need no DHCP.
+    The stock filter also lets UDP from 0.0.0.0 pass, for DHCP clients; our guests have static addresses and need none.
     """
     root = ET.Element("filter", {"name": _V4, "chain": "ipv4-orch", "priority": _V4_PRIORITY})
     _rule(root, "drop", "out", "100", "ip", protocol="udp", srcportstart="67")

@@ -15,6 +15,11 @@ from orchestrator.domain.plans import Node
 from orchestrator.ports.enrolment import HostKey
 
 CONNECT_SECONDS = 10
+# libvirt fails with nothing but "value too large" when ssh complains at length, as it does about a changed key: so only the end
+# of what ssh writes to its standard error is passed on.
+WRAPPER = """#!/bin/sh
+{ ssh -F none OPTIONS "$@" 2>&1 1>&3 3>&- | tail -n 2 >&2 3>&-; } 3>&1
+"""
 
 
 def ssh_uri(node: Node, wrapper: Path) -> str:
@@ -52,7 +57,7 @@ def write_wrapper(directory: Path, node: Node, *, identity: Path, host_key: Host
     }
     words = " ".join(f"-o {shlex.quote(f'{key}={value}')}" for key, value in options.items())
     wrapper = directory / f"{node.name}.ssh"
-    _replace(wrapper, f'#!/bin/sh\nexec ssh -F none {words} "$@"\n', mode=0o700)
+    _replace(wrapper, WRAPPER.replace("OPTIONS", words), mode=0o700)
     return wrapper
 
 
