@@ -38,6 +38,7 @@ RESTING = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_OP
 # RFC 8709: the kind and 32 bytes, each behind its length. Nobody has the private half.
 _BLOB = b"\0\0\0\x0bssh-ed25519" + b"\0\0\0\x20" + b"no key at all, only its length.."
 KEY = f"ssh-ed25519 {base64.b64encode(_BLOB).decode()} admin@example"
+CRYPT = "$6$abcdefgh$" + "0123456789" * 8 + "abcdef"
 
 _FILES = {
     "orchestrator.yaml": """
@@ -77,13 +78,14 @@ templates: [debian]
 
 
 def write_config(directory: Path, **changes: str) -> Path:
-    """A configuration with two simulated nodes; ``changes`` append lines to orchestrator.yaml."""
+    """A configuration with two simulated nodes; ``changes`` replace lines of orchestrator.yaml."""
     for name, content in _FILES.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
-    with (directory / "orchestrator.yaml").open("a", encoding="utf-8") as file:
-        file.writelines(f"{key}: {value}\n" for key, value in changes.items())
+    main = directory / "orchestrator.yaml"
+    kept = [line for line in main.read_text(encoding="utf-8").splitlines() if line.partition(":")[0] not in changes]
+    main.write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in changes.items())]) + "\n", encoding="utf-8")
     for name, secret in (("newest", SECRET), ("old", OLD_SECRET)):
         path = directory / "secrets" / name
         path.parent.mkdir(exist_ok=True)
@@ -174,7 +176,7 @@ class Live:
         with self.db.read() as conn:
             return jobs.list_page(conn, limit=500, service_id=service_id)[0]
 
-    def wait(self, job_id: str, *, seconds: float = 30.0) -> Job:
+    def wait(self, job_id: str, *, seconds: float = 15.0) -> Job:
         """The job once it rests; fails the test when that takes too long."""
         until = self.clock.monotonic() + seconds
         while True:

@@ -1,4 +1,6 @@
-"""One live controller for the tests of a module, ended with it."""
+"""Live controllers, ended with their tests. One at a time: the engine's library allows one per process, so a module uses
+either ``live`` or ``own``.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,18 @@ from tests.live import Live
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One for all tests of a module, which use services of their own."""
     yield from running(tmp_path_factory.mktemp("live"))
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Live]:
-    """A controller that the test may break or fill."""
+    """One that the test may break or fill."""
     yield from running(tmp_path)
 
 
 def running(directory: Path) -> Iterator[Live]:
-    controller = Live(directory / "c")
+    controller = Live(directory)
     controller.start()
     try:
         yield controller

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import sqlite3
 import threading
 from datetime import timedelta
 from typing import Any
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from orchestrator.drivers.local.clock import SystemClock
+from tests.integration.api.answers import refused
 from tests.live import BODY_LIMIT, OLD_SECRET, PLAN, SECRET, SOURCE, TOLERANCE, Live, sign
 
 STRANGER = "whsec_" + base64.b64encode(b"a secret that the shop never had").decode()
@@ -31,16 +31,6 @@ def body_of(service_id: str, kind: str = "order.paid", **data: Any) -> str:
 def events(live: Live, service_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = live.http.get("/v1/events", params={"service_id": service_id}).json()["items"]
     return found
-
-
-def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The answer is a problem of this status and code; returns it."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem: dict[str, Any] = answer.json()
-    assert (problem["status"], problem["code"]) == (status, code)
-    assert "Traceback" not in answer.text
-    return problem
 
 
 def test_a_paid_order_is_answered_202_with_the_job_that_carries_it_out(live: Live) -> None:
@@ -195,28 +185,3 @@ def test_twenty_deliveries_at_once_make_one_job(live: Live) -> None:
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
     assert len({answer.json()["job_id"] for answer in answers}) == 1
     assert len(live.jobs("crowd")) == 1
-
-
-def test_while_the_store_is_away_the_answer_is_503_with_retry_after_and_nothing_is_lost(own: Live) -> None:
-    path = own.config.settings.state_dir / "orchestrator.sqlite"
-    with sqlite3.connect(path) as raw:
-        raw.execute("ALTER TABLE events RENAME TO events_away")
-    raw.close()
-    answer = own.send("order.paid", "later", event_id="msg-later", **PAID)
-    refused(answer, 503, "store-unavailable")
-    assert int(answer.headers["retry-after"]) > 0
-    with sqlite3.connect(path) as raw:
-        raw.execute("ALTER TABLE events_away RENAME TO events")
-    raw.close()
-    assert own.send("order.paid", "later", event_id="msg-later", **PAID).status_code == 202
-
-
-def test_outcomes_are_counted_by_source_and_strangers_make_no_series(own: Live) -> None:
-    own.send("order.created", "counted", **PAID)
-    own.send("order.created", "counted", secret=STRANGER, **PAID)
-    own.send("order.created", "counted", source="made-up-name", **PAID)
-    scraped = own.http.get("/metrics").text
-    assert 'orchestrator_webhooks_total{outcome="nothing",source="shop"} 1.0' in scraped
-    assert 'orchestrator_webhooks_total{outcome="signature-invalid",source="shop"} 1.0' in scraped
-    assert 'orchestrator_webhooks_total{outcome="not-found",source="unknown"} 1.0' in scraped
-    assert "made-up-name" not in scraped

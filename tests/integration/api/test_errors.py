@@ -1,0 +1,55 @@
+"""What is asked wrongly, and what needs no token."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.api.answers import refused
+from tests.live import Live
+
+
+@pytest.mark.parametrize("key", [b"a b", b"x" * 201, b"\xfc"])
+def test_a_key_that_is_none_is_refused(live: Live, key: bytes) -> None:
+    refused(live.http.post("/v1/services/any/check", headers={b"Idempotency-Key": key}), 400, "request-invalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not-found"),
+        ("GET", "/v1/nothing", 404, "not-found"),
+        ("PATCH", "/v1/services", 405, "request-invalid"),
+        ("GET", "/v1/services/nobody", 404, "not-found"),
+        ("GET", "/v1/services/..%2f..%2fetc", 404, "not-found"),
+        ("GET", "/v1/services/a%00b", 400, "request-invalid"),
+        ("GET", "/v1/services?limit=0", 400, "request-invalid"),
+        ("GET", "/v1/services?limit=99999999999999999999999", 400, "request-invalid"),
+        ("GET", "/v1/services?state=unheard", 400, "request-invalid"),
+        ("GET", "/v1/services?plan=%00", 400, "request-invalid"),
+        ("GET", "/v1/events?after=x", 400, "request-invalid"),
+        ("GET", f"/v1/events?after={'9' * 5000}", 400, "request-invalid"),
+        ("GET", "/v1/events/99999999999999999999999", 400, "request-invalid"),
+        ("GET", "/v1/jobs/none", 404, "not-found"),
+        ("GET", "/v1/nodes/none", 404, "not-found"),
+        ("GET", "/v1/plans/none", 404, "not-found"),
+        ("GET", "/v1/templates/none", 404, "not-found"),
+        ("GET", "/v1/certificates/none", 404, "not-found"),
+        ("GET", "/v1/ips/leases/none", 404, "not-found"),
+        ("POST", "/v1/services/s/explode", 400, "request-invalid"),
+        ("POST", "/v1/nodes/n1/enrol", 400, "request-invalid"),
+        ("PUT", "/v1/freeze", 400, "request-invalid"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_in_a_problem(live: Live, method: str, path: str, status: int, code: str) -> None:
+    assert refused(live.http.request(method, path), status, code)["detail"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[]", b'{"why": 7}', b'{"why": ""}', b'{"why": "a", "x": 1}', b"null"])
+def test_a_body_that_does_not_fit_is_refused(live: Live, body: bytes) -> None:
+    answer = live.http.put("/v1/freeze", content=body, headers={"content-type": "application/json"})
+    refused(answer, 400, "request-invalid")
+
+
+def test_health_needs_no_token_and_tells_nothing_else(live: Live) -> None:
+    assert live.tcp().get("/healthz").json() == {"status": "ok"}
+    assert live.tcp().get("/readyz").json() == {"status": "ready"}
