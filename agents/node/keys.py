@@ -53,7 +53,7 @@ def _overwrite(fd: int, name: str) -> dict[str, Any]:
     before, problem = _places(fd)
     if found.file_system in COPY_ON_WRITE:
         problem = f"{found.file_system} writes anew elsewhere"
-    os.pwrite(fd, base64.b64encode(secrets.token_bytes(size))[:size], 0)
+    os.pwrite(fd, _like(os.pread(fd, size, 0)), 0)
     os.fsync(fd)
     after, _ = _places(fd)
     if not problem and before != after:
@@ -64,6 +64,15 @@ def _overwrite(fd: int, name: str) -> dict[str, Any]:
         "in_place": not problem,
         "limits": [*said, *([_NOT_IN_PLACE.format(problem)] if problem else [])],
     }
+
+
+def _like(value: bytes) -> bytes:
+    """Random, of the same length and, where ``value`` is base64, as long when decoded."""
+    try:
+        length = len(base64.b64decode(value, validate=True))
+    except ValueError:
+        return secrets.token_bytes(len(value))
+    return base64.b64encode(secrets.token_bytes(length))[: len(value)].ljust(len(value))
 
 
 def _places(fd: int) -> tuple[tuple[tuple[int, int, int], ...], str]:

@@ -14,15 +14,14 @@ from pathlib import Path
 
 from agents.node.protocol import AgentError
 
-LOCK_WAIT = 10.0
-"""Seconds that a call waits for another one on the same object."""
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """The node's directories, all under ``root``, which is ``/`` but in tests."""
 
     root: Path = Path("/")
+    lock_wait: float = 10.0
+    """Seconds that a call waits for another one on the same object."""
 
     @property
     def config(self) -> Path:
@@ -55,7 +54,7 @@ class Place:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Holds the lock on one object of this node; held by another call for longer than LOCK_WAIT: driver-transient.
+        """Holds the lock on one object of this node; held by another call for longer than ``lock_wait``: driver-transient.
 
         The lock goes with the process, however that ends.
         """
@@ -63,7 +62,7 @@ class Place:
         digest = hashlib.sha256(name.encode()).hexdigest()
         fd = os.open(self.locks / digest, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            deadline = time.monotonic() + LOCK_WAIT
+            deadline = time.monotonic() + self.lock_wait
             while True:
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
