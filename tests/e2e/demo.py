@@ -32,7 +32,7 @@ DISK_BYTES = 3 << 30
 PLAN = PlanLine(name="vps-demo", memory="512 MiB", disk="3 GiB", vcpus=1)
 SSH_SECONDS = 120.0
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
 
 
 @dataclass
@@ -148,8 +148,8 @@ def suspend(site: Site, customer: Customer, ipv4: str, checks: Checks) -> None:
         "the guest is off", virsh("domstate", GUEST).stdout.strip() == "shut off", virsh("domstate", GUEST).stdout.strip()
     )
     start = virsh("start", GUEST)
-    refusal = " ".join((start.stderr or start.stdout).split())
-    checks.note("`virsh start` is refused by the host", start.returncode != 0 and SERVICE in refusal, refusal[:160])
+    refusal = (start.stderr or start.stdout).strip().splitlines()[-1]
+    checks.note("`virsh start` is refused by the host", start.returncode != 0 and "held" in refusal, refusal)
     listed = virsh("list", "--autostart", "--all", "--name").stdout.split()
     checks.note("autostart is off", GUEST not in listed, listed or "no guest starts with the host")
     title("Billing says: the invoice was paid")
@@ -164,9 +164,8 @@ def terminate(site: Site, customer: Customer, ipv4: str, checks: Checks) -> None
     marker = f"secret-of-the-customer-{secrets.token_hex(16)}"
     customer.login(ipv4, f"for i in $(seq 200); do echo {marker} >> /root/shop.sql; done; sync", seconds=30)
     watch(site, site.send("service.terminate", SERVICE, version=3, reason="cancelled"))
-    certificate = json.loads(site.cli("certificate", "show", SERVICE, "--json"))
     file = site.directory / "certificate.json"
-    file.write_text(json.dumps(certificate.get("certificate", certificate)), encoding="utf-8")
+    file.write_text(site.cli("certificate", "show", SERVICE), encoding="utf-8")
     title("The wipe certificate")
     console.print_json(file.read_text(encoding="utf-8"))
     verdict = site.run("certificate", "verify", str(file))
