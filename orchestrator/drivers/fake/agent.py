@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.domain.errors import NotFound, PermanentDriverError
+from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.node_transport import Progress
@@ -16,6 +16,17 @@ WIPING = ".wiping"
 RECORDS = "/var/lib/orchestrator-agent/wipes"
 VERSION = "fake"
 Stage = Callable[[State], dict[str, Any]]
+
+# What a request of each command must hold, and what it may hold besides.
+FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "hello": (frozenset(), frozenset()),
+    "doctor": (frozenset({"pool_path", "bridge"}), frozenset()),
+    "template-check": (frozenset({"path", "sha256"}), frozenset()),
+    "volume-state": (frozenset({"path"}), frozenset()),
+    "volume-wipe": (frozenset({"path", "method"}), frozenset({"samples"})),
+    "secret-wipe": (frozenset({"uuid"}), frozenset()),
+    "residue": (frozenset({"service_id", "pool_path", "clean"}), frozenset()),
+}
 
 
 class FakeAgent:
@@ -40,10 +51,11 @@ class FakeAgent:
         }
         if command not in commands:
             raise PermanentDriverError(f"the agent of {self._node} knows no command {command!r}")
-        try:
-            stages = commands[command](request)
-        except KeyError as missing:
-            raise PermanentDriverError(f"the request for {command} lacks {missing}") from missing
+        needed, possible = FIELDS[command]
+        wrong = sorted((needed - set(request)) | (set(request) - needed - possible))
+        if wrong:
+            raise RequestError(f"the request for {command} lacks a field or has one too many: {', '.join(wrong)}")
+        stages = commands[command](request)
         result = self._world.act(
             f"agent.{command}",
             node=self._node,
@@ -109,13 +121,22 @@ class FakeAgent:
 
     def _volume_wipe(self, request: Mapping[str, Any]) -> list[Stage]:
         """Two stages, as the real one: the rename (from which there is no way back) and the destruction."""
-        name, method, samples = _volume_name(request["path"]), str(request["method"]), int(request.get("samples", 8))
+        name, method, samples = _volume_name(request["path"]), str(request["method"]), int(request.get("samples", 16))
         if method not in ("crypto-erase", "overwrite"):
-            raise PermanentDriverError(f"there is no way of wiping called {method!r}")
+            raise RequestError(f"there is no way of wiping called {method!r}")
+        if not name.startswith("orch."):
+            raise Refused(f"{name} is not the name of a service's volume")
 
         def rename(node: State) -> dict[str, Any]:
-            if name in node["volumes"]:
-                node["volumes"][name + WIPING] = node["volumes"].pop(name)
+            volume = node["volumes"].get(name)
+            if volume is None:
+                return {}
+            for guest in node["guests"].values():
+                if guest["power"] == "running" and any(disk["path"] == request["path"] for disk in guest["definition"]["disks"]):
+                    raise TransientDriverError(f"{name} is in use", hint="stop the guest first")
+            if method == "crypto-erase" and not volume["secret_uuid"]:
+                raise Refused(f"{name} cannot be erased by destroying its keys: it is not encrypted")
+            node["volumes"][name + WIPING] = node["volumes"].pop(name)
             return {}
 
         def destroy(node: State) -> dict[str, Any]:
@@ -123,9 +144,6 @@ class FakeAgent:
             if volume is None:
                 kept: dict[str, Any] | None = _reports(node).get(name)
                 return kept or {"path": request["path"], "absent": True}
-            if method == "crypto-erase" and not volume["secret_uuid"]:
-                node["volumes"][name] = volume
-                raise PermanentDriverError(f"{request['path']} is not encrypted: erasing a key would destroy nothing")
             node["raw"] = [marker for marker in node["raw"] if marker not in volume["markers"]]
             report = self._wiped(request["path"], method=method, volume=volume, samples=samples)
             _reports(node)[name] = report
@@ -140,6 +158,9 @@ class FakeAgent:
             "method": method,
             "medium": {"device": "/dev/fake", "filesystem": "fake", "rotational": False, "model": "simulated"},
             "allocated_bytes": allocated,
+            "size": int(volume["capacity_bytes"]),
+            "passes": ["pattern"] if method == "overwrite" else ["random", "zeros"],
+            "verified": True,
             "bytes_overwritten": allocated if method == "overwrite" else min(allocated, 2 << 20),
             "extents": 1,
             "samples": [
@@ -163,25 +184,32 @@ class FakeAgent:
             for secret in node["secrets"].values():
                 if secret["uuid"] == uuid:
                     secret["wiped"] = True
-                    return {"uuid": uuid, "wiped": True}
+                    return {"uuid": uuid, "wiped": True, "bytes_overwritten": 88, "in_place": True, "limits": []}
             return {"uuid": uuid, "absent": True}
 
         return [stage]
 
     def _residue(self, request: Mapping[str, Any]) -> list[Stage]:
-        """Volumes are named and never removed here: they have to be wiped."""
-        own, clean = f"orch.{request['service_id']}", bool(request.get("clean", False))
+        """Volumes, secrets and definitions are named and never removed here: they are wiped, and undefined through libvirt."""
+        own, clean = f"orch.{request['service_id']}", bool(request["clean"])
 
         def stage(node: State) -> dict[str, Any]:
-            files = [path for path in node["files"] if _belongs(path.rpartition("/")[2], own)]
-            volumes = [f"{node['pool_path']}/{name}" for name in node["volumes"] if _belongs(name, own)]
+            named = [path for path in node["files"] if _belongs(path.rpartition("/")[2], own)]
+            files = [path for path in named if not path.startswith("/etc/")]
             records = [name for name in _reports(node) if _belongs(name, own)]
+            kept = [path for path in named if path.startswith("/etc/")]
+            kept += [f"{node['pool_path']}/{name}" for name in node["volumes"] if _belongs(name, own)]
+            kept += [
+                f"/etc/libvirt/secrets/{secret['uuid']}.xml" for name, secret in node["secrets"].items() if _belongs(name, own)
+            ]
             by_products = [*files, *(f"{RECORDS}/{name}.report" for name in records)]
             if clean:
+                if own in node["guests"]:
+                    raise WrongState(f"the guest {own} is still defined on this node", hint="undefine it first")
                 node["files"] = [path for path in node["files"] if path not in files]
                 for name in records:
                     del _reports(node)[name]
-            return {"found": sorted([*by_products, *volumes]), "removed": sorted(by_products if clean else [])}
+            return {"found": sorted([*by_products, *kept]), "removed": sorted(by_products if clean else [])}
 
         return [stage]
 
