@@ -72,6 +72,8 @@ class Desk:
                 raise WrongState(f"job {job_id} is {job.state}: only a job that failed can be tried again")
             if job.state != JobState.NEEDS_OPERATOR:
                 self._decide_again(conn, job, who)
+            elif destroyed(conn, job):
+                self._decide_on(conn, job)
             self._enqueue_again(conn, job, approved_by=job.approved_by)
             self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code})
 
@@ -112,6 +114,12 @@ class Desk:
         if received.service is not None and received.service != service:
             services.put(conn, received.service, now=now)
         self._forget_workflow(conn, job, received.decision)
+
+    def _decide_on(self, conn: Connection, job: Job) -> None:
+        """Past the point of no return there is only the end: the operator decides so, knowing of a payment since."""
+        service = services.get(conn, job.service_id)
+        if service is not None:
+            job_store.change(conn, job.id, payments=service.payments)
 
     def _forget_workflow(self, conn: Connection, job: Job, intent: Intent) -> None:
         job_store.replace_steps(conn, job.id, [])

@@ -158,8 +158,11 @@ class Endings:
 def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobStep, ...]) -> ServiceFacts:
     """What is known of a service's things after a job: the facts of its done steps by step id, over what was known.
 
-    Where everything was made by this job and undone, or destroyed, nothing is left but the nodes it ever was on.
+    A check makes nothing. Where everything was made by this job and undone, or destroyed, nothing is left but the nodes it
+    ever was on.
     """
+    if job.intent == IntentKind.CHECK:
+        return known
     gone = job.intent == IntentKind.TERMINATE and ending.state == JobState.DONE
     never = job.intent == IntentKind.PROVISION and ending.state in (JobState.FAILED, JobState.CANCELLED)
     if gone or never:

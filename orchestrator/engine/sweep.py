@@ -9,7 +9,6 @@ from datetime import timedelta
 
 from orchestrator.domain.errors import InDoubt, OrchestratorError
 from orchestrator.domain.intents import JobState
-from orchestrator.domain.jobs import Job
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import GONE, Durable, run_id
 from orchestrator.engine.endings import OPEN, Ending, Endings
@@ -81,15 +80,15 @@ class Sweep:
         The first is what a restored store leaves behind, the second a job that ended the process again and again.
         """
         with self._works.db.read() as conn:
-            waiting = job_store.in_states(conn, OPEN)
-        known = self._durable.states(run_id(job.id, job.run) for job in waiting)
-        lost = [job for job in waiting if known.get(run_id(job.id, job.run)) in (None, *GONE)]
-        return sum(self._mend(job, known.get(run_id(job.id, job.run))) for job in lost)
+            waiting = job_store.runs(conn, OPEN)
+        known = self._durable.states(run_id(job_id, run) for job_id, run in waiting)
+        words = {(job_id, run): known.get(run_id(job_id, run)) for job_id, run in waiting}
+        return sum(self._mend(job_id, run, word) for (job_id, run), word in words.items() if word in (None, *GONE))
 
-    def _mend(self, seen: Job, word: str | None) -> bool:
+    def _mend(self, job_id: str, run: int, word: str | None) -> bool:
         with self._works.db.write() as conn:
-            job = job_store.get(conn, seen.id)
-            if job.run != seen.run or job.state not in OPEN:  # it ended between our two looks
+            job = job_store.get(conn, job_id)
+            if job.run != run or job.state not in OPEN:  # it ended between our two looks
                 return False
             if word is None:
                 _log.warning("job %s was lost from the queue and is put back", job.id)

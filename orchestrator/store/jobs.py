@@ -78,6 +78,13 @@ def in_states(conn: sa.Connection, states: Iterable[JobState]) -> tuple[Job, ...
     return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(wanted).order_by(jobs.c.id)))
 
 
+def runs(conn: sa.Connection, states: Iterable[JobState]) -> tuple[tuple[str, int], ...]:
+    """(job, run) of all jobs in these states, oldest first."""
+    wanted = jobs.c.state.in_([state.value for state in states])
+    rows = conn.execute(sa.select(jobs.c.id, jobs.c.run).where(wanted).order_by(jobs.c.id))
+    return tuple((job_id, int(run)) for job_id, run in rows)
+
+
 def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:
     """How many jobs of the intent were let through to run since then: what the brakes count."""
     wanted = sa.and_(jobs.c.intent == intent.value, jobs.c.created_at >= since, jobs.c.approval_reason == "")

@@ -1,0 +1,195 @@
+"""A controller that stops, loses its queue or its store, and goes on."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator.domain.errors import PermanentDriverError, StoreUnavailable, TransientDriverError
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.store import jobs, locks
+from tests.fault import things
+from tests.fault.conftest import Builder
+from tests.fault.house import Options
+from tests.fault.things import make, playbook, playbooks
+
+
+def test_stopping_waits_for_the_step_under_way_and_the_next_start_goes_on(build: Builder) -> None:
+    reached = threading.Event()
+
+    def slow(act: str) -> None:
+        if act == "thing.make s1.b":
+            reached.set()
+            house.clock.sleep(0.3)
+
+    house = build(on_apply=slow)
+    job_id = house.order("s1").job_id
+    assert reached.wait(10)
+    assert house.engine.stop()
+    assert house.job(job_id).state == JobState.RUNNING
+    assert set(things.things(house.world)) == {"s1.a", "s1.b"}
+    again = build()
+    assert again.wait(job_id).state == JobState.DONE
+    assert len(house.world.node("n1")["files"]) == 3
+
+
+def test_stopping_does_not_wait_out_a_retry(build: Builder) -> None:
+    house = build()
+    house.world.fault("thing.make", nth=1, error=TransientDriverError("busy", retry_after=120.0))
+    job_id = house.order("s1").job_id
+    until = house.clock.monotonic() + 10
+    while "again at" not in "".join(step.message for step in house.steps(job_id)) and house.clock.monotonic() < until:
+        house.clock.sleep(0.02)
+    before = house.clock.monotonic()
+    assert house.engine.stop()
+    assert house.clock.monotonic() - before < 5
+
+
+def test_a_stop_cuts_the_wait_for_a_retry_short_and_undoes(build: Builder) -> None:
+    house = build()
+    house.world.fault("thing.make", nth=2, error=TransientDriverError("busy", retry_after=120.0))
+    job_id = house.order("s1").job_id
+    until = house.clock.monotonic() + 10
+    while not house.steps(job_id) or not house.steps(job_id)[1].message:
+        assert house.clock.monotonic() < until
+        house.clock.sleep(0.02)
+    house.engine.cancel(job_id, "anna")
+    assert house.wait(job_id).state == JobState.CANCELLED
+    assert things.things(house.world) == {}
+
+
+def test_a_controller_that_cannot_drain_in_time_says_so_and_its_late_step_writes_nothing(build: Builder) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(act: str) -> None:
+        if act == "thing.make s1.b":
+            reached.set()
+            assert go_on.wait(20)
+
+    house = build(on_apply=hold, options=Options(drain_seconds=0.2))
+    job_id = house.order("s1").job_id
+    assert reached.wait(10)
+    assert not house.engine.stop()
+    again = build()
+    assert again.wait(job_id).state == JobState.DONE
+    go_on.set()
+    house.clock.sleep(0.3)
+    assert again.job(job_id).state == JobState.DONE
+
+
+def test_a_job_that_the_queue_lost_is_put_back(build: Builder) -> None:
+    house = build(start=False)
+    house.engine.start()
+    house.engine.stop()
+    job_id = house.order("s1").job_id
+    with house.db.write() as conn:
+        conn.execute(sa.text("DELETE FROM workflow_status WHERE workflow_uuid = :run"), {"run": f"{job_id}.1"})
+    again = build()
+    again.engine.sweep()
+    assert again.wait(job_id).state == JobState.DONE
+
+
+def test_a_job_whose_run_broke_off_is_shown_to_an_operator(build: Builder) -> None:
+    house = build()
+    house.engine.stop()
+    job_id = house.order("s1").job_id
+    with house.db.write() as conn:
+        broken = "UPDATE workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED' WHERE workflow_uuid = :run"
+        conn.execute(sa.text(broken), {"run": f"{job_id}.1"})
+    again = build()
+    again.engine.sweep()
+    job = again.wait(job_id)
+    assert (job.state, job.error_code) == (JobState.NEEDS_OPERATOR, "in-doubt")
+    again.engine.retry(job_id, "anna")
+    assert again.wait(job_id, JobState.DONE).run == 2
+
+
+def test_the_lock_of_a_job_that_is_over_does_not_stand_in_the_way(build: Builder) -> None:
+    house = build()
+    first = house.wait(house.order("s1").job_id)
+    with house.db.write() as conn:
+        locks.take_service(conn, "s1", job_id=first.id, token="left behind", now=house.clock.now())
+    submitted = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert house.wait(submitted.job_id).state == JobState.DONE
+
+
+def test_a_store_that_is_away_is_said_so_and_nothing_is_taken(build: Builder) -> None:
+    house = build()
+    with house.db.write() as conn:
+        conn.execute(sa.text("ALTER TABLE jobs RENAME TO jobs_away"))
+    with pytest.raises(StoreUnavailable):
+        house.order("s1")
+    with house.db.write() as conn:
+        conn.execute(sa.text("ALTER TABLE jobs_away RENAME TO jobs"))
+    assert house.order("s1").outcome == "accepted"
+
+
+def test_what_a_job_makes_after_a_store_outage_is_recorded(build: Builder) -> None:
+    """The act is done while the store is away: the job waits and writes it down when the store is back."""
+
+    def take_away(act: str) -> None:
+        if act == "thing.make s1.b":
+            with house.db.write() as conn:
+                conn.execute(sa.text("ALTER TABLE job_steps RENAME TO job_steps_away"))
+            threading.Timer(1.0, bring_back).start()
+
+    def bring_back() -> None:
+        with house.db.write() as conn:
+            conn.execute(sa.text("ALTER TABLE job_steps_away RENAME TO job_steps"))
+
+    house = build(on_apply=take_away)
+    job_id = house.order("s1").job_id
+    house.clock.sleep(1.5)
+    assert house.wait(job_id).state == JobState.DONE
+    assert len(house.world.node("n1")["files"]) == 3
+
+
+def test_old_records_of_the_queue_go_and_the_jobs_stay(build: Builder) -> None:
+    house = build()
+    job = house.wait(house.order("s1").job_id)
+    durable = house.engine._durable
+    until = house.clock.monotonic() + 10
+    while durable.states([f"{job.id}.1"]) != {f"{job.id}.1": "SUCCESS"}:
+        assert house.clock.monotonic() < until
+        house.clock.sleep(0.02)
+    assert durable.forget(before=house.clock.now() - timedelta(days=1)) == 0
+    assert durable.forget(before=house.clock.now() + timedelta(days=1)) == 1
+    assert durable.states([f"{job.id}.1"]) == {}
+    assert house.job(job.id).state == JobState.DONE
+
+
+def test_facts_of_the_steps_become_the_service_s_and_later_workflows_see_them(build: Builder) -> None:
+    later = playbook("vps-reboot", make("rebooted", of="$facts.a.by", node="$facts.node"))
+    house = build(playbooks(reboot=later))
+    first = house.wait(house.order("s1").job_id)
+    submitted = house.engine.command(IntentKind.REBOOT, "s1", who="anna", why="", arguments={})
+    job = house.wait(submitted.job_id)
+    assert job.state == JobState.DONE
+    args = house.steps(job.id)[0].args or {}
+    assert (args["of"], args["node"]) == (first.id, "n1")
+
+
+def test_a_workflow_that_cannot_be_resolved_fails_before_anything_runs(build: Builder) -> None:
+    house = build(playbooks(reboot=playbook("vps-reboot", make("rebooted", of="$facts.nowhere"))))
+    house.wait(house.order("s1").job_id)
+    submitted = house.engine.command(IntentKind.REBOOT, "s1", who="anna", why="", arguments={})
+    job = house.wait(submitted.job_id)
+    assert (job.state, house.steps(job.id)) == (JobState.FAILED, ())
+    assert "$facts.nowhere" in job.error
+
+
+def test_a_termination_that_broke_off_past_the_point_of_no_return_is_carried_to_its_end_by_an_operator(build: Builder) -> None:
+    house = build()
+    house.wait(house.order("s1").job_id)
+    house.world.fault("thing.destroy", nth=2, error=PermanentDriverError("the node burns"))
+    job = house.wait(house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="", arguments={}).job_id)
+    assert job.state == JobState.NEEDS_OPERATOR
+    house.event("invoice.paid", "s1", invoice_id="i1")
+    house.engine.retry(job.id, "anna")
+    assert house.wait(job.id, JobState.DONE).run == 2
+    assert (house.state("s1"), things.things(house.world)) == ("erased", {})
+    with house.db.read() as conn:
+        assert jobs.stop_requested(conn, job.id) is False

@@ -1,0 +1,110 @@
+"""Locks, slots, outbox and job rows in a real SQLite file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain.errors import NotFound
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.jobs import Job
+from orchestrator.store import jobs, locks, outbox
+from orchestrator.store.database import Connection
+from tests.store_files import fresh_database
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=60)
+
+
+@pytest.fixture
+def conn(tmp_path: Path) -> Iterator[Connection]:
+    db = fresh_database(tmp_path)
+    with db.write() as connection:
+        yield connection
+    db.close()
+
+
+def a_job(number: int, *, intent: IntentKind = IntentKind.CHECK, state: JobState = JobState.QUEUED, reason: str = "") -> Job:
+    return Job(
+        id=f"j{number:03}",
+        service_id=f"s{number % 3}",
+        intent=intent,
+        playbook=f"vps-{intent.value}",
+        state=state,
+        reason="because",
+        asked_by="anna",
+        payments=0,
+        created_at=NOW + timedelta(seconds=number),
+        arguments={"a": 1},
+        approval_reason=reason,
+    )
+
+
+def test_a_lock_is_one_job_s_and_a_new_execution_of_it_takes_over(conn: Connection) -> None:
+    assert locks.take_service(conn, "s1", job_id="j1", token="t1", now=NOW) == "j1"
+    assert locks.take_service(conn, "s1", job_id="j2", token="t2", now=NOW) == "j1"
+    assert locks.take_service(conn, "s1", job_id="j1", token="t3", now=NOW) == "j1"
+    assert (locks.holds_service(conn, "s1", token="t1"), locks.holds_service(conn, "s1", token="t3")) == (False, True)
+    locks.release_service(conn, "s1", job_id="j2")
+    assert locks.holds_service(conn, "s1", token="t3")
+    locks.release_service(conn, "s1", job_id="j1")
+    assert locks.take_service(conn, "s1", job_id="j2", token="t4", now=NOW) == "j2"
+
+
+def test_a_node_has_so_many_slots_and_a_dead_holder_s_runs_out(conn: Connection) -> None:
+    def take(job: str, now: datetime = NOW) -> int | None:
+        expires = now + timedelta(seconds=60)
+        return locks.take_slot(conn, "n1", slots=2, job_id=job, token=f"t-{job}", now=now, expires_at=expires)
+
+    assert [take("j1"), take("j2"), take("j3")] == [0, 1, None]
+    assert locks.renew_slot(conn, "t-j1", expires_at=LATER + timedelta(seconds=60))
+    assert take("j3", LATER) == 1
+    assert not locks.renew_slot(conn, "t-j2", expires_at=LATER)
+    locks.release_slot(conn, "t-j1")
+    assert take("j4", LATER) == 0
+
+
+def test_a_job_that_comes_back_after_a_crash_does_not_stand_in_its_own_way(conn: Connection) -> None:
+    for token in ("before the crash", "after it"):
+        slot = locks.take_slot(conn, "n1", slots=1, job_id="j1", token=token, now=NOW, expires_at=LATER)
+        assert slot == 0
+
+
+def test_a_message_is_told_once_until_it_is_taken(conn: Connection) -> None:
+    for _ in range(2):
+        outbox.add(conn, message_id="m1", kind="job.done", service_id="s1", data={"a": 1}, now=NOW)
+    (message,) = outbox.due(conn, now=NOW, limit=10)
+    assert json.loads(message.body)["data"] == {"a": 1}
+    outbox.mark_failed(conn, "m1", status=503, problem="busy", next_attempt_at=LATER)
+    assert outbox.due(conn, now=NOW, limit=10) == ()
+    assert outbox.waiting(conn) == (1, NOW)
+    (again,) = outbox.due(conn, now=LATER, limit=10)
+    assert (again.body, again.attempts, again.last_status) == (message.body, 1, 503)
+    outbox.mark_taken(conn, "m1", status=200, now=LATER)
+    assert (outbox.due(conn, now=LATER, limit=10), outbox.waiting(conn)) == ((), (0, None))
+
+
+def test_jobs_page_newest_first_and_by_service_and_state(conn: Connection) -> None:
+    for number in range(7):
+        jobs.add(conn, a_job(number, state=JobState.DONE if number == 3 else JobState.QUEUED))
+    first, after = jobs.list_page(conn, limit=3)
+    assert ([job.id for job in first], after) == (["j006", "j005", "j004"], "j004")
+    rest, end = jobs.list_page(conn, limit=10, after=after or "")
+    assert ([job.id for job in rest], end) == (["j003", "j002", "j001", "j000"], None)
+    assert [job.id for job in jobs.list_page(conn, limit=10, service_id="s1")[0]] == ["j004", "j001"]
+    assert [job.id for job in jobs.list_page(conn, limit=10, state=JobState.DONE)[0]] == ["j003"]
+    assert jobs.queue_depth(conn) == jobs.QueueDepth(jobs=6, oldest=NOW)
+    assert jobs.counts(conn) == {("vps-check", "queued"): 6, ("vps-check", "done"): 1}
+    with pytest.raises(NotFound):
+        jobs.get(conn, "j999")
+
+
+def test_the_brakes_count_what_was_let_through_lately(conn: Connection) -> None:
+    for number, reason in enumerate(("", "", "too many", "")):
+        jobs.add(conn, a_job(number, intent=IntentKind.SUSPEND, reason=reason))
+    jobs.add(conn, a_job(9, intent=IntentKind.TERMINATE))
+    assert jobs.recent(conn, intent=IntentKind.SUSPEND, since=NOW + timedelta(seconds=1)) == 2
