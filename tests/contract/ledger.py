@@ -95,6 +95,12 @@ class LedgerContract(ABC):
         with pytest.raises(NoCapacity):
             ledger.reserve(replace(ONE, service_id="s2", vcpus=1), limit=stale)
 
+    def test_what_is_promised_on_another_node_takes_nothing_of_this_one(self, ledger: Ledger) -> None:
+        ledger.reserve(replace(ONE, vcpus=8), limit=LIMIT)
+        other = replace(ONE, service_id="s2", node="n2", vcpus=8)
+        ledger.reserve(other, limit=replace(LIMIT, node=N2))
+        assert [state.promised_vcpus for state in ledger.nodes()] == [8, 8]
+
     def test_a_node_of_unknown_capacity_takes_nothing(self, ledger: Ledger) -> None:
         with pytest.raises(NoCapacity):
             ledger.reserve(ONE, limit=replace(LIMIT, cpus=None))

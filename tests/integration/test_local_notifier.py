@@ -130,9 +130,23 @@ def test_a_redirect_is_reported_and_not_followed(secret_file: Path, status: int)
     assert followed == []
 
 
-def test_a_long_answer_is_cut(secret_file: Path) -> None:
-    with billing(answer(500, b"x" * 1_000_000)) as (url, _):
-        assert len(post(url, secret_file).detail) <= 500
+def test_a_long_answer_is_cut_and_not_read_to_its_end(secret_file: Path) -> None:
+    sent: list[int] = []
+
+    def pour(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(500)
+        handler.send_header("content-length", str(64 << 20))
+        handler.end_headers()
+        for _ in range(64):
+            try:
+                handler.wfile.write(b"x" * (1 << 20))
+            except OSError:
+                return
+            sent.append(1 << 20)
+
+    with billing(pour) as (url, _):
+        assert len(post(url, secret_file, deadline=30.0).detail) == 500
+    assert sum(sent) < 32 << 20  # what the sockets buffer, and no more
 
 
 def test_a_receiver_that_never_answers_costs_the_deadline_and_no_more(secret_file: Path) -> None:

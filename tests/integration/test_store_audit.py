@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -115,6 +117,30 @@ def test_a_row_slipped_in_is_found(trail: Database, tmp_path: Path) -> None:
         f"INSERT INTO audit (seq, {columns}, hash) SELECT 6, {columns}, 'made up' FROM audit WHERE seq = 5",
     )
     assert verify(trail).at_seq == 6
+
+
+def test_a_row_that_was_rewritten_together_with_its_hash_no_longer_fits_the_next_one(trail: Database, tmp_path: Path) -> None:
+    """Also says, apart from the code, what the hash is of."""
+    with trail.read() as conn:
+        third = audit.list_page(conn)[0][2]
+    row = {
+        "at": "2026-01-01T08:32:00.123456+00:00",
+        "facts": third.facts,
+        "job_id": "j1",
+        "seq": 3,
+        "service_id": "s0",
+        "what": "job approve",
+        "who": "uid bob",
+    }
+
+    def digest(who: str) -> str:
+        text = json.dumps({**row, "who": who}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256((third.previous_hash + text).encode()).hexdigest()
+
+    assert digest("uid anna") == third.hash
+    tamper(tmp_path, f"UPDATE audit SET who = 'uid bob', hash = '{digest('uid bob')}' WHERE seq = 3")
+    found = verify(trail)
+    assert (found.ok, found.at_seq) == (False, 4)
 
 
 def test_a_hash_noted_elsewhere_must_be_in_the_trail(trail: Database) -> None:

@@ -13,7 +13,7 @@ from dbos import DBOS
 
 from orchestrator.store import migrate
 from orchestrator.store.database import Database, sqlite_url
-from orchestrator.store.migrations.blind import include_name, include_object
+from orchestrator.store.migrations.blind import include_name
 from orchestrator.store.tables import metadata
 
 
@@ -26,7 +26,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 def differences(db: Database) -> list[Any]:
     with db.read() as conn:
-        context = MigrationContext.configure(conn, opts={"include_name": include_name, "include_object": include_object})
+        context = MigrationContext.configure(conn, opts={"include_name": include_name})
         found: list[Any] = compare_metadata(context, metadata)
         return found
 

@@ -68,6 +68,18 @@ def test_and_roll_back_together(db: Database, client: DBOSClient, enqueue_first:
         assert settings.get(conn, "a") is None
 
 
+def test_a_transaction_that_the_library_begins_itself_on_our_connections_is_one(db: Database) -> None:
+    def fail_half_way() -> None:
+        with db.engine.begin() as conn:
+            settings.put(conn, "a", 1, now=NOW)
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    with db.read() as conn:
+        assert settings.get(conn, "a") is None
+
+
 def test_many_threads_enqueue_while_the_library_writes_on_its_own(db: Database, client: DBOSClient) -> None:
     problems: list[Exception] = []
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from orchestrator.store.migrations.blind import include_name, include_object
+from orchestrator.store.migrations.blind import include_name
 from orchestrator.store.tables import metadata
 
 connection = context.config.attributes["connection"]
@@ -15,7 +15,6 @@ context.configure(
     connection=connection,
     target_metadata=metadata,
     include_name=include_name,
-    include_object=include_object,
     transactional_ddl=True,
     render_as_batch=True,
 )
