@@ -1,13 +1,12 @@
 """The controller is killed (SIGKILL) at named points of every playbook and started again: all ends as if nothing had happened.
 
-Here every point of every playbook is struck once; with ORCHESTRATOR_FAULT=all every failing step is undone under fire too, and
-every point is struck twice in a row.
+Every point of every playbook is struck once, and the undoing of each playbook's last step that can be undone; in the whole matrix
+(``make fault``) the undoing from every step that may fail, and every point is struck twice in a row.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -23,7 +22,6 @@ from tests.fault.controller import PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared
 from tests.store_files import fresh_database
 
-WHOLE = os.environ.get("ORCHESTRATOR_FAULT", "") == "all"
 BOOKS = load_playbooks(PLAYBOOKS)
 INTENTS = sorted(name.removeprefix("vps-") for name in BOOKS)
 
@@ -46,26 +44,30 @@ def _differences(wanted: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]
     return {key: {"wanted": wanted[key], "found": seen[key]} for key in wanted if wanted[key] != seen[key]}
 
 
-def failing_points(intent: str) -> list[str]:
-    """Where the failures strike that are to be undone: the last step that undoes, or with WHOLE each of them."""
+def failing_points(intent: str, *, whole: bool) -> list[str]:
+    """Where the failures strike that are to be undone: the last step that undoes, or each of them."""
     undoing = [step.id for step in BOOKS[f"vps-{intent}"].steps if step.on_failure == OnFailure.UNDO]
-    chosen = undoing if WHOLE else undoing[-1:]
+    chosen = undoing if whole else undoing[-1:]
     return [f"vps-{intent}/{step}/{moment}" for step in chosen for moment in ("before", "during")]
 
 
 @pytest.mark.parametrize("intent", INTENTS)
-def test_killed_at_any_point_a_job_ends_as_if_nothing_had_happened(battery: Battery, tmp_path: Path, intent: str) -> None:
+def test_killed_at_any_point_a_job_ends_as_if_nothing_had_happened(
+    battery: Battery, tmp_path: Path, whole_matrix: bool, intent: str
+) -> None:
     points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent=intent))
     assert wanted["jobs"][0][1] == "done"
     scenarios = [Scenario(service="", intent=intent, kill=point) for point in dict.fromkeys(points)]
     strike(battery, tmp_path, scenarios, wanted)
-    if WHOLE:
+    if whole_matrix:
         strike(battery, tmp_path, scenarios, wanted, kills=2)
 
 
 @pytest.mark.parametrize("intent", INTENTS)
-def test_killed_at_any_point_of_a_failing_job_all_it_made_is_undone(battery: Battery, tmp_path: Path, intent: str) -> None:
-    for number, fail in enumerate(failing_points(intent)):
+def test_killed_at_any_point_of_a_failing_job_all_it_made_is_undone(
+    battery: Battery, tmp_path: Path, whole_matrix: bool, intent: str
+) -> None:
+    for number, fail in enumerate(failing_points(intent, whole=whole_matrix)):
         directory = tmp_path / str(number)
         points, wanted = battery.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
         if fail not in points:
@@ -75,7 +77,7 @@ def test_killed_at_any_point_of_a_failing_job_all_it_made_is_undone(battery: Bat
         # Not "during" itself: after a restart the step finds its act done, and nothing fails any more.
         struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
         scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in struck]
-        strike(battery, directory, scenarios, wanted, kills=2 if WHOLE else 1)
+        strike(battery, directory, scenarios, wanted, kills=2 if whole_matrix else 1)
 
 
 def test_a_failed_provisioning_leaves_nothing(battery: Battery, tmp_path: Path) -> None:
@@ -126,11 +128,13 @@ def test_killed_while_it_accepts_an_event_is_taken_once_when_it_comes_again(batt
     assert (seen["state"], len(seen["jobs"]), len(seen["guests"]), seen["leased"]) == ("active", 1, 1, 2)
 
 
-def test_killed_again_and_again_at_odd_moments_every_service_has_one_guest(battery: Battery, tmp_path: Path) -> None:
+def test_killed_again_and_again_at_odd_moments_every_service_has_one_guest(
+    battery: Battery, tmp_path: Path, whole_matrix: bool
+) -> None:
     _, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="provision"))
     directory = prepared(tmp_path / "state", fresh_database)
     scenarios = [Scenario(service=service(n), intent="provision") for n in range(WIDTH)]
-    for number in range(12 if WHOLE else 4):
+    for number in range(12 if whole_matrix else 4):
         running = launch(directory, Orders(suite="product", scenarios=scenarios))
         try:
             running.wait(1.0 + 0.17 * number)

@@ -111,6 +111,8 @@ def test_a_step_that_failed_half_done_is_undone_too(build: Builder) -> None:
     job = house.wait(house.order("s1").job_id)
     assert job.state == JobState.FAILED
     assert things.things(house.world) == {}
+    undone = [call.subject for call in house.world.journal() if call.method == "thing.unmake"]
+    assert undone == ["s1.c", "s1.b", "s1.a"]
 
 
 def test_what_nobody_foresaw_is_never_tried_again_and_asks_an_operator(build: Builder) -> None:
