@@ -12,35 +12,49 @@ VIRTUALISATION = frozenset({"vmx", "svm"})  # Intel's and AMD's flag
 
 
 def machine_of(conn: Any) -> Machine:
-    """KVM where QEMU offers it and the processor has the flag for it; software emulation otherwise.
+    """What the node of this connection runs guests on."""
+    capabilities = conn.getCapabilities()
+    return decide(capabilities, expanded_cpu=_expanded_cpu(conn, capabilities), kvm_offered=_offers_kvm(conn, capabilities))
 
-    That ``/dev/kvm`` opens is not enough: on some virtual machines it does, and no ordinary kernel boots.
+
+def decide(capabilities: str, *, expanded_cpu: str, kvm_offered: bool) -> Machine:
+    """KVM where QEMU offers it and the processor has the flag for it; software emulation otherwise. Pure.
+
+    That ``/dev/kvm`` opens is not enough: on some virtual machines it does, and no ordinary kernel boots. ``expanded_cpu`` is the
+    processor with every flag that libvirt's model name stands for without listing them; '' where libvirt has no model for it.
     """
-    host = parse(conn.getCapabilities())
-    architecture = host.findtext("host/cpu/arch", "x86_64")
-    accelerated = _offers_kvm(conn, architecture) and bool(VIRTUALISATION & _cpu_flags(conn))
-    machine = {"x86_64": "q35", "aarch64": "virt"}.get(architecture, "q35")
-    return Machine(accelerated=accelerated, architecture=architecture, machine=machine)
+    host = parse(capabilities).find("host/cpu")
+    listed = [host] if host is not None else []
+    expanded = [parse(expanded_cpu)] if expanded_cpu else []
+    flags = {feature.get("name", "") for cpu in (*listed, *expanded) for feature in cpu.findall("feature")}
+    architecture = _architecture(capabilities)
+    return Machine(
+        accelerated=kvm_offered and bool(VIRTUALISATION & flags),
+        architecture=architecture,
+        machine={"aarch64": "virt"}.get(architecture, "q35"),
+    )
 
 
-def _offers_kvm(conn: Any, architecture: str) -> bool:
+def _architecture(capabilities: str) -> str:
+    return parse(capabilities).findtext("host/cpu/arch", "x86_64")
+
+
+def _offers_kvm(conn: Any, capabilities: str) -> bool:
     try:
-        conn.getDomainCapabilities(None, architecture, None, "kvm")
+        conn.getDomainCapabilities(None, _architecture(capabilities), None, "kvm")
     except libvirt.libvirtError:
         return False
     return True
 
 
-def _cpu_flags(conn: Any) -> frozenset[str]:
-    """Every flag of the host's processor, also those that libvirt's model name stands for without listing them."""
-    cpu = parse(conn.getCapabilities()).find("host/cpu")
+def _expanded_cpu(conn: Any, capabilities: str) -> str:
+    cpu = parse(capabilities).find("host/cpu")
     if cpu is None:
-        return frozenset()
+        return ""
     try:
-        whole = parse(conn.baselineCPU([text_of(cpu)], libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES))
+        return str(conn.baselineCPU([text_of(cpu)], libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES))
     except libvirt.libvirtError:
-        whole = cpu  # a processor that libvirt has no model for: what it lists is all that is known
-    return frozenset(feature.get("name", "") for root in (cpu, whole) for feature in root.findall("feature"))
+        return ""
 
 
 def version_text(number: int) -> str:
