@@ -60,9 +60,11 @@ def receive(event: Event, service: Service | None, *, now: datetime) -> Received
     if event.type.is_command:
         return _command_event(event, service, now=now)
     record = _merge(event, service or _new(event.service_id, now))
+    if event.type != EventType.ORDER_CANCELLED and _paid_before_named(service, record):
+        return _provision(record, reason="it was paid before its order came", who=_who(event))
     match event.type:
         case EventType.ORDER_CREATED:
-            return _order_created(event, service, record)
+            return Received(service=record, decision=Nothing(reason="the order is noted; it is provisioned when it is paid"))
         case EventType.ORDER_PAID:
             return _order_paid(event, service, record)
         case EventType.ORDER_CANCELLED:
@@ -147,12 +149,10 @@ def _provision(record: Service, *, reason: str, who: str) -> Received:
     return Received(service=moved, decision=_intent(IntentKind.PROVISION, moved, reason=reason, who=who))
 
 
-def _order_created(event: Event, before: Service | None, record: Service) -> Received:
-    """An order that was paid before it was here, when nobody knew yet what was ordered, is provisioned now."""
-    waiting = before is not None and not before.plan and before.payments > 0 and record.state == Lifecycle.ORDERED
-    if waiting and record.plan:
-        return _provision(record, reason="the order was paid before it came", who=_who(event))
-    return Received(service=record, decision=Nothing(reason="the order is noted; it is provisioned when it is paid"))
+def _paid_before_named(before: Service | None, record: Service) -> bool:
+    """It was paid when nobody knew yet what was ordered, and now it is known: nothing else will provision it."""
+    waited = before is not None and not before.plan and before.payments > 0
+    return waited and bool(record.plan) and record.state == Lifecycle.ORDERED
 
 
 def _order_paid(event: Event, before: Service | None, record: Service) -> Received:
@@ -224,7 +224,10 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
             unmade = record.state in (Lifecycle.ORDERED, Lifecycle.FAILED)
             return _provision(_fill(event, record, override=unmade), reason=event.reason or "billing asked", who=who)
         case EventType.SERVICE_RENEW:
-            return _paid(event, before, _merge(event, record))
+            merged = _merge(event, record)
+            if _paid_before_named(before, merged):
+                return _provision(merged, reason="it was paid before its order came", who=who)
+            return _paid(event, before, merged)
         case EventType.SERVICE_SUSPEND:
             reason = hold_reason(event.reason, default=HoldReason.NONPAYMENT)
             return _suspend(record, reason, who=who, why=event.reason or reason.value, now=now)

@@ -198,6 +198,20 @@ def test_a_guest_whose_disk_is_gone_is_not_defined_again(stage: Stage) -> None:
         stage.undo(name, args, job=JOB)
 
 
+@pytest.mark.parametrize("step_id", ["hold", "stop", "undefine"])
+def test_after_a_crash_an_act_is_known_to_be_this_jobs_and_no_others(stage: Stage, step_id: str) -> None:
+    given = run_until(stage, step_id)
+    name, args = args_of(stage, given, step_id)
+    if step_id == "undefine":  # the guest was there when this job wrote it down
+        found = stage.check(name, args, job=JOB)
+        unseen = stage.check(name, {**args, "definition": None}, job=JOB)
+    else:
+        found, unseen = stage.check(name, args, job=JOB), stage.check(name, args, job="j9")
+    assert isinstance(found, Done)
+    assert isinstance(unseen, Done)
+    assert (found.made_by, unseen.made_by) == (JOB, "")
+
+
 # -- past it -------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.domain.decisions import begin, command, finish, hold_reason, receive
@@ -110,6 +110,22 @@ def test_a_payment_before_anybody_named_the_plan_waits_for_the_order() -> None:
     created = receive(event(E.ORDER_CREATED), paid.service, now=NOW)
     assert isinstance(created.decision, Intent)
     assert created.decision.kind == K.PROVISION
+
+
+@pytest.mark.parametrize("kind", [E.INVOICE_PAID, E.INVOICE_OVERDUE, E.SERVICE_RENEW])
+def test_whoever_names_the_plan_of_a_paid_order_first_sets_it_going(kind: EventType) -> None:
+    paid = receive(event(E.ORDER_PAID, plan=""), None, now=NOW)
+    named = receive(event(kind), paid.service, now=NOW)
+    assert isinstance(named.decision, Intent)
+    assert named.decision.kind == K.PROVISION
+    assert isinstance(receive(event(E.ORDER_CREATED), named.service, now=NOW).decision, Nothing)
+
+
+def test_a_cancelled_order_is_not_set_going_by_naming_its_plan() -> None:
+    paid = receive(event(E.ORDER_PAID, plan=""), None, now=NOW)
+    cancelled = receive(event(E.ORDER_CANCELLED), paid.service, now=NOW)
+    assert cancelled.service is not None
+    assert cancelled.service.state == L.CANCELLED
 
 
 def test_an_order_that_is_told_again_is_not_provisioned_by_it() -> None:
@@ -465,6 +481,7 @@ def test_a_fact_told_twice_changes_nothing_but_the_count_of_payments(events: lis
     assert replace(twice, payments=0, state=L.ORDERED) == replace(once, payments=0, state=L.ORDERED)
 
 
+@settings(max_examples=400)
 @given(st.lists(facts(), max_size=6), st.permutations([0, 1]))
 def test_a_paid_and_named_order_is_provisioned_exactly_once_in_any_order(others: list[Event], order: list[int]) -> None:
     pair = [event(E.ORDER_CREATED), event(E.ORDER_PAID, plan="")]
