@@ -9,13 +9,24 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from orchestrator.domain.errors import ConfigError
 from orchestrator.store.database import Connection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(conn: Connection, revision: str = "head") -> None:
-    """Go forward to ``revision`` inside the caller's transaction."""
+    """Go forward to ``revision`` inside the caller's transaction.
+
+    Raises ConfigError where the tables are at a revision that this version of the software does not know.
+    """
+    standing = current(conn)
+    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    if standing is not None and standing not in known:
+        raise ConfigError(
+            f"the database is at revision {standing}, which this version of the software does not know",
+            hint="a newer version migrated it: run that one, or bring the database back from a backup",
+        )
     command.upgrade(_config(conn), revision)
 
 

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from dbos import DBOS
 
+from orchestrator.domain.errors import ConfigError
 from orchestrator.store import migrate
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.migrations.blind import include_name
@@ -69,6 +70,15 @@ def test_migrating_again_changes_nothing(db: Database, tmp_path: Path) -> None:
     before = objects(tmp_path / "store.sqlite", "table")
     db.migrate()
     assert objects(tmp_path / "store.sqlite", "table") == before
+
+
+def test_tables_of_a_newer_version_are_left_alone_with_a_sentence(db: Database) -> None:
+    db.migrate()
+    with db.write() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert not db.migrated()
+    with pytest.raises(ConfigError, match="9999"):
+        db.migrate()
 
 
 def test_going_back_leaves_nothing_of_ours(db: Database, tmp_path: Path) -> None:
