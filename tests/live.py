@@ -94,7 +94,34 @@ def write_config(directory: Path, **changes: str) -> Path:
     return directory
 
 
-class Live:
+class Talks:
+    """What billing and an operator say to a controller over ``http``."""
+
+    http: httpx.Client
+
+    def enrol(self, node: str) -> None:
+        """Enrol a simulated node with the key that it presents."""
+        keys = self.http.get(f"/v1/nodes/{node}/host-keys").json()["items"]
+        body = {"fingerprint": keys[0]["fingerprint"], "identity": "/nowhere/operator"}
+        answer = self.http.post(f"/v1/nodes/{node}/enrol", json=body)
+        assert answer.status_code == 200, answer.text
+
+    def send(
+        self, kind: str, service_id: str, *, event_id: str = "", secret: str = SECRET, source: str = SOURCE, **data: Any
+    ) -> httpx.Response:
+        """Post one event, signed by an independent implementation of Standard Webhooks."""
+        body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}}, sort_keys=True)
+        message_id = event_id or f"msg-{kind}-{service_id}-{data.get('version', 0)}"
+        return self.http.post(f"/v1/webhooks/{source}", content=body, headers=sign(message_id, body, secret=secret))
+
+    def order(self, service_id: str) -> str:
+        """A paid order; returns its job."""
+        answer = self.send("order.paid", service_id, client_id="c1", plan=PLAN, order_id=f"o-{service_id}", ssh_keys=[KEY])
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["job_id"])
+
+
+class Live(Talks):
     """A controller that answers. ``http`` talks to the unix socket, ``tcp(token)`` to TCP.
 
     ``change`` may replace parts of what the API works with before it is served.
@@ -138,10 +165,8 @@ class Live:
         self.controller.stop()
 
     def enrol(self, node: str) -> None:
-        keys = self.http.get(f"/v1/nodes/{node}/host-keys").json()["items"]
-        body = {"fingerprint": keys[0]["fingerprint"], "identity": "/nowhere/operator"}
-        answer = self.http.post(f"/v1/nodes/{node}/enrol", json=body)
-        assert answer.status_code == 200, answer.text
+        """See Talks; the controller also looks at the node at once."""
+        super().enrol(node)
         self.controller.watch.once()
 
     def tcp(self, token: str = "") -> httpx.Client:
@@ -150,20 +175,6 @@ class Live:
         client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
         self._clients.append(client)
         return client
-
-    def send(
-        self, kind: str, service_id: str, *, event_id: str = "", secret: str = SECRET, source: str = SOURCE, **data: Any
-    ) -> httpx.Response:
-        """Post one event, signed by an independent implementation of Standard Webhooks."""
-        body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}}, sort_keys=True)
-        message_id = event_id or f"msg-{kind}-{service_id}-{data.get('version', 0)}"
-        return self.http.post(f"/v1/webhooks/{source}", content=body, headers=sign(message_id, body, secret=secret))
-
-    def order(self, service_id: str) -> str:
-        """A paid order; returns its job."""
-        answer = self.send("order.paid", service_id, client_id="c1", plan=PLAN, order_id=f"o-{service_id}", ssh_keys=[KEY])
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["job_id"])
 
     def provisioned(self, service_id: str) -> str:
         """A paid order whose job has ended well."""

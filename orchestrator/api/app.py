@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
@@ -15,6 +15,7 @@ from orchestrator.api.context import ApiContext
 from orchestrator.api.once import KeyLocks
 from orchestrator.api.resources import audit, catalog, certificates, events, freeze, health, ips, jobs, nodes, services, webhooks
 from orchestrator.api.rim import Rim
+from orchestrator.api.strict import known_parameters_only
 from orchestrator.api.vocabulary import EventBody
 from orchestrator.domain.errors import OrchestratorError
 
@@ -28,7 +29,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     app.state.key_locks = KeyLocks()
     for resource in RESOURCES:
-        app.include_router(resource.router)
+        app.include_router(resource.router, dependencies=[Depends(known_parameters_only)])
     app.add_exception_handler(OrchestratorError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_invalid)
     app.add_exception_handler(HTTPException, problems.answer_http)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import Live
+from tests.served import Served
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,17 @@ def running(directory: Path) -> Iterator[Live]:
     controller = Live(directory)
     controller.start()
     try:
+        yield controller
+    finally:
+        controller.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One in a process of its own, for what needs a whole process, or a random generator that nobody else draws from."""
+    controller = Served(tmp_path_factory.mktemp("served"))
+    try:
+        controller.enrol("n1")
         yield controller
     finally:
         controller.stop()

@@ -1,0 +1,21 @@
+"""Unknown query parameters are refused: `?dryrun=true` on a termination must not be taken for a termination."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+
+from orchestrator.domain.errors import RequestError
+
+
+def known_parameters_only(request: Request) -> None:
+    """A dependency of every route; what a route takes is what its OpenAPI document says. Raises RequestError."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or not request.query_params:
+        return
+    described = request.app.openapi()["paths"][route.path][request.method.lower()].get("parameters", [])
+    known = {parameter["name"] for parameter in described if parameter["in"] == "query"}
+    strange = sorted(set(request.query_params) - known)
+    if strange:
+        takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
+        raise RequestError(f"query.{strange[0][:80]}: not a parameter of this route, which {takes}")
