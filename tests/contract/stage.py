@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from orchestrator.steps.base import Done, Facts, Needed, Ports, Step, StepContex
 from orchestrator.steps.registry import STEPS
 from orchestrator.store import jobs, nodes, services
 from orchestrator.store.address_pool import StoreAddressPool
+from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
 from tests.fault.house import RANGES
@@ -57,10 +61,12 @@ class Stage:
 
     def __init__(self, directory: Path, *, plan: Plan = PLAN, template: Template = TEMPLATE) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        init_keys(directory)
+        fresh = not (directory / "world.json").exists()
+        if fresh:
+            init_keys(directory)
         self.clock = FakeClock(NOW)
         self.world = FakeWorld(directory / "world.json")
-        self.db = fresh_database(directory)
+        self.db = fresh_database(directory) if fresh else Database(sqlite_url(directory / "store.sqlite"))
         self.secrets = LocalSecrets(directory, {})
         self.ledger = StoreLedger(self.db, NODES, self.clock)
         self.addresses = StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1))
@@ -78,10 +84,11 @@ class Stage:
         )
         self.stop_asked = False
         self.made: dict[str, Facts] = {}
-        self.put(Service(id="s1", client_id="c1", plan=plan.name, state=Lifecycle.ACTIVE, payments=1, ssh_keys=(SSH_KEY,)))
+        if fresh:
+            self.put(Service(id="s1", client_id="c1", plan=plan.name, state=Lifecycle.ACTIVE, payments=1, ssh_keys=(SSH_KEY,)))
+            for node in NODES:
+                self._furnish(node.name, template)
         self.spec = specs.to_json(specs.guest_spec(self.service(), plan, template))
-        for node in NODES:
-            self._furnish(node.name, template)
 
     def _furnish(self, node: str, template: Template) -> None:
         self.world.add_node(node)
@@ -227,6 +234,31 @@ class Stage:
 
     def fails(self, method: str, error: OrchestratorError, **where: Any) -> None:
         self.world.fault(method, error=error, **where)
+
+
+def set_up(directory: Path, *, with_guest: bool = False) -> Stage:
+    """A stage of the usual plan and template; each kind is built once and copied."""
+    files, made = _built(with_guest)
+    for name, (mode, content) in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+    stage = Stage(directory)
+    stage.made = json.loads(made)
+    return stage
+
+
+@cache
+def _built(with_guest: bool) -> tuple[dict[str, tuple[int, bytes]], str]:
+    """The files of a stage, by their names in its directory, and the facts of its guest."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        stage = Stage(directory)
+        made = json.dumps(stage.make() if with_guest else {})
+        stage.close()
+        paths = [p for p in directory.rglob("*") if p.is_file()]
+        return {str(p.relative_to(directory)): (p.stat().st_mode & 0o777, p.read_bytes()) for p in paths}, made
 
 
 PROVISION = (

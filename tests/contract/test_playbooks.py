@@ -15,7 +15,7 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import OnFailure, Workflow
 from orchestrator.steps.base import Done, Facts
 from orchestrator.steps.registry import STEPS, arguments
-from tests.contract.stage import Stage
+from tests.contract.stage import Stage, set_up
 
 BOOKS = load_playbooks(Path(__file__).parents[2] / "playbooks", steps=arguments())
 ABOUT = {
@@ -30,7 +30,7 @@ ABOUT = {
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    built = Stage(tmp_path)
+    built = set_up(tmp_path)
     yield built
     built.close()
 

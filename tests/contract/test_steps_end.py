@@ -25,7 +25,7 @@ from orchestrator.drivers.local.certificates import signature_holds
 from orchestrator.ports.volumes import VolumeSpec
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.store import settings
-from tests.contract.stage import NOW, PLAN, Stage
+from tests.contract.stage import NOW, PLAN, Stage, set_up
 
 NODE = {"node": "n1"}
 JOB = "j5"
@@ -34,8 +34,7 @@ JOB = "j5"
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """A running guest made by j1, to be ended by j5."""
-    built = Stage(tmp_path)
-    built.made = built.make()
+    built = set_up(tmp_path, with_guest=True)
     built.job(IntentKind.TERMINATE, JOB)
     yield built
     built.close()

@@ -22,7 +22,7 @@ from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import GuestFacts, GuestMark, PowerAction
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.store import settings
-from tests.contract.stage import NOW, Stage
+from tests.contract.stage import NOW, Stage, set_up
 
 NODE: Facts = {"node": "n1"}
 HOLD: Facts = {"node": "n1", "holds": ["nonpayment"]}
@@ -31,8 +31,7 @@ HOLD: Facts = {"node": "n1", "holds": ["nonpayment"]}
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """The service's guest runs, made by j1; a suspending job is j2, an unsuspending one j3."""
-    built = Stage(tmp_path)
-    built.make()
+    built = set_up(tmp_path, with_guest=True)
     built.job(IntentKind.SUSPEND, "j2")
     yield built
     built.close()
