@@ -314,6 +314,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(("rate", "agrees"), [(12_500_400, True), (12_499_600, True), (12_501_000, False), (0, False)])
+def test_a_rate_agrees_to_the_kilobyte(stage: Stage, rate: int, agrees: bool) -> None:
+    made = stage.make()
+    _change(stage, network_bytes_per_second=rate)
+    assert isinstance(stage.check("guest.verify", stage.provision_args("verify", made)), Done) is agrees
+
+
 @pytest.mark.parametrize(("values", "sentence"), WRONG)
 def test_a_guest_that_is_not_what_was_sold_is_not_called_done(stage: Stage, values: dict[str, Any], sentence: str) -> None:
     made = stage.make()
