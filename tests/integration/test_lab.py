@@ -156,9 +156,11 @@ def test_a_command_that_does_not_exist_is_said(lab: Lab) -> None:
 
 
 def test_nothing_is_left_when_the_runner_is_killed(lab: Lab, tmp_path: Path) -> None:
-    with running("setsid sleep 600 & READY; sleep 600", tmp_path) as inner_lab:
+    script = 'setsid sleep 600 & truncate -s 1M "$LAB_DIR/disk"; losetup -f "$LAB_DIR/disk"; READY; sleep 600'
+    with running(script, tmp_path) as inner_lab:
         during = traces(inner_lab.directory, inner_lab.namespace)
-        for kind in ("loops", "groups", "directories", "processes"):
+        assert len(during.loops) == 2, during.loops
+        for kind in ("groups", "directories", "processes"):
             assert getattr(during, kind), f"the lab has no {kind}: this test would see nothing"
         os.kill(inner_lab.runner.pid, signal.SIGKILL)
         inner_lab.runner.wait(timeout=30)

@@ -2,8 +2,8 @@
 
 The process that runs here is the only parent of everything inside. It starts `unshare`, which dies with it (a parent-death
 signal) and takes the first process of the lab's PID namespace along, and with that one all others die. What outlives processes
-(the scratch directory and the empty control groups) is removed by a small shell that waits for the end of this process: it
-works just the same when this process is killed with SIGKILL.
+(the scratch directory, the empty control groups and a loop device that a test attached) is removed by a small shell that waits
+for the end of this process: it works just the same when this process is killed with SIGKILL.
 """
 
 import fcntl
@@ -47,6 +47,12 @@ cat >/dev/null
 tries=0
 while [ "$tries" -lt 300 ]; do
     left=0
+    for file in /sys/block/loop*/loop/backing_file; do
+        [ -e "$file" ] || continue
+        read -r backing <"$file" || continue
+        device=${file%/loop/backing_file}
+        case $backing in "$lab"/*) losetup -d "/dev/${device##*/}" 2>/dev/null ;; esac
+    done
     for group in "/sys/fs/cgroup/${lab##*/}" /sys/fs/cgroup/*/"${lab##*/}"; do
         [ -d "$group" ] || continue
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || left=1
