@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from agents.build import bundle
+from agents.build import Bundle, bundle
 from orchestrator.domain.plans import Node
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.drivers.ssh import SshEnrolment, SshTransport
@@ -27,15 +27,21 @@ class Controller:
     operator: Path
     node: Node
 
+    bundle: Bundle = field(default_factory=bundle)
+
     def enrolment(self) -> SshEnrolment:
-        return SshEnrolment(bundle=bundle(), secrets=self.secrets, identity=self.identity)
+        return SshEnrolment(bundle=self.bundle, secrets=self.secrets, identity=self.identity)
 
     def host_key(self) -> HostKey:
         return self.enrolment().host_keys(self.node, deadline=SECONDS)[0]
 
-    def enrol(self) -> EnrolmentReport:
+    def enrol(self, *, host_key: HostKey | None = None, said: list[str] | None = None) -> EnrolmentReport:
         return self.enrolment().enrol(
-            self.node, host_key=self.host_key(), identity=str(self.operator), say=lambda _: None, deadline=SECONDS
+            self.node,
+            host_key=host_key or self.host_key(),
+            identity=str(self.operator),
+            say=(said if said is not None else []).append,
+            deadline=SECONDS,
         )
 
     def transport(self) -> SshTransport:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,8 @@ class SshConnection:
                 channel = self._open(limit)
                 try:
                     channel.settimeout(max(0.1, limit.left()))
-                    channel.exec_command(command)
+                    with _closed_at(limit, channel):
+                        channel.exec_command(command)  # waits for the node's word, and paramiko knows no time limit for that
                     channel.sendall(stdin)
                     channel.shutdown_write()
                     return self._drain(channel, limit, on_output)
@@ -124,14 +125,12 @@ class SshConnection:
 
     def _connect(self, seconds: float) -> paramiko.SSHClient:
         name = self._address if self._port == paramiko.config.SSH_PORT else f"[{self._address}]:{self._port}"
-        entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {self._host_key.line}")
-        if entry is None or entry.key is None:
-            raise PermanentDriverError(f"the pinned host key of {self.name} cannot be used", hint="enrol the node again")
+        pinned = self._pinned()
         with ExitStack() as on_failure:
             client = paramiko.SSHClient()
             on_failure.callback(client.close)
             client.set_missing_host_key_policy(paramiko.RejectPolicy())
-            client.get_host_keys().add(name, entry.key.get_name(), entry.key)
+            client.get_host_keys().add(name, pinned.get_name(), pinned)
             client.connect(
                 self._address,
                 port=self._port,
@@ -146,6 +145,15 @@ class SshConnection:
             )
             on_failure.pop_all()
         return client
+
+    def _pinned(self) -> paramiko.PKey:
+        try:
+            entry = paramiko.hostkeys.HostKeyEntry.from_line(f"pinned {self._host_key.line}")
+        except (paramiko.hostkeys.InvalidHostKey, paramiko.SSHException, ValueError):
+            entry = None
+        if entry is None or entry.key is None:
+            raise PermanentDriverError(f"the pinned host key of {self.name} cannot be used", hint="enrol the node again")
+        return entry.key
 
     def _drop(self) -> None:
         if self._client is not None:
@@ -178,6 +186,18 @@ class SshConnection:
             return channel.recv(_READ) or None
         except TimeoutError:
             return b""
+
+
+@contextmanager
+def _closed_at(limit: Deadline, channel: paramiko.Channel) -> Iterator[None]:
+    """Close the channel when the time is up, which ends every wait on it."""
+    timer = threading.Timer(max(0.1, limit.left()), channel.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _read_errors(channel: paramiko.Channel, stderr: bytearray) -> None:

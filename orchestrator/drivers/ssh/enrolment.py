@@ -30,6 +30,7 @@ LIBRARY = "/usr/local/lib/orchestrator"
 LAUNCHER = f"{LIBRARY}/launcher"
 HOOK = "/etc/libvirt/hooks/qemu.d/orchestrator-hold"
 CONFIG = "/etc/orchestrator/agent.json"
+POOL = "storage pool"  # the doctor's name of that requirement
 Say = Callable[[str], None]
 
 
@@ -156,13 +157,15 @@ class SshEnrolment:
 
     def _requirements(self, agent: SshTransport, node: Node, pool_path: str, limit: Deadline) -> tuple[Requirement, ...]:
         answer = agent.call("doctor", {"pool_path": pool_path or "/", "bridge": node.bridge}, deadline=limit.left())
-        rows = (
+        rows = tuple(
             Requirement(**{key: row[key] for key in ("name", "ok", "found", "mend", "package")}) for row in answer["requirements"]
         )
         if pool_path:
-            return tuple(rows)
-        missing = f"libvirt knows no pool {node.pool}"
-        return (Requirement(name="pool", ok=False, found=missing, mend="define the pool, then enrol again"), *rows)
+            return rows
+        missing = Requirement(
+            name=POOL, ok=False, found=f"libvirt knows no pool {node.pool}", mend="define and start the pool, then enrol again"
+        )
+        return tuple(missing if row.name == POOL else row for row in rows)
 
     def _apt(self, shell: OperatorShell, packages: set[str], say: Say) -> None:
         names = " ".join(shlex.quote(p) for p in sorted(packages))
