@@ -31,6 +31,7 @@ class ResidueProve(BaseStep[ResidueArgs]):
     name: ClassVar[str] = "residue.prove"
     args = ResidueArgs
     deadline_seconds: ClassVar[float] = 300.0
+    attempts: ClassVar[int] = 9
 
     def check(self, ctx: StepContext, args: ResidueArgs) -> Done | Needed:
         looks = [_look(ctx, node) for node in ctx.ports.ledger.nodes_ever(ctx.service_id)]

@@ -74,6 +74,8 @@ class VolumeWipe(BaseStep[WipeArgs]):
     heavy: ClassVar[bool] = True
     destructive: ClassVar[bool] = True
     deadline_seconds: ClassVar[float] = 4 * 3600.0
+    # Once begun there is no way back: a node that restarts meanwhile is waited for, a quarter of an hour or so.
+    attempts: ClassVar[int] = 9
 
     def check(self, ctx: StepContext, args: WipeArgs) -> Done | Needed:
         if not args.volumes:
