@@ -57,9 +57,12 @@ build/bench/%.done: tests/benchmarks/%.py $(SOURCES) | images
 	$(LAB) $(PYTEST) -s $<
 	@touch $@
 
-lock: venv ## write the lock files anew from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.lock
+COMPILE = build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+
+lock: venv ## write the lock files anew from pyproject.toml (add UPGRADE=--upgrade for newer versions)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target build/uv uv
+	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.lock
+	$(COMPILE) $(UPGRADE) --extra dev pyproject.toml -o requirements-dev.lock
 
 clean: ## remove what was built here, and the images
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
