@@ -1,10 +1,15 @@
 """What every test has: the lab's fixtures, and the rule that a test of the lab never passes by not running."""
 
+import hypothesis
 import pytest
 
 from tests.lab import environment
 
 pytest_plugins = ["tests.lab.fixtures"]
+
+# A busy machine is no failure, a failure can be repeated from what it prints, and no files are left in the tree.
+hypothesis.settings.register_profile("ours", deadline=None, print_blob=True, database=None)
+hypothesis.settings.load_profile("ours")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
