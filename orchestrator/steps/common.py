@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
@@ -11,7 +12,7 @@ from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverE
 from orchestrator.domain.placement import NodeState
 from orchestrator.domain.plans import guest_name
 from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor, Power, PowerAction
-from orchestrator.steps.base import StepContext
+from orchestrator.steps.base import Done, Facts, Needed, StepContext
 
 A = TypeVar("A")
 
@@ -31,6 +32,21 @@ class BaseStep(Generic[A]):
 
     def undo(self, ctx: StepContext, args: A, facts: Mapping[str, Any]) -> None:
         """Nothing was made, so there is nothing to take back."""
+
+
+class Look(BaseStep[A], ABC):
+    """A step that only looks: always done, with what it saw, or an error."""
+
+    @abstractmethod
+    def look(self, ctx: StepContext, args: A) -> Facts:
+        """What is there. Changes nothing."""
+
+    def check(self, ctx: StepContext, args: A) -> Done | Needed:
+        return Done(self.look(ctx, args))
+
+    def apply(self, ctx: StepContext, args: A) -> Facts:
+        """The same: there is nothing to make."""
+        return self.look(ctx, args)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from orchestrator.domain.plans import guest_name
 from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, Timer, node_state, own_guest, put_down
+from orchestrator.steps.common import ASK_SECONDS, BaseStep, Look, Timer, node_state, own_guest, put_down
 from orchestrator.steps.fence import ask
 from orchestrator.steps.wipe import VolumeRef, volumes_of
 
@@ -24,27 +24,20 @@ class RecordArgs:
     known: dict[str, Any]
 
 
-class GuestRecord(BaseStep[RecordArgs]):
-    """Write down what is there before anything of it is taken away. Makes nothing."""
+class GuestRecord(Look[RecordArgs]):
+    """Write down what is there before anything of it is taken away."""
 
     name: ClassVar[str] = "guest.record"
     args = RecordArgs
 
-    def check(self, ctx: StepContext, args: RecordArgs) -> Done | Needed:
+    def look(self, ctx: StepContext, args: RecordArgs) -> Facts:
         facts = own_guest(ctx, args.node)
         definition = None if facts is None else _definition(ctx, facts, args)
-        return Done(
-            {
-                "definition": None if definition is None else dump(definition),
-                "autostart": facts is not None and facts.autostart,
-                "volumes": [dump(ref) for ref in volumes_of(ctx, args.node, _known_volumes(args.known))],
-            }
-        )
-
-    def apply(self, ctx: StepContext, args: RecordArgs) -> Facts:
-        """The same: there is nothing to make."""
-        found = self.check(ctx, args)
-        return found.facts if isinstance(found, Done) else {}
+        return {
+            "definition": None if definition is None else dump(definition),
+            "autostart": facts is not None and facts.autostart,
+            "volumes": [dump(ref) for ref in volumes_of(ctx, args.node, _known_volumes(args.known))],
+        }
 
 
 def _known_volumes(known: Mapping[str, Any]) -> dict[str, VolumeRef]:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from orchestrator.domain.errors import WrongState
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestFacts, Power
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, OnNode, node_state, own_guest
+from orchestrator.steps.common import ASK_SECONDS, BaseStep, Look, OnNode, node_state, own_guest
 from orchestrator.steps.compare import Expected, differences
 from orchestrator.steps.wipe import volumes_of
-
-
-class _Look(BaseStep[Any]):
-    """A step that only looks: done with what it found."""
-
-    def apply(self, ctx: StepContext, args: Any) -> Facts:
-        """Never needed: ``check`` is always done."""
-        return {"drift": []}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +24,22 @@ class GuestCheckArgs:
     holds: tuple[str, ...] = ()
 
 
-class GuestCheck(_Look):
+class GuestCheck(Look[GuestCheckArgs]):
     """Compare guest, filter, limits and holds with what was sold."""
 
     name: ClassVar[str] = "guest.check"
     args = GuestCheckArgs
 
-    def check(self, ctx: StepContext, args: GuestCheckArgs) -> Done | Needed:
+    def look(self, ctx: StepContext, args: GuestCheckArgs) -> Facts:
         facts = own_guest(ctx, args.node)
         if facts is None:
-            return Done({"drift": [f"the guest is not on {args.node}"]})
+            return {"drift": [f"the guest is not on {args.node}"]}
         lease = ctx.ports.addresses.lease(ctx.service_id)
         if lease is None:
-            return Done({"drift": ["the service holds no addresses"]})
+            return {"drift": ["the service holds no addresses"]}
         bridge = node_state(ctx, args.node).node.bridge
         expected = Expected(guest=args.guest, lease=lease, disk_path=args.disk_path, bridge=bridge)
-        return Done({"drift": [*differences(ctx, facts, expected), *_holding(facts, args.holds)]})
+        return {"drift": [*differences(ctx, facts, expected), *_holding(facts, args.holds)]}
 
 
 def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
@@ -62,13 +54,13 @@ def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
     return wrong
 
 
-class VolumeCheck(_Look):
+class VolumeCheck(Look[OnNode]):
     """Whether the disk is there with its key and its template, and no volume beside those that the guest uses."""
 
     name: ClassVar[str] = "volume.check"
     args = OnNode
 
-    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
+    def look(self, ctx: StepContext, args: OnNode) -> Facts:
         store = ctx.ports.volumes(args.node)
         there = {v.path: v for v in store.volumes(deadline=ASK_SECONDS)}
         facts = own_guest(ctx, args.node)
@@ -83,7 +75,7 @@ class VolumeCheck(_Look):
             if volume.backing_path and volume.backing_path not in there:
                 drift.append(f"the template under {volume.name} is gone: {volume.backing_path}")
         drift += [f"volume {ref.name} belongs to no guest" for ref in volumes_of(ctx, args.node, {}) if ref.path not in used]
-        return Done({"drift": drift})
+        return {"drift": drift}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +86,21 @@ class LedgerCheckArgs:
     guest: GuestWanted
 
 
-class ReservationCheck(_Look):
+class ReservationCheck(Look[LedgerCheckArgs]):
     """Whether the node still promises what was sold."""
 
     name: ClassVar[str] = "node.check"
     args = LedgerCheckArgs
 
-    def check(self, ctx: StepContext, args: LedgerCheckArgs) -> Done | Needed:
+    def look(self, ctx: StepContext, args: LedgerCheckArgs) -> Facts:
         standing = ctx.ports.ledger.reservation(ctx.service_id)
         if standing is None or standing.node != args.node:
-            return Done({"drift": [f"no capacity is promised on {args.node}"]})
+            return {"drift": [f"no capacity is promised on {args.node}"]}
         found = (standing.vcpus, standing.memory_bytes, standing.disk_bytes)
         wanted = (args.guest.vcpus, args.guest.memory_bytes, args.guest.disk_bytes)
-        return Done(
-            {"drift": [] if found == wanted else [f"{args.node} promises {found} (vCPU, memory, disk), sold is {wanted}"]}
-        )
+        if found == wanted:
+            return {"drift": []}
+        return {"drift": [f"{args.node} promises {found} (vCPU, memory, disk), sold is {wanted}"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

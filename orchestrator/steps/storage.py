@@ -13,7 +13,7 @@ from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 from orchestrator.steps import seed
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, Timer
+from orchestrator.steps.common import ASK_SECONDS, BaseStep, Look, Timer
 
 DISK = "disk"
 SEED = "seed"
@@ -38,7 +38,7 @@ class TemplateArgs:
     initrd: str = ""
 
 
-class TemplateCheck(BaseStep[TemplateArgs]):
+class TemplateCheck(Look[TemplateArgs]):
     """Make sure that the template on the node is whole and the one that was declared. Makes nothing."""
 
     name: ClassVar[str] = "template.check"
@@ -46,8 +46,8 @@ class TemplateCheck(BaseStep[TemplateArgs]):
     heavy: ClassVar[bool] = True
     deadline_seconds: ClassVar[float] = 300.0
 
-    def check(self, ctx: StepContext, args: TemplateArgs) -> Done | Needed:
-        """Always Done, or an error: NotFound where a file is missing, PermanentDriverError where the hash is another."""
+    def look(self, ctx: StepContext, args: TemplateArgs) -> Facts:
+        """Raises NotFound where a file is missing, PermanentDriverError where the hash is another."""
         timer = Timer(ctx)
         store = ctx.ports.volumes(args.node)
         for name in filter(None, (args.volume, args.kernel, args.initrd)):
@@ -63,12 +63,7 @@ class TemplateCheck(BaseStep[TemplateArgs]):
                 f"the template {args.volume} on {args.node} is not the declared one: its SHA-256 is {answer['sha256']}",
                 hint="replace the file, or declare the new one under another name",
             )
-        return Done({"path": path, "sha256": args.sha256})
-
-    def apply(self, ctx: StepContext, args: TemplateArgs) -> Facts:
-        """The same: there is nothing to make."""
-        found = self.check(ctx, args)
-        return found.facts if isinstance(found, Done) else {}
+        return {"path": path, "sha256": args.sha256}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
