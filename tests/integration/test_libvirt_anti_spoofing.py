@@ -200,6 +200,7 @@ def test_a_filter_that_was_changed_on_the_node_is_mended_by_the_next_guest(node:
 def test_a_guest_reaches_its_network_with_its_own_addresses_only(guest: Running) -> None:
     assert guests.banner(str(guest.definition.lease.ipv4[0].ip))
     assert guests.banner(str(guest.definition.lease.ipv6[0].ip))
+    assert guests.banner(f"{link_local(guest.definition.lease.mac)}%{guest.node.bridge}")
     tiny.ask(guest.address, "ping", HOST)
     stolen = str(lease_of(50).ipv4[0])
     tiny.ask(guest.address, "spoof", stolen)

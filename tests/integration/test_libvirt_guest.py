@@ -112,9 +112,10 @@ def test_a_hold_on_a_running_guest_survives_a_restart_of_libvirtd_and_the_guest_
         guest.node.hypervisor.mark(guest.definition.name, guest.definition.mark, autostart=False, deadline=LONG)
 
 
-def test_a_guest_reboots(guest: Running) -> None:
+@pytest.mark.parametrize("action", [PowerAction.REBOOT, PowerAction.RESET])
+def test_a_guest_reboots(guest: Running, action: PowerAction) -> None:
     booted = boots(guest)
-    guest.node.hypervisor.power(guest.definition.name, PowerAction.RESET, deadline=LONG)
+    guest.node.hypervisor.power(guest.definition.name, action, deadline=LONG)
     daemons.wait_until("the second boot", lambda: boots(guest) > booted, seconds=60)
     daemons.wait_until("its answer", lambda: bool(guests.banner(guest.address)), seconds=60)
 

@@ -78,6 +78,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[OrchestratorError]], ...] = (
         TransientDriverError,
     ),
     (re.compile(r"Cannot allocate memory"), NoCapacity),
+    (re.compile(r"volume target path '.*' already exists"), AlreadyExists),
 )
 
 # How libvirt reports a hook that said no: the hook's own words are the last part.

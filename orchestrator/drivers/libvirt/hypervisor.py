@@ -6,7 +6,7 @@ from typing import Any
 
 import libvirt
 
-from orchestrator.domain.errors import AlreadyExists, NotFound, TransientDriverError, WrongState
+from orchestrator.domain.errors import AlreadyExists, NotFound, WrongState
 from orchestrator.drivers.libvirt import power as power_of
 from orchestrator.drivers.libvirt.connection import Connection, Session
 from orchestrator.drivers.libvirt.domains import domain_facts, find, require
@@ -14,6 +14,7 @@ from orchestrator.drivers.libvirt.errors import code_of, translated
 from orchestrator.drivers.libvirt.filter_xml import STOCK, filter_names, filter_xml
 from orchestrator.drivers.libvirt.guest_xml import NAMESPACE, PREFIX, Machine, domain_xml, mark_xml, parse, read_domain
 from orchestrator.drivers.libvirt.host import machine_of, version_text
+from orchestrator.drivers.libvirt.pools import open_pool, refresh_now
 from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark, NodeFacts, PowerAction
 
 UNDEFINE = (
@@ -41,9 +42,8 @@ class LibvirtHypervisor:
     def _node_facts(self, session: Session) -> NodeFacts:
         conn = session.conn
         model, _memory_mib, cpus, mhz, nodes, sockets, cores, threads = conn.getInfo()
-        pool = conn.storagePoolLookupByName(self._pool)
-        if not pool.isActive():
-            raise TransientDriverError(f"the storage pool {self._pool} is not active", hint=f"virsh pool-start {self._pool}")
+        pool = open_pool(session, self._pool)
+        refresh_now(pool)  # else libvirt tells what was free when somebody last asked
         _state, capacity, _allocation, available = pool.info()
         return NodeFacts(
             hostname=conn.getHostname(),

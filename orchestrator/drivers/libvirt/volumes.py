@@ -18,6 +18,7 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.drivers.libvirt.connection import Budget, Connection, Session
 from orchestrator.drivers.libvirt.errors import code_of, translate
+from orchestrator.drivers.libvirt.pools import POLL_SECONDS, find_surely, find_volume, open_pool, refresh, refresh_now
 from orchestrator.drivers.libvirt.volume_xml import (
     Backing,
     ParsedVolume,
@@ -31,7 +32,6 @@ from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 
 KEY_BYTES = 32
 CHUNK_BYTES = 256 * 1024
-POLL_SECONDS = 0.2
 UNMEASURED = "Unable to get accurate CPU usage"
 
 
@@ -50,8 +50,8 @@ class LibvirtVolumes:
         budget = self._connection.budget(deadline)
 
         def work(session: Session) -> tuple[VolumeFacts, ...]:
-            pool = self._open(session)
-            _refresh(session, pool, budget)
+            pool = open_pool(session, self._pool)
+            refresh(session, pool, budget)
             keys = _keys(session)
             parsed = (_parsed(volume) for volume in pool.listAllVolumes())
             return tuple(sorted((_facts(p, keys) for p in parsed if p is not None), key=lambda facts: facts.name))
@@ -62,7 +62,7 @@ class LibvirtVolumes:
         budget = self._connection.budget(deadline)
 
         def work(session: Session) -> VolumeFacts | None:
-            return self._look(session, self._open(session), name, budget)
+            return self._look(session, open_pool(session, self._pool), name, budget)
 
         return self._connection.run(f"looking at the volume {name}", work, deadline=deadline)
 
@@ -70,20 +70,24 @@ class LibvirtVolumes:
         budget = self._connection.budget(deadline)
 
         def work(session: Session) -> VolumeFacts:
-            pool = self._open(session)
+            pool = open_pool(session, self._pool)
             _check_name(spec.name)
-            _refresh(session, pool, budget)
-            if _find(pool, spec.name) is not None:
-                raise AlreadyExists(f"a volume named {spec.name} is already there")
-            template = _template(pool, spec) if spec.template else None
             path = f"{pool_path(pool.XMLDesc())}/{spec.name}"
-            secret = self._make_secret(session, spec.name, path) if spec.encrypted else None
+            left = _keys(session).get(path, "") if spec.encrypted else ""
+            # Where a key stands already it is replaced only once it is certain that it opens nothing.
+            if (find_surely(session, pool, spec.name, budget) if left else find_volume(pool, spec.name)) is not None:
+                raise AlreadyExists(f"a volume named {spec.name} is already there")
+            template = _template(session, pool, spec, budget) if spec.template else None
+            secret = self._make_secret(session, spec.name, path, left) if spec.encrypted else None
             try:
                 volume = _make_surely(pool, spec, template, secret_uuid=secret.UUIDString() if secret else "", budget=budget)
             except libvirt.libvirtError as error:
-                if code_of(error) != libvirt.VIR_ERR_STORAGE_VOL_EXIST:  # somebody else's then, and the secret with it
-                    _take_back(session, pool, spec.name, secret)
-                raise _creation_error(error, spec, has_template=template is not None) from error
+                ours = _creation_error(error, spec, has_template=template is not None)
+                if not isinstance(ours, AlreadyExists):
+                    _take_back(pool, spec.name)
+                if secret is not None and not (left and isinstance(ours, AlreadyExists)):
+                    _undefine_if_possible(secret)
+                raise ours from error
             return _facts(read_volume(volume.XMLDesc()), _keys(session))
 
         return self._connection.run(f"making the volume {spec.name}", work, deadline=deadline)
@@ -93,20 +97,19 @@ class LibvirtVolumes:
         budget = self._connection.budget(deadline)
 
         def work(session: Session) -> VolumeFacts:
-            pool = self._open(session)
+            pool = open_pool(session, self._pool)
             _check_name(name)
-            _refresh(session, pool, budget)
-            old = _find(pool, name)
+            refresh_now(pool)  # a file that libvirt does not know would be in the way
+            old = find_volume(pool, name)
             if old is not None:
                 _remove(old)
             volume = pool.createXML(volume_xml(name, capacity_bytes=0, kind="raw"))
             try:
                 _upload(session, volume, content)
             except (libvirt.libvirtError, OrchestratorError):
-                with contextlib.suppress(libvirt.libvirtError):
-                    _remove(volume)
+                _take_back(pool, name)
                 raise
-            _refresh(session, pool, budget)
+            refresh(session, pool, budget)
             facts = self._look(session, pool, name, budget)
             if facts is None or facts.capacity_bytes != len(content):
                 raise TransientDriverError(f"the volume {name} is not whole on the node after it was written")
@@ -118,9 +121,7 @@ class LibvirtVolumes:
         budget = self._connection.budget(deadline)
 
         def work(session: Session) -> None:
-            pool = self._open(session)
-            _refresh(session, pool, budget)
-            volume = _find(pool, name)
+            volume = find_surely(session, open_pool(session, self._pool), name, budget)
             if volume is not None:
                 _remove(volume)
             for secret in session.conn.listAllSecrets():
@@ -139,31 +140,28 @@ class LibvirtVolumes:
     def close(self) -> None:
         self._connection.close()
 
-    def _open(self, session: Session) -> Any:
-        pool = session.conn.storagePoolLookupByName(self._pool)
-        if not pool.isActive():
-            raise TransientDriverError(f"the storage pool {self._pool} is not active", hint=f"virsh pool-start {self._pool}")
-        return pool
-
     def _look(self, session: Session, pool: Any, name: str, budget: Budget) -> VolumeFacts | None:
-        """None only where the pool was read anew and has no such volume."""
-        found = _find(pool, name)
+        """None only where the pool was read anew and has no such volume; raises TransientDriverError while it is being made."""
+        found = find_volume(pool, name)
         parsed = None if found is None else _parsed(found)
         if parsed is None:
-            _refresh(session, pool, budget)
-            found = _find(pool, name)
+            refresh(session, pool, budget)
+            found = find_volume(pool, name)
             parsed = None if found is None else _parsed(found)
-        return None if parsed is None else _facts(parsed, _keys(session))
+        if parsed is None:
+            return None
+        if parsed.format == "qcow2":
+            _require_whole(session, found)
+        return _facts(parsed, _keys(session))
 
-    def _make_secret(self, session: Session, name: str, path: str) -> Any:
-        """A secret with a new key; one that a broken-off creation left is used again (its volume does not exist)."""
-        left = _keys(session).get(path, "")
+    def _make_secret(self, session: Session, name: str, path: str, left: str) -> Any:
+        """A secret with a new key; ``left`` is the uuid of one that a broken-off creation left, and is used again."""
         secret = session.conn.secretDefineXML(secret_xml(pool=self._pool, volume=name, path=path, uuid=left))
         try:
             # As hex digits: QEMU takes a passphrase as text and refuses bytes that are no UTF-8.
             secret.setValue(self._random(KEY_BYTES).hex().encode(), 0)
         except libvirt.libvirtError:
-            _undefine(secret)
+            _undefine_if_possible(secret)
             raise
         return secret
 
@@ -174,15 +172,6 @@ class LibvirtVolumes:
 def _check_name(name: str) -> None:
     if not name or "/" in name or name.startswith("."):
         raise PermanentDriverError(f"{name!r} is no name of a volume")
-
-
-def _find(pool: Any, name: str) -> Any:
-    try:
-        return pool.storageVolLookupByName(name)
-    except libvirt.libvirtError as error:
-        if code_of(error) == libvirt.VIR_ERR_NO_STORAGE_VOL:
-            return None
-        raise
 
 
 def _parsed(volume: Any) -> ParsedVolume | None:
@@ -204,27 +193,28 @@ def _facts(parsed: ParsedVolume, keys: dict[str, str]) -> VolumeFacts:
         capacity_bytes=parsed.capacity_bytes,
         allocated_bytes=parsed.allocated_bytes,
         backing_path=parsed.backing_path,
-        secret_uuid=keys.get(parsed.path, ""),
+        secret_uuid=keys.get(parsed.path, "")
+        if parsed.encrypted
+        else "",  # a key beside a torso that is not encrypted opens nothing
     )
 
 
-def _refresh(session: Session, pool: Any, budget: Budget) -> None:
-    """Have libvirt read the pool anew; it refuses while a volume is being made, so wait for that."""
-    while True:
-        try:
-            pool.refresh()
-        except libvirt.libvirtError as error:
-            translated = translate(error, "refreshing the storage pool")
-            if not isinstance(translated, TransientDriverError) or budget.remaining <= POLL_SECONDS or not session.conn.isAlive():
-                raise
-            budget.sleep(POLL_SECONDS)
-        else:
-            return
+def _require_whole(session: Session, volume: Any) -> None:
+    """Raise libvirt's error while the volume is being made, by a call whose caller may be gone.
+
+    libvirt shows such a volume as if it were finished; only a call that would touch its content is refused. So ask for one byte.
+    """
+    stream = session.conn.newStream()
+    volume.download(stream, 0, 1, 0)
+    stream.abort()
 
 
-def _template(pool: Any, spec: VolumeSpec) -> Any:
-    """The template's volume, after a look at what it is."""
-    volume = _find(pool, spec.template)
+def _template(session: Session, pool: Any, spec: VolumeSpec, budget: Budget) -> Any:
+    """The template's volume, after a look at what it is now."""
+    volume = find_volume(pool, spec.template)
+    if volume is None or _parsed(volume) is None:
+        refresh(session, pool, budget)
+        volume = find_volume(pool, spec.template)
     if volume is None:
         raise NotFound(f"the template {spec.template} is missing in the storage pool")
     parsed = read_volume(volume.XMLDesc())
@@ -272,15 +262,12 @@ def _creation_error(error: libvirt.libvirtError, spec: VolumeSpec, *, has_templa
     return PermanentDriverError(f"{ours.message} (the template {spec.template} may be corrupt)")
 
 
-def _take_back(session: Session, pool: Any, name: str, secret: Any) -> None:
-    """Leave nothing of a failed creation. What cannot be removed now is found by its tag later, and used again."""
-    with contextlib.suppress(libvirt.libvirtError, OrchestratorError):
-        left = _find(pool, name)
+def _take_back(pool: Any, name: str) -> None:
+    """Leave nothing of a failed creation."""
+    with contextlib.suppress(libvirt.libvirtError):
+        left = find_volume(pool, name)
         if left is not None:
             _remove(left)
-    if secret is not None and session.conn is not None:
-        with contextlib.suppress(libvirt.libvirtError):
-            secret.undefine()
 
 
 def _remove(volume: Any) -> None:
@@ -332,3 +319,9 @@ def _undefine(secret: Any) -> None:
     except libvirt.libvirtError as error:
         if code_of(error) != libvirt.VIR_ERR_NO_SECRET:
             raise
+
+
+def _undefine_if_possible(secret: Any) -> None:
+    """What cannot be removed now is found by its tag later, and used again."""
+    with contextlib.suppress(libvirt.libvirtError):
+        secret.undefine()
