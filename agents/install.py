@@ -10,12 +10,14 @@ is put back if one of the renamings fails. Prints ``{"changed": [paths]}``, or `
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import pwd
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,24 @@ def commit(staged: Sequence[tuple[Path, Path]]) -> None:
 
 def install(request: Mapping[str, Any]) -> list[str]:
     """Put in place what differs from what is there; returns the paths that changed. The key is last: nobody may call before."""
+    keys = Path(request["key"].get("home") or pwd.getpwuid(os.geteuid()).pw_dir) / ".ssh/authorized_keys"
+    keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with one_at_a_time(keys.parent):
+        return _install(request, keys)
+
+
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock: two enrolments of one machine come one after the other."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _install(request: Mapping[str, Any], keys: Path) -> list[str]:
     staged: list[tuple[Path, Path]] = []
     try:
         for file in request["files"]:
@@ -93,8 +113,6 @@ def install(request: Mapping[str, Any]) -> list[str]:
             link = Path(name)
             if not link.is_symlink() or str(link.readlink()) != target:
                 staged.append((stage_link(link, target), link))
-        keys = Path(request["key"].get("home") or pwd.getpwuid(os.geteuid()).pw_dir) / ".ssh/authorized_keys"
-        keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         present = keys.read_text() if keys.exists() else ""
         _stage_if_new(staged, keys, authorized_keys(present, request["key"]["line"]).encode(), 0o600)
         commit(staged)

@@ -34,10 +34,14 @@ def run(argv: Sequence[str], stdin: BinaryIO, stdout: BinaryIO, *, place: Place 
         where = f" ({exc.filename})" if isinstance(exc.filename, str) else ""
         speaker.error(AgentError("driver-permanent", f"{argv[0]}: {exc.strerror or 'input/output error'}{where}"))
         return EXIT_CODES["driver-permanent"]
+    except Exception as exc:  # noqa: BLE001 - the rim: a fault of ours is an answer too, and no traceback leaves the node
+        speaker.error(AgentError("internal-error", f"the agent failed in {argv[0]}: {type(exc).__name__}"))
+        return EXIT_CODES["internal-error"]
     return 0
 
 
 def main() -> int:
     """The entry of the zipapp. A connection that breaks off ends no work that was begun."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent where somebody opens a file in the moment of its lease (fcntl(2))
     return run(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)

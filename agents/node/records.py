@@ -44,17 +44,18 @@ class Records:
         self._stem = f"{posixpath.basename(path)}.{hashlib.sha256(path.encode()).hexdigest()[:12]}"
 
     def plan(self) -> Plan | None:
-        data = self._read("plan")
-        if data is None:
-            return None
-        return Plan(
-            method=data["method"],
-            seed=data["seed"],
-            started_at=data["started_at"],
-            extents=tuple(Extent(*e) for e in data["extents"]),
-            samples=tuple((Extent(*e), before) for e, before in data["samples"]),
-            limits=tuple(data["limits"]),
-        )
+        data = self._read("plan") or {}
+        try:
+            return Plan(
+                method=data["method"],
+                seed=data["seed"],
+                started_at=data["started_at"],
+                extents=tuple(Extent(*e) for e in data["extents"]),
+                samples=tuple((Extent(*e), before) for e, before in data["samples"]),
+                limits=tuple(data["limits"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None  # none, or written by an agent that kept other things: begin again
 
     def begin(self, plan: Plan) -> None:
         self._drop("report")

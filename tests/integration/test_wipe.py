@@ -335,6 +335,16 @@ def test_a_wipe_whose_record_is_lost_begins_again(ground: Disk) -> None:
     assert ground.count(MARKER) == 0
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"method": "overwrite", "extents": 7}'])
+def test_a_wipe_whose_record_is_damaged_begins_again(damage: str, ground: Disk) -> None:
+    path = plain_raw(ground)
+    killed_at(ground, "pwrite64", 3, {"path": str(path), "method": "overwrite"})
+    (plan,) = (ground.place.state / "wipes").glob("*.plan")
+    plan.write_text(damage)
+    assert wipe(ground, path)["verified"] is True
+    assert ground.count(MARKER) == 0
+
+
 def test_a_crypto_erase_whose_record_is_lost_is_refused_until_all_may_be_overwritten(ground: Disk, luks_image: Path) -> None:
     path = encrypted(ground, luks_image)
     killed_at(ground, "unlinkat", 1, {"path": str(path), "method": "crypto-erase"})

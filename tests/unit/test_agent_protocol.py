@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -168,6 +168,12 @@ def test_an_answer_beyond_the_bound_is_an_error_and_never_cut() -> None:
 def test_every_code_of_the_agent_is_one_that_the_controller_knows() -> None:
     known = {code: OUTCOMES[code].exit_code for code in EXIT_CODES if code != "internal-error"}
     assert known == {code: exit_code for code, exit_code in EXIT_CODES.items() if code != "internal-error"}
+
+
+def test_a_fault_of_the_agents_own_is_an_answer_and_no_traceback() -> None:
+    code, answer = ask("doctor", GOOD["doctor"], cast(Path, "a word where a path should be"))
+    assert (code, answer["error"]["code"]) == (1, "internal-error")
+    assert "TypeError" in answer["error"]["message"]
 
 
 def test_the_zipapp_is_reproducible_runs_alone_and_brings_nothing_of_the_controller(tmp_path: Path) -> None:

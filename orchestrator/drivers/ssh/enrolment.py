@@ -9,6 +9,7 @@ import base64
 import json
 import shlex
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class SshEnrolment:
         if found.status != 0:
             return ""
         text = found.stdout.decode(errors="replace")
-        return text.partition("<target>")[2].partition("<path>")[2].partition("</path>")[0].strip()
+        return unescape(text.partition("<target>")[2].partition("<path>")[2].partition("</path>")[0].strip())
 
     def _install(self, shell: OperatorShell, pool_path: str) -> list[str]:
         done = shell.run(
@@ -170,7 +171,8 @@ class SshEnrolment:
     def _apt(self, shell: OperatorShell, packages: set[str], say: Say) -> None:
         names = " ".join(shlex.quote(p) for p in sorted(packages))
         say(f"installing {names}")
-        done = shell.run(f"DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends {names}")
+        install = f"apt-get -q update && apt-get install -q -y --no-install-recommends {names}"
+        done = shell.run(f"export DEBIAN_FRONTEND=noninteractive; {install}")
         if done.status != 0:
             raise PermanentDriverError(
                 f"apt-get could not install {names} on {shell.name}: {done.stderr.strip()[-300:]}", hint="install them by hand"
