@@ -67,25 +67,21 @@ def test_volumes_are_made_side_by_side(node: LibvirtNode) -> None:
     names = [f"orch.p{number}.root.job-1.qcow2" for number in range(12)]
     results: list[VolumeFacts | OrchestratorError] = []
 
-    def make(number: int) -> None:
-        spec = VolumeSpec(
-            name=f"orch.p{number}.root.job-1.qcow2", capacity_bytes=SIZE, template=node.boot.volume, encrypted=False
-        )
+    def make(name: str) -> None:
+        spec = VolumeSpec(name=name, capacity_bytes=SIZE, template=node.boot.volume, encrypted=False)
         try:
             results.append(node.volumes.create(spec, deadline=LONG))
         except OrchestratorError as error:
             results.append(error)
 
-    makers = [threading.Thread(target=make, args=(number,)) for number in range(12)]
+    makers = [threading.Thread(target=make, args=(name,)) for name in names]
     for maker in makers:
         maker.start()
     for maker in makers:
         maker.join(timeout=LONG)
-    assert {facts.name for facts in results if isinstance(facts, VolumeFacts)} == {
-        f"orch.p{n}.root.job-1.qcow2" for n in range(12)
-    }
-    for number in range(12):
-        node.volumes.delete(f"orch.p{number}.root.job-1.qcow2", deadline=LONG)
+    assert {facts.name for facts in results if isinstance(facts, VolumeFacts)} == set(names)
+    for name in names:
+        node.volumes.delete(name, deadline=LONG)
 
 
 def test_a_torso_that_was_not_encrypted_yet_shows_no_secret(node: LibvirtNode) -> None:
