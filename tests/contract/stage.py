@@ -236,6 +236,14 @@ class Stage:
         self.world.fault(method, error=error, **where)
 
 
+def hold_by_hand(stage: Stage) -> None:
+    """Mark the guest as suspended for abuse, by an act that no job of ours made."""
+    with stage.world.change() as state:
+        guest = state["nodes"]["n1"]["guests"]["orch.s1"]
+        guest["mark"] = {**guest["mark"], "holds": ["abuse"], "power_before": "running", "autostart_before": True}
+        guest["autostart"] = False
+
+
 def set_up(directory: Path, *, with_guest: bool = False) -> Stage:
     """A stage of the usual plan and template; each kind is built once and copied."""
     files, made = _built(with_guest)

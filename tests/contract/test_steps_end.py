@@ -17,7 +17,6 @@ from orchestrator.domain.errors import (
     PermanentDriverError,
     TransientDriverError,
     UndoFailed,
-    WrongState,
 )
 from orchestrator.domain.intents import IntentKind
 from orchestrator.drivers.fake import FakeVolumes
@@ -25,7 +24,7 @@ from orchestrator.drivers.local.certificates import signature_holds
 from orchestrator.ports.volumes import VolumeSpec
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.store import settings
-from tests.contract.stage import NOW, PLAN, Stage, set_up
+from tests.contract.stage import NOW, PLAN, Stage, hold_by_hand, set_up
 
 NODE = {"node": "n1"}
 JOB = "j5"
@@ -114,19 +113,12 @@ def test_until_the_wipe_begins_the_guest_comes_back_as_it_was(stage: Stage, last
 @pytest.mark.parametrize("last", ["hold", "stop", "record", "undefine"])
 def test_a_suspended_guest_comes_back_suspended(stage: Stage, last: str) -> None:
     for name, args in (("guest.hold", {**NODE, "holds": ["abuse"]}), ("guest.stop", NODE)):
-        stage.run(name, args, job=JOB + "-earlier") if name == "guest.stop" else _hold_by_hand(stage)
+        stage.run(name, args, job=JOB + "-earlier") if name == "guest.stop" else hold_by_hand(stage)
     untouched = stage.snapshot()
     given = run_until(stage, last)
     undo_all(stage, given)
     assert stage.snapshot() == untouched
     assert stage.guest()["mark"]["holds"] == ["abuse"]
-
-
-def _hold_by_hand(stage: Stage) -> None:
-    with stage.world.change() as state:
-        guest = state["nodes"]["n1"]["guests"]["orch.s1"]
-        guest["mark"] = {**guest["mark"], "holds": ["abuse"], "power_before": "running", "autostart_before": True}
-        guest["autostart"] = False
 
 
 @pytest.mark.parametrize("step_id", ["hold", "undefine", "wipe"])
@@ -361,79 +353,6 @@ def test_logs_and_records_of_the_wipe_go_with_the_proof(stage: Stage) -> None:
     assert stage.world.node("n1")["wipes"] == {}
     removed = given["residue"]["checks"][0]["removed"]
     assert any(path.endswith("/orch.s1.log") for path in removed)
-
-
-# -- drift -----------------------------------------------------------------------------------------------------
-
-
-def drift(stage: Stage, holds: tuple[str, ...] = ()) -> str:
-    """What vps-check says; '' = nothing is needed. Nothing outside may change by it."""
-    untouched = stage.snapshot(tokens=True)
-    guest = stage.spec["guest"]
-    path = stage.made["disk"]["volume"]["path"]
-    found = [
-        stage.run("node.check", {**NODE, "guest": guest})["drift"],
-        stage.run("guest.check", {**NODE, "guest": guest, "disk_path": path, "holds": holds})["drift"],
-        stage.run("volume.check", NODE)["drift"],
-    ]
-    assert stage.snapshot(tokens=True) == untouched
-    try:
-        stage.run("drift.report", {"found": found})
-    except WrongState as exc:
-        return exc.message
-    return ""
-
-
-def test_a_service_that_is_as_it_was_sold_needs_nothing(stage: Stage) -> None:
-    assert drift(stage) == ""
-
-
-@pytest.mark.parametrize(
-    ("spoil", "sentence"),
-    [
-        ("guest", "the guest is not on n1"),
-        ("disk", "is gone"),
-        ("key", "the key of"),
-        ("template", "the template under"),
-        ("reservation", "no capacity is promised"),
-        ("lease", "holds no addresses"),
-        ("stranger", "belongs to no guest"),
-        ("held", "is held on its node"),
-    ],
-)
-def test_what_was_changed_behind_our_back_is_needed(stage: Stage, spoil: str, sentence: str) -> None:
-    with stage.world.change() as state:
-        node = state["nodes"]["n1"]
-        if spoil == "guest":
-            del node["guests"]["orch.s1"]
-        elif spoil == "disk":
-            del node["volumes"]["orch.s1.disk.j1.qcow2"]
-        elif spoil == "key":
-            node["secrets"].clear()
-        elif spoil == "template":
-            del node["volumes"]["debian.qcow2"]
-        elif spoil == "stranger":
-            node["volumes"]["orch.s1.disk.jx.qcow2"] = dict(node["volumes"]["orch.s1.disk.j1.qcow2"])
-        elif spoil == "held":
-            node["guests"]["orch.s1"]["mark"]["holds"] = ["manual"]
-    if spoil == "reservation":
-        stage.ledger.release_reservation("s1")
-    elif spoil == "lease":
-        stage.addresses.release(service_id="s1", proof="test")
-    assert sentence in drift(stage)
-
-
-@pytest.mark.parametrize("why", ["not held", "running", "autostart"])
-def test_a_suspension_that_is_not_in_force_is_needed(stage: Stage, why: str) -> None:
-    _hold_by_hand(stage)
-    with stage.world.change() as state:
-        guest = state["nodes"]["n1"]["guests"]["orch.s1"]
-        guest["power"] = "running" if why == "running" else "stopped"
-        guest["autostart"] = why == "autostart"
-        if why == "not held":
-            guest["mark"]["holds"] = []
-    expected = {"not held": "is not held", "running": "suspended and running", "autostart": "start with its host"}[why]
-    assert expected in drift(stage, ("abuse",))
 
 
 def test_errors_of_the_end_are_all_ours(stage: Stage) -> None:

@@ -1,0 +1,90 @@
+"""Looking for what was changed behind our back, on the simulated node; nothing may change by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain.errors import WrongState
+from tests.contract.stage import Stage, hold_by_hand, set_up
+
+NODE = {"node": "n1"}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    built = set_up(tmp_path, with_guest=True)
+    yield built
+    built.close()
+
+
+def drift(stage: Stage, holds: tuple[str, ...] = ()) -> str:
+    """What vps-check says; '' = nothing is needed. Nothing outside may change by it."""
+    untouched = stage.snapshot(tokens=True)
+    guest = stage.spec["guest"]
+    path = stage.made["disk"]["volume"]["path"]
+    found = [
+        stage.run("node.check", {**NODE, "guest": guest})["drift"],
+        stage.run("guest.check", {**NODE, "guest": guest, "disk_path": path, "holds": holds})["drift"],
+        stage.run("volume.check", NODE)["drift"],
+    ]
+    assert stage.snapshot(tokens=True) == untouched
+    try:
+        stage.run("drift.report", {"found": found})
+    except WrongState as exc:
+        return exc.message
+    return ""
+
+
+def test_a_service_that_is_as_it_was_sold_needs_nothing(stage: Stage) -> None:
+    assert drift(stage) == ""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        ("guest", "the guest is not on n1"),
+        ("disk", "is gone"),
+        ("key", "the key of"),
+        ("template", "the template under"),
+        ("reservation", "no capacity is promised"),
+        ("lease", "holds no addresses"),
+        ("stranger", "belongs to no guest"),
+        ("held", "is held on its node"),
+    ],
+)
+def test_what_was_changed_behind_our_back_is_needed(stage: Stage, spoil: str, sentence: str) -> None:
+    with stage.world.change() as state:
+        node = state["nodes"]["n1"]
+        if spoil == "guest":
+            del node["guests"]["orch.s1"]
+        elif spoil == "disk":
+            del node["volumes"]["orch.s1.disk.j1.qcow2"]
+        elif spoil == "key":
+            node["secrets"].clear()
+        elif spoil == "template":
+            del node["volumes"]["debian.qcow2"]
+        elif spoil == "stranger":
+            node["volumes"]["orch.s1.disk.jx.qcow2"] = dict(node["volumes"]["orch.s1.disk.j1.qcow2"])
+        elif spoil == "held":
+            node["guests"]["orch.s1"]["mark"]["holds"] = ["manual"]
+    if spoil == "reservation":
+        stage.ledger.release_reservation("s1")
+    elif spoil == "lease":
+        stage.addresses.release(service_id="s1", proof="test")
+    assert sentence in drift(stage)
+
+
+@pytest.mark.parametrize("why", ["not held", "running", "autostart"])
+def test_a_suspension_that_is_not_in_force_is_needed(stage: Stage, why: str) -> None:
+    hold_by_hand(stage)
+    with stage.world.change() as state:
+        guest = state["nodes"]["n1"]["guests"]["orch.s1"]
+        guest["power"] = "running" if why == "running" else "stopped"
+        guest["autostart"] = why == "autostart"
+        if why == "not held":
+            guest["mark"]["holds"] = []
+    expected = {"not held": "is not held", "running": "suspended and running", "autostart": "start with its host"}[why]
+    assert expected in drift(stage, ("abuse",))

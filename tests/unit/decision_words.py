@@ -1,0 +1,32 @@
+"""Events and services for the tests of decisions, in few words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MONTH = timedelta(days=30)
+_ids = count()
+
+E, L, K = EventType, Lifecycle, IntentKind
+
+
+def event(kind: EventType, **values: object) -> Event:
+    version = 10 if kind.is_command else None
+    given = {"version": version, "client_id": "c1", "plan": "small", **values}
+    return Event(source="shop", id=f"e{next(_ids)}", type=kind, service_id="s1", sent_at=NOW, **given)  # type: ignore[arg-type]
+
+
+def hold(reason: HoldReason, effect: HoldEffect = HoldEffect.STOP) -> Hold:
+    return Hold(reason=reason, effect=effect, by="test", why="test", since=NOW)
+
+
+def service(state: Lifecycle, *reasons: HoldReason, **values: object) -> Service:
+    holds = tuple(hold(r) for r in reasons)
+    known = {"client_id": "c1", "plan": "small", "version": 9, "payments": 1, "created_at": NOW}
+    return Service(id="s1", state=state, holds=holds, **{**known, **values})  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""What an operator's command means, and what the beginning and the end of a job do to a service."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.domain.decisions import begin, command, finish, receive
+from orchestrator.domain.errors import FenceClosed, Refused, WrongState
+from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing
+from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from tests.unit.decision_words import MONTH, NOW, E, K, L, event, service
+
+# -- commands of an operator -------------------------------------------------------------------------
+
+
+def commanded(kind: IntentKind, before: Service, **arguments: object) -> str:
+    decision = command(kind, before, who="anna", why="asked", now=NOW, arguments=arguments).decision
+    return decision.kind.value if isinstance(decision, Intent) else "nothing" if isinstance(decision, Nothing) else "refused"
+
+
+@pytest.mark.parametrize("state", list(Lifecycle))
+def test_power_and_checks_need_an_active_service(state: Lifecycle) -> None:
+    for kind in (K.START, K.STOP, K.REBOOT, K.CHECK):
+        assert commanded(kind, service(state)) == (kind.value if state == L.ACTIVE else "refused")
+
+
+def test_a_suspended_service_can_be_checked_and_not_switched() -> None:
+    held = service(L.ACTIVE, HoldReason.ABUSE)
+    assert [commanded(k, held) for k in (K.START, K.STOP, K.REBOOT)] == ["refused"] * 3
+    assert commanded(K.CHECK, held) == "check"
+
+
+def test_an_operator_suspends_by_hand_unless_he_says_otherwise() -> None:
+    received = command(K.SUSPEND, service(L.ACTIVE), who="anna", why="", now=NOW, arguments={})
+    assert received.service is not None
+    assert received.service.holds[0].reason == HoldReason.MANUAL
+    assert commanded(K.UNSUSPEND, service(L.ACTIVE, HoldReason.ABUSE)) == "refused"
+    assert commanded(K.UNSUSPEND, service(L.ACTIVE, HoldReason.ABUSE), reason="abuse") == "unsuspend"
+
+
+@pytest.mark.parametrize("kind", [K.CHANGE_PLAN, K.RESET_PASSWORD])
+def test_what_is_not_carried_out_yet_is_refused_with_a_sentence(kind: IntentKind) -> None:
+    assert commanded(kind, service(L.ACTIVE)) == "refused"
+
+
+def test_a_job_can_be_decided_again_from_its_own_arguments() -> None:
+    suspended = receive(event(E.SERVICE_SUSPEND, reason="abuse"), service(L.ACTIVE), now=NOW)
+    assert isinstance(suspended.decision, Intent)
+    assert suspended.service is not None
+    again = command(K.SUSPEND, suspended.service, who="anna", why="retry", now=NOW, arguments=suspended.decision.arguments)
+    assert again.service is not None
+    assert [h.reason for h in again.service.holds] == [HoldReason.ABUSE]
+    assert isinstance(again.decision, Intent)
+
+
+# -- the beginning and the end of jobs ------------------------------------------------------------------
+
+
+def test_a_suspension_whose_hold_was_lifted_while_it_waited_does_not_begin() -> None:
+    with pytest.raises(Refused):
+        begin(service(L.ACTIVE), K.SUSPEND)
+
+
+@pytest.mark.parametrize("kind", [K.UNSUSPEND, K.START, K.REBOOT])
+def test_nothing_that_runs_a_guest_begins_while_a_hold_stops_it(kind: IntentKind) -> None:
+    with pytest.raises(Refused):
+        begin(service(L.ACTIVE, HoldReason.ABUSE), kind)
+
+
+@pytest.mark.parametrize("kind", [K.SUSPEND, K.UNSUSPEND, K.START, K.STOP, K.REBOOT, K.CHECK])
+@pytest.mark.parametrize("state", [s for s in Lifecycle if s != L.ACTIVE])
+def test_only_an_active_service_is_worked_on(kind: IntentKind, state: Lifecycle) -> None:
+    with pytest.raises(WrongState):
+        begin(service(state, HoldReason.NONPAYMENT), kind)
+
+
+def test_beginning_again_is_the_same() -> None:
+    for kind, state in ((K.PROVISION, L.FAILED), (K.TERMINATE, L.ACTIVE)):
+        once = begin(service(state), kind)
+        assert begin(once, kind) == once
+
+
+FINISHES: list[tuple[IntentKind, Lifecycle, JobState, str, Lifecycle]] = [
+    (K.PROVISION, L.PROVISIONING, JobState.DONE, "", L.ACTIVE),
+    (K.PROVISION, L.PROVISIONING, JobState.FAILED, "no-capacity", L.FAILED),
+    (K.PROVISION, L.PROVISIONING, JobState.CANCELLED, "", L.FAILED),
+    (K.PROVISION, L.PROVISIONING, JobState.NEEDS_OPERATOR, "in-doubt", L.PROVISIONING),
+    (K.TERMINATE, L.TERMINATING, JobState.DONE, "", L.ERASED),
+    (K.TERMINATE, L.TERMINATING, JobState.FAILED, FenceClosed.code, L.ACTIVE),
+    (K.TERMINATE, L.TERMINATING, JobState.CANCELLED, "", L.ACTIVE),
+    (K.TERMINATE, L.TERMINATING, JobState.NEEDS_OPERATOR, "in-doubt", L.TERMINATING),
+    (K.SUSPEND, L.ACTIVE, JobState.FAILED, "driver-failed", L.ACTIVE),
+    (K.CHECK, L.ACTIVE, JobState.FAILED, "wrong-state", L.ACTIVE),
+]
+
+
+@pytest.mark.parametrize(("kind", "state", "job", "code", "expected"), FINISHES)
+def test_the_end_of_a_job_moves_the_service_and_again_changes_nothing(
+    kind: IntentKind, state: Lifecycle, job: JobState, code: str, expected: Lifecycle
+) -> None:
+    once = finish(service(state), kind, job, code, now=NOW)
+    assert once.state == expected
+    assert finish(once, kind, job, code, now=NOW + MONTH) == once
+
+
+def test_past_the_point_of_no_return_a_failed_termination_stays_one() -> None:
+    gone = service(L.TERMINATING, point_of_no_return=NOW)
+    assert finish(gone, K.TERMINATE, JobState.FAILED, "driver-failed", now=NOW).state == L.TERMINATING
+
+
+def test_a_stopped_termination_of_what_never_was_made_is_failed_again() -> None:
+    after = finish(service(L.TERMINATING), K.TERMINATE, JobState.CANCELLED, "", now=NOW, provisioned=False)
+    assert after.state == L.FAILED
+
+
+def test_a_suspension_is_proven_from_its_first_proof_until_it_is_lifted() -> None:
+    held = finish(service(L.ACTIVE, HoldReason.ABUSE), K.SUSPEND, JobState.DONE, "", now=NOW)
+    again = finish(held, K.SUSPEND, JobState.DONE, "", now=NOW + MONTH)
+    lifted = finish(again, K.UNSUSPEND, JobState.DONE, "", now=NOW + MONTH)
+    assert again.suspension_proven_at == NOW
+    assert lifted.suspension_proven_at is None
+
+
+def test_an_erased_service_keeps_nothing_to_log_in_with() -> None:
+    before = service(L.TERMINATING, ssh_keys=("ssh-ed25519 AAAA",), password_hash="$6$salt$hash", point_of_no_return=NOW)
+    after = finish(before, K.TERMINATE, JobState.DONE, "", now=NOW)
+    assert (after.ssh_keys, after.password_hash) == ((), "")
