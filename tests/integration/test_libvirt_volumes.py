@@ -97,6 +97,18 @@ def test_a_torso_that_was_not_encrypted_yet_shows_no_secret(node: LibvirtNode) -
     assert not torso.exists()
 
 
+def test_a_volume_whose_wipe_has_begun_still_shows_the_secret_that_opened_it(node: LibvirtNode) -> None:
+    name = "orch.w1.root.job-1.qcow2"
+    node.leave_secret(name)
+    rest = node.lab.pool_path / f"{name}.wiping"
+    rest.write_bytes(bytes(MIB))
+    facts = next(facts for facts in node.volumes.volumes(deadline=LONG) if facts.name == rest.name)
+    assert facts.secret_uuid
+    rest.unlink()
+    node.volumes.delete(name, deadline=LONG)
+    assert name not in node.volumes.secrets(deadline=LONG)
+
+
 def test_a_full_copy_can_be_encrypted_too(node: LibvirtNode) -> None:
     spec = VolumeSpec(name="orch.f1.root.job-1.qcow2", capacity_bytes=SIZE, template=node.boot.volume, full_copy=True)
     made = node.volumes.create(spec, deadline=LONG)

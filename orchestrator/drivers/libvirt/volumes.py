@@ -32,6 +32,7 @@ from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 
 KEY_BYTES = 32
 CHUNK_BYTES = 256 * 1024
+WIPING = ".wiping"  # how the node agent renames a volume before it destroys it
 UNMEASURED = "Unable to get accurate CPU usage"
 
 
@@ -193,10 +194,18 @@ def _facts(parsed: ParsedVolume, keys: dict[str, str]) -> VolumeFacts:
         capacity_bytes=parsed.capacity_bytes,
         allocated_bytes=parsed.allocated_bytes,
         backing_path=parsed.backing_path,
-        secret_uuid=keys.get(parsed.path, "")
-        if parsed.encrypted
-        else "",  # a key beside a torso that is not encrypted opens nothing
+        secret_uuid=_key_of(parsed, keys),
     )
+
+
+def _key_of(parsed: ParsedVolume, keys: dict[str, str]) -> str:
+    """The uuid of the secret that opens the volume, or opened it before its wipe began; '' where none does.
+
+    The key of a creation that was broken off may stand beside a torso that is not encrypted: it opens nothing.
+    """
+    if parsed.path.endswith(WIPING):
+        return keys.get(parsed.path.removesuffix(WIPING), "")
+    return keys.get(parsed.path, "") if parsed.encrypted else ""
 
 
 def _require_whole(session: Session, volume: Any) -> None:
