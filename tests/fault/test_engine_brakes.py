@@ -13,6 +13,7 @@ from orchestrator.domain.jobs import FROZEN_REASON
 from tests.fault import things
 from tests.fault.conftest import Builder
 from tests.fault.house import House, Options
+from tests.fault.things import make, playbook, playbooks
 
 TERMINATE = IntentKind.TERMINATE
 
@@ -101,6 +102,20 @@ def test_a_freeze_parks_a_termination_under_way_and_lifting_it_lets_it_go_on(bui
     house.engine.unfreeze("anna")
     assert house.wait(job_id, JobState.DONE).run == 2
     assert things.things(house.world) == {}
+
+
+def test_a_freeze_stops_a_suspension_between_two_steps(build: Builder) -> None:
+    pause = Pause("thing.make s1.held")
+    house = build(playbooks(suspend=playbook("vps-suspend", make("held"), make("off"))), on_apply=pause)
+    provisioned(house, "s1")
+    job_id = house.event("service.suspend", "s1", version=1).job_id
+    assert pause.reached.wait(10)
+    house.engine.freeze("anna", "wait")
+    pause.go_on.set()
+    assert house.wait(job_id).state == JobState.WAITING_APPROVAL
+    assert "s1.off" not in things.things(house.world)
+    house.engine.unfreeze("anna")
+    assert house.wait(job_id, JobState.DONE).state == JobState.DONE
 
 
 def test_during_a_freeze_what_destroys_waits_and_everything_else_runs(build: Builder) -> None:

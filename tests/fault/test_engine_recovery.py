@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.domain.errors import PermanentDriverError, StoreUnavailable, TransientDriverError
+from orchestrator.domain.errors import InDoubt, PermanentDriverError, StoreUnavailable, TransientDriverError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.store import jobs, locks
 from tests.fault import things
@@ -75,9 +75,10 @@ def test_a_controller_that_cannot_drain_in_time_says_so_and_its_late_step_writes
     assert not house.engine.stop()
     again = build()
     assert again.wait(job_id).state == JobState.DONE
+    written = again.steps(job_id)
     go_on.set()
-    house.clock.sleep(0.3)
-    assert again.job(job_id).state == JobState.DONE
+    house.clock.sleep(0.5)
+    assert (again.job(job_id).state, again.steps(job_id)) == (JobState.DONE, written)
 
 
 def test_a_job_that_the_queue_lost_is_put_back(build: Builder) -> None:
@@ -193,3 +194,18 @@ def test_a_termination_that_broke_off_past_the_point_of_no_return_is_carried_to_
     assert (house.state("s1"), things.things(house.world)) == ("erased", {})
     with house.db.read() as conn:
         assert jobs.stop_requested(conn, job.id) is False
+
+
+def test_what_this_job_made_is_known_by_its_tag_where_the_store_forgot_it(build: Builder) -> None:
+    """As after a restore of the store: the world's tag says whose the things are."""
+    house = build()
+    house.world.fault("thing.make", nth=2, error=InDoubt("nobody knows"))
+    job = house.wait(house.order("s1").job_id)
+    assert job.state == JobState.NEEDS_OPERATOR
+    with house.db.write() as conn:
+        jobs.change_step(conn, job.id, 0, applied=False)
+    house.world.clear_faults()
+    house.world.fault("thing.make", nth=2, error=PermanentDriverError("no c"))
+    house.engine.retry(job.id, "anna")
+    assert house.wait(job.id, JobState.FAILED).run == 2
+    assert things.things(house.world) == {}
