@@ -18,6 +18,8 @@ A = TypeVar("A")
 
 # A question to a node; acts have the time of their step.
 ASK_SECONDS = 30.0
+# Looking into a pool waits until no volume is being made in it, and a full copy takes its time.
+POOL_SECONDS = 300.0
 TOKENS_KEPT = 8
 RUNS = frozenset({Power.RUNNING, Power.PAUSED})
 

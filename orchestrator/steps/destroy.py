@@ -11,7 +11,7 @@ from orchestrator.domain.plans import guest_name
 from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, Look, Timer, node_state, own_guest, put_down
+from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Look, Timer, node_state, own_guest, put_down
 from orchestrator.steps.fence import ask
 from orchestrator.steps.wipe import VolumeRef, volumes_of
 
@@ -115,7 +115,7 @@ class GuestUndefine(BaseStep[UndefineArgs]):
         """Define it again as it was written down. Raises UndoFailed where a disk is gone: then nothing can come back."""
         if args.definition is None or own_guest(ctx, args.node) is not None:
             return
-        there = {v.path for v in ctx.ports.volumes(args.node).volumes(deadline=ASK_SECONDS)}
+        there = {v.path for v in ctx.ports.volumes(args.node).volumes(deadline=POOL_SECONDS)}
         gone = [d.path for d in args.definition.disks if d.path not in there]
         if gone:
             raise UndoFailed(f"{args.definition.name} cannot be defined again: {', '.join(gone)} is gone")

@@ -9,7 +9,7 @@ from orchestrator.domain.errors import WrongState
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestFacts, Power
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, Look, OnNode, node_state, own_guest
+from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Look, OnNode, node_state, own_guest
 from orchestrator.steps.compare import Expected, differences
 from orchestrator.steps.wipe import volumes_of
 
@@ -62,7 +62,7 @@ class VolumeCheck(Look[OnNode]):
 
     def look(self, ctx: StepContext, args: OnNode) -> Facts:
         store = ctx.ports.volumes(args.node)
-        there = {v.path: v for v in store.volumes(deadline=ASK_SECONDS)}
+        there = {v.path: v for v in store.volumes(deadline=POOL_SECONDS)}
         facts = own_guest(ctx, args.node)
         drift: list[str] = []
         used = {d.path for d in facts.disks} if facts is not None else set()

@@ -13,7 +13,17 @@ from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power
 from orchestrator.ports.volumes import VolumeFacts
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, RUNS, BaseStep, Timer, node_state, own_guest, present_guest, put_down
+from orchestrator.steps.common import (
+    ASK_SECONDS,
+    POOL_SECONDS,
+    RUNS,
+    BaseStep,
+    Timer,
+    node_state,
+    own_guest,
+    present_guest,
+    put_down,
+)
 from orchestrator.steps.compare import Expected, differences
 from orchestrator.steps.storage import seed_name
 
@@ -127,7 +137,7 @@ def _disks(ctx: StepContext, args: DefineArgs) -> tuple[GuestDisk, ...]:
 
 def in_pool(ctx: StepContext, node: str, name: str) -> VolumeFacts:
     """The volume of that name in the node's pool; raises NotFound."""
-    volume = ctx.ports.volumes(node).volume(name, deadline=ASK_SECONDS)
+    volume = ctx.ports.volumes(node).volume(name, deadline=POOL_SECONDS)
     if volume is None:
         raise NotFound(f"{name} is not in the pool of {node}")
     return volume

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.plans import guest_name
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep
+from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class ResidueProve(BaseStep[ResidueArgs]):
 def _look(ctx: StepContext, node: str) -> _Look:
     name = guest_name(ctx.service_id)
     store = ctx.ports.volumes(node)
-    things = [f"volume {v.name}" for v in store.volumes(deadline=ASK_SECONDS) if v.name.startswith(f"{name}.")]
+    things = [f"volume {v.name}" for v in store.volumes(deadline=POOL_SECONDS) if v.name.startswith(f"{name}.")]
     things += [f"key of {volume}" for volume in store.secrets(deadline=ASK_SECONDS) if volume.startswith(f"{name}.")]
     if ctx.ports.hypervisor(node).guest(name, deadline=ASK_SECONDS) is not None:
         things.insert(0, f"guest {name}")
@@ -76,7 +76,7 @@ def _look(ctx: StepContext, node: str) -> _Look:
 
 def _pool_path(ctx: StepContext, node: str) -> str:
     """The pool's directory on the node. Templates lie in it, so that it is never empty; PermanentDriverError where it is."""
-    for volume in ctx.ports.volumes(node).volumes(deadline=ASK_SECONDS):
+    for volume in ctx.ports.volumes(node).volumes(deadline=POOL_SECONDS):
         return volume.path.rpartition("/")[0]
     raise PermanentDriverError(f"the pool of {node} is empty: where it lies is not known", hint="is it mounted?")
 

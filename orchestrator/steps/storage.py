@@ -13,7 +13,7 @@ from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 from orchestrator.steps import seed
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, Look, Timer
+from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Look, Timer
 
 DISK = "disk"
 SEED = "seed"
@@ -51,9 +51,9 @@ class TemplateCheck(Look[TemplateArgs]):
         timer = Timer(ctx)
         store = ctx.ports.volumes(args.node)
         for name in filter(None, (args.volume, args.kernel, args.initrd)):
-            if store.volume(name, deadline=ASK_SECONDS) is None:
+            if store.volume(name, deadline=POOL_SECONDS) is None:
                 raise NotFound(f"{name} is not in the pool of {args.node}", hint="put the template's files there")
-        found = store.volume(args.volume, deadline=ASK_SECONDS)
+        found = store.volume(args.volume, deadline=POOL_SECONDS)
         path = found.path if found is not None else args.volume
         answer = ctx.ports.agent(args.node).call(
             "template-check", {"path": path, "sha256": args.sha256}, deadline=timer.left(), progress=ctx.progress
@@ -88,7 +88,7 @@ class VolumeCreate(BaseStep[VolumeArgs]):
 
     def check(self, ctx: StepContext, args: VolumeArgs) -> Done | Needed:
         """Raises AlreadyExists where another job's disk of this service lies in the pool: it may hold the customer's data."""
-        found = ctx.ports.volumes(args.node).volumes(deadline=ASK_SECONDS)
+        found = ctx.ports.volumes(args.node).volumes(deadline=POOL_SECONDS)
         own = disk_name(ctx)
         for volume in found:
             if volume.name.startswith(volume_name(ctx.service_id, DISK, "", "").rstrip(".") + ".") and volume.name != own:
@@ -115,14 +115,14 @@ class VolumeCreate(BaseStep[VolumeArgs]):
             made = store.create(spec, deadline=Timer(ctx).left())
         except AlreadyExists:
             # Ours by its name: an earlier attempt of this job whose answer was lost.
-            there = store.volume(spec.name, deadline=ASK_SECONDS)
+            there = store.volume(spec.name, deadline=POOL_SECONDS)
             if there is None:
                 raise
             made = there
         return _facts(_fitting(made, args))
 
     def undo(self, ctx: StepContext, args: VolumeArgs, facts: Mapping[str, Any]) -> None:
-        ctx.ports.volumes(args.node).delete(disk_name(ctx), deadline=ASK_SECONDS)
+        ctx.ports.volumes(args.node).delete(disk_name(ctx), deadline=POOL_SECONDS)
 
 
 def _fitting(volume: VolumeFacts, args: VolumeArgs) -> VolumeFacts:
@@ -162,7 +162,7 @@ class SeedCreate(BaseStep[SeedArgs]):
 
     def check(self, ctx: StepContext, args: SeedArgs) -> Done | Needed:
         """By the hash of the whole content: a torso of the right size is none."""
-        volume = ctx.ports.volumes(args.node).volume(seed_name(ctx), deadline=ASK_SECONDS)
+        volume = ctx.ports.volumes(args.node).volume(seed_name(ctx), deadline=POOL_SECONDS)
         if volume is None:
             return Needed("the seed is not in the pool")
         wanted = hashlib.sha256(_image(ctx, args)).hexdigest()
@@ -173,7 +173,7 @@ class SeedCreate(BaseStep[SeedArgs]):
         return _facts(ctx.ports.volumes(args.node).put(seed_name(ctx), _image(ctx, args), deadline=Timer(ctx).left()))
 
     def undo(self, ctx: StepContext, args: SeedArgs, facts: Mapping[str, Any]) -> None:
-        ctx.ports.volumes(args.node).delete(seed_name(ctx), deadline=ASK_SECONDS)
+        ctx.ports.volumes(args.node).delete(seed_name(ctx), deadline=POOL_SECONDS)
 
 
 def _image(ctx: StepContext, args: SeedArgs) -> bytes:

@@ -10,7 +10,7 @@ from orchestrator.domain.certificates import WipedVolume
 from orchestrator.domain.errors import OrchestratorError, UndoFailed
 from orchestrator.domain.plans import guest_name
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, Timer
+from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Timer
 from orchestrator.steps.fence import require, withdraw
 
 WIPING = ".wiping"
@@ -38,7 +38,7 @@ def volumes_of(ctx: StepContext, node: str, known: Mapping[str, VolumeRef]) -> l
     """
     store = ctx.ports.volumes(node)
     refs = dict(known)
-    for volume in store.volumes(deadline=ASK_SECONDS):
+    for volume in store.volumes(deadline=POOL_SECONDS):
         name = volume.name.removesuffix(WIPING)
         if name.startswith(f"{guest_name(ctx.service_id)}.") and name not in refs:
             refs[name] = VolumeRef(name=name, path=volume.path.removesuffix(WIPING), secret_uuid=volume.secret_uuid)
@@ -113,7 +113,7 @@ class VolumeWipe(BaseStep[WipeArgs]):
             agent.call("volume-wipe", request, deadline=timer.left(), progress=progress)
             if ref.secret_uuid:
                 agent.call("secret-wipe", {"uuid": ref.secret_uuid}, deadline=ASK_SECONDS)
-            store.delete(ref.name, deadline=ASK_SECONDS)
+            store.delete(ref.name, deadline=POOL_SECONDS)
         return _facts(args, _look(ctx, args))
 
     def undo(self, ctx: StepContext, args: WipeArgs, facts: Mapping[str, Any]) -> None:
