@@ -32,7 +32,7 @@ WIPING = ".wiping"
 
 Progress = Callable[[float, str], None]
 
-_CURSOR_EVERY = 256 * 1024 * 1024
+_CURSOR_EVERY = 32 * 1024 * 1024
 _NOT_VERIFIED = "The device behind the file system could not be read here ({}): what the medium holds now was not verified."
 _FREED_BEFORE = (
     "Blocks that the volume gave back earlier (discarded by the guest) belong to the file system and were not touched."

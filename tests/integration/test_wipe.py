@@ -330,6 +330,17 @@ def test_a_wipe_that_was_killed_is_finished_with_the_samples_of_the_beginning(
     assert list(ground.pool.glob("orch.*")) == []
 
 
+def test_a_long_wipe_goes_on_where_it_was_left(ground: Disk) -> None:
+    path = ground.pool / "orch.vps-1.root.j1.raw"
+    path.write_bytes(marked(44 * MEGABYTE))
+    killed_at(ground, "pwrite64", 40, {"path": str(path), "method": "overwrite"})
+    code, lines = call(ground, "volume-wipe", path=str(path), method="overwrite")
+    assert code == 0
+    assert lines[0]["progress"]["message"].startswith(f"{33 * MEGABYTE} of {44 * MEGABYTE} bytes")
+    assert lines[-1]["result"]["verified"] is True
+    assert ground.count(MARKER) == 0
+
+
 def test_a_wipe_whose_record_is_lost_begins_again(ground: Disk) -> None:
     path = plain_raw(ground)
     killed_at(ground, "pwrite64", 3, {"path": str(path), "method": "overwrite"})

@@ -21,7 +21,7 @@ def _row(first: str) -> str:
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_a_command_is_documented_with_its_fields(command: str) -> None:
     request = _row(command).split("|")[2]
-    assert {word for word in request.split("`")[1::2]} == set(COMMANDS[command].fields)
+    assert set(request.split("`")[1::2]) == set(COMMANDS[command].fields)
 
 
 def test_no_command_is_documented_that_does_not_exist() -> None:
