@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Protocol
@@ -47,10 +48,13 @@ class Boot:
 class NodeUnderTest(Protocol):
     hypervisor: Hypervisor
     volumes: VolumeStore
-    full: VolumeStore
-    """The volumes of a pool with no room left, which holds the template too."""
     boot: Boot
     bridge: str
+
+    @property
+    def full(self) -> VolumeStore:
+        """The volumes of a pool with no room left, which holds the template too."""
+        ...
 
     def corrupt_template(self) -> str:
         """Put a template on the node that is no image at all; its name."""
@@ -131,7 +135,7 @@ class LibvirtNode:
         self.connection = Connection(lab.uri, node="lab-node", clock=SystemClock())
         self.hypervisor: Hypervisor = LibvirtHypervisor(self.connection, pool=lab.pool)
         self.volumes: VolumeStore = LibvirtVolumes(self.connection, pool=lab.pool, random=secrets.token_bytes)
-        self.full: VolumeStore = LibvirtVolumes(self.connection, pool=self._full_pool(template), random=secrets.token_bytes)
+        self._template = template
         self.boot = Boot(
             volume=template.volume,
             path=str(template.path),
@@ -142,7 +146,8 @@ class LibvirtNode:
         )
         install_hook()
 
-    def _full_pool(self, template: Installed) -> str:
+    @cached_property
+    def full(self) -> VolumeStore:
         """A pool on a file system of its own, filled to the last block."""
         image, target = self.lab.directory / "full.img", self.lab.directory / "full"
         if not target.exists():
@@ -151,10 +156,10 @@ class LibvirtNode:
             sh("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", str(image))
             target.mkdir()
             sh("mount", "-o", "loop", str(image), str(target))
-            shutil.copyfile(template.path, target / template.volume)
+            shutil.copyfile(self._template.path, target / self._template.volume)
             subprocess.run(["dd", "if=/dev/zero", f"of={target}/ballast", "bs=4k"], check=False, capture_output=True, timeout=60)
             sh("virsh", "-q", "pool-create-as", "full", "dir", "--target", str(target))
-        return "full"
+        return LibvirtVolumes(self.connection, pool="full", random=secrets.token_bytes)
 
     def corrupt_template(self) -> str:
         (self.lab.pool_path / "broken.qcow2").write_bytes(b"this is no image" * 100)

@@ -41,11 +41,13 @@ def running_guest(node: LibvirtNode, number: int, *, encrypted: bool, seconds: f
         remove_guest(node, definition.name, names)
 
 
-def define_guest(node: LibvirtNode, number: int, *, encrypted: bool = False) -> tuple[GuestDefinition, tuple[str, str]]:
-    """Volumes, seed and definition of guest ``number``; and the names of its volumes."""
+def define_guest(
+    node: LibvirtNode, number: int, *, encrypted: bool = False, size: int = 128 * MIB, agent: bool = False
+) -> tuple[GuestDefinition, tuple[str, str]]:
+    """Volumes, seed and definition of guest ``number``; and the names of its volumes. One with an agent gets memory for it."""
     root, seed = f"orch.s{number}.root.job-1.qcow2", f"orch.s{number}.seed.job-1.iso"
     volume = node.volumes.create(
-        VolumeSpec(name=root, capacity_bytes=128 * MIB, template=node.boot.volume, encrypted=encrypted), deadline=LONG
+        VolumeSpec(name=root, capacity_bytes=size, template=node.boot.volume, encrypted=encrypted), deadline=LONG
     )
     bare = definition_of(node, number)
     made = node.volumes.put(seed, seed_image(node, bare.lease, f"s{number}"), deadline=LONG)
@@ -54,13 +56,13 @@ def define_guest(node: LibvirtNode, number: int, *, encrypted: bool = False) -> 
             path=volume.path,
             format="qcow2",
             secret_uuid=volume.secret_uuid,
-            capacity_bytes=128 * MIB,
+            capacity_bytes=size,
             bytes_per_second=20 * MIB,
             iops=300,
         ),
         GuestDisk(path=made.path, format="raw", target="vdb", read_only=True, capacity_bytes=made.capacity_bytes),
     )
-    definition = replace(bare, disks=disks)
+    definition = replace(bare, disks=disks, agent=agent, memory_bytes=512 * MIB if agent else bare.memory_bytes)
     node.hypervisor.define(definition, deadline=LONG)
     return definition, (root, seed)
 
