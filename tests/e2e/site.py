@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -68,6 +69,10 @@ class Site:
     cool_down: str = "1s"
     address_count: int = 40
     brakes: dict[str, int] = field(default_factory=lambda: {"suspensions_per_hour": 1000, "terminations_per_hour": 1000})
+    settings: dict[str, Any] = field(default_factory=dict)
+    """More of orchestrator.yaml."""
+    node: dict[str, Any] = field(default_factory=dict)
+    """More of the node's entry in nodes.yaml."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,6 +95,11 @@ class Site:
 
     def prepare(self) -> None:
         """Write the configuration and make keys and database."""
+        self.configure()
+        self.cli("init")
+
+    def configure(self) -> None:
+        """Write the configuration; a controller reads it when it starts."""
         (self.config / "plans").mkdir(parents=True, exist_ok=True)
         for name in ("webhook", "notify"):
             secret = self.directory / f"{name}.secret"
@@ -103,7 +113,6 @@ class Site:
         files |= {f"plans/{plan.name}.yaml": _plan(plan) for plan in self.plans}
         for name, content in files.items():
             (self.config / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        self.cli("init")
 
     def start(self) -> None:
         """Start the controller and wait until it answers."""
@@ -197,6 +206,11 @@ class Site:
         with self._http() as http:
             return http.post(f"/v1/webhooks/{SOURCE}", content=body, headers=headers)
 
+    def http(self, method: str, path: str, *, key: str = "", **given: Any) -> httpx.Response:
+        """One request to the API, as the operator who runs it; ``key``: its Idempotency-Key."""
+        with self._http() as http:
+            return http.request(method, path, headers={"idempotency-key": key} if key else {}, **given)
+
     def job(self, job_id: str) -> Any:
         return self.ask("job", "show", job_id)
 
@@ -218,9 +232,13 @@ class Site:
         return httpx.Client(transport=transport, base_url="http://controller", timeout=30)
 
     def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:  # httpx leaves a socket open where nobody listens yet
+            try:
+                probe.connect(str(self.socket))
+            except OSError:
+                return False
         try:
-            with self._http() as http:
-                return http.get("/healthz").status_code == 200
+            return self.http("GET", "/healthz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -240,6 +258,7 @@ class Site:
             ],
             "brakes": self.brakes,
             "address_cool_down": self.cool_down,
+            **self.settings,
         }
 
     def _nodes(self) -> dict[str, Any]:
@@ -256,6 +275,7 @@ class Site:
                     "bridge": self.lab.bridge,
                     "cpu_ratio": 20,
                     "disk_ratio": 10,
+                    **self.node,
                 }
             ],
             "address_ranges": [

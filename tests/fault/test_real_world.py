@@ -1,0 +1,268 @@
+"""The world fails, on real parts: daemons die, pools fill, templates rot, addresses run out, strangers are in the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import sight
+from tests.e2e.site import SiteFailed
+from tests.e2e.stand import RUNNING, SEALED, Stand
+from tests.e2e.traces import virsh
+from tests.fault.crashing import KILL, WAIT, Order
+from tests.lab import daemons, tiny
+
+ROTTEN = "rotten"
+MISSING = "missing"
+
+
+def pid_of(service: str) -> int:
+    """Of the QEMU that runs the guest."""
+    return int(Path(f"/run/libvirt/qemu/{sight.guest(service)}.pid").read_text())
+
+
+def failed(stand: Stand, job_id: str, code: str) -> dict[str, Any]:
+    (job,) = stand.rest([job_id])
+    assert (job["state"], job["error_code"]) == ("failed", code), job
+    found: dict[str, Any] = job
+    return found
+
+
+# -- libvirtd ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["disk/before", "define/before", "wait/before"])
+def test_libvirtd_is_killed_in_the_middle_of_a_job_and_the_job_goes_on(stand: Stand, moment: str) -> None:
+    (bystander,) = stand.take(RUNNING, 1)
+    qemu = pid_of(bystander)
+    (service,) = stand.new()
+    stand.board.arm(service, Order(f"vps-provision/{moment}", WAIT))
+    job = stand.order(service)
+    stand.reach(service)
+    daemons.kill_libvirtd()
+    stand.board.let_go(service)
+    daemons.start_libvirtd()
+    stand.done([job])
+    assert (sight.power(service), sight.boots(service)) == ("running", 1)
+    assert (sight.power(bystander), pid_of(bystander), daemons.is_running(qemu)) == ("running", qemu, True)
+    assert sight.look(stand.site, service) == sight.look(stand.site, bystander)
+    stand.give_back([service, bystander], RUNNING)
+
+
+def test_libvirtd_restarts_while_a_guest_is_held_and_it_stays_off(stand: Stand) -> None:
+    (service,) = stand.take("suspended", 1)
+    daemons.kill_libvirtd()
+    daemons.start_libvirtd()
+    assert sight.power(service) == "shut off"
+    assert virsh("start", sight.guest(service)).returncode != 0
+    stand.done([stand.command("unsuspend", service)])
+    assert sight.power(service) == "running"
+    stand.give_back([service], RUNNING)
+
+
+# -- space and templates ------------------------------------------------------------
+
+
+@contextmanager
+def full(pool: Path) -> Iterator[None]:
+    """Not a block is free on the pool's file system."""
+    filler = pool / ".filler"
+    try:
+        free = os.statvfs(pool)
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(free.f_bavail * free.f_frsize - (64 << 20), 1))
+            file.seek(0, os.SEEK_END)
+            try:
+                while file.write(b"\0" * 4096):
+                    file.flush()
+            except OSError:
+                pass_over = "no space left: what was wanted"
+                assert pass_over
+        yield
+    finally:
+        filler.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("plan", ["sealed", "plain-copy"])
+def test_the_pool_is_full_and_the_job_fails_and_leaves_nothing(stand: Stand, plan: str) -> None:
+    (service,) = stand.new()
+    with full(stand.site.lab.pool_path):
+        failed(stand, stand.order(service, plan=plan), "no-capacity")
+        assert sight.left(stand.site, service) == {}
+    stand.done([stand.order(service, plan=plan)])
+    assert sight.power(service) == "running"
+    stand.give_back([service], RUNNING, plan=plan)
+
+
+def test_a_template_that_rots_or_is_missing_is_found_before_anything_is_made_of_it(stand: Stand) -> None:
+    site = stand.site
+    (tiny_template,) = (template for template in site.templates if template.name == "tiny")
+    rotten = replace(tiny_template, name=ROTTEN, volume="rotten.qcow2", path=site.lab.pool_path / "rotten.qcow2")
+    missing = replace(tiny_template, name=MISSING, volume="missing.qcow2", path=site.lab.pool_path / "missing.qcow2")
+    shutil.copyfile(tiny_template.path, rotten.path)
+    small = next(plan for plan in site.plans if plan.name == SEALED)
+    before = site.templates, site.plans
+    site.stop()
+    site.templates = (*site.templates, rotten, missing)
+    site.plans = (*site.plans, replace(small, name=ROTTEN, template=ROTTEN), replace(small, name=MISSING, template=MISSING))
+    site.configure()
+    site.start()
+    whole, spoilt, none = stand.new(3)
+    stand.done([stand.order(whole, plan=ROTTEN)])
+    stand.done([stand.event("service.terminate", whole, version=1, reason="tried")])
+    with rotten.path.open("r+b") as file:
+        file.seek(rotten.path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    job = failed(stand, stand.order(spoilt, plan=ROTTEN), "driver-permanent")
+    assert "SHA-256" in job["error"], job["error"]
+    failed(stand, stand.order(none, plan=MISSING), "not-found")
+    assert (sight.left(site, spoilt), sight.left(site, none)) == ({}, {})
+    assert sight.boots(spoilt) == 0
+    site.stop()
+    site.templates, site.plans = before
+    (site.config / "plans" / f"{ROTTEN}.yaml").unlink()
+    (site.config / "plans" / f"{MISSING}.yaml").unlink()
+    site.configure()
+    rotten.path.unlink()
+
+
+def test_no_address_is_left_and_the_job_fails_and_leaves_nothing(stand: Stand) -> None:
+    site = stand.site
+    (holder, service) = (*stand.take(RUNNING, 1), *stand.new())
+    many = site.address_count
+    highest = max(int(a.rpartition(".")[2]) for a in sight.leases(site) if "." in a)
+    taken = {int(a.rpartition(".")[2]) for a in sight.leases(site) if "." in a}
+    site.stop()
+    site.address_count = min(taken) - 9
+    site.configure()
+    site.start()
+    try:
+        failed(stand, stand.order(service), "no-capacity")
+        assert sight.left(site, service) == {}
+        assert sight.power(holder) == "running"
+    finally:
+        site.stop()
+        site.address_count = many
+        site.configure()
+        site.start()
+    assert highest < 10 + many
+    stand.done([stand.order(service)])
+    stand.give_back([holder, service], RUNNING)
+
+
+def test_a_guest_that_dies_while_it_is_waited_for_is_undone_also_when_the_controller_is_killed(stand: Stand) -> None:
+    wait = "vps-provision/wait/before"
+    undoing = ("start/undo-before", "define/undo-during", "disk/undo-before", "addresses/undo-after")
+    services = stand.new(len(undoing) + 1)
+    for service, point in zip(services, undoing, strict=False):
+        stand.board.arm(service, Order(wait, WAIT), Order(f"vps-provision/{point}", KILL))
+    stand.board.arm(services[-1], Order(wait, WAIT))
+    jobs = [stand.order(service) for service in services]
+    stand.reach(*services)
+    for service in services:
+        assert virsh("destroy", sight.guest(service)).returncode == 0
+        stand.board.let_go(service)
+    (calm,) = stand.rest(jobs[-1:])
+    assert calm["state"] == "failed"
+    stand.dies(services[:-1])
+    stand.site.start()
+    assert {job["state"] for job in stand.rest(jobs)} == {"failed"}
+    assert [sight.left(stand.site, service) for service in services] == [{} for _ in services]
+    assert {tuple(sight.rows(stand.site, service)["state"]) for service in services} == {("failed",)}
+
+
+# -- others ------------------------------------------------------------
+
+
+def test_twenty_deliveries_of_one_order_at_once_make_one_guest(stand: Stand) -> None:
+    (service,) = stand.new()
+
+    def deliver(_number: int) -> tuple[int, str]:
+        answer = stand.site.send("order.paid", service, event_id=f"msg_{service}", plan=SEALED, client_id="c-1", hostname="one")
+        return answer.status_code, str(answer.json()["job_id"])
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(deliver, range(20)))
+    assert sorted(status for status, _ in answers) == [200] * 19 + [202]
+    (job,) = {job for _, job in answers}
+    stand.done([job])
+    seen = sight.look(stand.site, service)
+    assert (len(seen["guests"]), len(seen["volumes"]), len(seen["secrets"])) == (1, 2, 1)
+    assert (seen["rows"]["addresses"], seen["rows"]["macs"], sight.boots(service)) == ([4, 6], 1, 1)
+    stand.give_back([service], RUNNING)
+
+
+def test_two_services_at_once_get_what_is_theirs_and_not_each_others(stand: Stand) -> None:
+    one, two = stand.new(2)
+    stand.done([stand.order(service) for service in (one, two)])
+    addresses = {service: sight.address(stand.site, service) for service in (one, two)}
+    assert addresses[one] != addresses[two]
+    for service, address in addresses.items():
+        stand.until(f"{service} answers", lambda address=address: _answers(address))
+        assert tiny.facts(address)["hostname"] == service
+    assert sight.disk(stand.site, one) != sight.disk(stand.site, two)
+    stand.give_back([one, two], RUNNING)
+
+
+def test_a_strangers_guest_of_the_same_name_is_left_alone(stand: Stand) -> None:
+    (service,) = stand.new()
+    name = sight.guest(service)
+    xml = f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>"
+    subprocess.run(["virsh", "-q", "define", "/dev/stdin"], input=xml.encode(), check=True, timeout=60)
+    before = virsh("dumpxml", name).stdout
+    job = failed(stand, stand.order(service), "already-exists")
+    assert name in job["error"]
+    assert virsh("dumpxml", name).stdout == before
+    assert sight.left(stand.site, service) == {"guests": [name]}
+    virsh("undefine", name)
+
+
+# -- behind our back ------------------------------------------------------------
+
+
+def _set_memory(service: str) -> None:
+    virsh("setmaxmem", sight.guest(service), "96M", "--config")
+
+
+def _delete(service: str, stand: Stand) -> None:
+    virsh("destroy", sight.guest(service))
+    sight.disk(stand.site, service).unlink()
+
+
+def test_what_was_changed_behind_our_back_is_said_and_nothing_is_touched(stand: Stand) -> None:
+    changes = {
+        "the guest is not on": lambda s: [virsh("destroy", sight.guest(s)), virsh("undefine", sight.guest(s))],
+        "is gone": lambda s: _delete(s, stand),
+        "autostart": lambda s: virsh("autostart", "--disable", sight.guest(s)),
+        "memory": _set_memory,
+    }
+    services = dict(zip(stand.take(RUNNING, len(changes)), changes.items(), strict=True))
+    for service, (_, change) in services.items():
+        change(service)
+    before = {service: sight.look(stand.site, service) for service in services}
+    jobs = dict(zip(services, stand.rest([stand.command("check", service) for service in services]), strict=True))
+    for service, (word, _) in services.items():
+        assert jobs[service]["state"] == "failed", (word, jobs[service])
+        print(word, "->", jobs[service]["error"])
+    assert {service: sight.look(stand.site, service) for service in services} == before
+
+
+def _answers(address: str) -> bool:
+    try:
+        return bool(tiny.facts(address))
+    except (OSError, tiny.TinyFailed):
+        return False
+
+
+__all__ = ["SiteFailed"]
