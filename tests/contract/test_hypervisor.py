@@ -60,6 +60,7 @@ def test_a_node_tells_what_it_has(node: NodeUnderTest, guest: Subject) -> None:
     assert 0 < facts.pool_available_bytes <= facts.pool_capacity_bytes
     assert facts.guests == len(node.hypervisor.guests(deadline=LONG))
     assert facts.hostname
+    assert facts.pool_path == node.boot.path.rpartition("/")[0]
     assert facts.libvirt_version.count(".") == 2
 
 
