@@ -10,9 +10,11 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain import workflow
-from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError
+from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import OnFailure, Workflow
+from orchestrator.drivers.fake import FakeHypervisor
+from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts
 from orchestrator.steps.registry import STEPS, arguments
 from tests.contract.stage import Stage, set_up
@@ -155,6 +157,16 @@ def test_a_termination_paid_for_before_the_wipe_brings_the_guest_back_as_it_was(
     running.undo()
     assert stage.snapshot() == untouched
     assert stage.service().point_of_no_return is None
+
+
+def test_a_guest_that_is_being_ended_cannot_be_started_meanwhile(stage: Stage) -> None:
+    running = play(stage, "vps-terminate", provisioned(stage))
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="undefine")
+    with pytest.raises(Refused, match="terminating"):
+        FakeHypervisor(stage.world, "n1").power("orch.s1", PowerAction.START, deadline=5)
+    stage.world.reboot("n1")
+    assert stage.guest()["power"] == "stopped"
 
 
 def test_past_the_point_of_no_return_nothing_is_undone_and_the_run_goes_on(stage: Stage) -> None:
