@@ -164,11 +164,6 @@ class Live(Talks):
             sock.close()
         self.controller.stop()
 
-    def enrol(self, node: str) -> None:
-        """See Talks; the controller also looks at the node at once."""
-        super().enrol(node)
-        self.controller.watch.once()
-
     def tcp(self, token: str = "") -> httpx.Client:
         """A client over TCP, with a token or without."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}

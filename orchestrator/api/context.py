@@ -72,11 +72,15 @@ class Control(Protocol):
     def unfreeze(self, who: str) -> object: ...
 
 
+def _later(_node: str) -> None:
+    """The node is looked at when it is its time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
     """``doctor`` has a node's agent look at the node and returns what it reported. ``server_uid`` is the controller's own
     uid: on the unix socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by
-    sentence.
+    sentence. ``look`` looks at a node now, instead of at the next beat.
     """
 
     engine: Control
@@ -91,6 +95,7 @@ class ApiContext:
     metrics: Metrics
     server_uid: int
     problems: Callable[[], tuple[str, ...]] = tuple
+    look: Callable[[str], None] = _later
 
 
 def _context(request: Request) -> ApiContext:

@@ -125,13 +125,18 @@ def _remove_stale(path: Path) -> None:
 
 def _bind_tcp(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
+    sock: socket.socket | None = None
     try:
+        if not 0 <= int(port) <= 65535:  # getaddrinfo would take it modulo 65536
+            raise ValueError("a port is a number up to 65535")
         found = socket.getaddrinfo(host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _name, address = found[0]
         sock = socket.socket(family, kind, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
+        sock.listen()
     except (OSError, ValueError) as exc:
+        if sock is not None:
+            sock.close()
         raise ConfigError(f"cannot listen on {listen}: {exc}", hint="check listen: in orchestrator.yaml") from exc
-    sock.listen()
     return sock

@@ -158,6 +158,7 @@ class Controller:
             doctor=self.links.doctor,
             metrics=self.metrics,
             server_uid=os.getuid(),
+            look=self.watch.look,
         )
 
     def _ports(self) -> Ports:

@@ -241,6 +241,8 @@ def _enrol(context: ApiContext, node: Node, request: EnrolRequest, *, who: str) 
             what="node enrolled",
             facts={"node": node.name, "fingerprint": key.fingerprint, "complete": report.complete},
         )
+    # So that the node can take guests at once.
+    context.look(node.name)
     return _report(report, said)
 
 

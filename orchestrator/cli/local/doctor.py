@@ -117,7 +117,11 @@ def _server(socket: Path) -> Finding:
     from orchestrator.cli.remote.client import Client, Target
 
     try:
-        answer = Client(Target(socket=str(socket))).get("/readyz")
+        client = Client(Target(socket=str(socket)))
+        try:
+            answer = client.get("/readyz")
+        finally:
+            client.close()
     except Failure as exc:
         return Finding("controller", False, exc.message, exc.hint or "orchestrator serve")
     return Finding("controller", True, str(answer["status"]))

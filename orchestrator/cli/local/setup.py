@@ -38,11 +38,14 @@ def migrate(context: click.Context, /) -> None:
     from orchestrator import wiring
 
     controller = wiring.build(wiring.load_config(config_dir(context)))
-    if controller.db.migrated():
-        click.echo("the database is at this version already")
-        return
-    controller.db.migrate()
-    click.echo("the database was brought to this version")
+    try:
+        if controller.db.migrated():
+            click.echo("the database is at this version already")
+            return
+        controller.db.migrate()
+        click.echo("the database was brought to this version")
+    finally:
+        controller.db.close()
 
 
 @click.command("serve")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +16,8 @@ from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import Column, emit_json, moment, table
 
 if TYPE_CHECKING:
-    from orchestrator.wiring import Controller
+    from orchestrator.ports.clock import Clock
+    from orchestrator.store.database import Database
 
 ROLES = ("admin", "operator", "billing", "readonly")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -41,10 +44,9 @@ def create(context: click.Context, /, name: str, role: str) -> None:
         raise Failure("a token's name is made of letters, digits, '.', '-' and '_', at most 63", exit_code=2)
     from orchestrator.store import audit, tokens
 
-    controller = _controller(context)
     token = secrets.token_urlsafe(32)
-    now = controller.api_context().clock.now()
-    with controller.db.write() as conn:
+    with _store(context) as (db, clock), db.write() as conn:
+        now = clock.now()
         tokens.add(conn, name=name, role=role, token=token, now=now)
         audit.append(conn, at=now, who=_who(), what="token created", facts={"name": name, "role": role})
     click.echo(token)
@@ -57,7 +59,7 @@ def list_tokens(context: click.Context, /, as_json: bool) -> None:
     """List the tokens by name; revoked ones too. The tokens themselves are kept nowhere."""
     from orchestrator.store import tokens
 
-    with _controller(context).db.read() as conn:
+    with _store(context) as (db, _clock), db.read() as conn:
         found = tokens.list_all(conn)
     rows = [
         {
@@ -81,18 +83,22 @@ def revoke(context: click.Context, /, name: str) -> None:
     """Make a token useless at once."""
     from orchestrator.store import audit, tokens
 
-    controller = _controller(context)
-    now = controller.api_context().clock.now()
-    with controller.db.write() as conn:
+    with _store(context) as (db, clock), db.write() as conn:
+        now = clock.now()
         tokens.revoke(conn, name, now=now)
         audit.append(conn, at=now, who=_who(), what="token revoked", facts={"name": name})
     click.echo(f"{name} is revoked")
 
 
-def _controller(context: click.Context) -> Controller:
+@contextmanager
+def _store(context: click.Context) -> Iterator[tuple[Database, Clock]]:
     from orchestrator import wiring
 
-    return wiring.build(wiring.load_config(config_dir(context)))
+    controller = wiring.build(wiring.load_config(config_dir(context)))
+    try:
+        yield controller.db, controller.clock
+    finally:
+        controller.db.close()
 
 
 def _who() -> str:

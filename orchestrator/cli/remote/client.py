@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_SOCKET = "/run/orchestrator/api.sock"
 TIMEOUT_SECONDS = 60.0
 _OUTSIDE_FAILED = 5
+_NOT_ALLOWED = 7
 
 
 class NoServer(Failure):
@@ -52,7 +53,11 @@ class Client:
     def __init__(self, target: Target) -> None:
         import httpx
 
+        if target.url and not target.url.startswith(("http://", "https://")):
+            raise Failure(f"'{target.url}' is no URL", hint="it begins with http:// or https://", exit_code=2)
         self._target = target
+        if not target.url:
+            self._look_for_socket()
         headers = {"Accept": "application/json"}
         if target.token:
             headers["Authorization"] = f"Bearer {target.token}"
@@ -65,7 +70,10 @@ class Client:
                     transport=transport, base_url="http://orchestrator", headers=headers, timeout=TIMEOUT_SECONDS
                 )
         except (httpx.InvalidURL, ValueError) as exc:
-            raise Failure(f"{target.url} is no URL: {exc}", exit_code=2) from None
+            raise Failure(f"'{target.url}' is no URL: {exc}", exit_code=2) from None
+
+    def close(self) -> None:
+        self._http.close()
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         return self._call("GET", path, params=params)
@@ -137,15 +145,28 @@ class Client:
             exit_code=_OUTSIDE_FAILED,
         )
 
+    def _look_for_socket(self) -> None:
+        """Say at once that there is none: the sentence is better, and the HTTP library leaves its socket open on it."""
+        try:
+            Path(self._target.socket).stat()
+        except PermissionError:
+            raise self._not_for_you() from None
+        except OSError:
+            raise self._not_running() from None
+
     def _no_server(self, exc: httpx.HTTPError) -> NoServer:
-        if not self._target.url and "Permission denied" in str(exc):
-            return NoServer(
-                f"you may not use {self._target.socket}",
-                hint="become root or a member of the socket's group, or use --url with a token",
-                exit_code=7,
-            )
         if self._target.url:
             return NoServer(f"no controller answers at {self._target.url}", hint="check --url", exit_code=_OUTSIDE_FAILED)
+        return self._not_for_you() if "Permission denied" in str(exc) else self._not_running()
+
+    def _not_for_you(self) -> NoServer:
+        return NoServer(
+            f"you may not use {self._target.socket}",
+            hint="become root or a member of the socket's group, or use --url with a token",
+            exit_code=_NOT_ALLOWED,
+        )
+
+    def _not_running(self) -> NoServer:
         return NoServer(
             f"no controller is running: nothing listens on {self._target.socket}",
             hint="start one with `orchestrator serve`, or name its socket with --socket",

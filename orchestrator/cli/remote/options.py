@@ -18,9 +18,10 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Print the workflo
 
 
 def client(context: click.Context) -> Client:
-    """The client for the target that the global options named."""
-    target = context.find_object(Target)
-    return Client(target or Target())
+    """The client for the target that the global options named; closed when the command has ended."""
+    made = Client(context.find_object(Target) or Target())
+    context.call_on_close(made.close)
+    return made
 
 
 def paging_options(command: F) -> F:

@@ -1,0 +1,295 @@
+"""The command line against a controller that runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import COMMANDS
+from orchestrator.drivers.local.clock import SystemClock
+from tests.live import PLAN
+from tests.served import ORCHESTRATOR, Ran, Served, command, process
+
+
+def ok(result: Ran) -> str:
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def read(served: Served, *arguments: str) -> Any:
+    return json.loads(ok(served.run(*arguments, "--json")))
+
+
+def refused(result: Ran, exit_code: int, *words: str) -> None:
+    assert result.returncode == exit_code, (result.stdout, result.stderr)
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def provisioned(served: Served, service: str) -> None:
+    ok(served.run("job", "watch", served.order(service)))
+
+
+def test_an_order_can_be_followed_to_its_end(served: Served) -> None:
+    watched = ok(served.run("job", "watch", served.order("followed")))
+    assert "+ define: done" in watched
+    assert watched.rstrip().endswith("done")
+    service = read(served, "service", "show", "followed")
+    assert (service["state"], service["node"]) == ("active", "n1")
+    assert "followed" in ok(served.run("service", "list"))
+    shown = ok(served.run("service", "show", "followed"))
+    assert "active" in shown
+    assert "10.9." in shown + ok(served.run("ip", "show", "followed"))
+
+
+def test_explain_prints_every_nodes_reasons(served: Served) -> None:
+    provisioned(served, "explained")
+    told = ok(served.run("service", "explain", "explained"))
+    assert "explained is on n1" in told
+    assert any(line.startswith("n2") and "maintenance" in line for line in told.splitlines())
+
+
+def test_a_whole_life_by_hand(served: Served) -> None:
+    provisioned(served, "life")
+    for arguments in (
+        ("stop",),
+        ("start",),
+        ("reboot",),
+        ("check",),
+        ("suspend", "--reason", "spam", "--hold", "abuse"),
+        ("unsuspend", "--hold", "abuse"),
+        ("terminate", "--reason", "asked", "--yes-i-mean", "life"),
+    ):
+        assert "done" in ok(served.run("service", arguments[0], "life", *arguments[1:], "--watch"))
+    assert read(served, "service", "show", "life")["state"] == "erased"
+
+
+def test_a_certificate_is_verified_without_a_controller(served: Served, tmp_path: Path) -> None:
+    provisioned(served, "wiped")
+    ok(served.run("service", "terminate", "wiped", "--reason", "asked", "--yes-i-mean", "wiped", "--watch"))
+    certificate, key = tmp_path / "wiped.json", tmp_path / "key"
+    certificate.write_text(ok(served.run("certificate", "show", "wiped")), encoding="utf-8")
+    key.write_text(ok(served.run("certificate", "public-key")), encoding="ascii")
+    assert "holds" in ok(command("certificate", "verify", str(certificate), "--public-key", str(key)))
+    certificate.write_text(certificate.read_text(encoding="utf-8").replace("wiped", "other"), encoding="utf-8")
+    refused(command("certificate", "verify", str(certificate)), 3, "does not hold")
+    refused(command("certificate", "verify", str(tmp_path / "none.json")), 2, "none.json")
+
+
+def test_dry_run_prints_the_workflow_and_changes_nothing(served: Served) -> None:
+    provisioned(served, "dry")
+    printed = ok(served.run("service", "terminate", "dry", "--reason", "x", "--dry-run"))
+    assert "vps-terminate for dry" in printed
+    assert any(line.startswith("wipe") and "yes" in line for line in printed.splitlines())
+    assert read(served, "service", "show", "dry")["state"] == "active"
+
+
+def test_terminate_needs_the_services_id_once_more(served: Served) -> None:
+    provisioned(served, "meant")
+    refused(served.run("service", "terminate", "meant", "--reason", "x"), 2, "--yes-i-mean meant")
+    refused(served.run("service", "terminate", "meant", "--reason", "x", "--yes-i-mean", "other"), 2, "nothing was done")
+    assert read(served, "service", "show", "meant")["state"] == "active"
+
+
+def test_terminate_asks_a_person_to_type_the_id(served: Served) -> None:
+    provisioned(served, "typed")
+    arguments = ["--socket", str(served.socket), "service", "terminate", "typed", "--reason", "x"]
+    assert "nothing was done" in on_a_terminal(arguments, answer="tyepd\n")
+    assert read(served, "service", "show", "typed")["state"] == "active"
+    assert "typed: terminate: job" in on_a_terminal(arguments, answer="typed\n")
+
+
+def on_a_terminal(arguments: Sequence[str], *, answer: str = "") -> str:
+    """What the command says on a terminal where ``answer`` is typed."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*ORCHESTRATOR, *arguments], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
+    os.close(slave)
+    os.write(master, answer.encode())
+    said = b""
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # the terminal is closed by the last process that had it
+            break
+        if not chunk:
+            break
+        said += chunk
+    os.close(master)
+    process.wait(60)
+    return said.decode()
+
+
+def test_a_terminal_gets_bars(served: Served) -> None:
+    said = on_a_terminal(["--socket", str(served.socket), "job", "watch", served.order("bars")])
+    assert "━" in said
+    assert "done" in said
+
+
+def test_long_lists_page_and_all_fetches_everything(served: Served) -> None:
+    for number in range(5):
+        served.send("order.created", f"page-{number}", client_id="pager", plan=PLAN)
+    first = served.run("service", "list", "--client", "pager", "--limit", "2")
+    assert "page-1" in ok(first)
+    assert "page-2" not in first.stdout
+    assert "more: --after page-1" in first.stderr
+    second = ok(served.run("service", "list", "--client", "pager", "--limit", "2", "--after", "page-1"))
+    assert "page-2" in second
+    everything = read(served, "service", "list", "--client", "pager", "--limit", "2", "--all")
+    assert [item["id"] for item in everything["items"]] == [f"page-{number}" for number in range(5)]
+    assert everything["next"] is None
+
+
+def test_a_dead_letter_is_listed_shown_and_replayed(served: Served) -> None:
+    served.send("order.paid", "dead", client_id="c1", plan="no-such-plan")
+    (event,) = read(served, "event", "list", "--dead")["items"]
+    assert "no-such-plan" in ok(served.run("event", "show", str(event["seq"])))
+    again = ok(served.run("event", "replay", str(event["seq"])))
+    assert "dead" in again
+    assert read(served, "event", "show", str(event["seq"]))["replays"] == 1
+
+
+def test_one_word_freezes(served: Served) -> None:
+    provisioned(served, "cold")
+    assert "frozen by unix:" in ok(served.run("freeze", "--why", "billing went mad"))
+    waiting = ok(served.run("service", "suspend", "cold", "--reason", "x"))
+    assert "waits" in waiting
+    job = read(served, "job", "list", "--service", "cold")["items"][0]["id"]
+    refused(served.run("job", "watch", job), 4, "waits for approval", f"job approve {job}")
+    refused(served.run("job", "approve", job), 4, "freeze")
+    assert "billing went mad" in ok(served.run("freeze", "show"))
+    assert "not frozen" in ok(served.run("freeze", "off"))
+    ok(served.run("job", "watch", job))
+
+
+def test_nodes_are_listed_enrolled_and_examined(served: Served) -> None:
+    assert "maintenance" in ok(served.run("node", "list"))
+    assert "SHA256:simulated-n2" in ok(served.run("node", "host-keys", "n2"))
+    refused(served.run("node", "enrol", "n2", "--identity", "/nowhere"), 2, "SHA256:simulated-n2", "by a person")
+    enrolled = ok(served.run("node", "enrol", "n2", "--identity", "/nowhere", "--fingerprint", "SHA256:simulated-n2"))
+    assert "n2 is enrolled" in enrolled
+    assert "host key pinned: SHA256:simulated-n2" in enrolled
+    assert "hardware virtualisation" in ok(served.run("node", "doctor", "n2"))
+    assert read(served, "node", "show", "n2")["enrolled"] is True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "list"),
+        ("plan", "show", PLAN),
+        ("template", "list"),
+        ("template", "show", "debian"),
+        ("ip", "ranges"),
+        ("ip", "list"),
+        ("audit", "list"),
+        ("audit", "verify"),
+        ("certificate", "list"),
+        ("job", "list"),
+        ("event", "list"),
+        ("node", "show", "n1"),
+    ],
+)
+def test_what_is_shown_is_shown_to_people_and_to_scripts(served: Served, arguments: tuple[str, ...]) -> None:
+    assert ok(served.run(*arguments)).strip()
+    assert isinstance(read(served, *arguments), dict)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (("service", "show", "nobody"), 3, "nobody"),
+        (("service", "show", "a b"), 2, "service_id"),
+        (("service", "list", "--state", "happy"), 2, "state"),
+        (("service", "suspend", "x"), 2, "--reason"),
+        (("service", "explode", "x"), 2, "explode"),
+        (("job", "show", "none"), 3, "none"),
+        (("event", "show", "0"), 2, "0"),
+        (("nonsense",), 2, "nonsense"),
+        (("service", "list", "--limit", "0"), 2, "limit"),
+    ],
+)
+def test_a_wrong_call_ends_with_a_sentence_and_its_exit_code(
+    served: Served, arguments: tuple[str, ...], exit_code: int, words: str
+) -> None:
+    refused(served.run(*arguments), exit_code, words)
+
+
+def test_without_a_controller_it_says_so_and_how_to_start_one(tmp_path: Path) -> None:
+    refused(
+        command("--socket", str(tmp_path / "none.sock"), "service", "list"), 5, "no controller is running", "orchestrator serve"
+    )
+    refused(command("--url", "http://127.0.0.1:1", "service", "list"), 5, "no controller answers")
+    refused(command("--url", "not a url", "service", "list"), 2, "URL")
+
+
+def test_over_tcp_a_token_is_needed_and_never_taken_from_the_command_line(served: Served, tmp_path: Path) -> None:
+    token = ok(served.run("token", "create", "for-the-cli", "--role", "readonly")).strip()
+    path = tmp_path / "token"
+    path.write_text(token + "\n", encoding="ascii")
+    refused(command("--url", served.url, "service", "list"), 7, "token")
+    ok(command("--url", served.url, "--token-file", str(path), "service", "list"))
+    ok(process("--url", served.url, "service", "list", ORCHESTRATOR_TOKEN=token))
+    refused(command("--url", served.url, "--token-file", str(path), "freeze"), 7, "readonly")
+    refused(command("--url", served.url, "--token-file", str(tmp_path / "none"), "service", "list"), 2, "none")
+    refused(command("--url", served.url, "--token", token, "service", "list"), 2, "--token")
+    ok(served.run("token", "revoke", "for-the-cli"))
+    refused(command("--url", served.url, "--token-file", str(path), "service", "list"), 7, "revoked")
+    assert token not in ok(served.run("token", "list")) + ok(served.run("audit", "list", "--all")) + served.log
+
+
+def test_ctrl_c_while_watching_is_quiet_and_leaves_the_job_alone(served: Served) -> None:
+    ok(served.run("freeze"))
+    provisioned_job = served.order("interrupted")
+    process = subprocess.Popen(
+        [*ORCHESTRATOR, "--socket", str(served.socket), "job", "watch", provisioned_job],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    assert process.returncode in (0, 130)
+    ok(served.run("freeze", "off"))
+    ok(served.run("job", "watch", provisioned_job))
+
+
+def test_a_closed_pipe_is_no_error(served: Served) -> None:
+    line = f"{sys.executable} -m orchestrator.cli.main --socket {served.socket} audit list --all --json | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", [(), *((name,) for name in COMMANDS)])
+def test_every_command_has_help_and_imports_nothing_heavy_for_it(name: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from orchestrator.cli.main import run; code = run(sys.argv[1:]); "
+        "heavy = {'dbos', 'sqlalchemy', 'pydantic', 'fastapi', 'paramiko', 'libvirt', 'httpx', 'rich'} & set(sys.modules); "
+        "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *name, "--help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    assert "Usage: orchestrator" in done.stdout
+    assert done.stderr == "[]\n"
+
+
+def test_help_is_there_at_once() -> None:
+    clock = SystemClock()
+    started = clock.monotonic()
+    ok(process("--help"))
+    # Ten times what it takes: the bound catches an import of the engine, not a busy machine.
+    assert clock.monotonic() - started < 2.0
