@@ -73,5 +73,6 @@ def settle(found: Iterable[Hierarchy]) -> None:
     """
     for hierarchy in found:
         if hierarchy.unified:
-            (hierarchy.mountpoint / LEAF / "cgroup.procs").write_text("0")
+            for pid in (hierarchy.mountpoint / "cgroup.procs").read_text().split():
+                (hierarchy.mountpoint / LEAF / "cgroup.procs").write_text(pid)
             _enable_controllers(hierarchy.mountpoint)
