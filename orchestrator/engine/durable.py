@@ -68,7 +68,6 @@ class Durable:
 
     def start(self, run: Callable[[str, int], None]) -> None:
         """Recover what was running when the last controller ended, then take jobs from the queue."""
-        logging.getLogger("dbos").setLevel(logging.ERROR)
         DBOS.migrate(self._db.url.render_as_string(hide_password=False))
         self._register_queue()
         DBOS(
@@ -80,11 +79,12 @@ class Durable:
                 "max_executor_threads": self._workers + SPARE_THREADS,
                 "use_listen_notify": False,
                 "enable_otlp": False,
-                "log_level": "ERROR",
+                "log_level": "WARNING",
                 "serializer": _JsonSerializer(),
                 "scheduler_polling_interval_sec": 300.0,
             }
         )
+        _join_our_log()
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=RECOVERIES)(run)
         DBOS.launch()
         self._running = True
@@ -149,6 +149,13 @@ class Durable:
         if old:
             self._connected().delete_workflows([status.workflow_id for status in old])
         return len(old)
+
+
+def _join_our_log() -> None:
+    """The library writes to a console handler of its own; what it warns of belongs among our lines."""
+    library = logging.getLogger("dbos")
+    library.handlers.clear()
+    library.propagate = True
 
 
 def run_id(job_id: str, run: int) -> str:

@@ -167,7 +167,7 @@ class House:
             service = services.get(conn, service_id)
         return "" if service is None else service.state.value
 
-    def wait(self, job_id: str, *states: JobState, seconds: float = 20.0) -> Job:
+    def wait(self, job_id: str, *states: JobState, seconds: float = 60.0) -> Job:
         """The job once it is in one of the states (any it rests in by default); fails the test when that takes too long."""
         wanted = states or (
             JobState.DONE,
