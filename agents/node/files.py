@@ -7,6 +7,7 @@ import fcntl
 import os
 import posixpath
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from pathlib import Path
 from agents.node.arguments import VOLUME_NAME
 from agents.node.place import Place
 from agents.node.protocol import AgentError
+
+PATIENCE = 3.0
+"""Seconds that a volume may still be open elsewhere before its wipe is refused for now."""
 
 
 @contextmanager
@@ -63,18 +67,27 @@ def refuse_other_names(fd: int, name: str) -> None:
 
 
 def refuse_in_use(fd: int, name: str) -> None:
-    """Raises AgentError (driver-transient) while another process has the file open.
+    """Raises AgentError (driver-transient) where another process keeps the file open for longer than PATIENCE.
 
-    A write lease is granted only to the one who is alone with a file (fcntl(2)); it is given back at once.
+    A shorter look (libvirt reads every volume's header when it refreshes a pool) is waited for.
     """
+    end = time.monotonic() + PATIENCE
+    while not _alone(fd):
+        if time.monotonic() > end:
+            holders = ", ".join(processes_with(fd)) or "another process"
+            raise AgentError("driver-transient", f"{name} is in use by {holders}", hint="stop the guest first")
+        time.sleep(0.1)
+
+
+def _alone(fd: int) -> bool:
+    """A write lease is granted only to the one who is alone with a file (fcntl(2)); it is given back at once."""
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     except OSError as exc:
-        if exc.errno not in (errno.EAGAIN, errno.EACCES):
-            return
-        holders = ", ".join(processes_with(fd)) or "another process"
-        raise AgentError("driver-transient", f"{name} is in use by {holders}", hint="stop the guest first") from None
+        # A file system that knows no leases does not tell; what /proc shows then has to do.
+        return exc.errno not in (errno.EAGAIN, errno.EACCES) and not processes_with(fd)
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return True
 
 
 def processes_with(fd: int) -> list[str]:

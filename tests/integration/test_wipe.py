@@ -451,6 +451,14 @@ def test_a_volume_that_is_open_elsewhere_is_left_alone_for_now(ground: Disk) -> 
     assert wipe(ground, path)["verified"] is True
 
 
+def test_a_short_look_of_another_process_is_waited_for(ground: Disk) -> None:
+    path = plain_raw(ground)
+    with path.open("rb") as stream:
+        looker = subprocess.Popen(["sleep", "0.7"], stdin=stream)
+    with looker:
+        assert wipe(ground, path)["verified"] is True
+
+
 def test_two_calls_on_one_volume_do_not_interleave(ground: Disk) -> None:
     path = plain_raw(ground)
     impatient = replace(ground, place=Place(ground.place.root, lock_wait=0.2))
