@@ -49,7 +49,13 @@ def migrate(context: click.Context, /) -> None:
 
 
 @click.command("serve")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="From which level on things are logged.",
+)
 @click.pass_context
 def serve(context: click.Context, /, log_level: str) -> None:
     """Run the controller: its jobs, and its API on the unix socket and where `listen` says. Ends gracefully on SIGTERM."""
