@@ -16,6 +16,7 @@ PROGRAM = "orchestrator"
 _FENCE = re.compile(r"^( *)```([\w-]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _SHELLS = ("", "sh", "shell", "bash", "console")
 _INLINE = re.compile(rf"`{PROGRAM} ([^`]+)`")
+_VERB = re.compile(r"[a-z][a-z-]*")
 _LEADING = re.compile(rf"^(?:\$ )?(?:sudo (?:-u \S+ )?)?(?:\w+=\S+ )*(?:\S*/)?{PROGRAM}(?= |$)")
 
 
@@ -38,7 +39,12 @@ def commands(page: Path) -> Iterator[Typed]:
         if fence[2] in _SHELLS:
             yield from (Typed(page, words, True) for words in _in_block(fence[3]))
     for inline in _INLINE.finditer(_FENCE.sub("", text)):
-        yield Typed(page, tuple(inline[1].split()), False)
+        yield Typed(page, _in_text(inline[1]), False)
+
+
+def _in_text(text: str) -> tuple[str, ...]:
+    """Running text may put in brackets what can be left out, and dots where something is to be filled in."""
+    return tuple(shlex.split(text.replace("[", " ").replace("]", " ")))
 
 
 def _in_block(block: str) -> Iterator[tuple[str, ...]]:
@@ -53,7 +59,8 @@ def _in_block(block: str) -> Iterator[tuple[str, ...]]:
             lexer.whitespace_split = True
             words = list(lexer)
             end = next((at for at, word in enumerate(words) if set(word) <= set("|<>;&")), len(words))
-            yield tuple(words[:end])
+            if words[:end]:  # its name alone only shows that it is there, as a shell's completion does
+                yield tuple(words[:end])
 
 
 def wrong(typed: Typed) -> str:
@@ -93,7 +100,7 @@ def _unknown_words(command: click.Command, rest: list[str]) -> str:
         if word.startswith("-"):
             if word.partition("=")[0] not in known:
                 return f"there is no option {word}"
-        elif isinstance(command, click.Group) and not word.isupper():
+        elif isinstance(command, click.Group) and _VERB.fullmatch(word):
             following = command.get_command(context, word)
             if following is None:
                 return f"there is no command {word}"

@@ -37,11 +37,27 @@ def test_a_command_that_does_not_exist_is_found(words: tuple[str, ...], problem:
     assert (problem in found) if problem else (found == "")
 
 
+PAGE = """
+Say `orchestrator freeze [--why TEXT]`.
+
+```console
+$ orchestrator job list \\
+    --all | head
+orchestrator: no
+```
+
+```sh
+which orchestrator; orchestrator
+sudo -u ops A=b /opt/bin/orchestrator init  # once
+```
+
+```yaml
+orchestrator nothing
+```
+"""
+
+
 def test_commands_are_found_in_blocks_and_in_running_text(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "Say `orchestrator freeze off`.\n\n```console\n$ orchestrator job list \\\n    --all | head\norchestrator: no\n```\n\n"
-        "```sh\nsudo -u ops A=b /opt/bin/orchestrator init  # once\n```\n\n```yaml\norchestrator nothing\n```\n",
-        encoding="utf-8",
-    )
-    assert [typed.words for typed in commands(page)] == [("job", "list", "--all"), ("init",), ("freeze", "off")]
+    page.write_text(PAGE, encoding="utf-8")
+    assert [typed.words for typed in commands(page)] == [("job", "list", "--all"), ("init",), ("freeze", "--why", "TEXT")]
