@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from orchestrator.drivers.libvirt import Connection, LibvirtVolumes
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 from tests.contract.nodes import LONG, MIB, LibvirtNode, sh
+from tests.lab import daemons
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
 
@@ -64,23 +66,29 @@ def look_again(made: list[VolumeFacts], maker: threading.Thread) -> str:
 
 
 def test_volumes_are_made_side_by_side(node: LibvirtNode) -> None:
-    names = [f"orch.p{number}.root.job-1.qcow2" for number in range(12)]
+    """An encrypted one takes seconds; the others do not wait for it."""
+    slow = VolumeSpec(name="orch.p0.root.job-1.qcow2", capacity_bytes=SIZE, template=node.boot.volume)
+    names = [f"orch.p{number}.root.job-1.qcow2" for number in range(1, 5)]
     results: list[VolumeFacts | OrchestratorError] = []
 
-    def make(name: str) -> None:
-        spec = VolumeSpec(name=name, capacity_bytes=SIZE, template=node.boot.volume, encrypted=False)
+    def make(spec: VolumeSpec) -> None:
         try:
             results.append(node.volumes.create(spec, deadline=LONG))
         except OrchestratorError as error:
             results.append(error)
 
-    makers = [threading.Thread(target=make, args=(name,)) for name in names]
-    for maker in makers:
+    first = threading.Thread(target=make, args=(slow,))
+    first.start()
+    daemons.wait_until("the first to be begun", (node.lab.pool_path / slow.name).exists, seconds=30)
+    others = [threading.Thread(target=make, args=(replace(slow, name=name, encrypted=False),)) for name in names]
+    for maker in others:
         maker.start()
-    for maker in makers:
+    for maker in others:
         maker.join(timeout=LONG)
     assert {facts.name for facts in results if isinstance(facts, VolumeFacts)} == set(names)
-    for name in names:
+    first.join(timeout=LONG)
+    assert {facts.name for facts in results if isinstance(facts, VolumeFacts)} == {slow.name, *names}
+    for name in (slow.name, *names):
         node.volumes.delete(name, deadline=LONG)
 
 
