@@ -14,7 +14,7 @@ SOURCES := $(shell find orchestrator agents playbooks configs tests/lab -type f 
 FAULT := $(patsubst tests/fault/%.py,build/fault/%.done,$(wildcard tests/fault/test_*.py))
 BENCH := $(patsubst tests/benchmarks/%.py,build/bench/%.done,$(wildcard tests/benchmarks/test_*.py))
 
-.PHONY: help setup venv images demo test check lint fault bench lock clean
+.PHONY: help setup venv images demo test check lint unit fault bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,7 +34,10 @@ demo: images ## one service from the paid order to the wipe certificate, on real
 test: images lint ## everything, on real parts (about 20 minutes)
 	@$(LAB) $(PYTEST) tests
 
-check: venv lint ## lint, types, import contracts, unit and contract tests on fakes (no root, under a minute)
+check: venv ## lint, types, import contracts, unit and contract tests on fakes (no root, under a minute)
+	@$(MAKE) -j2 --output-sync=target lint unit
+
+unit: venv
 	@$(PYTEST) -m 'not lab and not guest' tests/unit tests/contract
 
 lint: venv
