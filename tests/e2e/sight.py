@@ -6,6 +6,7 @@ two services that were treated alike look alike.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import sqlite3
@@ -25,7 +26,7 @@ _MASKS = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\bj[0-9a-z]{15}\b"), "JOB"),
-    (re.compile(r"spec-signature='[^']*'"), "SIGNED"),
+    (re.compile(r"spec-signature=\\?['\"][^'\"\\]*\\?['\"]"), "SIGNED"),
     (re.compile(r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b"), "MAC"),
     (re.compile(r"\b10\.77\.0\.\d+"), "V4"),
     (re.compile(r"\bfd77::[0-9a-f]+"), "V6"),
@@ -59,6 +60,12 @@ def masked(seen: dict[str, Any], service: str) -> dict[str, Any]:
         text = pattern.sub(word, text)
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def difference(wanted: Any, seen: Any) -> list[str]:
+    """The lines in which two looks differ; none where they are alike."""
+    before, after = (json.dumps(look, sort_keys=True, indent=1).splitlines() for look in (wanted, seen))
+    return list(difflib.unified_diff(before, after, "wanted", "found", lineterm="", n=1))
 
 
 def _guests(service: str) -> list[dict[str, Any]]:

@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.e2e import sight
 from tests.e2e.billing import Billing
 from tests.e2e.site import SECRET, PlanLine, Site, SiteFailed
 from tests.e2e.traces import virsh
 from tests.fault.crashing import Board
+from tests.lab import tiny
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
 
@@ -115,6 +117,11 @@ class Stand:
         for service in services:
             self.until(f"{service} at its point", partial(self.board.reached, service, number))
 
+    def answering(self, services: Iterable[str], *, seconds: float = 240.0) -> None:
+        """Wait until the tiny guests are up: one that still boots does not see its power button."""
+        for service in services:
+            self.until(f"{service} answers", partial(_answers, sight.address(self.site, service)), seconds=seconds)
+
     # -- crashing ---------------------------------------------
 
     def dies(self, services: Sequence[str], *, seconds: float = 240.0) -> None:
@@ -149,6 +156,8 @@ class Stand:
         self._bring(fresh, _ways_to(state))
         for service in chosen:
             self.known.pop(service, None)
+        if state == RUNNING:
+            self.answering([*chosen, *fresh])
         return [*chosen, *fresh]
 
     def give_back(self, services: Iterable[str], state: str, *, plan: str = SEALED) -> None:
@@ -160,6 +169,8 @@ class Stand:
 
     def _bring(self, services: Sequence[str], intents: Sequence[str]) -> None:
         for intent in intents:
+            if intent in ("stop", "suspend"):
+                self.answering(services)
             self.done([self.command(intent, service) for service in services])
 
     def sweep(self) -> None:
@@ -172,6 +183,13 @@ class Stand:
         for path in self.site.lab.pool_path.glob("orch.s*"):
             path.unlink()
         self.known.clear()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return bool(tiny.facts(address))
+    except (OSError, tiny.TinyFailed):
+        return False
 
 
 def _ways_to(state: str) -> list[str]:

@@ -20,6 +20,7 @@ from tests.e2e.traces import virsh
 from tests.lab import tiny
 from tests.lab.guests import occurrences
 
+pytestmark = pytest.mark.timeout(900)
 OFFSETS = (1 << 20, (70 << 20) + 512, 150 << 20)
 DISCARDED = 100 << 20
 BLOCK = 4 << 20

@@ -1,0 +1,134 @@
+"""The life of one full Debian guest, from its order to its end, seen by its owner through SSH and by its host through virsh.
+
+In the whole matrix it is lived three times more, and in each life the controller is killed once in every job: at its
+beginning, in the middle of its work, and at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e import sight
+from tests.e2e.demo import Customer
+from tests.e2e.stand import FULL, Stand
+from tests.e2e.traces import virsh
+from tests.fault.crashing import KILL, Order
+
+pytestmark = pytest.mark.timeout(1500)
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+CALM = "never"
+MIDDLE = {
+    "provision": "define/during",
+    "check": "guest/before",
+    "stop": "stop/during",
+    "start": "start/during",
+    "reboot": "reboot/during",
+    "suspend": "stop/during",
+    "unsuspend": "release/during",
+    "terminate": "wipe/during",
+}
+# Runs at every boot of the guest, so that its boots can be counted (cloud-init's scripts/per-boot).
+COUNTER = "/var/lib/cloud/scripts/per-boot/count"
+LOGIN_SECONDS = 300.0
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Undisturbed always; with kills in the whole matrix."""
+    whole = metafunc.config.getoption("--matrix") == "whole"
+    metafunc.parametrize("killed", [CALM, *(("begin", "middle", "end") if whole else ())])
+
+
+class Life:
+    """One service whose jobs are disturbed in the same way."""
+
+    def __init__(self, stand: Stand, killed: str) -> None:
+        self.stand = stand
+        self.killed = killed
+        (self.service,) = stand.new()
+
+    def job(self, intent: str, ask: Callable[[], str]) -> dict[str, Any]:
+        """Have it done; through a kill and a restart, where this life has them."""
+        if self.killed != CALM:
+            self.stand.board.arm(self.service, Order(self._point(intent), KILL))
+        job_id = ask()
+        assert job_id, f"{intent}: billing's word made no job"
+        if self.killed != CALM:
+            self.stand.dies([self.service], seconds=600)
+            self.stand.site.start()
+        self.stand.done([job_id], seconds=900)
+        job: dict[str, Any] = self.stand.job(job_id)
+        return job
+
+    def command(self, intent: str) -> dict[str, Any]:
+        return self.job(intent, lambda: self.stand.command(intent, self.service))
+
+    def event(self, intent: str, kind: str, **data: Any) -> dict[str, Any]:
+        return self.job(intent, lambda: self.stand.event(kind, self.service, **data))
+
+    def pay(self) -> dict[str, Any]:
+        return self.job("unsuspend", lambda: self.stand.pay(self.service))
+
+    def _point(self, intent: str) -> str:
+        steps = yaml.safe_load((PLAYBOOKS / f"vps-{intent}.yaml").read_text())["steps"]
+        where = {"begin": f"{steps[0]['id']}/before", "middle": MIDDLE[intent], "end": "finish/before"}
+        return f"vps-{intent}/{where[self.killed]}"
+
+
+def test_the_life_of_a_debian_guest(stand: Stand, tmp_path: Path, killed: str) -> None:
+    life, owner = Life(stand, killed), Customer(tmp_path)
+    service, name, site = life.service, sight.guest(life.service), stand.site
+    key = owner.make_key()
+    life.job("provision", lambda: stand.order(service, plan=FULL, ssh_keys=[key]))
+    address = sight.address(site, service)
+
+    def inside(command: str, *, seconds: float = LOGIN_SECONDS) -> str:
+        return owner.login(address, command, seconds=seconds)
+
+    cpus, memory, disk = inside("nproc; awk '/MemTotal/{print $2*1024}' /proc/meminfo; blockdev --getsize64 /dev/vda").split()
+    assert (int(cpus), int(disk)) == (1, 3 << 30)
+    assert 0.75 * (512 << 20) < int(memory) <= 512 << 20
+    inside(f"printf '#!/bin/sh\\necho booted >>/root/boots\\n' >{COUNTER} && chmod +x {COUNTER}; echo mine >/root/mine; sync")
+
+    def is_suspended() -> None:
+        assert (sight.power(service), sight.holds(service)) == ("shut off", ["nonpayment"])
+        refused = virsh("start", name)
+        assert refused.returncode != 0
+        assert "held" in refused.stderr
+        assert sight.power(service) == "shut off"
+        assert name not in virsh("list", "--all", "--autostart", "--name").stdout.split()
+
+    # Suspended for a while: it comes back as it was.
+    life.event("suspend", "service.suspend", version=1, reason="nonpayment")
+    is_suspended()
+    life.pay()
+    assert inside("cat /root/mine") == "mine"
+    assert name in virsh("list", "--all", "--autostart", "--name").stdout.split()
+
+    # Restarted, once.
+    stand.until("the boot after the suspension is counted", lambda: inside("cat /root/boots") == "booted")
+    before = inside("cat /proc/sys/kernel/random/boot_id")
+    life.command("reboot")
+    stand.until("it booted again", lambda: inside("cat /proc/sys/kernel/random/boot_id") != before, seconds=LOGIN_SECONDS)
+    stand.until("and counted it", lambda: inside("cat /root/boots") != "booted", seconds=LOGIN_SECONDS)
+    assert inside("cat /root/boots").split() == ["booted", "booted"]
+
+    # Its owner shut it down: a suspension leaves it so.
+    inside("systemctl --no-block poweroff", seconds=10)
+    stand.until("its owner's shutdown", lambda: sight.power(service) == "shut off")
+    life.event("suspend", "service.suspend", version=2, reason="nonpayment")
+    is_suspended()
+    life.pay()
+    assert (sight.power(service), sight.holds(service)) == ("shut off", [])
+    assert name in virsh("list", "--all", "--autostart", "--name").stdout.split()
+
+    life.command("start")
+    assert inside("cat /root/mine") == "mine"
+    life.command("check")
+    life.event("terminate", "service.terminate", version=3, reason="cancelled")
+    assert (sight.left(site, service), sight.files(site, service)) == ({}, [])
+    assert sight.rows(site, service)["certificates"] == 1
