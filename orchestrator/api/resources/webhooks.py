@@ -67,9 +67,7 @@ def receive_webhook(
         context.metrics.webhook(source=label, outcome=exc.code)
         raise
     context.metrics.webhook(source=label, outcome=answer.outcome)
-    return JSONResponse(
-        answer.model_dump(mode="json"), status_code=202 if answer.outcome == "accepted" and answer.job_id else 200
-    )
+    return JSONResponse(answer.model_dump(mode="json"), status_code=202 if answer.started else 200)
 
 
 def _accept(context: ApiContext, source: str, headers: dict[str, str], body: bytes) -> WebhookAnswer:
