@@ -18,7 +18,7 @@ class BrakeLimits:
 def brake(kind: IntentKind, *, recent_suspensions: int, recent_terminations: int, limits: BrakeLimits, frozen: bool) -> str:
     """Why the job waits for approval, or '' where it may run.
 
-    ``recent_…`` count the jobs of that kind let through in the last hour, without this one (DESIGN 3, blast radius).
+    ``recent_…`` count the jobs of that kind let through in the last hour, without this one.
     """
     if not kind.destructive:
         return ""

@@ -27,8 +27,8 @@ LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
 # What billing systems call a debt when they ask for a suspension (spaces and hyphens left out).
 DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
 
-RULE_LIFECYCLE = "lifecycle of a service (DESIGN 3)"
-RULE_HOLDS = "holds (DESIGN 3)"
+RULE_LIFECYCLE = "lifecycle of a service"
+RULE_HOLDS = "holds"
 RULE_VOCABULARY = "vocabulary of events, version 1"
 
 

@@ -35,7 +35,7 @@ class Desk:
             if job.state != JobState.WAITING_APPROVAL:
                 raise WrongState(f"job {job_id} is {job.state}: only a job that waits for approval can be approved")
             if job.intent.destructive and settings.freeze(conn) is not None:
-                raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator unfreeze")
+                raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
             self._enqueue_again(conn, job, approved_by=who)
             self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
 

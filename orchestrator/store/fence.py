@@ -29,7 +29,7 @@ class StoreFence:
             freeze = settings.freeze(conn)
             if freeze is not None:
                 raise Frozen(
-                    f"{act} of {service_id} is held back: frozen by {freeze.by} ({freeze.why})", hint="orchestrator unfreeze"
+                    f"{act} of {service_id} is held back: frozen by {freeze.by} ({freeze.why})", hint="orchestrator freeze off"
                 )
             service = services.get(conn, service_id)
             if service is None:
