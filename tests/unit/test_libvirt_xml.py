@@ -168,6 +168,8 @@ EXPANDED = "<cpu><model>EPYC</model><feature policy='require' name='{}'/></cpu>"
         ("vmx", "", True, True),
         ("avx", EXPANDED.format("svm"), True, True),
         ("avx", EXPANDED.format("avx2"), True, False),
+        ("avx", EXPANDED.format("svm").replace("<feature ", "<feature policy='require' "), True, True),
+        ("avx", EXPANDED.format("svm").replace("<feature ", "<feature policy='disable' "), True, False),
         ("avx", "", True, False),
         ("svm", EXPANDED.format("svm"), False, False),
     ],

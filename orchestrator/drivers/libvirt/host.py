@@ -9,6 +9,7 @@ import libvirt
 from orchestrator.drivers.libvirt.guest_xml import Machine, parse, text_of
 
 VIRTUALISATION = frozenset({"vmx", "svm"})  # Intel's and AMD's flag
+ABSENT = frozenset({"disable", "forbid"})  # policies of a flag that the processor does not have
 
 
 def machine_of(conn: Any) -> Machine:
@@ -21,12 +22,14 @@ def decide(capabilities: str, *, expanded_cpu: str, kvm_offered: bool) -> Machin
     """KVM where QEMU offers it and the processor has the flag for it; software emulation otherwise. Pure.
 
     That ``/dev/kvm`` opens is not enough: on some virtual machines it does, and no ordinary kernel boots. ``expanded_cpu`` is the
-    processor with every flag that libvirt's model name stands for without listing them; '' where libvirt has no model for it.
+    processor with every flag that libvirt's model name stands for without listing them; '' where libvirt has no model for it. Where
+    the nearest model has a flag that the processor lacks, libvirt lists that flag with the policy `disable`.
     """
     host = parse(capabilities).find("host/cpu")
     listed = [host] if host is not None else []
     expanded = [parse(expanded_cpu)] if expanded_cpu else []
-    flags = {feature.get("name", "") for cpu in (*listed, *expanded) for feature in cpu.findall("feature")}
+    features = [feature for cpu in (*listed, *expanded) for feature in cpu.findall("feature")]
+    flags = {feature.get("name", "") for feature in features if feature.get("policy", "require") not in ABSENT}
     architecture = _architecture(capabilities)
     return Machine(
         accelerated=kvm_offered and bool(VIRTUALISATION & flags),
