@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode
+from uuid import UUID, uuid5
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, TransientDriverError, WrongState
 from orchestrator.domain.placement import NodeState
@@ -15,6 +16,9 @@ from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor, Pow
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 
 A = TypeVar("A")
+
+# A fixed name space of our own (RFC 9562 section 5.5), so that a guest's uuid follows from its service and job.
+GUEST_UUIDS = UUID("6b2f7f3c-3f0e-5d0a-9a53-3d4f4c0a7f11")
 
 # A question to a node; acts have the time of their step.
 ASK_SECONDS = 30.0
@@ -86,6 +90,11 @@ def node_state(ctx: StepContext, node: str) -> NodeState:
         if state.node.name == node:
             return state
     raise NotFound(f"there is no node {node}", hint="declare it in nodes.yaml")
+
+
+def guest_uuid(ctx: StepContext) -> str:
+    """Of the guest that this job defines."""
+    return str(uuid5(GUEST_UUIDS, f"{ctx.service_id}/{ctx.job_id}"))
 
 
 def own_guest(ctx: StepContext, node: str) -> GuestFacts | None:

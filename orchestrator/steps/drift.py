@@ -45,7 +45,11 @@ class GuestCheck(Look[GuestCheckArgs]):
 def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
     held = facts.mark.holds if facts.mark is not None else ()
     if not holds:
-        return [f"it is held on its node for {', '.join(held)}, and not in our records"] if held else []
+        wrong = [f"it is held on its node for {', '.join(held)}, and not in our records"] if held else []
+        # One that is off may have been stopped by its operator, who wants it to stay so.
+        if facts.power == Power.RUNNING and not facts.autostart:
+            wrong.append("it runs, and would not start with its host")
+        return wrong
     wrong = [] if held else [f"it is not held on its node, and should be for {', '.join(holds)}"]
     if facts.power != Power.STOPPED:
         wrong.append(f"it is suspended and {facts.power}")

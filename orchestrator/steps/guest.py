@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from uuid import UUID, uuid5
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, StepFailed, TransientDriverError
 from orchestrator.domain.plans import Lease, Template, guest_name
@@ -19,6 +18,7 @@ from orchestrator.steps.common import (
     RUNS,
     BaseStep,
     Timer,
+    guest_uuid,
     node_state,
     own_guest,
     present_guest,
@@ -27,8 +27,6 @@ from orchestrator.steps.common import (
 from orchestrator.steps.compare import Expected, differences
 from orchestrator.steps.storage import seed_name
 
-# A fixed name space of our own (RFC 9562 section 5.5), so that a guest's uuid follows from its service and job.
-GUEST_UUIDS = UUID("6b2f7f3c-3f0e-5d0a-9a53-3d4f4c0a7f11")
 SSH_PORT = 22
 POLL_SECONDS = 1.0
 BANNER_SECONDS = 5.0
@@ -102,7 +100,7 @@ def _definition(ctx: StepContext, args: DefineArgs) -> GuestDefinition:
     )
     return GuestDefinition(
         name=guest_name(ctx.service_id),
-        uuid=str(uuid5(GUEST_UUIDS, f"{ctx.service_id}/{ctx.job_id}")),
+        uuid=guest_uuid(ctx),
         mark=mark,
         vcpus=args.guest.vcpus,
         memory_bytes=args.guest.memory_bytes,

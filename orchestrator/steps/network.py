@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from orchestrator.domain.errors import UndoFailed
-from orchestrator.domain.plans import Lease
+from orchestrator.domain.plans import Lease, guest_name
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import BaseStep, node_state, own_guest
+from orchestrator.steps.common import ASK_SECONDS, BaseStep, guest_uuid, node_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,22 @@ class AddressAllocate(BaseStep[AllocateArgs]):
         lease = ctx.ports.addresses.lease(ctx.service_id)
         if lease is None or lease.job_id != ctx.job_id:
             return
-        if own_guest(ctx, args.node) is not None:
+        if _may_use_it(ctx, args.node):
             raise UndoFailed(f"the guest is still on {args.node}: its addresses cannot be given back")
         when = ctx.ports.clock.now().isoformat(timespec="seconds")
         proof = f"job {ctx.job_id} was undone: guest absent from {args.node} at {when}"
         ctx.ports.addresses.release(service_id=ctx.service_id, proof=proof)
+
+
+def _may_use_it(ctx: StepContext, node: str) -> bool:
+    """Whether a guest is there that may have been given the addresses: this service's, or one that this job defined.
+
+    A stranger's of the same name never had them, so that they can go back.
+    """
+    facts = ctx.ports.hypervisor(node).guest(guest_name(ctx.service_id), deadline=ASK_SECONDS)
+    if facts is None:
+        return False
+    return facts.uuid == guest_uuid(ctx) or (facts.mark is not None and facts.mark.service_id == ctx.service_id)
 
 
 def _facts(lease: Lease) -> Facts:

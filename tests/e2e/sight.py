@@ -29,7 +29,7 @@ _MASKS = (
     (re.compile(r"spec-signature=\\?['\"][^'\"\\]*\\?['\"]"), "SIGNED"),
     (re.compile(r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b"), "MAC"),
     (re.compile(r"\b10\.77\.0\.\d+"), "V4"),
-    (re.compile(r"\bfd77::[0-9a-f]+"), "V6"),
+    (re.compile(r"\b(fd77|fe80)::[0-9a-f:]+"), "V6"),
     (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+"), "TIME"),
 )
 
