@@ -341,6 +341,15 @@ def test_a_long_wipe_goes_on_where_it_was_left(ground: Disk) -> None:
     assert ground.count(MARKER) == 0
 
 
+def test_what_came_to_a_volume_after_its_plan_was_made_is_overwritten_too(ground: Disk) -> None:
+    path = plain_raw(ground)
+    killed_at(ground, "pwrite64", 3, {"path": str(path), "method": "overwrite"})
+    with path.with_name(f"{path.name}.wiping").open("ab") as stream:
+        stream.write(marked(2 * MEGABYTE))
+    assert wipe(ground, path)["bytes_overwritten"] == 8 * MEGABYTE
+    assert ground.count(MARKER) == 0
+
+
 def test_a_wipe_whose_record_is_lost_begins_again(ground: Disk) -> None:
     path = plain_raw(ground)
     killed_at(ground, "pwrite64", 3, {"path": str(path), "method": "overwrite"})
