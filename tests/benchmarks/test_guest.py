@@ -17,7 +17,7 @@ from tests.lab import guests
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
 
-ROUNDS = 3
+ROUNDS = 2
 MEMORY_MIB, DISK = 256, "256 MiB"
 PLANS = (
     PlanLine(name="encrypted", template="tiny", memory=f"{MEMORY_MIB} MiB", disk=DISK, disk_iops=0),
