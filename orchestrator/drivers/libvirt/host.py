@@ -22,8 +22,8 @@ def decide(capabilities: str, *, expanded_cpu: str, kvm_offered: bool) -> Machin
     """KVM where QEMU offers it and the processor has the flag for it; software emulation otherwise. Pure.
 
     That ``/dev/kvm`` opens is not enough: on some virtual machines it does, and no ordinary kernel boots. ``expanded_cpu`` is the
-    processor with every flag that libvirt's model name stands for without listing them; '' where libvirt has no model for it. Where
-    the nearest model has a flag that the processor lacks, libvirt lists that flag with the policy `disable`.
+    processor with every flag that libvirt's model name stands for without listing them; '' where libvirt has no model for it.
+    Where the nearest model has a flag that the processor lacks, libvirt lists that flag with the policy `disable`.
     """
     host = parse(capabilities).find("host/cpu")
     listed = [host] if host is not None else []
