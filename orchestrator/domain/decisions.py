@@ -359,6 +359,14 @@ def finish(
     return service
 
 
+def follow_up(service: Service) -> Intent | None:
+    """What a stopped termination leaves to do: a guest that was suspended before it, and is paid since, is to run again."""
+    if service.state != Lifecycle.ACTIVE or service.stopped or service.suspension_proven_at is None:
+        return None
+    arguments = {"reason": HoldReason.NONPAYMENT.value}
+    return _intent(IntentKind.UNSUSPEND, service, reason="nothing stops it any more", who="orchestrator", arguments=arguments)
+
+
 def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
     """Past the point of no return a failed termination stays one: there is nothing to go back to."""
     if ended_well:

@@ -10,8 +10,7 @@ from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
 from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.engine.acts import Works, destroyed
-from orchestrator.engine.durable import Durable
-from orchestrator.engine.endings import Ending, Endings
+from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Intake
 from orchestrator.store import audit, services, settings
 from orchestrator.store import jobs as job_store
@@ -21,9 +20,8 @@ from orchestrator.store.database import Connection
 class Desk:
     """Each call is one transaction and one row of audit."""
 
-    def __init__(self, works: Works, durable: Durable, *, intake: Intake, endings: Endings, wake: Callable[[], None]) -> None:
+    def __init__(self, works: Works, *, intake: Intake, endings: Endings, wake: Callable[[], None]) -> None:
         self._works = works
-        self._durable = durable
         self._intake = intake
         self._endings = endings
         self._wake = wake
@@ -36,7 +34,7 @@ class Desk:
                 raise WrongState(f"job {job_id} is {job.state}: only a job that waits for approval can be approved")
             if job.intent.destructive and settings.freeze(conn) is not None:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
-            self._enqueue_again(conn, job, approved_by=who)
+            self._endings.run_again(conn, job, approved_by=who)
             self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
 
     def cancel(self, job_id: str, who: str) -> None:
@@ -50,14 +48,7 @@ class Desk:
                 raise WrongState(f"job {job_id} is {job.state}: there is nothing to cancel")
             if destroyed(conn, job):
                 raise WrongState(f"job {job_id} is past the point of no return: it can only go on", hint="job retry")
-            resting = job.state in (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
-            begun = any(step.applied for step in job_store.steps(conn, job_id))
-            if (resting or job.state == JobState.QUEUED) and not begun:
-                self._endings.write(conn, job, Ending(state=JobState.CANCELLED, error=f"cancelled by {who}"))
-            else:
-                job_store.change(conn, job_id, stop_requested=True)
-                if resting:  # what it made has to be undone, and that is a run's work
-                    self._enqueue_again(conn, job, approved_by=job.approved_by)
+            self._endings.call_off(conn, job, by=who)
             self._audit(conn, job, who, "job cancelled", {"state": job.state.value})
         self._wake()
 
@@ -74,7 +65,7 @@ class Desk:
                 self._decide_again(conn, job, who)
             elif destroyed(conn, job):
                 self._decide_on(conn, job)
-            self._enqueue_again(conn, job, approved_by=job.approved_by)
+            self._endings.run_again(conn, job, approved_by=job.approved_by)
             self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code})
 
     def freeze(self, who: str, why: str) -> None:
@@ -97,7 +88,7 @@ class Desk:
                 if waits:
                     job_store.change(conn, job.id, approval_reason=waits)
                 else:
-                    self._enqueue_again(conn, job, approved_by=job.approved_by)
+                    self._endings.run_again(conn, job, approved_by=job.approved_by)
 
     def _decide_again(self, conn: Connection, job: Job, who: str) -> None:
         """The same intent on the service as it is now; the record moves as it did the first time."""
@@ -124,13 +115,6 @@ class Desk:
     def _forget_workflow(self, conn: Connection, job: Job, intent: Intent) -> None:
         job_store.replace_steps(conn, job.id, [])
         job_store.change(conn, job.id, workflow=None, payments=intent.payments, arguments=dict(intent.arguments))
-
-    def _enqueue_again(self, conn: Connection, job: Job, *, approved_by: str) -> None:
-        """A new run: the library would take the old run's id for the one that ended."""
-        values: dict[str, Any] = {"state": JobState.QUEUED, "run": job.run + 1, "error_code": "", "error": ""}
-        values |= {"finished_at": None, "approval_reason": "", "approved_by": approved_by}
-        job_store.change(conn, job.id, **values)
-        self._durable.enqueue(conn, job_id=job.id, run=job.run + 1, service_id=job.service_id)
 
     def _audit(self, conn: Connection, job: Job, who: str, what: str, facts: Mapping[str, Any]) -> None:
         audit.append(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain import decisions
 from orchestrator.domain.errors import OrchestratorError
-from orchestrator.domain.intents import IntentKind, JobState, StepState
+from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
 from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
 from orchestrator.domain.services import Service, ServiceFacts
 from orchestrator.engine.acts import Works
@@ -32,11 +32,15 @@ class Ending:
 
 
 class Endings:
-    """Writes endings. Each is repeatable: a run that has ended already is left as it is."""
+    """Writes endings. Each is repeatable: a run that has ended already is left as it is.
 
-    def __init__(self, works: Works, durable: Durable) -> None:
+    ``follow`` makes the job of an intent that an ending leaves to do.
+    """
+
+    def __init__(self, works: Works, durable: Durable, *, follow: Callable[[Connection, Intent], None]) -> None:
         self._works = works
         self._durable = durable
+        self._follow = follow
 
     def finish(self, job: Job, ending: Ending) -> None:
         """End the run."""
@@ -85,6 +89,24 @@ class Endings:
         job_store.change(conn, job.id, state=JobState.WAITING_APPROVAL, approval_reason=FROZEN_REASON)
         self._audit(conn, present, "job waits: frozen", facts={})
 
+    def call_off(self, conn: Connection, job: Job, *, by: str) -> None:
+        """End a job that is not over: at once where it has made nothing yet, else before its next step, and undo what it made."""
+        resting = job.state in (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
+        begun = any(step.applied for step in job_store.steps(conn, job.id))
+        if (resting or job.state == JobState.QUEUED) and not begun:
+            self.write(conn, job, Ending(state=JobState.CANCELLED, error=f"cancelled by {by}"))
+        else:
+            job_store.change(conn, job.id, stop_requested=True)
+            if resting:  # what it made has to be undone, and that is a run's work
+                self.run_again(conn, job, approved_by=job.approved_by)
+
+    def run_again(self, conn: Connection, job: Job, *, approved_by: str) -> None:
+        """A new run: the library would take the old run's id for the one that ended."""
+        values: dict[str, Any] = {"state": JobState.QUEUED, "run": job.run + 1, "error_code": "", "error": ""}
+        values |= {"finished_at": None, "approval_reason": "", "approved_by": approved_by}
+        job_store.change(conn, job.id, **values)
+        self._durable.enqueue(conn, job_id=job.id, run=job.run + 1, service_id=job.service_id)
+
     def give_up(self, job_id: str, run: int, error: Exception) -> None:
         """Something broke that is no step's: an operator has to look."""
         sentence = (
@@ -110,6 +132,9 @@ class Endings:
         services.set_facts(conn, service.id, facts_after(known, job, ending, job_store.steps(conn, job.id)), now=now)
         if job.intent == IntentKind.TERMINATE and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
+        left = decisions.follow_up(after) if job.intent == IntentKind.TERMINATE else None
+        if left is not None and not job_store.unfinished(conn, service.id, left.kind):
+            self._follow(conn, left)
 
     def _tell_too_late(self, conn: Connection, job: Job, service: Service) -> None:
         """A payment came after the first destructive act was let through: billing has to give the money back."""

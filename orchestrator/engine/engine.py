@@ -62,7 +62,7 @@ class Engine:
         self._works = Works(db=db, steps=steps, ports=ports, settings=settings, at=at, halting=threading.Event(), on_step=on_step)
         self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds)
         slots = Slots(db, ports.clock, settings)
-        endings = Endings(self._works, self._durable)
+        endings = Endings(self._works, self._durable, follow=lambda conn, intent: self._intake.follow(conn, intent))
         self._runner = Runner(
             self._works,
             self._durable,
@@ -71,8 +71,10 @@ class Engine:
             playbooks=playbooks,
             catalog=catalog,
         )
-        self._intake = Intake(self._works, self._durable, playbooks=playbooks, catalog=catalog, parse=parse, wake=self._wake)
-        self._desk = Desk(self._works, self._durable, intake=self._intake, endings=endings, wake=self._wake)
+        self._intake = Intake(
+            self._works, self._durable, endings=endings, playbooks=playbooks, catalog=catalog, parse=parse, wake=self._wake
+        )
+        self._desk = Desk(self._works, intake=self._intake, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._mail = Mail(self._works, notifier) if notifier is not None else None
         self._mail_beat: Beat | None = None

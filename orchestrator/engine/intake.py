@@ -24,9 +24,10 @@ from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, R
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Playbook, Workflow
-from orchestrator.domain.services import Service
+from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
+from orchestrator.engine.endings import Endings
 from orchestrator.engine.ids import JobIds
 from orchestrator.engine.runner import resolved
 from orchestrator.engine.settings import Catalog
@@ -74,6 +75,7 @@ class Intake:
         works: Works,
         durable: Durable,
         *,
+        endings: Endings,
         playbooks: Mapping[str, Playbook],
         catalog: Catalog,
         parse: EventParser,
@@ -81,6 +83,7 @@ class Intake:
     ) -> None:
         self._works = works
         self._durable = durable
+        self._endings = endings
         self._playbooks = playbooks
         self._catalog = catalog
         self._parse = parse
@@ -166,8 +169,10 @@ class Intake:
             commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
         self._tell_too_late(conn, event, received, seq=seq, now=now)
         if isinstance(decision, Nothing):
+            self._call_off_termination(conn, event, received.service)
             return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
         job = self._submit(conn, decision, playbook=playbook, now=now)
+        self._call_off_termination(conn, event, received.service)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
         return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
 
@@ -182,6 +187,20 @@ class Intake:
             return
         data = {"service_id": service.id, "event": f"{event.source}/{event.id}", "state": service.state.value}
         outbox.add(conn, message_id=f"late-{seq}", kind="payment.too_late", service_id=service.id, data=data, now=now)
+
+    def _call_off_termination(self, conn: Connection, event: Event, service: Service | None) -> None:
+        """A payment ends a termination that waits for somebody: the fence would, but only once that somebody let it run."""
+        paid = event.type in PAYMENTS and service is not None and service.state == Lifecycle.TERMINATING
+        if not paid or service is None or service.point_of_no_return is not None:
+            return
+        for job in job_store.unfinished(conn, service.id, IntentKind.TERMINATE):
+            if job.state == JobState.WAITING_APPROVAL:
+                self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
+
+    def follow(self, conn: Connection, intent: Intent) -> None:
+        """Make the job of an intent that another job's end leaves to do."""
+        service = services.get(conn, intent.service_id)
+        self._submit(conn, intent, playbook=self._playbook(intent, service), now=self._works.clock.now())
 
     # -- commands ----------------------------------------
 

@@ -97,6 +97,16 @@ def ever_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> bool:
     return conn.execute(sa.select(jobs.c.id).where(*wanted).limit(1)).first() is not None
 
 
+def unfinished(conn: sa.Connection, service_id: str, intent: IntentKind) -> tuple[Job, ...]:
+    """The service's jobs of that intent that run, or wait to, oldest first."""
+    wanted = (
+        jobs.c.service_id == service_id,
+        jobs.c.intent == intent.value,
+        jobs.c.state.in_([state.value for state in UNFINISHED]),
+    )
+    return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(*wanted).order_by(jobs.c.id)))
+
+
 def change(conn: sa.Connection, job_id: str, **values: Any) -> None:
     """Set columns of the job's row; enumeration members are stored by value."""
     conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(_plain(values)))

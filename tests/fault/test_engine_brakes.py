@@ -158,3 +158,46 @@ def test_more_than_the_limit_in_an_hour_waits_for_approval(build: Builder) -> No
     assert house.job(submitted.job_id).state == JobState.WAITING_APPROVAL
     house.engine.cancel(submitted.job_id, "anna")
     assert (house.job(submitted.job_id).state, house.state("s1")) == (JobState.CANCELLED, "active")
+
+
+def suspended(house: House, service: str) -> None:
+    provisioned(house, service)
+    job_id = house.event("service.suspend", service, event_id=f"suspend-{service}", version=2, reason="nonpayment").job_id
+    assert house.wait(job_id).state == JobState.DONE
+
+
+def settled(house: House, service: str) -> list[tuple[IntentKind, JobState]]:
+    """The service's jobs, oldest first, once none is under way."""
+    until = house.clock.monotonic() + 20
+    while any(job.state in (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING) for job in house.jobs(service)):
+        assert house.clock.monotonic() < until, house.jobs(service)
+        house.clock.sleep(0.05)
+    return [(job.intent, job.state) for job in sorted(house.jobs(service), key=lambda job: job.id)]
+
+
+def test_a_payment_calls_off_a_termination_that_waits_and_the_suspended_guest_runs_again(build: Builder) -> None:
+    house = build()
+    suspended(house, "s1")
+    house.engine.freeze("anna", "something is wrong")
+    house.event("service.terminate", "s1", event_id="end-s1", version=3)
+    paid(house, "s1")
+    ends = settled(house, "s1")
+    assert ends[-2:] == [(TERMINATE, JobState.CANCELLED), (IntentKind.UNSUSPEND, JobState.DONE)]
+    assert house.state("s1") == "active"
+
+
+def test_a_termination_stopped_half_way_leaves_no_paid_guest_switched_off(build: Builder) -> None:
+    pause = Pause("thing.make s1.ending")
+    house = build(on_apply=pause)
+    suspended(house, "s1")
+    job_id = house.event("service.terminate", "s1", event_id="end-s1", version=3).job_id
+    assert pause.reached.wait(10)
+    house.engine.freeze("anna", "something is wrong")
+    pause.go_on.set()
+    assert house.wait(job_id).state == JobState.WAITING_APPROVAL
+    paid(house, "s1")
+    ends = settled(house, "s1")
+    assert (TERMINATE, JobState.CANCELLED) in ends
+    assert ends[-1] == (IntentKind.UNSUSPEND, JobState.DONE)
+    assert house.state("s1") == "active"
+    assert "s1.ending" not in things.things(house.world)
