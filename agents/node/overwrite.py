@@ -1,4 +1,8 @@
-"""Writing over blocks where they lie: O_DIRECT and O_SYNC, from a buffer of its own, never growing or moving anything."""
+"""Writing over blocks where they lie: O_DIRECT, from a buffer of its own, never growing or moving anything.
+
+Not O_SYNC: waiting for the medium at each piece made it four times slower. It is waited for before a cursor says that something
+is done, and at the end of each pass.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,10 @@ def pieces(extents: Sequence[Extent], *, skip: int = 0) -> Iterator[Extent]:
 
 
 def overwrite(fd: int, extents: Sequence[Extent], fill: Fill, *, skip: int = 0, written: Callable[[int], None]) -> None:
-    """Write ``fill`` over the extents. ``fd`` must be open with O_DIRECT and O_SYNC; ``written`` hears of each piece's bytes."""
+    """Write ``fill`` over the extents; on return it is on the medium. ``fd`` must be open with O_DIRECT.
+
+    ``written`` hears of each piece's bytes, which may still be on their way then.
+    """
     with mmap.mmap(-1, CHUNK) as buffer, memoryview(buffer) as view:
         for piece in pieces(extents, skip=skip):
             buffer[: piece.length] = fill(piece.logical, piece.length)

@@ -88,7 +88,7 @@ class _Volume:
 @contextmanager
 def _volume(pool: int, name: str) -> Iterator[_Volume | None]:
     """The volume, whole or with its wipe begun; None where neither is there. Refuses links, other names, and a file in use."""
-    flags = os.O_RDWR | os.O_DIRECT | os.O_SYNC
+    flags = os.O_RDWR | os.O_DIRECT
     whole, begun = files.open_in(pool, name, flags), files.open_in(pool, name + WIPING, flags)
     opened = [fd for fd in (whole, begun) if fd is not None]
     try:
@@ -243,6 +243,7 @@ def _write(fd: int, plan: Plan, records: Records, say: Progress) -> None:
             done += length
             if done - noted >= _CURSOR_EVERY:
                 noted = done
+                os.fdatasync(fd)  # what the cursor calls done has to be on the medium
                 records.set_cursor(index, done)
             say((index * size + done) / (len(passes) * size), f"{done} of {size} bytes overwritten ({name})")
 
