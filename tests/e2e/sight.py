@@ -81,8 +81,14 @@ def guest_facts(name: str) -> dict[str, Any]:
         "power": info["State"].strip(),
         "autostart": info["Autostart"].strip(),
         "holds": sorted(HOLD.findall(definition)),
-        "definition": definition.splitlines(),
+        "definition": _without_history(definition),
     }
+
+
+def _without_history(definition: str) -> list[str]:
+    """The lines of a definition but for the traces that earlier jobs left in our mark."""
+    lines = (line for line in definition.splitlines() if "<orch:token " not in line and "</orch:guest>" not in line)
+    return [line.replace("/>", ">") if "<orch:guest " in line else line for line in lines]
 
 
 def power(service: str) -> str:
