@@ -122,30 +122,30 @@ def test_nothing_that_was_written_to_plain_disks_can_be_read_from_the_device(sta
         assert after[planted.discarded] == 0 or "discard" in str(certificate).lower()
 
 
-@pytest.mark.parametrize("plan", [SEALED, SEALED_COPY])
-def test_what_was_written_to_a_sealed_disk_is_never_in_the_clear_and_its_header_is_gone(
-    stand: Stand, tmp_path: Path, plan: str
-) -> None:
+def test_what_was_written_to_sealed_disks_is_never_in_the_clear_and_their_headers_are_gone(stand: Stand, tmp_path: Path) -> None:
     device = stand.site.lab.pool_device
-    (service,) = stand.take("running", 1, plan=plan)
-    markers = new_markers()
-    plant(stand, service, markers)
-    path = sight.disk(stand.site, service)
-    key, where = key_of(path), extents(path)
-    copy = from_device(device, where, tmp_path / "copy.qcow2")
-    assert opened(copy, key, tmp_path / "clear"), "the copy and its key do not open: the test proves nothing"
-    assert all(occurrences(tmp_path / "clear", *markers.all).values())
-    header = luks_header(copy)
-    seen = occurrences(device, *markers.all, header)
-    assert [seen[marker] for marker in markers.all] == [0] * len(markers.all)
-    assert seen[header] == 1
-    discard(stand, service)
-    terminate(stand, [service])
-    assert set(occurrences(device, *markers.all, header, key.encode()).values()) == {0}
-    rest = from_device(device, where, tmp_path / "rest.qcow2")
-    assert not opened(rest, key, tmp_path / "opened")
-    # Not only the image's own header is gone: the old one before the same blocks opens nothing of them either.
-    assert not any(occurrences(rest, header).values())
+    services = {service: plan for plan in (SEALED, SEALED_COPY) for service in stand.take("running", 1, plan=plan)}
+    markers = {service: new_markers() for service in services}
+    keys, where, headers = {}, {}, {}
+    for service in services:
+        plant(stand, service, markers[service])
+        path = sight.disk(stand.site, service)
+        keys[service], where[service] = key_of(path), extents(path)
+        copy = from_device(device, where[service], tmp_path / f"{service}.copy")
+        assert opened(copy, keys[service], tmp_path / "clear"), "the copy and its key do not open: the test proves nothing"
+        assert all(occurrences(tmp_path / "clear", *markers[service].all).values())
+        headers[service] = luks_header(copy)
+    written = [marker for planted in markers.values() for marker in planted.all]
+    seen = occurrences(device, *written, *headers.values())
+    assert [seen[marker] for marker in written] == [0] * len(written)
+    assert [seen[header] for header in headers.values()] == [1, 1]
+    for service in services:
+        discard(stand, service)
+    terminate(stand, list(services))
+    assert set(occurrences(device, *written, *headers.values(), *(key.encode() for key in keys.values())).values()) == {0}
+    for service in services:
+        rest = from_device(device, where[service], tmp_path / f"{service}.rest")
+        assert not opened(rest, keys[service], tmp_path / "opened")
 
 
 def luks_header(image: Path) -> bytes:
