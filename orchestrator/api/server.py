@@ -12,31 +12,18 @@ import errno
 import os
 import socket
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from orchestrator.api import connections
 from orchestrator.domain.errors import ConfigError
 
-# struct ucred: pid, uid, gid (unix(7)).
-_UCRED = struct.Struct("3i")
 GRACE_SECONDS = 20
-
-
-class PeerProtocol(H11Protocol):
-    """HTTP/1.1 with the peer's uid in the ASGI state, where the connection came by a unix socket."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family == socket.AF_UNIX:
-            _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-            self.app_state = {**self.app_state, "peer_uid": uid}
+# Connections that the kernel keeps until they are accepted.
+BACKLOG = 128
 
 
 class Server(uvicorn.Server):
@@ -47,7 +34,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=PeerProtocol,
+                http=connections.PeerProtocol,
+                backlog=BACKLOG,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -59,6 +47,7 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        connections.quieten(asyncio.get_running_loop())
         await super().startup(sockets=sockets)
         self._ready()
 
@@ -71,6 +60,7 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, sockets: list[socket.socket], *, ready: Callable[[], None]) -> None:
     """Serve on what ``bind`` gave until SIGTERM or SIGINT; ``ready`` is called once when requests are answered."""
+    connections.raise_file_limit()
     unix_path = sockets[0].getsockname()
     try:
         Server(app, ready=ready).run(sockets=sockets)
