@@ -359,12 +359,25 @@ def finish(
     return service
 
 
-def follow_up(service: Service) -> Intent | None:
-    """What a stopped termination leaves to do: a guest that was suspended before it, and is paid since, is to run again."""
-    if service.state != Lifecycle.ACTIVE or service.stopped or service.suspension_proven_at is None:
+def follow_up(service: Service, *, ended: IntentKind) -> Intent | None:
+    """What is left to do when a job of kind ``ended`` is over: the guest is to be as the record's holds say.
+
+    A job refused because of the state it met (a suspension during a termination) leaves them apart. An intent is never
+    followed by its like: one that cannot be carried out would be tried for ever.
+    """
+    proven = service.suspension_proven_at is not None
+    if service.state != Lifecycle.ACTIVE or service.stopped == proven:
         return None
-    arguments = {"reason": HoldReason.NONPAYMENT.value}
-    return _intent(IntentKind.UNSUSPEND, service, reason="nothing stops it any more", who="orchestrator", arguments=arguments)
+    kind = IntentKind.SUSPEND if service.stopped else IntentKind.UNSUSPEND
+    if kind == ended:
+        return None
+    who = "orchestrator"
+    if kind == IntentKind.UNSUSPEND:
+        arguments: dict[str, object] = {"reason": HoldReason.NONPAYMENT.value}
+        return _intent(kind, service, reason="nothing stops it any more", who=who, arguments=arguments)
+    stopping = _stopping(service)
+    why = f"it is held for {', '.join(stopping)}, and was never stopped"
+    return _intent(kind, service, reason=why, who=who, arguments={"reason": stopping[0], "holds": stopping})
 
 
 def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:

@@ -132,8 +132,15 @@ class Endings:
         services.set_facts(conn, service.id, facts_after(known, job, ending, job_store.steps(conn, job.id)), now=now)
         if job.intent == IntentKind.TERMINATE and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
-        left = decisions.follow_up(after) if job.intent == IntentKind.TERMINATE else None
-        if left is not None and not job_store.unfinished(conn, service.id, left.kind):
+        self._follow_up(conn, job, after)
+
+    def _follow_up(self, conn: Connection, job: Job, service: Service) -> None:
+        """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""
+        left = decisions.follow_up(service, ended=job.intent)
+        if left is None:
+            return
+        others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
+        if not any(other.state in OPEN or other.intent == left.kind for other in others):
             self._follow(conn, left)
 
     def _tell_too_late(self, conn: Connection, job: Job, service: Service) -> None:

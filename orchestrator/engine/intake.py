@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 from orchestrator.store.events import EventRecord
 
+_log = logging.getLogger(__name__)
 PAYMENTS = (EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SERVICE_RENEW)
 # An event with one of these outcomes changed nothing and can be processed once more when its cause is mended.
 REPLAYABLE = ("refused", "dead")
@@ -193,14 +195,19 @@ class Intake:
         paid = event.type in PAYMENTS and service is not None and service.state == Lifecycle.TERMINATING
         if not paid or service is None or service.point_of_no_return is not None:
             return
-        for job in job_store.unfinished(conn, service.id, IntentKind.TERMINATE):
-            if job.state == JobState.WAITING_APPROVAL:
+        for job in job_store.unfinished(conn, service.id):
+            if job.intent == IntentKind.TERMINATE and job.state == JobState.WAITING_APPROVAL:
                 self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
 
     def follow(self, conn: Connection, intent: Intent) -> None:
         """Make the job of an intent that another job's end leaves to do."""
         service = services.get(conn, intent.service_id)
-        self._submit(conn, intent, playbook=self._playbook(intent, service), now=self._works.clock.now())
+        try:
+            playbook = self._playbook(intent, service)
+        except ConfigError as exc:  # the job that ends is not to fail for it
+            _log.error("service %s is to be %s, and no job can do it: %s", intent.service_id, intent.kind, exc)
+            return
+        self._submit(conn, intent, playbook=playbook, now=self._works.clock.now())
 
     # -- commands ----------------------------------------
 

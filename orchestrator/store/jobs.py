@@ -17,8 +17,7 @@ from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store.tables import job_steps, jobs
 
-# What may still run or wait to run: the jobs that belong to the queue.
-UNFINISHED = (JobState.WAITING_APPROVAL, JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
+FINAL = tuple(state.value for state in JobState if state.final)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +96,9 @@ def ever_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> bool:
     return conn.execute(sa.select(jobs.c.id).where(*wanted).limit(1)).first() is not None
 
 
-def unfinished(conn: sa.Connection, service_id: str, intent: IntentKind) -> tuple[Job, ...]:
-    """The service's jobs of that intent that run, or wait to, oldest first."""
-    wanted = (
-        jobs.c.service_id == service_id,
-        jobs.c.intent == intent.value,
-        jobs.c.state.in_([state.value for state in UNFINISHED]),
-    )
+def unfinished(conn: sa.Connection, service_id: str) -> tuple[Job, ...]:
+    """The service's jobs that run, or wait for their turn or for somebody, oldest first."""
+    wanted = (jobs.c.service_id == service_id, jobs.c.state.not_in(FINAL))
     return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(*wanted).order_by(jobs.c.id)))
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from orchestrator.domain.brakes import BrakeLimits
-from orchestrator.domain.errors import Frozen, WrongState
+from orchestrator.domain.errors import Frozen, PermanentDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import FROZEN_REASON
 from tests.fault import things
@@ -201,3 +201,46 @@ def test_a_termination_stopped_half_way_leaves_no_paid_guest_switched_off(build:
     assert ends[-1] == (IntentKind.UNSUSPEND, JobState.DONE)
     assert house.state("s1") == "active"
     assert "s1.ending" not in things.things(house.world)
+
+
+def test_a_hold_that_came_before_a_termination_stops_the_guest_when_the_termination_is_called_off(build: Builder) -> None:
+    pause = Pause("thing.make s1.checked")
+    house = build(on_apply=pause)
+    provisioned(house, "s1")
+    house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert pause.reached.wait(10)  # the suspension waits behind it, and meets a service that is terminating
+    house.event("service.suspend", "s1", version=1, reason="abuse")
+    house.event("service.terminate", "s1", version=2)
+    paid(house, "s1")
+    pause.go_on.set()
+    ends = settled(house, "s1")
+    suspend = IntentKind.SUSPEND
+    assert ends[2:] == [(suspend, JobState.FAILED), (TERMINATE, JobState.FAILED), (suspend, JobState.DONE)]
+    assert house.jobs("s1")[-1].arguments == {"reason": "abuse", "holds": ["abuse"]}
+    assert "s1.held" in things.things(house.world)
+
+
+def test_a_hold_that_came_while_provisioning_failed_stops_the_guest_of_the_next_attempt_past_the_brakes(build: Builder) -> None:
+    pause = Pause("thing.make s1.a")
+    house = build(on_apply=pause, options=Options(limits=BrakeLimits(suspensions_per_hour=1, terminations_per_hour=9)))
+    house.world.fault("thing.make", nth=1, error=PermanentDriverError("the disk is gone"))
+    house.order("s1")
+    assert pause.reached.wait(10)
+    house.event("service.suspend", "s1", version=1, reason="abuse")
+    pause.go_on.set()
+    settled(house, "s1")
+    assert house.state("s1") == "failed"
+    house.event("order.paid", "s1", event_id="again", client_id="c1", plan="small")
+    ends = settled(house, "s1")
+    assert ends[-2:] == [(IntentKind.PROVISION, JobState.DONE), (IntentKind.SUSPEND, JobState.WAITING_APPROVAL)]
+    house.engine.approve(house.jobs("s1")[-1].id, "anna")
+    assert settled(house, "s1")[-1] == (IntentKind.SUSPEND, JobState.DONE)
+
+
+def test_a_suspension_that_fails_is_not_tried_for_ever(build: Builder) -> None:
+    house = build()
+    provisioned(house, "s1")
+    house.world.fault("thing.make", nth=1, error=PermanentDriverError("no"))
+    job_id = house.event("service.suspend", "s1", version=1, reason="abuse").job_id
+    assert house.wait(job_id).state == JobState.FAILED
+    assert settled(house, "s1")[1:] == [(IntentKind.SUSPEND, JobState.FAILED)]

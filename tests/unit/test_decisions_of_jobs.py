@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.domain.decisions import begin, command, finish, receive
+from orchestrator.domain.decisions import begin, command, finish, follow_up, receive
 from orchestrator.domain.errors import FenceClosed, Refused, WrongState
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
@@ -125,3 +125,36 @@ def test_an_erased_service_keeps_nothing_to_log_in_with() -> None:
     before = service(L.TERMINATING, ssh_keys=("ssh-ed25519 AAAA",), password_hash="$6$salt$hash", point_of_no_return=NOW)
     after = finish(before, K.TERMINATE, JobState.DONE, "", now=NOW)
     assert (after.ssh_keys, after.password_hash) == ((), "")
+
+
+# -- what the end of a job leaves to do ------------------------------------------------------------------
+
+ABUSE = HoldReason.ABUSE
+FOLLOWED: list[tuple[Service, IntentKind, IntentKind | None]] = [
+    (service(L.ACTIVE, ABUSE), K.TERMINATE, K.SUSPEND),
+    (service(L.ACTIVE, ABUSE), K.PROVISION, K.SUSPEND),
+    (service(L.ACTIVE, ABUSE), K.UNSUSPEND, K.SUSPEND),
+    (service(L.ACTIVE, ABUSE), K.SUSPEND, None),
+    (service(L.ACTIVE, ABUSE, suspension_proven_at=NOW), K.TERMINATE, None),
+    (service(L.ACTIVE, suspension_proven_at=NOW), K.TERMINATE, K.UNSUSPEND),
+    (service(L.ACTIVE, suspension_proven_at=NOW), K.SUSPEND, K.UNSUSPEND),
+    (service(L.ACTIVE, suspension_proven_at=NOW), K.UNSUSPEND, None),
+    (service(L.ACTIVE), K.TERMINATE, None),
+    (service(L.TERMINATING, ABUSE), K.SUSPEND, None),
+    (service(L.FAILED, ABUSE), K.PROVISION, None),
+]
+
+
+@pytest.mark.parametrize(("after", "ended", "expected"), FOLLOWED)
+def test_a_guest_that_is_not_as_its_holds_say_is_brought_there_and_never_by_trying_the_same_for_ever(
+    after: Service, ended: IntentKind, expected: IntentKind | None
+) -> None:
+    left = follow_up(after, ended=ended)
+    assert (left.kind if left is not None else None) == expected
+
+
+def test_a_suspension_that_follows_is_as_an_event_would_have_asked_for_it() -> None:
+    held = service(L.ACTIVE, HoldReason.NONPAYMENT, ABUSE)
+    left = follow_up(held, ended=K.PROVISION)
+    assert left is not None
+    assert (left.arguments, left.payments) == ({"reason": "abuse", "holds": ["abuse", "nonpayment"]}, held.payments)
