@@ -99,7 +99,7 @@ def processes_with(fd: int) -> list[str]:
             continue
         try:
             entries = [entry.stat() for entry in (process / "fd").iterdir()]
-            name = (process / "comm").read_text().strip()
+            name = os.fsdecode((process / "comm").read_bytes()).strip()
         except OSError:
             continue  # it ended meanwhile
         if any((e.st_dev, e.st_ino) == (wanted.st_dev, wanted.st_ino) for e in entries):

@@ -111,7 +111,7 @@ def _mount(fd: int) -> tuple[str, frozenset[str]]:
     """File system and options of the mount that the descriptor was opened through (proc_pid_mountinfo(5))."""
     fdinfo = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines() if ":" in line)
     wanted = fdinfo.get("mnt_id", "").strip()
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
         if before.split(" ", 1)[0] == wanted:
             kind, _, options = after.split(" ")[:3]

@@ -69,7 +69,7 @@ class Speaker:
         )
 
     def _line(self, value: dict[str, Any]) -> None:
-        line = json.dumps(value, separators=(",", ":")).encode() + b"\n"
+        line = json.dumps(_readable(value), separators=(",", ":")).encode() + b"\n"
         if len(line) > LINE_LIMIT:
             raise AgentError("driver-permanent", f"the answer has {len(line)} bytes, more than {LINE_LIMIT}")
         if self._gone:
@@ -81,6 +81,25 @@ class Speaker:
             if not self.lasting:
                 raise
             self._gone = True
+
+
+def _readable(value: Any) -> Any:
+    """``value`` with every text as something that can be written down anywhere.
+
+    A name of a file or process may be any bytes; those that are not UTF-8 come as lone surrogates out of the system's
+    calls (os.fsdecode), which no JSON text should hold (RFC 8259 section 8.2): they are told as ``\\xff``.
+    """
+    if isinstance(value, str):
+        try:
+            data = value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # another surrogate: not from a name, but out of a request
+            data = value.encode("utf-8", "backslashreplace")
+        return data.decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_readable(key): _readable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(each) for each in value]
+    return value
 
 
 def read_request(stream: BinaryIO) -> dict[str, Any]:

@@ -111,6 +111,13 @@ class NodeTransportContract(ABC):
         answer = agent.call("secret-wipe", {"uuid": UNKNOWN_UUID}, deadline=SECONDS)
         assert answer == {"uuid": UNKNOWN_UUID, "absent": True}
 
+    def test_a_name_that_is_no_text_is_told_so_that_it_can_be_written_down(self, agent: NodeTransport) -> None:
+        log = self.put_log("orch.vps-8.\udcff\x1b[31m\x9b")
+        request = {"service_id": "vps-8", "pool_path": self.pool_path(), "clean": True}
+        told = log.replace("\udcff", "\\xff").replace("\x1b", "\\x1b").replace("\x9b", "\\x9b")
+        assert agent.call("residue", request, deadline=SECONDS) == {"found": [told], "removed": [told]}
+        assert agent.call("residue", request, deadline=SECONDS) == {"found": [], "removed": []}
+
     def test_residue_is_found_cleaned_and_never_a_neighbours(self, agent: NodeTransport) -> None:
         ours, neighbours = self.put_log("orch.vps-7"), self.put_log("orch.vps-70")
         volume = self.put_volume("orch.vps-7.root.j1.raw")

@@ -91,6 +91,11 @@ def test_an_unknown_field_is_refused_and_named(command: str, tmp_path: Path) -> 
     assert "shell" in answer["error"]["message"]
 
 
+def test_no_answer_holds_what_cannot_be_written_down(tmp_path: Path) -> None:
+    _, answer = ask("hello", None, tmp_path, raw=b'{"\\ud800 \\udcff": 1}')
+    assert answer["error"]["message"].encode() == rb"unknown field: \ud800 \udcff"
+
+
 @pytest.mark.parametrize(
     ("command", "field"),
     [(c, f) for c, fields in sorted(GOOD.items()) for f in fields if COMMANDS[c].fields[f].default is None],

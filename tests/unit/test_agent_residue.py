@@ -73,6 +73,13 @@ def test_a_guest_that_is_still_defined_is_not_cleaned_up_after(tmp_path: Path) -
     assert all((tmp_path / name).exists() for name in REMOVABLE)
 
 
+def test_a_name_that_is_not_utf8_is_told_with_its_bytes_and_removed(tmp_path: Path) -> None:
+    declare_pool(tmp_path)
+    lay(tmp_path, "var/lib/libvirt/qemu/save/orch.vps-1.ä\udcff")
+    assert residue(tmp_path, clean=True)["removed"] == ["var/lib/libvirt/qemu/save/orch.vps-1.ä\\xff"]
+    assert residue(tmp_path, clean=True) == {"found": [], "removed": []}
+
+
 def test_a_link_is_removed_and_never_followed(tmp_path: Path) -> None:
     declare_pool(tmp_path)
     lay(tmp_path, "elsewhere/precious")

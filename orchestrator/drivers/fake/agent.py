@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
 from orchestrator.drivers.fake.world import FakeWorld, State
+from orchestrator.drivers.words import plain
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.node_transport import Progress
 
@@ -209,7 +211,7 @@ class FakeAgent:
                 node["files"] = [path for path in node["files"] if path not in files]
                 for name in records:
                     del _reports(node)[name]
-            return {"found": sorted([*by_products, *kept]), "removed": sorted(by_products if clean else [])}
+            return {"found": _told([*by_products, *kept]), "removed": _told(by_products if clean else [])}
 
         return [stage]
 
@@ -218,6 +220,11 @@ def _reports(node: State) -> dict[str, Any]:
     """The reports of finished wipes by volume, kept on the node until its residue is cleaned."""
     kept: dict[str, Any] = node.setdefault("wipes", {})
     return kept
+
+
+def _told(paths: Iterable[str]) -> list[str]:
+    """Names as the real agent and its transport tell them: bytes that are not UTF-8, and controls, as escapes."""
+    return [plain(os.fsencode(path).decode("utf-8", "backslashreplace")) for path in sorted(paths)]
 
 
 def _volume_name(path: object) -> str:

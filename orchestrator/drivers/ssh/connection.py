@@ -14,6 +14,7 @@ import paramiko
 
 from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
 from orchestrator.drivers.ssh.errors import translated
+from orchestrator.drivers.words import plain
 from orchestrator.ports.enrolment import HostKey
 
 CONNECT_SECONDS = 10.0
@@ -32,7 +33,8 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """``status`` is the exit status; -1 where a signal ended the program or none was sent. ``stderr`` is its end at most."""
+    """``status`` is the exit status; -1 where a signal ended the program or none was sent. ``stderr`` is its end at most,
+    with what would steer a terminal escaped."""
 
     status: int
     stdout: bytes
@@ -175,7 +177,7 @@ class SshConnection:
             if limit.left() <= 0:
                 raise TransientDriverError(f"{self.name} did not say how the call ended", node=self.name)
         _read_errors(channel, stderr)
-        return Completed(channel.recv_exit_status(), bytes(stdout), stderr.decode(errors="replace"))
+        return Completed(channel.recv_exit_status(), bytes(stdout), plain(stderr.decode(errors="replace")))
 
     def _read(self, channel: paramiko.Channel, stderr: bytearray, limit: Deadline) -> bytes | None:
         """What came on stdout within a moment; None at its end."""

@@ -24,6 +24,7 @@ from orchestrator.drivers.ssh.identity import ensure_identity
 from orchestrator.drivers.ssh.shell import OperatorShell
 from orchestrator.drivers.ssh.sshsig import allowed_signers, armored
 from orchestrator.drivers.ssh.transport import SshTransport
+from orchestrator.drivers.words import plain_json
 from orchestrator.ports.enrolment import EnrolmentReport, HostKey, Requirement
 from orchestrator.ports.secrets import Secrets
 
@@ -93,7 +94,7 @@ class SshEnrolment:
         )
         answer: dict[str, Any] = {}
         if done.stdout.startswith(b"{"):
-            answer = json.loads(done.stdout)
+            answer = plain_json(done.stdout)
         if done.status != 0 or "changed" not in answer:
             reason = answer.get("error") or done.stderr.strip()[-300:] or "no reason given"
             raise PermanentDriverError(f"nothing was installed on {shell.name}: {reason}")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import paramiko
 
 from orchestrator.domain.errors import DriverError, PermanentDriverError, TransientDriverError
+from orchestrator.drivers.words import plain
 
 # First match counts. Anything of the SSH layer that is not named is a broken connection, which may come back.
 PERMANENT: tuple[tuple[type[Exception], str, str], ...] = (
@@ -31,7 +32,7 @@ def translate(exc: Exception, node: str) -> DriverError:
         return TransientDriverError(f"{node} cannot be connected to", node=node)
     if isinstance(exc, TimeoutError | socket.gaierror):
         return TransientDriverError(f"{node} does not answer", node=node)
-    return TransientDriverError(f"the connection to {node} broke: {exc or type(exc).__name__}", node=node)
+    return TransientDriverError(f"the connection to {node} broke: {plain(str(exc)) or type(exc).__name__}", node=node)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.domain import errors
 from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, TransientDriverError
 from orchestrator.drivers.ssh.connection import Completed, SshConnection
+from orchestrator.drivers.words import plain_json
 from orchestrator.ports.enrolment import HostKey
 from orchestrator.ports.node_transport import Progress
 
@@ -27,6 +28,10 @@ REPORTED: dict[str, type[OrchestratorError]] = {
         errors.PermanentDriverError,
     )
 }
+
+
+# What our errors are made with; a detail of such a name would take its place.
+_OWN_WORDS = frozenset({"self", "message", "hint", "node", "retry_after"})
 
 
 class SshTransport:
@@ -53,7 +58,10 @@ class SshTransport:
 
 
 class LineReader:
-    """Takes the agent's output as it comes: hands progress on, keeps the last line that is a result or an error."""
+    """Takes the agent's output as it comes: hands progress on, keeps the last line that is a result or an error.
+
+    Nothing that a node says is taken as it is: what could not be written down or would steer a terminal is escaped.
+    """
 
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
@@ -73,7 +81,7 @@ class LineReader:
 
     def _line(self, line: bytes) -> None:
         try:
-            value = json.loads(line)
+            value = plain_json(line)
         except (ValueError, RecursionError):
             self.garbled = True
             return
@@ -89,7 +97,7 @@ class LineReader:
             return
         fraction, message = said.get("fraction"), said.get("message")
         if isinstance(fraction, int | float) and isinstance(message, str):
-            self._progress(min(1.0, max(0.0, float(fraction))), message[:500])
+            self._progress(float(min(1, max(0, fraction))), message[:500])
 
 
 def outcome(reader: LineReader, done: Completed, *, node: str) -> dict[str, Any]:
@@ -114,5 +122,5 @@ def reported(error: Mapping[str, Any], *, node: str) -> OrchestratorError:
     details = error.get("details")
     safe: dict[str, Any] = {}
     if isinstance(details, dict):
-        safe = {str(key): value for key, value in details.items() if key not in ("hint", "node", "retry_after")}
+        safe = {str(key): value for key, value in details.items() if key not in _OWN_WORDS}
     return kind(str(error.get("message", "no reason given")), hint=str(error.get("hint", "")), node=node, **safe)
