@@ -7,6 +7,7 @@ to add for itself goes into ``data.metadata``, which is kept with the event and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -33,8 +34,13 @@ from orchestrator.domain.services import SERVICE_ID
 MAX_VERSION = 2**63 - 1
 
 
+# C0, DEL and C1; and what turns the direction of a line (Unicode Bidi_Control), so that it reads as something it is not.
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_CONTROL = re.compile(f"[{CONTROLS}]")
+
+
 def _plain(text: str) -> str:
-    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+    if _CONTROL.search(text):
         raise ValueError("control characters are not allowed")
     return text
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from orchestrator.cli.failure import Failure, problem_line
+from orchestrator.cli.output import say
 from orchestrator.cli.remote.client import DEFAULT_SOCKET, Target, read_token
 from orchestrator.domain.errors import OUTCOMES, OrchestratorError
 
@@ -104,7 +105,7 @@ def run(arguments: list[str] | None = None) -> int:
         # Commands return nothing; an exit code comes back for --help and context.exit().
         code = cli.main(args=arguments, prog_name="orchestrator", standalone_mode=False)
     except Failure as exc:
-        return _say(exc.message, hint=exc.hint, lines=exc.lines, exit_code=exc.exit_code)
+        return tell(exc)
     except OrchestratorError as exc:
         return _say_ours(exc)
     except click.ClickException as exc:
@@ -125,6 +126,11 @@ def run(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def tell(failure: Failure) -> int:
+    """Say it on standard error; the exit code."""
+    return _say(failure.message, hint=failure.hint, lines=failure.lines, exit_code=failure.exit_code)
+
+
 def _say_ours(error: OrchestratorError) -> int:
     problems = error.details.get("problems", [])
     lines = tuple(problem_line(problem) for problem in problems if isinstance(problem, dict))
@@ -132,11 +138,11 @@ def _say_ours(error: OrchestratorError) -> int:
 
 
 def _say(message: str, *, hint: str = "", lines: tuple[str, ...] = (), exit_code: int) -> int:
-    click.echo(f"orchestrator: {message}", err=True)
+    say(f"orchestrator: {message}", err=True)
     for line in lines:
-        click.echo(f"  {line}", err=True)
+        say(f"  {line}", err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        say(f"  {hint}", err=True)
     return exit_code
 
 

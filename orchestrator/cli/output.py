@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,26 @@ _UNBOUNDED = 10_000
 
 
 def emit_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    # ASCII: what comes from outside cannot act on a terminal, and any encoding can print it.
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def clean(words: str) -> str:
+    """``words`` as they may be shown: what would act on a terminal, or turn the direction of a line, is written as an escape.
+
+    That is every character of the Unicode categories Cc (but not newline and tab), Cf and Cs.
+    """
+    return "".join(_escaped(c) if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in words)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def say(words: str = "", *, err: bool = False) -> None:
+    """One line for a person, on standard output or standard error."""
+    click.echo(clean(words), err=err)
 
 
 def console() -> Console:
@@ -37,7 +57,7 @@ def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None
     from rich.text import Text
 
     if not rows:
-        click.echo(empty)
+        say(empty)
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for heading, _ in columns:
@@ -63,7 +83,7 @@ def card(columns: Sequence[Column], row: Row) -> None:
 
 
 def _cell(row: Row, field: str | Callable[[Row], str]) -> str:
-    return field(row) if callable(field) else text(row.get(field))
+    return clean(field(row) if callable(field) else text(row.get(field)))
 
 
 def text(value: Any) -> str:

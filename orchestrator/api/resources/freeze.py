@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.api.callers import Operator, Reader
 from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.store import settings
 
 router = APIRouter(prefix="/v1/freeze", tags=["freeze"])
@@ -24,7 +25,7 @@ class FreezeOut(BaseModel):
 class FreezeRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    why: str = Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")
+    why: str = Field(min_length=1, max_length=255, pattern=f"^[^{CONTROLS}]*$")
 
 
 @router.get("")

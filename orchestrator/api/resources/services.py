@@ -14,6 +14,7 @@ from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.once import OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer, Explanation, ServiceDetail, ServiceOut, VerdictOut
+from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
 from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
@@ -50,7 +51,7 @@ class ActionRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(default="", max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")
+    reason: str = Field(default="", max_length=255, pattern=f"^[^{CONTROLS}]*$")
     hold: HoldReason = HoldReason.MANUAL
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import emit_json
+from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote import certificate as remote
 
 
@@ -38,6 +38,6 @@ def verify(file: Path, public_key: Path | None, as_json: bool) -> None:
         emit_json({"ok": verdict.ok, "sentences": list(verdict.sentences)})
     elif verdict.ok:
         for sentence in verdict.sentences:
-            click.echo(sentence)
+            say(sentence)
     if not verdict.ok:
         raise Failure(f"{file} does not hold", lines=() if as_json else tuple(verdict.sentences), exit_code=3)

@@ -11,7 +11,7 @@ import click
 
 from orchestrator.cli.failure import Failure, problem_line
 from orchestrator.cli.local.place import config_dir
-from orchestrator.cli.output import emit_json
+from orchestrator.cli.output import emit_json, say
 
 
 @click.group("config")
@@ -36,7 +36,7 @@ def check(context: click.Context, /, directory: Path | None, as_json: bool) -> N
         lines = () if as_json else tuple(problem_line(problem) for problem in problems)
         raise Failure(f"the configuration in {where} cannot be used: {count}", lines=lines, exit_code=2)
     if not as_json:
-        click.echo(f"the configuration in {where} can be used")
+        say(f"the configuration in {where} can be used")
 
 
 @group.command("show")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.local.place import config_dir
+from orchestrator.cli.output import say
 
 if TYPE_CHECKING:
     from orchestrator.wiring import Controller
@@ -23,12 +24,12 @@ def init(context: click.Context, /) -> None:
     directory = config_dir(context)
     config = wiring.load_config(directory)
     wiring.init(config)
-    click.echo(f"ready in {config.settings.state_dir}: keys and database")
-    click.echo("next:")
-    click.echo("  orchestrator config check      whether the configuration can be used")
-    click.echo("  orchestrator serve             run the controller")
-    click.echo("  orchestrator node enrol NODE --identity FILE    make a machine a node")
-    click.echo("Keep a copy of the keys in the state directory elsewhere: without them nothing that they wrapped can be read.")
+    say(f"ready in {config.settings.state_dir}: keys and database")
+    say("next:")
+    say("  orchestrator config check      whether the configuration can be used")
+    say("  orchestrator serve             run the controller")
+    say("  orchestrator node enrol NODE --identity FILE    make a machine a node")
+    say("Keep a copy of the keys in the state directory elsewhere: without them nothing that they wrapped can be read.")
 
 
 @click.command("migrate")
@@ -40,10 +41,10 @@ def migrate(context: click.Context, /) -> None:
     controller = wiring.build(wiring.load_config(config_dir(context)))
     try:
         if controller.db.migrated():
-            click.echo("the database is at this version already")
+            say("the database is at this version already")
             return
         controller.db.migrate()
-        click.echo("the database was brought to this version")
+        say("the database was brought to this version")
     finally:
         controller.db.close()
 
@@ -79,7 +80,7 @@ def serve(context: click.Context, /, log_level: str) -> None:
         settings.socket.unlink(missing_ok=True)
         raise
     try:
-        server.serve(create_app(controller.api_context()), sockets, ready=lambda: click.echo(f"serving on {where}"))
+        server.serve(create_app(controller.api_context()), sockets, ready=lambda: say(f"serving on {where}"))
     finally:
         _end(controller)
 
@@ -87,7 +88,7 @@ def serve(context: click.Context, /, log_level: str) -> None:
 def _end(controller: Controller) -> None:
     """Stop; where steps still run, leave without waiting for their threads: their jobs are recovered at the next start."""
     if controller.stop() is False:
-        click.echo("steps are still running; their jobs go on at the next start", err=True)
+        say("steps are still running; their jobs go on at the next start", err=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -13,7 +13,7 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
-from orchestrator.cli.output import Column, emit_json, moment, table
+from orchestrator.cli.output import Column, emit_json, moment, say, table
 
 if TYPE_CHECKING:
     from orchestrator.ports.clock import Clock
@@ -49,7 +49,7 @@ def create(context: click.Context, /, name: str, role: str) -> None:
         now = clock.now()
         tokens.add(conn, name=name, role=role, token=token, now=now)
         audit.append(conn, at=now, who=_who(), what="token created", facts={"name": name, "role": role})
-    click.echo(token)
+    say(token)
 
 
 @group.command("list")
@@ -87,7 +87,7 @@ def revoke(context: click.Context, /, name: str) -> None:
         now = clock.now()
         tokens.revoke(conn, name, now=now)
         audit.append(conn, at=now, who=_who(), what="token revoked", facts={"name": name})
-    click.echo(f"{name} is revoked")
+    say(f"{name} is revoked")
 
 
 @contextmanager

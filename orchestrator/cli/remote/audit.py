@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, emit_json, moment
+from orchestrator.cli.output import Column, emit_json, moment, say
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
 _LIST: tuple[Column, ...] = (
@@ -52,4 +52,4 @@ def verify(context: click.Context, /, head: str, as_json: bool) -> None:
             exit_code=6,
         )
     if not as_json:
-        click.echo(f"{found['entries']} rows, all of them hold; the last hash, to be noted elsewhere: {found['head'] or '-'}")
+        say(f"{found['entries']} rows, all of them hold; the last hash, to be noted elsewhere: {found['head'] or '-'}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, emit_json, moment
+from orchestrator.cli.output import Column, emit_json, moment, say
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
 _LIST: tuple[Column, ...] = (
@@ -39,4 +39,4 @@ def show(context: click.Context, /, certificate: str) -> None:
 @click.pass_context
 def public_key(context: click.Context) -> None:
     """Print the controller's public key (Ed25519, base64), to be kept beside the certificates."""
-    click.echo(client(context).get("certificates/public-key")["public_key"])
+    say(client(context).get("certificates/public-key")["public_key"])

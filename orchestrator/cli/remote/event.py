@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, card, emit_json, moment
+from orchestrator.cli.output import Column, card, emit_json, moment, say
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 
@@ -82,6 +82,6 @@ def replay(context: click.Context, /, event: int, watch: bool, as_json: bool) ->
     elif as_json:
         emit_json(answer)
     else:
-        click.echo(f"event {event}: {answer['outcome']}" + (f": job {answer['job_id']}" if answer["job_id"] else ""))
+        say(f"event {event}: {answer['outcome']}" + (f": job {answer['job_id']}" if answer["job_id"] else ""))
         if answer["detail"]:
-            click.echo(answer["detail"])
+            say(answer["detail"])

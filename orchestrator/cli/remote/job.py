@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, card, emit_json, moment, table
+from orchestrator.cli.output import Column, card, emit_json, moment, say, table
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.remote.workflow import show_workflow
@@ -76,10 +76,10 @@ def show(context: click.Context, /, job: str, workflow: bool, as_json: bool) -> 
         emit_json(found)
         return
     card(_CARD, found)
-    click.echo()
+    say()
     table(_STEPS, found["steps"], empty="its workflow was not resolved yet")
     if workflow and found["workflow"]:
-        click.echo()
+        say()
         show_workflow(found["workflow"], as_json=False)
 
 
@@ -106,7 +106,7 @@ def _acting(name: str, help_text: str) -> None:
         elif as_json:
             emit_json(found)
         else:
-            click.echo(f"job {job}: {found['state']}")
+            say(f"job {job}: {found['state']}")
 
 
 _acting("approve", "Let a job run that waits for an operator.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, moment, size, table, text
+from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, moment, say, size, table, text
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
 # Enrolment may install packages on the node.
@@ -141,14 +141,14 @@ def enrol(context: click.Context, /, node: str, identity: Path, fingerprint: str
         emit_json(report)
     else:
         for line in report["said"]:
-            click.echo(line)
-        click.echo(f"host key pinned: {report['host_key']['fingerprint']}")
+            say(line)
+        say(f"host key pinned: {report['host_key']['fingerprint']}")
         table(_REQUIREMENTS, report["requirements"], empty="the agent named no requirements")
-        click.echo(f"the host hook refuses a held guest: {'yes' if report['hook_refuses'] else 'NO'}")
+        say(f"the host hook refuses a held guest: {'yes' if report['hook_refuses'] else 'NO'}")
     if not report["complete"]:
         raise Failure(f"{node} is not ready for guests yet", hint="mend what is missing and enrol it again", exit_code=3)
     if not as_json:
-        click.echo(f"{node} is enrolled")
+        say(f"{node} is enrolled")
 
 
 def _choose(node: str, keys: list[dict[str, str]]) -> str:
@@ -162,8 +162,8 @@ def _choose(node: str, keys: list[dict[str, str]]) -> str:
             hint=f"compare it with `ssh-keygen -l` on the node and give --fingerprint; it presents {key['fingerprint']}",
             exit_code=2,
         )
-    click.echo(f"{node} presents the host key {key['kind']} {key['fingerprint']}", err=True)
-    click.echo("Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the node itself.", err=True)
+    say(f"{node} presents the host key {key['kind']} {key['fingerprint']}", err=True)
+    say("Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the node itself.", err=True)
     if not click.confirm("Is it the same", default=False, err=True):
         raise Failure("the host key was not confirmed: nothing was done", exit_code=2)
     return key["fingerprint"]
@@ -180,6 +180,6 @@ def doctor(context: click.Context, /, node: str, as_json: bool) -> None:
         emit_json(report)
     else:
         table(_REQUIREMENTS, report["requirements"], empty="the agent named no requirements")
-        click.echo(f"hardware virtualisation: {'yes' if report['accelerated'] else 'no, software emulation'}")
+        say(f"hardware virtualisation: {'yes' if report['accelerated'] else 'no, software emulation'}")
     if not report["ok"]:
         raise Failure(f"{node} lacks something", hint="see the column TO DO", exit_code=3)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from orchestrator.cli.output import Column, emit_json, table
+from orchestrator.cli.output import Column, emit_json, say, table
 from orchestrator.cli.remote.client import Client, Target
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,4 +58,4 @@ def show_list(
         return
     table(columns, items, empty=empty)
     if following:
-        click.echo(f"more: --after {following}   (or --all)", err=True)
+        say(f"more: --after {following}   (or --all)", err=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, Row, card, emit_json, moment, table, text
+from orchestrator.cli.output import Column, Row, card, emit_json, moment, say, table, text
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.remote.workflow import show_workflow
@@ -106,9 +106,9 @@ def explain(context: click.Context, /, service: str, as_json: bool) -> None:
         emit_json(found)
         return
     if not found["job_id"]:
-        click.echo(f"{service} was not placed on a node yet")
+        say(f"{service} was not placed on a node yet")
         return
-    click.echo(f"{service} is on {found['node'] or 'no node now'}; job {found['job_id']} placed it")
+    say(f"{service} is on {found['node'] or 'no node now'}; job {found['job_id']} placed it")
     table(_VERDICTS, found["verdicts"], empty="the job wrote no reasons down")
 
 
@@ -124,18 +124,18 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
         return
     if options["watch"] and answer["job_id"]:
         if not options["as_json"]:
-            click.echo(f"{service}: {action}: job {answer['job_id']}")
+            say(f"{service}: {action}: job {answer['job_id']}")
         watch_job(calls, answer["job_id"], as_json=options["as_json"])
         return
     if options["as_json"]:
         emit_json(answer)
     elif answer["waits"]:
-        click.echo(f"{service}: {action}: job {answer['job_id']} waits: {answer['waits']}")
-        click.echo(f"let it run with `orchestrator job approve {answer['job_id']}`")
+        say(f"{service}: {action}: job {answer['job_id']} waits: {answer['waits']}")
+        say(f"let it run with `orchestrator job approve {answer['job_id']}`")
     elif answer["job_id"]:
-        click.echo(f"{service}: {action}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
+        say(f"{service}: {action}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
     else:
-        click.echo(f"{service}: {action}: nothing to do: {answer['detail'] or answer['outcome']}")
+        say(f"{service}: {action}: nothing to do: {answer['detail'] or answer['outcome']}")
 
 
 _reason_option = click.option("--reason", default="", help="Why; goes into the audit.")
@@ -209,7 +209,7 @@ def _confirm(service: str, meant: str) -> None:
     if not meant:
         if not sys.stdin.isatty():
             raise Failure("terminate destroys data", hint=f"say so: --yes-i-mean {service}", exit_code=2)
-        click.echo(f"This destroys {service} and all of its data. There is no way back.", err=True)
+        say(f"This destroys {service} and all of its data. There is no way back.", err=True)
         meant = click.prompt("Type the service's id to go on", default="", show_default=False, err=True)
     if meant != service:
         raise Failure(f"'{meant}' is not '{service}': nothing was done", exit_code=2)

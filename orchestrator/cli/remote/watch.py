@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import emit_json
+from orchestrator.cli.output import clean, emit_json, say
 from orchestrator.cli.remote.client import Client, NoServer
 
 if TYPE_CHECKING:
@@ -40,11 +38,11 @@ def watch_job(client: Client, job_id: str, *, as_json: bool) -> None:
     elif sys.stdout.isatty():
         job = _bars(states)
     else:
-        job = _lines(states)
+        job = follow_lines(states)
     if job["exit_code"]:
         raise Failure(_ending(job), hint=_hint(job), exit_code=int(job["exit_code"]))
     if not as_json:
-        click.echo(f"job {job_id}: done")
+        say(f"job {job_id}: done")
 
 
 def rests(job: dict[str, Any]) -> bool:
@@ -61,7 +59,7 @@ def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
             now = time.monotonic()
             if lost_since is None:
                 lost_since = now
-                click.echo("the controller went away; waiting for it to come back", err=True)
+                say("the controller went away; waiting for it to come back", err=True)
             if now - lost_since > PATIENCE_SECONDS:
                 raise
         else:
@@ -72,19 +70,20 @@ def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
         time.sleep(POLL_SECONDS)
 
 
-def _lines(states: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def follow_lines(states: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """A line for each change; the job as it was last."""
     job: dict[str, Any] = {}
     seen: dict[int, tuple[str, str]] = {}
     state = ""
     for job in states:
         if job["state"] != state:
             state = job["state"]
-            click.echo(f"job {job['id']}: {state}")
+            say(f"job {job['id']}: {state}")
         for step in job["steps"]:
             now = (step["state"], step["message"])
             if seen.get(step["position"], ("pending", "")) != now:
                 seen[step["position"]] = now
-                click.echo(_line(step))
+                say(_line(step))
     return job
 
 
@@ -118,7 +117,7 @@ def _bars(states: Iterator[dict[str, Any]]) -> dict[str, Any]:
 def _draw(progress: Progress, bars: dict[int, TaskID], step: dict[str, Any]) -> None:
     position = int(step["position"])
     if position not in bars:
-        bars[position] = progress.add_task("", total=1.0, start=False, label=step["id"], mark=" ", note="")
+        bars[position] = progress.add_task("", total=1.0, start=False, label=clean(step["id"]), mark=" ", note="")
     bar = bars[position]
     if step["started_at"] and not progress.tasks[bar].started:
         progress.start_task(bar)
@@ -127,7 +126,7 @@ def _draw(progress: Progress, bars: dict[int, TaskID], step: dict[str, Any]) -> 
         bar,
         completed=1.0 if ended else float(step["progress"]),
         mark=_MARKS.get(step["state"], "?"),
-        note=step["error"] or step["message"] or step["state"],
+        note=clean(step["error"] or step["message"] or step["state"]),
     )
     if step["finished_at"] or ended:
         progress.stop_task(bar)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from orchestrator.cli.output import Column, Row, emit_json, table, text
+from orchestrator.cli.output import Column, Row, emit_json, say, table, text
 
 
 def _arguments(row: Row) -> str:
@@ -35,5 +33,5 @@ def show_workflow(workflow: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit_json(workflow)
         return
-    click.echo(f"{workflow['playbook']} for {workflow['service_id']}:")
+    say(f"{workflow['playbook']} for {workflow['service_id']}:")
     table(_CALLS, workflow["calls"], empty="no steps")
