@@ -157,6 +157,7 @@ def _paid_before_named(before: Service | None, record: Service) -> bool:
 
 def _order_paid(event: Event, before: Service | None, record: Service) -> Received:
     if record.state in (Lifecycle.ORDERED, Lifecycle.FAILED):
+        record = record.without_hold(HoldReason.NONPAYMENT)
         return _provision(record, reason=event.reason or "the order is paid", who=_who(event))
     return _paid(event, before, record)
 

@@ -45,6 +45,10 @@ REPLAYABLE = ("refused", "dead")
 DEAD = (PreconditionError, RequestError, ConfigError)
 
 
+# States in which a job waits for a person.
+RESTING = (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
+
+
 class EventParser(Protocol):
     """Reads a stored body again, for a replay; the rim's own parser."""
 
@@ -196,7 +200,7 @@ class Intake:
         if not paid or service is None or service.point_of_no_return is not None:
             return
         for job in job_store.unfinished(conn, service.id):
-            if job.intent == IntentKind.TERMINATE and job.state == JobState.WAITING_APPROVAL:
+            if job.intent == IntentKind.TERMINATE and job.state in RESTING:
                 self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
 
     def follow(self, conn: Connection, intent: Intent) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import Literal
 
 import pytest
 
 from orchestrator.domain.brakes import BrakeLimits
-from orchestrator.domain.errors import Frozen, PermanentDriverError, WrongState
+from orchestrator.domain.errors import Frozen, InDoubt, PermanentDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import FROZEN_REASON
 from tests.fault import things
@@ -244,3 +245,31 @@ def test_a_suspension_that_fails_is_not_tried_for_ever(build: Builder) -> None:
     job_id = house.event("service.suspend", "s1", version=1, reason="abuse").job_id
     assert house.wait(job_id).state == JobState.FAILED
     assert settled(house, "s1")[1:] == [(IntentKind.SUSPEND, JobState.FAILED)]
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_payment_calls_off_a_termination_that_needs_an_operator_before_anything_was_destroyed(
+    build: Builder, where: Literal["before", "after"]
+) -> None:
+    house = build()
+    suspended(house, "s1")
+    house.world.fault("thing.make", nth=1, where=where, error=InDoubt("nobody knows"))
+    job_id = house.event("service.terminate", "s1", event_id="end-s1", version=3).job_id
+    assert house.wait(job_id).state == JobState.NEEDS_OPERATOR
+    paid(house, "s1")
+    house.wait(job_id, JobState.CANCELLED)
+    ends = settled(house, "s1")
+    assert ends[-1] == (IntentKind.UNSUSPEND, JobState.DONE)
+    assert house.state("s1") == "active"
+    assert "s1.ending" not in things.things(house.world)
+
+
+def test_a_payment_leaves_a_termination_alone_that_destroyed_something_and_needs_an_operator(build: Builder) -> None:
+    house = build()
+    provisioned(house, "s1")
+    house.world.fault("thing.destroy", nth=2, error=InDoubt("nobody knows"))
+    job_id = house.event("service.terminate", "s1", event_id="end-s1", version=3).job_id
+    assert house.wait(job_id).state == JobState.NEEDS_OPERATOR
+    paid(house, "s1")
+    assert settled(house, "s1")[-1] == (TERMINATE, JobState.NEEDS_OPERATOR)
+    assert not house.job(job_id).stop_requested

@@ -164,6 +164,13 @@ def test_paying_lifts_nonpayment_and_nothing_else(
     assert isinstance(received.decision, Intent) is resumes
 
 
+def test_a_paid_order_lifts_nonpayment_and_nothing_else_also_where_provisioning_failed() -> None:
+    received = receive(event(E.ORDER_PAID), service(L.FAILED, HoldReason.NONPAYMENT, HoldReason.ABUSE), now=NOW)
+    assert received.service is not None
+    assert received.service.state == L.PROVISIONING
+    assert [h.reason for h in received.service.holds] == [HoldReason.ABUSE]
+
+
 def test_a_payment_while_the_suspension_still_runs_resumes_after_it() -> None:
     received = receive(event(E.INVOICE_PAID), service(L.ACTIVE, HoldReason.NONPAYMENT), now=NOW)
     assert isinstance(received.decision, Intent)
