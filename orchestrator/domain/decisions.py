@@ -55,6 +55,13 @@ def hold_reason(word: str, *, default: HoldReason) -> HoldReason:
     return next((r for r in HoldReason if r.value == word), HoldReason.MANUAL)
 
 
+def against_debt(event: Event) -> bool:
+    """Whether the event asks for what a payment makes pointless, or would undo: a termination, a suspension for nonpayment."""
+    if event.type == EventType.SERVICE_SUSPEND:
+        return hold_reason(event.reason, default=HoldReason.NONPAYMENT) == HoldReason.NONPAYMENT
+    return event.type == EventType.SERVICE_TERMINATE
+
+
 def receive(event: Event, service: Service | None, *, now: datetime) -> Received:
     """Merge what ``event`` says into the record and decide what follows. ``now`` aware, UTC."""
     if event.type.is_command:

@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 PAYMENTS = (EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SERVICE_RENEW)
 # An event with one of these outcomes changed nothing and can be processed once more when its cause is mended.
 REPLAYABLE = ("refused", "dead")
+# What a payment ends as that counts.
+COUNTED = ("accepted", "nothing", "stale", "dead")
 # What makes an event one that cannot be processed: the state, the configuration or the order is not as it assumes.
 DEAD = (PreconditionError, RequestError, ConfigError)
 
@@ -125,7 +127,7 @@ class Intake:
         return accepted
 
     def replay(self, seq: int, who: str) -> Acceptance:
-        """Process a refused or dead event once more. Raises NotFound, WrongState."""
+        """Process a refused or dead event once more. Raises NotFound, and WrongState also where it is outdated."""
         now = self._works.clock.now()
         with self._works.db.write() as conn:
             record = events.by_seq(conn, seq)
@@ -134,10 +136,27 @@ class Intake:
             if record.outcome not in REPLAYABLE:
                 raise WrongState(f"event {seq} was processed ({record.outcome}): only refused and dead ones can be replayed")
             event = self._parse(record.body.encode("utf-8"), source=record.source, message_id=record.id, sent_at=record.sent_at)
+            self._refuse_outdated(conn, record, event, now=now)
             events.count_replay(conn, seq)
             accepted = self._process(conn, event, seq=seq, now=now, replayed_by=who)
         self._wake()
         return accepted
+
+    def _refuse_outdated(self, conn: Connection, record: EventRecord, event: Event, *, now: datetime) -> None:
+        """What billing asked for against a debt is not carried out once it was paid: raises WrongState."""
+        if not decisions.against_debt(event):
+            return
+        hint = "if it is still wanted, billing sends a new command, or an operator gives it"
+        if record.received_at < now - self._works.settings.keep_events:
+            raise WrongState(f"event {record.seq} is so old that a payment since may be forgotten", hint=hint)
+        after: int | None = None
+        while True:
+            page, after = events.list_page(conn, after=after, service_id=event.service_id)
+            for later in page:
+                if later.seq > record.seq and later.type in PAYMENTS and later.outcome in COUNTED:
+                    raise WrongState(f"the service was paid (event {later.seq}) after event {record.seq} came", hint=hint)
+            if after is None or after <= record.seq:
+                return
 
     def _process(self, conn: Connection, event: Event, *, seq: int, now: datetime, replayed_by: str = "") -> Acceptance:
         """Decide, then write: an event that cannot be processed is kept with its problem and changes nothing else."""

@@ -273,3 +273,29 @@ def test_a_payment_leaves_a_termination_alone_that_destroyed_something_and_needs
     paid(house, "s1")
     assert settled(house, "s1")[-1] == (TERMINATE, JobState.NEEDS_OPERATOR)
     assert not house.job(job_id).stop_requested
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("service.terminate", ""), ("service.suspend", "overdue")])
+def test_a_command_against_a_debt_is_not_replayed_once_the_service_was_paid(build: Builder, kind: str, reason: str) -> None:
+    house = build()
+    assert house.event(kind, "s1", version=5, reason=reason).outcome == "refused"
+    provisioned(house, "s1")
+    for number in range(101):  # the payment is not on the first page
+        house.event("invoice.overdue", "s1", event_id=f"news-{number}")
+    with pytest.raises(WrongState, match="was paid") as refused:
+        house.engine.replay(1, "anna")
+    assert "new command" in refused.value.hint
+    assert [job.intent for job in house.jobs("s1")] == [IntentKind.PROVISION]
+
+
+def test_a_command_that_no_payment_followed_and_one_for_abuse_are_replayed(build: Builder) -> None:
+    house = build()
+    house.event("service.suspend", "s1", version=4, reason="abuse")
+    provisioned(house, "s1")
+    assert house.wait(house.engine.replay(1, "anna").job_id).state == JobState.DONE
+    house.event("service.terminate", "s2", version=1)
+    for number in range(101):  # more than a page
+        house.event("invoice.overdue", "s2", event_id=f"news-{number}", client_id="c1", plan="small")
+    paid(house, "s3")
+    assert house.engine.replay(3, "anna").outcome == "nothing"
+    assert house.state("s2") == "cancelled"

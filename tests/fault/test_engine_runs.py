@@ -73,7 +73,7 @@ def test_an_event_that_cannot_be_processed_is_kept_and_can_be_replayed(build: Bu
     dead = house.event("order.paid", "s1", client_id="c1", plan="unknown")
     assert (dead.outcome, dead.job_id, house.state("s1")) == ("dead", "", "")
     assert "there is no plan 'unknown'" in dead.detail
-    refused = house.event("service.suspend", "s2", version=1)
+    refused = house.event("service.suspend", "s2", version=1, reason="abuse")
     assert refused.outcome == "refused"
     house.wait(house.order("s2").job_id)
     replayed = house.engine.replay(2, "anna")
