@@ -38,6 +38,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
 from orchestrator.wiring.links import Links
+from orchestrator.wiring.probe import WriteProbe
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 WATCH_SECONDS = 15.0
@@ -159,6 +160,7 @@ class Controller:
             metrics=self.metrics,
             server_uid=os.getuid(),
             look=self.watch.look,
+            problems=WriteProbe(self.db, self.clock).problems,
         )
 
     def _ports(self) -> Ports:

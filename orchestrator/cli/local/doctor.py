@@ -119,9 +119,11 @@ def _server(socket: Path) -> Finding:
     try:
         client = Client(Target(socket=str(socket)))
         try:
-            answer = client.get("/readyz")
+            ready = client.ready()
         finally:
             client.close()
     except Failure as exc:
         return Finding("controller", False, exc.message, exc.hint or "orchestrator serve")
-    return Finding("controller", True, str(answer["status"]))
+    if not ready:
+        return Finding("controller", False, "it runs, but takes no work", "see its log; is there room on the disk of state_dir?")
+    return Finding("controller", True, "ready")

@@ -99,7 +99,14 @@ class Client:
             if not everything or not after:
                 return
 
-    def _call(
+    def ready(self) -> bool:
+        """Whether the controller takes work."""
+        return self._request("GET", "/readyz").is_success
+
+    def _call(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
+        return self._read(self._request(method, path, **parts))
+
+    def _request(
         self,
         method: str,
         path: str,
@@ -108,13 +115,13 @@ class Client:
         body: Mapping[str, Any] | None = None,
         timeout: float = TIMEOUT_SECONDS,
         headers: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> httpx.Response:
         import httpx
 
         wanted = {name: value for name, value in (params or {}).items() if value not in (None, "")}
         url = path if path.startswith("/") else f"/v1/{path}"
         try:
-            answer = self._http.request(method, url, params=wanted, json=body, timeout=timeout, headers=headers)
+            return self._http.request(method, url, params=wanted, json=body, timeout=timeout, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
             raise self._no_server(exc) from None
         except httpx.TimeoutException:
@@ -124,7 +131,6 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             # The server went away in the middle: for a caller that waits, the same as none being there.
             raise NoServer(f"the connection to {self._target} broke: {exc}", exit_code=_OUTSIDE_FAILED) from None
-        return self._read(answer)
 
     def _read(self, answer: httpx.Response) -> dict[str, Any]:
         try:

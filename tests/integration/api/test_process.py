@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -16,7 +17,7 @@ import pytest
 from orchestrator.api import server
 from orchestrator.api.callers import Role, by_uid
 from orchestrator.domain.errors import ConfigError
-from tests.live import write_config
+from tests.live import PLAN, write_config
 from tests.served import Served, command, process
 
 
@@ -141,6 +142,17 @@ def test_doctor_is_content_with_a_running_controller_and_names_what_is_missing(a
     assert "can be read by others" in found.stdout
     assert "chmod 0600" in found.stdout
     assert "no controller is running" in found.stdout
+
+
+def test_a_controller_that_cannot_write_is_not_ready_and_doctor_says_so(alone: Served) -> None:
+    _soft, hard = resource.prlimit(alone.process.pid, resource.RLIMIT_FSIZE)
+    # As on a full disk: no file can be made larger, nor be written at all.
+    resource.prlimit(alone.process.pid, resource.RLIMIT_FSIZE, (0, hard))
+    assert alone.send("order.paid", "s1", client_id="c1", plan=PLAN).status_code == 503
+    assert alone.http.get("/readyz").status_code == 503
+    found = alone.run("doctor")
+    assert found.returncode == 3
+    assert "takes no work" in found.stdout
 
 
 def test_migrate_says_when_there_is_nothing_to_do(alone: Served) -> None:
