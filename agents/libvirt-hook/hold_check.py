@@ -1,7 +1,8 @@
 """Reads a guest's XML on stdin and says whether a hold stops it: exit 0 = it may start, 3 = it may not, said on stdout.
 
 Called by the hook ``orchestrator-hold`` with the guest's name. A definition that cannot be read stops a guest whose name
-is ours, because it may be held; anybody else's guest is never stopped by it.
+is ours, and one without our metadata a guest that is named as a service's, because it may be held; anybody else's guest is
+never stopped by it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ NAMESPACE = "https://orchestrator.example/xmlns/guest/1"
 GUEST = f"{NAMESPACE} guest"
 HOLD = f"{NAMESPACE} hold"
 OUR_NAMES = ("orch.", "orch-")
+SERVICES = "orch."  # what a service's guest is called; such a guest has our metadata from the moment it is defined
 LIMIT = 16 * 1024 * 1024
 MAY_START, HELD = 0, 3
 
@@ -21,10 +23,13 @@ class Unreadable(ValueError):
     """Not a guest's definition as libvirt writes it."""
 
 
-def holds(definition: bytes) -> tuple[str, list[str]]:
-    """The service and the reasons of its holds, as our metadata in the definition says. Raises Unreadable."""
+def holds(definition: bytes) -> tuple[str | None, list[str]]:
+    """The service and the reasons of its holds, as our metadata in the definition says; no service where there is none.
+
+    Raises Unreadable.
+    """
     path: list[str] = []
-    service = ""
+    service: str | None = None
     reasons: list[str] = []
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -47,7 +52,7 @@ def holds(definition: bytes) -> tuple[str, list[str]]:
     parser.EntityDeclHandler = declare
     try:
         parser.Parse(definition, True)
-    except expat.ExpatError as exc:
+    except (expat.ExpatError, LookupError, ValueError) as exc:  # the latter two: an encoding that Python does not have
         raise Unreadable(str(exc)) from None
     return service, reasons
 
@@ -60,6 +65,8 @@ def verdict(name: str, definition: bytes) -> tuple[int, str]:
         if not name.startswith(OUR_NAMES):
             return MAY_START, ""
         return HELD, f"orchestrator: {name} is not started: its definition cannot be read for holds ({exc})"
+    if service is None and name.startswith(SERVICES):
+        return HELD, f"orchestrator: {name} is not started: it has no metadata of ours, which would tell whether it is held"
     if not reasons:
         return MAY_START, ""
     return HELD, f"orchestrator: {name} is not started: service {service or 'unknown'} is held ({', '.join(reasons)})"

@@ -29,6 +29,8 @@ BOMB = (
     "<!DOCTYPE d [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
     f"<domain><name>n</name><title>&b;</title><metadata><orch:guest {NS}><orch:hold/></orch:guest></metadata></domain>"
 )
+BAD_ENCODING = f"<?xml version='1.0' encoding='koi9'?>{HELD}"
+ODD_ENCODING = f"<?xml version='1.0' encoding='cp932'?>{HELD}"  # one that Python has and its parser cannot take
 
 
 class Case(NamedTuple):
@@ -49,6 +51,14 @@ CASES = (
     Case("renamed by somebody", "web01", "prepare", HELD, refused=True, says=("web01", "vps-1")),
     Case("ours, not held", "orch.vps-1", "prepare", FREE, refused=False),
     Case("no metadata", "web01", "prepare", guest(name="web01"), refused=False),
+    Case("ours without our metadata", "orch.vps-1", "prepare", guest(), refused=True, says=("no metadata of ours",)),
+    Case("ours with others' metadata", "orch.vps-1", "start", OTHER_NAMESPACE, refused=True, says=("no metadata of ours",)),
+    Case("ours with a hold outside of our element", "orch.vps-1", "start", LOOSE_HOLD, refused=True, says=("no metadata",)),
+    Case("ours without a service", "orch.vps-1", "start", guest(f"<orch:guest {NS}/>"), refused=False),
+    *(Case("no service's name", name, "start", guest(name=name), refused=False) for name in ("orchid", "orch-test", "ORCH.a")),
+    Case("our XML in an unknown encoding", "orch.vps-1", "start", BAD_ENCODING, refused=True, says=("cannot be read", "koi9")),
+    Case("our XML in an odd encoding", "orch.vps-1", "prepare", ODD_ENCODING, refused=True, says=("cannot be read",)),
+    Case("others' XML in an unknown encoding", "web01", "start", BAD_ENCODING, refused=False),
     Case("another namespace", "web01", "start", OTHER_NAMESPACE, refused=False),
     Case("a hold outside of our element", "web01", "start", LOOSE_HOLD, refused=False),
     Case("only text that looks like a hold", "web01", "start", IN_TEXT, refused=False),
