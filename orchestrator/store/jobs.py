@@ -17,6 +17,7 @@ from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store.tables import job_steps, jobs
 
+UNDER_WAY = tuple(state.value for state in (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING))
 FINAL = tuple(state.value for state in JobState if state.final)
 
 
@@ -85,8 +86,13 @@ def runs(conn: sa.Connection, states: Iterable[JobState]) -> tuple[tuple[str, in
 
 
 def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:
-    """How many jobs of the intent were let through to run since then: what the brakes count."""
-    wanted = sa.and_(jobs.c.intent == intent.value, jobs.c.created_at >= since, jobs.c.approval_reason == "")
+    """How many jobs of the intent were let through to run since then: what the brakes count.
+
+    A job may have waited long before it was let through, so that when it was made says little: what is under way counts,
+    and what began since.
+    """
+    lately = sa.or_(jobs.c.created_at >= since, jobs.c.started_at >= since, jobs.c.state.in_(UNDER_WAY))
+    wanted = sa.and_(jobs.c.intent == intent.value, jobs.c.approval_reason == "", lately)
     return int(conn.execute(sa.select(sa.func.count()).where(wanted)).scalar_one())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta
 from typing import Literal
 
 import pytest
@@ -11,6 +12,7 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.errors import Frozen, InDoubt, PermanentDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import FROZEN_REASON
+from orchestrator.drivers.local.clock import SystemClock
 from tests.fault import things
 from tests.fault.conftest import Builder
 from tests.fault.house import House, Options
@@ -159,6 +161,31 @@ def test_more_than_the_limit_in_an_hour_waits_for_approval(build: Builder) -> No
     assert house.job(submitted.job_id).state == JobState.WAITING_APPROVAL
     house.engine.cancel(submitted.job_id, "anna")
     assert (house.job(submitted.job_id).state, house.state("s1")) == (JobState.CANCELLED, "active")
+
+
+class Wound(SystemClock):
+    """A clock that a test can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+def test_what_a_freeze_held_for_long_counts_from_when_it_is_let_through(build: Builder) -> None:
+    clock = Wound()
+    house = build(clock=clock, options=Options(limits=BrakeLimits(suspensions_per_hour=2, terminations_per_hour=0)))
+    names = ("s1", "s2", "s3", "s4")
+    provisioned(house, *names)
+    house.engine.freeze("anna", "something is wrong")
+    jobs = [house.event("service.suspend", name, version=1).job_id for name in names[:3]]
+    clock.ahead = timedelta(hours=5)
+    house.engine.unfreeze("anna")
+    assert [house.wait(job).state for job in jobs] == [JobState.DONE, JobState.DONE, JobState.WAITING_APPROVAL]
+    assert house.job(house.event("service.suspend", "s4", version=1).job_id).state == JobState.WAITING_APPROVAL
+    clock.ahead = timedelta(hours=7)
+    assert house.wait(house.event("service.suspend", "s4", version=2).job_id).state == JobState.DONE
 
 
 def suspended(house: House, service: str) -> None:
