@@ -142,8 +142,14 @@ def _sqlite_engine(url: sa.URL, wait_ms: int) -> sa.Engine:
     @event.listens_for(engine, "do_connect")
     def make_private(_dialect: object, _record: ConnectionPoolEntry, _args: list[object], _kwargs: dict[str, object]) -> None:
         # SQLite gives its -wal and -shm files the mode of the main file, which it would make by umask.
-        if not path.exists() and path.parent.is_dir():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        try:
+            if not path.exists() and path.parent.is_dir():
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as exc:
+            raise ConfigError(
+                f"the database {path} cannot be used: {exc.strerror}",
+                hint="run it as the controller's user, and look for room on its disk",
+            ) from exc
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

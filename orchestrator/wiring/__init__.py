@@ -22,7 +22,7 @@ from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.drivers.local import certificates as offline
 from orchestrator.drivers.local.clock import SystemClock
-from orchestrator.drivers.local.files import make_private_directory
+from orchestrator.drivers.local.files import check_private_directory, make_private_directory
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.drivers.local.notifier import HttpNotifier
 from orchestrator.drivers.ssh import ensure_identity
@@ -80,7 +80,11 @@ def init(config: Config) -> None:
 
 
 def build(config: Config, *, at: Callable[[str], None] | None = None) -> Controller:
-    """A controller over ``config``, not started. ``at`` is told each crash point (tests only)."""
+    """A controller over ``config``, not started. ``at`` is told each crash point (tests only).
+
+    Raises ConfigError, among others where the state directory is missing, another user's or open to others.
+    """
+    check_private_directory(config.settings.state_dir)
     return Controller(config, at=at)
 
 

@@ -75,9 +75,14 @@ def examine(directory: Path) -> Iterator[Finding]:
 
 def _state_dir(path: Path) -> Finding:
     name = "state directory"
-    if not path.is_dir():
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
         return Finding(name, False, f"{path} is missing", "orchestrator init")
-    mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as exc:
+        return Finding(name, False, f"{path} cannot be looked at: {exc.strerror}", "run as the controller's user")
+    if not path.is_dir():
+        return Finding(name, False, f"{path} is no directory", "check state_dir: in orchestrator.yaml")
     if mode & 0o077:
         return Finding(name, False, f"{path} has mode {mode:04o}: others may look into it", f"chmod 0700 {path}")
     if not os.access(path, os.W_OK):
@@ -90,9 +95,17 @@ def _secrets(config: Config) -> Iterator[Finding]:
         files = [*billing.secret_files, *([billing.notify_secret_file] if billing.notify_secret_file else [])]
         for path in files:
             name = f"secret of {billing.source}"
-            if not path.is_file():
+            try:
+                mode = path.stat().st_mode
+            except FileNotFoundError:
                 yield Finding(name, False, f"{path} is missing", "put the secret that billing shows you (whsec_…) there")
-            elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+                continue
+            except OSError as exc:
+                yield Finding(name, False, f"{path} cannot be looked at: {exc.strerror}", "run as the controller's user")
+                continue
+            if not stat.S_ISREG(mode):
+                yield Finding(name, False, f"{path} is no plain file", "put the secret that billing shows you (whsec_…) there")
+            elif stat.S_IMODE(mode) & 0o077:
                 yield Finding(name, False, f"{path} can be read by others", f"chmod 0600 {path}")
             else:
                 yield Finding(name, True, str(path))

@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.domain.errors import ConfigError
 
 LARGEST = 64 * 1024
+_AS_WHOM = "run it as the controller's user, and check state_dir: in orchestrator.yaml"
 
 
 def read_secret(path: Path, *, what: str) -> bytes:
@@ -47,7 +48,17 @@ def _refuse_unsafe(status: os.stat_result, path: Path, what: str) -> None:
 
 
 def make_file(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
-    """Make the file whole and on disk, or leave one that is there untouched; whether it was made."""
+    """Make the file whole and on disk, or leave one that is there untouched; whether it was made.
+
+    Raises ConfigError where it cannot be written.
+    """
+    try:
+        return _make_file(path, content, mode)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}", hint=_AS_WHOM) from exc
+
+
+def _make_file(path: Path, content: bytes, mode: int) -> bool:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
     temporary = Path(name)
     try:
@@ -67,11 +78,43 @@ def make_file(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make the directory (and its parents) for this user alone; raises ConfigError where one stands that others may write."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = path.stat()
+    """Make the directory (and its parents) for this user alone.
+
+    Raises ConfigError where it cannot be made, or where one stands that others may write.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"the directory {path} cannot be made: {exc.strerror}", hint=_AS_WHOM) from exc
+    check_private_directory(path)
+
+
+def check_private_directory(path: Path) -> None:
+    """Raises ConfigError where others may write into the directory, or where this user may not look at it.
+
+    One that is missing is left to whoever needs it.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise ConfigError(f"the directory {path} cannot be used: {exc.strerror}", hint=_AS_WHOM) from exc
     if status.st_mode & 0o022:
         raise ConfigError(f"other users of this machine can write into {path}", hint=f"chmod 700 {path}")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(f"the directory {path} cannot be used by this user", hint=_AS_WHOM)
+
+
+def is_there(path: Path) -> bool:
+    """Whether something stands there; raises ConfigError where this user cannot tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be looked at: {exc.strerror}", hint=_AS_WHOM) from exc
+    return True
 
 
 def _sync_directory(path: Path) -> None:

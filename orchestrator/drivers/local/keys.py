@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from orchestrator.domain.certificates import key_id
 from orchestrator.domain.errors import ConfigError, PermanentDriverError
-from orchestrator.drivers.local.files import make_file, make_private_directory, read_secret
+from orchestrator.drivers.local.files import is_there, make_file, make_private_directory, read_secret
 from orchestrator.ports.secrets import Signature
 
 MASTER_PREFIX = b"orchestrator-master-key-1:"
@@ -43,7 +43,7 @@ def init_keys(state_dir: Path) -> str:
     directory = state_dir / "keys"
     make_private_directory(directory)
     master, signing = directory / "master.key", directory / "signing.key"
-    if signing.exists() and not master.exists():
+    if is_there(signing) and not is_there(master):
         raise ConfigError(
             f"{master} is missing, but {signing} was wrapped with it", hint="bring the master key back from its copy"
         )
@@ -64,7 +64,7 @@ class LocalSecrets:
 
     def __init__(self, state_dir: Path, webhook_files: Mapping[str, Sequence[Path]]) -> None:
         directory = state_dir / "keys"
-        if not (directory / "master.key").exists():
+        if not is_there(directory / "master.key"):
             raise ConfigError(f"there is no master key in {directory}", hint="run: orchestrator init")
         self._box = AESGCM(_master_key(directory / "master.key"))
         self._signing = _signing_key(self._box, directory / "signing.key")
