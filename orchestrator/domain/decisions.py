@@ -21,6 +21,9 @@ from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Li
 # A payment can no longer save the service's data in these states.
 GONE = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 
+# The events that say that something was paid.
+PAYMENTS = frozenset({EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SERVICE_RENEW})
+
 # Where a guest is, or is about to be.
 LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
 
@@ -62,11 +65,34 @@ def against_debt(event: Event) -> bool:
     return event.type == EventType.SERVICE_TERMINATE
 
 
-def receive(event: Event, service: Service | None, *, now: datetime) -> Received:
-    """Merge what ``event`` says into the record and decide what follows. ``now`` aware, UTC."""
+def paid_only(event: Event, service: Service | None, *, now: datetime) -> Service | None:
+    """The record where ``event`` cannot be processed: its payment counts all the same, and nothing moves.
+
+    What it orders is not taken over: it may be what is wrong, and the first that names something wins.
+    """
+    if event.type not in PAYMENTS:
+        return service
+    anonymous = Event(
+        source=event.source,
+        id=event.id,
+        type=event.type,
+        service_id=event.service_id,
+        sent_at=event.sent_at,
+        client_id=event.client_id,
+        order_id=event.order_id,
+        paid_until=event.paid_until,
+    )
+    return _merge(anonymous, service or _new(event.service_id, now))
+
+
+def receive(event: Event, service: Service | None, *, now: datetime, counted: bool = False) -> Received:
+    """Merge what ``event`` says into the record and decide what follows. ``now`` aware, UTC.
+
+    ``counted``: its payment was counted before (``paid_only``), and only what it asks for is left to decide.
+    """
     if event.type.is_command:
-        return _command_event(event, service, now=now)
-    record = _merge(event, service or _new(event.service_id, now))
+        return _command_event(event, service, now=now, counted=counted)
+    record = _merge(event, service or _new(event.service_id, now), counted=counted)
     if event.type != EventType.ORDER_CANCELLED and _paid_before_named(service, record):
         return _provision(record, reason="it was paid before its order came", who=_who(event))
     match event.type:
@@ -92,9 +118,11 @@ def _later(a: datetime | None, b: datetime | None) -> datetime | None:
     return max((t for t in (a, b) if t is not None), default=None)
 
 
-def _merge(event: Event, record: Service) -> Service:
+def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
     """What the event tells beyond its command: fills what is unknown; times and counts by the rules of their kind."""
     record = _fill(event, record)
+    if counted:
+        return record
     match event.type:
         case EventType.ORDER_PAID | EventType.INVOICE_PAID | EventType.SERVICE_RENEW:
             return replace(record, paid_until=_later(record.paid_until, event.paid_until), payments=record.payments + 1)
@@ -207,7 +235,7 @@ def _refuse(service: Service | None, reason: str, rule: str) -> Received:
     return Received(service=service, decision=Refusal(reason=reason, rule=rule), note=reason)
 
 
-def _command_event(event: Event, service: Service | None, *, now: datetime) -> Received:
+def _command_event(event: Event, service: Service | None, *, now: datetime, counted: bool) -> Received:
     """A ``service.*`` event: idempotent by version; a renewal's payment counts even where the command is stale."""
     if event.version is None:
         return _refuse(service, f"{event.type} needs a version", RULE_VOCABULARY)
@@ -217,22 +245,22 @@ def _command_event(event: Event, service: Service | None, *, now: datetime) -> R
     record = service or _new(event.service_id, now)
     if event.version <= record.version:
         late = f"stale: version {event.version} is not newer than {record.version}"
-        kept = _merge(event, record) if event.type == EventType.SERVICE_RENEW else record
+        kept = _merge(event, record, counted=counted) if event.type == EventType.SERVICE_RENEW else service
         return Received(service=kept, decision=Nothing(reason=late), note=late, stale=True)
-    received = _carry_out(event, service, replace(record, version=event.version), now=now)
+    received = _carry_out(event, service, replace(record, version=event.version), now=now, counted=counted)
     if isinstance(received.decision, Refusal):
         return replace(received, service=service)
     return received
 
 
-def _carry_out(event: Event, before: Service | None, record: Service, *, now: datetime) -> Received:
+def _carry_out(event: Event, before: Service | None, record: Service, *, now: datetime, counted: bool) -> Received:
     who = _who(event)
     match event.type:
         case EventType.SERVICE_CREATE:
             unmade = record.state in (Lifecycle.ORDERED, Lifecycle.FAILED)
             return _provision(_fill(event, record, override=unmade), reason=event.reason or "billing asked", who=who)
         case EventType.SERVICE_RENEW:
-            merged = _merge(event, record)
+            merged = _merge(event, record, counted=counted)
             if _paid_before_named(before, merged):
                 return _provision(merged, reason="it was paid before its order came", who=who)
             return _paid(event, before, merged)

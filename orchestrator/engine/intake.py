@@ -10,7 +10,7 @@ from typing import Protocol
 
 from orchestrator.domain import decisions, specs
 from orchestrator.domain.brakes import brake
-from orchestrator.domain.decisions import GONE, Received
+from orchestrator.domain.decisions import GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
     ConfigError,
     EventConflict,
@@ -20,7 +20,7 @@ from orchestrator.domain.errors import (
     RequestError,
     WrongState,
 )
-from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.events import Event
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.plans import PlanKind
@@ -38,8 +38,8 @@ from orchestrator.store.database import Connection
 from orchestrator.store.events import EventRecord
 
 _log = logging.getLogger(__name__)
-PAYMENTS = (EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SERVICE_RENEW)
-# An event with one of these outcomes changed nothing and can be processed once more when its cause is mended.
+# An event with one of these outcomes set nothing going (of a dead one the payment counts): it can be processed once more when
+# its cause is mended.
 REPLAYABLE = ("refused", "dead")
 # What a payment ends as that counts.
 COUNTED = ("accepted", "nothing", "stale", "dead")
@@ -138,7 +138,8 @@ class Intake:
             event = self._parse(record.body.encode("utf-8"), source=record.source, message_id=record.id, sent_at=record.sent_at)
             self._refuse_outdated(conn, record, event, now=now)
             events.count_replay(conn, seq)
-            accepted = self._process(conn, event, seq=seq, now=now, replayed_by=who)
+            counted = record.outcome == "dead"
+            accepted = self._process(conn, event, seq=seq, now=now, replayed_by=who, counted=counted)
         self._wake()
         return accepted
 
@@ -158,11 +159,18 @@ class Intake:
             if after is None or after <= record.seq:
                 return
 
-    def _process(self, conn: Connection, event: Event, *, seq: int, now: datetime, replayed_by: str = "") -> Acceptance:
-        """Decide, then write: an event that cannot be processed is kept with its problem and changes nothing else."""
+    def _process(
+        self, conn: Connection, event: Event, *, seq: int, now: datetime, replayed_by: str = "", counted: bool = False
+    ) -> Acceptance:
+        """Decide, then write: of an event that cannot be processed only its problem and its payment are kept.
+
+        ``counted``: that was done with its payment before.
+        """
         try:
-            accepted = self._decide(conn, event, seq=seq, now=now)
+            accepted = self._decide(conn, event, seq=seq, now=now, counted=counted)
         except DEAD as exc:
+            service = services.get(conn, event.service_id)
+            self._put(conn, service, service if counted else decisions.paid_only(event, service, now=now), now=now)
             accepted = Acceptance(outcome="dead", detail=str(exc))
         problem = accepted.detail if accepted.outcome in REPLAYABLE else ""
         events.set_outcome(conn, seq, outcome=accepted.outcome, problem=problem, job_id=accepted.job_id)
@@ -178,12 +186,12 @@ class Intake:
         )
         return accepted
 
-    def _decide(self, conn: Connection, event: Event, *, seq: int, now: datetime) -> Acceptance:
+    def _decide(self, conn: Connection, event: Event, *, seq: int, now: datetime, counted: bool) -> Acceptance:
         service = services.get(conn, event.service_id)
         version = event.version if event.type.is_command else None
         if version is not None and commands.seen(conn, event.service_id, event.type.value, version):
             return Acceptance(outcome="duplicate-command", detail=f"version {version} of this command was taken before")
-        received = decisions.receive(event, service, now=now)
+        received = decisions.receive(event, service, now=now, counted=counted)
         decision = received.decision
         if isinstance(decision, Refusal):
             self._put(conn, service, received.service, now=now)

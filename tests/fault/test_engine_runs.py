@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.domain.errors import EventConflict, InDoubt, PermanentDriverError, TransientDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.playbooks import OnFailure
+from orchestrator.store import services
 from tests.fault import things
 from tests.fault.conftest import Builder
-from tests.fault.house import House, Options
+from tests.fault.house import PLAN, House, Options
 from tests.fault.things import make, playbook, playbooks
 
 
@@ -71,7 +73,7 @@ def test_a_command_of_one_version_counts_once_under_whatever_event_id(build: Bui
 def test_an_event_that_cannot_be_processed_is_kept_and_can_be_replayed(build: Builder) -> None:
     house = build()
     dead = house.event("order.paid", "s1", client_id="c1", plan="unknown")
-    assert (dead.outcome, dead.job_id, house.state("s1")) == ("dead", "", "")
+    assert (dead.outcome, dead.job_id, house.state("s1"), house.jobs("s1")) == ("dead", "", "ordered", ())
     assert "there is no plan 'unknown'" in dead.detail
     refused = house.event("service.suspend", "s2", version=1, reason="abuse")
     assert refused.outcome == "refused"
@@ -80,6 +82,35 @@ def test_an_event_that_cannot_be_processed_is_kept_and_can_be_replayed(build: Bu
     assert (replayed.outcome, house.wait(replayed.job_id).state) == ("accepted", JobState.DONE)
     with pytest.raises(WrongState):
         house.engine.replay(2, "anna")
+
+
+def payments(house: House, service_id: str) -> int:
+    with house.db.read() as conn:
+        service = services.get(conn, service_id)
+    assert service is not None
+    return service.payments
+
+
+def test_the_payment_of_an_order_that_cannot_be_processed_counts_once_however_often_it_is_replayed(build: Builder) -> None:
+    house = build()
+    assert house.event("order.paid", "s1", client_id="c1", plan="unknown").outcome == "dead"
+    assert payments(house, "s1") == 1
+    assert house.engine.replay(1, "anna").outcome == "dead"
+    assert payments(house, "s1") == 1
+    named = house.event("order.created", "s1", client_id="c1", plan="small")
+    assert house.wait(named.job_id).state == JobState.DONE
+    assert house.engine.replay(1, "anna").outcome == "nothing"
+    assert (payments(house, "s1"), house.state("s1")) == (1, "active")
+
+
+def test_a_dead_order_is_provisioned_by_its_replay_once_the_plan_is_there(build: Builder) -> None:
+    first = build(start=False, plan=replace(PLAN, name="other"))
+    assert first.order("s1").outcome == "dead"
+    first.close()
+    house = build()
+    replayed = house.engine.replay(1, "anna")
+    assert (replayed.outcome, house.wait(replayed.job_id).state) == ("accepted", JobState.DONE)
+    assert (payments(house, "s1"), house.job(replayed.job_id).payments) == (1, 1)
 
 
 def test_a_transient_fault_is_tried_again_and_leaves_no_trace(build: Builder) -> None:

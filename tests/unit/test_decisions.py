@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.domain.decisions import begin, hold_reason, receive
+from orchestrator.domain.decisions import begin, hold_reason, paid_only, receive
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.events import EventType
 from orchestrator.domain.intents import Intent, Nothing, Refusal
@@ -298,3 +298,30 @@ def test_nothing_is_terminated_against_a_hold_that_forbids_erasing(state: Lifecy
     assert received.service == before
     with pytest.raises((Refused, WrongState)):
         begin(before, K.TERMINATE)
+
+
+# -- events that cannot be processed ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(EventType))
+def test_of_an_event_that_cannot_be_processed_only_the_payment_counts_and_that_once(kind: EventType) -> None:
+    before = service(L.ACTIVE, HoldReason.NONPAYMENT, plan="")
+    dead = event(kind, plan="unknown", paid_until=NOW + MONTH)
+    kept = paid_only(dead, before, now=NOW)
+    pays = kind in (E.ORDER_PAID, E.INVOICE_PAID, E.SERVICE_RENEW)
+    assert kept == (replace(before, payments=2, paid_until=NOW + MONTH) if pays else before)
+    replayed = receive(dead, kept, now=NOW, counted=True).service
+    assert replayed is not None
+    assert replayed.payments == kept.payments
+
+
+def test_a_payment_for_what_is_not_known_makes_a_record_that_waits_for_its_order() -> None:
+    kept = paid_only(event(E.ORDER_PAID, plan="unknown", order_id="o1"), None, now=NOW)
+    assert kept is not None
+    assert (kept.state, kept.plan, kept.order_id, kept.payments) == (L.ORDERED, "", "o1", 1)
+    assert paid_only(event(E.SERVICE_CREATE), None, now=NOW) is None
+
+
+@pytest.mark.parametrize("kind", [k for k in EventType if k.is_command and k != E.SERVICE_RENEW])
+def test_a_stale_command_for_an_unknown_service_makes_no_record(kind: EventType) -> None:
+    assert receive(event(kind, version=0), None, now=NOW).service is None
