@@ -21,7 +21,7 @@ from orchestrator.domain.errors import (
     WrongState,
 )
 from orchestrator.domain.events import Event
-from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
+from orchestrator.domain.intents import Decision, Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Playbook, Workflow
@@ -192,7 +192,7 @@ class Intake:
         if version is not None and commands.seen(conn, event.service_id, event.type.value, version):
             return Acceptance(outcome="duplicate-command", detail=f"version {version} of this command was taken before")
         received = decisions.receive(event, service, now=now, counted=counted)
-        decision = received.decision
+        decision = _once(conn, received)
         if isinstance(decision, Refusal):
             self._put(conn, service, received.service, now=now)
             return Acceptance(outcome="refused", detail=f"{decision.reason} [{decision.rule}]")
@@ -214,9 +214,9 @@ class Intake:
             services.put(conn, after, now=now)
 
     def _tell_too_late(self, conn: Connection, event: Event, received: Received, *, seq: int, now: datetime) -> None:
-        """Money for a service that is gone. While it is being destroyed the end of that job tells it."""
+        """Money for a service that is gone, also in a stale renewal. While it is being destroyed the end of that job tells it."""
         service = received.service
-        if service is None or event.type not in PAYMENTS or received.stale or service.state not in GONE:
+        if service is None or event.type not in PAYMENTS or service.state not in GONE:
             return
         data = {"service_id": service.id, "event": f"{event.source}/{event.id}", "state": service.state.value}
         outbox.add(conn, message_id=f"late-{seq}", kind="payment.too_late", service_id=service.id, data=data, now=now)
@@ -247,7 +247,7 @@ class Intake:
         now = self._works.clock.now()
         with self._works.db.write() as conn:
             service, received = self._commanded(conn, kind, service_id, who=who, why=why, arguments=arguments)
-            decision = received.decision
+            decision = _once(conn, received)
             if isinstance(decision, Refusal):
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
             playbook = self._playbook(decision, received.service)
@@ -265,7 +265,7 @@ class Intake:
         """What the command would write down now. Raises as ``command``, and WrongState where nothing is to be done."""
         with self._works.db.read() as conn:
             _, received = self._commanded(conn, kind, service_id, who="dry-run", why="dry run", arguments=arguments)
-            decision, record = received.decision, received.service
+            decision, record = _once(conn, received), received.service
             if isinstance(decision, Refusal):
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
             if isinstance(decision, Nothing) or record is None:
@@ -354,3 +354,15 @@ def _again(first: EventRecord, body_sha256: str) -> Acceptance:
     if first.body_sha256 != body_sha256:
         raise EventConflict(f"event {first.id} came before with another body", hint="give every event an id of its own")
     return Acceptance(outcome="duplicate", job_id=first.job_id, detail=f"taken before: {first.outcome}")
+
+
+def _once(conn: Connection, received: Received) -> Decision:
+    """The decision, unless it asks for a termination that waits for the provisioning to end and knows of the last payment."""
+    decision, service = received.decision, received.service
+    if service is None or service.state != Lifecycle.PROVISIONING or not isinstance(decision, Intent):
+        return decision
+    for job in job_store.unfinished(conn, service.id):
+        same = job.intent == decision.kind == IntentKind.TERMINATE and job.payments == decision.payments
+        if same and not job.stop_requested:
+            return Nothing(reason=f"job {job.id} terminates it once it is provisioned")
+    return decision

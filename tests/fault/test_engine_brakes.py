@@ -89,6 +89,40 @@ def test_money_for_an_erased_service_is_told_to_be_too_late(build: Builder) -> N
     assert any("payment.too_late" in body for _, body, _ in deliveries(house))
 
 
+def test_money_in_a_stale_renewal_of_an_erased_service_is_told_to_be_too_late(build: Builder) -> None:
+    house = build()
+    provisioned(house, "s1")
+    house.wait(house.event("service.terminate", "s1", version=5).job_id)
+    assert house.event("service.renew", "s1", version=4).outcome == "stale"
+    assert any("payment.too_late" in body for _, body, _ in deliveries(house))
+
+
+def test_a_second_termination_of_what_is_being_provisioned_starts_no_second_job(build: Builder) -> None:
+    pause = Pause("thing.make s1.a")
+    house = build(on_apply=pause)
+    house.order("s1")
+    assert pause.reached.wait(10)
+    house.event("service.terminate", "s1", version=1)
+    again = house.event("service.terminate", "s1", version=2)
+    assert (again.outcome, house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id) == ("nothing", "")
+    pause.go_on.set()
+    assert settled(house, "s1") == [(IntentKind.PROVISION, JobState.DONE), (TERMINATE, JobState.DONE)]
+    assert house.state("s1") == "erased"
+
+
+def test_a_termination_that_came_after_a_payment_is_not_taken_for_the_one_before(build: Builder) -> None:
+    pause = Pause("thing.make s1.a")
+    house = build(on_apply=pause)
+    house.order("s1")
+    assert pause.reached.wait(10)
+    house.event("service.terminate", "s1", version=1)
+    paid(house, "s1")
+    assert house.event("service.terminate", "s1", version=2).outcome == "accepted"
+    pause.go_on.set()
+    assert [state for _, state in settled(house, "s1")] == [JobState.DONE, JobState.FAILED, JobState.DONE]
+    assert house.state("s1") == "erased"
+
+
 def test_a_freeze_parks_a_termination_under_way_and_lifting_it_lets_it_go_on(build: Builder) -> None:
     pause = Pause("thing.make s1.ending")
     house = build(on_apply=pause)
