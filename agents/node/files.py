@@ -9,7 +9,7 @@ import posixpath
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agents.node.arguments import VOLUME_NAME
@@ -64,6 +64,19 @@ def refuse_other_names(fd: int, name: str) -> None:
     links = os.fstat(fd).st_nlink
     if links != 1:
         raise AgentError("refused", f"{name} has {links} names (hard links): it may belong to something else")
+
+
+def require_same(directory: int, name: str, fd: int) -> None:
+    """Raises AgentError (in-doubt) where ``name`` is no longer the open file: somebody moved it or put another there."""
+    found, wanted = None, os.fstat(fd)
+    with suppress(FileNotFoundError):
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if found is None or (found.st_dev, found.st_ino) != (wanted.st_dev, wanted.st_ino):
+        raise AgentError(
+            "in-doubt",
+            f"{name} is no longer the file that was opened to be wiped: it was moved or replaced, and nothing was removed",
+            hint="an operator must look where that file is now",
+        )
 
 
 def refuse_in_use(fd: int, name: str) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.node.arguments import path as checked_path
 from agents.node.protocol import AgentError
 
 
@@ -44,7 +45,13 @@ class Place:
             raise AgentError("wrong-state", "this node declares no storage pool", hint="enrol the node again") from None
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise AgentError("wrong-state", f"{self.config} cannot be used: {exc}", hint="enrol the node again") from None
-        return tuple(str(p) for p in declared)
+        if not isinstance(declared, list) or not all(_is_path(p) for p in declared):
+            raise AgentError(
+                "wrong-state",
+                f"{self.config} cannot be used: pool_paths is no list of absolute paths below /",
+                hint="enrol the node again",
+            )
+        return tuple(declared)
 
     def pool(self, path: str) -> str:
         """``path`` itself if it is a declared pool. Raises AgentError (refused) otherwise."""
@@ -74,3 +81,11 @@ class Place:
             yield
         finally:
             os.close(fd)
+
+
+def _is_path(value: object) -> bool:
+    """Whether this can be a pool: the root of all files is none."""
+    try:
+        return checked_path(value) != "/"
+    except ValueError:
+        return False

@@ -19,7 +19,8 @@ LINE_LIMIT = 4 * 1024 * 1024
 PROGRESS_INTERVAL = 0.5
 """Seconds between two lines of progress: a slow reader must not hold up the work."""
 
-# Same meaning as the controller's: 2 the words of the call, 3 not in this state, 4 a rule, 5 something outside, 1 our fault.
+# Same meaning as the controller's: 2 the words of the call, 3 not in this state, 4 a rule, 5 something outside,
+# 6 a person must look, 1 our fault.
 EXIT_CODES = {
     "request-invalid": 2,
     "not-found": 3,
@@ -29,6 +30,7 @@ EXIT_CODES = {
     "refused": 4,
     "driver-transient": 5,
     "driver-permanent": 5,
+    "in-doubt": 6,
     "internal-error": 1,
 }
 

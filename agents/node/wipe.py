@@ -68,9 +68,12 @@ def volume_wipe(call: Call) -> dict[str, Any]:
             if volume is None:
                 return records.report() or {"path": path, "absent": True}
             report = _destroy(volume, records, path=path, method=method, count=count, say=call.progress)
-        records.finish(report)
-        os.unlink(name + WIPING, dir_fd=pool)
-        os.fsync(pool)
+            # Still open, so that its number cannot have gone to another file.
+            files.require_same(pool, name + WIPING, volume.fd)
+            records.finish(report)
+            files.require_same(pool, name + WIPING, volume.fd)
+            os.unlink(name + WIPING, dir_fd=pool)
+            os.fsync(pool)
         records.forget_plan()
         return report
 
@@ -101,6 +104,7 @@ def _volume(pool: int, name: str) -> Iterator[_Volume | None]:
         files.refuse_in_use(opened[0], name)
 
         def begin() -> None:
+            files.require_same(pool, name, opened[0])
             os.rename(name, name + WIPING, src_dir_fd=pool, dst_dir_fd=pool)
             os.fsync(pool)
 

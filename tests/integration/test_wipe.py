@@ -417,6 +417,44 @@ def test_progress_is_told(ground: Disk) -> None:
     assert "bytes overwritten" in lines[0]["progress"]["message"]
 
 
+class Meddler(io.BytesIO):
+    """Hears the agent, and does something to the pool at the first word."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act: Callable[[], object] | None = act
+
+    def write(self, data: Any) -> int:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+        return super().write(data)
+
+
+@pytest.mark.parametrize("put", ["link", "file", "nothing"])
+def test_a_name_that_became_another_files_meanwhile_is_not_removed(put: str, ground: Disk) -> None:
+    path, moved = plain_raw(ground), ground.pool / "moved"
+    wiping = path.with_name(f"{path.name}.wiping")
+
+    def swap() -> None:
+        wiping.rename(moved)
+        if put == "link":
+            wiping.symlink_to("/etc/hostname")
+        elif put == "file":
+            wiping.write_bytes(b"precious")
+
+    out = Meddler(swap)
+    request = json.dumps({"path": str(path), "method": "overwrite"}).encode()
+    code = run(["volume-wipe"], io.BytesIO(request), out, place=ground.place)
+    said = json.loads(out.getvalue().splitlines()[-1])["error"]
+    assert (code, said["code"]) == (6, "in-doubt")
+    assert "moved or replaced" in said["message"]
+    assert wiping.is_symlink() is (put == "link")
+    assert wiping.is_file() is (put != "nothing")
+    assert moved.exists()
+    assert Records(ground.place, str(path)).report() is None
+
+
 def test_a_volume_with_a_second_name_is_refused(ground: Disk) -> None:
     path = plain_raw(ground)
     os.link(path, ground.pool / "others.raw")

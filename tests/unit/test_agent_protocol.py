@@ -125,6 +125,17 @@ def test_without_a_declared_pool_no_path_is_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "declared", ["/", "/srv/pool", {"/srv/pool": 1}, [1], ["/"], ["srv"], ["/srv/pool", "/srv/../etc"], None]
+)
+def test_pools_that_are_no_list_of_directories_are_named_and_no_path_is_touched(declared: object, tmp_path: Path) -> None:
+    declare_pool(tmp_path)
+    Place(tmp_path).config.write_text(json.dumps({"pool_paths": declared}))
+    code, answer = ask("volume-state", GOOD["volume-state"], tmp_path)
+    assert (code, answer["error"]["code"]) == (3, "wrong-state")
+    assert "no list of absolute paths" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
     "path",
     ["/etc/orch.s1.root.j1.raw", "{pool}/sub/orch.s1.root.j1.raw", "{pool}2/orch.s1.root.j1.raw", "/orch.s1.root.j1.raw"],
 )

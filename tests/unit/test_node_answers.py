@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, WrongState
+from orchestrator.domain.errors import InDoubt, OrchestratorError, PermanentDriverError, WrongState
 from orchestrator.drivers.ssh.connection import Completed
 from orchestrator.drivers.ssh.transport import LineReader, outcome
 from orchestrator.drivers.words import plain
@@ -63,6 +63,11 @@ def test_a_detail_takes_no_word_of_ours(name: str) -> None:
     with pytest.raises(OrchestratorError, match=r"^said") as caught:
         answer(json.dumps({"error": {"code": "refused", "message": "said", "details": {name: "x", "path": "/p"}}}))
     assert caught.value.details == {"node": "n1", "path": "/p"}
+
+
+def test_what_the_agent_cannot_tell_is_for_a_person() -> None:
+    with pytest.raises(InDoubt, match="moved"):
+        answer('{"error": {"code": "in-doubt", "message": "moved"}}', status=6)
 
 
 def test_plain_text_stays_as_it_is() -> None:

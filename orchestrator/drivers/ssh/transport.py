@@ -26,6 +26,7 @@ REPORTED: dict[str, type[OrchestratorError]] = {
         errors.Refused,
         errors.TransientDriverError,
         errors.PermanentDriverError,
+        errors.InDoubt,
     )
 }
 
