@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ CHANNELS = 8
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 ERROR_LIMIT = 64 * 1024
+KEY_LIMIT = 64 * 1024
+"""Bytes of a private key's file; one of RSA with 16384 bits has some 13 000."""
+
 _READ = 64 * 1024
 _POLL_SECONDS = 0.2
 
@@ -209,8 +213,16 @@ def _read_errors(channel: paramiko.Channel, stderr: bytearray) -> None:
 
 
 def load_key(path: Path) -> paramiko.PKey:
-    """The private key of the file. Raises PermanentDriverError where it is none, or wants a passphrase."""
+    """The private key of the file. Raises PermanentDriverError where it is none, or wants a passphrase.
+
+    What is no regular file of a key's size is not read: a pipe would hang, a device may have no end.
+    """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise PermanentDriverError(f"the private key {path} cannot be used: it is not a regular file")
+        if status.st_size > KEY_LIMIT:
+            raise PermanentDriverError(f"the private key {path} cannot be used: it has more than {KEY_LIMIT} bytes")
         return paramiko.PKey.from_path(path)
     except FileNotFoundError:
         raise PermanentDriverError(f"there is no private key {path}") from None
