@@ -121,10 +121,12 @@ class DriftReport(BaseStep[ReportArgs]):
     args = ReportArgs
 
     def check(self, ctx: StepContext, args: ReportArgs) -> Done | Needed:
-        drift = [sentence for part in args.found for sentence in part]
-        return Needed("; ".join(drift)) if drift else Done({"drift": []})
+        """Raises WrongState with the findings: here, not when acting, so that no act is on record that could be undone."""
+        return Done(self.apply(ctx, args))
 
     def apply(self, ctx: StepContext, args: ReportArgs) -> Facts:
-        """Always raises WrongState."""
+        """The same verdict; the step never needs to act."""
         drift = [sentence for part in args.found for sentence in part]
-        raise WrongState(f"needed: {'; '.join(drift)}", hint="nothing was changed", drift=drift)
+        if drift:
+            raise WrongState(f"needed: {'; '.join(drift)}", hint="nothing was changed", drift=drift)
+        return {"drift": []}

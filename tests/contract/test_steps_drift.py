@@ -77,6 +77,12 @@ def test_what_was_changed_behind_our_back_is_needed(stage: Stage, spoil: str, se
     assert sentence in drift(stage)
 
 
+def test_findings_fail_the_look_itself_so_that_no_act_is_on_record_to_be_undone(stage: Stage) -> None:
+    with pytest.raises(WrongState, match="needed: a; b; c") as caught:
+        stage.check("drift.report", {"found": [["a"], [], ["b", "c"]]})
+    assert caught.value.details["drift"] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("why", ["not held", "running", "autostart"])
 def test_a_suspension_that_is_not_in_force_is_needed(stage: Stage, why: str) -> None:
     hold_by_hand(stage)
