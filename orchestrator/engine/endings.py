@@ -10,7 +10,7 @@ from orchestrator.domain import decisions
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
 from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
-from orchestrator.domain.services import Service, ServiceFacts
+from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
 from orchestrator.store import audit, locks, outbox, services, settings
@@ -130,6 +130,8 @@ class Endings:
             services.put(conn, after, now=now)
         known = services.facts(conn, service.id)
         services.set_facts(conn, service.id, facts_after(known, job, ending, job_store.steps(conn, job.id)), now=now)
+        if after.state == Lifecycle.ERASED and service.state != Lifecycle.ERASED:
+            job_store.forget_access(conn, service.id)
         if job.intent == IntentKind.TERMINATE and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
         self._follow_up(conn, job, after)

@@ -29,6 +29,8 @@ class ThingArgs:
     name: str
     node: str = NODE
     of: str = ""
+    password_hash: str = ""
+    ssh_keys: tuple[str, ...] = ()
 
 
 class _OnTheNode:
