@@ -1,4 +1,6 @@
-"""Unknown query parameters are refused: `?dryrun=true` on a termination must not be taken for a termination."""
+"""Unknown and repeated query parameters are refused: `?dryrun=true` on a termination must not be taken for a termination, and
+of `?dry_run=true&dry_run=false` nobody can tell which of them is meant.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ def known_parameters_only(request: Request) -> None:
         return
     described = request.app.openapi()["paths"][route.path][request.method.lower()].get("parameters", [])
     known = {parameter["name"] for parameter in described if parameter["in"] == "query"}
+    names = [name for name, _value in request.query_params.multi_items()]
     strange = sorted(set(request.query_params) - known)
     if strange:
         takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
         raise RequestError(f"query.{strange[0][:80]}: not a parameter of this route, which {takes}")
+    for name in sorted(known):
+        if names.count(name) > 1:
+            raise RequestError(f"query.{name}: given more than once")

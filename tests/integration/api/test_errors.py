@@ -28,6 +28,7 @@ def test_a_key_that_is_none_is_refused(live: Live, key: bytes) -> None:
         ("GET", "/v1/services?plan=%00", 400, "request-invalid"),
         ("GET", "/v1/services?plann=small", 400, "request-invalid"),
         ("POST", "/v1/services/s/terminate?dryrun=true", 400, "request-invalid"),
+        ("POST", "/v1/services/s/stop?dry_run=true&dry_run=false", 400, "request-invalid"),
         ("POST", "/v1/services/s/terminate?dry_run=perhaps", 400, "request-invalid"),
         ("GET", "/v1/events?after=x", 400, "request-invalid"),
         ("GET", f"/v1/events?after={'9' * 5000}", 400, "request-invalid"),
