@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, size
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
 
@@ -96,7 +97,7 @@ def list_plans(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def show_plan(context: click.Context, /, name: str, as_json: bool) -> None:
     """Show one plan with its limits."""
-    _show(context, f"plans/{name}", _PLAN, as_json)
+    _show(context, below("plans", name), _PLAN, as_json)
 
 
 @template.command("list")
@@ -114,7 +115,7 @@ def list_templates(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def show_template(context: click.Context, /, name: str, as_json: bool) -> None:
     """Show one template."""
-    _show(context, f"templates/{name}", _TEMPLATE, as_json)
+    _show(context, below("templates", name), _TEMPLATE, as_json)
 
 
 def _show(context: click.Context, path: str, columns: tuple[Column, ...], as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.output import Column, emit_json, moment, say
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
 _LIST: tuple[Column, ...] = (
@@ -32,7 +33,7 @@ def list_certificates(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def show(context: click.Context, /, certificate: str) -> None:
     """Print the signed certificate, by its id or its service's: JSON, to be kept as it is for `certificate verify`."""
-    emit_json(client(context).get(f"certificates/{certificate}")["certificate"])
+    emit_json(client(context).get(below("certificates", certificate))["certificate"])
 
 
 @click.command("public-key")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from orchestrator.cli.failure import Failure
 
@@ -18,6 +20,7 @@ DEFAULT_SOCKET = "/run/orchestrator/api.sock"
 TIMEOUT_SECONDS = 60.0
 _OUTSIDE_FAILED = 5
 _NOT_ALLOWED = 7
+_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 class NoServer(Failure):
@@ -39,12 +42,30 @@ class Target:
 def read_token(path: str | None) -> str:
     """The token out of a file, or out of ORCHESTRATOR_TOKEN. Never out of the command line, which other users can read."""
     if not path:
-        return os.environ.get("ORCHESTRATOR_TOKEN", "").strip()
+        return _checked(os.environ.get("ORCHESTRATOR_TOKEN", "").strip(), "ORCHESTRATOR_TOKEN")
     try:
-        return Path(path).read_text(encoding="ascii").strip()
+        token = Path(path).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not text"
         raise Failure(f"the token file {path} cannot be read: {reason}", exit_code=2) from None
+    return _checked(token, f"the token file {path}")
+
+
+def _checked(token: str, where: str) -> str:
+    """Refused here and without its content: the HTTP library would print it in its error."""
+    if token and not _TOKEN.fullmatch(token):
+        raise Failure(f"{where} does not hold one token", hint="one line, as `orchestrator token create` printed it", exit_code=2)
+    return token
+
+
+def below(*parts: str) -> str:
+    """A path of the API; each part is one step of it, whatever it contains. Raises Failure for a part that cannot be a name."""
+    for part in parts:
+        if not part:
+            raise Failure("an id or a name is needed, and it is empty", exit_code=2)
+        if part in (".", "..") or not part.isprintable():
+            raise Failure(f"'{part}' is no id and no name", exit_code=2)
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 class Client:
@@ -122,6 +143,8 @@ class Client:
         url = path if path.startswith("/") else f"/v1/{path}"
         try:
             return self._http.request(method, url, params=wanted, json=body, timeout=timeout, headers=headers)
+        except UnicodeEncodeError:
+            raise Failure("an argument is not text (UTF-8)", exit_code=2) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
             raise self._no_server(exc) from None
         except httpx.TimeoutException:

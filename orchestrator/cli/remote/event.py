@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.output import Column, card, emit_json, moment, say
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 
@@ -61,7 +62,7 @@ def list_events(context: click.Context, /, dead: bool, outcome: str, **options: 
 @click.pass_context
 def show(context: click.Context, /, event: int, as_json: bool) -> None:
     """Show one event with its body."""
-    found = client(context).get(f"events/{event}")
+    found = client(context).get(below("events", str(event)))
     if as_json:
         emit_json(found)
     else:
@@ -76,7 +77,7 @@ def show(context: click.Context, /, event: int, as_json: bool) -> None:
 def replay(context: click.Context, /, event: int, watch: bool, as_json: bool) -> None:
     """Have an event processed once more, after what kept it from being processed was mended."""
     calls = client(context)
-    answer = calls.post(f"events/{event}/replay")
+    answer = calls.post(below("events", str(event), "replay"))
     if watch and answer["job_id"]:
         watch_job(calls, answer["job_id"], as_json=as_json)
     elif as_json:

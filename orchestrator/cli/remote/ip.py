@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.output import Column, card, emit_json, table
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
 _RANGES: tuple[Column, ...] = (
@@ -68,7 +69,7 @@ def list_leases(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def show(context: click.Context, /, service: str, as_json: bool) -> None:
     """Show the addresses of one service."""
-    found = client(context).get(f"ips/leases/{service}")
+    found = client(context).get(below("ips", "leases", service))
     if as_json:
         emit_json(found)
     else:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.output import Column, card, emit_json, moment, say, table
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.remote.workflow import show_workflow
@@ -71,7 +72,7 @@ def list_jobs(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def show(context: click.Context, /, job: str, workflow: bool, as_json: bool) -> None:
     """Show one job with its steps."""
-    found = client(context).get(f"jobs/{job}")
+    found = client(context).get(below("jobs", job))
     if as_json:
         emit_json(found)
         return
@@ -100,7 +101,7 @@ def _acting(name: str, help_text: str) -> None:
     @click.pass_context
     def command(context: click.Context, /, job: str, watch: bool, as_json: bool) -> None:
         calls = client(context)
-        found = calls.post(f"jobs/{job}/{name}")
+        found = calls.post(below("jobs", job, name))
         if watch:
             watch_job(calls, job, as_json=as_json)
         elif as_json:

@@ -10,6 +10,7 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, moment, say, size, table, text
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
 # Enrolment may install packages on the node.
@@ -99,7 +100,7 @@ def list_nodes(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def show(context: click.Context, /, node: str, as_json: bool) -> None:
     """Show one node."""
-    found = client(context).get(f"nodes/{node}")
+    found = client(context).get(below("nodes", node))
     if as_json:
         emit_json(found)
     else:
@@ -112,7 +113,7 @@ def show(context: click.Context, /, node: str, as_json: bool) -> None:
 @click.pass_context
 def host_keys(context: click.Context, /, node: str, as_json: bool) -> None:
     """Show the SSH host keys that the node presents now; trusts none of them."""
-    found = client(context).get(f"nodes/{node}/host-keys")
+    found = client(context).get(below("nodes", node, "host-keys"))
     if as_json:
         emit_json(found)
     else:
@@ -134,9 +135,9 @@ def enrol(context: click.Context, /, node: str, identity: Path, fingerprint: str
     """Make a machine a node: pin its host key, put agent, launcher, host hook and our key there, and prove the hook."""
     calls = client(context)
     if not fingerprint:
-        fingerprint = _choose(node, calls.get(f"nodes/{node}/host-keys")["items"])
+        fingerprint = _choose(node, calls.get(below("nodes", node, "host-keys"))["items"])
     body = {"fingerprint": fingerprint, "identity": str(identity.absolute())}
-    report = calls.post(f"nodes/{node}/enrol", body, timeout=ENROL_TIMEOUT_SECONDS)
+    report = calls.post(below("nodes", node, "enrol"), body, timeout=ENROL_TIMEOUT_SECONDS)
     if as_json:
         emit_json(report)
     else:
@@ -175,7 +176,7 @@ def _choose(node: str, keys: list[dict[str, str]]) -> str:
 @click.pass_context
 def doctor(context: click.Context, /, node: str, as_json: bool) -> None:
     """Have the node's agent look for everything that a node must have."""
-    report = client(context).post(f"nodes/{node}/doctor", timeout=DOCTOR_TIMEOUT_SECONDS)
+    report = client(context).post(below("nodes", node, "doctor"), timeout=DOCTOR_TIMEOUT_SECONDS)
     if as_json:
         emit_json(report)
     else:

@@ -9,6 +9,7 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import Column, Row, card, emit_json, moment, say, table, text
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.remote.workflow import show_workflow
@@ -88,7 +89,7 @@ def list_services(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def show(context: click.Context, /, service: str, as_json: bool) -> None:
     """Show one service with its holds and what its jobs made."""
-    found = client(context).get(f"services/{service}")
+    found = client(context).get(below("services", service))
     if as_json:
         emit_json(found)
     else:
@@ -101,7 +102,7 @@ def show(context: click.Context, /, service: str, as_json: bool) -> None:
 @click.pass_context
 def explain(context: click.Context, /, service: str, as_json: bool) -> None:
     """Tell why the service is on this node, and why not on the others."""
-    found = client(context).get(f"services/{service}/explain")
+    found = client(context).get(below("services", service, "explain"))
     if as_json:
         emit_json(found)
         return
@@ -118,7 +119,7 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
     if "hold" in options:
         body["hold"] = options["hold"]
     calls = client(context)
-    answer = calls.post(f"services/{service}/{action}", body, dry_run="true" if options["dry_run"] else "")
+    answer = calls.post(below("services", service, action), body, dry_run="true" if options["dry_run"] else "")
     if options["dry_run"]:
         show_workflow(answer["workflow"] or {}, as_json=options["as_json"])
         return

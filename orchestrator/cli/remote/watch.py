@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import clean, emit_json, say
-from orchestrator.cli.remote.client import Client, NoServer
+from orchestrator.cli.remote.client import Client, NoServer, below
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -54,7 +54,7 @@ def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
     lost_since: float | None = None
     while True:
         try:
-            job = client.get(f"jobs/{job_id}")
+            job = client.get(below("jobs", job_id))
         except NoServer:
             now = time.monotonic()
             if lost_since is None:
