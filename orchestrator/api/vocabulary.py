@@ -7,6 +7,7 @@ to add for itself goes into ``data.metadata``, which is kept with the event and 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -32,6 +33,7 @@ from orchestrator.domain.services import SERVICE_ID
 
 # Integers end in a signed 64-bit column.
 MAX_VERSION = 2**63 - 1
+_HINT = "the vocabulary is described in docs/webhooks.md"
 
 
 # C0, DEL and C1; and what turns the direction of a line (Unicode Bidi_Control), so that it reads as something it is not.
@@ -134,7 +136,36 @@ class EventBody(BaseModel):
             missing.append("version")
         if missing:
             raise ValueError(f"{self.type} needs data.{', data.'.join(missing)}")
+        if self.type.is_command and self.data.version == 0:
+            raise ValueError(f"{self.type} needs a data.version from 1 on: 0 is never newer than what was carried out")
         return self
+
+
+class _Ambiguous(ValueError):
+    """JSON that different readers read differently (RFC 8259, section 4), or that is none."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Ambiguous("a member is named twice")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise _Ambiguous(f"{name} is not JSON")
+
+
+def _refuse_ambiguous(body: bytes) -> None:
+    """What is no JSON at all is left to the schema, which says where."""
+    try:
+        json.loads(body, object_pairs_hook=_once, parse_constant=_no_number)
+    except _Ambiguous as exc:
+        raise RequestError(
+            f"the event cannot be read: body: {exc}", hint=_HINT, problems=[{"path": "body", "sentence": str(exc)}]
+        ) from None
+    except (ValueError, RecursionError):
+        return
 
 
 def parse(body: bytes, *, source: str, message_id: str, sent_at: datetime) -> Event:
@@ -142,6 +173,7 @@ def parse(body: bytes, *, source: str, message_id: str, sent_at: datetime) -> Ev
 
     Raises RequestError with details["problems"] = [{path, sentence}], in the words of the sender's own fields.
     """
+    _refuse_ambiguous(body)
     try:
         read = EventBody.model_validate_json(body)
     except ValidationError as exc:
@@ -155,7 +187,7 @@ def parse(body: bytes, *, source: str, message_id: str, sent_at: datetime) -> Ev
         first = problems[0]
         raise RequestError(
             f"the event cannot be read: {first['path']}: {first['sentence']}",
-            hint="the vocabulary is described in docs/webhooks.md",
+            hint=_HINT,
             problems=problems,
         ) from None
     fields = read.data.model_dump(exclude={"metadata", "ssh_keys"})
