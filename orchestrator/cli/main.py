@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -16,6 +18,7 @@ from orchestrator.cli.remote.client import DEFAULT_SOCKET, Target, read_token
 from orchestrator.domain.errors import OUTCOMES, OrchestratorError
 
 INTERRUPTED = 130
+OUTSIDE_FAILED = 5
 DEFAULT_CONFIG = "/etc/orchestrator"
 
 
@@ -96,6 +99,10 @@ def cli(context: click.Context, /, socket: str, url: str, token_file: str | None
 
 def main(arguments: list[str] | None = None) -> None:
     """Run, and turn whatever goes wrong into a sentence on standard error and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another encoding shows an escape for what it has no letter for.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 
@@ -116,8 +123,10 @@ def run(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe went away (`| head`): no error, but nothing may be flushed into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as exc:
+        return _say_system(exc)
     except Exception as exc:
         if os.environ.get("ORCHESTRATOR_DEBUG"):
             logging.getLogger("orchestrator.cli").error("unexpected error", exc_info=exc)
@@ -129,6 +138,20 @@ def run(arguments: list[str] | None = None) -> int:
 def tell(failure: Failure) -> int:
     """Say it on standard error; the exit code."""
     return _say(failure.message, hint=failure.hint, lines=failure.lines, exit_code=failure.exit_code)
+
+
+def _say_system(error: OSError) -> int:
+    """A file, or the place where the words go (a full disk), did what files do."""
+    message = f"{error.filename}: {error.strerror}" if error.filename else f"its words could not be written: {error.strerror}"
+    if error.filename is None:
+        _discard_output()
+    return _say(message, exit_code=OUTSIDE_FAILED)
+
+
+def _discard_output() -> None:
+    """What is still waiting to be written must not fail once more when the process ends."""
+    with contextlib.suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say_ours(error: OrchestratorError) -> int:

@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 Row = Mapping[str, Any]
 Column = tuple[str, str | Callable[[Row], str]]
@@ -64,7 +65,7 @@ def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None
         drawn.add_column(heading, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(_cell(row, field)) for _, field in columns))
-    console().print(drawn)
+    _draw(drawn)
 
 
 def card(columns: Sequence[Column], row: Row) -> None:
@@ -79,7 +80,19 @@ def card(columns: Sequence[Column], row: Row) -> None:
         value = _cell(row, field)
         if value:
             drawn.add_row(Text(heading), Text(value))
-    console().print(drawn)
+    _draw(drawn)
+
+
+def _draw(drawn: Table) -> None:
+    """Where nobody looks at a terminal, without the blanks that fill each line up."""
+    shown = console()
+    if sys.stdout.isatty():
+        shown.print(drawn)
+        return
+    with shown.capture() as captured:
+        shown.print(drawn)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip(" "))
 
 
 def _cell(row: Row, field: str | Callable[[Row], str]) -> str:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
 
 from orchestrator.cli import main, output
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.remote import watch
+from tests.live import write_config
+from tests.served import ORCHESTRATOR, process
 
 # An escape sequence, its one-byte form (C1), and characters that turn the direction of a line.
 HOSTILE = "disk\x1b[2J \x9b31m \u202egnihton\u2066 \r\x07 end"
@@ -51,3 +57,27 @@ def test_a_steps_message_and_a_failure_cannot_act_on_the_terminal_either() -> No
 
     shown = printed(main.tell, Failure(HOSTILE, hint=HOSTILE, lines=(HOSTILE,), exit_code=3))
     assert shown.count(HARMLESS) == 3
+
+
+def test_nothing_trails_behind_the_lines_of_a_pipe() -> None:
+    rows = [{"a": "x", "b": "long " * 40 + "end"}, {"a": "y", "b": ""}]
+    for shown in (printed(output.table, (("A", "a"), ("B", "b")), rows, empty=""), printed(output.card, (("a", "a"),), rows[0])):
+        assert shown
+        assert all(line == line.rstrip() for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("config", "check", "--json")])
+def test_a_full_disk_under_the_output_is_told(words: tuple[str, ...], tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*ORCHESTRATOR, "--config", str(tmp_path), *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 5
+    assert "could not be written" in done.stderr
+    assert "unexpected" not in done.stderr
+
+
+def test_a_terminal_without_the_letters_is_no_error(tmp_path: Path) -> None:
+    done = process("config", "check", str(write_config(tmp_path / "漢")), PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "\\u6f22 can be used" in done.stdout
