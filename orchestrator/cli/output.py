@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,22 @@ def text(value: Any) -> str:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
+
+
+def facts(field: str) -> Callable[[Row], str]:
+    """A row for a mapping: a line a value, named by the way to it (``volume.path: …``)."""
+    return lambda row: "\n".join(_flat(row[field], ""))
+
+
+def _flat(value: Any, name: str) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key in sorted(value):
+            yield from _flat(value[key], f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{name}.{number}")
+    elif name:
+        yield f"{name}: {text(value)}" if value not in ({}, [], None, "") else f"{name}: -"
 
 
 def moment(field: str) -> Callable[[Row], str]:

@@ -81,3 +81,10 @@ def test_a_terminal_without_the_letters_is_no_error(tmp_path: Path) -> None:
     done = process("config", "check", str(write_config(tmp_path / "漢")), PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
     assert "\\u6f22 can be used" in done.stdout
+
+
+def test_facts_are_shown_a_line_a_value_and_not_as_json() -> None:
+    row = {"facts": {"volume": {"path": "/p/v", "sizes": [1, 2]}, "disks": [{"bus": "virtio"}], "done": True, "none": {}}}
+    shown = printed(output.card, (("facts", output.facts("facts")),), row)
+    lines = [line.removeprefix("facts").strip() for line in shown.splitlines()]
+    assert lines == ["disks.0.bus: virtio", "done: yes", "none: -", "volume.path: /p/v", "volume.sizes: 1, 2"]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, moment, say, size, table, text
+from orchestrator.cli.output import Column, Row, card, emit_json, facts, human_bytes, moment, say, size, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 
@@ -69,7 +69,7 @@ _CARD: tuple[Column, ...] = (
     ("enrolled", moment("enrolled_at")),
     ("seen", moment("seen_at")),
     ("problem", "problem"),
-    ("facts", lambda row: "\n".join(f"{name}: {text(value)}" for name, value in sorted(row["facts"].items()))),
+    ("facts", facts("facts")),
 )
 _KEYS: tuple[Column, ...] = (("KIND", "kind"), ("FINGERPRINT", "fingerprint"))
 _REQUIREMENTS: tuple[Column, ...] = (

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, Row, card, emit_json, moment, say, table, text
+from orchestrator.cli.output import Column, Row, card, emit_json, facts, moment, say, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
@@ -56,7 +56,7 @@ _CARD: tuple[Column, ...] = (
     ("created", moment("created_at")),
     ("suspension proven", moment("suspension_proven_at")),
     ("point of no return", moment("point_of_no_return")),
-    ("facts", lambda row: "\n".join(f"{name}: {text(value)}" for name, value in sorted(row["facts"].items()))),
+    ("facts", facts("facts")),
 )
 _VERDICTS: tuple[Column, ...] = (
     ("NODE", "node"),
