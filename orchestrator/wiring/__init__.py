@@ -94,7 +94,7 @@ def verify_certificate(path: Path, public_key: Path | None) -> Verdict:
     Raises ConfigError where a file cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = offline.read_bounded(path)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
     return offline.verify_certificate(data, None if public_key is None else offline.read_public_key(public_key))

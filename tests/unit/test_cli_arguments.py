@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.remote.client import below, read_token
-from tests.served import command
+from tests.served import command, process
 
 
 def test_an_id_is_one_step_of_a_path_whatever_it_contains() -> None:
@@ -38,3 +38,13 @@ def test_a_token_is_read_without_its_line_end(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("abc-DEF_1\n", encoding="ascii")
     assert read_token(str(path)) == "abc-DEF_1"
+
+
+def test_a_file_without_an_end_is_neither_a_certificate_nor_a_key(tmp_path: Path) -> None:
+    done = process("certificate", "verify", "/dev/zero")
+    assert done.returncode == 3
+    assert "far too large" in done.stderr
+    (tmp_path / "certificate").write_text("{}", encoding="ascii")
+    done = process("certificate", "verify", str(tmp_path / "certificate"), "--public-key", "/dev/zero")
+    assert done.returncode == 2
+    assert "holds no Ed25519 public key" in done.stderr

@@ -16,6 +16,7 @@ from orchestrator.domain.certificates import Verdict, verify
 from orchestrator.domain.errors import RequestError
 
 LARGEST = 16 * 1024 * 1024
+LARGEST_KEY = 64 * 1024
 
 
 def verify_certificate(data: bytes, public_key: bytes | None = None) -> Verdict:
@@ -29,13 +30,19 @@ def verify_certificate(data: bytes, public_key: bytes | None = None) -> Verdict:
     return verify(certificate, signature_holds, pinned_key=public_key)
 
 
+def read_bounded(path: Path, most: int = LARGEST) -> bytes:
+    """The first ``most`` + 1 bytes: enough to see that there are too many, of a device that has no end too. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(most + 1)
+
+
 def read_public_key(path: Path) -> bytes:
     """A pinned Ed25519 public key out of a file: PEM as ``signing.pub`` is, or the raw 32 bytes in base64.
 
     Raises RequestError.
     """
     try:
-        content = path.read_bytes()[: 64 * 1024]
+        content = read_bounded(path, LARGEST_KEY)
     except OSError as exc:
         raise RequestError(f"the key file {path} cannot be read: {exc.strerror}") from exc
     try:
