@@ -32,8 +32,9 @@ MIDDLE = {
     "unsuspend": "release/during",
     "terminate": "wipe/during",
 }
-# Runs at every boot of the guest, so that its boots can be counted (cloud-init's scripts/per-boot).
-COUNTER = "/var/lib/cloud/scripts/per-boot/count"
+# A unit that runs at every boot of the guest, so that its boots can be counted.
+COUNTER = r"""printf '[Service]\nType=oneshot\nExecStart=/bin/sh -c "echo booted >>/root/boots"\n[Install]\nWantedBy=multi-user.target\n'"""
+COUNTED = "cat /root/boots 2>/dev/null || true"
 LOGIN_SECONDS = 300.0
 
 
@@ -92,7 +93,7 @@ def test_the_life_of_a_debian_guest(stand: Stand, tmp_path: Path, killed: str) -
     cpus, memory, disk = inside("nproc; awk '/MemTotal/{print $2*1024}' /proc/meminfo; blockdev --getsize64 /dev/vda").split()
     assert (int(cpus), int(disk)) == (1, 3 << 30)
     assert 0.75 * (512 << 20) < int(memory) <= 512 << 20
-    inside(f"printf '#!/bin/sh\\necho booted >>/root/boots\\n' >{COUNTER} && chmod +x {COUNTER}; echo mine >/root/mine; sync")
+    inside(f"{COUNTER} >/etc/systemd/system/count.service && systemctl -q enable count; echo mine >/root/mine; sync")
 
     def is_suspended() -> None:
         assert (sight.power(service), sight.holds(service)) == ("shut off", ["nonpayment"])
@@ -110,12 +111,12 @@ def test_the_life_of_a_debian_guest(stand: Stand, tmp_path: Path, killed: str) -
     assert name in virsh("list", "--all", "--autostart", "--name").stdout.split()
 
     # Restarted, once.
-    stand.until("the boot after the suspension is counted", lambda: inside("cat /root/boots") == "booted")
+    stand.until("the boot after the suspension is counted", lambda: inside(COUNTED) == "booted")
     before = inside("cat /proc/sys/kernel/random/boot_id")
     life.command("reboot")
     stand.until("it booted again", lambda: inside("cat /proc/sys/kernel/random/boot_id") != before, seconds=LOGIN_SECONDS)
-    stand.until("and counted it", lambda: inside("cat /root/boots") != "booted", seconds=LOGIN_SECONDS)
-    assert inside("cat /root/boots").split() == ["booted", "booted"]
+    stand.until("and counted it", lambda: inside(COUNTED) != "booted", seconds=LOGIN_SECONDS)
+    assert inside(COUNTED).split() == ["booted", "booted"]
 
     # Its owner shut it down: a suspension leaves it so.
     inside("systemctl --no-block poweroff", seconds=10)
