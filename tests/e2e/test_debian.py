@@ -33,7 +33,11 @@ MIDDLE = {
     "terminate": "wipe/during",
 }
 # A unit that runs at every boot of the guest, so that its boots can be counted.
-COUNTER = r"""printf '[Service]\nType=oneshot\nExecStart=/bin/sh -c "echo booted >>/root/boots"\n[Install]\nWantedBy=multi-user.target\n'"""
+COUNTER = (
+    r"printf '[Service]\nType=oneshot\nExecStart=/bin/sh -c "
+    r'"echo booted >>/root/boots"\n'
+    r"[Install]\nWantedBy=multi-user.target\n'"
+)
 COUNTED = "cat /root/boots 2>/dev/null || true"
 LOGIN_SECONDS = 300.0
 
