@@ -420,8 +420,8 @@ def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisione
     """Past the point of no return a failed termination stays one: there is nothing to go back to."""
     if ended_well:
         erased = transition(service.state, Cause.ERASE_DONE)
-        # Who might log in belongs to what was erased.
-        return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="")
+        # Who might log in belongs to what was erased, and there is nothing left to hold.
+        return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="", holds=())
     if gave_up and service.point_of_no_return is None:
         cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
         return replace(service, state=transition(service.state, cause))
