@@ -122,7 +122,9 @@ def test_a_suspension_is_proven_from_its_first_proof_until_it_is_lifted() -> Non
 
 
 def test_an_erased_service_keeps_nothing_to_log_in_with_and_no_hold() -> None:
-    before = service(L.TERMINATING, HoldReason.NONPAYMENT, ssh_keys=("ssh-ed25519 AAAA",), password_hash="$6$salt$hash", point_of_no_return=NOW)
+    before = service(
+        L.TERMINATING, HoldReason.NONPAYMENT, ssh_keys=("ssh-ed25519 AAAA",), password_hash="$6$salt$hash", point_of_no_return=NOW
+    )
     after = finish(before, K.TERMINATE, JobState.DONE, "", now=NOW)
     assert (after.ssh_keys, after.password_hash, after.holds) == ((), "", ())
 
