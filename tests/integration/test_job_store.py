@@ -105,6 +105,12 @@ def test_jobs_page_newest_first_and_by_service_and_state(conn: Connection) -> No
 
 def test_the_brakes_count_what_was_let_through_lately(conn: Connection) -> None:
     for number, reason in enumerate(("", "", "too many", "")):
-        jobs.add(conn, a_job(number, intent=IntentKind.SUSPEND, reason=reason))
+        jobs.add(conn, a_job(number, intent=IntentKind.SUSPEND, state=JobState.DONE, reason=reason))
     jobs.add(conn, a_job(9, intent=IntentKind.TERMINATE))
-    assert jobs.recent(conn, intent=IntentKind.SUSPEND, since=NOW + timedelta(seconds=1)) == 2
+    since = NOW + timedelta(seconds=1)
+    assert jobs.recent(conn, intent=IntentKind.SUSPEND, since=since) == 2
+    # An old one that a freeze held back so long: it counts while it runs, and from when it started.
+    jobs.change(conn, "j000", state=JobState.QUEUED)
+    assert jobs.recent(conn, intent=IntentKind.SUSPEND, since=since) == 3
+    jobs.change(conn, "j000", state=JobState.DONE, started_at=since)
+    assert jobs.recent(conn, intent=IntentKind.SUSPEND, since=since) == 3
