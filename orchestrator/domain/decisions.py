@@ -1,7 +1,7 @@
 """What an event or an operator's command means for a service: the new record and what is to be done.
 
-Pure. The engine calls ``receive`` or ``command`` inside the transaction that accepts, ``begin`` when a job starts (again), and
-``finish`` in the transaction that ends it; each returns the record to be stored.
+Pure. The engine calls ``receive`` or ``command`` inside the transaction that accepts; both return the record to be stored. What
+the beginning and the end of a job do to it is in ``outcomes``.
 
 Facts (``order.*``, ``invoice.*``) always merge, in any order. Commands count once and only with a version newer than the last
 one that was carried out; a refused command leaves the version where it was, so that it can be replayed.
@@ -13,9 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.events import Event, EventType
-from orchestrator.domain.intents import Decision, Intent, IntentKind, JobState, Nothing, Refusal
+from orchestrator.domain.intents import (
+    RULE_HOLDS,
+    RULE_LIFECYCLE,
+    RULE_VOCABULARY,
+    Decision,
+    Intent,
+    IntentKind,
+    Nothing,
+    Refusal,
+)
+from orchestrator.domain.outcomes import begin
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Service, transition
 
 # A payment can no longer save the service's data in these states.
@@ -29,10 +38,6 @@ LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
 
 # What billing systems call a debt when they ask for a suspension (spaces and hyphens left out).
 DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
-
-RULE_LIFECYCLE = "lifecycle of a service"
-RULE_HOLDS = "holds"
-RULE_VOCABULARY = "vocabulary of events, version 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,18 +167,6 @@ def _who(event: Event) -> str:
     return f"event {event.source}/{event.id}"
 
 
-def _intent(kind: IntentKind, record: Service, *, reason: str, who: str, arguments: Mapping[str, object] | None = None) -> Intent:
-    """``arguments`` as ``command`` takes them, so that the same intent can be decided again, and what playbooks read of it."""
-    return Intent(
-        kind=kind, service_id=record.id, reason=reason, asked_by=who, payments=record.payments, arguments=dict(arguments or {})
-    )
-
-
-def _stopping(record: Service) -> list[str]:
-    """The reasons that stop the service, as the node's mark carries them."""
-    return sorted(h.reason.value for h in record.holds if h.effect == HoldEffect.STOP)
-
-
 def _provision(record: Service, *, reason: str, who: str) -> Received:
     """Provision where nothing was made yet; the state moves now, so that a second paid order makes no second guest."""
     if record.state not in (Lifecycle.ORDERED, Lifecycle.FAILED):
@@ -181,7 +174,7 @@ def _provision(record: Service, *, reason: str, who: str) -> Received:
     if not record.plan:
         return Received(service=record, decision=Nothing(reason="no event has named its plan yet: it waits for the order"))
     moved = replace(record, state=transition(record.state, Cause.PROVISION_STARTED))
-    return Received(service=moved, decision=_intent(IntentKind.PROVISION, moved, reason=reason, who=who))
+    return Received(service=moved, decision=Intent.on(IntentKind.PROVISION, moved, reason=reason, who=who))
 
 
 def _paid_before_named(before: Service | None, record: Service) -> bool:
@@ -215,11 +208,11 @@ def _paid(event: Event, before: Service | None, record: Service) -> Received:
 def _resume(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
     """Unsuspend, unless another hold still stops the service."""
     if record.stopped:
-        still = ", ".join(_stopping(record))
+        still = ", ".join(record.stop_reasons)
         return Received(service=record, decision=Nothing(reason=f"it stays suspended: held for {still}"), note=note)
     return Received(
         service=record,
-        decision=_intent(IntentKind.UNSUSPEND, record, reason=reason, who=who, arguments={"reason": hold.value}),
+        decision=Intent.on(IntentKind.UNSUSPEND, record, reason=reason, who=who, arguments={"reason": hold.value}),
         note=note,
     )
 
@@ -284,8 +277,8 @@ def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: da
         return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
     if proven:
         return Received(service=record, decision=Nothing(reason=f"it is suspended already; held for {reason} too"))
-    arguments = {"reason": reason.value, "holds": _stopping(record)}
-    return Received(service=record, decision=_intent(IntentKind.SUSPEND, record, reason=why, who=who, arguments=arguments))
+    arguments = {"reason": reason.value, "holds": record.stop_reasons}
+    return Received(service=record, decision=Intent.on(IntentKind.SUSPEND, record, reason=why, who=who, arguments=arguments))
 
 
 def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
@@ -294,7 +287,7 @@ def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Re
     hold = record.hold(reason)
     held = record.stopped or record.suspension_proven_at is not None
     if hold is None and record.stopped:
-        return _refuse(record, f"it is not held for {reason} but for {', '.join(_stopping(record))}", RULE_HOLDS)
+        return _refuse(record, f"it is not held for {reason} but for {', '.join(record.stop_reasons)}", RULE_HOLDS)
     if hold is not None and hold.effect != HoldEffect.STOP:
         return _refuse(record, f"its hold for {reason} does not stop it: there is nothing to unsuspend", RULE_HOLDS)
     if not held:
@@ -315,7 +308,7 @@ def _terminate(record: Service, *, who: str, why: str) -> Received:
     # While it is being provisioned the job waits behind that one, and ``begin`` moves the state.
     if record.state != Lifecycle.PROVISIONING:
         record = begin(record, IntentKind.TERMINATE)
-    return Received(service=record, decision=_intent(IntentKind.TERMINATE, record, reason=why, who=who))
+    return Received(service=record, decision=Intent.on(IntentKind.TERMINATE, record, reason=why, who=who))
 
 
 def _legal(hold: Hold) -> bool:
@@ -347,82 +340,6 @@ def _power(kind: IntentKind, service: Service, *, who: str, why: str) -> Receive
     if service.state != Lifecycle.ACTIVE:
         return _refuse(service, f"it is {service.state}: {kind} needs an active service", RULE_LIFECYCLE)
     if service.stopped and kind != IntentKind.CHECK:
-        return _refuse(service, f"it is suspended, held for {', '.join(_stopping(service))}", RULE_HOLDS)
-    arguments = {"holds": _stopping(service)} if kind == IntentKind.CHECK else {}
-    return Received(service=service, decision=_intent(kind, service, reason=why, who=who, arguments=arguments))
-
-
-def begin(service: Service, kind: IntentKind) -> Service:
-    """The record as a job of ``kind`` starts, or starts again; the same record where it is there already.
-
-    Raises WrongState where the service's state has left the intent behind, Refused where holds have changed since: a
-    suspension whose last hold was lifted while the job waited is not to be carried out any more.
-    """
-    state = service.state
-    if kind == IntentKind.PROVISION:
-        return service if state == Lifecycle.PROVISIONING else replace(service, state=transition(state, Cause.PROVISION_STARTED))
-    if kind == IntentKind.TERMINATE:
-        if not service.erasable:
-            raise Refused("a hold forbids to destroy the service's data", rule=RULE_HOLDS)
-        return service if state == Lifecycle.TERMINATING else replace(service, state=transition(state, Cause.TERMINATE_STARTED))
-    if state != Lifecycle.ACTIVE:
-        raise WrongState(f"the service is {state}: {kind} needs an active one", state=str(state))
-    if kind == IntentKind.SUSPEND and not service.stopped:
-        raise Refused("no hold stops the service any more: it is not suspended", rule=RULE_HOLDS)
-    if kind in (IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT) and service.stopped:
-        raise Refused(f"the service is held for {', '.join(_stopping(service))}", rule=RULE_HOLDS)
-    return service
-
-
-def finish(
-    service: Service, kind: IntentKind, job_state: JobState, error_code: str, *, now: datetime, provisioned: bool = True
-) -> Service:
-    """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
-
-    ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
-    ``error_code`` is the job's ('' where it went well).
-    """
-    ended_well = job_state == JobState.DONE and not error_code
-    gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
-    if kind == IntentKind.PROVISION and service.state == Lifecycle.PROVISIONING and (ended_well or gave_up):
-        return replace(service, state=transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED))
-    if kind == IntentKind.SUSPEND and ended_well:
-        return replace(service, suspension_proven_at=service.suspension_proven_at or now)
-    if kind == IntentKind.UNSUSPEND and ended_well:
-        return replace(service, suspension_proven_at=None)
-    if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
-        return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned)
-    return service
-
-
-def follow_up(service: Service, *, ended: IntentKind) -> Intent | None:
-    """What is left to do when a job of kind ``ended`` is over: the guest is to be as the record's holds say.
-
-    A job refused because of the state it met (a suspension during a termination) leaves them apart. An intent is never
-    followed by its like: one that cannot be carried out would be tried for ever.
-    """
-    proven = service.suspension_proven_at is not None
-    if service.state != Lifecycle.ACTIVE or service.stopped == proven:
-        return None
-    kind = IntentKind.SUSPEND if service.stopped else IntentKind.UNSUSPEND
-    if kind == ended:
-        return None
-    who = "orchestrator"
-    if kind == IntentKind.UNSUSPEND:
-        arguments: dict[str, object] = {"reason": HoldReason.NONPAYMENT.value}
-        return _intent(kind, service, reason="nothing stops it any more", who=who, arguments=arguments)
-    stopping = _stopping(service)
-    why = f"it is held for {', '.join(stopping)}, and was never stopped"
-    return _intent(kind, service, reason=why, who=who, arguments={"reason": stopping[0], "holds": stopping})
-
-
-def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
-    """Past the point of no return a failed termination stays one: there is nothing to go back to."""
-    if ended_well:
-        erased = transition(service.state, Cause.ERASE_DONE)
-        # Who might log in belongs to what was erased, and there is nothing left to hold.
-        return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="", holds=())
-    if gave_up and service.point_of_no_return is None:
-        cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
-        return replace(service, state=transition(service.state, cause))
-    return service
+        return _refuse(service, f"it is suspended, held for {', '.join(service.stop_reasons)}", RULE_HOLDS)
+    arguments = {"holds": service.stop_reasons} if kind == IntentKind.CHECK else {}
+    return Received(service=service, decision=Intent.on(kind, service, reason=why, who=who, arguments=arguments))

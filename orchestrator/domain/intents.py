@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
+
+from orchestrator.domain.services import Service
+
+# The rules that refusals name.
+RULE_LIFECYCLE = "lifecycle of a service"
+RULE_HOLDS = "holds"
+RULE_VOCABULARY = "vocabulary of events, version 1"
 
 
 class IntentKind(StrEnum):
@@ -36,6 +45,14 @@ class Intent:
     asked_by: str
     payments: int = 0
     arguments: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def on(
+        cls, kind: IntentKind, service: Service, *, reason: str, who: str, arguments: Mapping[str, object] | None = None
+    ) -> Self:
+        """``arguments`` as ``decisions.command`` takes them, so that the same can be decided again, and what playbooks read."""
+        given = dict(arguments or {})
+        return cls(kind=kind, service_id=service.id, reason=reason, asked_by=who, payments=service.payments, arguments=given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

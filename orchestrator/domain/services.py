@@ -136,6 +136,11 @@ class Service:
         return any(h.effect == HoldEffect.STOP for h in self.holds)
 
     @property
+    def stop_reasons(self) -> list[str]:
+        """The reasons that stop the service, as the node's mark carries them."""
+        return sorted(h.reason.value for h in self.holds if h.effect == HoldEffect.STOP)
+
+    @property
     def erasable(self) -> bool:
         """No hold forbids destroying the data: none of that effect, and no legal one whatever its effect."""
         return not any(h.effect == HoldEffect.NO_ERASE or h.reason == HoldReason.LEGAL for h in self.holds)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.domain import decisions
+from orchestrator.domain import outcomes
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
 from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
@@ -125,7 +125,7 @@ class Endings:
         """The service's record and what is known of its things after the run."""
         now = self._works.clock.now()
         provisioned = job_store.ever_done(conn, service.id, IntentKind.PROVISION)
-        after = decisions.finish(service, job.intent, ending.state, ending.code, now=now, provisioned=provisioned)
+        after = outcomes.finish(service, job.intent, ending.state, ending.code, now=now, provisioned=provisioned)
         if after != service:
             services.put(conn, after, now=now)
         known = services.facts(conn, service.id)
@@ -138,7 +138,7 @@ class Endings:
 
     def _follow_up(self, conn: Connection, job: Job, service: Service) -> None:
         """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""
-        left = decisions.follow_up(service, ended=job.intent)
+        left = outcomes.follow_up(service, ended=job.intent)
         if left is None:
             return
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]

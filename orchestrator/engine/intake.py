@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from orchestrator.domain import decisions, specs
+from orchestrator.domain import decisions, outcomes, specs
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.decisions import GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
@@ -272,7 +272,7 @@ class Intake:
                 raise WrongState(f"nothing is to be done: {decision.reason}")
             job = self._job("dry-run", decision, playbook=self._playbook(decision, record), now=self._works.clock.now())
             facts = services.facts(conn, service_id)
-            record = decisions.begin(record, kind)
+            record = outcomes.begin(record, kind)
             return resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job)
 
     def _commanded(

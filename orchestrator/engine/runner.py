@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.domain import decisions, specs
+from orchestrator.domain import outcomes, specs
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
 from orchestrator.domain.intents import JobState, StepState
@@ -128,7 +128,7 @@ class Runner:
         service = services.get(conn, job.service_id)
         if service is None:
             raise NotFound(f"there is no service {job.service_id}")
-        record = decisions.begin(service, job.intent)
+        record = outcomes.begin(service, job.intent)
         workflow = resolved(self._playbooks, self._catalog, service=record, facts=services.facts(conn, service.id), job=job)
         if record != service:
             services.put(conn, record, now=now)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.domain.decisions import begin, hold_reason, paid_only, receive
+from orchestrator.domain.decisions import hold_reason, paid_only, receive
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.events import EventType
 from orchestrator.domain.intents import Intent, Nothing, Refusal
+from orchestrator.domain.outcomes import begin
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from tests.unit.decision_words import MONTH, NOW, E, K, L, event, hold, service
 
