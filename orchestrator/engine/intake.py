@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from orchestrator.domain import decisions, outcomes, specs
+from orchestrator.domain import decisions, outcomes
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.decisions import GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
     ConfigError,
     EventConflict,
+    NoCapacity,
     NotFound,
+    OrchestratorError,
     PreconditionError,
     Refused,
     RequestError,
@@ -25,6 +27,7 @@ from orchestrator.domain.intents import Decision, Intent, IntentKind, JobState, 
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Playbook, Workflow
+from orchestrator.domain.sales import sellable
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
@@ -45,6 +48,8 @@ REPLAYABLE = ("refused", "dead")
 COUNTED = ("accepted", "nothing", "stale", "dead")
 # What makes an event one that cannot be processed: the state, the configuration or the order is not as it assumes.
 DEAD = (PreconditionError, RequestError, ConfigError)
+# Of these the configuration is the cause, and a replay the end.
+DECLARED_OTHERWISE = (NotFound, NoCapacity, ConfigError)
 
 
 # States in which a job waits for a person.
@@ -171,7 +176,7 @@ class Intake:
         except DEAD as exc:
             service = services.get(conn, event.service_id)
             self._put(conn, service, service if counted else decisions.paid_only(event, service, now=now), now=now)
-            accepted = Acceptance(outcome="dead", detail=str(exc))
+            accepted = Acceptance(outcome="dead", detail=_dead_letter(exc, seq))
         problem = accepted.detail if accepted.outcome in REPLAYABLE else ""
         events.set_outcome(conn, seq, outcome=accepted.outcome, problem=problem, job_id=accepted.job_id)
         facts = {"event": f"{event.source}/{event.id}", "type": event.type.value, "outcome": accepted.outcome}
@@ -331,23 +336,20 @@ class Intake:
             return ""
         plan = self._catalog.plans.get(service.plan)
         if decision.kind == IntentKind.PROVISION:
-            self._sellable(service)
+            sellable(service, plans=self._catalog.plans, templates=self._catalog.templates, nodes=self._catalog.nodes)
         # A service outlives the plan it was sold under: it can still be suspended and ended. There is one kind so far.
         kind = plan.kind if plan is not None else PlanKind.VPS
         name = f"{kind.value}-{decision.kind.value}"
         if name not in self._playbooks:
-            raise ConfigError(f"there is no playbook {name}", hint="look into the playbooks directory")
+            raise ConfigError(f"there is no playbook {name}", hint="mend the playbooks directory, restart the controller")
         return name
 
-    def _sellable(self, service: Service) -> None:
-        plan = self._catalog.plans.get(service.plan)
-        if plan is None:
-            raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, then replay the event")
-        name = service.template or plan.default_template
-        template = self._catalog.templates.get(name)
-        if template is None:
-            raise NotFound(f"there is no template '{name}'", hint="add it to configs/templates.yaml, then replay the event")
-        specs.guest_spec(service, plan, template)
+
+def _dead_letter(problem: OrchestratorError, seq: int) -> str:
+    """The problem as the dead-letter list shows it, and what to do about it."""
+    if not isinstance(problem, DECLARED_OTHERWISE):
+        return str(problem)
+    return f"{problem.message} ({problem.hint or 'mend it'}, then `orchestrator event replay {seq}`)"
 
 
 def _again(first: EventRecord, body_sha256: str) -> Acceptance:

@@ -8,15 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.domain.brakes import BrakeLimits
-from orchestrator.domain.plans import Plan, Template
+from orchestrator.domain.plans import Node, Plan, Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What is sold and what it is installed from, by name, and who sells it."""
+    """What is sold and what it is installed from, by name, the nodes it could be on, and who sells it."""
 
     plans: Mapping[str, Plan]
     templates: Mapping[str, Template]
+    nodes: tuple[Node, ...]
     provider: str = ""
 
 

@@ -121,7 +121,7 @@ class Controller:
             steps=STEPS,
             ports=self._ports(),
             playbooks=self.playbooks,
-            catalog=Catalog(plans=config.plans, templates=config.templates, provider=config.settings.provider),
+            catalog=Catalog(plans=config.plans, templates=config.templates, nodes=config.nodes, provider=settings.provider),
             settings=_engine_settings(config),
             parse=parse,
             notifier=self._notifier,

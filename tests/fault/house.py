@@ -92,6 +92,7 @@ class House:
         at: Callable[[str], None] = _nowhere,
         clock: Clock | None = None,
         plan: Plan = PLAN,
+        declared: tuple[Node, ...] = NODES,
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
@@ -103,7 +104,9 @@ class House:
             steps=steps,
             ports=self._ports(directory),
             playbooks=playbooks,
-            catalog=Catalog(plans={plan.name: plan}, templates={TEMPLATE.name: TEMPLATE}, provider="Example Hosting"),
+            catalog=Catalog(
+                plans={plan.name: plan}, templates={TEMPLATE.name: TEMPLATE}, nodes=declared, provider="Example Hosting"
+            ),
             settings=EngineSettings(
                 state_dir=directory,
                 limits=options.limits,

@@ -16,7 +16,7 @@ from orchestrator.domain.playbooks import OnFailure
 from orchestrator.store import services
 from tests.fault import things
 from tests.fault.conftest import Builder
-from tests.fault.house import PLAN, House, Options
+from tests.fault.house import NODES, PLAN, House, Options
 from tests.fault.things import make, playbook, playbooks
 
 
@@ -75,7 +75,8 @@ def test_an_event_that_cannot_be_processed_is_kept_and_can_be_replayed(build: Bu
     house = build()
     dead = house.event("order.paid", "s1", client_id="c1", plan="unknown")
     assert (dead.outcome, dead.job_id, house.state("s1"), house.jobs("s1")) == ("dead", "", "ordered", ())
-    assert "there is no plan 'unknown'" in dead.detail
+    mend = "add it to configs/plans, restart the controller, then `orchestrator event replay 1`"
+    assert dead.detail == f"there is no plan 'unknown' ({mend})"
     refused = house.event("service.suspend", "s2", version=1, reason="abuse")
     assert refused.outcome == "refused"
     house.wait(house.order("s2").job_id)
@@ -112,6 +113,19 @@ def test_a_dead_order_is_provisioned_by_its_replay_once_the_plan_is_there(build:
     replayed = house.engine.replay(1, "anna")
     assert (replayed.outcome, house.wait(replayed.job_id).state) == ("accepted", JobState.DONE)
     assert (payments(house, "s1"), house.job(replayed.job_id).payments) == (1, 1)
+
+
+def test_an_order_for_a_zone_without_nodes_is_dead_until_there_is_one_and_its_payment_counts(build: Builder) -> None:
+    first = build(start=False)
+    dead = first.event("order.paid", "s1", client_id="c1", plan="small", zone="z9")
+    mend = "add one to configs/nodes.yaml, restart the controller, then `orchestrator event replay 1`"
+    assert (dead.outcome, dead.detail) == ("dead", f"there is no node in zone 'z9' ({mend})")
+    assert (first.jobs("s1"), first.state("s1"), payments(first, "s1")) == ((), "ordered", 1)
+    first.close()
+    house = build(declared=(*NODES, replace(NODES[0], name="n9", zone="z9")))
+    replayed = house.engine.replay(1, "anna")
+    assert (replayed.outcome, payments(house, "s1")) == ("accepted", 1)
+    assert house.wait(replayed.job_id).state == JobState.DONE
 
 
 def test_a_transient_fault_is_tried_again_and_leaves_no_trace(build: Builder) -> None:

@@ -1,0 +1,41 @@
+"""Whether what was ordered is sold: what no state of the nodes changes, only the configuration.
+
+Asked before a service is provisioned, so that an order that nothing could ever carry out becomes no job that must fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from orchestrator.domain import specs
+from orchestrator.domain.errors import NoCapacity, NotFound
+from orchestrator.domain.plans import Node, Plan, Template
+from orchestrator.domain.services import Service
+
+
+def sellable(service: Service, *, plans: Mapping[str, Plan], templates: Mapping[str, Template], nodes: Collection[Node]) -> None:
+    """Return where plan, template and place of the service are declared and go together.
+
+    Raises NotFound for a name that is not declared, NoCapacity where every declared node is in another zone, RequestError where
+    what was ordered cannot be given to a guest.
+    """
+    plan = plans.get(service.plan)
+    if plan is None:
+        raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, restart the controller")
+    name = service.template or plan.default_template
+    template = templates.get(name)
+    if template is None:
+        raise NotFound(f"there is no template '{name}'", hint="add it to configs/templates.yaml, restart the controller")
+    specs.guest_spec(service, plan, template)
+    _somewhere(plan, service.zone, nodes)
+
+
+def _somewhere(plan: Plan, zone: str, nodes: Collection[Node]) -> None:
+    """A node that is down, full or in maintenance counts: that passes, and the job that waits for it can be tried again."""
+    sold = f"plan '{plan.name}' is sold in {', '.join(plan.zones)} only"
+    if zone and plan.zones and zone not in plan.zones:
+        raise NoCapacity(f"zone '{zone}' is wanted, and {sold}", hint="add it to the plan's zones, restart the controller")
+    if any(zone in ("", node.zone) and (not plan.zones or node.zone in plan.zones) for node in nodes):
+        return
+    where = f"in zone '{zone}'" if zone else f"where it could be: {sold}" if plan.zones else "at all"
+    raise NoCapacity(f"there is no node {where}", hint="add one to configs/nodes.yaml, restart the controller")
