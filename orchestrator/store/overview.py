@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from orchestrator.domain.intents import JobState
+from orchestrator.store import settings
 from orchestrator.store.database import Connection
-from orchestrator.store.tables import holds, services
+from orchestrator.store.settings import Freeze
+from orchestrator.store.tables import events, holds, jobs, services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How much waits for a person: jobs by why they wait, events on the dead-letter list, and the freeze in force, if any."""
+
+    approval: int
+    operator: int
+    dead_letters: int
+    freeze: Freeze | None
+
+
+def waiting(conn: Connection) -> Waiting:
+    """What waits for a person at this moment."""
+
+    def rows(table: sa.Table, *wanted: sa.ColumnElement[bool]) -> int:
+        return int(conn.execute(sa.select(sa.func.count()).select_from(table).where(*wanted)).scalar_one())
+
+    return Waiting(
+        approval=rows(jobs, jobs.c.state == JobState.WAITING_APPROVAL.value),
+        operator=rows(jobs, jobs.c.state == JobState.NEEDS_OPERATOR.value),
+        dead_letters=rows(events, events.c.outcome == "dead"),
+        freeze=settings.freeze(conn),
+    )
 
 
 def nodes_of(conn: Connection, service_ids: Sequence[str]) -> dict[str, str]:
