@@ -1,22 +1,18 @@
-"""What commands print: tables for people, JSON for scripts. rich is imported when something is drawn, never before."""
+"""What commands print: tables for people, JSON for scripts."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-Row = Mapping[str, Any]
-Column = tuple[str, str | Callable[[Row], str]]
+from orchestrator.cli.tables import GAP, Column, Field, Line, Row, cells, lay_out, wrapped
 
 # Wide enough for any row where nobody looks at a terminal: a line a row can be searched and cut.
 _UNBOUNDED = 10_000
@@ -45,57 +41,40 @@ def say(words: str = "", *, err: bool = False) -> None:
     click.echo(clean(words), err=err)
 
 
-def console() -> Console:
-    from rich.console import Console
-
-    # highlight and markup off: what comes from outside is text, not style.
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
-
-
 def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None:
-    """One line a row. A column is a heading and a field, or a function of the row."""
-    from rich.table import Table
-    from rich.text import Text
-
+    """A line a row, within the terminal's width; what had to be left out for that is said on standard error."""
     if not rows:
         say(empty)
         return
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, _ in columns:
-        drawn.add_column(heading, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(_cell(row, field)) for _, field in columns))
-    _draw(drawn)
+    found = [[_cell(row, column.field) for column in columns] for row in rows]
+    (heading, *lines), left_out = lay_out(columns, found, _width())
+    click.echo(_bold(heading))
+    for line in lines:
+        click.echo(line)
+    if left_out:
+        say(f"left out for want of width: {', '.join(left_out)}   (--json has all)", err=True)
 
 
-def card(columns: Sequence[Column], row: Row) -> None:
-    """One thing, a line a field; empty fields are left out."""
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=None, pad_edge=False, show_header=False)
-    drawn.add_column(style="bold", no_wrap=True)
-    drawn.add_column(overflow="fold")
-    for heading, field in columns:
-        value = _cell(row, field)
-        if value:
-            drawn.add_row(Text(heading), Text(value))
-    _draw(drawn)
+def card(lines: Sequence[Line], row: Row) -> None:
+    """One thing, a line a field; empty fields are left out. Broken at blanks only, so that what is long can be copied whole."""
+    shown = [(name, value) for name, field in lines if (value := _cell(row, field))]
+    margin = max((cells(name) for name, _ in shown), default=0) + GAP
+    for name, value in shown:
+        first, *more = wrapped(value, max(20, _width() - margin))
+        click.echo((_bold(name) + " " * (margin - cells(name)) + first).rstrip(" "))
+        for line in more:
+            click.echo((" " * margin + line).rstrip(" "))
 
 
-def _draw(drawn: Table) -> None:
-    """Where nobody looks at a terminal, without the blanks that fill each line up."""
-    shown = console()
-    if sys.stdout.isatty():
-        shown.print(drawn)
-        return
-    with shown.capture() as captured:
-        shown.print(drawn)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip(" "))
+def _bold(words: str) -> str:
+    return click.style(words, bold=True) if sys.stdout.isatty() else words
 
 
-def _cell(row: Row, field: str | Callable[[Row], str]) -> str:
+def _width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNBOUNDED
+
+
+def _cell(row: Row, field: Field) -> str:
     return clean(field(row) if callable(field) else text(row.get(field)))
 
 
@@ -112,15 +91,20 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def phrase(value: Any) -> str:
+    """A JSON value in one line: ``key value, key value``; what is empty is left out."""
+    return ", ".join(line.replace(": ", " ", 1) for line in _flat(value, "") if not line.endswith(": -"))
+
+
 def facts(field: str) -> Callable[[Row], str]:
     """A row for a mapping: a line a value, named by the way to it (``volume.path: …``)."""
-    return lambda row: "\n".join(_flat(row[field], ""))
+    return lambda row: "\n".join(sorted(_flat(row[field], "")))
 
 
 def _flat(value: Any, name: str) -> Iterator[str]:
     if isinstance(value, dict) and value:
-        for key in sorted(value):
-            yield from _flat(value[key], f"{name}.{key}" if name else str(key))
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for number, item in enumerate(value):
             yield from _flat(item, f"{name}.{number}")
@@ -133,11 +117,14 @@ def moment(field: str) -> Callable[[Row], str]:
 
     def show(row: Row) -> str:
         value = row.get(field)
-        if not value:
-            return ""
-        return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return when(value) if value else ""
 
     return show
+
+
+def when(value: str) -> str:
+    """A time as the API writes it (ISO 8601), for a person: UTC, to the second."""
+    return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def size(field: str) -> Callable[[Row], str]:

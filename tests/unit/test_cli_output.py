@@ -12,6 +12,7 @@ import pytest
 from orchestrator.cli import main, output
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.remote import watch
+from orchestrator.cli.tables import Column
 from tests.live import write_config
 from tests.served import ORCHESTRATOR, process
 
@@ -35,11 +36,10 @@ def test_words_of_others_are_shown_with_escapes_and_ordinary_words_as_they_are()
 
 def test_lines_tables_and_cards_cannot_act_on_the_terminal() -> None:
     row = {"note": HOSTILE}
-    columns = (("NOTE", "note"),)
     for shown in (
         printed(output.say, HOSTILE),
-        printed(output.table, columns, [row], empty="none"),
-        printed(output.card, columns, row),
+        printed(output.table, [Column("NOTE", "note")], [row], empty="none"),
+        printed(output.card, [("note", "note")], row),
     ):
         assert HARMLESS in shown
         assert "\x1b" not in shown
@@ -61,7 +61,8 @@ def test_a_steps_message_and_a_failure_cannot_act_on_the_terminal_either() -> No
 
 def test_nothing_trails_behind_the_lines_of_a_pipe() -> None:
     rows = [{"a": "x", "b": "long " * 40 + "end"}, {"a": "y", "b": ""}]
-    for shown in (printed(output.table, (("A", "a"), ("B", "b")), rows, empty=""), printed(output.card, (("a", "a"),), rows[0])):
+    columns = (Column("A", "a"), Column("B", "b"))
+    for shown in (printed(output.table, columns, rows, empty=""), printed(output.card, (("a", "a"),), rows[0])):
         assert shown
         assert all(line == line.rstrip() for line in shown.splitlines())
 

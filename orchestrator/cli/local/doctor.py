@@ -13,17 +13,18 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
-from orchestrator.cli.output import Column, emit_json, table
+from orchestrator.cli.output import emit_json, table
+from orchestrator.cli.tables import Column, Kind
 from orchestrator.domain.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.config.model import Config
 
 _ROWS: tuple[Column, ...] = (
-    ("", lambda row: "ok" if row["ok"] else "PROBLEM"),
-    ("WHAT", "name"),
-    ("FOUND", "found"),
-    ("TO DO", "mend"),
+    Column("", lambda row: "ok" if row["ok"] else "PROBLEM"),
+    Column("WHAT", "name", Kind.ID),
+    Column("FOUND", "found", Kind.PROSE),
+    Column("TO DO", "mend", Kind.PROSE),
 )
 
 

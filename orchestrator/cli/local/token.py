@@ -13,7 +13,8 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
-from orchestrator.cli.output import Column, emit_json, moment, say, table
+from orchestrator.cli.output import emit_json, moment, say, table
+from orchestrator.cli.tables import Column, Kind
 
 if TYPE_CHECKING:
     from orchestrator.ports.clock import Clock
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 ROLES = ("admin", "operator", "billing", "readonly")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LIST: tuple[Column, ...] = (
-    ("TOKEN", "name"),
-    ("ROLE", "role"),
-    ("CREATED", moment("created_at")),
-    ("REVOKED", moment("revoked_at")),
+    Column("TOKEN", "name", Kind.ID),
+    Column("ROLE", "role"),
+    Column("CREATED", moment("created_at"), Kind.TIME),
+    Column("REVOKED", moment("revoked_at"), Kind.TIME),
 )
 
 

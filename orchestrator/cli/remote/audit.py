@@ -7,17 +7,25 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, emit_json, moment, say
+from orchestrator.cli.output import emit_json, moment, phrase, say
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+from orchestrator.cli.tables import Column, Kind, Row
+
+
+def _facts(row: Row) -> str:
+    """What the other columns do not tell already."""
+    told = {"service_id", "job_id"}
+    return phrase({name: value for name, value in row["facts"].items() if name not in told or value != row[name]})
+
 
 _LIST: tuple[Column, ...] = (
-    ("ROW", "seq"),
-    ("AT", moment("at")),
-    ("WHO", "who"),
-    ("WHAT", "what"),
-    ("SERVICE", "service_id"),
-    ("JOB", "job_id"),
-    ("FACTS", "facts"),
+    Column("ROW", "seq", Kind.ID),
+    Column("AT", moment("at"), Kind.TIME, spare=2),
+    Column("WHO", "who", spare=3),
+    Column("WHAT", "what"),
+    Column("SERVICE", "service_id", Kind.ID),
+    Column("JOB", "job_id", Kind.ID, spare=4),
+    Column("FACTS", _facts, Kind.PROSE, spare=1),
 )
 
 

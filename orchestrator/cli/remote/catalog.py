@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, Row, card, emit_json, human_bytes, size
+from orchestrator.cli.output import card, emit_json, human_bytes, size
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+from orchestrator.cli.tables import Column, Kind, Line, Row
 
 
 def _rate(field: str, unit: str) -> Any:
@@ -22,15 +23,15 @@ def _rate(field: str, unit: str) -> Any:
 
 
 _PLANS: tuple[Column, ...] = (
-    ("PLAN", "name"),
-    ("KIND", "kind"),
-    ("VCPUS", "vcpus"),
-    ("MEMORY", size("memory_bytes")),
-    ("DISK", size("disk_bytes")),
-    ("TEMPLATE", "default_template"),
-    ("DESCRIPTION", "description"),
+    Column("PLAN", "name", Kind.ID),
+    Column("KIND", "kind", spare=3),
+    Column("VCPUS", "vcpus"),
+    Column("MEMORY", size("memory_bytes")),
+    Column("DISK", size("disk_bytes")),
+    Column("TEMPLATE", "default_template", spare=1),
+    Column("DESCRIPTION", "description", Kind.PROSE, spare=2),
 )
-_PLAN: tuple[Column, ...] = (
+_PLAN: tuple[Line, ...] = (
     ("plan", "name"),
     ("kind", "kind"),
     ("description", "description"),
@@ -50,13 +51,13 @@ _PLAN: tuple[Column, ...] = (
     ("zones", "zones"),
 )
 _TEMPLATES: tuple[Column, ...] = (
-    ("TEMPLATE", "name"),
-    ("OS", "os"),
-    ("SIZE", size("size_bytes")),
-    ("VOLUME", "volume"),
-    ("READY BY", "ready"),
+    Column("TEMPLATE", "name", Kind.ID),
+    Column("OS", "os", spare=2),
+    Column("SIZE", size("size_bytes")),
+    Column("VOLUME", "volume", Kind.ID, spare=1),
+    Column("READY BY", "ready", spare=3),
 )
-_TEMPLATE: tuple[Column, ...] = (
+_TEMPLATE: tuple[Line, ...] = (
     ("template", "name"),
     ("os", "os"),
     ("volume", "volume"),
@@ -118,9 +119,9 @@ def show_template(context: click.Context, /, name: str, as_json: bool) -> None:
     _show(context, below("templates", name), _TEMPLATE, as_json)
 
 
-def _show(context: click.Context, path: str, columns: tuple[Column, ...], as_json: bool) -> None:
+def _show(context: click.Context, path: str, lines: tuple[Line, ...], as_json: bool) -> None:
     found = client(context).get(path)
     if as_json:
         emit_json(found)
     else:
-        card(columns, found)
+        card(lines, found)

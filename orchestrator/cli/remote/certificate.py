@@ -6,15 +6,16 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, emit_json, moment, say
+from orchestrator.cli.output import emit_json, moment, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+from orchestrator.cli.tables import Column, Kind
 
 _LIST: tuple[Column, ...] = (
-    ("CERTIFICATE", "id"),
-    ("SERVICE", "service_id"),
-    ("JOB", "job_id"),
-    ("CREATED", moment("created_at")),
+    Column("CERTIFICATE", "id", Kind.ID),
+    Column("SERVICE", "service_id", Kind.ID),
+    Column("JOB", "job_id", Kind.ID, spare=2),
+    Column("CREATED", moment("created_at"), Kind.TIME, spare=1),
 )
 
 

@@ -6,23 +6,24 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, card, emit_json, moment, say
+from orchestrator.cli.output import card, emit_json, moment, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
+from orchestrator.cli.tables import Column, Kind, Line
 
 _LIST: tuple[Column, ...] = (
-    ("EVENT", "seq"),
-    ("RECEIVED", moment("received_at")),
-    ("SOURCE", "source"),
-    ("TYPE", "type"),
-    ("SERVICE", "service_id"),
-    ("VERSION", "version"),
-    ("OUTCOME", "outcome"),
-    ("JOB", "job_id"),
-    ("PROBLEM", "problem"),
+    Column("EVENT", "seq", Kind.ID),
+    Column("RECEIVED", moment("received_at"), Kind.TIME, spare=3),
+    Column("SOURCE", "source", spare=6),
+    Column("TYPE", "type", spare=1),
+    Column("SERVICE", "service_id", Kind.ID),
+    Column("VERSION", "version", spare=5),
+    Column("OUTCOME", "outcome"),
+    Column("JOB", "job_id", Kind.ID, spare=4),
+    Column("PROBLEM", "problem", Kind.PROSE, spare=2),
 )
-_CARD: tuple[Column, ...] = (
+_CARD: tuple[Line, ...] = (
     ("event", "seq"),
     ("source", "source"),
     ("id", "id"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import emit_json, say
+from orchestrator.cli.output import emit_json, say, when
 from orchestrator.cli.remote.options import client, json_option
 
 _why_option = click.option("--why", default="", help="Why; shown to everybody who is refused because of it.")
@@ -56,7 +56,7 @@ def _say(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit_json(found)
     elif found["frozen"]:
-        say(f"frozen by {found['by']} since {found['since']}: {found['why']}")
+        say(f"frozen by {found['by']} since {when(found['since'])}: {found['why']}")
         say("nothing suspends or destroys until `orchestrator freeze off`")
     else:
         say("not frozen")

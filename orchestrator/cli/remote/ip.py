@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, card, emit_json, table
+from orchestrator.cli.output import card, emit_json, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+from orchestrator.cli.tables import Column, Kind, Line, Row
+
+
+def _lines(field: str) -> Callable[[Row], str]:
+    """Where there are many addresses: a line each."""
+    return lambda row: "\n".join(row[field])
+
 
 _RANGES: tuple[Column, ...] = (
-    ("RANGE", "name"),
-    ("ZONE", "zone"),
-    ("FAMILY", lambda row: f"IPv{row['family']}"),
-    ("SIZE", "size"),
-    ("USED", "used"),
-    ("COOLING", "cooling"),
-    ("FREE", "free"),
+    Column("RANGE", "name", Kind.ID),
+    Column("ZONE", "zone", spare=2),
+    Column("FAMILY", lambda row: f"IPv{row['family']}", spare=3),
+    Column("SIZE", "size", Kind.ID, spare=1),
+    Column("USED", "used", Kind.ID),
+    Column("COOLING", "cooling", Kind.ID),
+    Column("FREE", "free", Kind.ID),
 )
 _LEASES: tuple[Column, ...] = (
-    ("SERVICE", "service_id"),
-    ("IPV4", "ipv4"),
-    ("IPV6", "ipv6"),
-    ("MAC", "mac"),
-    ("JOB", "job_id"),
+    Column("SERVICE", "service_id", Kind.ID),
+    Column("IPV4", _lines("ipv4"), Kind.ID),
+    Column("IPV6", _lines("ipv6"), Kind.ID),
+    Column("MAC", "mac", Kind.ID, spare=1),
+    Column("JOB", "job_id", Kind.ID, spare=2),
 )
-_LEASE: tuple[Column, ...] = (
+_LEASE: tuple[Line, ...] = (
     ("service", "service_id"),
     ("ipv4", "ipv4"),
     ("gateway", "gateway4"),

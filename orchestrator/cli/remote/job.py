@@ -6,24 +6,25 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import Column, card, emit_json, moment, say, table
+from orchestrator.cli.output import card, emit_json, moment, say, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
-from orchestrator.cli.remote.workflow import show_workflow
+from orchestrator.cli.remote.workflow import show_lines
+from orchestrator.cli.tables import Column, Kind, Line
 
 _LIST: tuple[Column, ...] = (
-    ("JOB", "id"),
-    ("SERVICE", "service_id"),
-    ("INTENT", "intent"),
-    ("STATE", "state"),
-    ("RUN", "run"),
-    ("CREATED", moment("created_at")),
-    ("FINISHED", moment("finished_at")),
-    ("ASKED BY", "asked_by"),
-    ("NOTE", lambda row: str(row["error"] or row["approval_reason"])),
+    Column("JOB", "id", Kind.ID),
+    Column("SERVICE", "service_id", Kind.ID),
+    Column("INTENT", "intent"),
+    Column("STATE", "state", Kind.ID),
+    Column("RUN", "run", spare=4),
+    Column("CREATED", moment("created_at"), Kind.TIME, spare=2),
+    Column("FINISHED", moment("finished_at"), Kind.TIME, spare=5),
+    Column("ASKED BY", "asked_by", spare=3),
+    Column("NOTE", lambda row: str(row["error"] or row["approval_reason"]), Kind.PROSE, spare=1),
 )
-_CARD: tuple[Column, ...] = (
+_CARD: tuple[Line, ...] = (
     ("job", "id"),
     ("service", "service_id"),
     ("intent", "intent"),
@@ -40,12 +41,12 @@ _CARD: tuple[Column, ...] = (
     ("finished", moment("finished_at")),
 )
 _STEPS: tuple[Column, ...] = (
-    ("STEP", "id"),
-    ("STATE", "state"),
-    ("ATTEMPTS", "attempts"),
-    ("STARTED", moment("started_at")),
-    ("FINISHED", moment("finished_at")),
-    ("NOTE", lambda row: str(row["error"] or row["message"])),
+    Column("STEP", "id", Kind.ID),
+    Column("STATE", "state", Kind.ID),
+    Column("ATTEMPTS", "attempts", spare=3),
+    Column("STARTED", moment("started_at"), Kind.TIME, spare=1),
+    Column("FINISHED", moment("finished_at"), Kind.TIME, spare=2),
+    Column("NOTE", lambda row: str(row["error"] or row["message"]), Kind.PROSE),
 )
 
 
@@ -81,7 +82,7 @@ def show(context: click.Context, /, job: str, workflow: bool, as_json: bool) -> 
     table(_STEPS, found["steps"], empty="its workflow was not resolved yet")
     if workflow and found["workflow"]:
         say()
-        show_workflow(found["workflow"], as_json=False)
+        show_lines(found["workflow"])
 
 
 @group.command("watch")

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, Row, card, emit_json, facts, human_bytes, moment, say, size, table
+from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, size, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+from orchestrator.cli.tables import Column, Kind, Line, Row
 
 # Enrolment may install packages on the node.
 ENROL_TIMEOUT_SECONDS = 960.0
@@ -38,17 +39,17 @@ def _state(row: Row) -> str:
 
 
 _LIST: tuple[Column, ...] = (
-    ("NODE", "name"),
-    ("ZONE", "zone"),
-    ("STATE", _state),
-    ("GUESTS", "guests"),
-    ("VCPUS", _promised("promised_vcpus", "cpus")),
-    ("MEMORY", _promised("promised_memory_bytes", "memory_bytes")),
-    ("DISK", _promised("promised_disk_bytes", "disk_bytes")),
-    ("SEEN", moment("seen_at")),
-    ("PROBLEM", "problem"),
+    Column("NODE", "name", Kind.ID),
+    Column("ZONE", "zone", spare=4),
+    Column("STATE", _state, Kind.PROSE),
+    Column("GUESTS", "guests", spare=3),
+    Column("VCPUS", _promised("promised_vcpus", "cpus"), Kind.ID),
+    Column("MEMORY", _promised("promised_memory_bytes", "memory_bytes"), Kind.ID),
+    Column("DISK", _promised("promised_disk_bytes", "disk_bytes"), Kind.ID, spare=1),
+    Column("SEEN", moment("seen_at"), Kind.TIME, spare=5),
+    Column("PROBLEM", "problem", Kind.PROSE, spare=2),
 )
-_CARD: tuple[Column, ...] = (
+_CARD: tuple[Line, ...] = (
     ("node", "name"),
     ("state", _state),
     ("zone", "zone"),
@@ -71,12 +72,12 @@ _CARD: tuple[Column, ...] = (
     ("problem", "problem"),
     ("facts", facts("facts")),
 )
-_KEYS: tuple[Column, ...] = (("KIND", "kind"), ("FINGERPRINT", "fingerprint"))
+_KEYS: tuple[Column, ...] = (Column("KIND", "kind"), Column("FINGERPRINT", "fingerprint", Kind.ID))
 _REQUIREMENTS: tuple[Column, ...] = (
-    ("", lambda row: "ok" if row["ok"] else "MISSING"),
-    ("WHAT", "name"),
-    ("FOUND", "found"),
-    ("TO DO", lambda row: "" if row["ok"] else str(row["mend"])),
+    Column("", lambda row: "ok" if row["ok"] else "MISSING"),
+    Column("WHAT", "name", Kind.ID),
+    Column("FOUND", "found", Kind.PROSE),
+    Column("TO DO", lambda row: "" if row["ok"] else str(row["mend"]), Kind.PROSE),
 )
 
 

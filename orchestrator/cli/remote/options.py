@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from orchestrator.cli.output import Column, emit_json, say, table
+from orchestrator.cli.output import emit_json, say, table
 from orchestrator.cli.remote.client import Client, Target
+from orchestrator.cli.tables import Column
 
 F = TypeVar("F", bound=Callable[..., Any])
 

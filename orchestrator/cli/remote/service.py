@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import Column, Row, card, emit_json, facts, moment, say, table
+from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.remote.workflow import show_workflow
+from orchestrator.cli.tables import Column, Kind, Line, Row
 
 HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
 
@@ -22,20 +23,20 @@ def _holds(row: Row) -> str:
 
 
 def _hold_lines(row: Row) -> str:
-    return "\n".join(f"{h['reason']} ({h['effect']}) by {h['by']} since {h['since']}: {h['why']}" for h in row["holds"])
+    return "\n".join(f"{h['reason']} ({h['effect']}) by {h['by']} since {when(h['since'])}: {h['why']}" for h in row["holds"])
 
 
 _LIST: tuple[Column, ...] = (
-    ("SERVICE", "id"),
-    ("STATE", lambda row: f"{row['state']}, suspended" if row["suspended"] else str(row["state"])),
-    ("PLAN", "plan"),
-    ("NODE", "node"),
-    ("CLIENT", "client_id"),
-    ("HOSTNAME", "hostname"),
-    ("PAID UNTIL", moment("paid_until")),
-    ("HOLDS", _holds),
+    Column("SERVICE", "id", Kind.ID),
+    Column("STATE", lambda row: f"{row['state']}, suspended" if row["suspended"] else str(row["state"]), Kind.ID),
+    Column("PLAN", "plan", spare=1),
+    Column("NODE", "node", spare=2),
+    Column("CLIENT", "client_id", spare=4),
+    Column("HOSTNAME", "hostname", spare=5),
+    Column("PAID UNTIL", moment("paid_until"), Kind.TIME, spare=3),
+    Column("HOLDS", _holds, spare=1),
 )
-_CARD: tuple[Column, ...] = (
+_CARD: tuple[Line, ...] = (
     ("service", "id"),
     ("state", "state"),
     ("suspended", "suspended"),
@@ -59,9 +60,9 @@ _CARD: tuple[Column, ...] = (
     ("facts", facts("facts")),
 )
 _VERDICTS: tuple[Column, ...] = (
-    ("NODE", "node"),
-    ("FITS", "fits"),
-    ("WHY", lambda row: "; ".join(row["reasons"])),
+    Column("NODE", "node", Kind.ID),
+    Column("FITS", "fits"),
+    Column("WHY", lambda row: "; ".join(row["reasons"]), Kind.PROSE),
 )
 
 

@@ -71,14 +71,15 @@ def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
 
 
 def follow_lines(states: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """A line for each change; the job as it was last."""
+    """A line for each change but the state it comes to rest in, which the caller tells; the job as it was last."""
     job: dict[str, Any] = {}
     seen: dict[int, tuple[str, str]] = {}
     state = ""
     for job in states:
         if job["state"] != state:
             state = job["state"]
-            say(f"job {job['id']}: {state}")
+            if not rests(job):
+                say(f"job {job['id']}: {state}")
         for step in job["steps"]:
             now = (step["state"], step["message"])
             if seen.get(step["position"], ("pending", "")) != now:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from orchestrator.cli.main import COMMANDS
 from orchestrator.drivers.local.clock import SystemClock
 from tests.live import PLAN
 from tests.served import ORCHESTRATOR, Ran, Served, command, process
+from tests.terminal import on_a_terminal
 
 
 def ok(result: Ran) -> str:
@@ -44,6 +43,7 @@ def test_an_order_can_be_followed_to_its_end(served: Served) -> None:
     watched = ok(served.run("job", "watch", served.order("followed")))
     assert "+ define: done" in watched
     assert watched.rstrip().endswith("done")
+    assert len([line for line in watched.splitlines() if line.startswith("job ") and line.endswith(": done")]) == 1
     service = read(served, "service", "show", "followed")
     assert (service["state"], service["node"]) == ("active", "n1")
     assert "followed" in ok(served.run("service", "list"))
@@ -90,7 +90,7 @@ def test_dry_run_prints_the_workflow_and_changes_nothing(served: Served) -> None
     provisioned(served, "dry")
     printed = ok(served.run("service", "terminate", "dry", "--reason", "x", "--dry-run"))
     assert "vps-terminate for dry" in printed
-    assert any(line.startswith("wipe") and "yes" in line for line in printed.splitlines())
+    assert any(line.split()[:3] == ["wipe", "volume.wipe", "asked"] for line in printed.splitlines()), "of the fence"
     assert read(served, "service", "show", "dry")["state"] == "active"
 
 
@@ -109,24 +109,59 @@ def test_terminate_asks_a_person_to_type_the_id(served: Served) -> None:
     assert "typed: terminate: job" in on_a_terminal(arguments, answer="typed\n")
 
 
-def on_a_terminal(arguments: Sequence[str], *, answer: str = "") -> str:
-    """What the command says on a terminal where ``answer`` is typed."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen([*ORCHESTRATOR, *arguments], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
-    os.close(slave)
-    os.write(master, answer.encode())
-    said = b""
-    while True:
-        try:
-            chunk = os.read(master, 65536)
-        except OSError:  # the terminal is closed by the last process that had it
-            break
-        if not chunk:
-            break
-        said += chunk
-    os.close(master)
-    process.wait(60)
-    return said.decode()
+LONG_ID = "a-customer-with-an-id-as-long-as-ids-may-be-0001"
+
+
+def test_no_id_is_folded_or_cut_on_a_terminal_of_80_columns(served: Served) -> None:
+    assert len(LONG_ID) == 48
+    provisioned(served, LONG_ID)
+    served.send("service.terminate", LONG_ID, event_id="stale-and-with-a-long-id-of-its-own", version=0)
+    ok(served.run("service", "terminate", LONG_ID, "--reason", "asked", "--yes-i-mean", LONG_ID, "--watch"))
+    (certificate,) = read(served, "certificate", "list", "--service", LONG_ID)["items"]
+    job = certificate["job_id"]
+    for words, ids in (
+        (("service", "list"), (LONG_ID,)),
+        (("service", "show", LONG_ID), (LONG_ID,)),
+        (("service", "explain", LONG_ID), (LONG_ID,)),
+        (("job", "list"), (LONG_ID, job)),
+        (("job", "show", job, "--workflow"), (LONG_ID, job, f"orch.{LONG_ID}")),
+        (("event", "list"), (LONG_ID,)),
+        (("audit", "list"), (LONG_ID,)),
+        (("certificate", "list"), (certificate["id"],)),
+        (("node", "list"), ("n1", "n2")),
+        (("ip", "list"), ("SERVICE", "IPV4")),
+        (("plan", "list"), (PLAN,)),
+        (("template", "list"), ("debian",)),
+    ):
+        said = on_a_terminal(["--socket", str(served.socket), *words])
+        assert set(ids) <= set(re.split(r"[\s,]+", said)), (words, said)
+
+
+def test_a_job_s_workflow_is_shown_line_by_line(served: Served) -> None:
+    provisioned(served, "lines")
+    (job,) = read(served, "job", "list", "--service", "lines")["items"]
+    shown = ok(served.run("job", "show", job["id"], "--workflow")).splitlines()
+    assert "  4 disk: volume.create, on failure: undo" in shown
+    assert "      node: <place.node>" in shown
+    assert not any("{" in line for line in shown)
+
+
+def test_times_are_written_alike_everywhere(served: Served) -> None:
+    provisioned(served, "timely")
+    ok(served.run("service", "suspend", "timely", "--reason", "late", "--watch"))
+    (hold,) = read(served, "service", "show", "timely")["holds"]
+    moment = hold["since"][:19].replace("T", " ") + "Z"
+    assert f"since {moment}: late" in ok(served.run("service", "show", "timely"))
+    since = json.loads(ok(served.run("freeze", "--json")))["since"]
+    assert f"since {since[:19].replace('T', ' ')}Z" in ok(served.run("freeze", "show"))
+    ok(served.run("freeze", "off"))
+
+
+def test_the_facts_of_the_audit_are_a_phrase(served: Served) -> None:
+    ok(served.run("freeze", "--why", "to be read later"))
+    ok(served.run("freeze", "off"))
+    row = next(line for line in ok(served.run("audit", "list")).splitlines() if " freeze " in line)
+    assert row.endswith("why to be read later")
 
 
 def test_a_terminal_gets_bars(served: Served) -> None:
