@@ -178,7 +178,8 @@ class Intake:
             self._put(conn, service, service if counted else decisions.paid_only(event, service, now=now), now=now)
             accepted = Acceptance(outcome="dead", detail=_dead_letter(exc, seq))
         problem = accepted.detail if accepted.outcome in REPLAYABLE else ""
-        events.set_outcome(conn, seq, outcome=accepted.outcome, problem=problem, job_id=accepted.job_id)
+        came = {"outcome": accepted.outcome, "detail": accepted.detail, "job_id": accepted.job_id}
+        events.set_outcome(conn, seq, problem=problem, **came)
         facts = {"event": f"{event.source}/{event.id}", "type": event.type.value, "outcome": accepted.outcome}
         audit.append(
             conn,

@@ -17,7 +17,8 @@ from orchestrator.store.tables import events
 class EventRecord:
     """One authentic webhook. ``seq`` is given by the store; ``body`` is the text as it was signed.
 
-    ``outcome``: accepted, duplicate-command, stale, nothing, refused or dead (cannot be processed: see ``problem``).
+    ``outcome``: accepted, duplicate-command, stale, nothing, refused or dead (cannot be processed: see ``problem``);
+    ``detail`` is the sentence that came with it.
     """
 
     source: str
@@ -31,6 +32,7 @@ class EventRecord:
     service_id: str = ""
     version: int | None = None
     problem: str = ""
+    detail: str = ""
     job_id: str = ""
     replays: int = 0
     seq: int = 0
@@ -54,9 +56,10 @@ def add(conn: Connection, record: EventRecord) -> int:
     return int(conn.execute(sa.insert(events).values(**values).returning(events.c.seq)).scalar_one())
 
 
-def set_outcome(conn: Connection, seq: int, *, outcome: str, problem: str = "", job_id: str = "") -> None:
+def set_outcome(conn: Connection, seq: int, *, outcome: str, detail: str, problem: str = "", job_id: str = "") -> None:
     """Say what became of the event."""
-    conn.execute(sa.update(events).where(events.c.seq == seq).values(outcome=outcome, problem=problem, job_id=job_id))
+    values = {"outcome": outcome, "detail": detail, "problem": problem, "job_id": job_id}
+    conn.execute(sa.update(events).where(events.c.seq == seq).values(**values))
 
 
 def count_replay(conn: Connection, seq: int) -> None:

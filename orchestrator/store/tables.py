@@ -58,6 +58,7 @@ def _time(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
 
 # Every webhook that was authentic, kept longer than billing retries (at least 7 days).
 # outcome: accepted | duplicate-command | stale | nothing | refused | dead (parsed, cannot be processed: see problem).
+# detail: the sentence that came with it, whatever it was.
 events = _table(
     "events",
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
@@ -72,6 +73,7 @@ events = _table(
     sa.Column("version", sa.Integer, nullable=True),
     _text("outcome", index=True),
     _text("problem", server_default=""),
+    _text("detail", server_default=""),
     _text("job_id", server_default=""),
     sa.Column("replays", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("source", "id"),

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.errors import EventConflict, InDoubt, PermanentDriverError, TransientDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.playbooks import OnFailure
-from orchestrator.store import services
+from orchestrator.store import events, services
 from tests.fault import things
 from tests.fault.conftest import Builder
 from tests.fault.house import NODES, PLAN, House, Options
@@ -69,6 +70,25 @@ def test_a_command_of_one_version_counts_once_under_whatever_event_id(build: Bui
         for name, version in (("e1", 5), ("e2", 5), ("e3", 4))
     ]
     assert outcomes == ["accepted", "duplicate-command", "stale"]
+
+
+def test_whatever_became_of_an_event_the_sentence_that_said_so_is_kept_with_it(build: Builder) -> None:
+    house = build(options=Options(limits=BrakeLimits(suspensions_per_hour=0, terminations_per_hour=0)))
+    given = [
+        house.event("order.created", "s1", client_id="c1", plan="small"),
+        house.order("s1"),
+        house.event("service.suspend", "s1", event_id="first", version=5),
+        house.event("service.suspend", "s1", event_id="again", version=5),
+        house.event("service.suspend", "s1", version=4),
+        house.event("service.terminate", "s9", version=1),
+        house.event("order.paid", "s8", client_id="c1", plan="unknown"),
+    ]
+    outcomes = ["nothing", "accepted", "accepted", "duplicate-command", "stale", "refused", "dead"]
+    with house.db.read() as conn:
+        kept = [events.by_seq(conn, seq) for seq in range(1, 8)]
+    assert [(each.outcome, each.detail) for each in kept if each is not None] == [(each.outcome, each.detail) for each in given]
+    assert [each.outcome for each in given] == outcomes
+    assert [name for name, each in zip(outcomes, given, strict=True) if not each.detail] == ["accepted"]
 
 
 def test_an_event_that_cannot_be_processed_is_kept_and_can_be_replayed(build: Builder) -> None:

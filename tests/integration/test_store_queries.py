@@ -162,9 +162,9 @@ class TestServices:
 class TestEvents:
     def test_an_event_reads_back_by_id_and_by_number(self, db: Database) -> None:
         with db.write() as conn:
-            seq = events.add(conn, event(1, version=4, problem="p", job_id="j"))
+            seq = events.add(conn, event(1, version=4, problem="p", detail="d", job_id="j"))
             kept = events.get(conn, "whmcs", "evt_1")
-            assert kept == event(1, version=4, problem="p", job_id="j", seq=seq)
+            assert kept == event(1, version=4, problem="p", detail="d", job_id="j", seq=seq)
             assert events.by_seq(conn, seq) == kept
             assert events.get(conn, "other", "evt_1") is None
 
@@ -178,9 +178,9 @@ class TestEvents:
     def test_outcome_and_replays_are_noted(self, db: Database) -> None:
         with db.write() as conn:
             seq = events.add(conn, event(1, outcome="dead", problem="no plan"))
-            events.set_outcome(conn, seq, outcome="accepted", job_id="j9")
+            events.set_outcome(conn, seq, outcome="accepted", detail="it waits", job_id="j9")
             events.count_replay(conn, seq)
-            assert events.by_seq(conn, seq) == event(1, seq=seq, job_id="j9", replays=1)
+            assert events.by_seq(conn, seq) == event(1, seq=seq, detail="it waits", job_id="j9", replays=1)
 
     def test_the_newest_come_first_and_the_dead_can_be_picked(self, db: Database) -> None:
         with db.write() as conn:

@@ -56,13 +56,14 @@ class EventOut(BaseModel):
 
 
 class EventDetail(EventOut):
-    """With the body as it was signed, without what is secret in it."""
+    """With the body as it was signed, without what is secret in it. ``detail``: the sentence that came with the outcome."""
 
+    detail: str
     body: str
 
     @classmethod
     def with_body(cls, record: EventRecord) -> EventDetail:
-        return cls(**EventOut.of(record).model_dump(), body=redact_text(record.body))
+        return cls(**EventOut.of(record).model_dump(), detail=record.detail, body=redact_text(record.body))
 
 
 @router.get("")

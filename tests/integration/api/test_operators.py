@@ -30,6 +30,7 @@ def test_lists_are_filtered_and_paged_without_gaps(own: Live) -> None:
     rest = own.http.get("/v1/events", params={"limit": 5, "after": events["next"]}).json()
     assert [event["seq"] for event in events["items"] + rest["items"]] == [7, 6, 5, 4, 3, 2, 1]
     assert rest["next"] is None
+    assert "provisioned when it is paid" in own.http.get("/v1/events/7").json()["detail"]
 
 
 def test_a_braked_job_waits_until_it_is_approved(tmp_path: Path) -> None:

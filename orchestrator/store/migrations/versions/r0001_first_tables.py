@@ -71,6 +71,7 @@ def _billing() -> None:
         sa.Column("version", sa.Integer(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("problem", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
         sa.Column("job_id", sa.Text(), server_default="", nullable=False),
         sa.Column("replays", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_events"),
