@@ -11,8 +11,8 @@ LAB := $(AS_ROOT) $(PYTHON) -m tests.lab run --
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider
 CODE := orchestrator agents tests
 SOURCES := $(shell find orchestrator agents playbooks configs tests/lab -type f -not -path '*/__pycache__/*' 2>/dev/null) requirements-dev.lock
-FAULT := $(patsubst tests/fault/%.py,build/fault/%.done,$(wildcard tests/fault/test_*.py))
-BENCH := $(patsubst tests/benchmarks/%.py,build/bench/%.done,$(wildcard tests/benchmarks/test_*.py))
+FAULT := $(patsubst tests/%.py,build/%.done,$(wildcard tests/fault/test_*.py) tests/e2e/test_debian.py)
+BENCH := $(patsubst tests/%.py,build/%.done,$(wildcard tests/benchmarks/test_*.py))
 
 .PHONY: help setup venv images demo test check lint unit fault bench lock clean
 
@@ -50,14 +50,12 @@ fault: images $(FAULT) ## the whole crash matrix; goes on where it was interrupt
 
 bench: images $(BENCH) ## the benchmarks; go on where they were interrupted
 
-build/fault/%.done: tests/fault/%.py $(SOURCES) | images
-	@mkdir -p $(@D)
-	$(LAB) $(PYTEST) --matrix=whole $<
-	@touch $@
+$(FAULT): OPTIONS := --matrix=whole
+$(BENCH): OPTIONS := -s
 
-build/bench/%.done: tests/benchmarks/%.py $(SOURCES) | images
+build/%.done: tests/%.py $(SOURCES) | images
 	@mkdir -p $(@D)
-	$(LAB) $(PYTEST) -s $<
+	$(LAB) $(PYTEST) $(OPTIONS) $<
 	@touch $@
 
 COMPILE = build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
