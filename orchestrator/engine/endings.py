@@ -13,6 +13,7 @@ from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
 from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
+from orchestrator.engine.resting import tell_rest
 from orchestrator.store import audit, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -71,6 +72,7 @@ class Endings:
             now=now,
         )
         self._audit(conn, present, f"job {ending.state.value}", facts=told)
+        tell_rest(conn, present, ending.state, now=now, code=ending.code, reason=ending.error)
         locks.release_service(conn, job.service_id, job_id=job.id)
 
     def park(self, job: Job) -> None:
@@ -88,6 +90,7 @@ class Endings:
             return
         job_store.change(conn, job.id, state=JobState.WAITING_APPROVAL, approval_reason=FROZEN_REASON)
         self._audit(conn, present, "job waits: frozen", facts={})
+        tell_rest(conn, present, JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=FROZEN_REASON)
 
     def call_off(self, conn: Connection, job: Job, *, by: str) -> None:
         """End a job that is not over: at once where it has made nothing yet, else before its next step, and undo what it made."""

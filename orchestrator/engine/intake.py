@@ -33,6 +33,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.ids import JobIds
+from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.runner import resolved
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import audit, commands, events, outbox, services, settings
@@ -312,7 +313,9 @@ class Intake:
         waits = self.braked(conn, intent.kind, now=now)
         job = self._job(self._ids.new(now), intent, playbook=playbook, now=now, waits=waits)
         job_store.add(conn, job)
-        if not waits:
+        if waits:
+            tell_rest(conn, job, JobState.WAITING_APPROVAL, now=now, reason=waits)
+        else:
             self._durable.enqueue(conn, job_id=job.id, run=job.run, service_id=job.service_id)
         return job
 

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,15 @@ POOL_SIZE = 20
 POOL_OVERFLOW = 30
 # The advisory lock of our writers on PostgreSQL; any constant that nothing else in the database uses.
 WRITER_LOCK = 0x6F726368
+
+
+# Where a write transaction's connection keeps what is to be done once it has held.
+_LATER = "after-commit"
+
+
+def after_commit(conn: Connection, act: Callable[[], None]) -> None:
+    """Do it once the write transaction of ``conn`` has held; never where it is rolled back. ``act`` writes nothing."""
+    conn.info[_LATER].append(act)
 
 
 class Database:
@@ -67,18 +76,23 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its first statement; commits at the end, rolls back on any error.
 
+        What ``after_commit`` was told inside it is done when it has held.
         Raises StoreUnavailable where the database is locked for too long, cannot be reached or has no room.
         """
         with _translated():
             if self.is_sqlite:
                 with self._own_turn(), self.engine.begin() as conn:
                     conn.exec_driver_sql("BEGIN IMMEDIATE")
+                    later = conn.info[_LATER] = []
                     yield conn
             else:
                 with self.engine.begin() as conn:
                     conn.exec_driver_sql(f"SET LOCAL lock_timeout = {self._wait_ms}")
                     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+                    later = conn.info[_LATER] = []
                     yield conn
+        for act in later:
+            act()
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:

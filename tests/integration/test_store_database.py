@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.errors import ConfigError, StoreUnavailable
 from orchestrator.store import settings
-from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.database import Database, after_commit, sqlite_url
 from tests.store_files import fresh_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,6 +59,25 @@ def test_an_error_rolls_everything_back(db: Database) -> None:
     with pytest.raises(KeyError):
         fail_half_way()
     assert _get(db, "a") is None
+
+
+def test_what_is_for_after_a_transaction_is_done_once_it_has_held_and_never_where_it_is_rolled_back(db: Database) -> None:
+    seen: list[object] = []
+
+    def fail() -> None:
+        with db.write() as conn:
+            after_commit(conn, lambda: seen.append("never"))
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        fail()
+    with db.write() as conn:
+        settings.put(conn, "a", 1, now=NOW)
+        after_commit(conn, lambda: seen.append(_get(db, "a")))
+        assert seen == []
+    with db.write() as conn:
+        settings.put(conn, "a", 2, now=NOW)
+    assert seen == [1]
 
 
 def test_a_write_holds_the_write_lock_from_its_first_statement(db: Database) -> None:
