@@ -33,7 +33,7 @@ _CARD: tuple[Line, ...] = (
     ("sent", moment("sent_at")),
     ("received", moment("received_at")),
     ("outcome", "outcome"),
-    ("problem", "problem"),
+    ("detail", "detail"),
     ("job", "job_id"),
     ("replays", "replays"),
     ("body", "body"),
