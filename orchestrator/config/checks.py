@@ -1,7 +1,8 @@
 """What concerns more than one value: references between files, addresses in their networks, names that are there twice.
 
-Each check looks at sound entries only (``Entry``), and names are known by what the files *say*, sound or not: a fault in one
-template never makes every plan of it faulty too.
+Each check looks at what is sound of the entries (``Entry``), and names are known by what the files *say*, sound or not: a
+fault in one template never makes every plan of it faulty too. What a check says of a key that is faulty by itself is dropped
+by ``load``.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ _GUEST_PREFIX = "orch."
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[M]):
-    """A sound entry, and where it stands."""
+    """An entry, and where it stands. What stands under its ``faulty`` keys is made up, and proves nothing."""
 
     document: Document
     path: Path
     value: M
+    faulty: frozenset[str] = frozenset()
+
+    def sure(self, *keys: str) -> bool:
+        return self.faulty.isdisjoint(keys)
 
     def problem(self, key: str | Path, sentence: str) -> Problem:
         return self.document.problem((*self.path, *((key,) if isinstance(key, str) else key)), sentence)
@@ -77,7 +82,7 @@ def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Pro
     for plan in entries.plans:
         yield from _plan(plan, entries.templates, names)
     if ranges_whole:
-        yield from _zones_without_addresses(entries)
+        yield from _zones_without_addresses(entries, names)
 
 
 def _twice(entries: Sequence[Entry[M]], key: str, name: Callable[[M], str]) -> Iterator[Problem]:
@@ -96,6 +101,8 @@ def _known(entry: Entry[Any], key: str | Path, name: str, known: frozenset[str] 
 
 def _billing(entry: Entry[BillingEntry]) -> Iterator[Problem]:
     billing = entry.value
+    if not entry.sure("notify_url", "notify_secret_file"):
+        return
     if billing.notify_url and billing.notify_secret_file is None:
         yield entry.problem("notify_url", "'notify_secret_file' is missing: what is posted has to be signed")
     if billing.notify_secret_file is not None and not billing.notify_url:
@@ -107,7 +114,7 @@ def _same_machine(nodes: Sequence[Entry[NodeEntry]]) -> Iterator[Problem]:
     for entry in nodes:
         node = entry.value
         other = first.setdefault((node.address, node.port, node.libvirt_uri), entry)
-        if other is not entry and node.driver == other.value.driver == "libvirt":
+        if other is not entry and entry.sure("driver", "port") and node.driver == other.value.driver == "libvirt":
             yield entry.problem("address", f"this is the machine of node '{other.value.name}': its capacity would count twice")
 
 
@@ -184,9 +191,10 @@ def _template(entry: Entry[TemplateEntry]) -> Iterator[Problem]:
             yield entry.problem(
                 key, f"names that begin with '{_GUEST_PREFIX}' belong to guests: a wipe would take it for one's disk"
             )
-    if template.initrd and not template.kernel:
+    booted = template.kernel or not entry.sure("kernel")
+    if template.initrd and not booted:
         yield entry.problem("initrd", "without 'kernel' the image's own boot loader is used, and 'initrd' is not")
-    if template.kernel_arguments and not template.kernel:
+    if template.kernel_arguments and not booted:
         yield entry.problem("kernel_arguments", "without 'kernel' the image's own boot loader is used, and these are not")
     if template.ready == "agent" and not template.agent:
         yield entry.problem("ready", "'agent' needs 'agent: true'")
@@ -205,7 +213,7 @@ def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], nam
             yield from _known(entry, (key, position), name, known, what)
             if name in listed[:position]:
                 yield entry.problem((key, position), f"'{name}' is there twice")
-    if plan.default_template is not None and plan.default_template not in plan.templates:
+    if entry.sure("templates") and plan.default_template is not None and plan.default_template not in plan.templates:
         near = did_you_mean(plan.default_template, plan.templates)
         yield entry.problem("default_template", f"'{plan.default_template}' is not one of this plan's templates{near}")
     for template in templates:
@@ -216,20 +224,21 @@ def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], nam
         yield entry.problem("ipv4", "the guest would have no address: 'ipv4' and 'ipv6' are both 0")
 
 
-def _zones_without_addresses(entries: Entries) -> Iterator[Problem]:
+def _zones_without_addresses(entries: Entries, names: Names) -> Iterator[Problem]:
     """Zones with nodes from whose ranges no guest, or no guest of some plan, could get its addresses."""
     families: dict[str, set[int]] = {}
     for span in entries.ranges:
         families.setdefault(span.value.zone, set()).add(span.value.network.version)
     reported: set[str] = set()
     for node in entries.nodes:
-        if node.value.zone not in families and node.value.zone not in reported:
+        unknown = names.zones is not None and node.value.zone not in names.zones
+        if not unknown and node.value.zone not in families and node.value.zone not in reported:
             reported.add(node.value.zone)
             yield node.problem("zone", f"zone '{node.value.zone}' has no address range: no guest could be placed on this node")
     served = {node.value.zone for node in entries.nodes if node.value.zone in families}
     for plan in entries.plans:
         for zone in sorted(served):
-            if plan.value.zones and zone not in plan.value.zones:
+            if not plan.sure("zones") or (plan.value.zones and zone not in plan.value.zones):
                 continue
             for key, wanted, family in (("ipv4", plan.value.ipv4, 4), ("ipv6", plan.value.ipv6, 6)):
                 if wanted and family not in families[zone]:

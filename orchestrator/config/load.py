@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +28,22 @@ from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import salvage, validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file
 from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_PLANS = 1000
+SAMPLES = Path(__file__).parents[2] / "configs"
+# What stands in for values that could not be read: the ones about which no other value can be wrong.
+_LEAST_DISK = "1 MiB"
+_UNREAD_PLAN: dict[str, object] = {
+    "kind": "vps",
+    "vcpus": 1,
+    "memory": "1 GiB",
+    "disk": "1024 TiB",
+    "templates": ["unread"],
+}
 _SUN_PATH = 107  # bytes of a unix socket's path, unix(7)
 
 
@@ -40,13 +53,16 @@ def load(directory: Path) -> Config:
     Raises ConfigError; its ``details["problems"]`` lists all problems as mappings of ``file``, ``line`` (from 1; 0 = the whole
     file), ``path`` and ``sentence``. Files that hold secrets are named, not opened.
     """
+    directory = Path(os.path.abspath(directory))  # noqa: PTH100 -- without following links: the operator's own words
+    _look_for(directory)
     reading = _Reading()
     settings = _settings(reading, directory / "orchestrator.yaml")
     nodes = _nodes(reading, directory / "nodes.yaml")
     templates = _templates(reading, directory / "templates.yaml")
     plans = _plans(reading, directory / "plans")
     names = Names(zones=reading.zone_names, templates=reading.template_names)
-    reading.problems.extend(check(reading.entries, names, ranges_whole=reading.ranges_whole))
+    across = check(reading.entries, names, ranges_whole=reading.ranges_whole)
+    reading.problems.extend([problem for problem in across if not reading.told(problem)])
     if reading.problems or settings is None or nodes is None or templates is None:
         raise config_error(f"the configuration in {directory} cannot be used", reading.problems)
     return Config(
@@ -72,6 +88,9 @@ class _Reading:
 
     def file(self, model: type[M], path: Path) -> tuple[M | None, Document | None]:
         """The file's model where it is sound, and its document where it could be read at all."""
+        if not os.path.lexists(path):
+            self.problems.append(Problem(str(path), 0, "", f"the file is missing{from_sample(path)}"))
+            return None, None
         try:
             document = read_file(path)
         except Unreadable as unreadable:
@@ -80,6 +99,47 @@ class _Reading:
         found, problems = validate(model, document)
         self.problems.extend(problems)
         return found, document
+
+    def told(self, problem: Problem) -> bool:
+        """Whether that value, or a part of it, is known to be faulty by itself."""
+        return any(
+            known.file == problem.file and (_under(problem.path, known.path) or _under(known.path, problem.path))
+            for known in self.problems
+            if known.path
+        )
+
+
+def _under(path: str, above: str) -> bool:
+    return path == above or path.startswith((f"{above}.", f"{above}["))
+
+
+def from_sample(path: Path) -> str:
+    """How to make a file or directory that is missing, where there is a sample of it."""
+    sample = SAMPLES / path.name
+    return f": begin with the sample, `cp -r {sample} {shlex.quote(str(path))}`" if sample.exists() else ""
+
+
+def _look_for(directory: Path) -> None:
+    """Say at once, and once, that there is no configuration. What is there and cannot be read is told of each file."""
+    try:
+        empty = not any(directory.iterdir())
+    except FileNotFoundError:
+        raise _none(f"there is no configuration: the directory {directory} is missing", directory) from None
+    except NotADirectoryError:
+        raise _none(f"there is no configuration: {directory} is a file, and a directory is needed", directory) from None
+    except OSError:
+        return
+    if empty:
+        raise _none(f"there is no configuration: the directory {directory} is empty", directory)
+
+
+def _none(sentence: str, directory: Path) -> ConfigError:
+    here = shlex.quote(str(directory))
+    return ConfigError(
+        sentence,
+        hint=f"name another with --config, or begin with the samples: `mkdir -p {here} && cp -r {SAMPLES}/. {here}`, "
+        "edit them, then `orchestrator init`",
+    )
 
 
 def _list(document: Document, key: str) -> list[object]:
@@ -92,19 +152,26 @@ def _names(document: Document, key: str) -> frozenset[str]:
     return frozenset(name for name in named if isinstance(name, str))
 
 
-def _entries(model: type[M], document: Document, key: str) -> list[Entry[M]]:
-    return [Entry(document, (key, position), value) for position, value in salvage(model, _list(document, key))]
+def _entries(model: type[M], document: Document, key: str, **stand_ins: object) -> list[Entry[M]]:
+    """The entries of a list that could be read. A ``*`` in what stands in becomes the entry's position: names are unlike."""
+    found: list[Entry[M]] = []
+    for position, value in enumerate(_list(document, key)):
+        instead = {k: v.replace("*", str(position)) if isinstance(v, str) else v for k, v in stand_ins.items()}
+        read = salvage(model, value, instead)
+        if read is not None:
+            found.append(Entry(document, (key, position), read[0], read[1]))
+    return found
 
 
 def _settings(reading: _Reading, path: Path) -> Settings | None:
     found, document = reading.file(OrchestratorFile, path)
     if document is not None:
-        reading.entries.billing = _entries(BillingEntry, document, "billing")
+        reading.entries.billing = _entries(BillingEntry, document, "billing", source="unread-*", secret_files=["unread"])
     if found is None or document is None:
         return None
     directory = path.parent.absolute()
-    state_dir = directory / found.state_dir
-    socket = directory / found.socket
+    state_dir = _path(directory, found.state_dir)
+    socket = _path(directory, found.socket)
     if len(str(socket).encode()) > _SUN_PATH:
         reading.problems.append(
             document.problem(("socket",), f"'{socket}' is longer than the {_SUN_PATH} bytes of a socket's path")
@@ -132,20 +199,29 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
 def _billing(entry: BillingEntry, directory: Path) -> BillingSource:
     return BillingSource(
         source=entry.source,
-        secret_files=tuple(directory / name for name in entry.secret_files),
+        secret_files=tuple(_path(directory, name) for name in entry.secret_files),
         notify_url=entry.notify_url,
-        notify_secret_file=directory / entry.notify_secret_file if entry.notify_secret_file else None,
+        notify_secret_file=_path(directory, entry.notify_secret_file) if entry.notify_secret_file else None,
     )
+
+
+def _path(directory: Path, name: str) -> Path:
+    """Without '..', so that it reads as what it is; links are followed for that, as the system would."""
+    path = directory / name
+    return path.resolve() if ".." in path.parts else path
 
 
 def _nodes(reading: _Reading, path: Path) -> NodesFile | None:
     found, document = reading.file(NodesFile, path)
     if document is not None:
         reading.zone_names = _names(document, "zones")
-        reading.entries.zones = _entries(ZoneEntry, document, "zones")
-        reading.entries.nodes = _entries(NodeEntry, document, "nodes")
-        reading.entries.ranges = _entries(RangeEntry, document, "address_ranges")
-        reading.ranges_whole = len(reading.entries.ranges) == len(_list(document, "address_ranges"))
+        reading.entries.zones = _entries(ZoneEntry, document, "zones", name="unread-*")
+        reading.entries.nodes = _entries(NodeEntry, document, "nodes", name="unread-*", zone="unread", address="unread-*.invalid")
+        # Where a range's addresses are in doubt, nothing can be said about what others share with it.
+        ranges: list[Entry[RangeEntry]] = _entries(RangeEntry, document, "address_ranges", name="unread-*", zone="unread")
+        reading.entries.ranges = [span for span in ranges if span.sure("reserved")]
+        sound = [span for span in reading.entries.ranges if span.sure("zone")]
+        reading.ranges_whole = len(sound) == len(_list(document, "address_ranges"))
     return found
 
 
@@ -153,7 +229,9 @@ def _templates(reading: _Reading, path: Path) -> TemplatesFile | None:
     found, document = reading.file(TemplatesFile, path)
     if document is not None:
         reading.template_names = _names(document, "templates")
-        reading.entries.templates = _entries(TemplateEntry, document, "templates")
+        reading.entries.templates = _entries(
+            TemplateEntry, document, "templates", name="unread-*", volume="unread-*", sha256="0" * 64, size=_LEAST_DISK
+        )
     return found
 
 
@@ -161,9 +239,13 @@ def _plans(reading: _Reading, directory: Path) -> list[PlanFile]:
     plans: list[PlanFile] = []
     for path in yaml_files(directory, reading.problems, most=MAX_PLANS):
         found, document = reading.file(PlanFile, path)
-        if found is not None and document is not None:
+        if document is None:
+            continue
+        if found is not None:
             plans.append(found)
-            reading.entries.plans.append(Entry(document, (), found))
+        read = salvage(PlanFile, document.data, _UNREAD_PLAN | {"name": path.stem})
+        if read is not None:
+            reading.entries.plans.append(Entry(document, (), *read))
     return plans
 
 
@@ -172,7 +254,7 @@ def yaml_files(directory: Path, problems: list[Problem], *, most: int) -> Sequen
     try:
         names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
-        problems.append(Problem(str(directory), 0, "", "the directory is missing"))
+        problems.append(Problem(str(directory), 0, "", f"the directory is missing{from_sample(directory)}"))
         return ()
     except OSError as error:
         problems.append(Problem(str(directory), 0, "", f"the directory cannot be read: {error.strerror}"))

@@ -68,6 +68,32 @@ def parse_duration(value: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def size_words(count: int) -> str | int:
+    """Bytes as they are written in files: in the unit, decimal or binary, that makes the shortest whole number of them."""
+    return _shortest(Fraction(count), {unit: Fraction(size) for unit, size in _BYTES.items()}, "") if count else 0
+
+
+def rate_words(per_second: int) -> str | int:
+    """The same for a rate in bytes per second; 0 = no limit."""
+    units = {unit: Fraction(size) for unit, size in _BYTES.items()} | {unit: Fraction(size, 8) for unit, size in _BITS.items()}
+    return _shortest(Fraction(per_second), units, "/s") if per_second else 0
+
+
+def _shortest(amount: Fraction, units: dict[str, Fraction], after: str) -> str:
+    whole = [(int(amount / size), unit) for unit, size in units.items() if (amount / size).denominator == 1]
+    number, unit = min(whole, key=lambda found: len(str(found[0])))
+    return f"{number} {unit}{after}"
+
+
+def duration_words(duration: timedelta) -> str:
+    """``"24h"`` -> ``"1d"``: whole days, hours, minutes and seconds."""
+    left, words = int(duration.total_seconds()), ""
+    for unit, seconds in sorted(_SECONDS.items(), key=lambda item: -item[1]):
+        number, left = divmod(left, seconds)
+        words += f"{number}{unit}" if number else ""
+    return words or "0s"
+
+
 def _bounded(amount: Fraction, value: object) -> int:
     if amount < 0 or amount > _LARGEST:
         raise ValueError(f"{_quote(value)} is out of range: it must lie between 0 and 2^63-1 bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -43,15 +44,25 @@ def validate(model: type[M], document: Document) -> tuple[M | None, list[Problem
         return None, [_problem(model, document, detail) for detail in error.errors(include_url=False, include_input=False)]
 
 
-def salvage(model: type[M], values: object) -> list[tuple[int, M]]:
-    """The entries of a list that are sound by themselves, with their positions, so that others' faults hide nothing."""
-    sound: list[tuple[int, M]] = []
-    for position, value in enumerate(values if isinstance(values, list) else []):
-        try:
-            sound.append((position, model.model_validate(value)))
-        except ValidationError:
-            continue
-    return sound
+def salvage(model: type[M], values: object, stand_ins: Mapping[str, object]) -> tuple[M, frozenset[str]] | None:
+    """An entry, and the keys in which it is faulty: they have their defaults, or what ``stand_ins`` gives for the required ones.
+
+    So that what is wrong with one key hides nothing about the others. None where too much is wrong with it.
+    """
+    if not isinstance(values, dict):
+        return None
+    try:
+        return model.model_validate(values), frozenset()
+    except ValidationError as error:
+        faulty = frozenset(
+            str(detail["loc"][0]) for detail in error.errors(include_url=False, include_input=False) if detail["loc"]
+        )
+    kept = {key: value for key, value in values.items() if key not in faulty}
+    needed = {key: value for key, value in stand_ins.items() if key in faulty}
+    try:
+        return model.model_validate(kept | needed), faulty
+    except ValidationError:
+        return None
 
 
 def _problem(model: type[BaseModel], document: Document, detail: ErrorDetails) -> Problem:

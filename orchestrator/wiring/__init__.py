@@ -62,7 +62,8 @@ def check(config_dir: Path) -> list[Mapping[str, Any]]:
         try:
             read()
         except ConfigError as exc:
-            problems.extend(exc.details.get("problems", [{"file": "", "line": 0, "path": "", "sentence": exc.message}]))
+            whole = {"file": "", "line": 0, "path": "", "sentence": f"{exc.message}: {exc.hint}"}
+            problems.extend(exc.details.get("problems", [whole]))
     return problems
 
 

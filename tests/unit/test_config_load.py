@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import shutil
 from datetime import timedelta
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.config.files import NodeEntry, OrchestratorFile, PlanFile
 from orchestrator.config.load import load
 from orchestrator.config.problems import Problem
+from orchestrator.config.shown import files
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.plans import PlanKind
 
@@ -57,7 +61,7 @@ def test_relative_paths_count_from_the_configuration_s_directory(configs: Path) 
     change(configs, "orchestrator.yaml", "# state_dir: /var/lib/orchestrator", "state_dir: ../state")
     change(configs, "orchestrator.yaml", "/etc/orchestrator/secrets/billing-webhook", "secrets/hook")
     settings = load(configs).settings
-    assert settings.state_dir == configs / "../state"
+    assert settings.state_dir == configs.parent / "state", "written without '..'"
     assert settings.billing[0].secret_files == (configs / "secrets/hook",)
 
 
@@ -303,3 +307,82 @@ def test_a_problem_is_one_readable_line_whatever_the_file_says(configs: Path) ->
         assert "\n" not in problem.path + problem.sentence
         assert len(problem.path) < 400
         assert len(problem.sentence) < 400
+
+
+def test_a_plan_is_checked_against_the_other_files_though_they_and_it_have_faults_of_their_own(configs: Path) -> None:
+    change(configs, "nodes.yaml", "pool:", "poool:")
+    change(configs, "nodes.yaml", "zone: jkt1", "zone: jkt2")
+    change(configs, "plans/vps-1.yaml", "debian-12", "debian-99")
+    change(configs, "plans/vps-1.yaml", "vcpus: 1", "vcpus: many")
+    found = {(Path(problem.file).name, problem.path, problem.sentence) for problem in problems_of(configs)}
+    assert found == {
+        ("nodes.yaml", "nodes[0].poool", "unknown key 'poool'; did you mean 'pool'?"),
+        ("nodes.yaml", "nodes[0].zone", "there is no zone 'jkt2'; did you mean 'jkt1'?"),
+        ("vps-1.yaml", "vcpus", "must be a whole number"),
+        ("vps-1.yaml", "templates[0]", "there is no template 'debian-99'; did you mean 'debian-12'?"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("plans/vps-1.yaml", "disk: 20 GB", "disk: small"),
+        ("plans/vps-1.yaml", "name: vps-1", "name: 7"),
+        ("plans/vps-1.yaml", "ipv4: 1", "ipv4: -1"),
+        ("plans/vps-1.yaml", "  - debian-12", "  - 12"),
+        ("nodes.yaml", "name: hv1", "name: hv 1"),
+        ("nodes.yaml", "address: ", "address: not an address "),
+        ("nodes.yaml", "network: ", "network: not a network "),
+        ("nodes.yaml", "zone: jkt1", "zone: 1"),
+        ("templates.yaml", "size: ", "size: not a size "),
+        ("templates.yaml", "name: debian-12", "name: debian 12"),
+        ("orchestrator.yaml", "source: ", "source: not a name "),
+    ],
+)
+def test_what_stands_in_for_a_faulty_value_makes_no_problem_of_its_own(configs: Path, file: str, old: str, new: str) -> None:
+    change(configs, file, old, new)
+    problems = [problem for problem in problems_of(configs) if "there is no template" not in problem.sentence]
+    assert len(problems) == 1, problems
+
+
+def test_without_a_configuration_it_says_so_once_and_how_to_begin(tmp_path: Path) -> None:
+    for directory in (tmp_path / "none", tmp_path / "empty"):
+        if directory.name == "empty":
+            directory.mkdir()
+        with pytest.raises(ConfigError, match="there is no configuration") as caught:
+            load(directory)
+        assert str(directory) in caught.value.message
+        assert "orchestrator init" in caught.value.hint
+        assert str(SHIPPED) in caught.value.hint
+        assert "problems" not in caught.value.details
+
+
+def test_a_missing_file_is_named_with_its_sample(configs: Path) -> None:
+    (configs / "nodes.yaml").unlink()
+    (problem,) = problems_of(configs)
+    assert problem.file == str(configs / "nodes.yaml")
+    assert f"cp -r {SHIPPED / 'nodes.yaml'}" in problem.sentence
+
+
+def test_problems_name_files_without_detours(configs: Path) -> None:
+    change(configs, "nodes.yaml", "pool:", "poool:")
+    (problem,) = problems_of(configs / ".." / configs.name)
+    assert problem.file == str(configs / "nodes.yaml")
+
+
+def test_what_is_shown_is_what_the_files_say_and_loads_again_as_the_same(configs: Path, tmp_path: Path) -> None:
+    change(configs, "nodes.yaml", "reserved_memory: 4 GiB", "reserved_memory: 1500 MB")
+    config = load(configs)
+    shown = files(config)
+    for name, content in shown.items():
+        path = tmp_path / "again" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))  # JSON is YAML
+    assert dataclasses.replace(load(tmp_path / "again"), directory=config.directory) == config
+    assert set(shown["orchestrator.yaml"]) == set(OrchestratorFile.model_fields)
+    assert set(shown["nodes.yaml"]["nodes"][0]) == set(NodeEntry.model_fields)
+    assert set(shown["plans/vps-1.yaml"]) == set(PlanFile.model_fields)
+    assert shown["plans/vps-1.yaml"]["disk"] == "20 GB"
+    assert shown["plans/vps-1.yaml"]["memory"] == "1 GiB"
+    assert shown["plans/vps-1.yaml"]["network_rate"] == "100 Mbit/s"
+    assert shown["orchestrator.yaml"]["webhooks"]["tolerance"] == "5m"

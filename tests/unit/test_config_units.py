@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from orchestrator.config.units import parse_duration, parse_rate, parse_size
+from orchestrator.config.units import duration_words, parse_duration, parse_rate, parse_size, rate_words, size_words
 
 SIZES = [
     ("10 GB", 10**10),
@@ -75,3 +77,19 @@ def test_durations(text: str, duration: timedelta) -> None:
 def test_what_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match=r"is no duration|longer than"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, 0), (1, "1 B"), (20 * 10**9, "20 GB"), (2**30, "1 GiB"), (1536 * 2**20, "1536 MiB"), (2**40 + 1, "1099511627777 B")],
+)
+def test_a_size_is_written_in_the_unit_it_is_whole_in(count: int, words: str | int) -> None:
+    assert size_words(count) == words
+    assert parse_size(words) == count
+
+
+@given(st.integers(0, 10**15 - 1), st.integers(0, 3660 * 86400))
+def test_what_is_written_is_read_as_the_same(count: int, seconds: int) -> None:
+    assert parse_size(size_words(count)) == count
+    assert parse_rate(rate_words(count)) == count
+    assert parse_duration(duration_words(timedelta(seconds=seconds))) == timedelta(seconds=seconds)

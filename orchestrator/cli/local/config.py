@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from enum import Enum
+import os
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -27,7 +25,7 @@ def check(context: click.Context, /, directory: Path | None, as_json: bool) -> N
     """Check every file, playbooks too: each problem as file:line: path: sentence. Exit code 0 or 2."""
     from orchestrator import wiring
 
-    where = directory or config_dir(context)
+    where = Path(os.path.abspath(directory or config_dir(context)))  # noqa: PTH100 -- without following links
     problems = [dict(problem) for problem in wiring.check(where)]
     if as_json:
         emit_json({"directory": str(where), "problems": problems})
@@ -42,21 +40,10 @@ def check(context: click.Context, /, directory: Path | None, as_json: bool) -> N
 @group.command("show")
 @click.pass_context
 def show(context: click.Context, /) -> None:
-    """Print the configuration as the controller understands it: JSON, with defaults filled in and base units."""
+    """Print the configuration as the controller understands it: each file with its own keys, defaults filled in, as JSON."""
     from orchestrator import wiring
+    from orchestrator.config import shown
     from orchestrator.observe.logs import redact
 
-    emit_json(redact(plain(wiring.load_config(config_dir(context)))))
-
-
-def plain(value: Any) -> Any:
-    """Domain values as JSON values."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    config = wiring.load_config(config_dir(context))
+    emit_json(redact({"directory": str(config.directory), **shown.files(config)}))

@@ -1,0 +1,127 @@
+"""The configuration as its files would say it: every key by its own name, with its default where it was left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.config.model import BillingSource, Config, Settings
+from orchestrator.config.units import duration_words, rate_words, size_words
+from orchestrator.domain.plans import AddressRange, Node, Plan, Template
+
+
+def files(config: Config) -> dict[str, dict[str, Any]]:
+    """File names, relative to the configuration's directory, and what each says, in JSON types. Read again it is the same."""
+    return {
+        "orchestrator.yaml": _settings(config.settings),
+        "nodes.yaml": {
+            "zones": [{"name": zone.name, "description": zone.description} for zone in config.zones],
+            "nodes": [_node(node) for node in config.nodes],
+            "address_ranges": [_range(span) for span in config.ranges],
+        },
+        "templates.yaml": {"templates": [_template(template) for template in config.templates.values()]},
+        **{f"plans/{name}.yaml": _plan(plan) for name, plan in sorted(config.plans.items())},
+    }
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    return {
+        "provider": settings.provider,
+        "timezone": settings.timezone,
+        "state_dir": str(settings.state_dir),
+        "database_url": settings.database_url,
+        "socket": str(settings.socket),
+        "listen": settings.listen,
+        "billing": [_billing(billing) for billing in settings.billing],
+        "webhooks": {
+            "tolerance": duration_words(settings.webhook_tolerance),
+            "body_limit": size_words(settings.body_limit_bytes),
+            "keep": duration_words(settings.keep_events),
+        },
+        "brakes": {
+            "suspensions_per_hour": settings.brakes.suspensions_per_hour,
+            "terminations_per_hour": settings.brakes.terminations_per_hour,
+        },
+        "jobs": {"threads": settings.job_threads, "keep": duration_words(settings.keep_engine_rows)},
+        "address_cool_down": duration_words(settings.address_cool_down),
+    }
+
+
+def _billing(billing: BillingSource) -> dict[str, Any]:
+    return {
+        "source": billing.source,
+        "secret_files": [str(path) for path in billing.secret_files],
+        "notify_url": billing.notify_url,
+        "notify_secret_file": None if billing.notify_secret_file is None else str(billing.notify_secret_file),
+    }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "zone": node.zone,
+        "address": node.address,
+        "port": node.port,
+        "user": node.user,
+        "driver": node.driver,
+        "libvirt_uri": node.libvirt_uri,
+        "pool": node.pool,
+        "bridge": node.bridge,
+        "cpu_ratio": node.cpu_ratio,
+        "memory_ratio": node.memory_ratio,
+        "disk_ratio": node.disk_ratio,
+        "reserved_memory": size_words(node.reserved_memory_bytes),
+        "heavy_slots": node.heavy_slots,
+        "maintenance": node.maintenance,
+    }
+
+
+def _range(span: AddressRange) -> dict[str, Any]:
+    return {
+        "name": span.name,
+        "zone": span.zone,
+        "network": str(span.network),
+        "gateway": str(span.gateway),
+        "first": str(span.first),
+        "last": str(span.last),
+        "reserved": [str(address) for address in span.reserved],
+        "dns": [str(address) for address in span.dns],
+    }
+
+
+def _template(template: Template) -> dict[str, Any]:
+    return {
+        "name": template.name,
+        "os": template.os,
+        "volume": template.volume,
+        "sha256": template.sha256,
+        "size": size_words(template.size_bytes),
+        "format": str(template.format),
+        "kernel": template.kernel,
+        "initrd": template.initrd,
+        "kernel_arguments": template.kernel_arguments,
+        "cloud_init": template.cloud_init,
+        "agent": template.agent,
+        "ready": str(template.ready),
+    }
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "kind": str(plan.kind),
+        "description": plan.description,
+        "vcpus": plan.vcpus,
+        "cpu_percent": plan.cpu_percent,
+        "memory": size_words(plan.memory_bytes),
+        "disk": size_words(plan.disk_bytes),
+        "disk_rate": rate_words(plan.disk_bytes_per_second),
+        "disk_iops": plan.disk_iops,
+        "network_rate": rate_words(plan.network_bytes_per_second),
+        "encrypted": plan.encrypted,
+        "full_copy": plan.full_copy,
+        "ipv4": plan.ipv4,
+        "ipv6": plan.ipv6,
+        "templates": list(plan.templates),
+        "default_template": plan.default_template,
+        "zones": list(plan.zones),
+    }
