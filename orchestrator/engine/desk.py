@@ -55,18 +55,25 @@ class Desk:
     def retry(self, job_id: str, who: str) -> None:
         """Run a failed, cancelled or undecided job again. Raises NotFound, WrongState, Refused where it is not wanted now.
 
-        One that needs an operator goes on where it stopped; one that was undone is decided and resolved afresh.
+        One that needs an operator goes on where it stopped; one that was undone is decided and resolved afresh. Both pass the brakes
+        and the freeze as a new job would, and wait where they say so; past the point of no return only the freeze holds it.
         """
         with self._works.db.write() as conn:
             job = job_store.get(conn, job_id)
             if job.state not in (JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_OPERATOR):
                 raise WrongState(f"job {job_id} is {job.state}: only a job that failed can be tried again")
+            begun = destroyed(conn, job)
+            waits = "" if begun else self._intake.braked(conn, job.intent, now=self._works.clock.now())
             if job.state != JobState.NEEDS_OPERATOR:
                 self._decide_again(conn, job, who)
-            elif destroyed(conn, job):
+            elif begun:
                 self._decide_on(conn, job)
-            self._endings.run_again(conn, job, approved_by=job.approved_by)
-            self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code})
+            job_store.change(conn, job.id, started_at=None)  # the brakes count it from when it begins this time
+            if waits:
+                self._endings.wait_again(conn, job, waits)
+            else:
+                self._endings.run_again(conn, job, approved_by=job.approved_by)
+            self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code, "waits": waits})
 
     def freeze(self, who: str, why: str) -> None:
         """From now on nothing suspends or destroys; again keeps the first one's reason."""
@@ -84,7 +91,8 @@ class Desk:
             for job in job_store.in_states(conn, [JobState.WAITING_APPROVAL]):
                 if job.approval_reason != FROZEN_REASON:
                     continue
-                waits = "" if job.started_at or job.approved_by else self._intake.braked(conn, job.intent, now=now)
+                let_through = bool(job.started_at or job.approved_by) or destroyed(conn, job)
+                waits = "" if let_through else self._intake.braked(conn, job.intent, now=now)
                 if waits:
                     job_store.change(conn, job.id, approval_reason=waits)
                 else:

@@ -110,6 +110,13 @@ class Endings:
         job_store.change(conn, job.id, **values)
         self._durable.enqueue(conn, job_id=job.id, run=job.run + 1, service_id=job.service_id)
 
+    def wait_again(self, conn: Connection, job: Job, reason: str) -> None:
+        """A job that is tried again waits for approval first; an earlier approval was of the earlier try."""
+        values: dict[str, Any] = {"state": JobState.WAITING_APPROVAL, "error_code": "", "error": ""}
+        values |= {"finished_at": None, "approval_reason": reason, "approved_by": ""}
+        job_store.change(conn, job.id, **values)
+        tell_rest(conn, job_store.get(conn, job.id), JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=reason)
+
     def give_up(self, job_id: str, run: int, error: Exception) -> None:
         """Something broke that is no step's: an operator has to look."""
         sentence = (
