@@ -7,11 +7,14 @@ from typing import Any
 
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from orchestrator.config.sentences import dotted, inner_model, known_keys, sentence
 from orchestrator.domain.errors import (
     OUTCOMES,
     NotFound,
@@ -25,6 +28,13 @@ from orchestrator.domain.errors import (
 from orchestrator.observe.logs import redact, redact_text
 
 MEDIA_TYPE = "application/problem+json"
+# What the patterns of paths and bodies ask for.
+_PATTERNS = {
+    "service_id": "must be 1 to 48 letters, digits, '-' and '_', beginning with a letter or digit",
+    "fingerprint": "must be a fingerprint as `ssh-keygen -l` prints it, SHA256:…",
+    "identity": "must be the absolute path of a file on the controller's machine",
+    "head": "must be a hash as `orchestrator audit verify` prints it, 64 hexadecimal digits",
+}
 # Seconds after which a sender should come back when the store cannot be used.
 RETRY_AFTER_SECONDS = 10
 
@@ -93,13 +103,11 @@ def answer_error(_request: Request, exc: Exception) -> JSONResponse:
     return of_error(exc)
 
 
-def answer_invalid(_request: Request, exc: Exception) -> JSONResponse:
+def answer_invalid(request: Request, exc: Exception) -> JSONResponse:
     """FastAPI's handler for parameters and bodies that do not fit their schema: every problem at once."""
     assert isinstance(exc, RequestValidationError)
-    problems = [
-        {"path": ".".join(str(part) for part in error["loc"]), "sentence": str(error["msg"]).removeprefix("Value error, ")}
-        for error in exc.errors()
-    ]
+    model = _body_model(request)
+    problems = [{"path": dotted(error["loc"]), "sentence": _sentence(error, model)} for error in exc.errors()]
     first = problems[0] if problems else {"path": "body", "sentence": "cannot be read"}
     return problem(
         RequestError.code,
@@ -107,6 +115,22 @@ def answer_invalid(_request: Request, exc: Exception) -> JSONResponse:
         hint="the parameters are described at /v1/openapi.json",
         details={"problems": problems},
     )
+
+
+def _body_model(request: Request) -> type[BaseModel] | None:
+    """The model of the body that the route takes."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or route.body_field is None:
+        return None
+    return inner_model(route.body_field.field_info.annotation)
+
+
+def _sentence(error: ErrorDetails, model: type[BaseModel] | None) -> str:
+    where, *path = error["loc"]
+    if error["type"] == "string_pattern_mismatch" and error["loc"][-1] in _PATTERNS:
+        return _PATTERNS[str(error["loc"][-1])]
+    known = known_keys(model, tuple(path[:-1])) if model is not None and where == "body" else ()
+    return sentence(error, known=known)
 
 
 def answer_http(request: Request, exc: Exception) -> JSONResponse:

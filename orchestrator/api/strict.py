@@ -7,6 +7,7 @@ from __future__ import annotations
 from fastapi import Request
 from fastapi.routing import APIRoute
 
+from orchestrator.config.problems import did_you_mean
 from orchestrator.domain.errors import RequestError
 
 
@@ -21,7 +22,8 @@ def known_parameters_only(request: Request) -> None:
     strange = sorted(set(request.query_params) - known)
     if strange:
         takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
-        raise RequestError(f"query.{strange[0][:80]}: not a parameter of this route, which {takes}")
+        near = did_you_mean(strange[0], known)
+        raise RequestError(f"query.{strange[0][:80]}: unknown parameter{near}: this route {takes}")
     for name in sorted(known):
         if names.count(name) > 1:
             raise RequestError(f"query.{name}: given more than once")

@@ -26,6 +26,8 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.config.problems import did_you_mean
+from orchestrator.config.sentences import dotted, known_keys, sentence
 from orchestrator.domain import specs
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.events import VOCABULARY_VERSION, Event, EventType
@@ -125,7 +127,8 @@ class EventBody(BaseModel):
     @classmethod
     def _known_type(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in list(EventType):
-            raise ValueError(f"an event of version {VOCABULARY_VERSION} is one of {', '.join(EventType)}")
+            near = did_you_mean(value, EventType)
+            raise ValueError(f"no such event{near}: one of version {VOCABULARY_VERSION} is {', '.join(EventType)}")
         # Strict mode takes members only, not their values, when the input is already Python.
         return EventType(value) if isinstance(value, str) else value
 
@@ -179,10 +182,10 @@ def parse(body: bytes, *, source: str, message_id: str, sent_at: datetime) -> Ev
     except ValidationError as exc:
         problems = [
             {
-                "path": ".".join(str(part) for part in error["loc"]) or "body",
-                "sentence": error["msg"].removeprefix("Value error, "),
+                "path": dotted(error["loc"]),
+                "sentence": sentence(error, known=known_keys(EventBody, error["loc"][:-1])),
             }
-            for error in exc.errors(include_url=False, include_input=False, include_context=False)
+            for error in exc.errors(include_url=False)
         ]
         first = problems[0]
         raise RequestError(

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.config.files import NodesFile, OrchestratorFile, PlanFile, PlaybookFile, TemplatesFile
-from orchestrator.config.validate import inner_model
+from orchestrator.config.sentences import inner_model
 
 FILES: dict[str, type[BaseModel]] = {
     "orchestrator": OrchestratorFile,

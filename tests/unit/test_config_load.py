@@ -318,7 +318,7 @@ def test_a_plan_is_checked_against_the_other_files_though_they_and_it_have_fault
     assert found == {
         ("nodes.yaml", "nodes[0].poool", "unknown key 'poool'; did you mean 'pool'?"),
         ("nodes.yaml", "nodes[0].zone", "there is no zone 'jkt2'; did you mean 'jkt1'?"),
-        ("vps-1.yaml", "vcpus", "must be a whole number"),
+        ("vps-1.yaml", "vcpus", "must be a whole number, got 'many'"),
         ("vps-1.yaml", "templates[0]", "there is no template 'debian-99'; did you mean 'debian-12'?"),
     }
 

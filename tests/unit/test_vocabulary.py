@@ -86,30 +86,30 @@ def test_every_type_of_the_vocabulary_is_read(kind: EventType) -> None:
     ("body", "path", "words"),
     [
         (b"", "body", "JSON"),
-        (b"[]", "body", "object"),
+        (b"[]", "body", "mapping"),
         (b'{"type": "order.paid"', "body", "JSON"),
         (b"\xff\xfe", "body", "JSON"),
         (b'{"type":"order.paid","data":{"service_id":"\\ud800"}}', "body", "JSON"),
         (b'{"type":"order.paid","data":{"service_id":"s1","service_id":"s2"}}', "body", "twice"),
         (b'{"type":"order.paid","type":"order.paid","data":{"service_id":"s1"}}', "body", "twice"),
         (b'{"type":"order.paid","data":{"service_id":"s1","metadata":{"a":NaN}}}', "body", "NaN"),
-        ({"data": {"service_id": "s1"}}, "type", "required"),
+        ({"data": {"service_id": "s1"}}, "type", "is missing"),
         (event("order.piad"), "type", "order.paid"),
         ({"type": ["order.paid"], "data": {"service_id": "s1"}}, "type", "order.paid"),
-        ({"type": "order.paid", "data": {}}, "data.service_id", "required"),
+        ({"type": "order.paid", "data": {}}, "data.service_id", "is missing"),
         ({"type": "order.paid", "data": None}, "data", ""),
         (event() | {"vocabulary": 2}, "vocabulary", "1"),
-        (event() | {"tpye": "x"}, "tpye", "not permitted"),
-        (event(paid_untill="2027-01-01T00:00:00Z"), "data.paid_untill", "not permitted"),
-        (event(paid_until="2027-01-01T00:00:00"), "data.paid_until", "timezone"),
-        (event(paid_until=1893456000), "data.paid_until", "datetime"),
+        (event() | {"tpye": "x"}, "tpye", "unknown field"),
+        (event(paid_untill="2027-01-01T00:00:00Z"), "data.paid_untill", "unknown field"),
+        (event(paid_until="2027-01-01T00:00:00"), "data.paid_until", "with its zone"),
+        (event(paid_until=1893456000), "data.paid_until", "must be a time"),
         (event(paid_until="9999-12-31T23:59:59Z"), "data.paid_until", "9000"),
         (event(paid_until="0001-01-01T00:00:00+14:00"), "data.paid_until", "1970"),
-        (event(version="3"), "data.version", "integer"),
-        (event(version=True), "data.version", "integer"),
-        (event(version=-1), "data.version", "greater"),
-        (event(version=2**63), "data.version", "less"),
-        (event(client_id=7), "data.client_id", "string"),
+        (event(version="3"), "data.version", "a whole number"),
+        (event(version=True), "data.version", "a whole number"),
+        (event(version=-1), "data.version", "at least"),
+        (event(version=2**63), "data.version", "at most"),
+        (event(client_id=7), "data.client_id", "must be a text"),
         (event(client_id="a\nb"), "data.client_id", "control"),
         (event(client_id="a\x9b2J"), "data.client_id", "control"),
         (event(plan="small\u202e"), "data.plan", "control"),
@@ -179,3 +179,52 @@ def test_whatever_json_comes_is_read_or_refused_in_our_words(kind: Any, data: An
 def test_whatever_bytes_come_are_refused_in_our_words(raw: bytes) -> None:
     with pytest.raises(RequestError):
         read(raw)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "sentence"),
+    [
+        (event(plann="vps-1"), "data.plann", "unknown field 'plann'; did you mean 'plan'?"),
+        (event() | {"tipe": 1}, "tipe", "unknown field 'tipe'; did you mean 'type'?"),
+        (event(version="7"), "data.version", "must be a whole number, got '7'"),
+        (event(version=1.5), "data.version", "must be a whole number, got 1.5"),
+        (event(version=-1), "data.version", "must be at least 0, got -1"),
+        (event(version=[]), "data.version", "must be a whole number, got a list"),
+        (event(plan=7), "data.plan", "must be a text"),
+        (event(plan="x" * 256), "data.plan", "may have at most 255 characters"),
+        (event(ssh_keys="none"), "data.ssh_keys", "must be a list"),
+        (
+            event(due_at="2026-11-30"),
+            "data.due_at",
+            "must be a time with its zone, such as 2026-11-30T12:00:00Z, got '2026-11-30'",
+        ),
+        (event(metadata=1), "data.metadata", "must be a mapping of keys to values"),
+        (event() | {"vocabulary": 2}, "vocabulary", "must be 1, got 2"),
+        ({"type": "order.paid", "data": {}}, "data.service_id", "'service_id' is missing"),
+        (b'{"type": ', "body", "this is not JSON: EOF while parsing a value at line 1 column 9"),
+        (b"[]", "body", "must be a mapping of keys to values"),
+    ],
+)
+def test_a_fault_is_told_in_a_sentence_behind_its_path(body: Any, path: str, sentence: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        read(body)
+    assert {"path": path, "sentence": sentence} in caught.value.details["problems"]
+
+
+def test_an_event_of_a_misspelt_type_is_told_its_nearest() -> None:
+    with pytest.raises(RequestError, match=r"no such event; did you mean 'order\.paid'\?: one of version 1 is order\.created, "):
+        read(event("order.payd"))
+
+
+def test_what_was_given_is_not_repeated_where_it_may_be_secret_or_long() -> None:
+    for value in (7, ["s3cret-value"], "s3cret-value"):
+        with pytest.raises(RequestError) as caught:
+            read(event("service.reset_password", password_hash=value, version=1))
+        assert "s3cret" not in str(caught.value.details)
+    with pytest.raises(RequestError) as caught:
+        read(event(version="9" * 100))
+    assert "999" not in caught.value.message
+    with pytest.raises(RequestError) as caught:
+        read(event() | {"\x1b[2J\u202e": 1})
+    assert "\x1b" not in caught.value.message
+    assert "\\u001b[2J\\u202e" in caught.value.message

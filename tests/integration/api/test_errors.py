@@ -48,6 +48,28 @@ def test_what_is_asked_wrongly_is_told_in_a_problem(live: Live, method: str, pat
     assert refused(live.http.request(method, path), status, code)["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "detail"),
+    [
+        ("PUT", "/v1/freeze", {"why": "x", "whi": 1}, "body.whi: unknown field 'whi'; did you mean 'why'?"),
+        ("PUT", "/v1/freeze", {}, "body.why: 'why' is missing"),
+        ("PUT", "/v1/freeze", {"why": ""}, "body.why: must not be empty"),
+        ("PUT", "/v1/freeze", {"why": "a\x07"}, "body.why: has characters that are not allowed in it"),
+        ("POST", "/v1/services/s/suspend", {"reason": "x", "hold": "anger"}, "body.hold: must be 'nonpayment', "),
+        ("POST", "/v1/services/s/suspend", {"reeson": "x"}, "body.reeson: unknown field 'reeson'; did you mean 'reason'?"),
+        ("POST", "/v1/services/a%20b/stop", {}, "path.service_id: must be 1 to 48 letters, digits"),
+        ("POST", "/v1/services/s/explode", {}, "path.action: must be 'provision', "),
+        ("GET", "/v1/services?limit=ten", None, "query.limit: must be a whole number, got 'ten'"),
+        ("GET", "/v1/services?limit=501", None, "query.limit: must be at most 500, got '501'"),
+        ("GET", "/v1/services?state=activ", None, "query.state: must be 'ordered', "),
+        ("GET", "/v1/services?plann=small", None, "query.plann: unknown parameter; did you mean 'plan'?: this route takes "),
+        ("POST", "/v1/nodes/n1/enrol", {"fingerprint": "ab:cd", "identity": "/k"}, "body.fingerprint: must be a fingerprint as "),
+    ],
+)
+def test_a_fault_of_a_request_is_told_in_our_words(live: Live, method: str, path: str, body: object, detail: str) -> None:
+    assert refused(live.http.request(method, path, json=body), 400, "request-invalid")["detail"].startswith(detail)
+
+
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[]", b'{"why": 7}', b'{"why": ""}', b'{"why": "a", "x": 1}', b"null"])
 def test_a_body_that_does_not_fit_is_refused(live: Live, body: bytes) -> None:
     answer = live.http.put("/v1/freeze", content=body, headers={"content-type": "application/json"})

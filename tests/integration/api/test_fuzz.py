@@ -47,6 +47,23 @@ header_names = st.sampled_from(
 )
 
 
+# How the validation library speaks, and what is said where a fault of its has no sentence of ours.
+LIBRARY = (
+    "Input should",
+    "Value error",
+    "Extra inputs",
+    "Field required",
+    "should have",
+    "should match",
+    "pydantic",
+    "what is expected",
+)
+
+
+def in_our_words(text: str) -> None:
+    assert not [words for words in LIBRARY if words in text], text
+
+
 def answered(response: httpx.Response) -> None:
     """An answer of ours: no 5xx, and where it is refused, a problem."""
     assert response.status_code < 500, response.text
@@ -54,6 +71,7 @@ def answered(response: httpx.Response) -> None:
     if response.status_code >= 400:
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["code"]
+        in_our_words(response.text)
 
 
 @FUZZ
