@@ -25,7 +25,7 @@ from orchestrator.domain.intents import (
     Refusal,
 )
 from orchestrator.domain.outcomes import begin
-from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Service, transition
+from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, transition
 
 # A payment can no longer save the service's data in these states.
 GONE = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
@@ -35,6 +35,9 @@ PAYMENTS = frozenset({EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SE
 
 # Where a guest is, or is about to be.
 LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
+
+# So many refunds a service's record knows: a payment that comes after so many more is no late one.
+REFUNDS_KEPT = 50
 
 # What billing systems call a debt when they ask for a suspension (spaces and hyphens left out).
 DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
@@ -85,6 +88,7 @@ def paid_only(event: Event, service: Service | None, *, now: datetime) -> Servic
         sent_at=event.sent_at,
         client_id=event.client_id,
         order_id=event.order_id,
+        invoice_id=event.invoice_id,
         paid_until=event.paid_until,
     )
     return _merge(anonymous, service or _new(event.service_id, now))
@@ -130,14 +134,26 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
         return record
     match event.type:
         case EventType.ORDER_PAID | EventType.INVOICE_PAID | EventType.SERVICE_RENEW:
-            return replace(record, paid_until=_later(record.paid_until, event.paid_until), payments=record.payments + 1)
+            return replace(record, paid_until=_later(record.paid_until, _bought(event, record)), payments=record.payments + 1)
         case EventType.INVOICE_OVERDUE:
             return replace(record, due_at=_later(record.due_at, event.due_at))
         case EventType.INVOICE_REFUNDED if event.paid_until is not None:
             earlier = event.paid_until if record.paid_until is None else min(record.paid_until, event.paid_until)
-            return replace(record, paid_until=earlier)
+            return replace(record, paid_until=earlier, refunds=_with_refund(record.refunds, event.invoice_id, event.paid_until))
         case _:
             return record
+
+
+def _bought(event: Event, record: Service) -> datetime | None:
+    """Until when the payment pays: money that was given back counts as paid all the same, but buys no more than was left."""
+    ends = [refund.until for refund in record.refunds if refund.invoice_id == event.invoice_id]
+    return None if event.paid_until is None else min([event.paid_until, *ends])
+
+
+def _with_refund(known: tuple[Refund, ...], invoice_id: str, until: datetime) -> tuple[Refund, ...]:
+    """The refunds with this one as the latest, so many at most; one that names no invoice is none of a payment."""
+    new = [Refund(invoice_id, until)] if invoice_id else []
+    return (*known, *new)[-REFUNDS_KEPT:]
 
 
 def _fill(event: Event, record: Service, *, override: bool = False) -> Service:

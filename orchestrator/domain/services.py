@@ -98,13 +98,23 @@ class Hold:
     until: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """The payment of the invoice was given back, and what it had bought ends at ``until``."""
+
+    invoice_id: str
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """The record of one service, as billing's facts and our jobs made it.
 
     ``version`` is billing's, monotonic per service; a command with an older one is stale. ``payments`` counts accepted
     payment facts and only grows: the fence compares it with the count at the moment an act was decided.
-    ``point_of_no_return`` is set when the first destructive act on the customer's data was let through.
+    ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes later,
+    does not move it forward again. ``point_of_no_return`` is set when the first destructive act on the customer's data was let
+    through.
     """
 
     id: str
@@ -122,6 +132,7 @@ class Service:
     due_at: datetime | None = None
     paid_until: datetime | None = None
     payments: int = 0
+    refunds: tuple[Refund, ...] = ()
     holds: tuple[Hold, ...] = ()
     created_at: datetime | None = None
     point_of_no_return: datetime | None = None

@@ -55,8 +55,8 @@ class Desk:
     def retry(self, job_id: str, who: str) -> None:
         """Run a failed, cancelled or undecided job again. Raises NotFound, WrongState, Refused where it is not wanted now.
 
-        One that needs an operator goes on where it stopped; one that was undone is decided and resolved afresh. Both pass the brakes
-        and the freeze as a new job would, and wait where they say so; past the point of no return only the freeze holds it.
+        One that needs an operator goes on where it stopped; one that was undone is decided and resolved afresh. Both pass the
+        brakes and the freeze as a new job would, and wait where they say so; past the point of no return only a freeze does.
         """
         with self._works.db.write() as conn:
             job = job_store.get(conn, job_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, ServiceFacts
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
 from orchestrator.store.tables import holds, service_nodes, services
@@ -114,7 +114,11 @@ def _hold(row: sa.Row[Any]) -> Hold:
 def _values(service: Service) -> dict[str, Any]:
     values = asdict(service)
     del values["holds"]
-    return {**values, "state": str(service.state), "ssh_keys": list(service.ssh_keys)}
+    lists = {
+        "ssh_keys": list(service.ssh_keys),
+        "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
+    }
+    return {**values, **lists, "state": str(service.state)}
 
 
 def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
@@ -134,6 +138,7 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         due_at=row.due_at,
         paid_until=row.paid_until,
         payments=row.payments,
+        refunds=tuple(Refund(invoice_id, datetime.fromisoformat(until)) for invoice_id, until in row.refunds),
         holds=standing,
         created_at=row.created_at,
         point_of_no_return=row.point_of_no_return,

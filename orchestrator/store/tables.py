@@ -108,6 +108,7 @@ services = _table(
     _time("due_at", nullable=True),
     _time("paid_until", nullable=True),
     sa.Column("payments", sa.Integer, nullable=False),
+    sa.Column("refunds", sa.JSON, nullable=False),
     _time("created_at"),
     _time("point_of_no_return", nullable=True),
     _time("suspension_proven_at", nullable=True),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from orchestrator.domain.errors import AlreadyExists, EventConflict, NotFound, RequestError
 from orchestrator.domain.plans import Node
-from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, ServiceFacts
 from orchestrator.ports.hypervisor import NodeFacts
 from orchestrator.store import certificates, commands, events, idempotency, nodes, services, settings, tokens
 from orchestrator.store.database import Database
@@ -46,6 +46,7 @@ SERVICE = Service(
     due_at=NOW,
     paid_until=NOW + timedelta(days=30),
     payments=3,
+    refunds=(Refund("i1", NOW), Refund("i2", NOW + timedelta(days=3))),
     holds=(DEBT, LEGAL),
     created_at=NOW,
     point_of_no_return=NOW + timedelta(days=60),
