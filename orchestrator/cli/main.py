@@ -11,6 +11,7 @@ import sys
 from typing import NamedTuple
 
 import click
+from click.exceptions import NoSuchCommand
 
 from orchestrator.cli.failure import Failure, problem_line
 from orchestrator.cli.output import say
@@ -65,6 +66,13 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as exc:
+            # The group itself knows of no commands before they are asked for.
+            raise NoSuchCommand(exc.command_name, possibilities=COMMANDS, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

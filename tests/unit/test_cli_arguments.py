@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.api.resources.events import EventOutcome
 from orchestrator.cli.failure import Failure
+from orchestrator.cli.remote import options
 from orchestrator.cli.remote.client import below, read_token
+from orchestrator.domain.intents import JobState
+from orchestrator.domain.services import HoldReason, Lifecycle
 from tests.served import command, process
 
 
@@ -48,3 +52,39 @@ def test_a_file_without_an_end_is_neither_a_certificate_nor_a_key(tmp_path: Path
     done = process("certificate", "verify", str(tmp_path / "certificate"), "--public-key", "/dev/zero")
     assert done.returncode == 2
     assert "holds no Ed25519 public key" in done.stderr
+
+
+def test_the_choices_of_options_are_the_words_of_the_domain() -> None:
+    assert tuple(Lifecycle) == options.SERVICE_STATES
+    assert tuple(JobState) == options.JOB_STATES
+    assert tuple(EventOutcome) == options.EVENT_OUTCOMES
+    assert set(options.HOLDS) == set(HoldReason)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("servce",), "No such command 'servce'. (Did you mean one of: 'serve', 'service'?)"),
+        (("job", "wach"), "No such command 'wach'. Did you mean 'watch'?"),
+        (("job", "list", "--state", "waiting"), "'waiting' is not one of 'waiting_approval', 'queued'"),
+        (("service", "list", "--state", "suspended"), "'suspended' is not one of 'ordered'"),
+        (("event", "list", "--outcome", "deaf"), "'deaf' is not one of 'accepted'"),
+        (("event", "list", "--dead", "--outcome", "stale"), "contradict each other"),
+        (("service", "suspend", "s1"), "Missing option '--reason'"),
+        (("service", "terminate", "s1", "--yes-i-mean", "s1"), "Missing option '--reason'"),
+    ],
+)
+def test_a_word_that_is_none_is_refused_with_those_that_are(words: tuple[str, ...], said: str) -> None:
+    done = command("--socket", "/nowhere/api.sock", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("orchestrator job list --state wai", "waiting_approval"), ("orchestrator service suspend s1 --hold ab", "abuse")],
+)
+def test_a_shell_completes_the_values_of_options(words: str, offered: str) -> None:
+    count = str(len(words.split()) - 1)
+    done = process(_ORCHESTRATOR_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
+    assert done.stdout.split(",")[-1].strip() == offered

@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.output import card, emit_json, moment, say
 from orchestrator.cli.remote.client import below
-from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
+from orchestrator.cli.remote.options import EVENT_OUTCOMES, client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.tables import Column, Kind, Line
 
@@ -47,13 +47,15 @@ def group() -> None:
 
 @group.command("list")
 @click.option("--dead", is_flag=True, help="Only the dead letters: events that could not be processed.")
-@click.option("--outcome", default="", help="Only events with this outcome, e.g. refused.")
+@click.option("--outcome", type=click.Choice(EVENT_OUTCOMES), help="Only events with this outcome.")
 @click.option("--service", "service_id", default="", help="Only events about this service.")
 @paging_options
 @json_option
 @click.pass_context
-def list_events(context: click.Context, /, dead: bool, outcome: str, **options: Any) -> None:
+def list_events(context: click.Context, /, dead: bool, outcome: str | None, **options: Any) -> None:
     """List events, the newest first."""
+    if dead and outcome not in (None, "dead"):
+        raise click.UsageError("--dead and --outcome contradict each other", context)
     show_list(context, "events", _LIST, empty="no events", outcome="dead" if dead else outcome, **options)
 
 

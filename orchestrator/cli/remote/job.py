@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.output import card, emit_json, moment, say, table
 from orchestrator.cli.remote.client import below
-from orchestrator.cli.remote.options import client, json_option, paging_options, show_list, watch_option
+from orchestrator.cli.remote.options import JOB_STATES, client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.remote.workflow import show_lines
 from orchestrator.cli.tables import Column, Kind, Line
@@ -57,7 +57,7 @@ def group() -> None:
 
 @group.command("list")
 @click.option("--service", "service_id", default="", help="Only jobs of this service.")
-@click.option("--state", default="", help="Only jobs in this state, e.g. waiting_approval.")
+@click.option("--state", type=click.Choice(JOB_STATES), help="Only jobs in this state.")
 @paging_options
 @json_option
 @click.pass_context

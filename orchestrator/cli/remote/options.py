@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +11,23 @@ from orchestrator.cli.output import emit_json, say, table
 from orchestrator.cli.remote.client import Client, Target
 from orchestrator.cli.tables import Column
 
+# The words of the domain, spelled out: what talks HTTP imports nothing of it. A test compares them.
+SERVICE_STATES = ("ordered", "provisioning", "active", "terminating", "archived", "erased", "cancelled", "failed")
+JOB_STATES = ("waiting_approval", "queued", "running", "undoing", "done", "failed", "needs_operator", "cancelled")
+EVENT_OUTCOMES = ("accepted", "duplicate-command", "stale", "nothing", "refused", "dead")
+HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class NeededToAct(click.Option):
+    """An option that may be left out with --dry-run only."""
+
+    def handle_parse_result(self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]) -> tuple[Any, list[str]]:
+        if not (ctx.resilient_parsing or opts.get("dry_run") or opts.get(self.name or "")):
+            raise click.MissingParameter(ctx=ctx, param=self)
+        return super().handle_parse_result(ctx, opts, args)
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answered it.")
 watch_option = click.option("--watch", is_flag=True, help="Wait for the job and show its progress.")

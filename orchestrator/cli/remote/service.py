@@ -10,12 +10,20 @@ import click
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
 from orchestrator.cli.remote.client import below
-from orchestrator.cli.remote.options import client, dry_run_option, json_option, paging_options, show_list, watch_option
+from orchestrator.cli.remote.options import (
+    HOLDS,
+    SERVICE_STATES,
+    NeededToAct,
+    client,
+    dry_run_option,
+    json_option,
+    paging_options,
+    show_list,
+    watch_option,
+)
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Line, Row
-
-HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
 
 
 def _holds(row: Row) -> str:
@@ -72,7 +80,7 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--state", default="", help="Only services in this state, e.g. active.")
+@click.option("--state", type=click.Choice(SERVICE_STATES), help="Only services in this state.")
 @click.option("--plan", default="", help="Only services of this plan.")
 @click.option("--node", default="", help="Only services on this node.")
 @click.option("--client", "client_id", default="", help="Only services of this client.")
@@ -116,7 +124,7 @@ def explain(context: click.Context, /, service: str, as_json: bool) -> None:
 
 def _act(context: click.Context, service: str, action: str, options: dict[str, Any]) -> None:
     """Ask for one act and show what became of it."""
-    body = {"reason": options.get("reason", "")}
+    body = {"reason": options.get("reason") or ""}
     if "hold" in options:
         body["hold"] = options["hold"]
     calls = client(context)
@@ -141,7 +149,7 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
 
 
 _reason_option = click.option("--reason", default="", help="Why; goes into the audit.")
-_reason_needed = click.option("--reason", required=True, help="Why; goes into the audit.")
+_reason_needed = click.option("--reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none.")
 _hold_option = click.option(
     "--hold", type=click.Choice(HOLDS), default="manual", show_default=True, help="The hold that it is about."
 )

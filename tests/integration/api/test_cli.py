@@ -88,7 +88,7 @@ def test_a_certificate_is_verified_without_a_controller(served: Served, tmp_path
 
 def test_dry_run_prints_the_workflow_and_changes_nothing(served: Served) -> None:
     provisioned(served, "dry")
-    printed = ok(served.run("service", "terminate", "dry", "--reason", "x", "--dry-run"))
+    printed = ok(served.run("service", "terminate", "dry", "--dry-run"))
     assert "vps-terminate for dry" in printed
     assert any(line.split()[:3] == ["wipe", "volume.wipe", "asked"] for line in printed.splitlines()), "of the fence"
     assert read(served, "service", "show", "dry")["state"] == "active"

@@ -121,7 +121,7 @@ def test_config_check_and_show_of_a_sound_configuration(tmp_path: Path) -> None:
     write_config(tmp_path)
     assert command("config", "check", str(tmp_path)).returncode == 0
     shown = json.loads(command("--config", str(tmp_path), "config", "show").stdout)
-    assert shown["settings"]["body_limit_bytes"] == 16 * 1024
+    assert shown["orchestrator.yaml"]["webhooks"]["body_limit"] == "16 KiB"
     assert shown["plans"]["small"]["memory_bytes"] == 1 << 30
 
 
