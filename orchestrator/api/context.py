@@ -21,7 +21,7 @@ from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.secrets import Secrets
 
 if TYPE_CHECKING:
-    from orchestrator.store.database import Database
+    from orchestrator.store.database import Connection, Database
 
 
 class Accepted(Protocol):
@@ -51,21 +51,30 @@ class Submitted(Protocol):
 
 
 class Control(Protocol):
-    """The engine, as far as the API uses it. ``who`` goes into the audit."""
+    """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
 
-    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Submitted: ...
+    def command(
+        self,
+        kind: IntentKind,
+        service_id: str,
+        *,
+        who: str,
+        why: str,
+        arguments: Mapping[str, object],
+        beside: Callable[[Connection, Submitted], None] = ...,
+    ) -> Submitted: ...
 
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow: ...
 
-    def approve(self, job_id: str, who: str) -> object: ...
+    def approve(self, job_id: str, who: str, *, beside: Callable[[Connection, None], None] = ...) -> object: ...
 
-    def cancel(self, job_id: str, who: str) -> object: ...
+    def cancel(self, job_id: str, who: str, *, beside: Callable[[Connection, None], None] = ...) -> object: ...
 
-    def retry(self, job_id: str, who: str) -> object: ...
+    def retry(self, job_id: str, who: str, *, beside: Callable[[Connection, None], None] = ...) -> object: ...
 
-    def replay(self, seq: int, who: str) -> Accepted: ...
+    def replay(self, seq: int, who: str, *, beside: Callable[[Connection, Accepted], None] = ...) -> Accepted: ...
 
     def freeze(self, who: str, why: str) -> object: ...
 

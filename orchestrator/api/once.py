@@ -1,7 +1,8 @@
 """Idempotency-Key: a POST that is sent again under its key gets the first answer and does nothing.
 
 A key belongs to its caller and is kept for a day. Only answers of success are kept: what was refused or failed changed
-nothing and may be tried again under the same key.
+nothing and may be tried again under the same key. The answer is kept in the transaction of the act itself, so that no crash
+comes between the two.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -20,9 +22,14 @@ from orchestrator.api.callers import Caller, identify
 from orchestrator.api.context import ApiContext, Context
 from orchestrator.domain.errors import RequestError
 from orchestrator.store import idempotency
+from orchestrator.store.database import Connection
 
 REPLAYED_HEADER = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+# An act tells its answer to this, inside the transaction that does what was asked.
+Keep = Callable[[Connection, BaseModel], None]
 
 
 class Once:
@@ -35,37 +42,57 @@ class Once:
         self._key = key
         self._fingerprint = fingerprint
 
-    def run(self, act: Callable[[], BaseModel]) -> JSONResponse:
-        """The answer of ``act`` (202 where it names a job, else 200), or the one kept under the key.
+    def run(self, act: Callable[[Keep], object]) -> JSONResponse:
+        """The answer that ``act`` told (202 where it names a job, else 200), or the one kept under the key.
 
         Raises EventConflict where the key came with another request, and whatever ``act`` raises.
         """
-        if not self._key:
-            answer = act().model_dump(mode="json")
-            return JSONResponse(answer, status_code=_status(answer))
         # One at a time for a key: of two requests at once, the second must find the first one's answer.
-        with self._lock:
+        with self._lock if self._key else nullcontext():
             kept = self._kept()
             if kept is not None:
                 return JSONResponse(kept.answer, status_code=kept.status, headers={REPLAYED_HEADER: "true"})
-            answer = act().model_dump(mode="json")
-            status = _status(answer)
-            self._keep(idempotency.KeptAnswer(status=status, answer=answer))
-            return JSONResponse(answer, status_code=status)
+            told: list[idempotency.KeptAnswer] = []
+
+            def keep(conn: Connection, answer: BaseModel) -> None:
+                told.append(_kept_answer(answer))
+                self._keep(conn, told[-1])
+
+            act(keep)
+            return _response(told[-1])
+
+    def look(self, act: Callable[[], BaseModel]) -> JSONResponse:
+        """The same for an act without a transaction, which may be repeated: its answer is kept after it."""
+        if not self._key:
+            return _response(_kept_answer(act()))
+
+        def looked(keep: Keep) -> None:
+            answer = act()
+            with self._context.db.write() as conn:
+                keep(conn, answer)
+
+        return self.run(looked)
 
     def _kept(self) -> idempotency.KeptAnswer | None:
+        if not self._key:
+            return None
         with self._context.db.read() as conn:
             now = self._context.clock.now()
             return idempotency.get(conn, who=self._who, key=self._key, request_sha256=self._fingerprint, now=now)
 
-    def _keep(self, kept: idempotency.KeptAnswer) -> None:
-        with self._context.db.write() as conn:
+    def _keep(self, conn: Connection, kept: idempotency.KeptAnswer) -> None:
+        if self._key:
             now = self._context.clock.now()
             idempotency.put(conn, who=self._who, key=self._key, request_sha256=self._fingerprint, kept=kept, now=now)
 
 
-def _status(answer: dict[str, Any]) -> int:
-    return 202 if answer.get("job_id") else 200
+def _kept_answer(answer: BaseModel) -> idempotency.KeptAnswer:
+    data: dict[str, Any] = answer.model_dump(mode="json")
+    return idempotency.KeptAnswer(status=202 if data.get("job_id") else 200, answer=data)
+
+
+def _response(answer: idempotency.KeptAnswer) -> JSONResponse:
+    return JSONResponse(answer.answer, status_code=answer.status)
 
 
 class KeyLocks:

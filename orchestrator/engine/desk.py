@@ -12,13 +12,14 @@ from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.engine.acts import Works, destroyed
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
 
 class Desk:
-    """Each call is one transaction and one row of audit."""
+    """Each call is one transaction, with one row of audit and what the caller wants ``beside`` it."""
 
     def __init__(self, works: Works, *, intake: Intake, endings: Endings, wake: Callable[[], None]) -> None:
         self._works = works
@@ -26,7 +27,7 @@ class Desk:
         self._endings = endings
         self._wake = wake
 
-    def approve(self, job_id: str, who: str) -> None:
+    def approve(self, job_id: str, who: str, beside: Beside[None]) -> None:
         """Let a job run that waits. Raises NotFound, WrongState where it does not wait, Frozen during a freeze."""
         with self._works.db.write() as conn:
             job = job_store.get(conn, job_id)
@@ -36,8 +37,9 @@ class Desk:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
             self._endings.run_again(conn, job, approved_by=who)
             self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
+            beside(conn, None)
 
-    def cancel(self, job_id: str, who: str) -> None:
+    def cancel(self, job_id: str, who: str, beside: Beside[None]) -> None:
         """End a job: at once where it has made nothing yet, else before its next step, and what it made is undone.
 
         Raises NotFound, and WrongState where it is over or past the point of no return.
@@ -50,9 +52,10 @@ class Desk:
                 raise WrongState(f"job {job_id} is past the point of no return: it can only go on", hint="job retry")
             self._endings.call_off(conn, job, by=who)
             self._audit(conn, job, who, "job cancelled", {"state": job.state.value})
+            beside(conn, None)
         self._wake()
 
-    def retry(self, job_id: str, who: str) -> None:
+    def retry(self, job_id: str, who: str, beside: Beside[None]) -> None:
         """Run a failed, cancelled or undecided job again. Raises NotFound, WrongState, Refused where it is not wanted now.
 
         One that needs an operator goes on where it stopped; one that was undone is decided and resolved afresh. Both pass the
@@ -74,6 +77,7 @@ class Desk:
             else:
                 self._endings.run_again(conn, job, approved_by=job.approved_by)
             self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code, "waits": waits})
+            beside(conn, None)
 
     def freeze(self, who: str, why: str) -> None:
         """From now on nothing suspends or destroys; again keeps the first one's reason."""

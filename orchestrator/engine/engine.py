@@ -18,7 +18,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Acceptance, EventParser, Intake, Submitted
 from orchestrator.engine.runner import Runner
-from orchestrator.engine.settings import Catalog, EngineSettings
+from orchestrator.engine.settings import Beside, Catalog, EngineSettings, nothing_beside
 from orchestrator.engine.slots import Slots
 from orchestrator.engine.sweep import Beat, Mail, Sweep
 from orchestrator.ports.notifier import Notifier
@@ -42,7 +42,8 @@ class Engine:
 
     ``parse`` reads a stored event body again for a replay. ``at`` is told the name of every crash point that is passed.
     ``on_step`` is told (step, outcome, seconds) of each attempt. Without ``notifier`` messages to billing are kept only.
-    ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this.
+    ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
+    transaction of its act, given the result; what it raises undoes the act.
     """
 
     def __init__(
@@ -128,13 +129,22 @@ class Engine:
         """Take an authentic event. Raises EventConflict, StoreUnavailable."""
         return self._intake.accept(event, body=body, body_sha256=body_sha256)
 
-    def replay(self, seq: int, who: str) -> Acceptance:
+    def replay(self, seq: int, who: str, *, beside: Beside[Acceptance] = nothing_beside) -> Acceptance:
         """Process a refused or dead event again. Raises NotFound, WrongState."""
-        return self._intake.replay(seq, who)
+        return self._intake.replay(seq, who, beside)
 
-    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Submitted:
+    def command(
+        self,
+        kind: IntentKind,
+        service_id: str,
+        *,
+        who: str,
+        why: str,
+        arguments: Mapping[str, object],
+        beside: Beside[Submitted] = nothing_beside,
+    ) -> Submitted:
         """Take an operator's command. Raises NotFound, Refused, WrongState."""
-        return self._intake.command(kind, service_id, who=who, why=why, arguments=arguments)
+        return self._intake.command(kind, service_id, who=who, why=why, arguments=arguments, beside=beside)
 
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
         """The workflow the command would write down. Raises as ``command``."""
@@ -142,17 +152,17 @@ class Engine:
 
     # -- what operators do ----------------------------------------
 
-    def approve(self, job_id: str, who: str) -> None:
+    def approve(self, job_id: str, who: str, *, beside: Beside[None] = nothing_beside) -> None:
         """Let a waiting job run. Raises NotFound, WrongState, Frozen."""
-        self._desk.approve(job_id, who)
+        self._desk.approve(job_id, who, beside)
 
-    def cancel(self, job_id: str, who: str) -> None:
+    def cancel(self, job_id: str, who: str, *, beside: Beside[None] = nothing_beside) -> None:
         """Stop a job and undo what it made. Raises NotFound, WrongState."""
-        self._desk.cancel(job_id, who)
+        self._desk.cancel(job_id, who, beside)
 
-    def retry(self, job_id: str, who: str) -> None:
+    def retry(self, job_id: str, who: str, *, beside: Beside[None] = nothing_beside) -> None:
         """Run a failed job again. Raises NotFound, WrongState, Refused."""
-        self._desk.retry(job_id, who)
+        self._desk.retry(job_id, who, beside)
 
     def freeze(self, who: str, why: str) -> None:
         """Nothing suspends or destroys from now on."""

@@ -35,7 +35,7 @@ from orchestrator.engine.endings import Endings
 from orchestrator.engine.ids import JobIds
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.runner import resolved
-from orchestrator.engine.settings import Catalog
+from orchestrator.engine.settings import Beside, Catalog
 from orchestrator.store import audit, commands, events, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -132,7 +132,7 @@ class Intake:
         self._wake()
         return accepted
 
-    def replay(self, seq: int, who: str) -> Acceptance:
+    def replay(self, seq: int, who: str, beside: Beside[Acceptance]) -> Acceptance:
         """Process a refused or dead event once more. Raises NotFound, and WrongState also where it is outdated."""
         now = self._works.clock.now()
         with self._works.db.write() as conn:
@@ -146,6 +146,7 @@ class Intake:
             events.count_replay(conn, seq)
             counted = record.outcome == "dead"
             accepted = self._process(conn, event, seq=seq, now=now, replayed_by=who, counted=counted)
+            beside(conn, accepted)
         self._wake()
         return accepted
 
@@ -249,7 +250,16 @@ class Intake:
 
     # -- commands ----------------------------------------
 
-    def command(self, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]) -> Submitted:
+    def command(
+        self,
+        kind: IntentKind,
+        service_id: str,
+        *,
+        who: str,
+        why: str,
+        arguments: Mapping[str, object],
+        beside: Beside[Submitted],
+    ) -> Submitted:
         """Take an operator's command. Raises NotFound, Refused, WrongState, StoreUnavailable."""
         now = self._works.clock.now()
         with self._works.db.write() as conn:
@@ -263,10 +273,11 @@ class Intake:
             job = self._submit(conn, decision, playbook=playbook, now=now) if isinstance(decision, Intent) else None
             job_id = job.id if job else ""
             audit.append(conn, at=now, who=who, what="command", service_id=service_id, job_id=job_id, facts=facts)
+            detail = decision.reason if isinstance(decision, Nothing) else received.note
+            submitted = Submitted(job_id=job_id, detail=detail, waits=job.approval_reason if job else "")
+            beside(conn, submitted)
         self._wake()
-        if isinstance(decision, Nothing):
-            return Submitted(job_id="", detail=decision.reason)
-        return Submitted(job_id=job_id, detail=received.note, waits=job.approval_reason if job else "")
+        return submitted
 
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
         """What the command would write down now. Raises as ``command``, and WrongState where nothing is to be done."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.plans import Node, Plan, Template
+from orchestrator.store.database import Connection
+
+T = TypeVar("T")
+# What a caller wants written in the very transaction of its act, given the act's result: one is not to be without the other.
+Beside = Callable[[Connection, T], None]
+
+
+def nothing_beside(_conn: Connection, _result: object) -> None:
+    """Only the act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

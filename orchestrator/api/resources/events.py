@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator, Reader
-from orchestrator.api.context import Context
-from orchestrator.api.once import OnceOnly
+from orchestrator.api.context import Accepted, Context
+from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import MAX_INTEGER, After, Limit, Page, Word, number_after
 from orchestrator.api.schemas import Answer
 from orchestrator.domain.errors import NotFound
@@ -101,8 +101,11 @@ def get_event(_caller: Reader, context: Context, seq: Seq) -> EventDetail:
 def replay_event(caller: Operator, context: Context, once: OnceOnly, seq: Seq) -> JSONResponse:
     """Have a dead or refused event processed once more, after its cause was mended."""
 
-    def act() -> Answer:
-        accepted = context.engine.replay(seq, caller.name)
-        return Answer(outcome=accepted.outcome, job_id=accepted.job_id, detail=accepted.detail)
+    def act(keep: Keep) -> None:
+        context.engine.replay(seq, caller.name, beside=lambda conn, accepted: keep(conn, _answer(accepted)))
 
     return once.run(act)
+
+
+def _answer(accepted: Accepted) -> Answer:
+    return Answer(outcome=accepted.outcome, job_id=accepted.job_id, detail=accepted.detail)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator, Reader
-from orchestrator.api.context import ApiContext, Context
-from orchestrator.api.once import OnceOnly
+from orchestrator.api.context import Context
+from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word
 from orchestrator.api.schemas import JobDetail, JobOut
 from orchestrator.domain.intents import JobState
 from orchestrator.store import jobs
+from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -38,42 +40,35 @@ def list_jobs(
 @router.get("/{job_id}")
 def get_job(_caller: Reader, context: Context, job_id: JobId) -> JobDetail:
     """One job with its workflow and the progress of its steps."""
-    return _detail(context, job_id)
+    with context.db.read() as conn:
+        return _detail(conn, job_id)
 
 
 @router.post("/{job_id}/approve", response_model=JobDetail)
 def approve_job(caller: Operator, context: Context, once: OnceOnly, job_id: JobId) -> JSONResponse:
     """Let a job run that waits for an operator."""
 
-    def act() -> JobDetail:
-        context.engine.approve(job_id, caller.name)
-        return _detail(context, job_id)
-
-    return once.run(act)
+    return once.run(lambda keep: context.engine.approve(job_id, caller.name, beside=_shown(job_id, keep)))
 
 
 @router.post("/{job_id}/cancel", response_model=JobDetail)
 def cancel_job(caller: Operator, context: Context, once: OnceOnly, job_id: JobId) -> JSONResponse:
     """Stop a job: at once where it has not begun, before its next step where it runs; what it made is undone."""
 
-    def act() -> JobDetail:
-        context.engine.cancel(job_id, caller.name)
-        return _detail(context, job_id)
-
-    return once.run(act)
+    return once.run(lambda keep: context.engine.cancel(job_id, caller.name, beside=_shown(job_id, keep)))
 
 
 @router.post("/{job_id}/retry", response_model=JobDetail)
 def retry_job(caller: Operator, context: Context, once: OnceOnly, job_id: JobId) -> JSONResponse:
     """Run a job again that failed or that needs an operator; its steps check before they act."""
 
-    def act() -> JobDetail:
-        context.engine.retry(job_id, caller.name)
-        return _detail(context, job_id)
-
-    return once.run(act)
+    return once.run(lambda keep: context.engine.retry(job_id, caller.name, beside=_shown(job_id, keep)))
 
 
-def _detail(context: ApiContext, job_id: str) -> JobDetail:
-    with context.db.read() as conn:
-        return JobDetail.with_steps(jobs.get(conn, job_id), jobs.steps(conn, job_id))
+def _shown(job_id: str, keep: Keep) -> Callable[[Connection, None], None]:
+    """Answers with the job as the act leaves it."""
+    return lambda conn, _: keep(conn, _detail(conn, job_id))
+
+
+def _detail(conn: Connection, job_id: str) -> JobDetail:
+    return JobDetail.with_steps(jobs.get(conn, job_id), jobs.steps(conn, job_id))

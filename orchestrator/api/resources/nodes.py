@@ -196,14 +196,14 @@ def get_host_keys(_caller: Operator, context: Context, name: Name) -> HostKeys:
 def enrol_node(caller: Admin, context: Context, once: OnceOnly, name: Name, request: EnrolRequest) -> JSONResponse:
     """Make the machine a node: agent, launcher, host hook and our key are put there, and its host key is pinned."""
     node = _declared(context, name)
-    return once.run(lambda: _enrol(context, node, request, who=caller.name))
+    return once.look(lambda: _enrol(context, node, request, who=caller.name))
 
 
 @router.post("/{name}/doctor", response_model=DoctorReport)
 def examine_node(_caller: Operator, context: Context, once: OnceOnly, name: Name) -> JSONResponse:
     """Have the agent look for everything that the node must have."""
     node = _declared(context, name)
-    return once.run(lambda: _examine(context, node))
+    return once.look(lambda: _examine(context, node))
 
 
 def _declared(context: ApiContext, name: str) -> Node:

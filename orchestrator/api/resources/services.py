@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Actor, Reader
-from orchestrator.api.context import ApiContext, Context
-from orchestrator.api.once import OnceOnly
+from orchestrator.api.context import ApiContext, Context, Submitted
+from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer, Explanation, ServiceDetail, ServiceOut, VerdictOut
 from orchestrator.api.vocabulary import CONTROLS
@@ -122,8 +122,19 @@ def act_on_service(
         raise RequestError(f"{kind} needs a reason", hint='send {"reason": "…"}')
     arguments: dict[str, object] = {"reason": asked.hold.value} if kind in (IntentKind.SUSPEND, IntentKind.UNSUSPEND) else {}
     if dry_run:
-        return once.run(lambda: _dry_run(context, kind, service_id, arguments))
-    return once.run(lambda: _command(context, kind, service_id, who=caller.name, why=asked.reason, arguments=arguments))
+        return once.look(lambda: _dry_run(context, kind, service_id, arguments))
+
+    def act(keep: Keep) -> None:
+        context.engine.command(
+            kind,
+            service_id,
+            who=caller.name,
+            why=asked.reason,
+            arguments=arguments,
+            beside=lambda conn, submitted: keep(conn, _answer(submitted)),
+        )
+
+    return once.run(act)
 
 
 def _dry_run(context: ApiContext, kind: IntentKind, service_id: str, arguments: dict[str, object]) -> Answer:
@@ -131,10 +142,7 @@ def _dry_run(context: ApiContext, kind: IntentKind, service_id: str, arguments: 
     return Answer(outcome="dry-run", workflow=redact(workflow.to_json(resolved)))
 
 
-def _command(
-    context: ApiContext, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: dict[str, object]
-) -> Answer:
-    submitted = context.engine.command(kind, service_id, who=who, why=why, arguments=arguments)
+def _answer(submitted: Submitted) -> Answer:
     outcome = "accepted" if submitted.job_id else "nothing"
     return Answer(outcome=outcome, job_id=submitted.job_id, detail=submitted.detail, waits=submitted.waits)
 
