@@ -48,6 +48,11 @@ class Caller:
     role: Role
 
 
+# In words that the scrubber of secrets, which knows what stands behind a scheme's name, has no reason to cut.
+_HOW = (
+    "send one in the Authorization header, of the scheme Bearer (RFC 6750); the command line takes --token-file or "
+    "ORCHESTRATOR_TOKEN; `orchestrator token create NAME --role ROLE`, on the controller's machine, makes one"
+)
 _bearer = HTTPBearer(auto_error=False, description="A token made by `orchestrator token create`; not needed on the unix socket.")
 
 
@@ -58,18 +63,18 @@ def identify(
     if given is not None:
         return _by_token(context, given.credentials)
     if "authorization" in request.headers:
-        raise Unauthenticated("the Authorization header is not 'Bearer TOKEN'")
+        raise Unauthenticated("the Authorization header is of another scheme than Bearer", hint=_HOW)
     uid = request.scope.get("state", {}).get("peer_uid")
     if isinstance(uid, int):
         return by_uid(uid, server_uid=context.server_uid)
-    raise Unauthenticated("a token is needed", hint="send one as bearer token; `orchestrator token create` makes one")
+    raise Unauthenticated("a token is needed", hint=_HOW)
 
 
 def _by_token(context: ApiContext, token: str) -> Caller:
     with context.db.read() as conn:
         found = tokens.find(conn, token)
     if found is None:
-        raise Unauthenticated("the token is not known or was revoked")
+        raise Unauthenticated("the token is not known or was revoked", hint="`orchestrator token list` shows which there are")
     return Caller(name=f"token:{found.name}", role=Role(found.role))
 
 
@@ -87,7 +92,8 @@ def by_uid(uid: int, *, server_uid: int) -> Caller:
 def _may(permission: Permission) -> Callable[[Caller], Caller]:
     def check(caller: Annotated[Caller, Depends(identify)]) -> Caller:
         if permission not in ALLOWED[caller.role]:
-            raise Forbidden(f"the role {caller.role} may not {permission} here", hint="use a token of another role")
+            able = " or ".join(role for role, permissions in ALLOWED.items() if permission in permissions)
+            raise Forbidden(f"the role {caller.role} may not {permission} here", hint=f"this takes the role {able}")
         return caller
 
     return check

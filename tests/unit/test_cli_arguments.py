@@ -8,9 +8,10 @@ import pytest
 
 from orchestrator.api.resources.events import EventOutcome
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.remote import options
+from orchestrator.cli.remote import options, watch
 from orchestrator.cli.remote.client import below, read_token
 from orchestrator.domain.intents import JobState
+from orchestrator.domain.jobs import FROZEN_REASON
 from orchestrator.domain.services import HoldReason, Lifecycle
 from tests.served import command, process
 
@@ -59,6 +60,7 @@ def test_the_choices_of_options_are_the_words_of_the_domain() -> None:
     assert tuple(JobState) == options.JOB_STATES
     assert tuple(EventOutcome) == options.EVENT_OUTCOMES
     assert set(options.HOLDS) == set(HoldReason)
+    assert FROZEN_REASON.startswith(watch.FROZEN)
 
 
 @pytest.mark.parametrize(

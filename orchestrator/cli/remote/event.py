@@ -6,11 +6,15 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, moment, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import EVENT_OUTCOMES, client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import watch_job
 from orchestrator.cli.tables import Column, Kind, Line
+
+# What a replay can come to that is no success: not possible in this state, and refused by a rule.
+_IN_VAIN = {"dead": 3, "refused": 4}
 
 _LIST: tuple[Column, ...] = (
     Column("EVENT", "seq", Kind.ID),
@@ -83,9 +87,16 @@ def replay(context: click.Context, /, event: int, watch: bool, as_json: bool) ->
     answer = calls.post(below("events", str(event), "replay"))
     if watch and answer["job_id"]:
         watch_job(calls, answer["job_id"], as_json=as_json)
-    elif as_json:
+        return
+    if as_json:
         emit_json(answer)
-    else:
+    if answer["outcome"] in _IN_VAIN:
+        raise Failure(
+            f"event {event} is {answer['outcome']} again: {answer['detail']}",
+            hint=f"see `orchestrator event show {event}`",
+            exit_code=_IN_VAIN[answer["outcome"]],
+        )
+    if not as_json:
         say(f"event {event}: {answer['outcome']}" + (f": job {answer['job_id']}" if answer["job_id"] else ""))
         if answer["detail"]:
             say(answer["detail"])

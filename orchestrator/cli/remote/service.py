@@ -21,7 +21,7 @@ from orchestrator.cli.remote.options import (
     show_list,
     watch_option,
 )
-from orchestrator.cli.remote.watch import watch_job
+from orchestrator.cli.remote.watch import let_run, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Line, Row
 
@@ -141,7 +141,7 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
         emit_json(answer)
     elif answer["waits"]:
         say(f"{service}: {action}: job {answer['job_id']} waits: {answer['waits']}")
-        say(f"let it run with `orchestrator job approve {answer['job_id']}`")
+        say(let_run(answer["job_id"], answer["waits"]))
     elif answer["job_id"]:
         say(f"{service}: {action}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
     else:

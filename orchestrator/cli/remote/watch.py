@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 # How long a watcher waits for a controller that went away to come back.
 PATIENCE_SECONDS = 60.0
+# How the reason of a job begins that waits for a freeze to be lifted.
+FROZEN = "frozen"
 _MARKS = {
     "pending": " ",
     "running": ">",
@@ -133,10 +135,19 @@ def _draw(progress: Progress, bars: dict[int, TaskID], step: dict[str, Any]) -> 
         progress.stop_task(bar)
 
 
+def let_run(job_id: str, waits: str) -> str:
+    """What to do about a job that waits."""
+    approve = f"`orchestrator job approve {job_id}`"
+    if waits.startswith(FROZEN):
+        return f"goes on after `orchestrator freeze off`; where it then waits for approval, {approve} lets it run"
+    return f"let it run with {approve}"
+
+
 def _ending(job: dict[str, Any]) -> str:
     match job["state"]:
         case "waiting_approval":
-            return f"job {job['id']} waits for approval: {job['approval_reason']}"
+            what = "waits" if job["approval_reason"].startswith(FROZEN) else "waits for approval"
+            return f"job {job['id']} {what}: {job['approval_reason']}"
         case "needs_operator":
             return f"job {job['id']} needs an operator: {job['error']}"
         case "cancelled":
@@ -148,7 +159,7 @@ def _ending(job: dict[str, Any]) -> str:
 def _hint(job: dict[str, Any]) -> str:
     match job["state"]:
         case "waiting_approval":
-            return f"let it run with `orchestrator job approve {job['id']}`"
+            return let_run(job["id"], job["approval_reason"])
         case "needs_operator" | "failed":
             return f"see `orchestrator job show {job['id']}`; when the cause is mended: `orchestrator job retry {job['id']}`"
         case _:

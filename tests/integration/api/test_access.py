@@ -37,6 +37,8 @@ def test_nothing_is_told_without_a_token(live: Live, route: str) -> None:
     answer = live.tcp().get(route)
     refused(answer, 401, "unauthenticated")
     assert answer.headers["www-authenticate"] == "Bearer"
+    assert "--token-file" in answer.json()["hint"]
+    assert "redacted" not in answer.text
 
 
 @pytest.mark.parametrize("header", [b"Bearer wrong", b"Bearer", b"Basic dTpw", b"nonsense", b"Bearer \xff"])

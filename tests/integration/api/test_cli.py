@@ -84,6 +84,10 @@ def test_a_certificate_is_verified_without_a_controller(served: Served, tmp_path
     certificate.write_text(certificate.read_text(encoding="utf-8").replace("wiped", "other"), encoding="utf-8")
     refused(command("certificate", "verify", str(certificate)), 3, "does not hold")
     refused(command("certificate", "verify", str(tmp_path / "none.json")), 2, "none.json")
+    refused(served.run("certificate", "show", "public-key"), 3, "`orchestrator certificate public-key`")
+    provisioned(served, "public-key")
+    ok(served.run("service", "terminate", "public-key", "--reason", "asked", "--yes-i-mean", "public-key", "--watch"))
+    assert '"service_id": "public-key"' in ok(served.run("certificate", "show", "public-key"))
 
 
 def test_dry_run_prints_the_workflow_and_changes_nothing(served: Served) -> None:
@@ -188,18 +192,26 @@ def test_a_dead_letter_is_listed_shown_and_replayed(served: Served) -> None:
     served.send("order.paid", "dead", client_id="c1", plan="no-such-plan")
     (event,) = read(served, "event", "list", "--dead")["items"]
     assert "there is no plan" in ok(served.run("event", "show", str(event["seq"])))
-    again = ok(served.run("event", "replay", str(event["seq"])))
-    assert "dead" in again
+    refused(served.run("event", "replay", str(event["seq"])), 3, "is dead again", "no-such-plan", f"event show {event['seq']}")
     assert read(served, "event", "show", str(event["seq"]))["replays"] == 1
+
+
+def test_a_replay_that_is_refused_again_ends_with_the_exit_code_of_a_refusal(served: Served) -> None:
+    served.send("service.terminate", "never-heard-of", version=1)
+    (event,) = read(served, "event", "list", "--outcome", "refused", "--service", "never-heard-of")["items"]
+    refused(served.run("event", "replay", str(event["seq"])), 4, "is refused again", "never-heard-of")
+    told = served.run("event", "replay", str(event["seq"]), "--json")
+    assert (told.returncode, json.loads(told.stdout)["outcome"]) == (4, "refused")
 
 
 def test_one_word_freezes(served: Served) -> None:
     provisioned(served, "cold")
     assert "frozen by unix:" in ok(served.run("freeze", "--why", "billing went mad"))
     waiting = ok(served.run("service", "suspend", "cold", "--reason", "x"))
-    assert "waits" in waiting
+    assert "waits: frozen" in waiting
+    assert "goes on after `orchestrator freeze off`" in waiting
     job = read(served, "job", "list", "--service", "cold")["items"][0]["id"]
-    refused(served.run("job", "watch", job), 4, "waits for approval", f"job approve {job}")
+    refused(served.run("job", "watch", job), 4, "waits: frozen", "goes on after `orchestrator freeze off`", f"job approve {job}")
     refused(served.run("job", "approve", job), 4, "freeze")
     assert "billing went mad" in ok(served.run("freeze", "show"))
     assert "not frozen" in ok(served.run("freeze", "off"))

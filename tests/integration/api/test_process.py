@@ -122,7 +122,7 @@ def test_config_check_and_show_of_a_sound_configuration(tmp_path: Path) -> None:
     assert command("config", "check", str(tmp_path)).returncode == 0
     shown = json.loads(command("--config", str(tmp_path), "config", "show").stdout)
     assert shown["orchestrator.yaml"]["webhooks"]["body_limit"] == "16 KiB"
-    assert shown["plans"]["small"]["memory_bytes"] == 1 << 30
+    assert shown["plans/small.yaml"]["memory"] == "1 GiB"
 
 
 def test_every_local_command_refuses_a_missing_configuration_with_a_sentence(tmp_path: Path) -> None:
