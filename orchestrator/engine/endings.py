@@ -14,7 +14,7 @@ from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.resting import tell_rest
-from orchestrator.store import audit, locks, outbox, services, settings
+from orchestrator.store import audit, events, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -142,6 +142,7 @@ class Endings:
         services.set_facts(conn, service.id, facts_after(known, job, ending, job_store.steps(conn, job.id)), now=now)
         if after.state == Lifecycle.ERASED and service.state != Lifecycle.ERASED:
             job_store.forget_access(conn, service.id)
+            events.forget_access(conn, service.id)
         if job.intent == IntentKind.TERMINATE and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
         self._follow_up(conn, job, after)

@@ -182,6 +182,7 @@ class Intake:
         problem = accepted.detail if accepted.outcome in REPLAYABLE else ""
         came = {"outcome": accepted.outcome, "detail": accepted.detail, "job_id": accepted.job_id}
         events.set_outcome(conn, seq, problem=problem, **came)
+        self._forget(conn, event, seq, outcome=accepted.outcome)
         facts = {"event": f"{event.source}/{event.id}", "type": event.type.value, "outcome": accepted.outcome}
         audit.append(
             conn,
@@ -216,6 +217,14 @@ class Intake:
         self._call_off_termination(conn, event, received.service)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
         return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
+
+    def _forget(self, conn: Connection, event: Event, seq: int, *, outcome: str) -> None:
+        """Only what may be processed once more needs the password that came with it, and nothing of what is erased."""
+        service = services.get(conn, event.service_id)
+        if service is not None and service.state == Lifecycle.ERASED and (event.password_hash or event.ssh_keys):
+            events.forget_access(conn, event.service_id)
+        elif event.password_hash and outcome not in REPLAYABLE:
+            events.forget_password(conn, seq)
 
     def _put(self, conn: Connection, before: Service | None, after: Service | None, *, now: datetime) -> None:
         if after is not None and after != before:

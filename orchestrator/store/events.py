@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.store import access
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
 from orchestrator.store.tables import events
@@ -15,7 +18,8 @@ from orchestrator.store.tables import events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """One authentic webhook. ``seq`` is given by the store; ``body`` is the text as it was signed.
+    """One authentic webhook. ``seq`` is given by the store; ``body`` is the text as it was signed, but for what was forgotten
+    of it, and ``body_sha256`` of the text as it was signed.
 
     ``outcome``: accepted, duplicate-command, stale, nothing, refused or dead (cannot be processed: see ``problem``);
     ``detail`` is the sentence that came with it.
@@ -60,6 +64,24 @@ def set_outcome(conn: Connection, seq: int, *, outcome: str, detail: str, proble
     """Say what became of the event."""
     values = {"outcome": outcome, "detail": detail, "problem": problem, "job_id": job_id}
     conn.execute(sa.update(events).where(events.c.seq == seq).values(**values))
+
+
+def forget_password(conn: Connection, seq: int) -> None:
+    """Blank the hash of a password in the event's body: its record has what is needed of it. The digest stays the sender's."""
+    _blank(conn, events.c.seq == seq, access.PASSWORD)
+
+
+def forget_access(conn: Connection, service_id: str) -> None:
+    """Blank who might log in (keys and hashes of passwords) in the bodies of the service's events."""
+    _blank(conn, events.c.service_id == service_id, access.ALL)
+
+
+def _blank(conn: Connection, which: sa.ColumnElement[bool], blanks: Mapping[str, Any]) -> None:
+    for seq, body in conn.execute(sa.select(events.c.seq, events.c.body).where(which)).all():
+        said = json.loads(body)
+        if (left := access.without(said, blanks)) != said:
+            text = json.dumps(left, ensure_ascii=False, separators=(",", ":"))
+            conn.execute(sa.update(events).where(events.c.seq == seq).values(body=text))
 
 
 def count_replay(conn: Connection, seq: int) -> None:

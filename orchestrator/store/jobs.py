@@ -15,11 +15,10 @@ import sqlalchemy as sa
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.store import access
 from orchestrator.store.tables import job_steps, jobs
 
 UNDER_WAY = tuple(state.value for state in (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING))
-# What lets somebody log in, by its key in workflows, and what stands there once it is forgotten.
-_ACCESS: dict[str, str | list[str]] = {"password_hash": "", "ssh_keys": []}
 FINAL = tuple(state.value for state in JobState if state.final)
 
 
@@ -165,21 +164,12 @@ def forget_access(conn: sa.Connection, service_id: str) -> None:
     """Blank who might log in (keys and the hash of the password) in what the service's jobs were resolved to and did."""
     mine = sa.select(jobs.c.id, jobs.c.workflow).where(jobs.c.service_id == service_id)
     for job_id, workflow in conn.execute(mine).all():
-        if (blank := _without_access(workflow)) != workflow:
+        if (blank := access.without(workflow)) != workflow:
             change(conn, job_id, workflow=blank)
         steps_of = sa.select(job_steps.c.position, job_steps.c.args, job_steps.c.facts).where(job_steps.c.job_id == job_id)
         for position, *kept in conn.execute(steps_of).all():
-            if (left := [_without_access(value) for value in kept]) != kept:
+            if (left := [access.without(value) for value in kept]) != kept:
                 change_step(conn, job_id, position, args=left[0], facts=left[1])
-
-
-def _without_access(value: Any) -> Any:
-    """The same JSON with nothing in it that lets anybody log in."""
-    if isinstance(value, list):
-        return [_without_access(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _ACCESS[key] if key in _ACCESS else _without_access(item) for key, item in value.items()}
-    return value
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

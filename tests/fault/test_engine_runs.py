@@ -6,7 +6,6 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -339,18 +338,3 @@ def test_a_second_controller_on_the_same_directory_is_refused(build: Builder) ->
     second = build(start=False)
     with pytest.raises(WrongState, match="another controller"):
         second.engine.start()
-
-
-def test_the_password_and_the_keys_do_not_outlive_the_erasure_in_the_records_of_jobs(build: Builder) -> None:
-    hashed, key = "$6$saltsalt$" + "h" * 86, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
-    steps = (make("a", password_hash="$spec.access.password_hash", ssh_keys="$spec.access.ssh_keys"), make("b"))
-    house = build(playbooks(provision=playbook("vps-provision", *steps)))
-    access: dict[str, Any] = {"password_hash": hashed, "ssh_keys": [key]}
-    orders = [house.event("order.paid", name, client_id="c1", plan="small", **access) for name in ("s1", "s2")]
-    made = [house.wait(order.job_id).id for order in orders]
-    ended = house.wait(house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="", arguments={}).job_id)
-    assert (ended.state, house.state("s1")) == (JobState.DONE, "erased")
-    erased, living = (f"{house.job(job_id).workflow} {house.steps(job_id)}" for job_id in made)
-    assert [word in living for word in ("saltsalt", "AAAA")] == [True, True]
-    assert [word in erased for word in ("saltsalt", "AAAA")] == [False, False]
-    assert [(step.id, step.state) for step in house.steps(made[0])] == [("a", StepState.DONE), ("b", StepState.DONE)]
