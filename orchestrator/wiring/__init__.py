@@ -1,56 +1,42 @@
 """The composition root: the one place that names concrete classes and puts them together.
 
-The local commands of the CLI come in here: ``load_config``, ``check``, ``init``, ``build`` and ``verify_certificate``.
+The local commands of the CLI come in here: ``load_config``, ``check``, ``init``, ``opened``, ``build`` and
+``verify_certificate``. Each imports what it needs when it is called: an operator who checks a file does not wait for the engine.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agents.build import bundle
-from orchestrator.api.context import ApiContext
-from orchestrator.api.scrape import Scrape
-from orchestrator.api.vocabulary import parse
-from orchestrator.config.load import load
-from orchestrator.config.model import Config, Settings
-from orchestrator.config.playbooks import load_playbooks
-from orchestrator.domain.certificates import Verdict
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.playbooks import Playbook
-from orchestrator.drivers.local import certificates as offline
-from orchestrator.drivers.local.clock import SystemClock
-from orchestrator.drivers.local.files import check_private_directory, make_private_directory
-from orchestrator.drivers.local.keys import LocalSecrets, init_keys
-from orchestrator.drivers.local.notifier import HttpNotifier
-from orchestrator.drivers.ssh import ensure_identity
-from orchestrator.engine import Catalog, Engine, EngineSettings
-from orchestrator.engine.sweep import Beat
-from orchestrator.engine.watch import NodeWatch
-from orchestrator.observe.metrics import Metrics
-from orchestrator.steps.arguments import describe
-from orchestrator.steps.base import Ports
-from orchestrator.steps.registry import STEPS
-from orchestrator.store.address_pool import StoreAddressPool
-from orchestrator.store.database import Database
-from orchestrator.store.fence import StoreFence
-from orchestrator.store.ledger import StoreLedger
-from orchestrator.wiring.links import Links
-from orchestrator.wiring.probe import WriteProbe
+
+if TYPE_CHECKING:
+    from orchestrator.config.model import Config
+    from orchestrator.domain.certificates import Verdict
+    from orchestrator.domain.playbooks import Playbook
+    from orchestrator.ports.clock import Clock
+    from orchestrator.store.database import Database
+    from orchestrator.wiring.controller import Controller
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
-WATCH_SECONDS = 15.0
 
 
 def load_config(config_dir: Path) -> Config:
     """The configuration of a directory. Raises ConfigError with every problem of every file."""
+    from orchestrator.config.load import load
+
     return load(config_dir)
 
 
 def load_all_playbooks() -> dict[str, Playbook]:
     """The playbooks, checked against the registry of steps. Raises ConfigError with every problem."""
+    from orchestrator.config.playbooks import load_playbooks
+    from orchestrator.steps.arguments import describe
+    from orchestrator.steps.registry import STEPS
+
     known = {name: describe(step.args, destructive=step.destructive) for name, step in STEPS.items()}
     return load_playbooks(PLAYBOOKS, steps=known)
 
@@ -58,7 +44,7 @@ def load_all_playbooks() -> dict[str, Playbook]:
 def check(config_dir: Path) -> list[Mapping[str, Any]]:
     """Every problem of the configuration and of the playbooks, as {file, line, path, sentence}; empty = it can be used."""
     problems: list[Mapping[str, Any]] = []
-    for read in (lambda: load(config_dir), load_all_playbooks):
+    for read in (lambda: load_config(config_dir), load_all_playbooks):
         try:
             read()
         except ConfigError as exc:
@@ -69,13 +55,34 @@ def check(config_dir: Path) -> list[Mapping[str, Any]]:
 
 def init(config: Config) -> None:
     """Make the state directory, the controller's keys and the database. Repeatable; what is there stays."""
+    from orchestrator.drivers.local.files import make_private_directory
+    from orchestrator.drivers.local.keys import init_keys
+    from orchestrator.drivers.ssh import ensure_identity
+    from orchestrator.store.database import Database
+    from orchestrator.wiring.identity import identity_of
+
     settings = config.settings
     make_private_directory(settings.state_dir)
     init_keys(settings.state_dir)
-    ensure_identity(_identity(settings))
+    ensure_identity(identity_of(settings))
     db = Database(settings.database_url)
     try:
         db.migrate()
+    finally:
+        db.close()
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[tuple[Database, Clock]]:
+    """The store alone, without a controller over it. Raises ConfigError as ``build`` does."""
+    from orchestrator.drivers.local.clock import SystemClock
+    from orchestrator.drivers.local.files import check_private_directory
+    from orchestrator.store.database import Database
+
+    check_private_directory(config.settings.state_dir)
+    db = Database(config.settings.database_url)
+    try:
+        yield db, SystemClock()
     finally:
         db.close()
 
@@ -85,8 +92,11 @@ def build(config: Config, *, at: Callable[[str], None] | None = None) -> Control
 
     Raises ConfigError, among others where the state directory is missing, another user's or open to others.
     """
+    from orchestrator.drivers.local.files import check_private_directory
+    from orchestrator.wiring.controller import Controller
+
     check_private_directory(config.settings.state_dir)
-    return Controller(config, at=at)
+    return Controller(config, load_all_playbooks(), at=at)
 
 
 def verify_certificate(path: Path, public_key: Path | None) -> Verdict:
@@ -94,113 +104,10 @@ def verify_certificate(path: Path, public_key: Path | None) -> Verdict:
 
     Raises ConfigError where a file cannot be read.
     """
+    from orchestrator.drivers.local import certificates as offline
+
     try:
         data = offline.read_bounded(path)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
     return offline.verify_certificate(data, None if public_key is None else offline.read_public_key(public_key))
-
-
-class Controller:
-    """Everything that runs in one controller process. ``start`` before the API is served, ``stop`` after."""
-
-    def __init__(self, config: Config, *, at: Callable[[str], None] | None = None) -> None:
-        settings = config.settings
-        self.config = config
-        self.clock = SystemClock()
-        self.db = Database(settings.database_url)
-        self.playbooks = load_all_playbooks()
-        self.secrets = LocalSecrets(settings.state_dir, {source.source: source.secret_files for source in settings.billing})
-        self.links = Links(config, self.db, clock=self.clock, secrets=self.secrets, identity=_identity(settings), bundle=bundle())
-        self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
-        self.ledger = StoreLedger(self.db, config.nodes, self.clock)
-        scrape = Scrape(self.db, declared=config.nodes, addresses=self.addresses, clock=self.clock)
-        self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
-        self._notifier = _notifier(settings, self.clock)
-        self.engine = Engine(
-            db=self.db,
-            steps=STEPS,
-            ports=self._ports(),
-            playbooks=self.playbooks,
-            catalog=Catalog(plans=config.plans, templates=config.templates, nodes=config.nodes, provider=settings.provider),
-            settings=_engine_settings(config),
-            parse=parse,
-            notifier=self._notifier,
-            on_step=self.metrics.step,
-            **({} if at is None else {"at": at}),
-        )
-        self.watch = NodeWatch(self.db, config.nodes, self.links.hypervisor, self.clock)
-        self._watching: Beat | None = None
-
-    def start(self) -> None:
-        """Take the state directory and begin to work. Raises as ``Engine.start`` does."""
-        self.engine.start()
-        self._watching = Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS)
-
-    def stop(self) -> bool:
-        """End; False where steps still run (see ``Engine.stop``)."""
-        drained = self.engine.stop()
-        if self._watching is not None:
-            self._watching.stop()
-            self._watching = None
-        self.links.close()
-        if self._notifier is not None:
-            self._notifier.close()
-        if drained:
-            self.db.close()
-        return drained
-
-    def api_context(self) -> ApiContext:
-        """What the API works with."""
-        return ApiContext(
-            engine=self.engine,
-            db=self.db,
-            config=self.config,
-            secrets=self.secrets,
-            clock=self.clock,
-            addresses=self.addresses,
-            ledger=self.ledger,
-            enrolment=self.links.enrolment,
-            doctor=self.links.doctor,
-            metrics=self.metrics,
-            server_uid=os.getuid(),
-            look=self.watch.look,
-            problems=WriteProbe(self.db, self.clock).problems,
-        )
-
-    def _ports(self) -> Ports:
-        return Ports(
-            hypervisor=self.links.hypervisor,
-            volumes=self.links.volumes,
-            agent=self.links.agent,
-            reach=self.links.reach,
-            addresses=self.addresses,
-            ledger=self.ledger,
-            fence=StoreFence(self.db, self.clock),
-            secrets=self.secrets,
-            clock=self.clock,
-        )
-
-
-def _identity(settings: Settings) -> Path:
-    return settings.state_dir / "keys" / "ssh" / "id_ed25519"
-
-
-def _engine_settings(config: Config) -> EngineSettings:
-    settings = config.settings
-    return EngineSettings(
-        state_dir=settings.state_dir,
-        limits=settings.brakes,
-        workers=settings.job_threads,
-        heavy_slots={node.name: node.heavy_slots for node in config.nodes},
-        keep_engine_rows=settings.keep_engine_rows,
-        keep_events=settings.keep_events,
-    )
-
-
-def _notifier(settings: Settings, clock: SystemClock) -> HttpNotifier | None:
-    """The billing system that is told of results: the first that named where."""
-    for billing in settings.billing:
-        if billing.notify_url and billing.notify_secret_file is not None:
-            return HttpNotifier(billing.notify_url, billing.notify_secret_file, clock)
-    return None

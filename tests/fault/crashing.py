@@ -24,6 +24,7 @@ from orchestrator.api.app import create_app
 from orchestrator.engine import current_job
 from orchestrator.observe import logs
 from orchestrator.store import jobs
+from orchestrator.wiring.controller import Controller
 
 KILL = "kill"
 WAIT = "wait"
@@ -119,7 +120,7 @@ class Points:
     """Told of every point by the engine."""
 
     def __init__(self, board: Board) -> None:
-        self.controller: wiring.Controller | None = None
+        self.controller: Controller | None = None
         self._board = board
         self._services: dict[str, str] = {}
         self._guard = threading.Lock()
@@ -144,7 +145,7 @@ class Points:
                     os.kill(os.getpid(), signal.SIGKILL)
                 time.sleep(_POLL_SECONDS)
 
-    def _service(self, controller: wiring.Controller, job_id: str) -> str:
+    def _service(self, controller: Controller, job_id: str) -> str:
         if job_id not in self._services:
             with controller.db.read() as conn:
                 self._services[job_id] = jobs.get(conn, job_id).service_id

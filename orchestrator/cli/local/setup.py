@@ -12,7 +12,7 @@ from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import say
 
 if TYPE_CHECKING:
-    from orchestrator.wiring import Controller
+    from orchestrator.wiring.controller import Controller
 
 
 @click.command("init")
@@ -38,15 +38,12 @@ def migrate(context: click.Context, /) -> None:
     """Bring the database's tables to this version. Stop the controller before."""
     from orchestrator import wiring
 
-    controller = wiring.build(wiring.load_config(config_dir(context)))
-    try:
-        if controller.db.migrated():
+    with wiring.opened(wiring.load_config(config_dir(context))) as (db, _clock):
+        if db.migrated():
             say("the database is at this version already")
             return
-        controller.db.migrate()
+        db.migrate()
         say("the database was brought to this version")
-    finally:
-        controller.db.close()
 
 
 @click.command("serve")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import click
@@ -91,15 +90,10 @@ def revoke(context: click.Context, /, name: str) -> None:
     say(f"{name} is revoked")
 
 
-@contextmanager
-def _store(context: click.Context) -> Iterator[tuple[Database, Clock]]:
+def _store(context: click.Context) -> AbstractContextManager[tuple[Database, Clock]]:
     from orchestrator import wiring
 
-    controller = wiring.build(wiring.load_config(config_dir(context)))
-    try:
-        yield controller.db, controller.clock
-    finally:
-        controller.db.close()
+    return wiring.opened(wiring.load_config(config_dir(context)))
 
 
 def _who() -> str:

@@ -1,0 +1,134 @@
+"""The controller: everything that runs in one process, put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from agents.build import bundle
+from orchestrator.api.context import ApiContext
+from orchestrator.api.scrape import Scrape
+from orchestrator.api.vocabulary import parse
+from orchestrator.config.model import Config, Settings
+from orchestrator.domain.playbooks import Playbook
+from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.drivers.local.keys import LocalSecrets
+from orchestrator.drivers.local.notifier import HttpNotifier
+from orchestrator.engine import Catalog, Engine, EngineSettings
+from orchestrator.engine.sweep import Beat
+from orchestrator.engine.watch import NodeWatch
+from orchestrator.observe.metrics import Metrics
+from orchestrator.steps.base import Ports
+from orchestrator.steps.registry import STEPS
+from orchestrator.store.address_pool import StoreAddressPool
+from orchestrator.store.database import Database
+from orchestrator.store.fence import StoreFence
+from orchestrator.store.ledger import StoreLedger
+from orchestrator.wiring.identity import identity_of
+from orchestrator.wiring.links import Links
+from orchestrator.wiring.probe import WriteProbe
+
+WATCH_SECONDS = 15.0
+
+
+class Controller:
+    """Everything that runs in one controller process. ``start`` before the API is served, ``stop`` after."""
+
+    def __init__(self, config: Config, playbooks: dict[str, Playbook], *, at: Callable[[str], None] | None = None) -> None:
+        settings = config.settings
+        self.config = config
+        self.clock = SystemClock()
+        self.db = Database(settings.database_url)
+        self.playbooks = playbooks
+        self.secrets = LocalSecrets(settings.state_dir, {source.source: source.secret_files for source in settings.billing})
+        self.links = Links(
+            config, self.db, clock=self.clock, secrets=self.secrets, identity=identity_of(settings), bundle=bundle()
+        )
+        self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
+        self.ledger = StoreLedger(self.db, config.nodes, self.clock)
+        scrape = Scrape(self.db, declared=config.nodes, addresses=self.addresses, clock=self.clock)
+        self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
+        self._notifier = _notifier(settings, self.clock)
+        self.engine = Engine(
+            db=self.db,
+            steps=STEPS,
+            ports=self._ports(),
+            playbooks=self.playbooks,
+            catalog=Catalog(plans=config.plans, templates=config.templates, nodes=config.nodes, provider=settings.provider),
+            settings=_engine_settings(config),
+            parse=parse,
+            notifier=self._notifier,
+            on_step=self.metrics.step,
+            **({} if at is None else {"at": at}),
+        )
+        self.watch = NodeWatch(self.db, config.nodes, self.links.hypervisor, self.clock)
+        self._watching: Beat | None = None
+
+    def start(self) -> None:
+        """Take the state directory and begin to work. Raises as ``Engine.start`` does."""
+        self.engine.start()
+        self._watching = Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS)
+
+    def stop(self) -> bool:
+        """End; False where steps still run (see ``Engine.stop``)."""
+        drained = self.engine.stop()
+        if self._watching is not None:
+            self._watching.stop()
+            self._watching = None
+        self.links.close()
+        if self._notifier is not None:
+            self._notifier.close()
+        if drained:
+            self.db.close()
+        return drained
+
+    def api_context(self) -> ApiContext:
+        """What the API works with."""
+        return ApiContext(
+            engine=self.engine,
+            db=self.db,
+            config=self.config,
+            secrets=self.secrets,
+            clock=self.clock,
+            addresses=self.addresses,
+            ledger=self.ledger,
+            enrolment=self.links.enrolment,
+            doctor=self.links.doctor,
+            metrics=self.metrics,
+            server_uid=os.getuid(),
+            look=self.watch.look,
+            problems=WriteProbe(self.db, self.clock).problems,
+        )
+
+    def _ports(self) -> Ports:
+        return Ports(
+            hypervisor=self.links.hypervisor,
+            volumes=self.links.volumes,
+            agent=self.links.agent,
+            reach=self.links.reach,
+            addresses=self.addresses,
+            ledger=self.ledger,
+            fence=StoreFence(self.db, self.clock),
+            secrets=self.secrets,
+            clock=self.clock,
+        )
+
+
+def _engine_settings(config: Config) -> EngineSettings:
+    settings = config.settings
+    return EngineSettings(
+        state_dir=settings.state_dir,
+        limits=settings.brakes,
+        workers=settings.job_threads,
+        heavy_slots={node.name: node.heavy_slots for node in config.nodes},
+        keep_engine_rows=settings.keep_engine_rows,
+        keep_events=settings.keep_events,
+    )
+
+
+def _notifier(settings: Settings, clock: SystemClock) -> HttpNotifier | None:
+    """The billing system that is told of results: the first that named where."""
+    for billing in settings.billing:
+        if billing.notify_url and billing.notify_secret_file is not None:
+            return HttpNotifier(billing.notify_url, billing.notify_secret_file, clock)
+    return None
