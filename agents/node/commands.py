@@ -11,6 +11,7 @@ from agents.node.arguments import Field
 from agents.node.call import Call
 from agents.node.doctor import doctor, hello
 from agents.node.keys import secret_wipe
+from agents.node.make import FORMATS, volume_make
 from agents.node.residue import residue
 from agents.node.templates import template_check
 from agents.node.wipe import METHODS, volume_state, volume_wipe
@@ -32,6 +33,18 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command({"pool_path": Field(a.path), "bridge": Field(a.interface)}, doctor),
     "template-check": Command({"path": Field(a.path), "sha256": Field(a.sha256)}, template_check),
     "volume-state": Command({"path": Field(a.path)}, volume_state),
+    "volume-make": Command(
+        {
+            "path": Field(a.path),
+            "capacity_bytes": Field(a.count(1, 1 << 60)),
+            "seconds": Field(a.count(1, 24 * 3600)),
+            "template": Field(a.path, ""),
+            "template_format": Field(a.one_of(*FORMATS), "qcow2"),
+            "full_copy": Field(a.flag, False),
+            "passphrase": Field(a.passphrase, ""),
+        },
+        volume_make,
+    ),
     "volume-wipe": Command(
         {"path": Field(a.path), "method": Field(a.one_of(*METHODS)), "samples": Field(a.count(1, 64), 16)},
         volume_wipe,

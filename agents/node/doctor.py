@@ -24,6 +24,7 @@ _QEMU = f"qemu-system-{platform.machine()}"
 PROGRAMS = (
     (_QEMU, "runs the guests", "qemu-system-x86"),
     ("qemu-img", "makes the volumes", "qemu-utils"),
+    ("setpriv", "lets it end with the agent", "util-linux"),
     ("virsh", "proves the host hook at enrolment", "libvirt-clients"),
     ("virt-ssh-helper", "carries libvirt's connection over SSH", "libvirt-daemon"),
     ("ssh-keygen", "verifies the agent's signature", "openssh-client"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -18,6 +19,8 @@ from agents.node.protocol import AgentError
 
 PATIENCE = 3.0
 """Seconds that a volume may still be open elsewhere before its wipe is refused for now."""
+
+_RENAME_NOREPLACE = 1
 
 
 @contextmanager
@@ -66,12 +69,42 @@ def refuse_other_names(fd: int, name: str) -> None:
         raise AgentError("refused", f"{name} has {links} names (hard links): it may belong to something else")
 
 
+def is_there(directory: int, name: str) -> bool:
+    """Whether anything has that name."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_same(directory: int, name: str, fd: int) -> bool:
+    """Whether ``name`` is still the open file."""
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    wanted = os.fstat(fd)
+    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
+
+
+def remove(directory: int, name: str) -> None:
+    """Remove a file that holds nothing yet; absent is as good."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+
+
+def rename_new(directory: int, old: str, new: str) -> None:
+    """Rename in one instant, and never over anything: FileExistsError where ``new`` is there (renameat2(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(directory, os.fsencode(old), directory, os.fsencode(new), _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), new)
+
+
 def require_same(directory: int, name: str, fd: int) -> None:
     """Raises AgentError (in-doubt) where ``name`` is no longer the open file: somebody moved it or put another there."""
-    found, wanted = None, os.fstat(fd)
-    with suppress(FileNotFoundError):
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if found is None or (found.st_dev, found.st_ino) != (wanted.st_dev, wanted.st_ino):
+    if not is_same(directory, name, fd):
         raise AgentError(
             "in-doubt",
             f"{name} is no longer the file that was opened to be wiped: it was moved or replaced, and nothing was removed",

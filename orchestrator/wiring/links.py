@@ -125,11 +125,12 @@ class Links:
         if not uri:
             uri = ssh_uri(node, write_wrapper(self._state_dir / "ssh", node, identity=self._identity, host_key=trusted))
         connection = LibvirtConnection(uri, node=node.name, clock=self._clock)
+        agent = SshTransport(address=node.address, port=node.port, user=node.user, key_path=self._identity, host_key=trusted)
         return _Link(
             host_key=pinned,
             hypervisor=LibvirtHypervisor(connection, pool=node.pool),
-            volumes=LibvirtVolumes(connection, pool=node.pool, random=os.urandom),
-            agent=SshTransport(address=node.address, port=node.port, user=node.user, key_path=self._identity, host_key=trusted),
+            volumes=LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom),
+            agent=agent,
         )
 
 

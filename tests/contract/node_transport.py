@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import pytest
 
 from orchestrator.domain.certificates import WipedVolume
-from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError
+from orchestrator.domain.errors import AlreadyExists, NotFound, OrchestratorError, PermanentDriverError, Refused
 from orchestrator.ports.node_transport import NodeTransport
 
 SECONDS = 60.0
@@ -61,6 +61,26 @@ class NodeTransportContract(ABC):
     def test_a_missing_template_is_not_found(self, agent: NodeTransport) -> None:
         with pytest.raises(NotFound):
             agent.call("template-check", {"path": f"{self.pool_path()}/none.qcow2", "sha256": "0" * 64}, deadline=SECONDS)
+
+    def test_a_volume_is_made_once_and_then_there(self, agent: NodeTransport) -> None:
+        path = f"{self.pool_path()}/orch.vps-1.root.j9.qcow2"
+        request = {"path": path, "capacity_bytes": 1 << 20, "seconds": 60, "passphrase": "0123456789abcdef"}
+        made = agent.call("volume-make", request, deadline=SECONDS)
+        assert made.pop("allocated_bytes") > 0
+        assert made == {"path": path, "capacity_bytes": 1 << 20, "encrypted": True, "backing_path": ""}
+        assert agent.call("volume-state", {"path": path}, deadline=SECONDS)["state"] == "present"
+        with pytest.raises(AlreadyExists, match="already there"):
+            agent.call("volume-make", request, deadline=SECONDS)
+        agent.call("volume-wipe", {"path": path, "method": "overwrite"}, deadline=SECONDS)
+
+    def test_a_volume_of_no_service_or_of_a_missing_template_is_not_made(self, agent: NodeTransport) -> None:
+        request = {"capacity_bytes": 1 << 20, "seconds": 60}
+        path, stranger = (f"{self.pool_path()}/{name}" for name in ("orch.vps-1.root.j8.qcow2", "debian-2.qcow2"))
+        with pytest.raises(NotFound):
+            agent.call("volume-make", {**request, "path": path, "template": stranger}, deadline=SECONDS)
+        assert agent.call("volume-state", {"path": path}, deadline=SECONDS)["state"] == "absent"
+        with pytest.raises(Refused):
+            agent.call("volume-make", {**request, "path": stranger}, deadline=SECONDS)
 
     def test_a_volume_is_present_then_wiped_then_absent(self, agent: NodeTransport) -> None:
         path = self.put_volume("orch.vps-1.root.j1.raw")

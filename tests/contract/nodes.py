@@ -21,10 +21,12 @@ from orchestrator.drivers.fake import FakeHypervisor, FakeVolumes, FakeWorld
 from orchestrator.drivers.libvirt import Connection, LibvirtHypervisor, LibvirtVolumes
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Hypervisor
+from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.volumes import VolumeFacts, VolumeStore
 from tests.lab import daemons
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
+from tests.local_agent import LocalAgent
 
 LONG = 120.0  # seconds; bounds a call that is expected to succeed
 MIB = 1 << 20
@@ -134,7 +136,8 @@ class LibvirtNode:
         self.bridge = lab.bridge
         self.connection = Connection(lab.uri, node="lab-node", clock=SystemClock())
         self.hypervisor: Hypervisor = LibvirtHypervisor(self.connection, pool=lab.pool)
-        self.volumes: VolumeStore = LibvirtVolumes(self.connection, pool=lab.pool, random=secrets.token_bytes)
+        self.agent = LocalAgent(lab.directory / "agent", [lab.pool_path])
+        self.volumes: VolumeStore = self.store(self.agent)
         self._template = template
         self.boot = Boot(
             volume=template.volume,
@@ -159,7 +162,12 @@ class LibvirtNode:
             shutil.copyfile(self._template.path, target / self._template.volume)
             subprocess.run(["dd", "if=/dev/zero", f"of={target}/ballast", "bs=4k"], check=False, capture_output=True, timeout=60)
             sh("virsh", "-q", "pool-create-as", "full", "dir", "--target", str(target))
-        return LibvirtVolumes(self.connection, pool="full", random=secrets.token_bytes)
+        agent = LocalAgent(self.lab.directory / "agent-full", [target])
+        return LibvirtVolumes(self.connection, agent=agent, pool="full", random=secrets.token_bytes)
+
+    def store(self, agent: NodeTransport) -> LibvirtVolumes:
+        """The volumes of the lab's pool, made by ``agent``."""
+        return LibvirtVolumes(self.connection, agent=agent, pool=self.lab.pool, random=secrets.token_bytes)
 
     def corrupt_template(self) -> str:
         (self.lab.pool_path / "broken.qcow2").write_bytes(b"this is no image" * 100)

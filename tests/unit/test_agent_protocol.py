@@ -34,6 +34,15 @@ GOOD: dict[str, dict[str, object]] = {
     "doctor": {"pool_path": "/srv/pool", "bridge": "br0"},
     "template-check": {"path": "/srv/pool/debian.qcow2", "sha256": "0" * 64},
     "volume-state": {"path": "/srv/pool/orch.s1.root.j1.qcow2"},
+    "volume-make": {
+        "path": "/srv/pool/orch.s1.root.j1.qcow2",
+        "capacity_bytes": 1 << 30,
+        "seconds": 60,
+        "template": "/srv/pool/debian.qcow2",
+        "template_format": "qcow2",
+        "full_copy": False,
+        "passphrase": "0123456789abcdef",
+    },
     "volume-wipe": {"path": "/srv/pool/orch.s1.root.j1.qcow2", "method": "overwrite", "samples": 4},
     "secret-wipe": {"uuid": "3f0c5cf0-5f3e-4a38-9a93-1c1d5a6f3a11"},
     "residue": {"service_id": "s1", "pool_path": "/srv/pool", "clean": False},
@@ -59,6 +68,19 @@ BAD_VALUES: list[tuple[str, str, object]] = [
     ("volume-wipe", "samples", 65),
     ("volume-wipe", "samples", True),
     ("volume-wipe", "samples", "4"),
+    ("volume-make", "capacity_bytes", 0),
+    ("volume-make", "capacity_bytes", 1.5),
+    ("volume-make", "seconds", 0),
+    ("volume-make", "seconds", 86401),
+    ("volume-make", "template", "debian.qcow2"),
+    ("volume-make", "template", ""),
+    ("volume-make", "template_format", "vmdk"),
+    ("volume-make", "full_copy", "yes"),
+    ("volume-make", "passphrase", "short"),
+    ("volume-make", "passphrase", "sixteen letters and blanks"),
+    ("volume-make", "passphrase", "ümlauts-of-sixteen-letters"),
+    ("volume-make", "passphrase", "0123456789abcdef\n"),
+    ("volume-make", "passphrase", 10**16),
     ("secret-wipe", "uuid", "../../etc/passwd"),
     ("secret-wipe", "uuid", "3F0C5CF0-5F3E-4A38-9A93-1C1D5A6F3A11"),
     ("residue", "service_id", ""),
@@ -82,6 +104,7 @@ def test_a_bad_value_is_refused_and_its_field_named(command: str, field: str, va
     code, answer = ask(command, {**GOOD[command], field: value}, tmp_path)
     assert (code, answer["error"]["code"]) == (2, "request-invalid")
     assert f"'{field}'" in answer["error"]["message"]
+    assert field != "passphrase" or str(value) not in json.dumps(answer, ensure_ascii=False)
 
 
 @pytest.mark.parametrize("command", sorted(GOOD))

@@ -12,7 +12,7 @@ from orchestrator.domain.plans import Lease
 from orchestrator.drivers.libvirt.filter_xml import filter_names, filter_xml, link_local
 from orchestrator.drivers.libvirt.guest_xml import Machine, domain_xml, mark_xml, read_domain
 from orchestrator.drivers.libvirt.host import decide, version_text
-from orchestrator.drivers.libvirt.volume_xml import Backing, read_volume, secret_volume, secret_xml, volume_xml
+from orchestrator.drivers.libvirt.volume_xml import read_volume, secret_volume, secret_xml, volume_xml
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power
 
 EMULATED, ACCELERATED = Machine(accelerated=False), Machine(accelerated=True)
@@ -139,9 +139,20 @@ def test_a_standing_filter_keeps_its_uuid() -> None:
 
 
 def test_volumes_are_read_as_libvirt_prints_them() -> None:
-    xml = volume_xml("v", capacity_bytes=7, kind="qcow2", backing=Backing(path="/p/t", format="qcow2"), secret_uuid="s")
+    read = read_volume(
+        "<volume type='file'><name>v</name><capacity unit='bytes'>7</capacity><allocation unit='bytes'>5</allocation>"
+        "<target><path>/p/v</path><format type='qcow2'/><encryption format='luks'/></target>"
+        "<backingStore><path>/p/t</path><format type='qcow2'/></backingStore></volume>"
+    )
+    assert (read.name, read.path, read.format, read.capacity_bytes, read.allocated_bytes) == ("v", "/p/v", "qcow2", 7, 5)
+    assert (read.backing_path, read.encrypted) == ("/p/t", True)
+
+
+def test_a_volume_that_is_written_afterwards_is_raw_empty_and_nobody_elses_to_read() -> None:
+    xml = volume_xml("v")
     read = read_volume(xml)
-    assert (read.name, read.format, read.capacity_bytes, read.backing_path, read.encrypted) == ("v", "qcow2", 7, "/p/t", True)
+    assert (read.name, read.format, read.capacity_bytes, read.backing_path, read.encrypted) == ("v", "raw", 0, "", False)
+    assert ET.fromstring(xml).findtext("target/permissions/mode") == "0600"
 
 
 @pytest.mark.parametrize(

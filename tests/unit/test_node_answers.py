@@ -52,6 +52,16 @@ def test_a_fraction_of_any_size_is_one() -> None:
     assert heard == [1.0, 0.0, 1.0]
 
 
+def test_an_agent_that_is_too_old_is_told_with_what_to_do() -> None:
+    said = "unknown command; this agent knows: hello"
+    with pytest.raises(PermanentDriverError) as caught:
+        answer(f'{{"error": {{"code": "driver-permanent", "message": "{said}", "hint": "", "details": {{}}}}}}', status=5)
+    assert (caught.value.message, caught.value.hint) == (
+        said,
+        "its agent is older than this controller: enrol the node again",
+    )
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_a_number_that_json_has_no_word_for_is_no_answer(number: str) -> None:
     with pytest.raises(PermanentDriverError, match="gave no answer"):

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
+from orchestrator.drivers.fake.volumes import make
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.drivers.words import plain
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.node_transport import Progress
+from orchestrator.ports.volumes import VolumeSpec
 
 WIPING = ".wiping"
 RECORDS = "/var/lib/orchestrator-agent/wipes"
@@ -25,6 +27,10 @@ FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "doctor": (frozenset({"pool_path", "bridge"}), frozenset()),
     "template-check": (frozenset({"path", "sha256"}), frozenset()),
     "volume-state": (frozenset({"path"}), frozenset()),
+    "volume-make": (
+        frozenset({"path", "capacity_bytes", "seconds"}),
+        frozenset({"template", "template_format", "full_copy", "passphrase"}),
+    ),
     "volume-wipe": (frozenset({"path", "method"}), frozenset({"samples"})),
     "secret-wipe": (frozenset({"uuid"}), frozenset()),
     "residue": (frozenset({"service_id", "pool_path", "clean"}), frozenset()),
@@ -47,6 +53,7 @@ class FakeAgent:
             "doctor": self._doctor,
             "template-check": self._template_check,
             "volume-state": self._volume_state,
+            "volume-make": self._volume_make,
             "volume-wipe": self._volume_wipe,
             "secret-wipe": self._secret_wipe,
             "residue": self._residue,
@@ -118,6 +125,31 @@ class FakeAgent:
             }
             report = _reports(node).get(name) if state == "absent" else None
             return found if report is None else {**found, "report": report}
+
+        return [stage]
+
+    def _volume_make(self, request: Mapping[str, Any]) -> list[Stage]:
+        name, template = _volume_name(request["path"]), _volume_name(request.get("template", ""))
+        if not name.startswith("orch."):
+            raise Refused(f"{name} is not the name of a service's volume")
+        spec = VolumeSpec(
+            name=name,
+            capacity_bytes=int(request["capacity_bytes"]),
+            template=template,
+            template_format=str(request.get("template_format", "qcow2")),
+            full_copy=bool(request.get("full_copy", False)),
+            encrypted="passphrase" in request,
+        )
+
+        def stage(node: State) -> dict[str, Any]:
+            made = make(node, spec, secret_uuid=node["secrets"].get(name, {}).get("uuid", ""))
+            return {
+                "path": made.path,
+                "capacity_bytes": made.capacity_bytes,
+                "allocated_bytes": made.allocated_bytes,
+                "encrypted": spec.encrypted,
+                "backing_path": made.backing_path,
+            }
 
         return [stage]
 

@@ -40,18 +40,11 @@ class FakeVolumes:
             return None
 
         def make_volume(node: State) -> VolumeFacts | None:
-            needed = _needed(node, spec)
-            if pool_available(node) < needed:
+            try:
+                return make(node, spec, secret_uuid=node["secrets"][spec.name]["uuid"] if spec.encrypted else "")
+            except NoCapacity:
                 node["secrets"].pop(spec.name, None)
                 return None
-            overlay = spec.template and not spec.full_copy
-            node["volumes"][spec.name] = _volume(
-                spec,
-                allocated=needed,
-                backing=f"{node['pool_path']}/{spec.template}" if overlay else "",
-                secret_uuid=node["secrets"][spec.name]["uuid"] if spec.encrypted else "",
-            )
-            return _facts(node, spec.name)
 
         made = self._world.act(
             "volumes.create", node=self._node, subject=spec.name, deadline=deadline, stages=[make_secret, make_volume]
@@ -99,6 +92,18 @@ class FakeVolumes:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def make(node: State, spec: VolumeSpec, *, secret_uuid: str) -> VolumeFacts:
+    """Put the volume into the pool; raises what the real pool would, NoCapacity last."""
+    _possible(node, spec)
+    needed = _needed(node, spec)
+    if pool_available(node) < needed:
+        raise NoCapacity(f"the storage pool of {node['name']} is full")
+    overlay = spec.template and not spec.full_copy
+    backing = f"{node['pool_path']}/{spec.template}" if overlay else ""
+    node["volumes"][spec.name] = _volume(spec, allocated=needed, backing=backing, secret_uuid=secret_uuid)
+    return _facts(node, spec.name)
 
 
 def _possible(node: State, spec: VolumeSpec) -> None:

@@ -63,7 +63,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[OrchestratorError]], ...] = (
     ),
     (re.compile(r"No space left on device|Disk quota exceeded"), NoCapacity),
     (
-        re.compile(r"is still being allocated|has asynchronous jobs running|is still in use|Unable to get accurate CPU usage"),
+        re.compile(r"is still being allocated|has asynchronous jobs running|is still in use"),
         TransientDriverError,
     ),
     (

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from orchestrator.drivers.libvirt.guest_xml import parse, text_of
 
 TAG = "orchestrator volume key: "  # begins the description of every secret of ours; pool and volume follow
-_KEYED = "luks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,33 +26,16 @@ class ParsedVolume:
     encrypted: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backing:
-    """What an overlay lies on."""
-
-    path: str
-    format: str
-
-
-def volume_xml(name: str, *, capacity_bytes: int, kind: str, backing: Backing | None = None, secret_uuid: str = "") -> str:
-    """A volume of format ``kind`` that takes no more space than it needs."""
+def volume_xml(name: str) -> str:
+    """An empty raw volume, which grows while it is written."""
     root = ET.Element("volume")
     _text(root, "name", name)
-    _text(root, "capacity", str(capacity_bytes), unit="bytes")
+    _text(root, "capacity", "0", unit="bytes")
     _text(root, "allocation", "0", unit="bytes")
     target = ET.SubElement(root, "target")
-    ET.SubElement(target, "format", {"type": kind})
-    if kind == "qcow2":
-        _text(target, "compat", "1.1")  # libvirt's own default is the old version, which has no bitmaps for backups
+    ET.SubElement(target, "format", {"type": "raw"})
     permissions = ET.SubElement(target, "permissions")
     _text(permissions, "mode", "0600")
-    if secret_uuid:
-        encryption = ET.SubElement(target, "encryption", {"format": _KEYED})
-        ET.SubElement(encryption, "secret", {"type": "passphrase", "uuid": secret_uuid})
-    if backing is not None:
-        store = ET.SubElement(root, "backingStore")
-        _text(store, "path", backing.path)
-        ET.SubElement(store, "format", {"type": backing.format})
     return text_of(root)
 
 

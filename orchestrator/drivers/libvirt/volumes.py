@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,17 +11,14 @@ import libvirt
 
 from orchestrator.domain.errors import (
     AlreadyExists,
-    NoCapacity,
-    NotFound,
     OrchestratorError,
     PermanentDriverError,
     TransientDriverError,
 )
 from orchestrator.drivers.libvirt.connection import Budget, Connection, Session
-from orchestrator.drivers.libvirt.errors import code_of, translate
-from orchestrator.drivers.libvirt.pools import POLL_SECONDS, find_surely, find_volume, open_pool, refresh, refresh_now
+from orchestrator.drivers.libvirt.errors import code_of
+from orchestrator.drivers.libvirt.pools import find_surely, find_volume, open_pool, refresh, refresh_now
 from orchestrator.drivers.libvirt.volume_xml import (
-    Backing,
     ParsedVolume,
     pool_path,
     read_volume,
@@ -28,22 +26,25 @@ from orchestrator.drivers.libvirt.volume_xml import (
     secret_xml,
     volume_xml,
 )
+from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 
 KEY_BYTES = 32
 CHUNK_BYTES = 256 * 1024
 WIPING = ".wiping"  # how the node agent renames a volume before it destroys it
-UNMEASURED = "Unable to get accurate CPU usage"
+CLEAN_SECONDS = 15.0  # to take back what a failed creation left, whatever was left of its own time
 
 
 class LibvirtVolumes:
     """The VolumeStore of one node's pool. ``random(n)`` gives n unpredictable bytes (``secrets.token_bytes``).
 
-    The key of an encrypted volume passes through this process once, on its way to the node, and is kept nowhere else.
+    ``agent`` makes the volumes; it is not closed here. The key of an encrypted volume passes through this process once, on
+    its way to the node, and is kept nowhere else.
     """
 
-    def __init__(self, connection: Connection, *, pool: str, random: Callable[[int], bytes]) -> None:
+    def __init__(self, connection: Connection, *, agent: NodeTransport, pool: str, random: Callable[[int], bytes]) -> None:
         self._connection = connection
+        self._agent = agent
         self._pool = pool
         self._random = random
 
@@ -68,30 +69,48 @@ class LibvirtVolumes:
         return self._connection.run(f"looking at the volume {name}", work, deadline=deadline)
 
     def create(self, spec: VolumeSpec, *, deadline: float) -> VolumeFacts:
+        """The node's agent makes it: libvirt's own way knows no iteration time for LUKS (docs/decisions/0005).
+
+        After a TransientDriverError the key stays: the agent may have made the volume, or be at it still.
+        """
         budget = self._connection.budget(deadline)
+        doing = f"making the volume {spec.name}"
+        wanted = self._connection.run(doing, lambda session: self._prepare(session, spec, budget), deadline=deadline)
+        try:
+            self._agent.call(
+                "volume-make", {**wanted, "seconds": math.ceil(max(1.0, budget.remaining))}, deadline=budget.remaining
+            )
+        except TransientDriverError:
+            raise
+        except AlreadyExists as error:
+            if not spec.encrypted:
+                raise
+            # It was not there when its key was replaced: a call that was given up has made it, with a key that is no more.
+            self.delete(spec.name, deadline=CLEAN_SECONDS)
+            raise TransientDriverError(f"{doing}: an earlier call had just made it, with a key that is gone") from error
+        except OrchestratorError:
+            with contextlib.suppress(OrchestratorError):  # a key that stays is found by its tag later, and used again
+                self._drop_secrets(spec.name, deadline=CLEAN_SECONDS)
+            raise
+        made = self.volume(spec.name, deadline=budget.remaining)
+        if made is None:
+            raise TransientDriverError(f"{doing}: it is not in the pool after it was made")
+        return made
 
-        def work(session: Session) -> VolumeFacts:
-            pool = open_pool(session, self._pool)
-            _check_name(spec.name)
-            path = f"{pool_path(pool.XMLDesc())}/{spec.name}"
-            left = _keys(session).get(path, "") if spec.encrypted else ""
-            # Where a key stands already it is replaced only once it is certain that it opens nothing.
-            if (find_surely(session, pool, spec.name, budget) if left else find_volume(pool, spec.name)) is not None:
-                raise AlreadyExists(f"a volume named {spec.name} is already there")
-            template = _template(session, pool, spec, budget) if spec.template else None
-            secret = self._make_secret(session, spec.name, path, left) if spec.encrypted else None
-            try:
-                volume = _make_surely(pool, spec, template, secret_uuid=secret.UUIDString() if secret else "", budget=budget)
-            except libvirt.libvirtError as error:
-                ours = _creation_error(error, spec, has_template=template is not None)
-                if not isinstance(ours, AlreadyExists):
-                    _take_back(pool, spec.name)
-                if secret is not None and not (left and isinstance(ours, AlreadyExists)):
-                    _undefine_if_possible(secret)
-                raise ours from error
-            return _facts(read_volume(volume.XMLDesc()), _keys(session))
-
-        return self._connection.run(f"making the volume {spec.name}", work, deadline=deadline)
+    def _prepare(self, session: Session, spec: VolumeSpec, budget: Budget) -> dict[str, Any]:
+        """What the agent is asked for, once it is certain that no such volume is there; the key is libvirt's already."""
+        pool = open_pool(session, self._pool)
+        _check_name(spec.name)
+        directory = pool_path(pool.XMLDesc())
+        path = f"{directory}/{spec.name}"
+        if find_surely(session, pool, spec.name, budget) is not None:
+            raise AlreadyExists(f"a volume named {spec.name} is already there")
+        wanted: dict[str, Any] = {"path": path, "capacity_bytes": spec.capacity_bytes, "full_copy": spec.full_copy}
+        if spec.template:
+            wanted |= {"template": f"{directory}/{spec.template}", "template_format": spec.template_format}
+        if spec.encrypted:
+            wanted["passphrase"] = self._new_key(session, spec.name, path)
+        return wanted
 
     def put(self, name: str, content: bytes, *, deadline: float) -> VolumeFacts:
         """The file grows while it is written: only a whole one has the full size, so that a torso can be told apart."""
@@ -104,7 +123,7 @@ class LibvirtVolumes:
             old = find_volume(pool, name)
             if old is not None:
                 _remove(old)
-            volume = pool.createXML(volume_xml(name, capacity_bytes=0, kind="raw"))
+            volume = pool.createXML(volume_xml(name))
             try:
                 _upload(session, volume, content)
             except (libvirt.libvirtError, OrchestratorError):
@@ -122,14 +141,23 @@ class LibvirtVolumes:
         budget = self._connection.budget(deadline)
 
         def work(session: Session) -> None:
-            volume = find_surely(session, open_pool(session, self._pool), name, budget)
-            if volume is not None:
-                _remove(volume)
+            pool = open_pool(session, self._pool)
+            # In this order: without the half-made one an agent that is at it still cannot bring the volume into place.
+            for each in filter(None, (making_name(name), name)):
+                volume = find_surely(session, pool, each, budget)
+                if volume is not None:
+                    _remove(volume)
+
+        self._connection.run(f"deleting the volume {name}", work, deadline=deadline)
+        self._drop_secrets(name, deadline=budget.remaining)
+
+    def _drop_secrets(self, name: str, *, deadline: float) -> None:
+        def work(session: Session) -> None:
             for secret in session.conn.listAllSecrets():
                 if _secret_volume(secret, self._pool) == name:
                     _undefine(secret)
 
-        self._connection.run(f"deleting the volume {name}", work, deadline=deadline)
+        self._connection.run(f"deleting the key of {name}", work, deadline=deadline)
 
     def secrets(self, *, deadline: float) -> tuple[str, ...]:
         def work(session: Session) -> tuple[str, ...]:
@@ -142,7 +170,7 @@ class LibvirtVolumes:
         self._connection.close()
 
     def _look(self, session: Session, pool: Any, name: str, budget: Budget) -> VolumeFacts | None:
-        """None only where the pool was read anew and has no such volume; raises TransientDriverError while it is being made."""
+        """None only where the pool was read anew and has no such volume."""
         found = find_volume(pool, name)
         parsed = None if found is None else _parsed(found)
         if parsed is None:
@@ -151,23 +179,32 @@ class LibvirtVolumes:
             parsed = None if found is None else _parsed(found)
         if parsed is None:
             return None
-        if parsed.format == "qcow2":
-            _require_whole(session, found)
         return _facts(parsed, _keys(session))
 
-    def _make_secret(self, session: Session, name: str, path: str, left: str) -> Any:
-        """A secret with a new key; ``left`` is the uuid of one that a broken-off creation left, and is used again."""
+    def _new_key(self, session: Session, name: str, path: str) -> str:
+        """A new key, in a new secret or in the one that a broken-off creation left.
+
+        As hex digits: QEMU takes a passphrase as text and refuses bytes that are no UTF-8.
+        """
+        left = _keys(session).get(path, "")
         secret = session.conn.secretDefineXML(secret_xml(pool=self._pool, volume=name, path=path, uuid=left))
+        key = self._random(KEY_BYTES).hex()
         try:
-            # As hex digits: QEMU takes a passphrase as text and refuses bytes that are no UTF-8.
-            secret.setValue(self._random(KEY_BYTES).hex().encode(), 0)
+            secret.setValue(key.encode(), 0)
         except libvirt.libvirtError:
             _undefine_if_possible(secret)
             raise
-        return secret
+        return key
 
 
 # -- volumes ---------------------------------------------------------------------------------------------------------------------
+
+
+def making_name(name: str) -> str:
+    """What the agent calls a service's volume while it makes it; '' for a name that is no service's."""
+    product, _, rest = name.partition(".")
+    service, _, rest = rest.partition(".")
+    return f"{product}.{service}.making.{rest}" if product == "orch" and rest else ""
 
 
 def _check_name(name: str) -> None:
@@ -181,9 +218,13 @@ def _parsed(volume: Any) -> ParsedVolume | None:
         volume.info()  # reads the file anew; the XML alone would tell what was true at the last refresh
         return read_volume(volume.XMLDesc())
     except libvirt.libvirtError as error:
-        if code_of(error) == libvirt.VIR_ERR_NO_STORAGE_VOL or "No such file or directory" in str(error):
+        if _is_gone(error):
             return None
         raise
+
+
+def _is_gone(error: libvirt.libvirtError) -> bool:
+    return code_of(error) == libvirt.VIR_ERR_NO_STORAGE_VOL or "No such file or directory" in str(error)
 
 
 def _facts(parsed: ParsedVolume, keys: dict[str, str]) -> VolumeFacts:
@@ -208,69 +249,6 @@ def _key_of(parsed: ParsedVolume, keys: dict[str, str]) -> str:
     return keys.get(parsed.path, "") if parsed.encrypted else ""
 
 
-def _require_whole(session: Session, volume: Any) -> None:
-    """Raise libvirt's error while the volume is being made, by a call whose caller may be gone.
-
-    libvirt shows such a volume as if it were finished; only a call that would touch its content is refused. So ask for one byte.
-    """
-    stream = session.conn.newStream()
-    volume.download(stream, 0, 1, 0)
-    stream.abort()
-
-
-def _template(session: Session, pool: Any, spec: VolumeSpec, budget: Budget) -> Any:
-    """The template's volume, after a look at what it is now."""
-    volume = find_volume(pool, spec.template)
-    if volume is None or _parsed(volume) is None:
-        refresh(session, pool, budget)
-        volume = find_volume(pool, spec.template)
-    if volume is None:
-        raise NotFound(f"the template {spec.template} is missing in the storage pool")
-    parsed = read_volume(volume.XMLDesc())
-    if parsed.format != spec.template_format:
-        raise PermanentDriverError(
-            f"the template {spec.template} is no {spec.template_format} image but looks like {parsed.format}"
-        )
-    if spec.capacity_bytes < parsed.capacity_bytes:
-        raise PermanentDriverError(f"{spec.name} would be smaller than its template {spec.template}")
-    return volume
-
-
-def _make_surely(pool: Any, spec: VolumeSpec, template: Any, *, secret_uuid: str, budget: Budget) -> Any:
-    """Make the volume, again where QEMU could not measure how long LUKS may take.
-
-    qemu-img times its key derivation by the thread's CPU time and gives up where the kernel's coarse count has not moved.
-    """
-    while True:
-        try:
-            return _make(pool, spec, template, secret_uuid=secret_uuid)
-        except libvirt.libvirtError as error:
-            if UNMEASURED not in str(error) or budget.remaining <= POLL_SECONDS:
-                raise
-            budget.sleep(POLL_SECONDS)
-
-
-def _make(pool: Any, spec: VolumeSpec, template: Any, *, secret_uuid: str) -> Any:
-    if template is not None and spec.full_copy:
-        xml = volume_xml(spec.name, capacity_bytes=spec.capacity_bytes, kind="qcow2", secret_uuid=secret_uuid)
-        volume = pool.createXMLFrom(xml, template)
-        # libvirt makes the copy as large as its source. Growing it comes last, so that only a whole copy has the full size.
-        if read_volume(volume.XMLDesc()).capacity_bytes < spec.capacity_bytes:
-            volume.resize(spec.capacity_bytes)
-        return volume
-    backing = None if template is None else Backing(path=template.path(), format=spec.template_format)
-    return pool.createXML(
-        volume_xml(spec.name, capacity_bytes=spec.capacity_bytes, kind="qcow2", backing=backing, secret_uuid=secret_uuid)
-    )
-
-
-def _creation_error(error: libvirt.libvirtError, spec: VolumeSpec, *, has_template: bool) -> OrchestratorError:
-    ours = translate(error, f"making the volume {spec.name}")
-    if isinstance(ours, (NoCapacity, TransientDriverError, AlreadyExists)) or not has_template:
-        return ours
-    return PermanentDriverError(f"{ours.message} (the template {spec.template} may be corrupt)")
-
-
 def _take_back(pool: Any, name: str) -> None:
     """Leave nothing of a failed creation."""
     with contextlib.suppress(libvirt.libvirtError):
@@ -283,7 +261,7 @@ def _remove(volume: Any) -> None:
     try:
         volume.delete(0)
     except libvirt.libvirtError as error:
-        if code_of(error) != libvirt.VIR_ERR_NO_STORAGE_VOL:
+        if not _is_gone(error):
             raise
 
 

@@ -30,6 +30,8 @@ REPORTED: dict[str, type[OrchestratorError]] = {
     )
 }
 
+UNKNOWN = "unknown command"
+"""How an agent's answer begins that does not know what it was asked for."""
 
 # What our errors are made with; a detail of such a name would take its place.
 _OWN_WORDS = frozenset({"self", "message", "hint", "node", "retry_after"})
@@ -124,4 +126,7 @@ def reported(error: Mapping[str, Any], *, node: str) -> OrchestratorError:
     safe: dict[str, Any] = {}
     if isinstance(details, dict):
         safe = {str(key): value for key, value in details.items() if key not in _OWN_WORDS}
-    return kind(str(error.get("message", "no reason given")), hint=str(error.get("hint", "")), node=node, **safe)
+    message, hint = str(error.get("message", "no reason given")), str(error.get("hint", ""))
+    if message.startswith(UNKNOWN):
+        hint = "its agent is older than this controller: enrol the node again"
+    return kind(message, hint=hint, node=node, **safe)
