@@ -16,6 +16,13 @@ from orchestrator.cli.tables import GAP, Column, Field, Line, Row, cells, lay_ou
 
 # Wide enough for any row where nobody looks at a terminal: a line a row can be searched and cut.
 _UNBOUNDED = 10_000
+_BINARY = ("TiB", "GiB", "MiB", "KiB")
+# Binary first: of two that are as short the one that people mean of memory.
+_UNITS = {unit: 2**power for unit, power in zip(_BINARY, (40, 30, 20, 10), strict=True)} | {
+    unit: 10**power for unit, power in (("TB", 12), ("GB", 9), ("MB", 6))
+}
+# A whole number longer than this says less than a rounded one.
+_SHORT = 10_000
 
 
 def emit_json(value: Any) -> None:
@@ -128,7 +135,7 @@ def when(value: str) -> str:
 
 
 def size(field: str) -> Callable[[Row], str]:
-    """A column for bytes, in powers of 1024."""
+    """A column for bytes."""
 
     def show(row: Row) -> str:
         value = row.get(field)
@@ -138,9 +145,13 @@ def size(field: str) -> Callable[[Row], str]:
 
 
 def human_bytes(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 or value == int(value) else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{count} B"
+    """Whole where a unit makes it whole, decimal or binary, as configuration files write it: ``20 GB``, ``4 GiB``; the shorter
+    of both. Else rounded, and binary.
+    """
+    whole = [(count // one, unit) for unit, one in _UNITS.items() if count >= one and count % one == 0]
+    number, unit = min(whole, key=lambda found: len(str(found[0])), default=(count, "B"))
+    if number < _SHORT:
+        return f"{number} {unit}"
+    unit, one = next((unit, one) for unit, one in _UNITS.items() if unit in _BINARY and count >= one)
+    value = count / one
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"

@@ -149,6 +149,21 @@ class TestServices:
         assert [row.id for row in rows] == expected
         assert after is None
 
+    def test_a_page_holds_those_with_a_hold_and_those_that_a_hold_stops(self, db: Database) -> None:
+        with db.write() as conn:
+            for name, standing in (("both", (DEBT, LEGAL)), ("debt", (DEBT,)), ("free", ()), ("legal", (LEGAL,))):
+                services.put(conn, replace(SERVICE, id=name, holds=standing), now=NOW)
+        with db.read() as conn:
+
+            def found(hold: str | None = None, suspended: bool | None = None) -> list[str]:
+                return [row.id for row in services.list_page(conn, hold=hold, suspended=suspended)[0]]
+
+            assert found(suspended=True) == ["both", "debt"]
+            assert found(suspended=False) == ["free", "legal"]
+            assert found(hold="legal") == ["both", "legal"]
+            assert found(hold="legal", suspended=False) == ["legal"]
+            assert found() == ["both", "debt", "free", "legal"]
+
     def test_counts_by_plan_and_state(self, db: Database) -> None:
         with db.write() as conn:
             for number, state in enumerate((Lifecycle.ACTIVE, Lifecycle.ACTIVE, Lifecycle.ERASED)):

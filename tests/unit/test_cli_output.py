@@ -89,3 +89,23 @@ def test_facts_are_shown_a_line_a_value_and_not_as_json() -> None:
     shown = printed(output.card, (("facts", output.facts("facts")),), row)
     lines = [line.removeprefix("facts").strip() for line in shown.splitlines()]
     assert lines == ["disks.0.bus: virtio", "done: yes", "none: -", "volume.path: /p/v", "volume.sizes: 1, 2"]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 B"),
+        (512, "512 B"),
+        (2**30, "1 GiB"),
+        (20 * 10**9, "20 GB"),
+        (2 * 10**12, "2 TB"),
+        (1536 * 2**20, "1536 MiB"),
+        (60 * 2**30 + 20 * 10**9, "78.6 GiB"),
+        (67_350_048_768, "62.7 GiB"),
+        (204_800, "200 KiB"),
+        (12_345, "12.1 KiB"),
+        (5 * 2**50, "5120 TiB"),
+    ],
+)
+def test_sizes_are_shown_as_files_write_them_and_else_in_binary_units(count: int, words: str) -> None:
+    assert output.human_bytes(count) == words

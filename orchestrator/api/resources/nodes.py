@@ -14,7 +14,7 @@ from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.once import OnceOnly
 from orchestrator.api.paging import After, Limit, Page
 from orchestrator.domain.errors import NotFound, PreconditionError
-from orchestrator.domain.placement import NodeState
+from orchestrator.domain.placement import NodeState, capacity
 from orchestrator.domain.plans import Node
 from orchestrator.observe.logs import redact
 from orchestrator.ports.enrolment import EnrolmentReport, HostKey
@@ -30,7 +30,9 @@ ENROL_DEADLINE = 900.0
 
 
 class NodeOut(BaseModel):
-    """A declared node, what it has (null = never seen) and what is promised on it. Bytes; vCPUs unweighted."""
+    """A declared node: what it has, what may be promised of that (less what it keeps, times its ratios; both null = never
+    seen), and what is promised. Bytes; vCPUs unweighted.
+    """
 
     name: str
     zone: str
@@ -45,6 +47,9 @@ class NodeOut(BaseModel):
     cpus: int | None
     memory_bytes: int | None
     disk_bytes: int | None
+    promisable_vcpus: int | None
+    promisable_memory_bytes: int | None
+    promisable_disk_bytes: int | None
     promised_vcpus: int
     promised_memory_bytes: int
     promised_disk_bytes: int
@@ -53,6 +58,7 @@ class NodeOut(BaseModel):
     @classmethod
     def of(cls, state: NodeState, record: NodeRecord | None) -> NodeOut:
         node = state.node
+        limit = capacity(state)
         return cls(
             name=node.name,
             zone=node.zone,
@@ -67,6 +73,9 @@ class NodeOut(BaseModel):
             cpus=state.cpus,
             memory_bytes=state.memory_bytes,
             disk_bytes=state.disk_bytes,
+            promisable_vcpus=None if limit is None else limit.vcpus,
+            promisable_memory_bytes=None if limit is None else limit.memory_bytes,
+            promisable_disk_bytes=None if limit is None else limit.disk_bytes,
             promised_vcpus=state.promised_vcpus,
             promised_memory_bytes=state.promised_memory_bytes,
             promised_disk_bytes=state.promised_disk_bytes,

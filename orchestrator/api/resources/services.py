@@ -65,6 +65,8 @@ def list_services(
     plan: Word = "",
     node: Word = "",
     client_id: Word = "",
+    hold: Annotated[HoldReason | None, Query(description="Only services with this hold.")] = None,
+    suspended: Annotated[bool | None, Query(description="Only services that a hold stops, or only those that none does.")] = None,
 ) -> Page[ServiceOut]:
     """Services by id, with their holds."""
     with context.db.read() as conn:
@@ -76,6 +78,8 @@ def list_services(
             plan=plan or None,
             node=node or None,
             client_id=client_id or None,
+            hold=None if hold is None else hold.value,
+            suspended=suspended,
         )
         where = overview.nodes_of(conn, [service.id for service in found])
     return Page(items=[ServiceOut.of(service, node=where.get(service.id, "")) for service in found], next=following)

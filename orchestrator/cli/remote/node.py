@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ ENROL_TIMEOUT_SECONDS = 960.0
 DOCTOR_TIMEOUT_SECONDS = 150.0
 
 
-def _promised(of: str, capacity: str) -> Any:
+def _promised(what: str) -> Callable[[Row], str]:
+    """Of what may be promised: what the node has, less what it keeps for itself, times its ratio."""
+
     def show(row: Row) -> str:
-        have = row[capacity]
-        if of == "promised_vcpus":
-            return f"{row[of]} of {'?' if have is None else have}"
-        return f"{human_bytes(row[of])} of {'?' if have is None else human_bytes(have)}"
+        promised, promisable = row[f"promised_{what}"], row[f"promisable_{what}"]
+        words = str if what == "vcpus" else human_bytes
+        return f"{words(promised)} of {'?' if promisable is None else words(promisable)}"
 
     return show
 
@@ -43,9 +45,9 @@ _LIST: tuple[Column, ...] = (
     Column("ZONE", "zone", spare=4),
     Column("STATE", _state, Kind.PROSE),
     Column("GUESTS", "guests", spare=3),
-    Column("VCPUS", _promised("promised_vcpus", "cpus"), Kind.ID),
-    Column("MEMORY", _promised("promised_memory_bytes", "memory_bytes"), Kind.ID),
-    Column("DISK", _promised("promised_disk_bytes", "disk_bytes"), Kind.ID, spare=1),
+    Column("VCPUS", _promised("vcpus"), Kind.ID),
+    Column("MEMORY", _promised("memory_bytes"), Kind.ID),
+    Column("DISK", _promised("disk_bytes"), Kind.ID, spare=1),
     Column("SEEN", moment("seen_at"), Kind.TIME, spare=5),
     Column("PROBLEM", "problem", Kind.PROSE, spare=2),
 )
@@ -61,9 +63,10 @@ _CARD: tuple[Line, ...] = (
     ("cpus", "cpus"),
     ("memory", size("memory_bytes")),
     ("disk", size("disk_bytes")),
-    ("promised", lambda row: f"{row['promised_vcpus']} vCPUs"),
-    ("promised memory", size("promised_memory_bytes")),
-    ("promised disk", size("promised_disk_bytes")),
+    ("promised vCPUs", _promised("vcpus")),
+    ("promised memory", _promised("memory_bytes")),
+    ("promised disk", _promised("disk_bytes")),
+    ("reserved memory", lambda row: human_bytes(row["reserved_memory_bytes"]) if row["reserved_memory_bytes"] else ""),
     ("ratios", lambda row: f"cpu {row['cpu_ratio']}, memory {row['memory_ratio']}, disk {row['disk_ratio']}"),
     ("host key", "host_key"),
     ("agent", lambda row: f"{row['agent_version']} {row['agent_sha256']}".strip()),

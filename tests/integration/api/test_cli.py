@@ -150,6 +150,17 @@ def test_a_job_s_workflow_is_shown_line_by_line(served: Served) -> None:
     assert not any("{" in line for line in shown)
 
 
+def test_services_are_listed_by_hold_and_those_that_are_suspended(served: Served) -> None:
+    for name in ("held-free", "held-abuse"):
+        provisioned(served, name)
+    ok(served.run("service", "suspend", "held-abuse", "--reason", "spam", "--hold", "abuse", "--watch"))
+    for words in (("--suspended",), ("--hold", "abuse"), ("--suspended", "--hold", "abuse")):
+        found = [item["id"] for item in read(served, "service", "list", "--all", *words)["items"]]
+        assert "held-abuse" in found
+        assert "held-free" not in found
+    assert "held-abuse" not in ok(served.run("service", "list", "--hold", "legal"))
+
+
 def test_times_are_written_alike_everywhere(served: Served) -> None:
     provisioned(served, "timely")
     ok(served.run("service", "suspend", "timely", "--reason", "late", "--watch"))
@@ -216,6 +227,15 @@ def test_one_word_freezes(served: Served) -> None:
     assert "billing went mad" in ok(served.run("freeze", "show"))
     assert "not frozen" in ok(served.run("freeze", "off"))
     ok(served.run("job", "watch", job))
+
+
+def test_what_is_promised_is_shown_of_what_may_be_promised(served: Served) -> None:
+    node = read(served, "node", "show", "n1")
+    assert node["promisable_vcpus"] == node["cpus"] * 4, "the ratio"
+    row = next(line for line in ok(served.run("node", "list")).splitlines() if line.startswith("n1 "))
+    assert f"{node['promised_vcpus']} of {node['promisable_vcpus']}  " in row
+    unseen = read(served, "node", "show", "n2")
+    assert (unseen["promisable_vcpus"], unseen["promisable_memory_bytes"], unseen["promisable_disk_bytes"]) == (None, None, None)
 
 
 def test_nodes_are_listed_enrolled_and_examined(served: Served) -> None:
@@ -308,7 +328,7 @@ def test_ctrl_c_while_watching_is_quiet_and_leaves_the_job_alone(served: Served)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert "Traceback" not in err
-    assert process.returncode in (0, 130)
+    assert process.returncode in (0, 130, -signal.SIGINT), "the last where it came while the interpreter ended"
     ok(served.run("freeze", "off"))
     ok(served.run("job", "watch", provisioned_job))
 
