@@ -38,7 +38,7 @@ check: venv ## lint, types, import contracts, unit and contract tests on fakes (
 	@$(MAKE) -j2 --output-sync=target lint unit
 
 unit: venv
-	@$(PYTEST) -m 'not lab and not guest' tests/unit tests/contract
+	@tests/scratch.sh $(PYTEST) -m 'not lab and not guest' --durations=3 --durations-min=2 tests/unit tests/contract
 
 lint: venv
 	@.venv/bin/ruff check --quiet $(CODE)
