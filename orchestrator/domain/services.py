@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from orchestrator.domain.errors import WrongState
@@ -113,7 +113,8 @@ class Service:
     ``version`` is billing's, monotonic per service; a command with an older one is stale. ``payments`` counts accepted
     payment facts and only grows: the fence compares it with the count at the moment an act was decided.
     ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes later,
-    does not move it forward again. ``point_of_no_return`` is set when the first destructive act on the customer's data was let
+    does not move it forward again. ``clock_stopped``: for so long disputes that are over kept what is unpaid from counting as
+    late. ``point_of_no_return`` is set when the first destructive act on the customer's data was let
     through.
     """
 
@@ -133,6 +134,7 @@ class Service:
     paid_until: datetime | None = None
     payments: int = 0
     refunds: tuple[Refund, ...] = ()
+    clock_stopped: timedelta = timedelta()
     holds: tuple[Hold, ...] = ()
     created_at: datetime | None = None
     point_of_no_return: datetime | None = None

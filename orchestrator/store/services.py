@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,9 @@ from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
 from orchestrator.store.tables import holds, service_nodes, services
+
+# A record that was written has its deadlines looked at in the next turn: this is before any of them.
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def get(conn: Connection, service_id: str) -> Service | None:
@@ -121,11 +124,14 @@ def _hold(row: sa.Row[Any]) -> Hold:
 def _values(service: Service) -> dict[str, Any]:
     values = asdict(service)
     del values["holds"]
-    lists = {
+    values |= {
         "ssh_keys": list(service.ssh_keys),
         "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
+        "clock_stopped": int(service.clock_stopped.total_seconds()),
+        "state": str(service.state),
+        "next_due_at": AT_ONCE,
     }
-    return {**values, **lists, "state": str(service.state)}
+    return values
 
 
 def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
@@ -146,6 +152,7 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         paid_until=row.paid_until,
         payments=row.payments,
         refunds=tuple(Refund(invoice_id, datetime.fromisoformat(until)) for invoice_id, until in row.refunds),
+        clock_stopped=timedelta(seconds=row.clock_stopped),
         holds=standing,
         created_at=row.created_at,
         point_of_no_return=row.point_of_no_return,

@@ -109,12 +109,29 @@ services = _table(
     _time("paid_until", nullable=True),
     sa.Column("payments", sa.Integer, nullable=False),
     sa.Column("refunds", sa.JSON, nullable=False),
+    # Seconds.
+    sa.Column("clock_stopped", sa.Integer, nullable=False),
     _time("created_at"),
     _time("point_of_no_return", nullable=True),
     _time("suspension_proven_at", nullable=True),
     # What our jobs made and where (ServiceFacts): node, addresses, volumes, guest.
     _text("node", server_default="", index=True),
     sa.Column("facts", sa.JSON, nullable=False),
+    # When its deadlines are to be looked at again; null: nothing is to come. A record that changed is looked at at once.
+    sa.Column("next_due_at", UtcDateTime, nullable=True, index=True),
+)
+
+# What fell due and was seen to. job_id: the latest job made for it; message_id: in the outbox, for what only tells.
+occurrences = _table(
+    "occurrences",
+    _text("service_id", primary_key=True),
+    _text("action", primary_key=True),
+    _text("occurrence", primary_key=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    _time("first_at"),
+    _time("last_at"),
+    _text("job_id", server_default=""),
+    _text("message_id", server_default=""),
 )
 
 holds = _table(

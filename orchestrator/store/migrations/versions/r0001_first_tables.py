@@ -18,6 +18,7 @@ TABLES = (
     "commands",
     "outbox",
     "services",
+    "occurrences",
     "holds",
     "jobs",
     "job_steps",
@@ -126,16 +127,31 @@ def _services() -> None:
         sa.Column("paid_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("payments", sa.Integer(), nullable=False),
         sa.Column("refunds", sa.JSON(), nullable=False),
+        sa.Column("clock_stopped", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("point_of_no_return", sa.DateTime(timezone=True), nullable=True),
         sa.Column("suspension_proven_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("node", sa.Text(), server_default="", nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("next_due_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_services"),
     )
+    op.create_index("ix_services_next_due_at", "services", ["next_due_at"], unique=False)
     op.create_index("ix_services_node", "services", ["node"], unique=False)
     op.create_index("ix_services_plan", "services", ["plan"], unique=False)
     op.create_index("ix_services_state", "services", ["state"], unique=False)
+    op.create_table(
+        "occurrences",
+        sa.Column("service_id", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("occurrence", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("job_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("message_id", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("service_id", "action", "occurrence", name="pk_occurrences"),
+    )
     op.create_table(
         "holds",
         sa.Column("service_id", sa.Text(), nullable=False),

@@ -1,0 +1,81 @@
+"""What fell due and was seen to, and when the deadlines of which service are to be looked at next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from orchestrator.domain.deadlines import Action
+from orchestrator.domain.intents import JobState
+from orchestrator.store.database import Connection
+from orchestrator.store.services import AT_ONCE
+from orchestrator.store.tables import jobs, occurrences, outbox, services
+
+# A job that ended so did not do what fell due; one that a person cancelled is that person's decision.
+UNDONE = (JobState.FAILED.value,)
+
+
+def due(conn: Connection, *, now: datetime, limit: int) -> tuple[str, ...]:
+    """The services whose deadlines are to be looked at, the longest overdue first."""
+    query = sa.select(services.c.id).where(services.c.next_due_at <= now)
+    return tuple(conn.scalars(query.order_by(services.c.next_due_at, services.c.id).limit(limit)))
+
+
+def look_again(conn: Connection, service_id: str, at: datetime | None) -> None:
+    """When to look at the service's deadlines next; None: when its record changes."""
+    conn.execute(sa.update(services).where(services.c.id == service_id).values(next_due_at=at))
+
+
+def look_at_all(conn: Connection) -> int:
+    """Have the deadlines of every service looked at in the next turns, as after a change of policy; returns how many."""
+    return conn.execute(sa.update(services).values(next_due_at=AT_ONCE)).rowcount
+
+
+def next_looks(conn: Connection) -> Mapping[str, datetime | None]:
+    """When each service is looked at next, for the comparison with what its record says."""
+    return {row.id: row.next_due_at for row in conn.execute(sa.select(services.c.id, services.c.next_due_at))}
+
+
+def told(conn: Connection, service_id: str) -> dict[tuple[Action, str], datetime]:
+    """When billing took what was to be told for the service, by action and occurrence."""
+    query = (
+        sa.select(occurrences.c.action, occurrences.c.occurrence, outbox.c.taken_at)
+        .join(outbox, outbox.c.id == occurrences.c.message_id)
+        .where(occurrences.c.service_id == service_id, outbox.c.taken_at.is_not(None))
+    )
+    return {(Action(action), occurrence): taken_at for action, occurrence, taken_at in conn.execute(query)}
+
+
+def settled(conn: Connection, service_id: str) -> frozenset[tuple[Action, str]]:
+    """What is done or under way for the service; what ended in a failed job is not."""
+    query = (
+        sa.select(occurrences.c.action, occurrences.c.occurrence)
+        .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
+        .where(occurrences.c.service_id == service_id)
+        .where(sa.or_(jobs.c.state.is_(None), jobs.c.state.not_in(UNDONE)))
+    )
+    return frozenset((Action(action), occurrence) for action, occurrence in conn.execute(query))
+
+
+def attempts(conn: Connection, service_id: str) -> dict[tuple[Action, str], tuple[int, datetime]]:
+    """How often each was tried, and when last."""
+    query = sa.select(occurrences).where(occurrences.c.service_id == service_id)
+    return {(Action(row.action), row.occurrence): (row.attempts, row.last_at) for row in conn.execute(query)}
+
+
+def note(
+    conn: Connection, service_id: str, action: Action, occurrence: str, *, now: datetime, job_id: str = "", message_id: str = ""
+) -> None:
+    """Write down that it was seen to, once more."""
+    key = (
+        occurrences.c.service_id == service_id,
+        occurrences.c.action == action.value,
+        occurrences.c.occurrence == occurrence,
+    )
+    again = {"attempts": occurrences.c.attempts + 1, "last_at": now, "job_id": job_id, "message_id": message_id}
+    if conn.execute(sa.update(occurrences).where(*key).values(**again)).rowcount:
+        return
+    first = {"attempts": 1, "first_at": now, "last_at": now, "job_id": job_id, "message_id": message_id}
+    conn.execute(sa.insert(occurrences).values(service_id=service_id, action=action.value, occurrence=occurrence, **first))
