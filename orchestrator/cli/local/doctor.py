@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.config.model import Config
 
 _ROWS: tuple[Column, ...] = (
-    Column("", lambda row: "ok" if row["ok"] else "PROBLEM"),
+    Column("", lambda row: "ok" if row["ok"] else "WAITS" if row["waits"] else "PROBLEM"),
     Column("WHAT", "name", Kind.ID),
     Column("FOUND", "found", Kind.PROSE),
     Column("TO DO", "mend", Kind.PROSE),
@@ -30,19 +30,20 @@ _ROWS: tuple[Column, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; ``mend`` is '' where it is in order."""
+    """One thing looked at; ``mend`` is '' where it is in order. ``waits``: nothing is broken, but a person is waited for."""
 
     name: str
     ok: bool
     found: str
     mend: str = ""
+    waits: bool = False
 
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(context: click.Context, /, as_json: bool) -> None:
-    """Look at the configuration, the state directory, the secrets, the database and the running controller."""
+    """Look at the configuration, the state directory, the secrets, the database, the controller, and what waits for a person."""
     findings = list(examine(config_dir(context)))
     rows = [asdict(finding) for finding in findings]
     if as_json:
@@ -70,8 +71,11 @@ def examine(directory: Path) -> Iterator[Finding]:
     config = wiring.load_config(directory)
     yield _state_dir(config.settings.state_dir)
     yield from _secrets(config)
-    yield _database(config)
+    database = _database(config)
+    yield database
     yield _server(config.settings.socket)
+    if database.ok:
+        yield from _waiting(config)
 
 
 def _state_dir(path: Path) -> Finding:
@@ -125,6 +129,32 @@ def _database(config: Config) -> Finding:
     if not migrated:
         return Finding("database", False, "its tables are of another version", "orchestrator migrate")
     return Finding("database", True, "at this version")
+
+
+def _waiting(config: Config) -> Iterator[Finding]:
+    """What stands still until somebody acts."""
+    from orchestrator.cli.output import when
+    from orchestrator.store import overview
+    from orchestrator.store.database import Database
+
+    database = Database(config.settings.database_url)
+    try:
+        with database.read() as conn:
+            found = overview.waiting(conn)
+    except OrchestratorError as exc:
+        yield Finding("waiting for a person", False, exc.message, exc.hint)
+        return
+    finally:
+        database.close()
+    freeze = found.freeze
+    said = "none" if freeze is None else f"by {freeze.by} since {when(freeze.since.isoformat())}: {freeze.why}"
+    yield Finding("freeze", freeze is None, said, "" if freeze is None else "orchestrator freeze off", waits=freeze is not None)
+    for name, count, mend in (
+        ("jobs to approve", found.approval, "orchestrator job list --state waiting_approval"),
+        ("jobs in doubt", found.operator, "orchestrator job list --state needs_operator"),
+        ("dead letters", found.dead_letters, "orchestrator event list --dead"),
+    ):
+        yield Finding(name, count == 0, str(count or "none"), mend if count else "", waits=count > 0)
 
 
 def _server(socket: Path) -> Finding:

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from orchestrator.wiring.controller import Controller
 
 
+_NEXT = (
+    ("serve", "run the controller (or start its unit)"),
+    ("doctor", "whether all is in place"),
+    ("node enrol NODE --identity FILE", "make a machine a node"),
+    ("node doctor NODE", "whether it has what it needs"),
+    ("token create NAME --role ROLE", "for callers over TCP, where `listen` is set"),
+)
+
+
 @click.command("init")
 @click.pass_context
 def init(context: click.Context, /) -> None:
@@ -26,9 +35,8 @@ def init(context: click.Context, /) -> None:
     wiring.init(config)
     say(f"ready in {config.settings.state_dir}: keys and database")
     say("next:")
-    say("  orchestrator config check      whether the configuration can be used")
-    say("  orchestrator serve             run the controller")
-    say("  orchestrator node enrol NODE --identity FILE    make a machine a node")
+    for command, what in _NEXT:
+        say(f"  orchestrator {command:<34} {what}")
     say("Keep a copy of the keys in the state directory elsewhere: without them nothing that they wrapped can be read.")
 
 

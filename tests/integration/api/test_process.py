@@ -144,6 +144,29 @@ def test_doctor_is_content_with_a_running_controller_and_names_what_is_missing(a
     assert "no controller is running" in found.stdout
 
 
+def test_doctor_names_what_waits_for_a_person_and_how_to_see_it(alone: Served) -> None:
+    def rows() -> dict[str, tuple[bool, str, str]]:
+        found = json.loads(alone.run("doctor", "--json").stdout)["findings"]
+        return {row["name"]: (row["waits"], row["found"], row["mend"]) for row in found}
+
+    assert {rows()[name] for name in ("freeze", "jobs to approve", "jobs in doubt", "dead letters")} == {(False, "none", "")}
+    alone.enrol("n1")
+    assert alone.run("job", "watch", alone.order("waits")).returncode == 0
+    alone.run("freeze", "--why", "to be seen")
+    alone.run("service", "suspend", "waits", "--reason", "late")
+    alone.send("order.paid", "nowhere", client_id="c1", plan="no-such-plan")
+    found = rows()
+    assert found["freeze"][0]
+    assert found["freeze"][1].endswith(": to be seen")
+    assert found["freeze"][2] == "orchestrator freeze off"
+    assert found["jobs to approve"] == (True, "1", "orchestrator job list --state waiting_approval")
+    assert found["dead letters"] == (True, "1", "orchestrator event list --dead")
+    assert found["jobs in doubt"] == (False, "none", "")
+    told = alone.run("doctor")
+    assert told.returncode == 3
+    assert len([line for line in told.stdout.splitlines() if line.startswith("WAITS")]) == 3
+
+
 def test_a_controller_that_cannot_write_is_not_ready_and_doctor_says_so(alone: Served) -> None:
     _soft, hard = resource.prlimit(alone.process.pid, resource.RLIMIT_FSIZE)
     # As on a full disk: no file can be made larger, nor be written at all.
