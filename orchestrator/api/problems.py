@@ -20,6 +20,7 @@ from orchestrator.domain.errors import (
     NotFound,
     OrchestratorError,
     Outcome,
+    PreconditionError,
     RequestError,
     StoreUnavailable,
     TransientDriverError,
@@ -28,6 +29,15 @@ from orchestrator.domain.errors import (
 from orchestrator.observe.logs import redact, redact_text
 
 MEDIA_TYPE = "application/problem+json"
+# The command line's noun for each kind of thing, and what the path calls the one it is about.
+_NOUNS = {
+    "services": ("service", "service_id"),
+    "jobs": ("job", "job_id"),
+    "events": ("event", "seq"),
+    "nodes": ("node", "name"),
+    "ips": ("ip", "service_id"),
+    "certificates": ("certificate", "certificate_id"),
+}
 # What the patterns of paths and bodies ask for.
 _PATTERNS = {
     "service_id": "must be 1 to 48 letters, digits, '-' and '_', beginning with a letter or digit",
@@ -97,10 +107,22 @@ def of_error(error: OrchestratorError) -> JSONResponse:
     return problem(error.code, error.message, hint=error.hint, details=error.details, headers=headers)
 
 
-def answer_error(_request: Request, exc: Exception) -> JSONResponse:
-    """FastAPI's handler for our own errors."""
+def answer_error(request: Request, exc: Exception) -> JSONResponse:
+    """FastAPI's handler for our own errors. None that is refused stays without a word on what to do next."""
     assert isinstance(exc, OrchestratorError)
+    if not exc.hint and isinstance(exc, PreconditionError):
+        exc.hint = _next_step(request, exc)
     return of_error(exc)
+
+
+def _next_step(request: Request, exc: PreconditionError) -> str:
+    """Where to look: at the one thing that the path is about, or for what there is of its kind."""
+    kind = request.url.path.removeprefix("/v1/").partition("/")[0]
+    noun, parameter = _NOUNS.get(kind, ("", ""))
+    if isinstance(exc, NotFound):
+        return f"`orchestrator {noun} list` shows what there is" if noun else ""
+    one = request.path_params.get(parameter, "")
+    return f"`orchestrator {noun} show {one}` shows its state" if one else ""
 
 
 def answer_invalid(request: Request, exc: Exception) -> JSONResponse:

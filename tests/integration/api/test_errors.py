@@ -49,6 +49,31 @@ def test_what_is_asked_wrongly_is_told_in_a_problem(live: Live, method: str, pat
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "hint"),
+    [
+        ("GET", "/v1/jobs/none", "`orchestrator job list` shows what there is"),
+        ("POST", "/v1/jobs/none/approve", "`orchestrator job list` shows what there is"),
+        ("GET", "/v1/events/999999", "`orchestrator event list` shows what there is"),
+        ("POST", "/v1/services/nobody/stop", "`orchestrator service list` shows what there is"),
+        ("GET", "/v1/certificates/none", "`orchestrator certificate list` shows what there is"),
+        ("GET", "/v1/ips/leases/none", "`orchestrator ip list` shows what there is"),
+    ],
+)
+def test_who_asks_for_what_is_not_there_is_told_where_to_look(live: Live, method: str, path: str, hint: str) -> None:
+    assert refused(live.http.request(method, path), 404, "not-found")["hint"] == hint
+
+
+def test_who_is_refused_is_told_what_to_look_at(live: Live) -> None:
+    job = live.provisioned("hinted")
+    again = refused(live.http.post(f"/v1/jobs/{job}/approve"), 409, "wrong-state")
+    assert again["hint"] == f"`orchestrator job show {job}` shows its state"
+    live.send("order.created", "only-ordered", client_id="c1", plan="small")
+    stopped = refused(live.http.post("/v1/services/only-ordered/stop"), 409, "refused")
+    assert stopped["hint"] == "`orchestrator service show only-ordered` shows its state"
+    assert stopped["detail"].endswith("]"), "the rule"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body", "detail"),
     [
         ("PUT", "/v1/freeze", {"why": "x", "whi": 1}, "body.whi: unknown field 'whi'; did you mean 'why'?"),
