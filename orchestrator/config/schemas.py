@@ -18,6 +18,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.config.files import NodesFile, OrchestratorFile, PlanFile, PlaybookFile, TemplatesFile
+from orchestrator.config.holidays import HolidaysFile
+from orchestrator.config.policy_file import PolicyFile
 from orchestrator.config.sentences import inner_model
 
 FILES: dict[str, type[BaseModel]] = {
@@ -25,7 +27,9 @@ FILES: dict[str, type[BaseModel]] = {
     "nodes": NodesFile,
     "templates": TemplatesFile,
     "plan": PlanFile,
+    "policy": PolicyFile,
     "playbook": PlaybookFile,
+    "holidays": HolidaysFile,
 }
 
 

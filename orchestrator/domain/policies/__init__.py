@@ -149,9 +149,9 @@ class Policy:
     undeliverable: Undeliverable | None = None
     dispute: Dispute | None = None
     traffic: Rule | None = None
-    quota: Measure | None = None
     backup: Backup = field(default_factory=Backup)
     restore: Restore | None = None
+    quota: Measure | None = None
     conduct: Conduct = field(default_factory=Conduct)
     location: DataLocation | None = None
     personal_data: PersonalData = field(default_factory=PersonalData)
