@@ -196,7 +196,7 @@ def _reminders(
         yield Deadline(
             action=action,
             at=calendar.subtract(ahead.at, days),
-            reason=f"{ahead.action} in {days}: {ahead.reason}",
+            reason=f"{ahead.action} falls due at {ahead.at.isoformat(timespec='minutes')}",
             clause=clause,
             occurrence=f"{ahead.occurrence} {days}",
         )

@@ -1,7 +1,7 @@
-"""What an event or an operator's command means for a service: the new record and what is to be done.
+"""What an event, an operator's command or a deadline means for a service: the new record and what is to be done.
 
-Pure. The engine calls ``receive`` or ``command`` inside the transaction that accepts; both return the record to be stored. What
-the beginning and the end of a job do to it is in ``outcomes``.
+Pure. The engine calls ``receive``, ``command`` or ``fall_due`` inside the transaction that accepts; each returns the record to be
+stored. What the beginning and the end of a job do to it is in ``outcomes``.
 
 Facts (``order.*``, ``invoice.*``) always merge, in any order. Commands count once and only with a version newer than the last
 one that was carried out; a refused command leaves the version where it was, so that it can be replayed.
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import (
     RULE_HOLDS,
@@ -359,3 +360,17 @@ def _power(kind: IntentKind, service: Service, *, who: str, why: str) -> Receive
         return _refuse(service, f"it is suspended, held for {', '.join(service.stop_reasons)}", RULE_HOLDS)
     arguments = {"holds": service.stop_reasons} if kind == IntentKind.CHECK else {}
     return Received(service=service, decision=Intent.on(kind, service, reason=why, who=who, arguments=arguments))
+
+
+def fall_due(deadline: Deadline, service: Service, *, policy: str, now: datetime) -> Received:
+    """Decide what a deadline of the policy of that name asks for, its time having come. What only tells decides nothing."""
+    who, why = f"policy {policy}", f"{deadline.reason} [{policy}: {deadline.clause}]"
+    match deadline.action:
+        case Action.SUSPEND:
+            return _suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
+        case Action.TERMINATE:
+            return _terminate(service, who=who, why=why)
+        case Action.CANCEL_ORDER:
+            return _cancel(service, reason=why)
+        case _:
+            return Received(service=service, decision=Nothing(reason=why))

@@ -54,7 +54,7 @@ def settled(conn: Connection, service_id: str) -> frozenset[tuple[Action, str]]:
         sa.select(occurrences.c.action, occurrences.c.occurrence)
         .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
         .where(occurrences.c.service_id == service_id)
-        .where(sa.or_(jobs.c.state.is_(None), jobs.c.state.not_in(UNDONE)))
+        .where(sa.or_(occurrences.c.message_id != "", jobs.c.state.not_in(UNDONE)))
     )
     return frozenset((Action(action), occurrence) for action, occurrence in conn.execute(query))
 

@@ -1,0 +1,79 @@
+"""What will happen to a service if nothing else does: each deadline up to a horizon, and those that follow from it.
+
+Pure. It goes through the same ``deadlines`` that the controller acts on, taking each as done at its time: a suspension as proven
+at once, a notice as taken at once, and what waits for an operator as approved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.deadlines import Action, Deadline, Told, deadlines, pending
+from orchestrator.domain.policies import Policy
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
+
+# So many acts of one service are told at most; each is done once, so that this is never reached.
+MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What another policy does to a service: acts that would come, and acts that would come no more."""
+
+    service_id: str
+    comes: tuple[Deadline, ...]
+    goes: tuple[Deadline, ...]
+
+
+def forecast(
+    service: Service,
+    policy: Policy,
+    calendar: Calendar,
+    *,
+    now: datetime,
+    until: datetime,
+    told: Told,
+    settled: frozenset[tuple[Action, str]] = frozenset(),
+) -> tuple[Deadline, ...]:
+    """The acts from now until ``until``, in the order in which they will come. What is late already comes ``now``.
+
+    One that something is in the way of stands at its time with its ``waits``, and nothing is told of what would follow it.
+    """
+    found: list[Deadline] = []
+    known, done = dict(told), set(settled)
+    while len(found) < MOST:
+        left = pending(deadlines(service, policy, calendar, told=known), frozenset(done))
+        due = next((deadline for deadline in left if not deadline.waits), None)
+        if due is None or due.at > until:
+            blocked = [deadline for deadline in left if deadline.waits and deadline.at <= until]
+            return (*found, *(replace(deadline, at=max(deadline.at, now)) for deadline in blocked))
+        at = max(due.at, now, *(earlier.at for earlier in found[-1:]))
+        found.append(replace(due, at=at))
+        done.add((due.action, due.occurrence))
+        if due.action.tells:
+            known[due.action, due.occurrence] = at
+        service = _done(service, due.action, at)
+    return tuple(found)
+
+
+def changes(service_id: str, before: tuple[Deadline, ...], after: tuple[Deadline, ...]) -> Change | None:
+    """What is different, or None where the service has the same acts at the same times."""
+    old, new = ({(d.action, d.at): d for d in acts} for acts in (before, after))
+    comes = tuple(new[key] for key in new if key not in old)
+    goes = tuple(old[key] for key in old if key not in new)
+    return Change(service_id, comes, goes) if comes or goes else None
+
+
+def _done(service: Service, action: Action, at: datetime) -> Service:
+    match action:
+        case Action.SUSPEND:
+            hold = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="forecast", why="", since=at)
+            return replace(service.with_hold(hold), suspension_proven_at=service.suspension_proven_at or at)
+        case Action.TERMINATE:
+            return replace(service, state=Lifecycle.ERASED)
+        case Action.CANCEL_ORDER:
+            return replace(service, state=Lifecycle.CANCELLED)
+        case _:
+            return service

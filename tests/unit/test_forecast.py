@@ -1,0 +1,78 @@
+"""What will happen to a service, act after act, and what another policy would change in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from orchestrator.domain.calendar import Days
+from orchestrator.domain.deadlines import Action, Deadline
+from orchestrator.domain.forecast import changes, forecast
+from orchestrator.domain.policies import SILENT, Notices, Policy, TerminateSince
+from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from tests.unit.test_deadlines import CALENDAR, DAY, DUE, POLICY, SERVICE, hold, since, suspended
+
+
+def ahead(service: Service, policy: Policy = POLICY, *, now: int = 0, days: int = 60) -> tuple[Deadline, ...]:
+    """From so many days after the due date on."""
+    return forecast(service, policy, CALENDAR, now=DUE + now * DAY, until=DUE + (now + days) * DAY, told={})
+
+
+def days_of(found: tuple[Deadline, ...]) -> list[tuple[str, float]]:
+    return [(d.action.value, (d.at - DUE) / DAY) for d in found]
+
+
+def test_an_overdue_service_is_suspended_on_day_two_and_terminated_on_day_nine() -> None:
+    assert days_of(ahead(SERVICE)) == [("suspend", 2), ("terminate", 9)]
+
+
+def test_the_horizon_ends_it() -> None:
+    assert days_of(ahead(SERVICE, days=8)) == [("suspend", 2)]
+    assert days_of(ahead(SERVICE, days=1)) == []
+
+
+def test_what_is_late_comes_now_and_what_follows_counts_from_there() -> None:
+    assert days_of(ahead(SERVICE, now=5)) == [("suspend", 5), ("terminate", 12)]
+
+
+def test_notices_and_reminders_come_in_their_place() -> None:
+    policy = replace(since(TerminateSince.SUSPENSION, 7, notice=Days(3)), notices=Notices(clause="r", before_suspend=(Days(1),)))
+    wanted = [("remind-suspend", 1), ("suspend", 2), ("notice-terminate", 6), ("terminate", 9)]
+    assert days_of(ahead(SERVICE, policy)) == wanted
+
+
+def test_a_late_notice_puts_the_termination_off() -> None:
+    policy = since(TerminateSince.SUSPENSION, 7, notice=Days(3))
+    assert days_of(ahead(suspended(), policy, now=8)) == [("notice-terminate", 8), ("terminate", 11)]
+
+
+def test_what_stands_in_the_way_is_said_and_nothing_after_it() -> None:
+    held = replace(suspended(), holds=(hold(), hold(HoldReason.LEGAL)))
+    (only,) = ahead(held)
+    assert (only.action, only.waits) == (Action.TERMINATE, "a hold forbids erasing")
+
+
+def test_an_unpaid_order_ends() -> None:
+    ordered = replace(SERVICE, state=Lifecycle.ORDERED, due_at=None)
+    assert days_of(ahead(ordered, now=-40)) == [("cancel-order", -38)]
+
+
+def test_what_was_seen_to_does_not_come_again() -> None:
+    seen = frozenset({(Action.SUSPEND, DUE.isoformat())})
+    assert forecast(SERVICE, POLICY, CALENDAR, now=DUE, until=DUE + 60 * DAY, told={}, settled=seen) == ()
+
+
+def test_another_policy_changes_who_is_touched_and_when() -> None:
+    before = ahead(SERVICE)
+    assert changes("s1", before, before) is None
+    sooner = changes("s1", before, ahead(SERVICE, since(TerminateSince.SUSPENSION, 3)))
+    assert sooner is not None
+    assert (days_of(sooner.comes), days_of(sooner.goes)) == ([("terminate", 5)], [("terminate", 9)])
+    silent = changes("s1", before, ahead(SERVICE, SILENT))
+    assert silent is not None
+    assert (silent.comes, len(silent.goes)) == ((), 2)
+
+
+def test_every_act_moves_by_as_much_as_the_due_date_does() -> None:
+    later = ahead(replace(SERVICE, due_at=DUE + timedelta(days=10)))
+    assert days_of(later) == [("suspend", 12), ("terminate", 19)]
