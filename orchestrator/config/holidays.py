@@ -1,0 +1,90 @@
+"""holidays.yaml: days that count as holidays besides the public ones, such as the joint leave that is decreed each year."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from orchestrator.config import fields as f
+from orchestrator.config.problems import Problem, config_error
+from orchestrator.config.validate import validate
+from orchestrator.config.yaml_reader import Document, Unreadable, read_file
+
+MOST = 1000
+
+_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _date(value: object) -> date:
+    try:
+        if not isinstance(value, str) or not _FORM.fullmatch(value):
+            raise ValueError
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"'{str(value)[:60]}' is no date: write year, month and day, such as 2026-12-24") from None
+
+
+Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class HolidayEntry(BaseModel):
+    """One day of the file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    date: Date = Field(description="The day, in the provider's time zone: year-month-day.")
+    name: f.Line = Field(min_length=1, description="What the day is called.")
+    source: f.Line = Field(min_length=1, description="Who decreed it, and where that can be read.")
+
+
+class HolidaysFile(BaseModel):
+    """holidays.yaml: days without business besides the public holidays, which are known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    holidays: list[HolidayEntry] = Field(max_length=MOST, description="The days; [] = none but the public holidays.")
+
+
+@dataclass(frozen=True, slots=True)
+class Holiday:
+    """A day of the provider's zone on which no business is done, and who says so."""
+
+    day: date
+    name: str
+    source: str
+
+
+def load_holidays(path: Path) -> tuple[Holiday, ...]:
+    """The days of the file in order of time; none where there is no such file.
+
+    Raises ConfigError, its details as ``config.load.load`` has them.
+    """
+    if not os.path.lexists(path):
+        return ()
+    try:
+        document = read_file(path)
+    except Unreadable as unreadable:
+        raise config_error(f"the holidays in {path} cannot be used", unreadable.problems) from None
+    found, problems = validate(HolidaysFile, document)
+    if found is not None:
+        problems.extend(_twice(document, found))
+    if found is None or problems:
+        raise config_error(f"the holidays in {path} cannot be used", problems)
+    days = sorted(found.holidays, key=lambda entry: entry.date)
+    return tuple(Holiday(day=entry.date, name=entry.name, source=entry.source) for entry in days)
+
+
+def _twice(document: Document, found: HolidaysFile) -> Iterator[Problem]:
+    seen: dict[date, str] = {}
+    for position, entry in enumerate(found.holidays):
+        if entry.date in seen:
+            sentence = f"{entry.date} is there twice, also as '{seen[entry.date]}': keep one"
+            yield document.problem(("holidays", position, "date"), sentence)
+        seen.setdefault(entry.date, entry.name)
