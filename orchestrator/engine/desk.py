@@ -11,7 +11,7 @@ from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.engine.acts import Works, destroyed
 from orchestrator.engine.endings import Endings
-from orchestrator.engine.intake import Intake
+from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, services, settings
 from orchestrator.store import jobs as job_store
@@ -21,9 +21,9 @@ from orchestrator.store.database import Connection
 class Desk:
     """Each call is one transaction, with one row of audit and what the caller wants ``beside`` it."""
 
-    def __init__(self, works: Works, *, intake: Intake, endings: Endings, wake: Callable[[], None]) -> None:
+    def __init__(self, works: Works, *, orders: Orders, endings: Endings, wake: Callable[[], None]) -> None:
         self._works = works
-        self._intake = intake
+        self._orders = orders
         self._endings = endings
         self._wake = wake
 
@@ -66,7 +66,7 @@ class Desk:
             if job.state not in (JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_OPERATOR):
                 raise WrongState(f"job {job_id} is {job.state}: only a job that failed can be tried again")
             begun = destroyed(conn, job)
-            waits = "" if begun else self._intake.braked(conn, job.intent, now=self._works.clock.now())
+            waits = "" if begun else self._orders.braked(conn, job.intent, now=self._works.clock.now())
             if job.state != JobState.NEEDS_OPERATOR:
                 self._decide_again(conn, job, who)
             elif begun:
@@ -96,7 +96,7 @@ class Desk:
                 if job.approval_reason != FROZEN_REASON:
                     continue
                 let_through = bool(job.started_at or job.approved_by) or destroyed(conn, job)
-                waits = "" if let_through else self._intake.braked(conn, job.intent, now=now)
+                waits = "" if let_through else self._orders.braked(conn, job.intent, now=now)
                 if waits:
                     job_store.change(conn, job.id, approval_reason=waits)
                 else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from dbos import DBOS, DBOSClient, Serializer
@@ -20,13 +20,17 @@ from orchestrator.store.database import Connection, Database
 APPLICATION = "orchestrator"
 APPLICATION_VERSION = "1"
 EXECUTOR = "controller"
-QUEUE = "services"
+QUEUE = "jobs"
 WORKFLOW = "run-job"
 # A job that ended the controller's process so often is set aside; the sweep then asks an operator.
 RECOVERIES = 50
 # Threads beyond those of the jobs: the library's own recovery and background work.
 SPARE_THREADS = 4
 GONE = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "SUCCESS")
+
+# The queue takes the lowest number first, from 1 to this one: seconds since then.
+FIRST_IN_LINE = datetime(2026, 1, 1, tzinfo=UTC)
+LAST_IN_LINE = 2**31 - 1
 
 Outcome = dict[str, Any]
 
@@ -57,7 +61,7 @@ class _JsonSerializer(Serializer):
 
 
 class Durable:
-    """The queue of the services and the record of what ran. At most one per process is started at a time."""
+    """The queue of the jobs and the record of what ran. At most one per process is started at a time."""
 
     def __init__(self, db: Database, *, workers: int, poll_seconds: float) -> None:
         self._db = db
@@ -90,9 +94,7 @@ class Durable:
         self._running = True
 
     def _register_queue(self) -> None:
-        self._connected().register_queue(
-            QUEUE, partition_concurrency=1, worker_concurrency=self._workers, polling_interval_sec=self._poll_seconds
-        )
+        self._connected().register_queue(QUEUE, worker_concurrency=self._workers, polling_interval_sec=self._poll_seconds)
 
     def _connected(self) -> DBOSClient:
         if self._client is None:
@@ -114,8 +116,11 @@ class Durable:
             self._client.destroy()
             self._client = None
 
-    def enqueue(self, conn: Connection, *, job_id: str, run: int, service_id: str) -> None:
-        """Put a run of the job on the queue of its service, inside the caller's transaction; again changes nothing."""
+    def enqueue(self, conn: Connection, *, job_id: str, run: int, since: datetime) -> None:
+        """Put a run of the job on the queue, inside the caller's transaction; again changes nothing.
+
+        The job that waits ``since`` the earliest second is taken first.
+        """
         self._connected().enqueue_in_transaction(
             conn,
             {
@@ -123,7 +128,7 @@ class Durable:
                 "queue_name": QUEUE,
                 "workflow_id": run_id(job_id, run),
                 "app_version": APPLICATION_VERSION,
-                "queue_partition_key": service_id,
+                "priority": min(max(1, int((since - FIRST_IN_LINE).total_seconds())), LAST_IN_LINE),
             },
             job_id,
             run,

@@ -13,6 +13,7 @@ from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
 from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
+from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.store import audit, events, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
@@ -74,6 +75,7 @@ class Endings:
         self._audit(conn, present, f"job {ending.state.value}", facts=told)
         tell_rest(conn, present, ending.state, now=now, code=ending.code, reason=ending.error)
         locks.release_service(conn, job.service_id, job_id=job.id)
+        line_up(conn, self._durable, job.service_id)
 
     def park(self, job: Job) -> None:
         """A freeze stands in the way: the job waits, and goes on where it was when the freeze is lifted."""
@@ -86,9 +88,10 @@ class Endings:
         locks.release_service(conn, job.service_id, job_id=job.id)
         if settings.freeze(conn) is None:  # lifted in this very moment: nobody would wake the job any more
             job_store.change(conn, job.id, state=JobState.QUEUED, run=job.run + 1)
-            self._durable.enqueue(conn, job_id=job.id, run=job.run + 1, service_id=job.service_id)
+            line_up(conn, self._durable, job.service_id)
             return
         job_store.change(conn, job.id, state=JobState.WAITING_APPROVAL, approval_reason=FROZEN_REASON)
+        line_up(conn, self._durable, job.service_id)
         self._audit(conn, present, "job waits: frozen", facts={})
         tell_rest(conn, present, JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=FROZEN_REASON)
 
@@ -108,7 +111,7 @@ class Endings:
         values: dict[str, Any] = {"state": JobState.QUEUED, "run": job.run + 1, "error_code": "", "error": ""}
         values |= {"finished_at": None, "approval_reason": "", "approved_by": approved_by}
         job_store.change(conn, job.id, **values)
-        self._durable.enqueue(conn, job_id=job.id, run=job.run + 1, service_id=job.service_id)
+        line_up(conn, self._durable, job.service_id)
 
     def wait_again(self, conn: Connection, job: Job, reason: str) -> None:
         """A job that is tried again waits for approval first; an earlier approval was of the earlier try."""

@@ -17,6 +17,7 @@ from orchestrator.engine.desk import Desk
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Acceptance, EventParser, Intake, Submitted
+from orchestrator.engine.orders import Orders
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import Beside, Catalog, EngineSettings, nothing_beside
 from orchestrator.engine.slots import Slots
@@ -63,7 +64,8 @@ class Engine:
         self._works = Works(db=db, steps=steps, ports=ports, settings=settings, at=at, halting=threading.Event(), on_step=on_step)
         self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds)
         slots = Slots(db, ports.clock, settings)
-        endings = Endings(self._works, self._durable, follow=lambda conn, intent: self._intake.follow(conn, intent))
+        orders = Orders(self._works, self._durable, playbooks=playbooks, catalog=catalog)
+        endings = Endings(self._works, self._durable, follow=orders.follow)
         self._runner = Runner(
             self._works,
             self._durable,
@@ -72,10 +74,8 @@ class Engine:
             playbooks=playbooks,
             catalog=catalog,
         )
-        self._intake = Intake(
-            self._works, self._durable, endings=endings, playbooks=playbooks, catalog=catalog, parse=parse, wake=self._wake
-        )
-        self._desk = Desk(self._works, intake=self._intake, endings=endings, wake=self._wake)
+        self._intake = Intake(self._works, orders=orders, endings=endings, parse=parse, wake=self._wake)
+        self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._mail = Mail(self._works, notifier) if notifier is not None else None
         self._mail_beat: Beat | None = None

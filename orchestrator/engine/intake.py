@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from orchestrator.domain import decisions, outcomes
-from orchestrator.domain.brakes import brake
+from orchestrator.domain import decisions
 from orchestrator.domain.decisions import GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
     ConfigError,
@@ -24,24 +22,17 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import Decision, Intent, IntentKind, JobState, Nothing, Refusal
-from orchestrator.domain.jobs import FROZEN_REASON, Job
-from orchestrator.domain.plans import PlanKind
-from orchestrator.domain.playbooks import Playbook, Workflow
-from orchestrator.domain.sales import sellable
+from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.engine.acts import Works
-from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
-from orchestrator.engine.ids import JobIds
-from orchestrator.engine.resting import tell_rest
-from orchestrator.engine.runner import resolved
-from orchestrator.engine.settings import Beside, Catalog
-from orchestrator.store import audit, commands, events, outbox, services, settings
+from orchestrator.engine.orders import Orders
+from orchestrator.engine.settings import Beside
+from orchestrator.store import audit, commands, events, outbox, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 from orchestrator.store.events import EventRecord
 
-_log = logging.getLogger(__name__)
 # An event with one of these outcomes set nothing going (of a dead one the payment counts): it can be processed once more when
 # its cause is mended.
 REPLAYABLE = ("refused", "dead")
@@ -87,22 +78,17 @@ class Intake:
     def __init__(
         self,
         works: Works,
-        durable: Durable,
         *,
+        orders: Orders,
         endings: Endings,
-        playbooks: Mapping[str, Playbook],
-        catalog: Catalog,
         parse: EventParser,
         wake: Callable[[], None],
     ) -> None:
         self._works = works
-        self._durable = durable
+        self._orders = orders
         self._endings = endings
-        self._playbooks = playbooks
-        self._catalog = catalog
         self._parse = parse
         self._wake = wake
-        self._ids = JobIds()
 
     # -- events ----------------------------------------
 
@@ -205,7 +191,7 @@ class Intake:
         if isinstance(decision, Refusal):
             self._put(conn, service, received.service, now=now)
             return Acceptance(outcome="refused", detail=f"{decision.reason} [{decision.rule}]")
-        playbook = self._playbook(decision, received.service)
+        playbook = self._orders.playbook(decision, received.service)
         self._put(conn, service, received.service, now=now)
         if version is not None and not received.stale:
             commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
@@ -213,7 +199,7 @@ class Intake:
         if isinstance(decision, Nothing):
             self._call_off_termination(conn, event, received.service)
             return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
-        job = self._submit(conn, decision, playbook=playbook, now=now)
+        job = self._orders.submit(conn, decision, playbook=playbook, now=now)
         self._call_off_termination(conn, event, received.service)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
         return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
@@ -247,16 +233,6 @@ class Intake:
             if job.intent == IntentKind.TERMINATE and job.state in RESTING:
                 self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
 
-    def follow(self, conn: Connection, intent: Intent) -> None:
-        """Make the job of an intent that another job's end leaves to do."""
-        service = services.get(conn, intent.service_id)
-        try:
-            playbook = self._playbook(intent, service)
-        except ConfigError as exc:  # the job that ends is not to fail for it
-            _log.error("service %s is to be %s, and no job can do it: %s", intent.service_id, intent.kind, exc)
-            return
-        self._submit(conn, intent, playbook=playbook, now=self._works.clock.now())
-
     # -- commands ----------------------------------------
 
     def command(
@@ -276,10 +252,10 @@ class Intake:
             decision = _once(conn, received)
             if isinstance(decision, Refusal):
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
-            playbook = self._playbook(decision, received.service)
+            playbook = self._orders.playbook(decision, received.service)
             self._put(conn, service, received.service, now=now)
             facts = {"intent": kind.value, "why": why, "arguments": dict(arguments)}
-            job = self._submit(conn, decision, playbook=playbook, now=now) if isinstance(decision, Intent) else None
+            job = self._orders.submit(conn, decision, playbook=playbook, now=now) if isinstance(decision, Intent) else None
             job_id = job.id if job else ""
             audit.append(conn, at=now, who=who, what="command", service_id=service_id, job_id=job_id, facts=facts)
             detail = decision.reason if isinstance(decision, Nothing) else received.note
@@ -297,10 +273,7 @@ class Intake:
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
             if isinstance(decision, Nothing) or record is None:
                 raise WrongState(f"nothing is to be done: {decision.reason}")
-            job = self._job("dry-run", decision, playbook=self._playbook(decision, record), now=self._works.clock.now())
-            facts = services.facts(conn, service_id)
-            record = outcomes.begin(record, kind)
-            return resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job)
+            return self._orders.dry_run(conn, decision, record)
 
     def _commanded(
         self, conn: Connection, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]
@@ -310,63 +283,6 @@ class Intake:
             raise NotFound(f"there is no service {service_id}", service_id=service_id)
         now = self._works.clock.now()
         return service, decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments)
-
-    # -- jobs ----------------------------------------
-
-    def braked(self, conn: Connection, kind: IntentKind, *, now: datetime) -> str:
-        """Why a job of this kind has to wait now; '' = it may run."""
-        if not kind.destructive:
-            return ""
-        if settings.freeze(conn) is not None:
-            return FROZEN_REASON
-        since = now - timedelta(hours=1)
-        return brake(
-            kind,
-            recent_suspensions=job_store.recent(conn, intent=IntentKind.SUSPEND, since=since),
-            recent_terminations=job_store.recent(conn, intent=IntentKind.TERMINATE, since=since),
-            limits=self._works.settings.limits,
-            frozen=False,
-        )
-
-    def _submit(self, conn: Connection, intent: Intent, *, playbook: str, now: datetime) -> Job:
-        """The job row, and its enqueueing unless the brakes hold it."""
-        waits = self.braked(conn, intent.kind, now=now)
-        job = self._job(self._ids.new(now), intent, playbook=playbook, now=now, waits=waits)
-        job_store.add(conn, job)
-        if waits:
-            tell_rest(conn, job, JobState.WAITING_APPROVAL, now=now, reason=waits)
-        else:
-            self._durable.enqueue(conn, job_id=job.id, run=job.run, service_id=job.service_id)
-        return job
-
-    def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
-        return Job(
-            id=job_id,
-            service_id=intent.service_id,
-            intent=intent.kind,
-            playbook=playbook,
-            state=JobState.WAITING_APPROVAL if waits else JobState.QUEUED,
-            reason=intent.reason,
-            asked_by=intent.asked_by,
-            payments=intent.payments,
-            arguments=intent.arguments,
-            created_at=now,
-            approval_reason=waits,
-        )
-
-    def _playbook(self, decision: Intent | Nothing, service: Service | None) -> str:
-        """The playbook the intent asks for, once it is sure that a job of it can begin."""
-        if isinstance(decision, Nothing) or service is None:
-            return ""
-        plan = self._catalog.plans.get(service.plan)
-        if decision.kind == IntentKind.PROVISION:
-            sellable(service, plans=self._catalog.plans, templates=self._catalog.templates, nodes=self._catalog.nodes)
-        # A service outlives the plan it was sold under: it can still be suspended and ended. There is one kind so far.
-        kind = plan.kind if plan is not None else PlanKind.VPS
-        name = f"{kind.value}-{decision.kind.value}"
-        if name not in self._playbooks:
-            raise ConfigError(f"there is no playbook {name}", hint="mend the playbooks directory, restart the controller")
-        return name
 
 
 def _dead_letter(problem: OrchestratorError, seq: int) -> str:

@@ -80,7 +80,7 @@ class Sweep:
         The first is what a restored store leaves behind, the second a job that ended the process again and again.
         """
         with self._works.db.read() as conn:
-            waiting = job_store.runs(conn, OPEN)
+            waiting = job_store.in_line(conn)
         known = self._durable.states(run_id(job_id, run) for job_id, run in waiting)
         words = {(job_id, run): known.get(run_id(job_id, run)) for job_id, run in waiting}
         return sum(self._mend(job_id, run, word) for (job_id, run), word in words.items() if word in (None, *GONE))
@@ -92,7 +92,7 @@ class Sweep:
                 return False
             if word is None:
                 _log.warning("job %s was lost from the queue and is put back", job.id)
-                self._durable.enqueue(conn, job_id=job.id, run=job.run, service_id=job.service_id)
+                self._durable.enqueue(conn, job_id=job.id, run=job.run, since=job.created_at)
             else:
                 _log.error("job %s is %s and its run is over (%s)", job.id, job.state, word)
                 error = "its run broke off: see the controller's log, then retry or cancel it"

@@ -79,11 +79,14 @@ def in_states(conn: sa.Connection, states: Iterable[JobState]) -> tuple[Job, ...
     return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(wanted).order_by(jobs.c.id)))
 
 
-def runs(conn: sa.Connection, states: Iterable[JobState]) -> tuple[tuple[str, int], ...]:
-    """(job, run) of all jobs in these states, oldest first."""
-    wanted = jobs.c.state.in_([state.value for state in states])
-    rows = conn.execute(sa.select(jobs.c.id, jobs.c.run).where(wanted).order_by(jobs.c.id))
-    return tuple((job_id, int(run)) for job_id, run in rows)
+def in_line(conn: sa.Connection) -> tuple[tuple[str, int], ...]:
+    """(job, run) of what is to be on the queue or under way: of each service the jobs begun, else the oldest that waits."""
+    columns = (jobs.c.id, jobs.c.run, jobs.c.service_id, jobs.c.state)
+    rows = conn.execute(sa.select(*columns).where(jobs.c.state.in_(UNDER_WAY)).order_by(jobs.c.id)).all()
+    begun = [row for row in rows if row.state != JobState.QUEUED.value]
+    first = {row.service_id: row for row in reversed(rows)}
+    heads = first.keys() - {row.service_id for row in begun}
+    return tuple((row.id, int(row.run)) for row in (*begun, *(first[service_id] for service_id in sorted(heads))))
 
 
 def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:

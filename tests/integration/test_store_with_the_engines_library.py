@@ -28,14 +28,14 @@ def db(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def client(db: Database) -> Iterator[DBOSClient]:
     opened = DBOSClient(system_database_engine=db.engine)
-    opened.register_queue("services", partition_concurrency=1)
+    opened.register_queue("jobs", worker_concurrency=1)
     yield opened
     opened.destroy()
 
 
 def _enqueue(client: DBOSClient, conn: Connection, run: str) -> None:
     client.enqueue_in_transaction(
-        conn, {"workflow_name": "run-job", "queue_name": "services", "workflow_id": run, "queue_partition_key": "s1"}, run
+        conn, {"workflow_name": "run-job", "queue_name": "jobs", "workflow_id": run, "priority": 7}, run
     )
 
 

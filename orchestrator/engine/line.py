@@ -1,0 +1,25 @@
+"""The line that jobs wait in: of each service one at a time is on the queue, and the queue takes the oldest first.
+
+A partitioned queue of the library would keep a service's jobs apart too, but takes services at random where more wait than
+there are workers; on a plain one a service's second job would keep a worker busy with waiting for the first.
+"""
+
+from __future__ import annotations
+
+from orchestrator.domain.intents import JobState
+from orchestrator.engine.durable import Durable
+from orchestrator.store import jobs as job_store
+from orchestrator.store.database import Connection
+
+
+def line_up(conn: Connection, durable: Durable, service_id: str) -> None:
+    """Put the service's oldest waiting job on the queue, unless one of its jobs is under way; again changes nothing.
+
+    To be called in every transaction that lets a job wait for its turn, or that ends one.
+    """
+    jobs = job_store.unfinished(conn, service_id)
+    if any(job.state in (JobState.RUNNING, JobState.UNDOING) for job in jobs):
+        return
+    first = next((job for job in jobs if job.state == JobState.QUEUED), None)
+    if first is not None:
+        durable.enqueue(conn, job_id=first.id, run=first.run, since=first.created_at)

@@ -1,0 +1,111 @@
+"""Jobs out of intents: which playbook, past the brakes or not, and onto the line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from orchestrator.domain import outcomes
+from orchestrator.domain.brakes import brake
+from orchestrator.domain.errors import ConfigError
+from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing
+from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.playbooks import Playbook, Workflow
+from orchestrator.domain.sales import sellable
+from orchestrator.domain.services import Service
+from orchestrator.engine.acts import Works
+from orchestrator.engine.durable import Durable
+from orchestrator.engine.ids import JobIds
+from orchestrator.engine.line import line_up
+from orchestrator.engine.resting import tell_rest
+from orchestrator.engine.runner import resolved
+from orchestrator.engine.settings import Catalog
+from orchestrator.store import jobs as job_store
+from orchestrator.store import services, settings
+from orchestrator.store.database import Connection
+
+_log = logging.getLogger(__name__)
+
+
+class Orders:
+    """Makes jobs, inside the transaction that decided them."""
+
+    def __init__(self, works: Works, durable: Durable, *, playbooks: Mapping[str, Playbook], catalog: Catalog) -> None:
+        self._works = works
+        self._durable = durable
+        self._playbooks = playbooks
+        self._catalog = catalog
+        self._ids = JobIds()
+
+    def braked(self, conn: Connection, kind: IntentKind, *, now: datetime) -> str:
+        """Why a job of this kind has to wait now; '' = it may run."""
+        if not kind.destructive:
+            return ""
+        if settings.freeze(conn) is not None:
+            return FROZEN_REASON
+        since = now - timedelta(hours=1)
+        return brake(
+            kind,
+            recent_suspensions=job_store.recent(conn, intent=IntentKind.SUSPEND, since=since),
+            recent_terminations=job_store.recent(conn, intent=IntentKind.TERMINATE, since=since),
+            limits=self._works.settings.limits,
+            frozen=False,
+        )
+
+    def submit(self, conn: Connection, intent: Intent, *, playbook: str, now: datetime) -> Job:
+        """The job row, and its enqueueing unless the brakes hold it."""
+        waits = self.braked(conn, intent.kind, now=now)
+        job = self._job(self._ids.new(now), intent, playbook=playbook, now=now, waits=waits)
+        job_store.add(conn, job)
+        if waits:
+            tell_rest(conn, job, JobState.WAITING_APPROVAL, now=now, reason=waits)
+        else:
+            line_up(conn, self._durable, job.service_id)
+        return job
+
+    def playbook(self, decision: Intent | Nothing, service: Service | None) -> str:
+        """The playbook the intent asks for, once it is sure that a job of it can begin."""
+        if isinstance(decision, Nothing) or service is None:
+            return ""
+        plan = self._catalog.plans.get(service.plan)
+        if decision.kind == IntentKind.PROVISION:
+            sellable(service, plans=self._catalog.plans, templates=self._catalog.templates, nodes=self._catalog.nodes)
+        # A service outlives the plan it was sold under: it can still be suspended and ended. There is one kind so far.
+        kind = plan.kind if plan is not None else PlanKind.VPS
+        name = f"{kind.value}-{decision.kind.value}"
+        if name not in self._playbooks:
+            raise ConfigError(f"there is no playbook {name}", hint="mend the playbooks directory, restart the controller")
+        return name
+
+    def follow(self, conn: Connection, intent: Intent) -> None:
+        """Make the job of an intent that another job's end leaves to do."""
+        service = services.get(conn, intent.service_id)
+        try:
+            playbook = self.playbook(intent, service)
+        except ConfigError as exc:  # the job that ends is not to fail for it
+            _log.error("service %s is to be %s, and no job can do it: %s", intent.service_id, intent.kind, exc)
+            return
+        self.submit(conn, intent, playbook=playbook, now=self._works.clock.now())
+
+    def dry_run(self, conn: Connection, intent: Intent, service: Service) -> Workflow:
+        """The workflow that a job of the intent would write down now. Raises what keeps it from beginning."""
+        job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=self._works.clock.now())
+        begun = outcomes.begin(service, intent.kind)
+        return resolved(self._playbooks, self._catalog, service=begun, facts=services.facts(conn, service.id), job=job)
+
+    def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
+        return Job(
+            id=job_id,
+            service_id=intent.service_id,
+            intent=intent.kind,
+            playbook=playbook,
+            state=JobState.WAITING_APPROVAL if waits else JobState.QUEUED,
+            reason=intent.reason,
+            asked_by=intent.asked_by,
+            payments=intent.payments,
+            arguments=intent.arguments,
+            created_at=now,
+            approval_reason=waits,
+        )

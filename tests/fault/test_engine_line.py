@@ -1,0 +1,85 @@
+"""Who is next: the oldest job first, and of each service one at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.engine.durable import run_id
+from orchestrator.store import jobs
+from tests.fault.conftest import Builder
+from tests.fault.house import House, Options
+from tests.fault.test_engine_brakes import Pause, Wound, provisioned
+
+CHECK = IntentKind.CHECK
+
+
+def asked(house: House, service: str) -> str:
+    return house.engine.command(CHECK, service, who="anna", why="", arguments={}).job_id
+
+
+def in_line(house: House) -> list[str]:
+    with house.db.read() as conn:
+        return [job_id for job_id, _ in jobs.in_line(conn)]
+
+
+def test_jobs_that_wait_for_a_worker_start_in_the_order_in_which_they_came(build: Builder) -> None:
+    clock, pause = Wound(), Pause("thing.make s0.a")
+    house = build(clock=clock, on_apply=pause, options=Options(workers=1))
+    house.order("s0")
+    assert pause.reached.wait(10)
+    names = ["s7", "s2", "s9", "s4", "s1", "s8", "s3"]
+    waiting = []
+    for name in names:
+        clock.ahead += timedelta(seconds=1)
+        waiting.append(house.order(name).job_id)
+    pause.go_on.set()
+    done = [house.wait(job_id) for job_id in waiting]
+    assert [job.service_id for job in sorted(done, key=lambda job: str(job.started_at))] == names
+
+
+def test_a_job_that_is_tried_again_takes_the_place_it_came_with(build: Builder) -> None:
+    clock, pause = Wound(), Pause("thing.make s0.a")
+    house = build(clock=clock, on_apply=pause, options=Options(workers=1))
+    provisioned(house, "s1")
+    house.engine.freeze("anna", "wait")
+    early = house.event("service.suspend", "s1", version=1).job_id
+    house.engine.cancel(early, "anna")
+    house.engine.unfreeze("anna")
+    house.order("s0")
+    assert pause.reached.wait(10)
+    clock.ahead = timedelta(seconds=5)
+    late = house.order("s2").job_id
+    house.engine.retry(early, "anna")
+    pause.go_on.set()
+    started = [str(house.wait(job_id).started_at) for job_id in (early, late)]
+    assert started == sorted(started)
+
+
+def test_a_services_waiting_jobs_keep_no_worker_from_the_others(build: Builder) -> None:
+    pause = Pause("thing.make s1.checked")
+    house = build(on_apply=pause, options=Options(workers=2))
+    provisioned(house, "s1")
+    mine = [asked(house, "s1") for _ in range(4)]
+    assert pause.reached.wait(10)
+    assert house.wait(house.order("s2").job_id, seconds=20).state == JobState.DONE
+    assert [house.job(job_id).state for job_id in mine] == [JobState.RUNNING, *[JobState.QUEUED] * 3]
+    pause.go_on.set()
+    done = [house.wait(job_id) for job_id in mine]
+    assert [job.started_at for job in done] == sorted(job.started_at for job in done if job.started_at)
+
+
+def test_a_job_that_waits_for_another_of_its_service_is_not_lost_and_one_that_nothing_precedes_is_found(build: Builder) -> None:
+    house = build(start=False)
+    house.engine.start()
+    house.engine.stop()
+    first, second = house.order("s1").job_id, house.event("service.suspend", "s1", version=1).job_id
+    assert in_line(house) == [first]
+    with house.db.write() as conn:
+        known = conn.exec_driver_sql("SELECT workflow_uuid FROM workflow_status").scalars().all()
+        assert known == [run_id(first, 1)]
+        jobs.change(conn, first, state=JobState.CANCELLED)  # as a store that was brought back may have it
+    assert in_line(house) == [second]
+    again = build()
+    again.engine.sweep()
+    assert again.wait(second).state in (JobState.DONE, JobState.FAILED)
