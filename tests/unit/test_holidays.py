@@ -114,6 +114,7 @@ def test_every_fault_of_the_file_is_told_with_its_line(tmp_path: Path) -> None:
         "  - {date: 2026-02-16, name: '', source: us}\n"
         "  - {date: 2026-02-17, name: From nowhere}\n"
         "  - {date: 2026-02-18, name: Too much, source: us, until: 2026-02-19}\n"
+        "  - {date: 2026-W08-1, name: A week's day, source: us}\n"
     )
     found = problems(path)
     assert [(line, where) for line, where, _ in found] == [
@@ -122,6 +123,7 @@ def test_every_fault_of_the_file_is_told_with_its_line(tmp_path: Path) -> None:
         (4, "holidays[2].name"),
         (5, "holidays[3].source"),
         (6, "holidays[4].until"),
+        (7, "holidays[5].date"),
     ]
     assert "'2026-02-30' is no date: write year, month and day" in found[0][2]
     assert "'20260216' is no date" in found[1][2]
