@@ -78,16 +78,6 @@ def is_there(directory: int, name: str) -> bool:
     return True
 
 
-def is_same(directory: int, name: str, fd: int) -> bool:
-    """Whether ``name`` is still the open file."""
-    try:
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    wanted = os.fstat(fd)
-    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
-
-
 def remove(directory: int, name: str) -> None:
     """Remove a file that holds nothing yet; absent is as good."""
     with suppress(FileNotFoundError):
@@ -104,7 +94,10 @@ def rename_new(directory: int, old: str, new: str) -> None:
 
 def require_same(directory: int, name: str, fd: int) -> None:
     """Raises AgentError (in-doubt) where ``name`` is no longer the open file: somebody moved it or put another there."""
-    if not is_same(directory, name, fd):
+    found, wanted = None, os.fstat(fd)
+    with suppress(FileNotFoundError):
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if found is None or (found.st_dev, found.st_ino) != (wanted.st_dev, wanted.st_ino):
         raise AgentError(
             "in-doubt",
             f"{name} is no longer the file that was opened to be wiped: it was moved or replaced, and nothing was removed",

@@ -84,8 +84,6 @@ class _Maker:
                     self._tool.done(copy_words(self._image, self._target, key=key), doing=doing, key=key)
                 self._require_as_asked()
                 os.fsync(fd)
-                if not files.is_same(self._pool, self._making, fd):
-                    raise AgentError("driver-transient", f"{self._name} was taken away while it was made")
                 self._put_in_place()
                 return self._report(fd)
             finally:
@@ -142,6 +140,8 @@ class _Maker:
             files.rename_new(self._pool, self._making, self._name)
         except FileExistsError:
             raise AgentError("already-exists", f"{self._name} is already there") from None
+        except FileNotFoundError:
+            raise AgentError("driver-transient", f"{self._name} was taken away while it was made") from None
         os.fsync(self._pool)
 
     def _report(self, fd: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pytest
 from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
 from orchestrator.domain.plans import Node
 from orchestrator.drivers.libvirt import Connection, LibvirtHypervisor, LibvirtVolumes, ssh_uri, write_wrapper
+from orchestrator.drivers.libvirt.volumes import making_name
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.ports.enrolment import HostKey
 from orchestrator.ports.hypervisor import GuestFacts
@@ -90,7 +91,13 @@ def test_a_daemon_killed_while_a_volume_is_made_leaves_nothing_that_stands_in_th
     agent = LocalAgent(lab.directory / "agent", [lab.pool_path])
     volumes = LibvirtVolumes(connection, agent=agent, pool=lab.pool, random=secrets.token_bytes)
     spec = VolumeSpec(name="orch.c1.root.job-1.qcow2", capacity_bytes=128 * MIB, template=tiny_template.volume)
-    killer = threading.Timer(1.0, daemons.kill_libvirtd)
+    half_made = lab.pool_path / making_name(spec.name)
+
+    def kill() -> None:
+        daemons.wait_until("the volume to be begun", half_made.exists, seconds=LONG)
+        daemons.kill_libvirtd()
+
+    killer = threading.Thread(target=kill)
     killer.start()
     try:
         with pytest.raises(TransientDriverError):

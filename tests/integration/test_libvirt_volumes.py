@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.errors import OrchestratorError, TransientDriverError
+from orchestrator.domain.errors import AlreadyExists, OrchestratorError, TransientDriverError
 from orchestrator.drivers.libvirt import Connection, LibvirtVolumes
 from orchestrator.drivers.libvirt.volumes import making_name
 from orchestrator.drivers.local.clock import SystemClock
@@ -84,6 +84,20 @@ def test_what_a_broken_off_creation_left_does_not_stand_in_the_way(node: Libvirt
     node.leave_secret(spec.name)
     assert node.volumes.create(spec, deadline=LONG).secret_uuid
     assert not making(node, spec.name).exists()
+    node.volumes.delete(spec.name, deadline=LONG)
+
+
+def test_a_volume_that_libvirt_has_not_seen_yet_is_left_alone_with_its_key(node: LibvirtNode, tmp_path: Path) -> None:
+    spec = VolumeSpec(name="orch.b4.root.job-1.qcow2", capacity_bytes=SIZE, template=node.boot.volume)
+    made = node.volumes.create(spec, deadline=LONG)
+    path = Path(made.path)
+    path.rename(path.with_name("aside"))
+    assert node.volumes.volume(spec.name, deadline=LONG) is None
+    path.with_name("aside").rename(path)
+    with pytest.raises(AlreadyExists):
+        node.volumes.create(spec, deadline=LONG)
+    assert node.volumes.volume(spec.name, deadline=LONG) == made
+    assert opens(made, tmp_path)
     node.volumes.delete(spec.name, deadline=LONG)
 
 
