@@ -98,7 +98,7 @@ def _settings(model: type[BaseModel], schema: dict[str, Any], prefix: str) -> It
         shown = "" if default is None else default if isinstance(default, str) and default else json.dumps(default)
         yield Setting(path, None if field.is_required() else shown)
         if inner is not None:
-            listed = typing.get_origin(field.annotation) is list
+            listed = any(typing.get_origin(part) is list for part in (field.annotation, *typing.get_args(field.annotation)))
             yield from _settings(inner, schema, f"{path}[]." if listed else f"{path}.")
 
 

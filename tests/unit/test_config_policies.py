@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from orchestrator.config.policies import load_policies, load_policy
+from orchestrator.config.policy_file import PolicyFile
+from orchestrator.config.policy_shown import shown
 from orchestrator.config.policy_values import parse_days, parse_hours
+from orchestrator.config.schemas import settings
 from orchestrator.domain.calendar import DayKind, Days
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.policies import SILENT, Act, Effect, rules
@@ -173,3 +177,24 @@ def test_days_and_hours_are_read_as_people_write_them() -> None:
 @pytest.mark.parametrize("days", ["1 day", "2 days", "1 business day", "30 business days"])
 def test_days_are_written_as_they_are_read(days: str) -> None:
     assert str(parse_days(days)) == days
+
+
+SHIPPED = load_policies(Path(__file__).parents[2] / "configs" / "policies")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_shown_of_a_policy_has_every_key_and_is_read_as_the_same(tmp_path: Path, name: str) -> None:
+    content = shown(SHIPPED[name])
+    assert list(content) == list(PolicyFile.model_fields)
+    (tmp_path / f"{name}.yaml").write_text(json.dumps(content))
+    assert load_policies(tmp_path) == {name: SHIPPED[name]}
+
+
+def test_what_is_shown_is_written_as_people_write_it() -> None:
+    assert shown(SHIPPED["zettagrid"])["conduct"]["copyright"]["cease"] == "72 h"
+    assert shown(SHIPPED["herza"])["reactivation"]["window"]["kinds"] == {"hosting": "30 business days"}
+    assert shown(SHIPPED["tnet"])["backup"]["caps"]["size"] == "10 GB"
+
+
+def test_the_keys_of_a_list_are_named_as_such() -> None:
+    assert {"overdue.forbids", "overdue.forbids[].acts"} <= {setting.path for setting in settings("policy")}
