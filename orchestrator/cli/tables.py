@@ -142,7 +142,7 @@ def _lines(values: Sequence[str], laid: Sequence[_Laid]) -> list[str]:
 
 
 def _cut(text: str, column: _Laid) -> str:
-    if column.column.kind is Kind.ID or cells(text) <= column.width:
+    if cells(text) <= column.width:
         return text
     kept = ""
     for character in text:

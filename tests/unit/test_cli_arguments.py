@@ -82,6 +82,12 @@ def test_a_word_that_is_none_is_refused_with_those_that_are(words: tuple[str, ..
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["suspend", "terminate"])
+def test_what_changes_nothing_needs_no_reason(verb: str) -> None:
+    done = command("--socket", "/nowhere/api.sock", "service", verb, "s1", "--dry-run")
+    assert done.returncode == 5, "it went as far as looking for a controller"
+
+
 @pytest.mark.parametrize(
     ("words", "offered"),
     [("orchestrator job list --state wai", "waiting_approval"), ("orchestrator service suspend s1 --hold ab", "abuse")],

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator.config.files import NodeEntry, OrchestratorFile, PlanFile
 from orchestrator.config.load import load
@@ -343,6 +344,17 @@ def test_what_stands_in_for_a_faulty_value_makes_no_problem_of_its_own(configs: 
     change(configs, file, old, new)
     problems = [problem for problem in problems_of(configs) if "there is no template" not in problem.sentence]
     assert len(problems) == 1, problems
+
+
+def test_a_plan_whose_zones_cannot_be_read_is_not_said_to_lack_addresses_in_any(configs: Path) -> None:
+    nodes = yaml.safe_load((configs / "nodes.yaml").read_text())
+    nodes["address_ranges"] = [span for span in nodes["address_ranges"] if ":" not in span["network"]]
+    (configs / "nodes.yaml").write_text(yaml.safe_dump(nodes))
+    with (configs / "plans/vps-1.yaml").open("a") as plan:
+        plan.write("\nzones: [7]\n")
+    found = {(Path(problem.file).name, problem.path) for problem in problems_of(configs)}
+    assert ("vps-2.yaml", "ipv6") in found
+    assert {path for file, path in found if file == "vps-1.yaml"} == {"zones[0]"}
 
 
 def test_without_a_configuration_it_says_so_once_and_how_to_begin(tmp_path: Path) -> None:

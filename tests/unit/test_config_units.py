@@ -88,6 +88,11 @@ def test_a_size_is_written_in_the_unit_it_is_whole_in(count: int, words: str | i
     assert parse_size(words) == count
 
 
+@pytest.mark.parametrize(("per_second", "words"), [(0, 0), (12_500_000, "100 Mbit/s"), (50_000_000, "50 MB/s"), (1, "1 B/s")])
+def test_a_rate_is_written_in_bits_where_that_is_shorter(per_second: int, words: str | int) -> None:
+    assert rate_words(per_second) == words
+
+
 @given(st.integers(0, 10**15 - 1), st.integers(0, 3660 * 86400))
 def test_what_is_written_is_read_as_the_same(count: int, seconds: int) -> None:
     assert parse_size(size_words(count)) == count
