@@ -52,7 +52,8 @@ def doctor(context: click.Context, /, as_json: bool) -> None:
         table(_ROWS, rows, empty="nothing to look at")
     bad = sum(not finding.ok for finding in findings)
     if bad:
-        raise Failure(f"{bad} of {len(findings)} things need attention", exit_code=3)
+        what = "1 thing needs attention" if bad == 1 else f"{bad} things need attention"
+        raise Failure(f"{what}, of {len(findings)} looked at", exit_code=3)
 
 
 def examine(directory: Path) -> Iterator[Finding]:
@@ -63,7 +64,7 @@ def examine(directory: Path) -> Iterator[Finding]:
     yield Finding(
         "configuration",
         not problems,
-        f"{len(problems)} problems" if problems else str(directory),
+        ("1 problem" if len(problems) == 1 else f"{len(problems)} problems") if problems else str(directory),
         "orchestrator config check" if problems else "",
     )
     if problems:
