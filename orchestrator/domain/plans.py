@@ -34,6 +34,7 @@ class Plan:
     templates: tuple[str, ...] = ()
     default_template: str = ""
     zones: tuple[str, ...] = ()
+    policy: str = "default"
     description: str = ""
 
 

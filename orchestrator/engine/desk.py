@@ -102,6 +102,16 @@ class Desk:
                 else:
                     self._endings.run_again(conn, job, approved_by=job.approved_by)
 
+    def release(self, who: str, why: str) -> None:
+        """Let deadlines terminate again, after somebody made sure of what was paid meanwhile. Nothing waits = success."""
+        with self._works.db.write() as conn:
+            waits = settings.get(conn, settings.TERMINATIONS_WAIT)
+            if waits is None:
+                return
+            settings.remove(conn, settings.TERMINATIONS_WAIT)
+            facts = {"why": why, "waited": waits["why"]}
+            audit.append(conn, at=self._works.clock.now(), who=who, what="terminations released", facts=facts)
+
     def _decide_again(self, conn: Connection, job: Job, who: str) -> None:
         """The same intent on the service as it is now; the record moves as it did the first time."""
         service = services.get(conn, job.service_id)

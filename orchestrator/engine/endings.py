@@ -138,7 +138,15 @@ class Endings:
         """The service's record and what is known of its things after the run."""
         now = self._works.clock.now()
         provisioned = job_store.ever_done(conn, service.id, IntentKind.PROVISION)
-        after = outcomes.finish(service, job.intent, ending.state, ending.code, now=now, provisioned=provisioned)
+        after = outcomes.finish(
+            service,
+            job.intent,
+            ending.state,
+            ending.code,
+            now=now,
+            provisioned=provisioned,
+            reason=str(job.arguments.get("reason", "")),
+        )
         if after != service:
             services.put(conn, after, now=now)
         known = services.facts(conn, service.id)

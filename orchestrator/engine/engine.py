@@ -14,6 +14,7 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.desk import Desk
+from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Acceptance, EventParser, Intake, Submitted
@@ -77,6 +78,7 @@ class Engine:
         self._intake = Intake(self._works, orders=orders, endings=endings, parse=parse, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
+        self._due = Due(self._works, orders, catalog)
         self._mail = Mail(self._works, notifier) if notifier is not None else None
         self._mail_beat: Beat | None = None
         self._beats: list[Beat] = []
@@ -102,7 +104,10 @@ class Engine:
 
         self._durable.start(run_job)
         settings = self._works.settings
-        self._beats = [Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds)]
+        self._beats = [
+            Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds),
+            Beat("due", self.fall_due, seconds=settings.due_seconds),
+        ]
         if self._mail is not None:
             self._mail_beat = Beat("mail", self._mail.post_due, seconds=settings.outbox_seconds)
             self._beats.append(self._mail_beat)
@@ -172,9 +177,20 @@ class Engine:
         """Lift the freeze; what it held goes on."""
         self._desk.unfreeze(who)
 
+    def release(self, who: str, why: str) -> None:
+        """Deadlines terminate again, which waited because the controller or its store had been away."""
+        self._desk.release(who, why)
+
     def sweep(self) -> None:
         """Do the housekeeping now (it is done by itself every ``sweep_seconds``)."""
         self._sweep.once()
+
+    def fall_due(self) -> int:
+        """Do what has fallen due now (it is done by itself every ``due_seconds``); how many deadlines were seen to."""
+        seen = self._due.once()
+        if seen:
+            self._wake()
+        return seen
 
     # -- inside ----------------------------------------
 

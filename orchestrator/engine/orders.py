@@ -54,9 +54,9 @@ class Orders:
             frozen=False,
         )
 
-    def submit(self, conn: Connection, intent: Intent, *, playbook: str, now: datetime) -> Job:
-        """The job row, and its enqueueing unless the brakes hold it."""
-        waits = self.braked(conn, intent.kind, now=now)
+    def submit(self, conn: Connection, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
+        """The job row, and its enqueueing unless the brakes hold it. ``waits``: why it waits for approval whatever they say."""
+        waits = waits or self.braked(conn, intent.kind, now=now)
         job = self._job(self._ids.new(now), intent, playbook=playbook, now=now, waits=waits)
         job_store.add(conn, job)
         if waits:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.plans import Node, Plan, Template
+from orchestrator.domain.policies import Policy
 from orchestrator.store.database import Connection
 
 T = TypeVar("T")
@@ -23,12 +25,17 @@ def nothing_beside(_conn: Connection, _result: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What is sold and what it is installed from, by name, the nodes it could be on, and who sells it."""
+    """What is sold, what it is installed from, and what is promised with it, by name; the nodes it could be on, and who sells it.
+
+    Promises are counted in days of the ``calendar``.
+    """
 
     plans: Mapping[str, Plan]
     templates: Mapping[str, Template]
     nodes: tuple[Node, ...]
     provider: str = ""
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,7 @@ class EngineSettings:
     slot_wait_seconds: float = 1800.0
     drain_seconds: float = 20.0
     sweep_seconds: float = 10.0
+    due_seconds: float = 60.0
     outbox_seconds: float = 1.0
     outbox_batch: int = 20
     notify_deadline_seconds: float = 15.0

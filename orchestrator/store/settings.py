@@ -12,6 +12,10 @@ from orchestrator.store.database import Connection
 from orchestrator.store.tables import settings
 
 FREEZE = "freeze"
+# {why, since}: no deadline terminates anything until an operator releases it.
+TERMINATIONS_WAIT = "terminations wait"
+# When the deadlines were last looked at.
+LOOKED_AT = "deadlines looked at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

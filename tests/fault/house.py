@@ -10,13 +10,16 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from orchestrator.api import vocabulary
 from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
+from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import FakeAgent, FakeHypervisor, FakeNotifier, FakeReach, FakeVolumes, FakeWorld
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
@@ -60,6 +63,7 @@ RANGES = (
     ),
 )
 SOURCE = "shop"
+CALENDAR = Calendar(ZoneInfo("Asia/Jakarta"))
 GENEROUS = BrakeLimits(suspensions_per_hour=1000, terminations_per_hour=1000)
 
 
@@ -93,6 +97,7 @@ class House:
         clock: Clock | None = None,
         plan: Plan = PLAN,
         declared: tuple[Node, ...] = NODES,
+        policies: Mapping[str, Policy] | None = None,
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
@@ -105,7 +110,12 @@ class House:
             ports=self._ports(directory),
             playbooks=playbooks,
             catalog=Catalog(
-                plans={plan.name: plan}, templates={TEMPLATE.name: TEMPLATE}, nodes=declared, provider="Example Hosting"
+                plans={plan.name: plan},
+                templates={TEMPLATE.name: TEMPLATE},
+                nodes=declared,
+                provider="Example Hosting",
+                policies=policies or {},
+                calendar=CALENDAR,
             ),
             settings=EngineSettings(
                 state_dir=directory,

@@ -117,3 +117,13 @@ def test_a_suspension_that_follows_is_as_an_event_would_have_asked_for_it() -> N
     left = follow_up(held, ended=K.PROVISION)
     assert left is not None
     assert (left.arguments, left.payments) == ({"reason": "abuse", "holds": ["abuse", "nonpayment"]}, held.payments)
+
+
+def test_who_cancels_a_suspension_takes_back_the_hold_that_it_was_to_put_in_force_and_no_other() -> None:
+    held = service(L.ACTIVE, HoldReason.NONPAYMENT, HoldReason.ABUSE)
+    after = finish(held, K.SUSPEND, JobState.CANCELLED, "", now=NOW, reason="nonpayment")
+    assert [hold.reason for hold in after.holds] == [HoldReason.ABUSE]
+    failed = finish(held, K.SUSPEND, JobState.FAILED, "driver-failed", now=NOW, reason="nonpayment")
+    assert failed.holds == held.holds
+    proven = finish(held, K.SUSPEND, JobState.DONE, "", now=NOW, reason="nonpayment")
+    assert finish(proven, K.SUSPEND, JobState.CANCELLED, "", now=NOW, reason="nonpayment").holds == held.holds

@@ -1,0 +1,183 @@
+"""Does what falls due: each deadline once, in one transaction with what follows from it.
+
+The deadlines of a service are computed anew from its record at each look; the store knows only when to look. A turn that was
+missed is caught up: what is late is done in its order, and nothing is passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from orchestrator.domain import decisions
+from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.intents import Intent, IntentKind, Refusal
+from orchestrator.domain.policies import SILENT, Policy
+from orchestrator.domain.services import Service
+from orchestrator.engine.acts import Works
+from orchestrator.engine.orders import Orders
+from orchestrator.engine.settings import Catalog
+from orchestrator.store import audit, outbox, services, settings
+from orchestrator.store import deadlines as store
+from orchestrator.store import jobs as job_store
+from orchestrator.store.database import Connection
+
+_log = logging.getLogger(__name__)
+BATCH = 200
+# A deadline that waits for something, or whose job failed, is looked at again after so long; failures double it.
+AGAIN = timedelta(minutes=10)
+AGAIN_CEILING = timedelta(hours=6)
+# Who was away for longer does not know what was paid meanwhile: nothing is destroyed until somebody says that it may go on.
+AWAY = timedelta(hours=1)
+_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
+
+
+class Due:
+    """One turn is ``once``; it may be called at any time and repeated."""
+
+    def __init__(self, works: Works, orders: Orders, catalog: Catalog) -> None:
+        self._works = works
+        self._orders = orders
+        self._catalog = catalog
+
+    def once(self) -> int:
+        """Look at the services whose time has come, a batch at most; returns how many deadlines were seen to."""
+        now = self._works.clock.now()
+        self._note_alive(now)
+        with self._works.db.read() as conn:
+            waiting = store.due(conn, now=now, limit=BATCH)
+        return sum(self._guarded(service_id, now) for service_id in waiting if not self._works.halting.is_set())
+
+    def policy_of(self, service: Service) -> Policy:
+        """The policy of the service's plan; one that promises nothing where the plan is not declared any more."""
+        plan = self._catalog.plans.get(service.plan)
+        return SILENT if plan is None else self._catalog.policies.get(plan.policy, SILENT)
+
+    def _note_alive(self, now: datetime) -> None:
+        """Notice that the controller, or its store, was away."""
+        with self._works.db.write() as conn:
+            last = settings.get(conn, settings.LOOKED_AT)
+            since = None if last is None else datetime.fromisoformat(last)
+            if since is not None and now - since > AWAY and settings.get(conn, settings.TERMINATIONS_WAIT) is None:
+                why = f"nothing was looked at from {since.isoformat()} to {now.isoformat()}"
+                settings.put(conn, settings.TERMINATIONS_WAIT, {"why": why, "since": now.isoformat()}, now=now)
+                audit.append(conn, at=now, who="orchestrator", what="terminations wait", facts={"why": why})
+                _log.warning("no deadline terminates anything until it is released: %s", why)
+            settings.put(conn, settings.LOOKED_AT, now.isoformat(), now=now)
+
+    def _guarded(self, service_id: str, now: datetime) -> int:
+        """One service whose deadlines cannot be seen to does not keep the others from theirs."""
+        try:
+            with self._works.db.write() as conn:
+                return self._look(conn, service_id, now)
+        except OrchestratorError as exc:
+            _log.error("the deadlines of service %s could not be seen to: %s", service_id, exc)
+            with self._works.db.write() as conn:
+                store.look_again(conn, service_id, now + AGAIN)
+            return 0
+
+    def _look(self, conn: Connection, service_id: str, now: datetime) -> int:
+        service = services.get(conn, service_id)
+        if service is None:
+            return 0
+        policy = self.policy_of(service)
+        found = deadlines(service, policy, self._catalog.calendar, told=store.told(conn, service_id))
+        left = pending(found, store.settled(conn, service_id))
+        tried = store.attempts(conn, service_id)
+        store.look_again(conn, service_id, next_due(left, now=now, again=AGAIN))
+        seen = 0
+        for deadline in left:
+            if deadline.at > now or deadline.waits or self._too_early(conn, service, deadline, tried, now):
+                continue
+            seen += 1
+            if deadline.action.tells:
+                self._tell(conn, service, policy, deadline, now)
+            else:
+                # It changes the record, and with it what else falls due: that is looked at in the next turn.
+                self._act(conn, service, policy, deadline, now)
+                break
+        return seen
+
+    def _too_early(
+        self,
+        conn: Connection,
+        service: Service,
+        deadline: Deadline,
+        tried: Mapping[tuple[Action, str], tuple[int, datetime]],
+        now: datetime,
+    ) -> bool:
+        """A job of its kind is under way, it failed a short while ago, or nothing is to be destroyed now."""
+        if deadline.action.destroys and settings.get(conn, settings.TERMINATIONS_WAIT) is not None:
+            return True
+        wanted = _INTENTS.get(deadline.action)
+        if wanted is not None and any(job.intent == wanted for job in job_store.unfinished(conn, service.id)):
+            return True
+        times, last = tried.get((deadline.action, deadline.occurrence), (0, now))
+        return times > 0 and now < last + retry_after(times)
+
+    def _tell(self, conn: Connection, service: Service, policy: Policy, deadline: Deadline, now: datetime) -> None:
+        message_id = f"{service.id}.{deadline.action}.{deadline.occurrence}"
+        outbox.add(
+            conn,
+            message_id=message_id,
+            kind=f"notice.{deadline.action}",
+            service_id=service.id,
+            data={"service_id": service.id, "client_id": service.client_id, **story(deadline, policy)},
+            now=now,
+        )
+        store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, message_id=message_id)
+        self._audit(conn, service, policy, deadline, now=now, facts={"message_id": message_id})
+
+    def _act(self, conn: Connection, service: Service, policy: Policy, deadline: Deadline, now: datetime) -> None:
+        received = decisions.fall_due(deadline, service, policy=policy.name, now=now)
+        job_id, decision, record = "", received.decision, received.service or service
+        if isinstance(decision, Intent):
+            asks = f"the policy says 'may': {policy.name}, {deadline.clause}" if deadline.asks else ""
+            playbook = self._orders.playbook(decision, record)
+            job_id = self._orders.submit(conn, decision, playbook=playbook, now=now, waits=asks).id
+        if not isinstance(decision, Refusal) and record != service:
+            services.put(conn, record, now=now)
+        store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, job_id=job_id)
+        outcome = {"decided": type(decision).__name__.lower(), "detail": decision.reason}
+        self._audit(conn, service, policy, deadline, now=now, job_id=job_id, facts=outcome)
+
+    def _audit(
+        self,
+        conn: Connection,
+        service: Service,
+        policy: Policy,
+        deadline: Deadline,
+        *,
+        now: datetime,
+        job_id: str = "",
+        facts: Mapping[str, Any],
+    ) -> None:
+        audit.append(
+            conn,
+            at=now,
+            who=f"policy {policy.name}",
+            what=f"deadline {deadline.action}",
+            service_id=service.id,
+            job_id=job_id,
+            facts={**story(deadline, policy), **facts},
+        )
+
+
+def retry_after(times: int) -> timedelta:
+    """How long a deadline that was tried so often without success is left alone."""
+    return min(AGAIN * (1 << min(times - 1, 10)), AGAIN_CEILING)
+
+
+def story(deadline: Deadline, policy: Policy) -> dict[str, Any]:
+    """The deadline as it is told, in an audit row or to billing."""
+    return {
+        "action": deadline.action.value,
+        "at": deadline.at.isoformat(),
+        "reason": deadline.reason,
+        "policy": policy.name,
+        "clause": deadline.clause,
+        "occurrence": deadline.occurrence,
+    }
