@@ -37,6 +37,11 @@ def failed(stand: Stand, job_id: str, code: str) -> dict[str, Any]:
     return found
 
 
+def held_up(stand: Stand, job_id: str) -> bool:
+    """An attempt at a step of the job failed, and another will follow."""
+    return any(step["message"].startswith("again at ") for step in stand.job(job_id)["steps"])
+
+
 # -- libvirtd ------------------------------------------------------------
 
 
@@ -56,6 +61,7 @@ def test_libvirtd_is_killed_in_the_middle_of_a_job_and_the_job_goes_on(stand: St
     stand.reach(service)
     daemons.kill_libvirtd()
     stand.board.let_go(service)
+    stand.until("the job is held up and will try again", lambda: held_up(stand, job))
     daemons.start_libvirtd()
     stand.done([job])
     assert (sight.power(service), sight.boots(service)) == ("running", 1)
