@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from orchestrator.domain.errors import NoCapacity
+from orchestrator.domain.errors import NoCapacity, TransientDriverError
 from orchestrator.domain.placement import NodeState, Placement, Reservation, Verdict, Wanted, place
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
@@ -14,6 +14,8 @@ from orchestrator.steps.common import BaseStep, node_state
 
 # How often a node that another job filled between choosing and promising is chosen again.
 RACES = 5
+# A node that is down is waited for 10 s, then twice as long each time: about five minutes in all.
+RETRY_DOWN_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class NodeReserve(BaseStep[ReserveArgs]):
 
     name: ClassVar[str] = "node.reserve"
     args = ReserveArgs
+    attempts: ClassVar[int] = 6
 
     def check(self, ctx: StepContext, args: ReserveArgs) -> Done | Needed:
         standing = ctx.ports.ledger.reservation(ctx.service_id)
@@ -44,7 +47,7 @@ class NodeReserve(BaseStep[ReserveArgs]):
             states = ctx.ports.ledger.nodes()
             if standing is not None:  # of another size: the same node has to take the new one
                 states = tuple(_without(s, standing) for s in states if s.node.name == standing.node)
-            placement = place(_wanted(args), states)
+            placement = _place(args, states)
             limit = next(s for s in states if s.node.name == placement.node)
             try:
                 ctx.ports.ledger.reserve(_reservation(ctx, args, node=placement.node, job_id=ctx.job_id), limit=limit)
@@ -59,6 +62,21 @@ class NodeReserve(BaseStep[ReserveArgs]):
         standing = ctx.ports.ledger.reservation(ctx.service_id)
         if standing is not None and standing.job_id == ctx.job_id:
             ctx.ports.ledger.release_reservation(ctx.service_id)
+
+
+def _place(args: ReserveArgs, states: tuple[NodeState, ...]) -> Placement:
+    """Raises NoCapacity, and TransientDriverError where only a node that is down would take it: that may be over in a moment."""
+    try:
+        return place(_wanted(args), states)
+    except NoCapacity:
+        down = [replace(state, up=True) for state in states if state.enrolled and not state.up]
+        try:
+            node = place(_wanted(args), down).node
+        except NoCapacity:
+            node = ""
+        if node:
+            raise TransientDriverError(f"node {node} would take the guest, and is down", retry_after=RETRY_DOWN_SECONDS) from None
+        raise
 
 
 def _wanted(args: ReserveArgs) -> Wanted:

@@ -26,6 +26,7 @@ from orchestrator.ports.volumes import VolumeSpec
 from orchestrator.steps.arguments import parse
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.steps.registry import STEPS
+from orchestrator.store import nodes
 from tests.contract.stage import JOB, PLAN, PROVISION, TEMPLATE, Stage, set_up
 
 MAKING = [(step_id, name) for step_id, name in PROVISION if step_id not in ("template", "wait", "verify")]
@@ -159,6 +160,20 @@ def test_no_room_anywhere_is_said_with_every_nodes_reason(stage: Stage) -> None:
     guest = {**stage.spec["guest"], "vcpus": 10_000}
     with pytest.raises(NoCapacity, match=r"n1: .*n2: "):
         stage.apply("node.reserve", {"guest": guest})
+
+
+def test_a_node_that_is_down_is_waited_for_where_no_other_takes_the_guest(stage: Stage) -> None:
+    guest = stage.spec["guest"]
+    with stage.db.write() as conn:
+        nodes.set_unreachable(conn, "n1", "no answer")
+    assert stage.apply("node.reserve", {"guest": guest})["node"] == "n2"
+    stage.undo("node.reserve", {"guest": guest})
+    with stage.db.write() as conn:
+        nodes.set_unreachable(conn, "n2", "no answer")
+    with pytest.raises(TransientDriverError, match=r"n1 would take the guest, and is down"):
+        stage.apply("node.reserve", {"guest": guest})
+    with pytest.raises(NoCapacity):
+        stage.apply("node.reserve", {"guest": {**guest, "vcpus": 10_000}})
 
 
 def test_addresses_are_not_given_back_while_the_guest_stands(stage: Stage) -> None:
