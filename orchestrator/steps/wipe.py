@@ -32,16 +32,20 @@ class VolumeRef:
 
 
 def volumes_of(ctx: StepContext, node: str, known: Mapping[str, VolumeRef]) -> list[VolumeRef]:
-    """Every volume of the service: those ``known`` from its making, and whatever else of its name lies in the pool.
+    """Every volume of the service: those ``known`` from its making, and whatever else of its name lies in the pool, or lay there
+    and left its key.
 
     Disks come before seeds: the first to go is the one that matters.
     """
-    store = ctx.ports.volumes(node)
-    refs = dict(known)
+    store, ours = ctx.ports.volumes(node), f"{guest_name(ctx.service_id)}."
+    refs, pool = dict(known), ""
     for volume in store.volumes(deadline=POOL_SECONDS):
-        name = volume.name.removesuffix(WIPING)
-        if name.startswith(f"{guest_name(ctx.service_id)}.") and name not in refs:
+        name, pool = volume.name.removesuffix(WIPING), volume.path.rpartition("/")[0]
+        if name.startswith(ours) and name not in refs:
             refs[name] = VolumeRef(name=name, path=volume.path.removesuffix(WIPING), secret_uuid=volume.secret_uuid)
+    for name in store.secrets(deadline=ASK_SECONDS):
+        if name.startswith(ours) and name not in refs:
+            refs[name] = VolumeRef(name=name, path=f"{pool}/{name}")
     return sorted(refs.values(), key=lambda ref: (not ref.secret_uuid, ref.name))
 
 

@@ -264,6 +264,16 @@ def test_a_volume_of_the_service_that_nobody_recorded_is_wiped_too(stage: Stage)
     ]
 
 
+def test_a_key_whose_volume_was_never_made_goes_too(stage: Stage) -> None:
+    name = "orch.s1.disk.jx.qcow2"
+    FakeVolumes(stage.world, "n1").create(VolumeSpec(name=name, capacity_bytes=1, encrypted=True), deadline=5)
+    with stage.world.change() as state:
+        del state["nodes"]["n1"]["volumes"][name]
+    run_until(stage, "addresses")
+    assert stage.world.node("n1")["secrets"] == {}
+    assert stage.addresses.lease("s1") is None
+
+
 def test_a_disk_that_was_gone_before_is_certified_as_not_verified(stage: Stage) -> None:
     FakeVolumes(stage.world, "n1").delete("orch.s1.disk.j1.qcow2", deadline=5)
     given = run_until(stage, "certificate")
