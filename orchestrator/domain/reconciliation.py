@@ -77,6 +77,44 @@ class Difference:
         return self.kind == Kind.PAID_FURTHER
 
 
+class Terminations(StrEnum):
+    """What becomes of the terminations that wait since the controller or its store was away."""
+
+    WHEN_COMPLETE = "when-complete"
+    KEEP_WAITING = "keep-waiting"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingList:
+    """The list as it was given. ``name`` says where it came from; ``sha256`` is of its bytes."""
+
+    name: str
+    sha256: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """What became of the payment that a difference showed to be lost; ``outcome`` is an event's."""
+
+    outcome: str
+    job_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """Every difference with what became of it (None where nothing is mended).
+
+    ``terminations``: '' where none waited, else a sentence on whether they wait still.
+    """
+
+    compared: int
+    found: tuple[tuple[Difference, Mended | None], ...]
+    terminations: str
+
+
 def compare(services: Iterable[Service], entries: Iterable[Entry]) -> tuple[Difference, ...]:
     """Every difference between our services and the whole list, by kind and then by service.
 

@@ -12,6 +12,7 @@ from orchestrator.domain.errors import ConfigError, WrongState
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import Playbook, Workflow
+from orchestrator.domain.reconciliation import BillingList, Reconciled, Terminations
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
@@ -19,6 +20,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Acceptance, EventParser, Intake, Submitted
 from orchestrator.engine.orders import Orders
+from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import Beside, Catalog, EngineSettings, nothing_beside
 from orchestrator.engine.slots import Slots
@@ -76,6 +78,7 @@ class Engine:
             catalog=catalog,
         )
         self._intake = Intake(self._works, orders=orders, endings=endings, parse=parse, wake=self._wake)
+        self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._due = Due(self._works, orders, catalog)
@@ -154,6 +157,16 @@ class Engine:
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
         """The workflow the command would write down. Raises as ``command``."""
         return self._intake.dry_run(kind, service_id, arguments)
+
+    def compare(self, given: BillingList, *, terminations: Terminations) -> Reconciled:
+        """What ``reconcile`` would find; changes nothing."""
+        return self._reconciliation.look(given, terminations=terminations)
+
+    def reconcile(
+        self, given: BillingList, who: str, *, terminations: Terminations, beside: Beside[Reconciled] = nothing_beside
+    ) -> Reconciled:
+        """Count the payments that billing's list has and we have not. Raises StoreUnavailable."""
+        return self._reconciliation.mend(given, who, terminations=terminations, beside=beside)
 
     # -- what operators do ----------------------------------------
 

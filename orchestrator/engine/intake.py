@@ -96,27 +96,30 @@ class Intake:
         """Take an authentic event. Raises EventConflict for a known id with another body, StoreUnavailable."""
         now = self._works.clock.now()
         with self._works.db.write() as conn:
-            first = events.get(conn, event.source, event.id)
-            if first is not None:
-                return _again(first, body_sha256)
-            record = EventRecord(
-                source=event.source,
-                id=event.id,
-                body_sha256=body_sha256,
-                body=body.decode("utf-8"),
-                sent_at=event.sent_at,
-                received_at=now,
-                type=event.type.value,
-                service_id=event.service_id,
-                version=event.version,
-                outcome="nothing",
-            )
-            seq = events.add(conn, record)
-            accepted = self._process(conn, event, seq=seq, now=now)
+            accepted = self.take(conn, event, body=body, body_sha256=body_sha256, now=now)
             self._works.at("accept/before")
         self._works.at("accept/after")
         self._wake()
         return accepted
+
+    def take(self, conn: Connection, event: Event, *, body: bytes, body_sha256: str, now: datetime) -> Acceptance:
+        """The same inside the transaction of whoever calls."""
+        first = events.get(conn, event.source, event.id)
+        if first is not None:
+            return _again(first, body_sha256)
+        record = EventRecord(
+            source=event.source,
+            id=event.id,
+            body_sha256=body_sha256,
+            body=body.decode("utf-8"),
+            sent_at=event.sent_at,
+            received_at=now,
+            type=event.type.value,
+            service_id=event.service_id,
+            version=event.version,
+            outcome="nothing",
+        )
+        return self._process(conn, event, seq=events.add(conn, record), now=now)
 
     def replay(self, seq: int, who: str, beside: Beside[Acceptance]) -> Acceptance:
         """Process a refused or dead event once more. Raises NotFound, and WrongState also where it is outdated."""
