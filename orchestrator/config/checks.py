@@ -48,6 +48,7 @@ class Names:
 
     zones: frozenset[str] | None
     templates: frozenset[str] | None
+    policies: frozenset[str] | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,6 +214,7 @@ def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], nam
             yield from _known(entry, (key, position), name, known, what)
             if name in listed[:position]:
                 yield entry.problem((key, position), f"'{name}' is there twice")
+    yield from _known(entry, "policy", plan.policy, names.policies, "policy")
     if entry.sure("templates") and plan.default_template is not None and plan.default_template not in plan.templates:
         near = did_you_mean(plan.default_template, plan.templates)
         yield entry.problem("default_template", f"'{plan.default_template}' is not one of this plan's templates{near}")

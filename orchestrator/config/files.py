@@ -170,6 +170,7 @@ class PlanFile(_File):
     templates: list[f.Name] = Field(min_length=1, max_length=200, description="Templates a customer may choose from.")
     default_template: f.Name | None = Field(default=None, description="The one taken unasked; left out: the first of templates.")
     zones: list[f.Name] = Field(default_factory=list, max_length=200, description="Zones it is sold in; empty = all.")
+    policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
 
 
 class PlaybookEntry(_File):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,16 +24,19 @@ from orchestrator.config.files import (
     ZoneEntry,
 )
 from orchestrator.config.model import BillingSource, Config, Settings, Zone
+from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import salvage, validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
+from orchestrator.domain.policies import SILENT, Policy
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_PLANS = 1000
+MAX_POLICIES = 200
 SAMPLES = Path(__file__).parents[2] / "configs"
 # What stands in for values that could not be read: the ones about which no other value can be wrong.
 _LEAST_DISK = "1 MiB"
@@ -44,11 +47,14 @@ _UNREAD_PLAN: dict[str, object] = {
     "disk": "1024 TiB",
     "templates": ["unread"],
 }
+_NO_POLICY = replace(SILENT, name=PlanFile.model_fields["policy"].default, provider="any provider")
 _SUN_PATH = 107  # bytes of a unix socket's path, unix(7)
 
 
 def load(directory: Path) -> Config:
-    """Read orchestrator.yaml, nodes.yaml, templates.yaml and plans/*.yaml under ``directory``.
+    """Read orchestrator.yaml, nodes.yaml, templates.yaml, plans/*.yaml and policies/*.yaml under ``directory``.
+
+    Without policies/ nothing is promised: plans have the policy 'default', by which nothing is done automatically.
 
     Raises ConfigError; its ``details["problems"]`` lists all problems as mappings of ``file``, ``line`` (from 1; 0 = the whole
     file), ``path`` and ``sentence``. Files that hold secrets are named, not opened.
@@ -60,7 +66,8 @@ def load(directory: Path) -> Config:
     nodes = _nodes(reading, directory / "nodes.yaml")
     templates = _templates(reading, directory / "templates.yaml")
     plans = _plans(reading, directory / "plans")
-    names = Names(zones=reading.zone_names, templates=reading.template_names)
+    policies = _policies(reading, directory / "policies")
+    names = Names(zones=reading.zone_names, templates=reading.template_names, policies=reading.policy_names)
     across = check(reading.entries, names, ranges_whole=reading.ranges_whole)
     reading.problems.extend([problem for problem in across if not reading.told(problem)])
     if reading.problems or settings is None or nodes is None or templates is None:
@@ -73,6 +80,7 @@ def load(directory: Path) -> Config:
         ranges=tuple(_range(span) for span in nodes.address_ranges),
         templates={template.name: _template(template) for template in templates.templates},
         plans={plan.name: _plan(plan) for plan in plans},
+        policies=policies,
     )
 
 
@@ -84,6 +92,7 @@ class _Reading:
     entries: Entries = field(default_factory=Entries)
     zone_names: frozenset[str] | None = None
     template_names: frozenset[str] | None = None
+    policy_names: frozenset[str] | None = None
     ranges_whole: bool = False
 
     def file(self, model: type[M], path: Path) -> tuple[M | None, Document | None]:
@@ -249,6 +258,21 @@ def _plans(reading: _Reading, directory: Path) -> list[PlanFile]:
     return plans
 
 
+def _policies(reading: _Reading, directory: Path) -> dict[str, Policy]:
+    if not os.path.lexists(directory):
+        reading.policy_names = frozenset({_NO_POLICY.name})
+        return {_NO_POLICY.name: _NO_POLICY}
+    policies: dict[str, Policy] = {}
+    paths = yaml_files(directory, reading.problems, most=MAX_POLICIES)
+    reading.policy_names = frozenset(path.stem for path in paths)  # also of those that cannot be read
+    for path in paths:
+        policy, problems = read_policy(path)
+        reading.problems.extend(problems)
+        if policy is not None:
+            policies[policy.name] = policy
+    return policies
+
+
 def yaml_files(directory: Path, problems: list[Problem], *, most: int) -> Sequence[Path]:
     """The ``*.yaml`` files of a directory by name. A file that somebody may take for one of them is a problem."""
     try:
@@ -311,5 +335,6 @@ def _plan(entry: PlanFile) -> Plan:
         templates=tuple(entry.templates),
         default_template=entry.default_template or entry.templates[0],
         zones=tuple(entry.zones),
+        policy=entry.policy,
         description=entry.description,
     )

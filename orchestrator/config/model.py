@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
+from orchestrator.domain.policies import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,10 @@ class Zone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything under ``directory``, every name in it known and every reference between files resolved."""
+    """Everything under ``directory``, every name in it known and every reference between files resolved.
+
+    ``policies`` has the one that each plan names.
+    """
 
     directory: Path
     settings: Settings
@@ -66,3 +70,4 @@ class Config:
     ranges: tuple[AddressRange, ...]
     templates: dict[str, Template]
     plans: dict[str, Plan]
+    policies: dict[str, Policy]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.config.model import BillingSource, Config, Settings
+from orchestrator.config.policy_shown import shown
 from orchestrator.config.units import duration_words, rate_words, size_words
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
 
@@ -20,6 +21,7 @@ def files(config: Config) -> dict[str, dict[str, Any]]:
         },
         "templates.yaml": {"templates": [_template(template) for template in config.templates.values()]},
         **{f"plans/{name}.yaml": _plan(plan) for name, plan in sorted(config.plans.items())},
+        **{f"policies/{name}.yaml": shown(policy) for name, policy in sorted(config.policies.items())},
     }
 
 
@@ -124,4 +126,5 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "templates": list(plan.templates),
         "default_template": plan.default_template,
         "zones": list(plan.zones),
+        "policy": plan.policy,
     }

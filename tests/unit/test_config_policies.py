@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from orchestrator.config.policies import load_policies, load_policy
+from orchestrator.config.load import load
+from orchestrator.config.policies import load_policies
 from orchestrator.config.policy_file import PolicyFile
+from orchestrator.config.policy_reading import load_policy
 from orchestrator.config.policy_shown import shown
 from orchestrator.config.policy_values import parse_days, parse_hours
 from orchestrator.config.schemas import settings
@@ -179,7 +183,9 @@ def test_days_are_written_as_they_are_read(days: str) -> None:
     assert str(parse_days(days)) == days
 
 
-SHIPPED = load_policies(Path(__file__).parents[2] / "configs" / "policies")
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
+SHIPPED = load_policies(CONFIGS / "policies")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -198,3 +204,79 @@ def test_what_is_shown_is_written_as_people_write_it() -> None:
 
 def test_the_keys_of_a_list_are_named_as_such() -> None:
     assert {"overdue.forbids", "overdue.forbids[].acts"} <= {setting.path for setting in settings("policy")}
+
+
+def test_the_manual_names_every_setting_with_its_default() -> None:
+    section = (ROOT / "docs" / "policies.md").read_text().partition("\n## Keys\n")[2]
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]*) \| .+ \|$", section, re.MULTILINE)
+    words = {None: "*required*", "": ""}
+    wanted = [(setting.path, words.get(setting.default, f"`{setting.default}`")) for setting in settings("policy")]
+    assert [(key, default.strip()) for key, default in rows] == [row for row in wanted if not row[0].endswith(".clause")]
+
+
+def test_the_example_in_the_manual_is_the_shipped_rule() -> None:
+    example = (ROOT / "docs" / "policies.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    lines = [line for line in example.splitlines() if "#" not in line]
+    assert "\n".join(lines[1:]) in (CONFIGS / "policies" / "tnet.yaml").read_text()
+
+
+# ---- as a part of the configuration
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(CONFIGS, tmp_path / "configs"))
+
+
+def faults_of(configs: Path) -> list[tuple[str, str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        load(configs)
+    problems = caught.value.details["problems"]
+    return [(str(Path(problem["file"]).relative_to(configs)), problem["path"], problem["sentence"]) for problem in problems]
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_the_configuration_has_every_policy_and_each_plan_names_one(configs: Path) -> None:
+    change(configs / "plans" / "vps-2.yaml", "templates:\n", "policy: tnet\ntemplates:\n")
+    config = load(configs)
+    assert config.policies == SHIPPED
+    assert {name: plan.policy for name, plan in config.plans.items()} == {
+        "vps-1": "default",
+        "vps-2": "tnet",
+        "vps-plain": "default",
+    }
+
+
+def test_a_plan_with_a_policy_that_is_not_there_is_refused(configs: Path) -> None:
+    change(configs / "plans" / "vps-1.yaml", "policy: default", "policy: enterpaige")
+    assert faults_of(configs) == [("plans/vps-1.yaml", "policy", "there is no policy 'enterpaige'; did you mean 'enterpage'?")]
+
+
+def test_a_plan_that_names_none_needs_the_default(configs: Path) -> None:
+    (configs / "policies" / "default.yaml").unlink()
+    found = faults_of(configs)
+    assert [(file, path) for file, path, _ in found] == [
+        (f"plans/{name}.yaml", "policy") for name in ("vps-1", "vps-2", "vps-plain")
+    ]
+
+
+def test_a_faulty_policy_is_told_with_the_other_files_and_does_not_make_its_plans_faulty(configs: Path) -> None:
+    change(configs / "plans" / "vps-1.yaml", "policy: default", "policy: tnet")
+    change(configs / "policies" / "tnet.yaml", "after: 2 days", "after: soon")
+    (configs / "policies" / "default.yaml").write_text("name: [")
+    change(configs / "orchestrator.yaml", "provider:", "provideer:")
+    found = [(file, path) for file, path, _ in faults_of(configs)]
+    assert ("policies/tnet.yaml", "order.cancel_unpaid.after") in found
+    assert {file for file, _ in found} == {"orchestrator.yaml", "policies/default.yaml", "policies/tnet.yaml"}
+
+
+def test_without_the_directory_nothing_is_promised(configs: Path) -> None:
+    shutil.rmtree(configs / "policies")
+    config = load(configs)
+    assert {plan.policy for plan in config.plans.values()} == set(config.policies) == {"default"}
+    assert all(rule is None for _, rule in rules(config.policies["default"]))
