@@ -203,11 +203,21 @@ def test_a_notice_that_billing_takes_late_puts_the_termination_off_by_as_much(ye
     house = year.open()
     overdue(house, year)
     year.later(5 * DAY)
-    house.notifier.answer(*[503] * 12)  # tried again after an hour at most
-    year.later(4 * DAY + 6 * HOUR)
+    house.notifier.answer(*[503] * 50)  # tried again in every second look: taken on day 9 or 10
+    year.later(5 * DAY)
     assert acts(house) == ["provision", "suspend"]
-    year.later(DAY)
+    year.later(2 * DAY)
+    assert acts(house) == ["provision", "suspend"]
+    year.later(2 * DAY)
     assert acts(house) == ["provision", "suspend", "terminate"]
+
+
+def test_what_billing_asked_for_itself_is_not_done_twice(year: Year) -> None:
+    house = year.open(options=Options(limits=BrakeLimits(suspensions_per_hour=0, terminations_per_hour=0)))
+    overdue(house, year)
+    house.event("service.suspend", "s1", version=1, reason="overdue")
+    year.later(3 * DAY)
+    assert acts(house) == ["provision", "suspend"]
 
 
 @pytest.mark.parametrize("approved", [True, False])
