@@ -1,0 +1,87 @@
+"""Puts the world, the network and the controller together and lets the time pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.policies import Policy
+from orchestrator.domain.reconciliation import BillingState, Entry, paid_further, payment
+from orchestrator.domain.services import Service
+from orchestrator.domain.simulation.billing import SOURCE, Billing
+from orchestrator.domain.simulation.controller import Controller
+from orchestrator.domain.simulation.dice import Dice
+from orchestrator.domain.simulation.report import Act, Report, WrongWipe
+from orchestrator.domain.simulation.scenario import AWAY, DAY, Scenario
+from orchestrator.domain.simulation.timeline import Timeline
+
+
+def simulate(
+    scenario: Scenario,
+    policy: Policy,
+    calendar: Calendar,
+    dice: Dice,
+    *,
+    watch: Callable[[Act], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """The scenario from its start to its end. ``watch`` is told every act, ``progress`` each day that has passed."""
+    year = _Year(scenario, policy, calendar, dice, watch)
+    for day in range(1, scenario.days + 1):
+        year.timeline.run(scenario.start + day * DAY)
+        if progress is not None:
+            progress(day)
+    return year.end()
+
+
+class _Year:
+    def __init__(
+        self, scenario: Scenario, policy: Policy, calendar: Calendar, dice: Dice, watch: Callable[[Act], None] | None
+    ) -> None:
+        self.timeline = Timeline()
+        self._scenario = scenario
+        self._report = Report(calendar, watch)
+        self._controller = Controller(
+            self.timeline, scenario, policy, calendar, self._report, wiped=self._wiped, cancelled=self._cancelled
+        )
+        self._billing = Billing(self.timeline, scenario, calendar, dice, deliver=self._controller.receive)
+        for outage in scenario.outages:
+            if outage.end - outage.start > AWAY:
+                self.timeline.at(scenario.up(outage.end + scenario.reconcile_after), self._reconcile)
+
+    def end(self) -> Report:
+        self._controller.close(self._scenario.end)
+        self._report.lost = self._billing.lost
+        self._report.states = dict(self._controller.states())
+        return self._report
+
+    def _wiped(self, service: Service, now: datetime) -> None:
+        """Judged by billing's truth alone, at the moment of the act."""
+        account = self._billing.accounts[service.id]
+        account.gone = True
+        if account.paid(now) and account.paid_until is not None:
+            under_way = self._billing.under_way.get(service.id, 0) > 0
+            wrong = WrongWipe(service_id=service.id, at=now, paid_until=account.paid_until, under_way=under_way)
+            self._report.wrong_wipes.append(wrong)
+
+    def _cancelled(self, service: Service) -> None:
+        account = self._billing.accounts[service.id]
+        account.gone = True
+        if account.paid_until is not None:
+            self._report.paid_orders_cancelled += 1
+
+    def _reconcile(self, now: datetime) -> None:
+        """An operator compares each record with billing's own list, makes good what the controller never heard of, and lets
+        terminations go on."""
+        for account in self._billing.accounts.values():
+            kept = self._controller.kept.get(account.id)
+            if account.gone or kept is None or kept.service is None:
+                continue  # of a service that is unknown here the list tells a person, and mends nothing
+            state = BillingState.ACTIVE if account.paid(now) else BillingState.SUSPENDED
+            entry = Entry(service_id=account.id, paid_until=account.paid_until, state=state)
+            if paid_further(kept.service, entry):
+                account.sent += 1
+                event_id = f"{account.id}.{account.sent}"
+                self._controller.receive(payment(kept.service, entry, source=SOURCE, event_id=event_id, now=now), now)
+        self._controller.release(now)

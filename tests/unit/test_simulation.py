@@ -1,0 +1,244 @@
+"""A fleet's year on the virtual clock: what is done when, that chance is repeatable, and that nobody who paid is wiped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from orchestrator.config.policies import load_policies
+from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.deadlines import Action
+from orchestrator.domain.simulation import scenario as settings
+from orchestrator.domain.simulation.billing import habit
+from orchestrator.domain.simulation.dice import Dice
+from orchestrator.domain.simulation.punctuality import Punctuality
+from orchestrator.domain.simulation.report import Act, Report
+from orchestrator.domain.simulation.run import simulate
+from orchestrator.domain.simulation.scenario import DAY, HOUR, Habit, Network, Outage, Scenario
+from orchestrator.engine import due
+
+POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
+CALENDAR = Calendar(ZoneInfo("Asia/Jakarta"))
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+LOOSE = BrakeLimits(suspensions_per_hour=10_000, terminations_per_hour=10_000)
+PROMPT = Network(delay=timedelta(0))
+NEVER = {Habit.STOPS: 1.0}
+
+
+def scenario(services: int = 60, *, habits: dict[Habit, float] | None = None, network: Network = PROMPT) -> Scenario:
+    mixed = habits or {Habit.ON_TIME: 4, Habit.LATE: 3, Habit.STOPS: 1, Habit.DISPUTES: 1, Habit.TWICE: 1, Habit.ORDERS_ONLY: 1}
+    return Scenario(services=services, start=START, habits=mixed, network=network, limits=LOOSE)
+
+
+def year(wanted: Scenario, policy: str = "enterpage", *, seed: int = 1) -> tuple[Report, list[Act]]:
+    acts: list[Act] = []
+    return simulate(wanted, POLICIES[policy], CALENDAR, Dice(seed), watch=acts.append), acts
+
+
+def of_each(acts: list[Act]) -> dict[str, list[tuple[str, datetime]]]:
+    found: dict[str, list[tuple[str, datetime]]] = {}
+    for act in acts:
+        found.setdefault(act.service_id, []).append((act.what, act.at))
+    return found
+
+
+def outcome(report: Report) -> tuple[dict[str, int], dict[str, int]]:
+    """What was done and what is left, without how often was spoken of it."""
+    return {what: count for what, count in report.totals.items() if what != "webhook"}, report.states
+
+
+# Days from the suspension until the act, of who stops paying.
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        ("enterpage", [("suspend", 0), ("terminate", 7)]),
+        ("tnet", [("suspend", 0), ("terminate", 7)]),
+        ("zettagrid", [("notice-terminate", 0), ("terminate", 0)]),
+        ("herza", []),
+        ("masternet", [("suspend", 0), ("notice-terminate", 0), ("terminate", 1)]),
+        (
+            "default",
+            [
+                ("remind-suspend", -7),
+                ("remind-suspend", -3),
+                ("remind-suspend", -1),
+                ("suspend", 0),
+                ("notice-terminate", 23),
+                ("remind-terminate", 27),
+                ("remind-terminate", 29),
+                ("terminate", 30),
+            ],
+        ),
+    ],
+)
+def test_who_stops_paying_is_dealt_with_as_the_policy_says(policy: str, wanted: list[tuple[str, int]]) -> None:
+    at_once = replace(scenario(12, habits=NEVER), days=480, approve_after=timedelta(0))
+    report, acts = year(at_once, policy)
+    assert report.flawless
+    deadlines = {"suspend", "terminate", "notice-terminate", "remind-suspend", "remind-terminate"}
+    for story in of_each(acts).values():
+        late = [(what, at) for what, at in story if what in deadlines]
+        first = next((at for what, at in late if what in ("suspend", "terminate")), START)
+        assert [(what, round((at - first) / DAY)) for what, at in late] == wanted
+        assert all(abs((at - first) - round((at - first) / DAY) * DAY) < timedelta(minutes=30) for _, at in late)
+    assert len(of_each(acts)) == 12
+
+
+def test_suspended_on_the_second_day_after_the_due_date_and_terminated_on_the_ninth() -> None:
+    _, acts = year(replace(scenario(8, habits=NEVER), days=480))
+    for story in of_each(acts).values():
+        at = dict(story)
+        # The order was paid when it was provisioned (two minutes before); the due date is an anniversary of that.
+        paid = at["provision done"] - 2 * MINUTE
+        dues = [CALENDAR.anniversary(paid, months) for months in range(1, 15)]
+        assert any(timedelta(0) <= at["suspend"] - (due + 2 * DAY) < 2 * MINUTE for due in dues)
+        assert any(timedelta(0) <= at["terminate"] - (due + 9 * DAY) < 4 * MINUTE for due in dues)
+
+
+def test_an_order_that_is_never_paid_is_cancelled_and_nobody_who_pays_on_time_notices_anything() -> None:
+    report, acts = year(scenario(20, habits={Habit.ORDERS_ONLY: 1.0}))
+    assert (outcome(report), len(acts)) == (({"cancel-order": 20}, {"cancelled": 20}), 20)
+    report, _ = year(scenario(20, habits={Habit.ON_TIME: 1.0}))
+    assert outcome(report) == ({"provision done": 20}, {"active": 20})
+
+
+def test_who_pays_late_is_suspended_comes_back_and_is_wiped_only_when_it_is_too_late() -> None:
+    report, acts = year(scenario(40, habits={Habit.LATE: 1.0}))
+    assert report.flawless
+    assert report.totals["suspend done"] == report.totals["unsuspend done"] + report.totals["terminate done"]
+    assert min(report.totals["unsuspend done"], report.totals["terminate done"]) > 5
+    for story in of_each(acts).values():
+        words = [what for what, _ in story if what.endswith("done")]
+        assert all(after in ("unsuspend done", "terminate done") for what, after in pairwise(words) if what == "suspend done")
+
+
+def test_the_same_seed_is_the_same_year_and_another_is_another() -> None:
+    noisy = scenario(network=Network(lost=0.01, late=0.05, doubled=0.05))
+    first, again, other = year(noisy, seed=5), year(noisy, seed=5), year(noisy, seed=6)
+    assert (first[0].as_json(), first[1]) == (again[0].as_json(), again[1])
+    assert first[1] != other[1]
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_without_loss_nobody_who_paid_is_wiped_and_nothing_is_missed(policy: str, seed: int) -> None:
+    report, _ = year(scenario(), policy, seed=seed)
+    assert (report.wrong_wipes, report.missed) == ([], [])
+    assert report.totals["provision done"] > 40
+
+
+def test_a_lost_payment_costs_a_service_and_the_report_says_so() -> None:
+    report, acts = year(scenario(habits={Habit.ON_TIME: 1.0}, network=replace(PROMPT, lost=0.02)))
+    assert report.lost > 5
+    assert len(report.wrong_wipes) == report.totals["terminate done"] > 0
+    wrong = report.wrong_wipes[0]
+    assert wrong.paid_until > wrong.at
+    assert not wrong.under_way
+    assert not report.flawless
+    assert report.as_json()["wrong_wipes"]["count"] == len(report.wrong_wipes)
+    assert Act(wrong.at, wrong.service_id, "terminate done") in acts
+
+
+def test_webhooks_that_come_twice_change_nothing() -> None:
+    once, acts = year(scenario())
+    twice, same = year(scenario(network=replace(PROMPT, doubled=1.0)))
+    assert (outcome(once), acts) == (outcome(twice), same)
+    assert twice.totals["webhook"] > 1.9 * once.totals["webhook"]
+
+
+def test_webhooks_in_another_order_change_nothing_where_there_is_time() -> None:
+    """Who pays a week ahead is as well off when that is heard of three days later."""
+    ahead = scenario(habits={Habit.ON_TIME: 1.0, Habit.TWICE: 1.0})
+    prompt, _ = year(ahead, "default")
+    mixed, _ = year(replace(ahead, network=replace(PROMPT, late=0.5)), "default")
+    assert mixed.flawless
+    del mixed.totals["remind-suspend"], prompt.totals["remind-suspend"]  # those who pay within three days of the first reminder
+    assert outcome(mixed) == outcome(prompt)
+
+
+def test_an_outage_of_a_week_passes_over_no_suspension_and_no_notice() -> None:
+    fleet = replace(scenario(80, habits=NEVER), days=480)
+    _, before = year(fleet, "default")
+    some = [act.at for act in before if act.what == "suspend"][20]
+    away = Outage(some - DAY, some + 6 * DAY)
+    broken, after = year(replace(fleet, outages=(away,)), "default")
+    assert broken.flawless
+    assert not Counter((act.service_id, act.what) for act in before) - Counter((act.service_id, act.what) for act in after)
+    late = {act.service_id for act in before if act.what == "suspend" and away.start <= act.at < away.end}
+    assert not any(away.start <= act.at < away.end for act in after)
+    caught_up = {act.service_id for act in after if act.what == "suspend" and away.end <= act.at < away.end + HOUR}
+    assert late == caught_up != set()
+
+
+def test_after_an_outage_nothing_is_terminated_before_the_records_were_compared() -> None:
+    away = Outage(START + 100 * DAY, START + 107 * DAY)
+    fleet = replace(scenario(80), outages=(away,))
+    for wait in (6 * HOUR, 48 * HOUR):
+        report, acts = year(replace(fleet, reconcile_after=wait))
+        first = min(act.at for act in acts if act.what == "terminate" and act.at >= away.end)
+        assert (report.wrong_wipes, report.missed) == ([], [])
+        assert report.lost > 0
+        assert first >= away.end + wait
+
+
+def test_a_short_outage_holds_no_termination_up() -> None:
+    away = Outage(START + 100 * DAY, START + 100 * DAY + 50 * MINUTE)
+    report, _ = year(replace(scenario(80), outages=(away,), reconcile_after=300 * DAY))
+    assert report.flawless
+
+
+def test_what_the_brakes_hold_waits_for_the_operator_and_is_not_missed() -> None:
+    tight = replace(scenario(40, habits=NEVER), days=480, limits=BrakeLimits(suspensions_per_hour=0, terminations_per_hour=0))
+    report, acts = year(replace(tight, approve_after=5 * HOUR))
+    assert report.flawless
+    assert report.most_waiting > 0
+    asked = {act.service_id: act.at for act in acts if act.what == "suspend"}
+    done = {act.service_id: act.at for act in acts if act.what == "suspend done"}
+    assert {done[service] - asked[service] for service in done} == {5 * HOUR + timedelta(seconds=20)}
+
+
+def test_what_is_not_done_in_time_is_counted_as_missed() -> None:
+    report = Report(CALENDAR)
+    punctual = Punctuality(replace(scenario(), outages=(Outage(START, START + DAY),)), report)
+    key = (Action.SUSPEND, "x")
+    punctual.compare("s1", {key: START + DAY}, {}, START + DAY + HOUR)
+    punctual.compare("s1", {key: START + HOUR}, {}, START + DAY + HOUR)
+    assert report.missed == []
+    punctual.compare("s1", {key: START + DAY}, {key: START + DAY}, START + 3 * DAY)
+    assert report.missed == []
+    punctual.compare("s2", {key: START + DAY}, {}, START + DAY + 61 * MINUTE)
+    assert [(missed.service_id, missed.action) for missed in report.missed] == [("s2", "suspend")]
+    assert not report.flawless
+
+
+def test_a_report_has_days_and_peaks() -> None:
+    report, acts = year(scenario())
+    plain = report.as_json()
+    assert sum(day.get("suspend", 0) for day in plain["days"].values()) == plain["totals"]["suspend"]
+    assert sum(sum(day.values()) for day in plain["days"].values()) == len(acts)
+    assert 1 <= plain["peaks"]["suspend"]["count"] <= plain["totals"]["suspend"]
+
+
+def test_dice_are_fair_enough_and_children_do_not_depend_on_what_was_thrown() -> None:
+    dice = Dice(7)
+    child = [dice.child("a").number() for _ in range(2)]
+    assert child[0] == child[1] != dice.child("b").number()
+    thrown = [dice.number() for _ in range(10_000)]
+    assert 0.49 < sum(thrown) / len(thrown) < 0.51
+    assert dice.child("a").number() == child[0]
+    assert {Dice(n).whole(1, 3) for n in range(50)} == {1, 2, 3}
+    shares = {Habit.ON_TIME: 3.0, Habit.LATE: 1.0}
+    drawn = [habit(shares, Dice(n)) for n in range(2000)]
+    assert 1400 < drawn.count(Habit.ON_TIME) < 1600
+
+
+def test_the_simulated_sweep_is_as_patient_as_the_real_one() -> None:
+    assert (settings.AGAIN, settings.AGAIN_CEILING, settings.AWAY) == (due.AGAIN, due.AGAIN_CEILING, due.AWAY)
