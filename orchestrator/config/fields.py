@@ -134,6 +134,12 @@ def _timezone(value: object) -> str:
     return text
 
 
+def _country(value: object) -> str:
+    if value == "":
+        return ""
+    return _text(r"[A-Z]{2}", "a country: write its two capital letters, such as 'ID',")(value)
+
+
 def _kind(check: Callable[[object], Any], schema: dict[str, Any]) -> tuple[BeforeValidator, WithJsonSchema]:
     return BeforeValidator(check), WithJsonSchema(schema)
 
@@ -159,6 +165,7 @@ Sha256 = Annotated[
     *_kind(_text(r"[0-9a-f]{64}", "a SHA-256: 64 small hexadecimal digits"), {"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 ]
 Host = Annotated[str, *_kind(_host, {"type": "string", "minLength": 1})]
+Country = Annotated[str, *_kind(_country, {"type": "string", "pattern": "^([A-Z]{2})?$"})]
 Listen = Annotated[str, *_kind(_listen, {"type": "string"})]
 User = Annotated[
     str, *_kind(_text(r"[a-z_][a-z0-9_-]{0,31}", "a user name"), {"type": "string", "pattern": "^[a-z_][a-z0-9_-]{0,31}$"})

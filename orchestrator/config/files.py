@@ -66,6 +66,10 @@ class OrchestratorFile(_File):
 
     provider: f.Line = Field(min_length=1, description="Name of the hosting company, as customers know it.")
     timezone: f.TimeZone = Field(default="UTC", description="The provider's time zone (IANA name).")
+    country: f.Country = Field(
+        default="",
+        description="Whose public holidays are no business days (ISO 3166-1); '' = nobody's.",
+    )
     state_dir: f.PathText = Field(
         default="/var/lib/orchestrator", description="Directory of the database, the keys and the lock."
     )

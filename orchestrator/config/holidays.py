@@ -66,19 +66,26 @@ def load_holidays(path: Path) -> tuple[Holiday, ...]:
 
     Raises ConfigError, its details as ``config.load.load`` has them.
     """
+    days, problems = read_holidays(path)
+    if problems:
+        raise config_error(f"the holidays in {path} cannot be used", problems)
+    return days
+
+
+def read_holidays(path: Path) -> tuple[tuple[Holiday, ...], list[Problem]]:
+    """The days as ``load_holidays`` gives them, and what is wrong with the file."""
     if not os.path.lexists(path):
-        return ()
+        return (), []
     try:
         document = read_file(path)
     except Unreadable as unreadable:
-        raise config_error(f"the holidays in {path} cannot be used", unreadable.problems) from None
+        return (), list(unreadable.problems)
     found, problems = validate(HolidaysFile, document)
-    if found is not None:
-        problems.extend(_twice(document, found))
-    if found is None or problems:
-        raise config_error(f"the holidays in {path} cannot be used", problems)
+    if found is None:
+        return (), problems
+    problems.extend(_twice(document, found))
     days = sorted(found.holidays, key=lambda entry: entry.date)
-    return tuple(Holiday(day=entry.date, name=entry.name, source=entry.source) for entry in days)
+    return tuple(Holiday(day=entry.date, name=entry.name, source=entry.source) for entry in days), problems
 
 
 def _twice(document: Document, found: HolidaysFile) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ from orchestrator.config.files import (
     TemplatesFile,
     ZoneEntry,
 )
+from orchestrator.config.holidays import read_holidays
 from orchestrator.config.model import BillingSource, Config, Settings, Zone
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
@@ -52,7 +53,7 @@ _SUN_PATH = 107  # bytes of a unix socket's path, unix(7)
 
 
 def load(directory: Path) -> Config:
-    """Read orchestrator.yaml, nodes.yaml, templates.yaml, plans/*.yaml and policies/*.yaml under ``directory``.
+    """Read orchestrator.yaml, nodes.yaml, templates.yaml, plans/*.yaml, policies/*.yaml and holidays.yaml under ``directory``.
 
     Without policies/ nothing is promised: plans have the policy 'default', by which nothing is done automatically.
 
@@ -67,6 +68,8 @@ def load(directory: Path) -> Config:
     templates = _templates(reading, directory / "templates.yaml")
     plans = _plans(reading, directory / "plans")
     policies = _policies(reading, directory / "policies")
+    holidays, problems = read_holidays(directory / "holidays.yaml")
+    reading.problems.extend(problems)
     names = Names(zones=reading.zone_names, templates=reading.template_names, policies=reading.policy_names)
     across = check(reading.entries, names, ranges_whole=reading.ranges_whole)
     reading.problems.extend([problem for problem in across if not reading.told(problem)])
@@ -81,6 +84,7 @@ def load(directory: Path) -> Config:
         templates={template.name: _template(template) for template in templates.templates},
         plans={plan.name: _plan(plan) for plan in plans},
         policies=policies,
+        holidays=holidays,
     )
 
 
@@ -188,6 +192,7 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
     return Settings(
         provider=found.provider,
         timezone=found.timezone,
+        country=found.country,
         state_dir=state_dir,
         database_url=found.database_url or f"sqlite:///{state_dir / 'orchestrator.sqlite'}",
         socket=socket,

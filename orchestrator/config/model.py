@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from orchestrator.config.holidays import Holiday
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
 from orchestrator.domain.policies import Policy
@@ -29,11 +30,13 @@ class Settings:
     """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
 
     ``database_url`` is never empty here: left out, it is SQLite in ``state_dir/orchestrator.sqlite``. ``listen`` is
-    ``host:port`` or '' (unix socket only). ``timezone`` is an IANA name: the provider's, for people; all else is UTC.
+    ``host:port`` or '' (unix socket only). ``timezone`` is an IANA name: the provider's, in which days
+    are counted and people read times; all else is UTC. ``country``: whose public holidays are no business days, '' = nobody's.
     """
 
     provider: str
     timezone: str
+    country: str
     state_dir: Path
     database_url: str
     socket: Path
@@ -71,3 +74,4 @@ class Config:
     templates: dict[str, Template]
     plans: dict[str, Plan]
     policies: dict[str, Policy]
+    holidays: tuple[Holiday, ...] = ()

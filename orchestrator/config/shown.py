@@ -19,6 +19,9 @@ def files(config: Config) -> dict[str, dict[str, Any]]:
             "nodes": [_node(node) for node in config.nodes],
             "address_ranges": [_range(span) for span in config.ranges],
         },
+        "holidays.yaml": {
+            "holidays": [{"date": day.day.isoformat(), "name": day.name, "source": day.source} for day in config.holidays]
+        },
         "templates.yaml": {"templates": [_template(template) for template in config.templates.values()]},
         **{f"plans/{name}.yaml": _plan(plan) for name, plan in sorted(config.plans.items())},
         **{f"policies/{name}.yaml": shown(policy) for name, policy in sorted(config.policies.items())},
@@ -29,6 +32,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "provider": settings.provider,
         "timezone": settings.timezone,
+        "country": settings.country,
         "state_dir": str(settings.state_dir),
         "database_url": settings.database_url,
         "socket": str(settings.socket),

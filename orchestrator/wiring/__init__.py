@@ -15,12 +15,15 @@ from orchestrator.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from orchestrator.config.model import Config
+    from orchestrator.domain.calendar import Calendar
     from orchestrator.domain.certificates import Verdict
     from orchestrator.domain.playbooks import Playbook
     from orchestrator.ports.clock import Clock
     from orchestrator.store.database import Database
     from orchestrator.wiring.controller import Controller
 
+# Of these years public holidays are known: what fell due long ago is still counted right, and what falls due in the far future.
+YEARS_BACK, YEARS_AHEAD = 5, 15
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 
@@ -29,6 +32,20 @@ def load_config(config_dir: Path) -> Config:
     from orchestrator.config.load import load
 
     return load(config_dir)
+
+
+def calendar_of(config: Config) -> Calendar:
+    """In which the provider's days are counted. Raises ConfigError where nobody knows the country's holidays."""
+    from zoneinfo import ZoneInfo
+
+    from orchestrator.domain.calendar import Calendar
+    from orchestrator.drivers.local.clock import SystemClock
+    from orchestrator.drivers.local.holidays import public_holidays
+
+    country, extra = config.settings.country, frozenset(day.day for day in config.holidays)
+    this_year = SystemClock().now().year
+    years = range(this_year - YEARS_BACK, this_year + YEARS_AHEAD)
+    return Calendar(ZoneInfo(config.settings.timezone), public_holidays(country, years, extra) if country else extra)
 
 
 def load_all_playbooks() -> dict[str, Playbook]:
@@ -44,7 +61,7 @@ def load_all_playbooks() -> dict[str, Playbook]:
 def check(config_dir: Path) -> list[Mapping[str, Any]]:
     """Every problem of the configuration and of the playbooks, as {file, line, path, sentence}; empty = it can be used."""
     problems: list[Mapping[str, Any]] = []
-    for read in (lambda: load_config(config_dir), load_all_playbooks):
+    for read in (lambda: calendar_of(load_config(config_dir)), load_all_playbooks):
         try:
             read()
         except ConfigError as exc:

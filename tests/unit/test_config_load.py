@@ -71,6 +71,8 @@ SINGLE_FAULTS = [
     ("orchestrator.yaml", "provider: Example Hosting", "provider: 7", "provider", "must be a text: put 7 in quotes"),
     ("orchestrator.yaml", "provider: Example Hosting\n", "\n", "provider", "'provider' is missing"),
     ("orchestrator.yaml", "timezone: Asia/Jakarta", "timezone: Asia/Jakart", "timezone", "no time zone"),
+    ("orchestrator.yaml", "country: ID", "country: Indonesia", "country", "two capital letters, such as 'ID'"),
+    ("holidays.yaml", "date: 2026-12-24", "date: 24.12.2026", "holidays[7].date", "no date"),
     ("orchestrator.yaml", "address_cool_down: 24h", "address_cool_down: 24", "address_cool_down", "no duration"),
     ("orchestrator.yaml", "address_cool_down: 24h", "address_cooldown: 24h", "address_cooldown", "mean 'address_cool_down'"),
     ("orchestrator.yaml", "terminations_per_hour: 5", "terminations_per_hour: -1", "brakes.terminations_per_hour", "at least 0"),

@@ -62,6 +62,7 @@ MANUAL = [
     ("templates", "configure.md", "templates.yaml"),
     ("plan", "configure.md", "plans/NAME.yaml"),
     ("playbook", "playbooks.md", "Keys"),
+    ("holidays", "policies-calendar.md", "holidays.yaml"),
 ]
 
 
