@@ -78,5 +78,6 @@ def test_killed_at_a_point_and_started_again_all_is_as_without_the_kill(
     if intent != "terminate":  # the console's log goes with the rest of the service
         assert {service: sight.boots(service) - before[service] for service in services} == dict.fromkeys(services, boots)
     else:
+        assert [sight.left(stand.site, service) for service in services] == [{} for _ in services]
         assert [sight.files(stand.site, service) for service in services] == [[] for _ in services]
     stand.give_back(services, LEAVES.get(intent, RUNNING), plan=plan)
