@@ -11,16 +11,30 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from orchestrator.api import problems
+from orchestrator.api.billing_list import LIST_LIMIT
 from orchestrator.api.context import ApiContext
 from orchestrator.api.once import KeyLocks
-from orchestrator.api.resources import audit, catalog, certificates, events, freeze, health, ips, jobs, nodes, services, webhooks
+from orchestrator.api.resources import (
+    audit,
+    catalog,
+    certificates,
+    events,
+    freeze,
+    health,
+    ips,
+    jobs,
+    nodes,
+    reconciliation,
+    services,
+    webhooks,
+)
 from orchestrator.api.rim import Rim
 from orchestrator.api.strict import known_parameters_only
 from orchestrator.api.vocabulary import EventBody
 from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
-RESOURCES = (webhooks, services, jobs, nodes, catalog, ips, events, audit, certificates, freeze, health)
+RESOURCES = (webhooks, services, jobs, nodes, catalog, ips, events, audit, certificates, reconciliation, freeze, health)
 
 
 def create_app(context: ApiContext) -> FastAPI:
@@ -33,7 +47,8 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_exception_handler(OrchestratorError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_invalid)
     app.add_exception_handler(HTTPException, problems.answer_http)
-    app.add_middleware(Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock)
+    limits = {reconciliation.PATH: LIST_LIMIT}
+    app.add_middleware(Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock, limits=limits)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to change the document
     return app
 

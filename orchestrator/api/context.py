@@ -13,6 +13,7 @@ from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import Node
 from orchestrator.domain.playbooks import Workflow
+from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.observe.metrics import Metrics
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
@@ -75,6 +76,17 @@ class Control(Protocol):
     def retry(self, job_id: str, who: str, *, beside: Callable[[Connection, None], None] = ...) -> object: ...
 
     def replay(self, seq: int, who: str, *, beside: Callable[[Connection, Accepted], None] = ...) -> Accepted: ...
+
+    def compare(self, given: BillingList, *, keep_waiting: bool) -> Reconciled: ...
+
+    def reconcile(
+        self,
+        given: BillingList,
+        who: str,
+        *,
+        keep_waiting: bool,
+        beside: Callable[[Connection, Reconciled], None] = ...,
+    ) -> Reconciled: ...
 
     def freeze(self, who: str, why: str) -> object: ...
 

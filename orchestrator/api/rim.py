@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,11 +17,13 @@ log = logging.getLogger("orchestrator.api")
 
 class Rim:
     """ASGI middleware. A body is read whole, up to the limit, before anything else sees the request: handlers are
-    synchronous and get bytes. Raises nothing: what goes wrong below is logged with an incident id and answered.
+    synchronous and get bytes. ``limits``: of the paths that take more than the others. Raises nothing: what goes wrong below is
+    logged with an incident id and answered.
     """
 
-    def __init__(self, app: ASGIApp, *, body_limit: int, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, *, body_limit: int, clock: Clock, limits: Mapping[str, int] | None = None) -> None:
         self._app = app
+        self._limits = limits or {}
         self._limit = body_limit
         self._clock = clock
 
@@ -54,13 +57,14 @@ class Rim:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body; None where the caller went away. Raises TooLarge at the first byte too many."""
+        limit = self._limits.get(scope["path"], self._limit)
         declared = dict(scope["headers"]).get(b"content-length")
         if declared is not None:
             if not declared.isdigit():
                 raise RequestError("content-length is not a number")
             # Compared by length first: int() of a very long digit string is refused by Python.
-            if len(declared) > 18 or int(declared) > self._limit:
-                raise self._too_large()
+            if len(declared) > 18 or int(declared) > limit:
+                raise self._too_large(limit)
         parts: list[bytes] = []
         size = 0
         while True:
@@ -69,14 +73,15 @@ class Rim:
                 return None
             part = message.get("body", b"")
             size += len(part)
-            if size > self._limit:
-                raise self._too_large()
+            if size > limit:
+                raise self._too_large(limit)
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than {self._limit} bytes", hint="the limit is body_limit in orchestrator.yaml")
+    def _too_large(self, limit: int) -> TooLarge:
+        hint = "the limit is body_limit in orchestrator.yaml" if limit == self._limit else ""
+        return TooLarge(f"the body is larger than {limit} bytes", hint=hint)
 
 
 class _Answer:

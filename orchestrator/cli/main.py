@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "ip": Entry(f"{_REMOTE}.ip:group", "Address ranges and who holds what of them."),
     "event": Entry(f"{_REMOTE}.event:group", "What billing said, and the dead letters."),
     "audit": Entry(f"{_REMOTE}.audit:group", "Who did what; append-only, chained by hashes."),
+    "reconcile": Entry(f"{_REMOTE}.reconcile:reconcile", "Billing's own list: count the payments that were lost."),
     "freeze": Entry(f"{_REMOTE}.freeze:group", "Stop everything that suspends or destroys, at once."),
     "certificate": Entry(f"{_LOCAL}.certificate:group", "Proofs of wiping; verify works without a controller."),
     "init": Entry(f"{_LOCAL}.setup:init", "Make the state directory, the keys and the database."),

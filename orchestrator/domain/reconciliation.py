@@ -77,14 +77,6 @@ class Difference:
         return self.kind == Kind.PAID_FURTHER
 
 
-class Terminations(StrEnum):
-    """What becomes of the terminations that wait since the controller or its store was away."""
-
-    WHEN_COMPLETE = "when-complete"
-    KEEP_WAITING = "keep-waiting"
-    RELEASE = "release"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingList:
     """The list as it was given. ``name`` says where it came from; ``sha256`` is of its bytes."""

@@ -12,7 +12,7 @@ from orchestrator.domain.errors import ConfigError, WrongState
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import Playbook, Workflow
-from orchestrator.domain.reconciliation import BillingList, Reconciled, Terminations
+from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
@@ -158,15 +158,15 @@ class Engine:
         """The workflow the command would write down. Raises as ``command``."""
         return self._intake.dry_run(kind, service_id, arguments)
 
-    def compare(self, given: BillingList, *, terminations: Terminations) -> Reconciled:
+    def compare(self, given: BillingList, *, keep_waiting: bool) -> Reconciled:
         """What ``reconcile`` would find; changes nothing."""
-        return self._reconciliation.look(given, terminations=terminations)
+        return self._reconciliation.look(given, keep_waiting=keep_waiting)
 
     def reconcile(
-        self, given: BillingList, who: str, *, terminations: Terminations, beside: Beside[Reconciled] = nothing_beside
+        self, given: BillingList, who: str, *, keep_waiting: bool, beside: Beside[Reconciled] = nothing_beside
     ) -> Reconciled:
         """Count the payments that billing's list has and we have not. Raises StoreUnavailable."""
-        return self._reconciliation.mend(given, who, terminations=terminations, beside=beside)
+        return self._reconciliation.mend(given, who, keep_waiting=keep_waiting, beside=beside)
 
     # -- what operators do ----------------------------------------
 

@@ -19,7 +19,6 @@ from orchestrator.domain.reconciliation import (
     Kind,
     Mended,
     Reconciled,
-    Terminations,
     compare,
     paid_further,
     payment,
@@ -46,15 +45,15 @@ class Reconciliation:
         self._intake = intake
         self._wake = wake
 
-    def look(self, given: BillingList, *, terminations: Terminations) -> Reconciled:
+    def look(self, given: BillingList, *, keep_waiting: bool) -> Reconciled:
         """What ``mend`` would find, and whether it would release; changes nothing."""
         found = tuple((one, None) for one in compare(self._services(), given.entries))
         with self._works.db.read() as conn:
             waits = settings.get(conn, settings.TERMINATIONS_WAIT)
-        told = "" if waits is None else _told(waits["why"], _kept_by(found, terminations), would=True)
+        told = "" if waits is None else _told(waits["why"], _kept_by(found, keep_waiting), would=True)
         return Reconciled(compared=len(given.entries), found=found, terminations=told)
 
-    def mend(self, given: BillingList, who: str, *, terminations: Terminations, beside: Beside[Reconciled]) -> Reconciled:
+    def mend(self, given: BillingList, who: str, *, keep_waiting: bool, beside: Beside[Reconciled]) -> Reconciled:
         """Count the payments that were lost; then let deadlines terminate again, unless something keeps them.
 
         Raises StoreUnavailable; what was mended until then stays mended.
@@ -63,7 +62,7 @@ class Reconciliation:
         differing = compare(self._services(), given.entries)
         found = tuple((one, self._mend(given, entries[one.service_id], who) if one.mends else None) for one in differing)
         with self._works.db.write() as conn:
-            result = self._conclude(conn, given, found, who, terminations)
+            result = self._conclude(conn, given, found, who, keep_waiting=keep_waiting)
             beside(conn, result)
         self._wake()
         return result
@@ -117,13 +116,14 @@ class Reconciliation:
         given: BillingList,
         found: Sequence[tuple[Difference, Mended | None]],
         who: str,
-        terminations: Terminations,
+        *,
+        keep_waiting: bool,
     ) -> Reconciled:
         now = self._works.clock.now()
         result = Reconciled(compared=len(given.entries), found=tuple(found), terminations="")
         waits = settings.get(conn, settings.TERMINATIONS_WAIT)
         if waits is not None:
-            kept = _kept_by(found, terminations)
+            kept = _kept_by(found, keep_waiting)
             told = _told(waits["why"], kept, would=False)
             result = Reconciled(compared=result.compared, found=result.found, terminations=told)
         counts = {kind.value: sum(one.kind == kind for one, _ in found) for kind in Kind}
@@ -134,12 +134,12 @@ class Reconciliation:
         return result
 
 
-def _kept_by(found: Sequence[tuple[Difference, Mended | None]], wanted: Terminations) -> str:
+def _kept_by(found: Sequence[tuple[Difference, Mended | None]], keep_waiting: bool) -> str:
     """Why terminations go on waiting; '' = they do not."""
-    if wanted == Terminations.KEEP_WAITING:
+    if keep_waiting:
         return "as was asked"
     missing = uncovered(one for one, _ in found)
-    if missing and wanted != Terminations.RELEASE:
+    if missing:
         return f"the list lacks {missing} of our services, and says nothing of their payments"
     return ""
 

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.domain.errors import WrongState
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.policies import Policy
-from orchestrator.domain.reconciliation import BillingList, BillingState, Entry, Kind, Reconciled, Terminations
+from orchestrator.domain.reconciliation import BillingList, BillingState, Entry, Kind, Reconciled
 from orchestrator.domain.services import Service
 from orchestrator.store import audit, settings
 from tests.fault.house import PLAN, House
@@ -36,8 +36,8 @@ def given(*rows: Entry, name: str = "list.json") -> BillingList:
     return BillingList(name=name, sha256=hashlib.sha256(repr(rows).encode()).hexdigest(), entries=rows)
 
 
-def reconcile(house: House, *rows: Entry, terminations: Terminations = Terminations.WHEN_COMPLETE) -> Reconciled:
-    return house.engine.reconcile(given(*rows), "anna", terminations=terminations)
+def reconcile(house: House, *rows: Entry, keep_waiting: bool = False) -> Reconciled:
+    return house.engine.reconcile(given(*rows), "anna", keep_waiting=keep_waiting)
 
 
 def trail(house: House, what: str) -> list[audit.AuditEntry]:
@@ -110,7 +110,7 @@ def test_looking_changes_nothing(year: Year) -> None:
     house = year.open(SILENT)
     suspended(house, "s1")
     first = record(house)
-    looked = house.engine.compare(given(row("s1", "active", year.clock.now() + DAY)), terminations=Terminations.WHEN_COMPLETE)
+    looked = house.engine.compare(given(row("s1", "active", year.clock.now() + DAY)), keep_waiting=False)
     assert [(one.kind, mended) for one, mended in looked.found] == [(Kind.PAID_FURTHER, None), (Kind.STATE, None)]
     assert record(house) == first
     assert acts(house) == ["provision", "suspend"]
@@ -227,25 +227,20 @@ def test_after_a_downtime_the_list_saves_who_paid_and_lets_the_others_end(year: 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "complete", "waits", "word"),
-    [
-        (Terminations.WHEN_COMPLETE, True, False, "released"),
-        (Terminations.WHEN_COMPLETE, False, True, "lacks 1 of our services"),
-        (Terminations.KEEP_WAITING, True, True, "as was asked"),
-        (Terminations.RELEASE, False, False, "released"),
-    ],
+    ("keep_waiting", "complete", "waits", "word"),
+    [(False, True, False, "released"), (False, False, True, "lacks 1 of our services"), (True, True, True, "as was asked")],
 )
-def test_when_terminations_are_released(year: Year, wanted: Terminations, complete: bool, waits: bool, word: str) -> None:
+def test_when_terminations_are_released(year: Year, keep_waiting: bool, complete: bool, waits: bool, word: str) -> None:
     house = slept(year)
-    rows = [row("s1", "suspended", None), row("s2", "suspended", None)]
-    looked = house.engine.compare(given(*rows[: 2 if complete else 1]), terminations=wanted)
+    rows = [row("s1", "suspended", None), row("s2", "suspended", None)][: 2 if complete else 1]
+    looked = house.engine.compare(given(*rows), keep_waiting=keep_waiting)
     assert waiting(house)
-    done = reconcile(house, *rows[: 2 if complete else 1], terminations=wanted)
+    done = reconcile(house, *rows, keep_waiting=keep_waiting)
     assert word in looked.terminations
     assert word in done.terminations
     assert waiting(house) == waits
     year.later(HOUR)
-    assert acts(house, "s2")[-1] == ("suspend" if waits else "terminate")
+    assert acts(house, "s1")[-1] == ("suspend" if waits else "terminate")
 
 
 def test_where_nothing_waits_nothing_is_said_of_it(year: Year) -> None:

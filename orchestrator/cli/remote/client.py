@@ -100,10 +100,19 @@ class Client:
         return self._call("GET", path, params=params)
 
     def post(
-        self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float = TIMEOUT_SECONDS, **params: Any
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        content: bytes | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        **params: Any,
     ) -> dict[str, Any]:
-        """Carries a fresh Idempotency-Key, so that a repeated connection attempt cannot act twice."""
-        return self._call("POST", path, params=params, body=body, timeout=timeout, headers={"Idempotency-Key": str(uuid.uuid4())})
+        """Carries a fresh Idempotency-Key, so that a repeated connection attempt cannot act twice. ``content``: a body that is
+        sent as it is.
+        """
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        return self._call("POST", path, params=params, body=body, content=content, timeout=timeout, headers=key)
 
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._call("PUT", path, body=body)
@@ -134,6 +143,7 @@ class Client:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
         timeout: float = TIMEOUT_SECONDS,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
@@ -142,7 +152,7 @@ class Client:
         wanted = {name: value for name, value in (params or {}).items() if value not in (None, "")}
         url = path if path.startswith("/") else f"/v1/{path}"
         try:
-            return self._http.request(method, url, params=wanted, json=body, timeout=timeout, headers=headers)
+            return self._http.request(method, url, params=wanted, json=body, content=content, timeout=timeout, headers=headers)
         except UnicodeEncodeError:
             raise Failure("an argument is not text (UTF-8)", exit_code=2) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
