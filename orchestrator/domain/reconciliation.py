@@ -99,12 +99,13 @@ class Mended:
 class Reconciled:
     """Every difference with what became of it (None where nothing is mended).
 
-    ``terminations``: '' where none waited, else a sentence on whether they wait still.
+    ``terminations``: '' where none waited, else a sentence on whether they wait still; ``releases``: that they do not.
     """
 
     compared: int
     found: tuple[tuple[Difference, Mended | None], ...]
-    terminations: str
+    terminations: str = ""
+    releases: bool = False
 
 
 def compare(services: Iterable[Service], entries: Iterable[Entry]) -> tuple[Difference, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.events import Event
@@ -35,6 +36,7 @@ from orchestrator.store.database import Connection
 # As no billing system's name can be: what comes from there came out of a list.
 SOURCE = "own list"
 _PAGE = 500
+_Found = Sequence[tuple[Difference, Mended | None]]
 
 
 class Reconciliation:
@@ -49,9 +51,7 @@ class Reconciliation:
         """What ``mend`` would find, and whether it would release; changes nothing."""
         found = tuple((one, None) for one in compare(self._services(), given.entries))
         with self._works.db.read() as conn:
-            waits = settings.get(conn, settings.TERMINATIONS_WAIT)
-        told = "" if waits is None else _told(waits["why"], _kept_by(found, keep_waiting), would=True)
-        return Reconciled(compared=len(given.entries), found=found, terminations=told)
+            return self._result(conn, given, found, keep_waiting=keep_waiting, would=True)
 
     def mend(self, given: BillingList, who: str, *, keep_waiting: bool, beside: Beside[Reconciled]) -> Reconciled:
         """Count the payments that were lost; then let deadlines terminate again, unless something keeps them.
@@ -114,27 +114,30 @@ class Reconciliation:
         self,
         conn: Connection,
         given: BillingList,
-        found: Sequence[tuple[Difference, Mended | None]],
+        found: _Found,
         who: str,
         *,
         keep_waiting: bool,
     ) -> Reconciled:
         now = self._works.clock.now()
-        result = Reconciled(compared=len(given.entries), found=tuple(found), terminations="")
-        waits = settings.get(conn, settings.TERMINATIONS_WAIT)
-        if waits is not None:
-            kept = _kept_by(found, keep_waiting)
-            told = _told(waits["why"], kept, would=False)
-            result = Reconciled(compared=result.compared, found=result.found, terminations=told)
+        result = self._result(conn, given, found, keep_waiting=keep_waiting, would=False)
         counts = {kind.value: sum(one.kind == kind for one, _ in found) for kind in Kind}
         facts = {**_origin(given), "services": result.compared, "differences": counts}
         audit.append(conn, at=now, who=who, what="reconciliation", facts=facts | {"terminations": result.terminations})
-        if waits is not None and not kept:
+        if result.releases:
             release(conn, who, f"reconciled with {given.name or 'a list'} (sha256 {given.sha256})", now=now)
         return result
 
+    def _result(self, conn: Connection, given: BillingList, found: _Found, *, keep_waiting: bool, would: bool) -> Reconciled:
+        result = Reconciled(compared=len(given.entries), found=tuple(found))
+        waits = settings.get(conn, settings.TERMINATIONS_WAIT)
+        if waits is None:
+            return result
+        kept = _kept_by(found, keep_waiting)
+        return replace(result, terminations=_told(waits["why"], kept, would=would), releases=not kept)
 
-def _kept_by(found: Sequence[tuple[Difference, Mended | None]], keep_waiting: bool) -> str:
+
+def _kept_by(found: _Found, keep_waiting: bool) -> str:
     """Why terminations go on waiting; '' = they do not."""
     if keep_waiting:
         return "as was asked"

@@ -238,6 +238,7 @@ def test_when_terminations_are_released(year: Year, keep_waiting: bool, complete
     done = reconcile(house, *rows, keep_waiting=keep_waiting)
     assert word in looked.terminations
     assert word in done.terminations
+    assert (looked.releases, done.releases) == (not waits, not waits)
     assert waiting(house) == waits
     year.later(HOUR)
     assert acts(house, "s1")[-1] == ("suspend" if waits else "terminate")

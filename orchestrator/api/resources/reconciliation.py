@@ -61,7 +61,8 @@ class DifferenceOut(BaseModel):
 
 class ReconciliationOut(BaseModel):
     """``counts`` has every kind; of the differences themselves 1000 at most are told, what is mended first, and ``left_out`` says
-    how many are not. ``terminations`` is empty where none waited. ``dead``: payments that count, of what could not be made.
+    how many are not. ``terminations`` is empty where none waited, and ``releases`` says whether they go on. ``dead``: payments
+    that count, of what could not be made.
     """
 
     source: str
@@ -73,6 +74,7 @@ class ReconciliationOut(BaseModel):
     left_out: int
     dead: int
     terminations: str
+    releases: bool
 
 
 @router.post(
@@ -120,4 +122,5 @@ def _answer(given: BillingList, done: Reconciled, *, dry_run: bool) -> Reconcili
         left_out=max(0, len(done.found) - TOLD),
         dead=sum(mended is not None and mended.outcome == "dead" for _, mended in done.found),
         terminations=done.terminations,
+        releases=done.releases,
     )

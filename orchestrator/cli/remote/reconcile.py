@@ -79,13 +79,16 @@ def reconcile(context: click.Context, /, given: str, list_token_file: str, **opt
     if options["dry_run"]:
         _show(_ask(calls, name, body, dry_run="true", **wanted), as_json=options["as_json"])
         return
-    if not options["yes"] and not _agreed(_ask(calls, name, body, dry_run="true", **wanted)):
-        return
+    if not options["yes"]:
+        if options["as_json"] or not sys.stdin.isatty():
+            raise Failure("reconcile asks before it counts a payment", hint="look with --dry-run, then say --yes", exit_code=2)
+        if not _agreed(_ask(calls, name, body, dry_run="true", **wanted)):
+            return
     done = _ask(calls, name, body, **wanted)
     _show(done, as_json=options["as_json"])
     if done["dead"]:
         raise Failure(
-            f"{done['dead']} payments count, and what they pay for could not be made",
+            f"what was paid could not be made: {done['dead']} of the payments count, and are dead letters",
             hint="see `orchestrator event list --dead`",
             exit_code=_DEAD,
         )
@@ -96,14 +99,11 @@ def _ask(calls: Client, name: str, body: bytes, **params: Any) -> dict[str, Any]
 
 
 def _agreed(looked: dict[str, Any]) -> bool:
-    """Show what would be done, and ask where there is anything to do; on standard error, as --json is for what was done."""
-    with_effect = looked["counts"]["paid-further"]
-    release = "would be released" in looked["terminations"]
-    if not sys.stdin.isatty():
-        raise Failure("reconcile asks before it counts a payment", hint="look with --dry-run, then say --yes", exit_code=2)
+    """Show what would be done, and ask where there is anything to do."""
     _show(looked, as_json=False)
-    asked = [f"count {with_effect} payments" if with_effect != 1 else "count 1 payment"] if with_effect else []
-    asked += ["release the terminations that wait"] if release else []
+    lost = looked["counts"]["paid-further"]
+    asked = [f"count {lost} payment{'s' if lost > 1 else ''}"] if lost else []
+    asked += ["release the terminations that wait"] if looked["releases"] else []
     if not asked:
         return False
     if not click.confirm(f"{' and '.join(asked).capitalize()}?", err=True):
@@ -119,7 +119,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if found["left_out"]:
         say(f"and {found['left_out']} more differences")
     counts = ", ".join(f"{count} {kind}" for kind, count in found["counts"].items() if count) or "no differences"
-    say(f"{found['services']} services compared: {counts}")
+    say(f"services in the list: {found['services']}; {counts}")
     if found["terminations"]:
         say(found["terminations"])
 
@@ -136,13 +136,13 @@ def _read(path: str, list_token_file: str) -> tuple[str, bytes]:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise Failure(f"{path} cannot be read: {reason}", exit_code=2) from None
-    return Path(path).name, _bounded(body, path)
+    _refuse_too_large(len(body), path)
+    return Path(path).name, body
 
 
-def _bounded(body: bytes, where: str) -> bytes:
-    if len(body) > LIST_LIMIT:
+def _refuse_too_large(size: int, where: str) -> None:
+    if size > LIST_LIMIT:
         raise Failure(f"{where} is far too large for a list: more than {LIST_LIMIT} bytes", exit_code=2)
-    return body
 
 
 def _fetched(url: str, list_token_file: str) -> tuple[str, bytes]:
@@ -155,16 +155,17 @@ def _fetched(url: str, list_token_file: str) -> tuple[str, bytes]:
     token = read_token(list_token_file) if list_token_file else ""
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    body = b""
+    body = bytearray()
     try:
         with httpx.stream("GET", url, headers=headers, timeout=_FETCH_SECONDS, follow_redirects=False) as answer:
             if answer.status_code != httpx.codes.OK:
                 raise Failure(f"{where} answered {answer.status_code}", exit_code=_FAILED)
             for part in answer.iter_raw():
-                body = _bounded(body + part, where)
+                body += part
+                _refuse_too_large(len(body), where)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
         raise Failure(f"{where} cannot be fetched: {exc}", exit_code=_FAILED) from None
-    return where, body
+    return where, bytes(body)
 
 
 def _fit(url: str) -> SplitResult:

@@ -104,6 +104,8 @@ def test_a_lost_payment_out_of_a_file(served: Served, tmp_path: Path) -> None:
 def test_a_script_must_say_yes(served: Served, tmp_path: Path) -> None:
     provisioned(served, "unasked")
     refused(served.run("reconcile", listed(tmp_path, "unasked")), 2, "--yes")
+    said = on_a_terminal(["--socket", str(served.socket), "reconcile", listed(tmp_path, "unasked"), "--json"], answer="y\n")
+    assert "--yes" in said
     assert not paid(served, "unasked")
 
 
@@ -121,7 +123,7 @@ def test_where_there_is_nothing_to_do_nobody_is_asked(served: Served, tmp_path: 
     given = tmp_path / "closed.jsonl"
     given.write_text('{"service": "closed", "paid_until": null, "state": "terminated"}\n', encoding="utf-8")
     said = on_a_terminal(["--socket", str(served.socket), "reconcile", str(given)])
-    assert "1 services compared" in said
+    assert "services in the list: 1" in said
     assert "?" not in said
 
 
@@ -135,7 +137,7 @@ def test_every_bad_row_is_said_with_its_line(served: Served, tmp_path: Path) -> 
 
 def test_a_payment_for_what_cannot_be_made_is_exit_code_3(served: Served, tmp_path: Path) -> None:
     served.send("order.created", "unmade", client_id="c1", plan="no-such-plan")
-    refused(served.run("reconcile", listed(tmp_path, "unmade"), "--yes"), 3, "1 payments count", "event list --dead")
+    refused(served.run("reconcile", listed(tmp_path, "unmade"), "--yes"), 3, "1 of the payments count", "event list --dead")
     assert paid(served, "unmade")
 
 
