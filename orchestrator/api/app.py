@@ -19,13 +19,16 @@ from orchestrator.api.resources import (
     catalog,
     certificates,
     events,
+    forecast,
     freeze,
     health,
     ips,
     jobs,
     nodes,
+    policies,
     reconciliation,
     services,
+    terminations,
     webhooks,
 )
 from orchestrator.api.rim import Rim
@@ -34,7 +37,10 @@ from orchestrator.api.vocabulary import EventBody
 from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
-RESOURCES = (webhooks, services, jobs, nodes, catalog, ips, events, audit, certificates, reconciliation, freeze, health)
+RESOURCES = (
+    *(webhooks, services, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates, reconciliation),
+    *(terminations, freeze, health),
+)
 
 
 def create_app(context: ApiContext) -> FastAPI:

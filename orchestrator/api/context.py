@@ -22,6 +22,7 @@ from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.secrets import Secrets
 
 if TYPE_CHECKING:
+    from orchestrator.engine.settings import Catalog
     from orchestrator.store.database import Connection, Database
 
 
@@ -92,6 +93,8 @@ class Control(Protocol):
 
     def unfreeze(self, who: str) -> object: ...
 
+    def release(self, who: str, why: str) -> object: ...
+
 
 def _later(_node: str) -> None:
     """The node is looked at when it is its time."""
@@ -101,12 +104,13 @@ def _later(_node: str) -> None:
 class ApiContext:
     """``doctor`` has a node's agent look at the node and returns what it reported. ``server_uid`` is the controller's own
     uid: on the unix socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by
-    sentence. ``look`` looks at a node now, instead of at the next beat.
+    sentence. ``look`` looks at a node now, instead of at the next beat. ``catalog`` is what the engine sells and promises by.
     """
 
     engine: Control
     db: Database
     config: Config
+    catalog: Catalog
     secrets: Secrets
     clock: Clock
     addresses: AddressPool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
@@ -23,6 +24,12 @@ class Page(BaseModel, Generic[Item]):
 
     items: list[Item]
     next: str | None = Field(description="Give it as `after`; null on the last page.")
+
+
+def names_page(names: Iterable[str], *, limit: int, after: str) -> tuple[list[str], str | None]:
+    """The page of these names behind ``after``, and the cursor of the next."""
+    beyond = sorted(name for name in names if name > after)
+    return beyond[:limit], beyond[limit - 1] if len(beyond) > limit else None
 
 
 def number_after(after: str) -> int | None:

@@ -5,13 +5,14 @@ Secrets never have a field here. Sizes are bytes, times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from orchestrator.api.problems import outcome_of
+from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
@@ -85,16 +86,45 @@ class ServiceOut(BaseModel):
         )
 
 
+class DeadlineOut(BaseModel):
+    """An act to come. ``asks``: the text says "may", so that it waits for an operator's approval. ``waits``: what else keeps it
+    from being done at its time; '' = nothing."""
+
+    action: Action
+    at: datetime
+    reason: str
+    clause: str
+    asks: bool
+    waits: str
+
+    @classmethod
+    def of(cls, deadline: Deadline) -> DeadlineOut:
+        return cls(
+            action=deadline.action,
+            at=deadline.at,
+            reason=deadline.reason,
+            clause=deadline.clause,
+            asks=deadline.asks,
+            waits=deadline.waits,
+        )
+
+
 class ServiceDetail(ServiceOut):
-    """A service with what its jobs made and where it ever was."""
+    """A service with what its jobs made, where it ever was, and the next acts that its policy brings."""
 
     nodes_ever: list[str]
     facts: dict[str, Any]
+    deadlines: list[DeadlineOut]
 
     @classmethod
-    def with_facts(cls, service: Service, facts: ServiceFacts) -> ServiceDetail:
+    def with_facts(cls, service: Service, facts: ServiceFacts, deadlines: Sequence[Deadline]) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
-        return cls(**base.model_dump(), nodes_ever=list(facts.nodes_ever), facts=redact(facts.values))
+        return cls(
+            **base.model_dump(),
+            nodes_ever=list(facts.nodes_ever),
+            facts=redact(facts.values),
+            deadlines=[DeadlineOut.of(deadline) for deadline in deadlines],
+        )
 
 
 class StepOut(BaseModel):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from orchestrator.api import outlook
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.plans import Node
+from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
     HoldsCount,
     JobsCount,
+    LateCount,
     NodeGauges,
     RangeGauges,
     ServiceGauges,
@@ -27,9 +30,9 @@ _PAGE = 500
 class Scrape:
     """The two callables that ``observe.metrics.Metrics`` is made with."""
 
-    def __init__(self, db: Database, *, declared: tuple[Node, ...], addresses: AddressPool, clock: Clock) -> None:
+    def __init__(self, db: Database, *, catalog: Catalog, addresses: AddressPool, clock: Clock) -> None:
         self._db = db
-        self._declared = declared
+        self._catalog = catalog
         self._addresses = addresses
         self._clock = clock
 
@@ -45,7 +48,7 @@ class Scrape:
                 queue_depth=queue.jobs,
                 queue_oldest_seconds=_age(queue.oldest, now),
                 waiting_approval=sum(n for (_, s), n in by_state.items() if s == JobState.WAITING_APPROVAL),
-                nodes=_nodes(conn, self._declared),
+                nodes=_nodes(conn, self._catalog.nodes),
                 services=tuple(ServicesCount(plan=p, state=s, count=n) for (p, s), n in sorted(services.count(conn).items())),
                 holds=tuple(
                     HoldsCount(reason=r, effect=e, count=n) for (r, e), n in sorted(overview.holds_by_reason(conn).items())
@@ -57,6 +60,8 @@ class Scrape:
                 outbox_depth=waiting,
                 outbox_oldest_seconds=_age(oldest, now),
                 frozen=settings.freeze(conn) is not None,
+                terminations_wait=settings.terminations_wait(conn) is not None,
+                late=tuple(LateCount(action=a.value, count=n) for a, n in outlook.late(conn, self._catalog, now=now).items()),
             )
 
     def services(self) -> Iterator[ServiceGauges]:

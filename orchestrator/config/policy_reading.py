@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.config.policy_file import PolicyFile, policy
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import validate
-from orchestrator.config.yaml_reader import Document, Unreadable, read_file
+from orchestrator.config.yaml_reader import Document, Unreadable, read_bytes, read_file
 from orchestrator.domain.calendar import DayKind
 from orchestrator.domain.policies import Act, LatePaymentEffect, Policy
 
@@ -19,6 +19,21 @@ def load_policy(path: Path) -> Policy:
     if read is None or problems:
         raise config_error(f"the policy in {path} cannot be used", problems)
     return read
+
+
+def parse_policy(text: str, file: str) -> Policy:
+    """One policy, of a text that came from ``file``, whatever that is called. Raises ConfigError as ``load_policy`` does."""
+    try:
+        document = read_bytes(file, text.encode())
+    except Unreadable as unreadable:
+        raise config_error(f"the policy in {file} cannot be used", unreadable.problems) from None
+    found, problems = validate(PolicyFile, document)
+    if found is not None:
+        made = policy(found)
+        problems = [*_twice_forbidden(document, made), *_archive(document, made)]
+        if not problems:
+            return made
+    raise config_error(f"the policy in {file} cannot be used", problems)
 
 
 def read_policy(path: Path) -> tuple[Policy | None, list[Problem]]:

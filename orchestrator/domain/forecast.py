@@ -59,8 +59,8 @@ def forecast(
 
 
 def changes(service_id: str, before: tuple[Deadline, ...], after: tuple[Deadline, ...]) -> Change | None:
-    """What is different, or None where the service has the same acts at the same times."""
-    old, new = ({(d.action, d.at): d for d in acts} for acts in (before, after))
+    """What is different, or None where the service has the same acts at the same times, waiting for the same."""
+    old, new = ({(d.action, d.at, d.asks, d.waits): d for d in acts} for acts in (before, after))
     comes = tuple(new[key] for key in new if key not in old)
     goes = tuple(old[key] for key in old if key not in new)
     return Change(service_id, comes, goes) if comes or goes else None

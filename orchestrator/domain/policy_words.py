@@ -57,6 +57,9 @@ Sentence: TypeAlias = tuple[str, str, str]
 
 NOT_DONE = "not done automatically"
 
+KEPT = frozenset({"order.cancel_unpaid", "overdue.suspend", "overdue.terminate", "notices"})
+"""The rules that the controller keeps by itself, by their paths. The others are shown, and people keep them."""
+
 _EFFECTS = {
     Effect.SUSPEND: "suspended",
     Effect.LIMIT: "limited",

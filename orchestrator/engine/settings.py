@@ -11,7 +11,8 @@ from typing import TypeVar
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.plans import Node, Plan, Template
-from orchestrator.domain.policies import Policy
+from orchestrator.domain.policies import SILENT, Policy
+from orchestrator.domain.services import Service
 from orchestrator.store.database import Connection
 
 T = TypeVar("T")
@@ -36,6 +37,11 @@ class Catalog:
     provider: str = ""
     policies: Mapping[str, Policy] = field(default_factory=dict)
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
+
+    def policy_of(self, service: Service) -> Policy:
+        """The policy of the service's plan; one that promises nothing where plan or policy are not declared any more."""
+        plan = self.plans.get(service.plan)
+        return SILENT if plan is None else self.policies.get(plan.policy, SILENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,6 +120,17 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
     yield _gauge("approval_jobs", "Jobs that wait for an operator's approval.", now.waiting_approval)
     yield _gauge("outbox_messages", "Messages that billing has not taken yet.", now.outbox_depth)
     yield _gauge("outbox_oldest_age_seconds", "Age of the oldest message that billing has not taken.", now.outbox_oldest_seconds)
+    late = GaugeMetricFamily(
+        "orchestrator_deadlines_late",
+        "Deadlines whose time has come, that nothing is in the way of, and that were not seen to.",
+        labels=("action",),
+    )
+    for deadlines in now.late:
+        late.add_metric((deadlines.action,), deadlines.count)
+    yield late
+    yield _gauge(
+        "terminations_wait", "1 while no deadline terminates anything until an operator releases it.", int(now.terminations_wait)
+    )
     yield _gauge("frozen", "1 while orchestrator freeze is in force.", int(now.frozen))
 
 

@@ -27,6 +27,14 @@ class HoldsCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LateCount:
+    """Deadlines of one action whose time has come, that nothing is in the way of, and that were not seen to."""
+
+    action: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeGauges:
     """``cpus``, ``memory_bytes`` and ``disk_bytes`` are None until the node was seen."""
 
@@ -80,3 +88,5 @@ class Snapshot:
     outbox_depth: int = 0
     outbox_oldest_seconds: float = 0.0
     frozen: bool = False
+    terminations_wait: bool = False
+    late: tuple[LateCount, ...] = ()

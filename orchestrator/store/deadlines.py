@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,6 +16,14 @@ from orchestrator.store.tables import jobs, occurrences, outbox, services
 
 # A job that ended so did not do what fell due; one that a person cancelled is that person's decision.
 UNDONE = (JobState.FAILED.value,)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``told``: when billing took what was to be told, by action and occurrence. ``settled``: what is done or under way."""
+
+    told: dict[tuple[Action, str], datetime]
+    settled: frozenset[tuple[Action, str]]
 
 
 def due(conn: Connection, *, now: datetime, limit: int) -> tuple[str, ...]:
@@ -40,23 +49,35 @@ def next_looks(conn: Connection) -> Mapping[str, datetime | None]:
 
 def told(conn: Connection, service_id: str) -> dict[tuple[Action, str], datetime]:
     """When billing took what was to be told for the service, by action and occurrence."""
-    query = (
-        sa.select(occurrences.c.action, occurrences.c.occurrence, outbox.c.taken_at)
-        .join(outbox, outbox.c.id == occurrences.c.message_id)
-        .where(occurrences.c.service_id == service_id, outbox.c.taken_at.is_not(None))
-    )
-    return {(Action(action), occurrence): taken_at for action, occurrence, taken_at in conn.execute(query)}
+    return seen_to(conn, [service_id])[service_id].told
 
 
 def settled(conn: Connection, service_id: str) -> frozenset[tuple[Action, str]]:
     """What is done or under way for the service; what ended in a failed job is not."""
+    return seen_to(conn, [service_id])[service_id].settled
+
+
+def seen_to(conn: Connection, service_ids: Sequence[str]) -> dict[str, Seen]:
+    """What was done about the deadlines of each of these services. Two queries for a whole page."""
+    whose = occurrences.c.service_id.in_(service_ids)
+    taken: dict[str, dict[tuple[Action, str], datetime]] = {service_id: {} for service_id in service_ids}
     query = (
-        sa.select(occurrences.c.action, occurrences.c.occurrence)
+        sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence, outbox.c.taken_at)
+        .join(outbox, outbox.c.id == occurrences.c.message_id)
+        .where(whose, outbox.c.taken_at.is_not(None))
+    )
+    for service_id, action, occurrence, taken_at in conn.execute(query):
+        taken[service_id][Action(action), occurrence] = taken_at
+    done: dict[str, set[tuple[Action, str]]] = {service_id: set() for service_id in service_ids}
+    query = (
+        sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence)
         .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
-        .where(occurrences.c.service_id == service_id)
+        .where(whose)
         .where(sa.or_(occurrences.c.message_id != "", jobs.c.state.not_in(UNDONE)))
     )
-    return frozenset((Action(action), occurrence) for action, occurrence in conn.execute(query))
+    for service_id, action, occurrence in conn.execute(query):
+        done[service_id].add((Action(action), occurrence))
+    return {service_id: Seen(taken[service_id], frozenset(done[service_id])) for service_id in service_ids}
 
 
 def attempts(conn: Connection, service_id: str) -> dict[tuple[Action, str], tuple[int, datetime]]:

@@ -10,18 +10,20 @@ import sqlalchemy as sa
 from orchestrator.domain.intents import JobState
 from orchestrator.store import settings
 from orchestrator.store.database import Connection
-from orchestrator.store.settings import Freeze
+from orchestrator.store.settings import Freeze, TerminationsWait
 from orchestrator.store.tables import events, holds, jobs, services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """How much waits for a person: jobs by why they wait, events on the dead-letter list, and the freeze in force, if any."""
+    """How much waits for a person: jobs by why they wait, events on the dead-letter list, and the freeze in
+    force, and what keeps deadlines from terminating, if any."""
 
     approval: int
     operator: int
     dead_letters: int
     freeze: Freeze | None
+    terminations: TerminationsWait | None
 
 
 def waiting(conn: Connection) -> Waiting:
@@ -35,6 +37,7 @@ def waiting(conn: Connection) -> Waiting:
         operator=rows(jobs, jobs.c.state == JobState.NEEDS_OPERATOR.value),
         dead_letters=rows(events, events.c.outcome == "dead"),
         freeze=settings.freeze(conn),
+        terminations=settings.terminations_wait(conn),
     )
 
 

@@ -27,6 +27,14 @@ class Freeze:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminationsWait:
+    """No deadline terminates anything until an operator releases it."""
+
+    why: str
+    since: datetime
+
+
 def get(conn: Connection, name: str) -> Any | None:
     """The JSON value, or None."""
     return conn.execute(sa.select(settings.c.value).where(settings.c.name == name)).scalar_one_or_none()
@@ -50,6 +58,12 @@ def freeze(conn: Connection) -> Freeze | None:
     if value is None:
         return None
     return Freeze(by=value["by"], why=value["why"], since=datetime.fromisoformat(value["since"]))
+
+
+def terminations_wait(conn: Connection) -> TerminationsWait | None:
+    """Why no deadline terminates anything, or None where they do."""
+    value = get(conn, TERMINATIONS_WAIT)
+    return None if value is None else TerminationsWait(why=value["why"], since=datetime.fromisoformat(value["since"]))
 
 
 def set_freeze(conn: Connection, *, by: str, why: str, now: datetime) -> Freeze:

@@ -24,6 +24,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.wiring import calendar_of
 from orchestrator.wiring.identity import identity_of
 from orchestrator.wiring.links import Links
 from orchestrator.wiring.probe import WriteProbe
@@ -46,7 +47,15 @@ class Controller:
         )
         self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
         self.ledger = StoreLedger(self.db, config.nodes, self.clock)
-        scrape = Scrape(self.db, declared=config.nodes, addresses=self.addresses, clock=self.clock)
+        self.catalog = Catalog(
+            plans=config.plans,
+            templates=config.templates,
+            nodes=config.nodes,
+            provider=settings.provider,
+            policies=config.policies,
+            calendar=calendar_of(config),
+        )
+        scrape = Scrape(self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock)
         self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
         self._notifier = _notifier(settings, self.clock)
         self.engine = Engine(
@@ -54,7 +63,7 @@ class Controller:
             steps=STEPS,
             ports=self._ports(),
             playbooks=self.playbooks,
-            catalog=Catalog(plans=config.plans, templates=config.templates, nodes=config.nodes, provider=settings.provider),
+            catalog=self.catalog,
             settings=_engine_settings(config),
             parse=parse,
             notifier=self._notifier,
@@ -88,6 +97,7 @@ class Controller:
             engine=self.engine,
             db=self.db,
             config=self.config,
+            catalog=self.catalog,
             secrets=self.secrets,
             clock=self.clock,
             addresses=self.addresses,

@@ -48,7 +48,7 @@ def event(number: int, outcome: str) -> EventRecord:
 
 def test_nothing_waits_in_an_empty_store(db: Database) -> None:
     with db.read() as conn:
-        assert overview.waiting(conn) == overview.Waiting(approval=0, operator=0, dead_letters=0, freeze=None)
+        assert overview.waiting(conn) == overview.Waiting(approval=0, operator=0, dead_letters=0, freeze=None, terminations=None)
 
 
 def test_what_waits_for_a_person_is_counted_by_why_and_nothing_else_is(db: Database) -> None:
@@ -58,5 +58,7 @@ def test_what_waits_for_a_person_is_counted_by_why_and_nothing_else_is(db: Datab
         for number, outcome in enumerate(("accepted", "refused", "nothing", "dead", "dead", "dead")):
             events.add(conn, event(number, outcome))
         freeze = settings.set_freeze(conn, by="anna", why="billing", now=NOW)
+        settings.put(conn, settings.TERMINATIONS_WAIT, {"why": "it slept", "since": NOW.isoformat()}, now=NOW)
         found = overview.waiting(conn)
-    assert found == overview.Waiting(approval=2, operator=1, dead_letters=3, freeze=freeze)
+    stop = settings.TerminationsWait(why="it slept", since=NOW)
+    assert found == overview.Waiting(approval=2, operator=1, dead_letters=3, freeze=freeze, terminations=stop)

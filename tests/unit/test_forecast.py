@@ -73,6 +73,16 @@ def test_another_policy_changes_who_is_touched_and_when() -> None:
     assert (silent.comes, len(silent.goes)) == ((), 2)
 
 
+def test_an_act_that_would_not_be_asked_about_any_more_is_a_change() -> None:
+    asked = since(TerminateSince.SUSPENSION, 7, asks=True)
+    change = changes("s1", ahead(SERVICE, asked), ahead(SERVICE))
+    assert change is not None
+    assert [(act.action, act.asks) for act in (*change.goes, *change.comes)] == [
+        (Action.TERMINATE, True),
+        (Action.TERMINATE, False),
+    ]
+
+
 def test_every_act_moves_by_as_much_as_the_due_date_does() -> None:
     later = ahead(replace(SERVICE, due_at=DUE + timedelta(days=10)))
     assert days_of(later) == [("suspend", 12), ("terminate", 19)]

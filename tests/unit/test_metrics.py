@@ -11,6 +11,7 @@ from orchestrator.observe.metrics import Metrics
 from orchestrator.observe.snapshot import (
     HoldsCount,
     JobsCount,
+    LateCount,
     NodeGauges,
     RangeGauges,
     ServiceGauges,
@@ -57,6 +58,8 @@ FULL = Snapshot(
     outbox_depth=5,
     outbox_oldest_seconds=61.0,
     frozen=True,
+    terminations_wait=True,
+    late=(LateCount(action="suspend", count=3), LateCount(action="terminate", count=0)),
 )
 SERVICES = (
     ServiceGauges(id="s1", plan="vps-1", state="active", node="hv1", holds=("abuse",), paid_until=1.5e9),
@@ -97,6 +100,9 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         "orchestrator_queue_jobs 1.0",
         "orchestrator_queue_oldest_age_seconds 12.5",
         "orchestrator_approval_jobs 2.0",
+        "orchestrator_terminations_wait 1.0",
+        'orchestrator_deadlines_late{action="suspend"} 3.0',
+        'orchestrator_deadlines_late{action="terminate"} 0.0',
         'orchestrator_services{plan="vps-1",state="active"} 4.0',
         'orchestrator_holds{effect="stop",reason="nonpayment"} 1.0',
         'orchestrator_node_up{node="hv1",zone="jkt1"} 1.0',

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from orchestrator.api.callers import Reader
 from orchestrator.api.context import Context
-from orchestrator.api.paging import After, Limit, Page
+from orchestrator.api.paging import After, Limit, Page, names_page
 from orchestrator.api.schemas import PlanOut, TemplateOut
 from orchestrator.domain.errors import NotFound
 
@@ -20,7 +20,7 @@ Name = Annotated[str, Path(max_length=255)]
 @router.get("/plans")
 def list_plans(_caller: Reader, context: Context, limit: Limit = 100, after: After = "") -> Page[PlanOut]:
     """Plans by name."""
-    names, following = _page(sorted(context.config.plans), limit=limit, after=after)
+    names, following = names_page(context.config.plans, limit=limit, after=after)
     return Page(items=[PlanOut.of(context.config.plans[name]) for name in names], next=following)
 
 
@@ -35,7 +35,7 @@ def get_plan(_caller: Reader, context: Context, name: Name) -> PlanOut:
 @router.get("/templates")
 def list_templates(_caller: Reader, context: Context, limit: Limit = 100, after: After = "") -> Page[TemplateOut]:
     """Templates by name."""
-    names, following = _page(sorted(context.config.templates), limit=limit, after=after)
+    names, following = names_page(context.config.templates, limit=limit, after=after)
     return Page(items=[TemplateOut.of(context.config.templates[name]) for name in names], next=following)
 
 
@@ -45,8 +45,3 @@ def get_template(_caller: Reader, context: Context, name: Name) -> TemplateOut:
     if name not in context.config.templates:
         raise NotFound("there is no template of that name", hint="`orchestrator template list` shows all of them")
     return TemplateOut.of(context.config.templates[name])
-
-
-def _page(names: list[str], *, limit: int, after: str) -> tuple[list[str], str | None]:
-    beyond = [name for name in names if name > after]
-    return beyond[:limit], beyond[limit - 1] if len(beyond) > limit else None

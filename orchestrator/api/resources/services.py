@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
+from orchestrator.api import outlook
 from orchestrator.api.callers import Actor, Reader
 from orchestrator.api.context import ApiContext, Context, Submitted
 from orchestrator.api.once import Keep, OnceOnly
@@ -29,6 +31,9 @@ router = APIRouter(prefix="/v1/services", tags=["services"])
 ServiceId = Annotated[str, Path(pattern=f"^{SERVICE_ID.pattern}$", description="The service's id, as billing gave it.")]
 # Jobs of one service that are looked through for the one that placed it.
 _LOOK_BACK = 500
+# The acts to come that are told with a service: so many, and no later than that.
+_NEXT_ACTS = 5
+_AHEAD = timedelta(days=366)
 
 
 class Action(StrEnum):
@@ -87,9 +92,12 @@ def list_services(
 
 @router.get("/{service_id}")
 def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> ServiceDetail:
-    """One service with its facts."""
+    """One service with its facts and the next acts that its policy brings."""
     with context.db.read() as conn:
-        return ServiceDetail.with_facts(_known(conn, service_id), services.facts(conn, service_id))
+        service = _known(conn, service_id)
+        at = outlook.moment(conn, now=context.clock.now(), ahead=_AHEAD)
+        next_acts = outlook.of_one(conn, context.catalog, service, at)[:_NEXT_ACTS]
+        return ServiceDetail.with_facts(service, services.facts(conn, service_id), next_acts)
 
 
 @router.get("/{service_id}/explain")

@@ -150,6 +150,10 @@ def _waiting(config: Config) -> Iterator[Finding]:
     freeze = found.freeze
     said = "none" if freeze is None else f"by {freeze.by} since {when(freeze.since.isoformat())}: {freeze.why}"
     yield Finding("freeze", freeze is None, said, "" if freeze is None else "orchestrator freeze off", waits=freeze is not None)
+    stop = found.terminations
+    said = "go on" if stop is None else f"wait since {when(stop.since.isoformat())}: {stop.why}"
+    mend = "" if stop is None else "orchestrator terminations release --why TEXT, once billing was asked"
+    yield Finding("terminations", stop is None, said, mend, waits=stop is not None)
     for name, count, mend in (
         ("jobs to approve", found.approval, "orchestrator job list --state waiting_approval"),
         ("jobs in doubt", found.operator, "orchestrator job list --state needs_operator"),

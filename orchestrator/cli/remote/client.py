@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from orchestrator.cli.failure import Failure
+from orchestrator.cli.failure import Failure, problem_line
 
 if TYPE_CHECKING:
     import httpx
@@ -174,7 +174,7 @@ class Client:
             return found
         if isinstance(found, dict) and "code" in found and "detail" in found:
             problems = found.get("details", {}).get("problems", [])
-            lines = tuple(f"{p.get('path', '')}: {p.get('sentence', '')}" for p in problems[1:] if isinstance(p, dict))
+            lines = tuple(problem_line(problem) for problem in problems[1:] if isinstance(problem, dict))
             raise Failure(
                 str(found["detail"]), hint=str(found.get("hint", "")), exit_code=int(found.get("exit_code", 1)), lines=lines
             )

@@ -10,6 +10,7 @@ import click
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
 from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.forecast import waiting
 from orchestrator.cli.remote.options import (
     HOLDS,
     SERVICE_STATES,
@@ -32,6 +33,10 @@ def _holds(row: Row) -> str:
 
 def _hold_lines(row: Row) -> str:
     return "\n".join(f"{h['reason']} ({h['effect']}) by {h['by']} since {when(h['since'])}: {h['why']}" for h in row["holds"])
+
+
+def _deadline_lines(row: Row) -> str:
+    return "\n".join(f"{when(d['at'])} {d['action']}: {d['reason']} ({d['clause']}){waiting(d, '; ')}" for d in row["deadlines"])
 
 
 _LIST: tuple[Column, ...] = (
@@ -65,6 +70,7 @@ _CARD: tuple[Line, ...] = (
     ("created", moment("created_at")),
     ("suspension proven", moment("suspension_proven_at")),
     ("point of no return", moment("point_of_no_return")),
+    ("to come", _deadline_lines),
     ("facts", facts("facts")),
 )
 _VERDICTS: tuple[Column, ...] = (
@@ -99,7 +105,7 @@ def list_services(context: click.Context, /, suspended: bool, **options: Any) ->
 @json_option
 @click.pass_context
 def show(context: click.Context, /, service: str, as_json: bool) -> None:
-    """Show one service with its holds and what its jobs made."""
+    """Show one service with its holds, what its jobs made, and what its policy brings next."""
     found = client(context).get(below("services", service))
     if as_json:
         emit_json(found)

@@ -27,6 +27,9 @@ GET_ROUTES = (
     "/v1/certificates",
     "/v1/certificates/public-key",
     "/v1/freeze",
+    "/v1/policies",
+    "/v1/forecast",
+    "/v1/terminations",
     "/metrics",
     "/metrics/services",
 )
@@ -62,6 +65,7 @@ def _acts() -> dict[str, Callable[[httpx.Client], httpx.Response]]:
         "replay": lambda http: http.post("/v1/events/999999/replay"),
         "freeze": lambda http: http.put("/v1/freeze", json={"why": "test"}),
         "unfreeze": lambda http: http.delete("/v1/freeze"),
+        "release": lambda http: http.post("/v1/terminations/release", json={"why": "test"}),
         "host-keys": lambda http: http.get("/v1/nodes/n1/host-keys"),
         "doctor": lambda http: http.post("/v1/nodes/none/doctor"),
         "enrol": lambda http: http.post("/v1/nodes/none/enrol", json=enrolment),

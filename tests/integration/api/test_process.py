@@ -17,6 +17,9 @@ import pytest
 from orchestrator.api import server
 from orchestrator.api.callers import Role, by_uid
 from orchestrator.domain.errors import ConfigError
+from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.store import settings
+from orchestrator.store.database import Database
 from tests.live import PLAN, write_config
 from tests.served import Served, command, process
 
@@ -155,7 +158,16 @@ def test_doctor_names_what_waits_for_a_person_and_how_to_see_it(alone: Served) -
     alone.run("freeze", "--why", "to be seen")
     alone.run("service", "suspend", "waits", "--reason", "late")
     alone.send("order.paid", "nowhere", client_id="c1", plan="no-such-plan")
+    assert rows()["terminations"] == (False, "go on", "")
+    database = Database(f"sqlite:///{alone.directory / 'state' / 'orchestrator.sqlite'}")
+    with database.write() as conn:
+        now = SystemClock().now()
+        settings.put(conn, settings.TERMINATIONS_WAIT, {"why": "it slept", "since": now.isoformat()}, now=now)
+    database.close()
     found = rows()
+    assert found["terminations"][0]
+    assert found["terminations"][1].endswith(": it slept")
+    assert "orchestrator terminations release" in found["terminations"][2]
     assert found["freeze"][0]
     assert found["freeze"][1].endswith(": to be seen")
     assert found["freeze"][2] == "orchestrator freeze off"
@@ -164,7 +176,7 @@ def test_doctor_names_what_waits_for_a_person_and_how_to_see_it(alone: Served) -
     assert found["jobs in doubt"] == (False, "none", "")
     told = alone.run("doctor")
     assert told.returncode == 3
-    assert len([line for line in told.stdout.splitlines() if line.startswith("WAITS")]) == 3
+    assert len([line for line in told.stdout.splitlines() if line.startswith("WAITS")]) == 4
 
 
 def test_a_controller_that_cannot_write_is_not_ready_and_doctor_says_so(alone: Served) -> None:

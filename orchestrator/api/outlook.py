@@ -1,0 +1,108 @@
+"""What will happen to services, and what should have happened: their deadlines, with what the store knows of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from orchestrator.domain.deadlines import Action, Deadline, deadlines, pending
+from orchestrator.domain.errors import NotFound
+from orchestrator.domain.forecast import forecast
+from orchestrator.domain.policies import Policy
+from orchestrator.domain.services import Service
+from orchestrator.engine.due import AGAIN
+from orchestrator.engine.settings import Catalog
+from orchestrator.store import deadlines as store
+from orchestrator.store import services, settings
+from orchestrator.store.database import Connection
+from orchestrator.store.deadlines import Seen
+
+Told = TypeVar("Told")
+RELEASE = "terminations wait until somebody says `orchestrator terminations release`"
+# A look reads at most so many services; a page of the forecast then goes on behind them.
+MOST_READ = 5000
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Now, how far to look ahead, and whether deadlines terminate."""
+
+    now: datetime
+    until: datetime
+    terminations_wait: bool
+
+
+def moment(conn: Connection, *, now: datetime, ahead: timedelta) -> Moment:
+    """``ahead`` from ``now``, as things stand."""
+    return Moment(now=now, until=now + ahead, terminations_wait=settings.terminations_wait(conn) is not None)
+
+
+def to_come(service: Service, policy: Policy, catalog: Catalog, seen: Seen, at: Moment) -> tuple[Deadline, ...]:
+    """The acts to come by this policy, the earliest first; with what each waits for."""
+    found = forecast(service, policy, catalog.calendar, now=at.now, until=at.until, told=seen.told, settled=seen.settled)
+    said = (replace(d, waits=d.waits or RELEASE) if at.terminations_wait and d.action.destroys else d for d in found)
+    return tuple(sorted(said, key=lambda deadline: deadline.at))
+
+
+def of_one(conn: Connection, catalog: Catalog, service: Service, at: Moment) -> tuple[Deadline, ...]:
+    """The acts to come for one service."""
+    seen = store.seen_to(conn, [service.id])[service.id]
+    return to_come(service, catalog.policy_of(service), catalog, seen, at)
+
+
+def walk(
+    conn: Connection, make: Callable[[Service, Seen], Told | None], *, limit: int, after: str, service_id: str = ""
+) -> tuple[list[Told], str | None]:
+    """What ``make`` tells of services by id, ``limit`` at most, and the cursor behind the last that was read; None at the end.
+
+    Raises NotFound for a ``service_id`` that is none.
+    """
+    if service_id:
+        one = services.several(conn, [service_id])
+        if not one:
+            raise NotFound(f"there is no service {service_id}", hint="`orchestrator service list` shows all of them")
+        return [told for each in _with_seen(conn, one) if (told := make(*each)) is not None], None
+    found: list[Told] = []
+    cursor: str | None = after or None
+    for _ in range(MOST_READ // _CHUNK):
+        page, following = services.list_page(conn, limit=_CHUNK, after=cursor)
+        for service, seen in _with_seen(conn, page):
+            told = make(service, seen)
+            if told is not None:
+                found.append(told)
+            if len(found) == limit and (following is not None or service.id != page[-1].id):
+                return found, service.id
+        cursor = following
+        if cursor is None:
+            break
+    return found, cursor
+
+
+def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, int]:
+    """How many deadlines of each action are due, wait for nothing and are not seen to.
+
+    Looked for where the controller itself will look next: a deadline that has passed is looked at again within ``AGAIN``.
+    """
+    wait = settings.terminations_wait(conn) is not None
+    counted: Counter[Action] = Counter()
+    ids = store.due(conn, now=now + AGAIN, limit=MOST_READ)
+    for start in range(0, len(ids), _CHUNK):
+        for service, seen in _with_seen(conn, services.several(conn, ids[start : start + _CHUNK])):
+            found = deadlines(service, catalog.policy_of(service), catalog.calendar, told=seen.told)
+            counted.update(
+                deadline.action
+                for deadline in pending(found, seen.settled)
+                if deadline.at <= now and not deadline.waits and not (wait and deadline.action.destroys)
+            )
+    return {action: counted[action] for action in Action}
+
+
+def _with_seen(conn: Connection, found: Iterable[Service]) -> Iterator[tuple[Service, Seen]]:
+    page = tuple(found)
+    seen = store.seen_to(conn, [service.id for service in page])
+    for service in page:
+        yield service, seen[service.id]
