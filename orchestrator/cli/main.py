@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "serve": Entry(f"{_LOCAL}.setup:serve", "Run the controller."),
     "migrate": Entry(f"{_LOCAL}.setup:migrate", "Bring the database to this version."),
     "config": Entry(f"{_LOCAL}.config:group", "Check and show the configuration."),
+    "simulate": Entry(f"{_LOCAL}.simulate:simulate", "Run a fleet through a year under a policy, on a virtual clock."),
     "doctor": Entry(f"{_LOCAL}.doctor:doctor", "Find out what keeps the controller from working."),
     "token": Entry(f"{_LOCAL}.token:group", "Tokens for the API over TCP."),
 }
