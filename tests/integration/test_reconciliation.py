@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from orchestrator.domain.reconciliation import BillingList, BillingState, Entry,
 from orchestrator.domain.services import Service
 from orchestrator.store import audit, settings
 from tests.fault.house import PLAN, House
-from tests.integration.test_due import DAY, HOUR, Year, acts, overdue, record
+from tests.integration.test_due import DAY, HOUR, Wound, Year, acts, overdue, record
 
 SILENT = Policy(name="default", provider="p")
 
@@ -138,8 +139,37 @@ def test_an_older_list_does_not_bring_back_what_was_refunded_since(year: Year) -
     house.event("invoice.refunded", "s1", invoice_id="i9", paid_until=(until - 20 * DAY).isoformat())
     ((_, mended),) = reconcile(house, *rows).found
     assert mended is not None
-    assert mended.outcome == "duplicate"
+    assert (mended.outcome, "given back since" in mended.detail) == ("duplicate", True)
+    assert len(trail(house, "reconciled")) == 1
     assert record(house).paid_until == until - 20 * DAY
+
+
+class Interrupting(Wound):
+    """Once it is armed, something happens when the test's own thread asks for the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: Callable[[], object] | None = None
+        self._thread = threading.get_ident()
+
+    def now(self) -> datetime:
+        if self.then is not None and threading.get_ident() == self._thread:
+            then, self.then = self.then, None
+            then()
+        return super().now()
+
+
+def test_a_payment_that_comes_between_looking_and_counting_counts_once(year: Year) -> None:
+    year.clock = clock = Interrupting()
+    house = year.open(SILENT)
+    running(house, "s1")
+    until = clock.now() + 30 * DAY
+    clock.then = lambda: house.event("invoice.paid", "s1", paid_until=until.isoformat())
+    ((_, mended),) = reconcile(house, row("s1", "active", until)).found
+    assert clock.then is None
+    assert mended is not None
+    assert (mended.outcome, mended.detail) == ("nothing", "the payment came meanwhile")
+    assert record(house).payments == 2, "the order's and this one"
 
 
 def test_a_payment_from_a_list_calls_off_a_termination_that_waits(year: Year) -> None:
