@@ -15,13 +15,16 @@ from orchestrator.config.policies import load_policies
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.deadlines import Action
+from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.simulation import scenario as settings
 from orchestrator.domain.simulation.billing import habit
+from orchestrator.domain.simulation.controller import Controller
 from orchestrator.domain.simulation.dice import Dice
 from orchestrator.domain.simulation.punctuality import Punctuality
 from orchestrator.domain.simulation.report import Act, Report
 from orchestrator.domain.simulation.run import simulate
 from orchestrator.domain.simulation.scenario import DAY, HOUR, Habit, Network, Outage, Scenario
+from orchestrator.domain.simulation.timeline import Timeline
 from orchestrator.engine import due
 
 POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
@@ -178,21 +181,50 @@ def test_an_outage_of_a_week_passes_over_no_suspension_and_no_notice() -> None:
     assert late == caught_up != set()
 
 
-def test_after_an_outage_nothing_is_terminated_before_the_records_were_compared() -> None:
-    away = Outage(START + 100 * DAY, START + 107 * DAY)
-    fleet = replace(scenario(80), outages=(away,))
-    for wait in (6 * HOUR, 48 * HOUR):
-        report, acts = year(replace(fleet, reconcile_after=wait))
-        first = min(act.at for act in acts if act.what == "terminate" and act.at >= away.end)
-        assert (report.wrong_wipes, report.missed) == ([], [])
-        assert report.lost > 0
-        assert first >= away.end + wait
+def terminations(acts: list[Act]) -> list[datetime]:
+    return [act.at for act in acts if act.what == "terminate"]
+
+
+@pytest.mark.parametrize("wait", [6 * HOUR, 48 * HOUR])
+def test_after_an_outage_nothing_is_terminated_before_the_records_were_compared(wait: timedelta) -> None:
+    fleet = replace(scenario(80), reconcile_after=wait)
+    some = terminations(year(fleet)[1])[10]
+    away = Outage(some - 5 * DAY, some + HOUR)
+    report, acts = year(replace(fleet, outages=(away,)))
+    assert (report.wrong_wipes, report.missed) == ([], [])
+    assert report.lost > 0
+    first = min(at for at in terminations(acts) if at >= away.end)
+    assert away.end + wait <= first <= away.end + wait + 20 * MINUTE
 
 
 def test_a_short_outage_holds_no_termination_up() -> None:
-    away = Outage(START + 100 * DAY, START + 100 * DAY + 50 * MINUTE)
-    report, _ = year(replace(scenario(80), outages=(away,), reconcile_after=300 * DAY))
+    fleet = replace(scenario(80), reconcile_after=300 * DAY)
+    some = terminations(year(fleet)[1])[10]
+    away = Outage(some - 10 * MINUTE, some + 40 * MINUTE)
+    report, acts = year(replace(fleet, outages=(away,)))
     assert report.flawless
+    assert away.end <= min(at for at in terminations(acts) if at >= some) <= away.end + 2 * MINUTE
+
+
+def test_an_event_that_comes_again_is_not_taken_again() -> None:
+    timeline, report = Timeline(), Report(CALENDAR)
+    controller = Controller(
+        timeline,
+        scenario(1),
+        POLICIES["enterpage"],
+        CALENDAR,
+        report,
+        wiped=lambda _service, _now: None,
+        cancelled=lambda _service: None,
+    )
+    paid = Event(
+        source="b", id="e1", type=EventType.ORDER_PAID, service_id="s1", sent_at=START, plan="p", paid_until=START + 31 * DAY
+    )
+    for _ in range(2):
+        controller.receive(paid, START)
+    kept = controller.kept["s1"].service
+    assert kept is not None
+    assert (kept.payments, report.totals["webhook"]) == (1, 2)
 
 
 def test_what_the_brakes_hold_waits_for_the_operator_and_is_not_missed() -> None:
