@@ -166,7 +166,6 @@ def test_a_payment_that_comes_between_looking_and_counting_counts_once(year: Yea
     until = clock.now() + 30 * DAY
     clock.then = lambda: house.event("invoice.paid", "s1", paid_until=until.isoformat())
     ((_, mended),) = reconcile(house, row("s1", "active", until)).found
-    assert clock.then is None
     assert mended is not None
     assert (mended.outcome, mended.detail) == ("nothing", "the payment came meanwhile")
     assert record(house).payments == 2, "the order's and this one"

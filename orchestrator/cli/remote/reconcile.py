@@ -122,6 +122,8 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     say(f"services in the list: {found['services']}; {counts}")
     if found["terminations"]:
         say(found["terminations"])
+        if not found["releases"]:
+            say("to let them go on by hand: `orchestrator terminations release --why TEXT`")
 
 
 # -- the list ----------------------------------------

@@ -14,8 +14,11 @@ import pytest
 from orchestrator.api.billing_list import LIST_LIMIT
 from orchestrator.cli.remote import reconcile
 from orchestrator.domain.reconciliation import Kind
+from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.store import settings
 from tests.integration.api.test_cli import ok, provisioned, read, refused
-from tests.served import Served
+from tests.live import Live
+from tests.served import Served, command
 from tests.terminal import on_a_terminal
 
 UNTIL = "2030-01-01T00:00:00Z"
@@ -125,6 +128,20 @@ def test_where_there_is_nothing_to_do_nobody_is_asked(served: Served, tmp_path: 
     said = on_a_terminal(["--socket", str(served.socket), "reconcile", str(given)])
     assert "services in the list: 1" in said
     assert "?" not in said
+
+
+def test_after_a_downtime_it_says_what_becomes_of_the_terminations(own: Live, tmp_path: Path) -> None:
+    own.provisioned("s1")
+    now = SystemClock().now()
+    with own.db.write() as conn:
+        settings.put(conn, settings.TERMINATIONS_WAIT, {"why": "away", "since": now.isoformat()}, now=now)
+    arguments = ["--socket", str(own.socket), "reconcile", listed(tmp_path, "s1"), "--yes"]
+    waits = ok(command(*arguments, "--keep-waiting"))
+    assert "terminations go on waiting: as was asked (away)" in waits
+    assert "orchestrator terminations release" in waits
+    goes_on = ok(command(*arguments))
+    assert "terminations are released (away)" in goes_on
+    assert "orchestrator terminations release" not in goes_on
 
 
 def test_every_bad_row_is_said_with_its_line(served: Served, tmp_path: Path) -> None:

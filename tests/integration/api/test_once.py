@@ -94,3 +94,15 @@ def test_an_act_whose_answer_was_lost_is_not_done_again_under_its_key(
     with live.db.read() as conn:
         rows = [row for row in audit.list_page(conn, limit=500)[0] if row.seq not in before]
     assert len([row for row in rows if row.what in ACTS and row.who != "orchestrator"]) == 1
+
+
+def test_a_reconciliation_whose_answer_was_lost_is_not_done_again_under_its_key(live: Live) -> None:
+    live.provisioned("s1")
+    body = '[{"service": "s1", "paid_until": "2030-01-01T00:00:00Z", "state": "active"}]'
+    refused(live.http.post("/v1/reconciliation", headers=KEY, content=body), 503, "store-unavailable")
+    again = live.http.post("/v1/reconciliation", headers=KEY, content=body)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert [one["outcome"] for one in again.json()["differences"]] == ["nothing"]
+    with live.db.read() as conn:
+        rows = [row.what for row in audit.list_page(conn, limit=500)[0]]
+    assert (rows.count("reconciliation"), rows.count("reconciled")) == (1, 1)
