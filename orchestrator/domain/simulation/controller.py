@@ -237,7 +237,6 @@ class Controller:
             code,
             now=now,
             provisioned=kept.provisioned,
-            reason=str(intent.arguments.get("reason", "")),
         )
         kept.service = service
         if state == JobState.DONE and job.key is not None:
