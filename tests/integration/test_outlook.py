@@ -12,6 +12,7 @@ import pytest
 from orchestrator.api import outlook
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.deadlines import Action
+from orchestrator.domain.deadlines import deadlines as due
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.plans import Plan, PlanKind
@@ -48,10 +49,10 @@ def catalog(policy: Policy = POLICY) -> Catalog:
     return Catalog(plans=PLANS, templates={}, nodes=(), policies={policy.name: policy})
 
 
-def put(conn: Connection, service_id: str, due: datetime) -> str:
+def put(conn: Connection, service_id: str, due: datetime) -> Service:
     service = Service(id=service_id, client_id="c", plan="p", state=Lifecycle.ACTIVE, due_at=due)
     services.put(conn, service, now=NOW)
-    return due.isoformat()
+    return service
 
 
 def suspending(name: str, state: JobState) -> Job:
@@ -73,7 +74,10 @@ def test_a_service_has_the_policy_of_its_plan_and_none_where_that_is_not_declare
     service = Service(id="s1", client_id="c", plan="p")
     assert catalog().policy_of(service) is POLICY
     assert catalog().policy_of(replace(service, plan="gone")) is SILENT
-    assert catalog(replace(POLICY, name="other")).policy_of(service) is SILENT
+    other = replace(POLICY, name="other")
+    assert catalog(other).policy_of(service) is SILENT
+    both = replace(catalog(), plans={"p": replace(PLANS["p"], policy="other")}, policies={"default": POLICY, "other": other})
+    assert both.policy_of(service) is other
 
 
 def late(db: Database, policy: Policy = POLICY) -> dict[str, int]:
@@ -98,9 +102,10 @@ def test_what_is_due_and_not_seen_to_is_late_and_what_is_to_come_is_not(db: Data
 )
 def test_what_has_a_job_is_late_only_where_that_failed(db: Database, state: JobState, counted: dict[str, int]) -> None:
     with db.write() as conn:
-        occurrence = put(conn, "s1", NOW - 3 * DAY)
+        service = put(conn, "s1", NOW - 3 * DAY)
+        suspend, *_ = due(service, POLICY, catalog().calendar, told={})
         jobs.add(conn, suspending("j1", state))
-        deadlines.note(conn, "s1", Action.SUSPEND, occurrence, now=NOW, job_id="j1")
+        deadlines.note(conn, "s1", suspend.action, suspend.occurrence, now=NOW, job_id="j1")
         # As the controller leaves it after its look.
         deadlines.look_again(conn, "s1", NOW + timedelta(minutes=9))
     assert late(db) == counted
@@ -122,7 +127,7 @@ def test_a_walk_goes_on_behind_its_cursor_and_ends_with_the_last_service(db: Dat
         for name in names:
             put(conn, name, NOW)
     with db.read() as conn:
-        wanted = {"s000", "s499", "s500", "s502"}
+        wanted = {"s000", "s450", "s480", "s501", "s502"}
         found: list[list[str]] = []
         after = ""
         while True:
@@ -133,4 +138,4 @@ def test_a_walk_goes_on_behind_its_cursor_and_ends_with_the_last_service(db: Dat
             if following is None:
                 break
             after = following
-    assert found == [["s000", "s499"], ["s500", "s502"]]
+    assert found == [["s000", "s450"], ["s480", "s501"], ["s502"]]
