@@ -55,10 +55,11 @@ def process(*arguments: str, **environment: str) -> Ran:
 
 
 class Served(Talks):
-    """``orchestrator serve`` over a fresh configuration; its words are in ``said`` and its log in ``log``."""
+    """``orchestrator serve WORDS`` over a fresh configuration; its words are in ``said`` and its log in ``log``."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, *, words: tuple[str, ...] = (), **settings: str) -> None:
         self.directory = directory
+        self._words = words
         self.url = f"http://127.0.0.1:{_free_port()}"
         write_config(directory, listen=self.url.removeprefix("http://"), **settings)
         made = self.run("init")
@@ -78,7 +79,10 @@ class Served(Talks):
         self._said.unlink(missing_ok=True)
         with self._log.open("ab") as log, self._said.open("ab") as said:
             self.process = subprocess.Popen(
-                [*ORCHESTRATOR, "--config", str(self.directory), "serve"], stdin=subprocess.DEVNULL, stdout=said, stderr=log
+                [*ORCHESTRATOR, "--config", str(self.directory), "serve", *self._words],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=log,
             )
         clock = SystemClock()
         until = clock.monotonic() + START_SECONDS

@@ -91,15 +91,18 @@ class Engine:
 
     # -- life ----------------------------------------
 
-    def start(self) -> None:
+    def start(self, *, frozen: tuple[str, str] | None = None) -> None:
         """Take the state directory, recover what was running, and begin to run jobs.
 
+        ``frozen``: (who, why) of a freeze that is in force before the first job runs; one that stands already keeps its reason.
         Raises WrongState where another controller runs on the directory, ConfigError where it cannot be written or the tables
         are not migrated.
         """
         if not self._works.db.migrated():
             raise ConfigError("the database is not at this version's tables", hint="run: orchestrator migrate")
         self._take_directory()
+        if frozen is not None:
+            self.freeze(*frozen)
         self._works.halting.clear()
 
         def run_job(job_id: str, run: int) -> None:

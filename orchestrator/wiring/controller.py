@@ -73,9 +73,9 @@ class Controller:
         self.watch = NodeWatch(self.db, config.nodes, self.links.hypervisor, self.clock)
         self._watching: Beat | None = None
 
-    def start(self) -> None:
-        """Take the state directory and begin to work. Raises as ``Engine.start`` does."""
-        self.engine.start()
+    def start(self, *, frozen: tuple[str, str] | None = None) -> None:
+        """Take the state directory and begin to work. ``frozen`` and what is raised: see ``Engine.start``."""
+        self.engine.start(frozen=frozen)
         self._watching = Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS)
 
     def stop(self) -> bool:

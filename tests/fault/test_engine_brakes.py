@@ -360,3 +360,17 @@ def test_a_command_that_no_payment_followed_and_one_for_abuse_are_replayed(build
     paid(house, "s3")
     assert house.engine.replay(3, "anna").outcome == "nothing"
     assert house.state("s2") == "cancelled"
+
+
+def test_a_controller_that_starts_frozen_holds_what_was_queued_before_it(build: Builder) -> None:
+    house = build()
+    provisioned(house, "s1")
+    house.engine.stop()
+    job_id = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="", arguments={}).job_id
+    again = build(start=False)
+    again.engine.start(frozen=("anna", "brought back from a copy"))
+    held = again.wait(job_id)
+    assert (held.state, held.approval_reason) == (JobState.WAITING_APPROVAL, FROZEN_REASON)
+    assert things.things(again.world) != {}
+    again.engine.unfreeze("anna")
+    assert again.wait(job_id, JobState.DONE).state == JobState.DONE

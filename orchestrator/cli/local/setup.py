@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ _NEXT = (
     ("node doctor NODE", "whether it has what it needs"),
     ("token create NAME --role ROLE", "for callers over TCP, where `listen` is set"),
 )
+_FROZEN_WHY = "the controller was started with --frozen"
 
 
 @click.command("init")
@@ -62,8 +64,15 @@ def migrate(context: click.Context, /) -> None:
     show_default=True,
     help="From which level on things are logged.",
 )
+@click.option(
+    "--frozen",
+    is_flag=True,
+    envvar="ORCHESTRATOR_FROZEN",
+    help="Freeze before any job runs: after the database was brought back from a copy.  [env: ORCHESTRATOR_FROZEN=1]",
+)
+@click.option("--frozen-why", metavar="TEXT", help="Why; with it --frozen need not be said.")
 @click.pass_context
-def serve(context: click.Context, /, log_level: str) -> None:
+def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: str | None) -> None:
     """Run the controller: its jobs, and its API on the unix socket and where `listen` says. Ends gracefully on SIGTERM."""
     from orchestrator import wiring
     from orchestrator.api import server
@@ -77,8 +86,9 @@ def serve(context: click.Context, /, log_level: str) -> None:
     # The addresses are taken first: a second controller fails here, before any job runs.
     sockets = server.bind(unix_socket=settings.socket, listen=settings.listen)
     where = f"{settings.socket}" + (f" and {settings.listen}" if settings.listen else "")
+    by = f"unix:{getpass.getuser()}"
     try:
-        controller.start()
+        controller.start(frozen=(by, frozen_why or _FROZEN_WHY) if frozen or frozen_why else None)
     except BaseException:
         for sock in sockets:
             sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import resource
@@ -73,6 +74,19 @@ def test_killed_it_starts_again_over_its_stale_socket(alone: Served) -> None:
     alone.start()
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(alone.socket)), base_url="http://c") as client:
         assert client.get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(("words", "why"), [(("--frozen",), "--frozen"), (("--frozen-why", "a copy"), "a copy")])
+def test_it_can_be_started_frozen(tmp_path: Path, words: tuple[str, ...], why: str) -> None:
+    controller = Served(tmp_path, words=words)
+    try:
+        found = controller.http.get("/v1/freeze").json()
+        row = controller.http.get("/v1/audit", params={"limit": 1}).json()["items"][0]
+    finally:
+        controller.stop()
+    assert found["frozen"]
+    assert found["why"].endswith(why)
+    assert (row["what"], row["who"]) == ("freeze", f"unix:{getpass.getuser()}")
 
 
 def test_a_second_controller_is_refused_with_a_sentence_and_the_first_goes_on(alone: Served) -> None:
