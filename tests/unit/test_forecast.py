@@ -10,7 +10,7 @@ from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.forecast import changes, forecast
 from orchestrator.domain.policies import SILENT, Notices, Policy, TerminateSince
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
-from tests.unit.test_deadlines import CALENDAR, DAY, DUE, FIRST, POLICY, SERVICE, hold, since, suspended
+from tests.unit.test_deadlines import CALENDAR, DAY, DUE, POLICY, SERVICE, hold, since, suspended
 
 
 def ahead(service: Service, policy: Policy = POLICY, *, now: int = 0, days: int = 60) -> tuple[Deadline, ...]:
@@ -58,7 +58,7 @@ def test_an_unpaid_order_ends() -> None:
 
 
 def test_what_was_seen_to_does_not_come_again() -> None:
-    seen = frozenset({(Action.SUSPEND, FIRST)})
+    seen = frozenset((d.action, d.occurrence) for d in ahead(SERVICE) if d.action == Action.SUSPEND)
     assert forecast(SERVICE, POLICY, CALENDAR, now=DUE, until=DUE + 60 * DAY, told={}, settled=seen) == ()
 
 
