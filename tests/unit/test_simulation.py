@@ -150,6 +150,15 @@ def test_a_lost_payment_costs_a_service_and_the_report_says_so() -> None:
     assert Act(wrong.at, wrong.service_id, "terminate done") in acts
 
 
+def test_an_operator_who_looks_before_approving_wipes_nobody_who_paid() -> None:
+    lossy = scenario(habits={Habit.ON_TIME: 3.0, Habit.STOPS: 1.0}, network=replace(PROMPT, lost=0.02))
+    unseen, _ = year(lossy, "zettagrid")
+    looked, _ = year(replace(lossy, looks=True), "zettagrid")
+    assert unseen.wrong_wipes
+    assert (looked.wrong_wipes, looked.missed) == ([], [])
+    assert looked.totals["terminate done"] > 3
+
+
 def test_webhooks_that_come_twice_change_nothing() -> None:
     once, acts = year(scenario())
     twice, same = year(scenario(network=replace(PROMPT, doubled=1.0)))
@@ -216,6 +225,7 @@ def test_an_event_that_comes_again_is_not_taken_again() -> None:
         report,
         wiped=lambda _service, _now: None,
         cancelled=lambda _service: None,
+        look_up=lambda _service, _now: None,
     )
     paid = Event(
         source="b", id="e1", type=EventType.ORDER_PAID, service_id="s1", sent_at=START, plan="p", paid_until=START + 31 * DAY

@@ -96,6 +96,9 @@ class Away(click.ParamType[tuple[int, timedelta]]):
 @click.option("--duplicates", type=Chance(), default="0", show_default=True, help="Webhooks that come twice.")
 @click.option("--outage", "outages", type=Away(), multiple=True, help="The controller is away: DAY:DURATION, such as 100:7d.")
 @click.option("--approve-after", type=Span(), default="4h", show_default=True, help="How long an operator takes to approve.")
+@click.option(
+    "--looks/--unseen", default=False, show_default=True, help="Look into billing's books before a termination is approved."
+)
 @click.option("--reconcile-after", type=Span(), default="6h", show_default=True, help="How long after an outage one reconciles.")
 @click.option("--suspensions-per-hour", type=click.IntRange(0), default=20, show_default=True, help="The brake on suspensions.")
 @click.option("--terminations-per-hour", type=click.IntRange(0), default=5, show_default=True, help="The brake on terminations.")
@@ -143,6 +146,7 @@ def _scenario(
     duplicates: float,
     outages: tuple[tuple[int, timedelta], ...],
     approve_after: timedelta,
+    looks: bool,
     reconcile_after: timedelta,
     suspensions_per_hour: int,
     terminations_per_hour: int,
@@ -161,6 +165,7 @@ def _scenario(
         outages=_outages(begins, outages),
         limits=BrakeLimits(suspensions_per_hour=suspensions_per_hour, terminations_per_hour=terminations_per_hour),
         approve_after=approve_after,
+        looks=looks,
         reconcile_after=reconcile_after,
     )
 

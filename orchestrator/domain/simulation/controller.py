@@ -81,7 +81,8 @@ class Kept:
 
 
 class Controller:
-    """``wiped`` is told of each service at the moment in which its data is destroyed."""
+    """``wiped`` is told of each service at the moment in which its data is destroyed; ``look_up`` has somebody look into
+    billing's books, and may make the payment known that got lost."""
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class Controller:
         *,
         wiped: Callable[[Service, datetime], None],
         cancelled: Callable[[Service], None],
+        look_up: Callable[[Service, datetime], None],
     ) -> None:
         self._timeline = timeline
         self._scenario = scenario
@@ -101,6 +103,7 @@ class Controller:
         self._report = report
         self._wiped = wiped
         self._cancelled = cancelled
+        self._look_up = look_up
         self._recent: dict[IntentKind, deque[datetime]] = {IntentKind.SUSPEND: deque(), IntentKind.TERMINATE: deque()}
         self._punctuality = Punctuality(scenario, report)
         self._terminations_wait = False
@@ -181,6 +184,8 @@ class Controller:
             self._recent[job.intent.kind].append(now)
 
     def _approve(self, kept: Kept, job: Job, now: datetime) -> None:
+        if job.state == JobState.WAITING_APPROVAL and job.intent.kind == IntentKind.TERMINATE and kept.service is not None:
+            self._look_up(kept.service, now)
         if job.state != JobState.WAITING_APPROVAL:
             return
         self._report.waits(-1)
@@ -237,6 +242,7 @@ class Controller:
             code,
             now=now,
             provisioned=kept.provisioned,
+            adds=str(intent.arguments["reason"]) if intent.arguments.get("adds") else "",
         )
         kept.service = service
         if state == JobState.DONE and job.key is not None:

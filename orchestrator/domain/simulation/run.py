@@ -9,7 +9,7 @@ from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.reconciliation import BillingState, Entry, paid_further, payment
 from orchestrator.domain.services import Service
-from orchestrator.domain.simulation.billing import SOURCE, Billing
+from orchestrator.domain.simulation.billing import SOURCE, Account, Billing
 from orchestrator.domain.simulation.controller import Controller
 from orchestrator.domain.simulation.dice import Dice
 from orchestrator.domain.simulation.report import Act, Report, WrongWipe
@@ -43,7 +43,14 @@ class _Year:
         self._scenario = scenario
         self._report = Report(calendar, watch)
         self._controller = Controller(
-            self.timeline, scenario, policy, calendar, self._report, wiped=self._wiped, cancelled=self._cancelled
+            self.timeline,
+            scenario,
+            policy,
+            calendar,
+            self._report,
+            wiped=self._wiped,
+            cancelled=self._cancelled,
+            look_up=self._look_up,
         )
         self._billing = Billing(self.timeline, scenario, calendar, dice, deliver=self._controller.receive)
         for outage in scenario.outages:
@@ -76,12 +83,18 @@ class _Year:
         terminations go on."""
         for account in self._billing.accounts.values():
             kept = self._controller.kept.get(account.id)
-            if account.gone or kept is None or kept.service is None:
-                continue  # of a service that is unknown here the list tells a person, and mends nothing
-            state = BillingState.ACTIVE if account.paid(now) else BillingState.SUSPENDED
-            entry = Entry(service_id=account.id, paid_until=account.paid_until, state=state)
-            if paid_further(kept.service, entry):
-                account.sent += 1
-                event_id = f"{account.id}.{account.sent}"
-                self._controller.receive(payment(kept.service, entry, source=SOURCE, event_id=event_id, now=now), now)
+            if kept is not None and kept.service is not None:  # what is unknown here the list tells a person, and mends nothing
+                self._mend(account, kept.service, now)
         self._controller.release(now)
+
+    def _look_up(self, service: Service, now: datetime) -> None:
+        if self._scenario.looks:
+            self._mend(self._billing.accounts[service.id], service, now)
+
+    def _mend(self, account: Account, service: Service, now: datetime) -> None:
+        state = BillingState.ACTIVE if account.paid(now) else BillingState.SUSPENDED
+        entry = Entry(service_id=account.id, paid_until=account.paid_until, state=state)
+        if not account.gone and paid_further(service, entry):
+            account.sent += 1
+            event_id = f"{account.id}.{account.sent}"
+            self._controller.receive(payment(service, entry, source=SOURCE, event_id=event_id, now=now), now)

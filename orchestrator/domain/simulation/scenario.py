@@ -64,7 +64,8 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """``habits``: the share of each. ``approve_after``: so long an operator takes to approve a job that waits.
+    """``habits``: the share of each. ``approve_after``: so long an operator takes to approve a job that waits. ``looks``: of a
+    termination the operator sees in billing's books first whether it was paid, and makes good what got lost.
 
     ``reconcile_after``: so long after an outage somebody compares the records with billing's own list and lets terminations go
     on. ``invoice_ahead``: so long before the due date customers see an invoice.
@@ -78,6 +79,7 @@ class Scenario:
     outages: tuple[Outage, ...] = ()
     limits: BrakeLimits = BRAKES
     approve_after: timedelta = 4 * HOUR
+    looks: bool = False
     reconcile_after: timedelta = 6 * HOUR
     invoice_ahead: timedelta = 7 * DAY
     ordered_within: timedelta = 30 * DAY
