@@ -242,7 +242,7 @@ class Controller:
             code,
             now=now,
             provisioned=kept.provisioned,
-            adds=str(intent.arguments["reason"]) if intent.arguments.get("adds") else "",
+            # No suspension is called off here: what it added to the record is never taken back.
         )
         kept.service = service
         if state == JobState.DONE and job.key is not None:
