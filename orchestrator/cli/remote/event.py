@@ -10,7 +10,7 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, moment, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import EVENT_OUTCOMES, client, json_option, paging_options, show_list, watch_option
-from orchestrator.cli.remote.watch import watch_job
+from orchestrator.cli.remote.watch import WAITING, WAITS, say_waits, watch_job
 from orchestrator.cli.tables import Column, Kind, Line
 
 # What a replay can come to that is no success: not possible in this state, and refused by a rule.
@@ -100,3 +100,13 @@ def replay(context: click.Context, /, event: int, watch: bool, as_json: bool) ->
         say(f"event {event}: {answer['outcome']}" + (f": job {answer['job_id']}" if answer["job_id"] else ""))
         if answer["detail"]:
             say(answer["detail"])
+    if answer["job_id"]:
+        _end_where_it_waits(context, calls.get(below("jobs", answer["job_id"])), as_json)
+
+
+def _end_where_it_waits(context: click.Context, job: dict[str, Any], as_json: bool) -> None:
+    if job["state"] != WAITING:
+        return
+    if not as_json:
+        say_waits("", job["id"], job["approval_reason"])
+    context.exit(WAITS)

@@ -24,7 +24,7 @@ UNSAID = "no reason was given"
 def group(context: click.Context, /, why: str, as_json: bool) -> None:
     """The bare word acts, because it is typed in a hurry."""
     if context.invoked_subcommand is None:
-        _say(client(context).put("freeze", {"why": why or UNSAID}), as_json)
+        _freeze(context, why, as_json)
 
 
 @group.command("on")
@@ -32,8 +32,8 @@ def group(context: click.Context, /, why: str, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def on(context: click.Context, /, why: str, as_json: bool) -> None:
-    """Freeze: jobs that suspend or terminate wait."""
-    _say(client(context).put("freeze", {"why": why or UNSAID}), as_json)
+    """Freeze: jobs that suspend or terminate wait. A freeze that stands already keeps its reason."""
+    _freeze(context, why, as_json)
 
 
 @group.command("off")
@@ -50,6 +50,13 @@ def off(context: click.Context, /, as_json: bool) -> None:
 def show(context: click.Context, /, as_json: bool) -> None:
     """Tell whether a freeze is in force."""
     _say(client(context).get("freeze"), as_json)
+
+
+def _freeze(context: click.Context, why: str, as_json: bool) -> None:
+    found = client(context).put("freeze", {"why": why or UNSAID})
+    _say(found, as_json)
+    if why and found["why"] != why:
+        say(f"this freeze stood already and keeps its reason; '{why}' was not taken, only noted in the audit", err=True)
 
 
 def _say(found: dict[str, Any], as_json: bool) -> None:

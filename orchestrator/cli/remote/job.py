@@ -9,7 +9,7 @@ import click
 from orchestrator.cli.output import card, emit_json, moment, say, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import JOB_STATES, client, json_option, paging_options, show_list, watch_option
-from orchestrator.cli.remote.watch import watch_job
+from orchestrator.cli.remote.watch import WAITING, WAITS, say_waits, watch_job
 from orchestrator.cli.remote.workflow import show_lines
 from orchestrator.cli.tables import Column, Kind, Line
 
@@ -105,10 +105,15 @@ def _acting(name: str, help_text: str) -> None:
         found = calls.post(below("jobs", job, name))
         if watch:
             watch_job(calls, job, as_json=as_json)
-        elif as_json:
+            return
+        if as_json:
             emit_json(found)
+        elif found["state"] == WAITING:
+            say_waits("", job, found["approval_reason"])
         else:
             say(f"job {job}: {found['state']}")
+        if found["state"] == WAITING:
+            context.exit(WAITS)
 
 
 _acting("approve", "Let a job run that waits for an operator.")

@@ -22,7 +22,7 @@ from orchestrator.cli.remote.options import (
     show_list,
     watch_option,
 )
-from orchestrator.cli.remote.watch import let_run, watch_job
+from orchestrator.cli.remote.watch import WAITS, say_waits, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Line, Row
 
@@ -148,12 +148,13 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
     if options["as_json"]:
         emit_json(answer)
     elif answer["waits"]:
-        say(f"{service}: {action}: job {answer['job_id']} waits: {answer['waits']}")
-        say(let_run(answer["job_id"], answer["waits"]))
+        say_waits(f"{service}: {action}: ", answer["job_id"], answer["waits"])
     elif answer["job_id"]:
         say(f"{service}: {action}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
     else:
         say(f"{service}: {action}: nothing to do: {answer['detail'] or answer['outcome']}")
+    if answer["waits"]:
+        context.exit(WAITS)
 
 
 _reason_option = click.option("--reason", default="", help="Why; goes into the audit.")

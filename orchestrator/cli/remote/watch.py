@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 # How long a watcher waits for a controller that went away to come back.
 PATIENCE_SECONDS = 60.0
+# What a command ends with that leaves a job waiting for approval.
+WAITS = 4
+WAITING = "waiting_approval"
 # How the reason of a job begins that waits for a freeze to be lifted.
 FROZEN = "frozen"
 _MARKS = {
@@ -143,6 +146,12 @@ def let_run(job_id: str, waits: str) -> str:
     return f"let it run with {approve}"
 
 
+def say_waits(before: str, job_id: str, waits: str) -> None:
+    """That a job was written down which waits, why, and what to do."""
+    say(f"{before}job {job_id} waits: {waits}")
+    say(let_run(job_id, waits))
+
+
 def _ending(job: dict[str, Any]) -> str:
     match job["state"]:
         case "waiting_approval":
@@ -151,7 +160,7 @@ def _ending(job: dict[str, Any]) -> str:
         case "needs_operator":
             return f"job {job['id']} needs an operator: {job['error']}"
         case "cancelled":
-            return f"job {job['id']} was cancelled"
+            return f"job {job['id']} was {job['error'] or 'cancelled'}"
         case _:
             return f"job {job['id']} failed: {job['error']} ({job['error_code']})"
 

@@ -218,15 +218,50 @@ def test_a_replay_that_is_refused_again_ends_with_the_exit_code_of_a_refusal(ser
 def test_one_word_freezes(served: Served) -> None:
     provisioned(served, "cold")
     assert "frozen by unix:" in ok(served.run("freeze", "--why", "billing went mad"))
-    waiting = ok(served.run("service", "suspend", "cold", "--reason", "x"))
-    assert "waits: frozen" in waiting
-    assert "goes on after `orchestrator freeze off`" in waiting
+    waiting = served.run("service", "suspend", "cold", "--reason", "x")
+    assert waiting.returncode == 4
+    assert "waits: frozen" in waiting.stdout
+    assert "goes on after `orchestrator freeze off`" in waiting.stdout
     job = read(served, "job", "list", "--service", "cold")["items"][0]["id"]
     refused(served.run("job", "watch", job), 4, "waits: frozen", "goes on after `orchestrator freeze off`", f"job approve {job}")
     refused(served.run("job", "approve", job), 4, "freeze")
     assert "billing went mad" in ok(served.run("freeze", "show"))
     assert "not frozen" in ok(served.run("freeze", "off"))
     ok(served.run("job", "watch", job))
+
+
+def test_a_second_freeze_says_that_the_first_one_stands(served: Served) -> None:
+    ok(served.run("freeze", "--why", "first"))
+    for words in (("freeze",), ("freeze", "on")):
+        second = served.run(*words, "--why", "second")
+        assert "frozen by unix:" in ok(second)
+        assert second.stdout.splitlines()[0].endswith("Z: first")
+        assert "stood already" in second.stderr
+        assert "'second' was not taken" in second.stderr
+    assert not served.run("freeze", "--why", "first").stderr
+    ok(served.run("freeze", "off"))
+
+
+def test_every_command_that_leaves_a_waiting_job_ends_with_4(served: Served) -> None:
+    provisioned(served, "in-court")
+    ok(served.run("service", "suspend", "in-court", "--hold", "legal", "--reason", "a judge", "--watch"))
+    served.send("service.terminate", "in-court", version=1)
+    (event,) = read(served, "event", "list", "--outcome", "refused", "--service", "in-court")["items"]
+    ok(served.run("service", "unsuspend", "in-court", "--hold", "legal", "--watch"))
+    provisioned(served, "waits")
+    ok(served.run("freeze", "--why", "to wait"))
+    replayed = served.run("event", "replay", str(event["seq"]))
+    assert (replayed.returncode, "waits: frozen" in replayed.stdout) == (4, True), replayed
+    ending = served.run("service", "terminate", "waits", "--reason", "x", "--yes-i-mean", "waits", "--json")
+    assert ending.returncode == 4
+    job = json.loads(ending.stdout)["job_id"]
+    ok(served.run("job", "cancel", job))
+    again = served.run("job", "retry", job)
+    assert (again.returncode, f"job {job} waits: frozen" in again.stdout) == (4, True)
+    told = served.run("job", "retry", job, "--json")
+    assert told.returncode == 3, "it waits already"
+    ok(served.run("job", "cancel", job))
+    ok(served.run("freeze", "off"))
 
 
 def test_what_is_promised_is_shown_of_what_may_be_promised(served: Served) -> None:
