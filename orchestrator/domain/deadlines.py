@@ -60,10 +60,25 @@ Told = Mapping[tuple[Action, str], datetime]
 
 
 def unpaid_since(service: Service) -> datetime | None:
-    """From when on the service is not paid for: the later of the due date and the end of what was paid, None where neither is
-    known. It may lie ahead. Time for which a dispute stopped the clock is not counted."""
-    known = [moment for moment in (service.due_at, service.paid_until) if moment is not None]
+    """From when on the service is not paid for: the later of the due date and the end of what was paid, None where that is not
+    known. It may lie ahead. Time for which a dispute stopped the clock is not counted.
+
+    A due date counts until a payment is said after it. What was paid without a date ahead settles everything up to then: billing
+    says so when something is overdue again.
+    """
+    owed = service.due_at if service.paid_at is None or _after(service.overdue_at, service.paid_at) else None
+    covered = service.paid_until if owed is not None or _after(service.paid_until, service.paid_at) else None
+    known = [moment for moment in (owed, covered) if moment is not None]
     return max(known) + service.clock_stopped if known else None
+
+
+def _after(moment: datetime | None, other: datetime | None) -> bool:
+    return moment is not None and (other is None or moment > other)
+
+
+def _occurrence(service: Service, since: datetime) -> str:
+    """What was said of one debt is not said of another that has the same date: one that came back by a refund, for instance."""
+    return f"{since.isoformat()}/{service.payments}-{len(service.refunds)}"
 
 
 def deadlines(service: Service, policy: Policy, calendar: Calendar, *, told: Told) -> tuple[Deadline, ...]:
@@ -94,7 +109,7 @@ def _nonpayment(service: Service, policy: Policy, calendar: Calendar, told: Told
     if service.state != Lifecycle.ACTIVE or since is None or service.hold(HoldReason.DISPUTE) is not None:
         return
     # A hold alone is no suspension: until it is proven to be in force it is due.
-    suspend = None if proven_for_nonpayment(service) is not None else _suspend(policy, calendar, since)
+    suspend = None if proven_for_nonpayment(service) is not None else _suspend(service, policy, calendar, since)
     if suspend is not None:
         yield suspend
         before = policy.notices.before_suspend if policy.notices is not None else ()
@@ -107,7 +122,7 @@ def _nonpayment(service: Service, policy: Policy, calendar: Calendar, told: Told
         yield from _reminders(terminate, Action.REMIND_TERMINATE, before, policy, calendar)
 
 
-def _suspend(policy: Policy, calendar: Calendar, since: datetime) -> Deadline | None:
+def _suspend(service: Service, policy: Policy, calendar: Calendar, since: datetime) -> Deadline | None:
     rule = policy.overdue.suspend
     if rule is None:
         return None
@@ -116,7 +131,7 @@ def _suspend(policy: Policy, calendar: Calendar, since: datetime) -> Deadline | 
         at=calendar.add(since, rule.after),
         reason=f"unpaid {rule.after} after the due date",
         clause=rule.clause,
-        occurrence=since.isoformat(),
+        occurrence=_occurrence(service, since),
         asks=rule.asks,
     )
 
@@ -134,16 +149,21 @@ def _terminate(
         return None
     unproven = policy.overdue.suspend is not None and suspended is None
     held = "its suspension is not proven to be in force" if unproven else "" if service.erasable else "a hold forbids erasing"
-    at = calendar.add(base, rule.after)
+    at = max(calendar.add(base, rule.after), _unpaid_long_enough(policy, calendar, since))
     return Deadline(
         action=Action.TERMINATE,
         at=at if suspend is None else max(at, suspend.at),
         reason=f"unpaid {rule.after} after {_FROM[rule.since]}",
         clause=rule.clause,
-        occurrence=since.isoformat(),
+        occurrence=_occurrence(service, since),
         asks=rule.asks,
         waits=held,
     )
+
+
+def _unpaid_long_enough(policy: Policy, calendar: Calendar, since: datetime) -> datetime:
+    """Whoever set the hold: what is paid for is not destroyed for nonpayment, nor before it would have been suspended for it."""
+    return since if policy.overdue.suspend is None else calendar.add(since, policy.overdue.suspend.after)
 
 
 _FROM = {

@@ -135,12 +135,19 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
         return record
     match event.type:
         case EventType.ORDER_PAID | EventType.INVOICE_PAID | EventType.SERVICE_RENEW:
-            return replace(record, paid_until=_later(record.paid_until, _bought(event, record)), payments=record.payments + 1)
+            return replace(
+                record,
+                paid_until=_later(record.paid_until, _bought(event, record)),
+                paid_at=_later(record.paid_at, event.sent_at),
+                payments=record.payments + 1,
+            )
         case EventType.INVOICE_OVERDUE:
-            return replace(record, due_at=_later(record.due_at, event.due_at))
+            said = _later(record.overdue_at, event.sent_at)
+            return replace(record, due_at=_later(record.due_at, event.due_at), overdue_at=said)
         case EventType.INVOICE_REFUNDED if event.paid_until is not None:
             earlier = event.paid_until if record.paid_until is None else min(record.paid_until, event.paid_until)
-            return replace(record, paid_until=earlier, refunds=_with_refund(record.refunds, event.invoice_id, event.paid_until))
+            refunds = _with_refund(record.refunds, event.invoice_id, event.paid_until)
+            return replace(record, paid_until=earlier, paid_at=None, refunds=refunds)
         case _:
             return record
 
@@ -289,12 +296,14 @@ def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: da
     if record.state not in LIVING:
         return _refuse(record, f"it is {record.state}: only a provisioned service can be suspended", RULE_LIFECYCLE)
     proven = record.stopped and record.suspension_proven_at is not None
+    adds = record.hold(reason) is None
     record = record.with_hold(Hold(reason=reason, effect=HoldEffect.STOP, by=who, why=why, since=now))
     if not record.stopped:
         return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
     if proven:
         return Received(service=record, decision=Nothing(reason=f"it is suspended already; held for {reason} too"))
-    arguments = {"reason": reason.value, "holds": record.stop_reasons}
+    # Whoever cancels the job takes back the hold that this decision added, and no other.
+    arguments = {"reason": reason.value, "holds": record.stop_reasons, "adds": adds}
     return Received(service=record, decision=Intent.on(IntentKind.SUSPEND, record, reason=why, who=who, arguments=arguments))
 
 

@@ -43,13 +43,13 @@ def finish(
     *,
     now: datetime,
     provisioned: bool = True,
-    reason: str = "",
+    adds: str = "",
 ) -> Service:
     """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
 
     ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
-    ``error_code`` is the job's ('' where it went well). ``reason``: the hold for which a suspension was to be; who cancels it
-    takes that back.
+    ``error_code`` is the job's ('' where it went well). ``adds``: the hold that a suspension's decision added; who cancels
+    it takes that back, and no other.
     """
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
@@ -57,8 +57,8 @@ def finish(
         return replace(service, state=transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED))
     if kind == IntentKind.SUSPEND and ended_well:
         return replace(service, suspension_proven_at=service.suspension_proven_at or now)
-    if kind == IntentKind.SUSPEND and job_state == JobState.CANCELLED and service.suspension_proven_at is None:
-        return replace(service, holds=tuple(hold for hold in service.holds if hold.reason != reason))
+    if kind == IntentKind.SUSPEND and job_state == JobState.CANCELLED and adds:
+        return replace(service, holds=tuple(hold for hold in service.holds if hold.reason != adds))
     if kind == IntentKind.UNSUSPEND and ended_well:
         return replace(service, suspension_proven_at=None)
     if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:

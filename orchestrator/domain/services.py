@@ -113,9 +113,9 @@ class Service:
     ``version`` is billing's, monotonic per service; a command with an older one is stale. ``payments`` counts accepted
     payment facts and only grows: the fence compares it with the count at the moment an act was decided.
     ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes later,
-    does not move it forward again. ``clock_stopped``: for so long disputes that are over kept what is unpaid from counting as
-    late. ``point_of_no_return`` is set when the first destructive act on the customer's data was let
-    through.
+    does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and that it
+    was paid (a refund takes that back). ``clock_stopped``: for so long disputes that are over kept what is unpaid from counting
+    as late. ``point_of_no_return`` is set when the first destructive act on the customer's data was let through.
     """
 
     id: str
@@ -134,6 +134,8 @@ class Service:
     paid_until: datetime | None = None
     payments: int = 0
     refunds: tuple[Refund, ...] = ()
+    overdue_at: datetime | None = None
+    paid_at: datetime | None = None
     clock_stopped: timedelta = timedelta()
     holds: tuple[Hold, ...] = ()
     created_at: datetime | None = None

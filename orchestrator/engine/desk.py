@@ -8,8 +8,9 @@ from typing import Any
 
 from orchestrator.domain import decisions
 from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
-from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
+from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Works, destroyed
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
@@ -67,6 +68,8 @@ class Desk:
             if job.state not in (JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_OPERATOR):
                 raise WrongState(f"job {job_id} is {job.state}: only a job that failed can be tried again")
             begun = destroyed(conn, job)
+            if not begun:
+                self._refuse_paid(conn, job)
             waits = "" if begun else self._orders.braked(conn, job.intent, now=self._works.clock.now())
             if job.state != JobState.NEEDS_OPERATOR:
                 self._decide_again(conn, job, who)
@@ -79,6 +82,17 @@ class Desk:
                 self._endings.run_again(conn, job, approved_by=job.approved_by)
             self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code, "waits": waits})
             beside(conn, None)
+
+    def _refuse_paid(self, conn: Connection, job: Job) -> None:
+        """What a payment has stopped, or would have, is not taken up again: raises Refused."""
+        service = services.get(conn, job.service_id)
+        owed = job.intent == IntentKind.TERMINATE or job.arguments.get("reason") == HoldReason.NONPAYMENT
+        if job.intent.destructive and owed and service is not None and service.payments > job.payments:
+            raise Refused(
+                f"service {service.id} was paid since job {job.id} was decided [a payment ends what it overtakes]",
+                rule="a payment ends what it overtakes",
+                hint=f"if it is still wanted: orchestrator service {job.intent} {service.id}",
+            )
 
     def freeze(self, who: str, why: str) -> None:
         """From now on nothing suspends or destroys; again keeps the first one's reason."""

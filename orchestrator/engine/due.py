@@ -75,9 +75,11 @@ class Due:
                 return self._look(conn, service_id, now)
         except OrchestratorError as exc:
             _log.error("the deadlines of service %s could not be seen to: %s", service_id, exc)
-            with self._works.db.write() as conn:
-                store.look_again(conn, service_id, now + AGAIN)
-            return 0
+        except Exception:  # noqa: BLE001 - the rim of one service: what nobody foresaw is not to keep the others from their turn
+            _log.exception("the deadlines of service %s could not be seen to", service_id)
+        with self._works.db.write() as conn:
+            store.look_again(conn, service_id, now + AGAIN)
+        return 0
 
     def _look(self, conn: Connection, service_id: str, now: datetime) -> int:
         service = services.get(conn, service_id)
@@ -135,7 +137,7 @@ class Due:
         received = decisions.fall_due(deadline, service, policy=policy.name, now=now)
         job_id, decision, record = "", received.decision, received.service or service
         if isinstance(decision, Intent):
-            asks = f"the policy says 'may': {policy.name}, {deadline.clause}" if deadline.asks else ""
+            asks = _asks(deadline, policy)
             playbook = self._orders.playbook(decision, record)
             job_id = self._orders.submit(conn, decision, playbook=playbook, now=now, waits=asks).id
         if not isinstance(decision, Refusal) and record != service:
@@ -164,6 +166,17 @@ class Due:
             job_id=job_id,
             facts={**story(deadline, policy), **facts},
         )
+
+
+def _asks(deadline: Deadline, policy: Policy) -> str:
+    """Why a person has to agree. To each termination: billing cannot confirm yet that nothing was paid that got lost."""
+    if deadline.asks:
+        return f"the policy says 'may': {policy.name}, {deadline.clause}"
+    return (
+        f"make sure that it was not paid: {deadline.reason} [{policy.name}: {deadline.clause}]"
+        if deadline.action.destroys
+        else ""
+    )
 
 
 def retry_after(times: int) -> timedelta:

@@ -145,7 +145,7 @@ class Endings:
             ending.code,
             now=now,
             provisioned=provisioned,
-            reason=str(job.arguments.get("reason", "")),
+            adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
         )
         if after != service:
             services.put(conn, after, now=now)

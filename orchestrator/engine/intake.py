@@ -23,7 +23,7 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import Decision, Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.playbooks import Workflow
-from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.engine.acts import Works
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
@@ -200,10 +200,10 @@ class Intake:
             commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
         self._tell_too_late(conn, event, received, seq=seq, now=now)
         if isinstance(decision, Nothing):
-            self._call_off_termination(conn, event, received.service)
+            self._call_off(conn, event, received.service)
             return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
         job = self._orders.submit(conn, decision, playbook=playbook, now=now)
-        self._call_off_termination(conn, event, received.service)
+        self._call_off(conn, event, received.service)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
         return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
 
@@ -227,13 +227,15 @@ class Intake:
         data = {"service_id": service.id, "event": f"{event.source}/{event.id}", "state": service.state.value}
         outbox.add(conn, message_id=f"late-{seq}", kind="payment.too_late", service_id=service.id, data=data, now=now)
 
-    def _call_off_termination(self, conn: Connection, event: Event, service: Service | None) -> None:
-        """A payment ends a termination that waits for somebody: the fence would, but only once that somebody let it run."""
-        paid = event.type in PAYMENTS and service is not None and service.state == Lifecycle.TERMINATING
-        if not paid or service is None or service.point_of_no_return is not None:
+    def _call_off(self, conn: Connection, event: Event, service: Service | None) -> None:
+        """A payment ends what waits for somebody and is pointless now: a termination, which the fence would stop only once that
+        somebody let it run, and a suspension for nonpayment."""
+        if event.type not in PAYMENTS or service is None or service.point_of_no_return is not None:
             return
         for job in job_store.unfinished(conn, service.id):
-            if job.intent == IntentKind.TERMINATE and job.state in RESTING:
+            owed = service.hold(HoldReason.NONPAYMENT) is not None or job.arguments.get("reason") != HoldReason.NONPAYMENT
+            pointless = job.intent == IntentKind.TERMINATE or (job.intent == IntentKind.SUSPEND and not owed)
+            if pointless and job.state in RESTING:
                 self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
 
     # -- commands ----------------------------------------

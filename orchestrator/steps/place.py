@@ -14,7 +14,7 @@ from orchestrator.steps.common import BaseStep, node_state
 
 # How often a node that another job filled between choosing and promising is chosen again.
 RACES = 5
-# A node that is down is waited for 10 s, then twice as long each time: about five minutes in all.
+# A node that is down is waited for 10 s, then twice as long each time, about a minute in all: a worker is kept busy meanwhile.
 RETRY_DOWN_SECONDS = 10.0
 
 
@@ -28,7 +28,6 @@ class NodeReserve(BaseStep[ReserveArgs]):
 
     name: ClassVar[str] = "node.reserve"
     args = ReserveArgs
-    attempts: ClassVar[int] = 6
 
     def check(self, ctx: StepContext, args: ReserveArgs) -> Done | Needed:
         standing = ctx.ports.ledger.reservation(ctx.service_id)

@@ -160,6 +160,8 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         paid_until=row.paid_until,
         payments=row.payments,
         refunds=tuple(Refund(invoice_id, datetime.fromisoformat(until)) for invoice_id, until in row.refunds),
+        overdue_at=row.overdue_at,
+        paid_at=row.paid_at,
         clock_stopped=timedelta(seconds=row.clock_stopped),
         holds=standing,
         created_at=row.created_at,

@@ -109,6 +109,8 @@ services = _table(
     _time("paid_until", nullable=True),
     sa.Column("payments", sa.Integer, nullable=False),
     sa.Column("refunds", sa.JSON, nullable=False),
+    _time("overdue_at", nullable=True),
+    _time("paid_at", nullable=True),
     # Seconds.
     sa.Column("clock_stopped", sa.Integer, nullable=False),
     _time("created_at"),

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ class House:
         body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}}, sort_keys=True).encode()
         digest = hashlib.sha256(body).hexdigest()
         message_id = event_id or f"evt-{kind}-{service_id}-{digest[:8]}"
-        event = vocabulary.parse(body, source=SOURCE, message_id=message_id, sent_at=datetime(2026, 1, 1, tzinfo=UTC))
+        event = vocabulary.parse(body, source=SOURCE, message_id=message_id, sent_at=self.clock.now())
         return self.engine.accept(event, body=body, body_sha256=digest)
 
     def order(self, service_id: str) -> Acceptance:

@@ -13,7 +13,7 @@ import pytest
 from orchestrator import wiring
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Days
-from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.errors import PermanentDriverError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import CancelUnpaid, Notices, Order, Overdue, Policy, Suspend, Terminate, TerminateSince
 from orchestrator.domain.services import Service
@@ -126,6 +126,14 @@ def acts(house: House, service_id: str = "s1") -> list[str]:
     return [job.intent.value for job in house.jobs(service_id)]
 
 
+def agree(house: House, year: Year, service_id: str = "s1") -> None:
+    """An operator lets the termination through that a deadline asks for."""
+    job = house.jobs(service_id)[-1]
+    assert (job.intent, job.state) == (IntentKind.TERMINATE, JobState.WAITING_APPROVAL)
+    house.engine.approve(job.id, "anna")
+    year.rest()
+
+
 def overdue(house: House, year: Year, service_id: str = "s1") -> datetime:
     """A running service whose invoice falls due now."""
     assert house.wait(house.order(service_id).job_id).state == JobState.DONE
@@ -147,7 +155,9 @@ def test_who_never_pays_is_reminded_suspended_told_and_terminated_by_the_clock(y
     year.later(7 * DAY - 3 * HOUR)
     assert (acts(house), told(house)) == (["provision", "suspend"], ["notice.remind-suspend", "notice.notice-terminate"])
     year.later(4 * HOUR)
-    assert (acts(house)[-1], house.state("s1")) == ("terminate", "erased")
+    assert (acts(house)[-1], house.state("s1")) == ("terminate", "terminating")
+    agree(house, year)
+    assert house.state("s1") == "erased"
     year.later(2 * DAY)
     assert acts(house) == ["provision", "suspend", "terminate"]
 
@@ -280,3 +290,66 @@ def test_the_store_looks_when_the_record_says(year: Year) -> None:
     with house.db.read() as conn:
         looks: Mapping[str, Any] = deadlines.next_looks(conn)
     assert looks == {"s1": due + DAY}
+
+
+def test_what_a_payment_called_off_is_not_taken_up_again_by_a_retry(year: Year) -> None:
+    house = year.open()
+    due = overdue(house, year)
+    year.later(10 * DAY)
+    job = house.jobs("s1")[-1]
+    assert (job.intent, job.state) == (IntentKind.TERMINATE, JobState.WAITING_APPROVAL)
+    house.event("invoice.paid", "s1", invoice_id="i1", paid_until=(due + 60 * DAY).isoformat())
+    year.rest()
+    assert (house.job(job.id).state, house.state("s1")) == (JobState.CANCELLED, "active")
+    with pytest.raises(Refused, match="paid since"):
+        house.engine.retry(job.id, "anna")
+    year.later(3 * DAY)
+    assert (house.state("s1"), record(house).holds) == ("active", ())
+
+
+def test_a_payment_calls_off_a_suspension_that_waits_for_somebody(year: Year) -> None:
+    house = year.open(options=Options(limits=BrakeLimits(suspensions_per_hour=0, terminations_per_hour=0)))
+    due = overdue(house, year)
+    year.later(3 * DAY)
+    job = house.jobs("s1")[-1]
+    assert (job.intent, job.state) == (IntentKind.SUSPEND, JobState.WAITING_APPROVAL)
+    house.event("invoice.paid", "s1", invoice_id="i1", paid_until=(due + 10 * DAY).isoformat())
+    assert house.job(job.id).state == JobState.CANCELLED
+    year.later(10 * DAY)
+    later = house.jobs("s1")[-1]
+    assert (later.intent, later.state, later.id != job.id) == (IntentKind.SUSPEND, JobState.WAITING_APPROVAL, True)
+
+
+def test_a_payment_without_a_date_settles_what_was_overdue(year: Year) -> None:
+    house = year.open()
+    overdue(house, year)
+    year.later(3 * DAY)
+    house.event("invoice.paid", "s1", invoice_id="i1")
+    year.later(20 * DAY)
+    assert acts(house) == ["provision", "suspend", "unsuspend"]
+
+
+def test_a_debt_that_comes_back_by_a_refund_has_its_own_notice(year: Year) -> None:
+    house = year.open()
+    due = overdue(house, year)
+    year.later(7 * DAY)
+    assert told(house).count("notice.notice-terminate") == 1
+    house.event("invoice.paid", "s1", invoice_id="i1", paid_until=(due + 30 * DAY).isoformat())
+    year.later(3 * DAY)
+    house.event("invoice.refunded", "s1", invoice_id="i1", paid_until=due.isoformat())
+    year.later(2 * HOUR)
+    assert acts(house) == ["provision", "suspend", "unsuspend", "suspend"]
+    year.later(6 * DAY)
+    assert told(house).count("notice.notice-terminate") == 2
+    assert acts(house)[-1] == "suspend"
+
+
+def test_a_cancelled_suspension_takes_back_its_own_hold_only(year: Year) -> None:
+    house = year.open(options=Options(limits=BrakeLimits(suspensions_per_hour=0, terminations_per_hour=0)))
+    overdue(house, year)
+    first = house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="a court", arguments={"reason": "legal"})
+    second = house.event("service.suspend", "s1", version=1, reason="legal")
+    house.engine.cancel(second.job_id, "bert")
+    assert [hold.reason.value for hold in record(house).holds] == ["legal"]
+    house.engine.cancel(first.job_id, "anna")
+    assert record(house).holds == ()

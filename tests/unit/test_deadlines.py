@@ -21,11 +21,13 @@ from orchestrator.domain.policies import (
     Terminate,
     TerminateSince,
 )
-from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service
 
 CALENDAR = Calendar(ZoneInfo("Asia/Jakarta"))
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 DUE = datetime(2026, 3, 10, 5, 0, tzinfo=UTC)
+FIRST = f"{DUE.isoformat()}/0-0"  # the occurrence of a debt before anything was paid or given back
 SERVICE = Service(id="s1", client_id="c1", plan="p", state=Lifecycle.ACTIVE, due_at=DUE, created_at=DUE - 40 * DAY)
 POLICY = Policy(
     name="p",
@@ -52,7 +54,7 @@ def found(service: Service, policy: Policy = POLICY, **told: datetime) -> dict[s
 
 
 def all_of(service: Service, policy: Policy = POLICY, **told: datetime) -> tuple[Deadline, ...]:
-    known = {(Action(action.replace("_", "-")), DUE.isoformat()): when for action, when in told.items()}
+    known = {(Action(action.replace("_", "-")), FIRST): when for action, when in told.items()}
     return deadlines(service, policy, CALENDAR, told=known)
 
 
@@ -79,6 +81,32 @@ def test_unpaid_begins_where_neither_the_due_date_nor_a_payment_covers(
     due: datetime | None, paid: datetime | None, wanted: datetime | None
 ) -> None:
     assert unpaid_since(replace(SERVICE, due_at=due, paid_until=paid)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("due", "overdue_said", "paid_until", "paid_said", "wanted"),
+    [
+        # Paid without a date after it was said to be overdue: settled, until billing says so again.
+        (DUE, DUE + HOUR, None, DUE + 2 * HOUR, None),
+        (DUE, DUE + HOUR, DUE, DUE + 2 * HOUR, None),
+        (DUE, DUE + 3 * HOUR, DUE, DUE + 2 * HOUR, DUE),
+        # Paid afterwards for a period that is over: what comes next is for billing to say.
+        (DUE, DUE + HOUR, DUE - 9 * DAY, DUE + 2 * HOUR, None),
+        # Paid ahead: late when that ends.
+        (DUE, DUE + HOUR, DUE + 30 * DAY, DUE + 2 * HOUR, DUE + 30 * DAY),
+        (None, None, DUE, DUE - 30 * DAY, DUE),
+        (None, None, None, DUE, None),
+    ],
+)
+def test_a_payment_settles_what_was_overdue_when_it_was_said(
+    due: datetime | None,
+    overdue_said: datetime | None,
+    paid_until: datetime | None,
+    paid_said: datetime,
+    wanted: datetime | None,
+) -> None:
+    said = replace(SERVICE, due_at=due, overdue_at=overdue_said, paid_until=paid_until, paid_at=paid_said)
+    assert unpaid_since(said) == wanted
 
 
 # -- nonpayment ------------------------------------------------------------
@@ -159,6 +187,21 @@ def test_may_is_handed_on() -> None:
     assert (suspend.asks, suspend.clause, suspend.at) == (True, "7.3.16", DUE)
 
 
+def test_who_paid_ahead_is_not_terminated_whatever_hold_stands() -> None:
+    paid = replace(suspended(DUE - 20 * DAY), paid_until=DUE + 30 * DAY)
+    for base in (TerminateSince.SUSPENSION, TerminateSince.DUE):
+        assert found(paid, since(base))["terminate"] >= DUE + 32 * DAY
+    policy = since(TerminateSince.SUSPENSION)
+    assert found(paid, replace(policy, overdue=replace(policy.overdue, suspend=None)))["terminate"] >= DUE + 30 * DAY
+
+
+def test_a_debt_that_comes_back_by_a_refund_is_another_one() -> None:
+    (first,) = all_of(SERVICE)
+    (again,) = all_of(replace(SERVICE, payments=1, refunds=(Refund("i1", DUE),)))
+    assert (first.action, first.at) == (again.action, again.at)
+    assert first.occurrence != again.occurrence
+
+
 # -- notices ------------------------------------------------------------
 
 
@@ -202,7 +245,7 @@ def test_an_order_is_cancelled_when_nobody_paid_it_in_time() -> None:
 def test_what_was_seen_to_is_not_pending() -> None:
     every = all_of(SERVICE)
     assert pending(every, frozenset()) == every
-    assert pending(every, frozenset({(Action.SUSPEND, DUE.isoformat())})) == ()
+    assert pending(every, frozenset({(Action.SUSPEND, FIRST)})) == ()
     assert pending(every, frozenset({(Action.SUSPEND, "another")})) == every
 
 

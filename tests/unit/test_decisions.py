@@ -139,7 +139,7 @@ def test_the_payment_in_a_stale_renewal_counts_and_lifts_nothing() -> None:
     held = service(L.ACTIVE, HoldReason.NONPAYMENT, suspension_proven_at=NOW)
     received = receive(event(E.SERVICE_RENEW, version=3, paid_until=NOW + MONTH), held, now=NOW)
     assert received.stale
-    assert received.service == replace(held, payments=2, paid_until=NOW + MONTH)
+    assert received.service == replace(held, payments=2, paid_until=NOW + MONTH, paid_at=NOW)
 
 
 # -- payments ----------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_the_reason_of_a_suspension_names_its_hold(word: str, reason: HoldReason
     assert received.service is not None
     assert [h.reason for h in received.service.holds] == [reason]
     assert isinstance(received.decision, Intent)
-    assert received.decision.arguments == {"reason": reason.value, "holds": [reason.value]}
+    assert received.decision.arguments == {"reason": reason.value, "holds": [reason.value], "adds": True}
     assert hold_reason(word, default=HoldReason.NONPAYMENT) == reason
 
 
@@ -310,7 +310,7 @@ def test_of_an_event_that_cannot_be_processed_only_the_payment_counts_and_that_o
     dead = event(kind, plan="unknown", paid_until=NOW + MONTH)
     kept = paid_only(dead, before, now=NOW)
     pays = kind in (E.ORDER_PAID, E.INVOICE_PAID, E.SERVICE_RENEW)
-    assert kept == (replace(before, payments=2, paid_until=NOW + MONTH) if pays else before)
+    assert kept == (replace(before, payments=2, paid_until=NOW + MONTH, paid_at=NOW) if pays else before)
     replayed = receive(dead, kept, now=NOW, counted=True).service
     assert replayed is not None
     assert replayed.payments == kept.payments

@@ -127,6 +127,8 @@ def _services() -> None:
         sa.Column("paid_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("payments", sa.Integer(), nullable=False),
         sa.Column("refunds", sa.JSON(), nullable=False),
+        sa.Column("overdue_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("paid_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("clock_stopped", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("point_of_no_return", sa.DateTime(timezone=True), nullable=True),
