@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from orchestrator.api.resources.events import EventOutcome
 from orchestrator.cli.failure import Failure
+from orchestrator.cli.main import cli
 from orchestrator.cli.remote import options, watch
 from orchestrator.cli.remote.client import below, read_token
 from orchestrator.domain.intents import JobState
@@ -96,3 +99,21 @@ def test_a_shell_completes_the_values_of_options(words: str, offered: str) -> No
     count = str(len(words.split()) - 1)
     done = process(_ORCHESTRATOR_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
     assert done.stdout.split(",")[-1].strip() == offered
+
+
+def _commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def test_every_command_but_the_controller_itself_takes_json() -> None:
+    found = dict(_commands(cli))
+    assert len(found) > 50
+    without = {words for words, command in found.items() if not any("--json" in option.opts for option in command.params)}
+    assert without == {("serve",)}

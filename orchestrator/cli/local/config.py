@@ -38,6 +38,7 @@ def check(context: click.Context, /, directory: Path | None, as_json: bool) -> N
 
 
 @group.command("show")
+@click.option("--json", is_flag=True, expose_value=False, help="It is JSON in any case.")
 @click.pass_context
 def show(context: click.Context, /) -> None:
     """Print the configuration as the controller understands it: each file with its own keys, defaults filled in, as JSON."""

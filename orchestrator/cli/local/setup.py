@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.local.place import config_dir
-from orchestrator.cli.output import say
+from orchestrator.cli.output import emit_json, say
 
 if TYPE_CHECKING:
     from orchestrator.wiring.controller import Controller
@@ -23,18 +23,23 @@ _NEXT = (
     ("node doctor NODE", "whether it has what it needs"),
     ("token create NAME --role ROLE", "for callers over TCP, where `listen` is set"),
 )
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _FROZEN_WHY = "the controller was started with --frozen"
 
 
 @click.command("init")
+@_json_option
 @click.pass_context
-def init(context: click.Context, /) -> None:
+def init(context: click.Context, /, as_json: bool) -> None:
     """Make the state directory, the controller's keys and the database. What is there already is left as it is."""
     from orchestrator import wiring
 
     directory = config_dir(context)
     config = wiring.load_config(directory)
     wiring.init(config)
+    if as_json:
+        emit_json({"state_dir": str(config.settings.state_dir)})
+        return
     say(f"ready in {config.settings.state_dir}: keys and database")
     say("next:")
     for command, what in _NEXT:
@@ -43,17 +48,20 @@ def init(context: click.Context, /) -> None:
 
 
 @click.command("migrate")
+@_json_option
 @click.pass_context
-def migrate(context: click.Context, /) -> None:
+def migrate(context: click.Context, /, as_json: bool) -> None:
     """Bring the database's tables to this version. Stop the controller before."""
     from orchestrator import wiring
 
     with wiring.opened(wiring.load_config(config_dir(context))) as (db, _clock):
-        if db.migrated():
-            say("the database is at this version already")
-            return
-        db.migrate()
-        say("the database was brought to this version")
+        changed = not db.migrated()
+        if changed:
+            db.migrate()
+    if as_json:
+        emit_json({"changed": changed})
+    else:
+        say("the database was brought to this version" if changed else "the database is at this version already")
 
 
 @click.command("serve")

@@ -37,8 +37,9 @@ def group() -> None:
 @group.command("create")
 @click.argument("name")
 @click.option("--role", required=True, type=click.Choice(ROLES), help="What it may do.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def create(context: click.Context, /, name: str, role: str) -> None:
+def create(context: click.Context, /, name: str, role: str, as_json: bool) -> None:
     """Make a token and print it, this one time."""
     if not _NAME.fullmatch(name):
         raise Failure("a token's name is made of letters, digits, '.', '-' and '_', at most 63", exit_code=2)
@@ -49,7 +50,10 @@ def create(context: click.Context, /, name: str, role: str) -> None:
         now = clock.now()
         tokens.add(conn, name=name, role=role, token=token, now=now)
         audit.append(conn, at=now, who=_who(), what="token created", facts={"name": name, "role": role})
-    say(token)
+    if as_json:
+        emit_json({"name": name, "role": role, "token": token})
+    else:
+        say(token)
 
 
 @group.command("list")
@@ -78,8 +82,9 @@ def list_tokens(context: click.Context, /, as_json: bool) -> None:
 
 @group.command("revoke")
 @click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def revoke(context: click.Context, /, name: str) -> None:
+def revoke(context: click.Context, /, name: str, as_json: bool) -> None:
     """Make a token useless at once."""
     from orchestrator.store import audit, tokens
 
@@ -87,7 +92,10 @@ def revoke(context: click.Context, /, name: str) -> None:
         now = clock.now()
         tokens.revoke(conn, name, now=now)
         audit.append(conn, at=now, who=_who(), what="token revoked", facts={"name": name})
-    say(f"{name} is revoked")
+    if as_json:
+        emit_json({"name": name, "revoked_at": now.isoformat()})
+    else:
+        say(f"{name} is revoked")
 
 
 def _store(context: click.Context) -> AbstractContextManager[tuple[Database, Clock]]:

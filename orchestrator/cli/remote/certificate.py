@@ -34,6 +34,7 @@ def list_certificates(context: click.Context, /, **options: Any) -> None:
 
 @click.command("show")
 @click.argument("certificate")
+@click.option("--json", is_flag=True, expose_value=False, help="It is JSON in any case.")
 @click.pass_context
 def show(context: click.Context, /, certificate: str) -> None:
     """Print the signed certificate, by its id or its service's: JSON, to be kept as it is for `certificate verify`."""
@@ -56,7 +57,12 @@ def _of_the_service_of_that_name(calls: Client) -> str:
 
 
 @click.command(PUBLIC_KEY)
+@json_option
 @click.pass_context
-def public_key(context: click.Context) -> None:
+def public_key(context: click.Context, /, as_json: bool) -> None:
     """Print the controller's public key (Ed25519, base64), to be kept beside the certificates."""
-    say(client(context).get("certificates/public-key")["public_key"])
+    found = client(context).get("certificates/public-key")
+    if as_json:
+        emit_json(found)
+    else:
+        say(found["public_key"])

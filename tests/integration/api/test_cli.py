@@ -80,6 +80,7 @@ def test_a_certificate_is_verified_without_a_controller(served: Served, tmp_path
     certificate, key = tmp_path / "wiped.json", tmp_path / "key"
     certificate.write_text(ok(served.run("certificate", "show", "wiped")), encoding="utf-8")
     key.write_text(ok(served.run("certificate", "public-key")), encoding="ascii")
+    assert read(served, "certificate", "public-key")["public_key"] == key.read_text(encoding="ascii").strip()
     assert "holds" in ok(command("certificate", "verify", str(certificate), "--public-key", str(key)))
     certificate.write_text(certificate.read_text(encoding="utf-8").replace("wiped", "other"), encoding="utf-8")
     refused(command("certificate", "verify", str(certificate)), 3, "does not hold")

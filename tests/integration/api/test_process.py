@@ -239,3 +239,22 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
         taken.listen()
         with pytest.raises(ConfigError, match="cannot listen"):
             server.bind(unix_socket=tmp_path / "api.sock", listen=f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_what_a_local_command_did_is_told_to_scripts_too(tmp_path: Path) -> None:
+    write_config(tmp_path)
+
+    def told(*words: str) -> dict[str, object]:
+        done = command("--config", str(tmp_path), *words, "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, object] = json.loads(done.stdout)
+        return found
+
+    assert told("init") == {"state_dir": str(tmp_path / "state")}
+    assert told("migrate") == {"changed": False}
+    made = told("token", "create", "script", "--role", "readonly")
+    assert (made["name"], made["role"], len(str(made["token"]))) == ("script", "readonly", 43)
+    revoked = told("token", "revoke", "script")
+    (listed,) = json.loads(command("--config", str(tmp_path), "token", "list", "--json").stdout)["items"]
+    assert revoked == {"name": "script", "revoked_at": listed["revoked_at"]}
+    assert "plans/small.yaml" in told("config", "show")
