@@ -44,8 +44,13 @@ def moment(conn: Connection, *, now: datetime, ahead: timedelta) -> Moment:
 def to_come(service: Service, policy: Policy, catalog: Catalog, seen: Seen, at: Moment) -> tuple[Deadline, ...]:
     """The acts to come by this policy, the earliest first; with what each waits for."""
     found = forecast(service, policy, catalog.calendar, now=at.now, until=at.until, told=seen.told, settled=seen.settled)
-    said = (replace(d, waits=d.waits or RELEASE) if at.terminations_wait and d.action.destroys else d for d in found)
+    said = (_destroying(deadline, at) if deadline.action.destroys else deadline for deadline in found)
     return tuple(sorted(said, key=lambda deadline: deadline.at))
+
+
+def _destroying(deadline: Deadline, at: Moment) -> Deadline:
+    """Whatever the policy says, a person agrees to each, and none comes while terminations wait."""
+    return replace(deadline, asks=True, waits=deadline.waits or (RELEASE if at.terminations_wait else ""))
 
 
 def of_one(conn: Connection, catalog: Catalog, service: Service, at: Moment) -> tuple[Deadline, ...]:

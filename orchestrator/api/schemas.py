@@ -87,8 +87,8 @@ class ServiceOut(BaseModel):
 
 
 class DeadlineOut(BaseModel):
-    """An act to come. ``asks``: the text says "may", so that it waits for an operator's approval. ``waits``: what else keeps it
-    from being done at its time; '' = nothing."""
+    """An act to come. ``asks``: it waits for an operator's approval, because the text says "may" or because it destroys.
+    ``waits``: what else keeps it from being done at its time; '' = nothing."""
 
     action: Action
     at: datetime

@@ -19,7 +19,7 @@ _MOST_CHARACTERS = 200_000
 
 def waiting(row: Row, before: str = "") -> str:
     """What an act waits for besides its time; '' = nothing."""
-    asks = "an operator's approval: the text says 'may'" if row["asks"] else ""
+    asks = "an operator's approval" if row["asks"] else ""
     said = "; ".join(part for part in (row["waits"], asks) if part)
     return f"{before}waits: {said}" if said and before else said
 

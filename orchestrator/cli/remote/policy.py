@@ -65,4 +65,5 @@ def show(context: click.Context, /, name: str, as_json: bool) -> None:
     say()
     table(_RULES, found["rules"], empty="no rules")
     say()
-    say("kept: the controller does it; by hand: it is shown here and kept by people; silent: nothing is done")
+    say("kept: the controller does it, a termination once it is approved")
+    say("by hand: it is shown here and kept by people; silent: nothing is done")

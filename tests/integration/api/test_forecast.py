@@ -135,9 +135,16 @@ def test_a_new_policy_shows_whose_acts_come_and_go_before_it_is_adopted(live: Li
     )
 
 
-def test_who_would_not_be_asked_any_more_is_a_change_too(live: Live) -> None:
+def test_who_would_be_asked_about_is_a_change_too(live: Live) -> None:
+    asking = POLICY.replace('{after: 2 days, clause: "2 a"}', '{after: 2 days, asks: true, clause: "2 a"}')
+    (change, *_) = live.http.post("/v1/forecast", json={"text": asking}).json()["items"]
+    sides = [[(act["action"], act["asks"]) for act in change[side]] for side in ("goes", "comes")]
+    assert sides == [[("suspend", False)], [("suspend", True)]]
+
+
+def test_each_termination_waits_for_a_person_whatever_its_policy_says(live: Live) -> None:
     found = live.http.post("/v1/forecast", json={"text": POLICY.replace("asks: true", "asks: false")}).json()
-    assert [(act["action"], act["asks"]) for act in found["items"][0]["comes"]] == [("terminate", False)]
+    assert found["items"] == []
 
 
 def test_a_policy_that_is_the_same_changes_nothing(live: Live) -> None:
