@@ -152,8 +152,8 @@ def test_a_lost_payment_costs_a_service_and_the_report_says_so() -> None:
 
 def test_an_operator_who_looks_before_approving_wipes_nobody_who_paid() -> None:
     lossy = scenario(habits={Habit.ON_TIME: 3.0, Habit.STOPS: 1.0}, network=replace(PROMPT, lost=0.02))
-    unseen, _ = year(lossy, "zettagrid")
-    looked, _ = year(replace(lossy, looks=True), "zettagrid")
+    unseen, _ = year(lossy)
+    looked, _ = year(replace(lossy, looks=True))
     assert unseen.wrong_wipes
     assert (looked.wrong_wipes, looked.missed) == ([], [])
     assert looked.totals["terminate done"] > 3
@@ -245,6 +245,14 @@ def test_what_the_brakes_hold_waits_for_the_operator_and_is_not_missed() -> None
     asked = {act.service_id: act.at for act in acts if act.what == "suspend"}
     done = {act.service_id: act.at for act in acts if act.what == "suspend done"}
     assert {done[service] - asked[service] for service in done} == {5 * HOUR + timedelta(seconds=20)}
+
+
+def test_a_person_agrees_to_each_termination_and_to_no_suspension_that_the_policy_does_not_ask_about() -> None:
+    _, acts = year(replace(scenario(12, habits=NEVER), days=480, approve_after=9 * HOUR))
+    for story in of_each(acts).values():
+        at = dict(story)
+        assert at["terminate done"] - at["terminate"] == 9 * HOUR + 3 * MINUTE
+        assert at["suspend done"] - at["suspend"] == timedelta(seconds=20)
 
 
 def test_what_is_not_done_in_time_is_counted_as_missed() -> None:

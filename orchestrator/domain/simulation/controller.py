@@ -20,7 +20,7 @@ from orchestrator.domain.errors import FenceClosed, OrchestratorError
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Refusal
 from orchestrator.domain.policies import Policy
-from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.domain.simulation.punctuality import Key, Punctuality
 from orchestrator.domain.simulation.report import Report
 from orchestrator.domain.simulation.scenario import AGAIN, AGAIN_CEILING, AWAY, HOUR, Scenario
@@ -131,13 +131,17 @@ class Controller:
             self._report.too_late += 1
         if isinstance(decision, Intent):
             self._submit(kept, decision, now)
-        if event.type in decisions.PAYMENTS and record.state == Lifecycle.TERMINATING and record.point_of_no_return is None:
-            self._call_off_termination(kept, now)
+        if event.type in decisions.PAYMENTS and record.point_of_no_return is None:
+            self._call_off(kept, record, now)
         self._changed(kept, now)
 
-    def _call_off_termination(self, kept: Kept, now: datetime) -> None:
+    def _call_off(self, kept: Kept, record: Service, now: datetime) -> None:
+        """A payment ends what waits for somebody and is pointless now, as the engine's intake does."""
         for job in tuple(kept.jobs):
-            if job.intent.kind == IntentKind.TERMINATE and job.state == JobState.WAITING_APPROVAL:
+            kind, reason = job.intent.kind, job.intent.arguments.get("reason")
+            owed = record.hold(HoldReason.NONPAYMENT) is not None or reason != HoldReason.NONPAYMENT
+            pointless = kind == IntentKind.TERMINATE or (kind == IntentKind.SUSPEND and not owed)
+            if pointless and job.state == JobState.WAITING_APPROVAL:
                 self._end(kept, job, JobState.CANCELLED, now)
 
     # -- after an outage ----------------------------------------
@@ -242,7 +246,7 @@ class Controller:
             code,
             now=now,
             provisioned=kept.provisioned,
-            # No suspension is called off here: what it added to the record is never taken back.
+            adds=str(intent.arguments["reason"]) if intent.arguments.get("adds") else "",
         )
         kept.service = service
         if state == JobState.DONE and job.key is not None:
@@ -316,7 +320,8 @@ class Controller:
         received = decisions.fall_due(deadline, service, policy=self._policy.name, now=now)
         job = None
         if isinstance(received.decision, Intent):
-            asks = "the policy says 'may'" if deadline.asks else ""
+            # As in the engine: a person agrees to each termination.
+            asks = "a person makes sure" if deadline.asks or deadline.action.destroys else ""
             job = self._submit(kept, received.decision, now, waits=asks)
             job.key = (deadline.action, deadline.occurrence)
         if not isinstance(received.decision, Refusal):
