@@ -138,7 +138,7 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
             return replace(
                 record,
                 paid_until=_later(record.paid_until, _bought(event, record)),
-                paid_at=_later(record.paid_at, event.sent_at),
+                paid_at=record.paid_at if _refunded(event, record) else _later(record.paid_at, event.sent_at),
                 payments=record.payments + 1,
             )
         case EventType.INVOICE_OVERDUE:
@@ -154,8 +154,13 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
 
 def _bought(event: Event, record: Service) -> datetime | None:
     """Until when the payment pays: money that was given back counts as paid all the same, but buys no more than was left."""
-    ends = [refund.until for refund in record.refunds if refund.invoice_id == event.invoice_id]
+    ends = [refund.until for refund in _refunded(event, record)]
     return None if event.paid_until is None else min([event.paid_until, *ends])
+
+
+def _refunded(event: Event, record: Service) -> list[Refund]:
+    """The refunds of the invoice that the payment is for."""
+    return [refund for refund in record.refunds if refund.invoice_id == event.invoice_id]
 
 
 def _with_refund(known: tuple[Refund, ...], invoice_id: str, until: datetime) -> tuple[Refund, ...]:
