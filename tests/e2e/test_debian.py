@@ -28,7 +28,7 @@ MIDDLE = {
     "stop": "stop/during",
     "start": "start/during",
     "reboot": "reboot/during",
-    "suspend": "stop/during",
+    "suspend": "hold/during",  # not stop: a guest that its owner has shut down is not stopped
     "unsuspend": "release/during",
     "terminate": "wipe/during",
 }
