@@ -21,6 +21,18 @@ _BINARY = ("TiB", "GiB", "MiB", "KiB")
 _UNITS = {unit: 2**power for unit, power in zip(_BINARY, (40, 30, 20, 10), strict=True)} | {
     unit: 10**power for unit, power in (("TB", 12), ("GB", 9), ("MB", 6))
 }
+# In bits; the order, of those that are as short, is that of the configuration.
+_RATES = {
+    **{unit: 8 * size for unit, size in (("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12))},
+    **{unit: 8 * 2**power for unit, power in zip(reversed(_BINARY), (10, 20, 30, 40), strict=True)},
+    "bit": 1,
+    "kbit": 10**3,
+    "Mbit": 10**6,
+    "Gbit": 10**9,
+    "Kibit": 2**10,
+    "Mibit": 2**20,
+    "Gibit": 2**30,
+}
 # A whole number longer than this says less than a rounded one.
 _SHORT = 10_000
 
@@ -142,6 +154,24 @@ def size(field: str) -> Callable[[Row], str]:
         return "" if value is None else human_bytes(int(value))
 
     return show
+
+
+def rate(field: str) -> Callable[[Row], str]:
+    """A column for bytes per second; 0 is no limit."""
+
+    def show(row: Row) -> str:
+        value = row.get(field)
+        return "" if value is None else human_rate(int(value)) if value else "not limited"
+
+    return show
+
+
+def human_rate(per_second: int) -> str:
+    """As configuration files write it: in the unit, of bytes or of bits, that makes the shortest whole number of them."""
+    bits = per_second * 8
+    whole = [(bits // one, unit) for unit, one in _RATES.items() if bits >= one and bits % one == 0]
+    number, unit = min(whole, key=lambda found: len(str(found[0])), default=(0, "B"))
+    return f"{number} {unit}/s"
 
 
 def human_bytes(count: int) -> str:

@@ -13,6 +13,7 @@ from orchestrator.cli import main, output
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.remote import watch
 from orchestrator.cli.tables import Column
+from orchestrator.config.units import parse_rate, rate_words
 from tests.live import write_config
 from tests.served import ORCHESTRATOR, process
 
@@ -109,3 +110,18 @@ def test_facts_are_shown_a_line_a_value_and_not_as_json() -> None:
 )
 def test_sizes_are_shown_as_files_write_them_and_else_in_binary_units(count: int, words: str) -> None:
     assert output.human_bytes(count) == words
+
+
+@pytest.mark.parametrize(
+    "words", ["100 Mbit/s", "1 Gbit/s", "50 MB/s", "10 MiB/s", "800 kB/s", "1234567 B/s", "3 Mibit/s", "1 GiB/s", "12 TB/s"]
+)
+def test_rates_are_shown_as_files_write_them(words: str) -> None:
+    shown = output.human_rate(parse_rate(words))
+    assert parse_rate(shown) == parse_rate(words), "exactly"
+    assert shown == rate_words(parse_rate(words))
+
+
+def test_a_plan_s_rate_of_100_mbit_is_shown_so_and_none_as_none() -> None:
+    lines = (("network rate", output.rate("network")), ("disk rate", output.rate("disk")))
+    shown = printed(output.card, lines, {"network": 12_500_000, "disk": 0})
+    assert [line.split("  ")[-1].strip() for line in shown.splitlines()] == ["100 Mbit/s", "not limited"]

@@ -6,21 +6,10 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import card, emit_json, human_bytes, size
+from orchestrator.cli.output import card, emit_json, rate, size
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
-from orchestrator.cli.tables import Column, Kind, Line, Row
-
-
-def _rate(field: str, unit: str) -> Any:
-    def show(row: Row) -> str:
-        value = row[field]
-        if not value:
-            return "not limited"
-        return f"{human_bytes(value)}/s" if unit == "bytes" else f"{value} {unit}"
-
-    return show
-
+from orchestrator.cli.tables import Column, Kind, Line
 
 _PLANS: tuple[Column, ...] = (
     Column("PLAN", "name", Kind.ID),
@@ -39,9 +28,9 @@ _PLAN: tuple[Line, ...] = (
     ("cpu", lambda row: f"{row['cpu_percent']} % of a core per vCPU"),
     ("memory", size("memory_bytes")),
     ("disk", size("disk_bytes")),
-    ("disk rate", _rate("disk_bytes_per_second", "bytes")),
-    ("disk operations", _rate("disk_iops", "a second")),
-    ("network rate", _rate("network_bytes_per_second", "bytes")),
+    ("disk rate", rate("disk_bytes_per_second")),
+    ("disk operations", lambda row: f"{row['disk_iops']} a second" if row["disk_iops"] else "not limited"),
+    ("network rate", rate("network_bytes_per_second")),
     ("encrypted", "encrypted"),
     ("full copy", "full_copy"),
     ("IPv4 addresses", "ipv4"),
