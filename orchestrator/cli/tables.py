@@ -7,6 +7,7 @@ work.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ GAP = 2
 
 
 class Kind(Enum):
-    """How a column gives way: an ID never does, a WORD is cut with '…', a TIME to its day, PROSE is wrapped at its blanks."""
+    """How a column gives way: an ID never does, a WORD is cut with '…', a TIME to minute or day, PROSE is wrapped at blanks."""
 
     ID = "id"
     WORD = "word"
@@ -30,7 +31,10 @@ class Kind(Enum):
     PROSE = "prose"
 
 
-_LEAST = {Kind.WORD: 8, Kind.TIME: 11, Kind.PROSE: 20}
+_LEAST = {Kind.WORD: 8, Kind.TIME: 10, Kind.PROSE: 20}
+# A time as `output.when` writes it, and how it is shortened; the longest that there is room for.
+_TIME = re.compile(r"((\d{4}-\d\d-\d\d) \d\d:\d\d):\d\dZ")
+_SHORTER = (r"\1Z", r"\2")
 
 
 class Column(NamedTuple):
@@ -144,6 +148,8 @@ def _lines(values: Sequence[str], laid: Sequence[_Laid]) -> list[str]:
 def _cut(text: str, column: _Laid) -> str:
     if cells(text) <= column.width:
         return text
+    if column.column.kind is Kind.TIME and (time := _TIME.fullmatch(text)):
+        return next((shorter for form in _SHORTER if cells(shorter := time.expand(form)) <= column.width), time[2])
     kept = ""
     for character in text:
         if cells(kept + character) > column.width - 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,16 +28,26 @@ def test_everything_is_shown_where_there_is_room() -> None:
 
 
 def test_columns_narrow_first_and_are_left_out_by_their_worth() -> None:
-    lines, left_out = lay_out(JOBS, [ROW], 70)
+    lines, left_out = lay_out(JOBS, [ROW], 69)
     assert left_out == ["ASKED BY"], "the empty one goes unsaid"
     assert "HOSTNAME" not in lines[0]
     assert lines[1].startswith("j1m7xemkrzw951vy  waiting")
     assert "…" in lines[1]
-    assert max(map(cells, lines)) <= 70
+    assert max(map(cells, lines)) <= 69
     lines, left_out = lay_out(JOBS, [ROW], 50)
     assert left_out == ["ASKED BY", "CREATED"]
     assert len(lines) > 2
     assert lines[-1].endswith("hour"), "prose is wrapped and whole"
+
+
+@pytest.mark.parametrize("width", range(20, 100))
+def test_a_time_is_shortened_to_its_minute_or_its_day_and_never_cut(width: int) -> None:
+    columns = (Column("ID", "id", Kind.ID), Column("CREATED", "at", Kind.TIME), Column("BY", "by", Kind.WORD))
+    lines, left_out = lay_out(columns, [["j1", "2026-11-20 21:43:42Z", "somebody with a long name"]], width)
+    assert not left_out
+    time = lines[1][4:].split("  ")[0]
+    assert time in ("2026-11-20 21:43:42Z", "2026-11-20 21:43Z", "2026-11-20")
+    assert lines[1].startswith("j1")
 
 
 def test_an_id_is_whole_even_where_it_is_wider_than_the_terminal() -> None:
