@@ -25,11 +25,11 @@ def brake(kind: IntentKind, *, recent_suspensions: int, recent_terminations: int
     if frozen:
         return "frozen: nothing suspends or destroys until the freeze is lifted"
     if kind == IntentKind.SUSPEND:
-        return _over("suspensions", recent_suspensions, limits.suspensions_per_hour)
-    return _over("terminations", recent_terminations, limits.terminations_per_hour)
+        return _over("suspension", recent_suspensions, limits.suspensions_per_hour)
+    return _over("termination", recent_terminations, limits.terminations_per_hour)
 
 
 def _over(what: str, recent: int, limit: int) -> str:
     if recent < limit:
         return ""
-    return f"{recent} {what} in the last hour; more than {limit} wait for approval"
+    return f"{recent} {what}{'' if recent == 1 else 's'} in the last hour; more than {limit} wait for approval"

@@ -35,7 +35,7 @@ def test_a_suspension_that_is_tried_again_waits_where_a_new_one_would(build: Bui
     house.engine.retry(job_id, "anna")
     job = house.job(job_id)
     assert (job.state, job.error, job.finished_at) == (JobState.WAITING_APPROVAL, "", None)
-    assert job.approval_reason == "1 suspensions in the last hour; more than 1 wait for approval"
+    assert job.approval_reason == "1 suspension in the last hour; more than 1 wait for approval"
     house.engine.approve(job_id, "berta")
     done = house.wait(job_id, JobState.DONE)
     assert done.approved_by == "berta"

@@ -20,6 +20,7 @@ _LIST: tuple[Column, ...] = (
     Column("EVENT", "seq", Kind.ID),
     Column("RECEIVED", moment("received_at"), Kind.TIME, spare=3),
     Column("SOURCE", "source", spare=6),
+    Column("ID", "id", Kind.ID, spare=7),
     Column("TYPE", "type", spare=1),
     Column("SERVICE", "service_id", Kind.ID),
     Column("VERSION", "version", spare=5),

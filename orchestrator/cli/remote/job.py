@@ -11,7 +11,13 @@ from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import JOB_STATES, client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import WAITING, WAITS, say_waits, watch_job
 from orchestrator.cli.remote.workflow import show_lines
-from orchestrator.cli.tables import Column, Kind, Line
+from orchestrator.cli.tables import Column, Kind, Line, Row
+
+
+def _waits_because(row: Row) -> str:
+    """Empty where it waits no more: its reason is kept, but says nothing of a job that is over."""
+    return str(row["approval_reason"]) if row["state"] == WAITING else ""
+
 
 _LIST: tuple[Column, ...] = (
     Column("JOB", "id", Kind.ID),
@@ -22,7 +28,7 @@ _LIST: tuple[Column, ...] = (
     Column("CREATED", moment("created_at"), Kind.TIME, spare=2),
     Column("FINISHED", moment("finished_at"), Kind.TIME, spare=5),
     Column("ASKED BY", "asked_by", spare=3),
-    Column("NOTE", lambda row: str(row["error"] or row["approval_reason"]), Kind.PROSE, spare=1),
+    Column("NOTE", lambda row: str(row["error"] or _waits_because(row)), Kind.PROSE, spare=1),
 )
 _CARD: tuple[Line, ...] = (
     ("job", "id"),
@@ -33,8 +39,9 @@ _CARD: tuple[Line, ...] = (
     ("run", "run"),
     ("reason", "reason"),
     ("asked by", "asked_by"),
-    ("waits because", "approval_reason"),
+    ("waits because", _waits_because),
     ("approved by", "approved_by"),
+    ("note", lambda row: "" if row["error_code"] else str(row["error"])),
     ("error", lambda row: f"{row['error']} ({row['error_code']})" if row["error_code"] else ""),
     ("created", moment("created_at")),
     ("started", moment("started_at")),
@@ -118,4 +125,4 @@ def _acting(name: str, help_text: str) -> None:
 
 _acting("approve", "Let a job run that waits for an operator.")
 _acting("cancel", "Stop a job before its next step; what it made is undone.")
-_acting("retry", "Run a job again that failed or needs an operator.")
+_acting("retry", "Run a job again that failed, was cancelled or needs an operator.")

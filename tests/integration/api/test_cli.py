@@ -203,6 +203,7 @@ def test_long_lists_page_and_all_fetches_everything(served: Served) -> None:
 def test_a_dead_letter_is_listed_shown_and_replayed(served: Served) -> None:
     served.send("order.paid", "dead", client_id="c1", plan="no-such-plan")
     (event,) = read(served, "event", "list", "--dead")["items"]
+    assert " msg-order.paid-dead-0 " in ok(served.run("event", "list", "--dead")), "billing's own id"
     assert "there is no plan" in ok(served.run("event", "show", str(event["seq"])))
     refused(served.run("event", "replay", str(event["seq"])), 3, "is dead again", "no-such-plan", f"event show {event['seq']}")
     assert read(served, "event", "show", str(event["seq"]))["replays"] == 1
@@ -261,7 +262,12 @@ def test_every_command_that_leaves_a_waiting_job_ends_with_4(served: Served) -> 
     assert (again.returncode, f"job {job} waits: frozen" in again.stdout) == (4, True)
     told = served.run("job", "retry", job, "--json")
     assert told.returncode == 3, "it waits already"
+    assert "waits because  frozen" in ok(served.run("job", "show", job))
     ok(served.run("job", "cancel", job))
+    shown = ok(served.run("job", "show", job))
+    assert re.search("^note +cancelled by unix:", shown, re.MULTILINE)
+    assert "waits because" not in shown
+    assert "was cancelled by unix:" in served.run("job", "watch", job).stderr
     ok(served.run("freeze", "off"))
 
 
