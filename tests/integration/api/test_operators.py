@@ -56,9 +56,9 @@ def test_a_braked_job_waits_until_it_is_approved(tmp_path: Path) -> None:
 
 
 def test_a_failed_job_tells_its_error_and_can_be_retried(own: Live) -> None:
-    """The second node is in maintenance and the first is forgotten: there is nowhere to go."""
+    """The second node is in maintenance and the first is too small: there is nowhere to go."""
     with own.db.write() as conn:
-        conn.exec_driver_sql("UPDATE nodes SET up = 0")
+        conn.exec_driver_sql("UPDATE nodes SET facts = json_set(facts, '$.memory_bytes', 1)")
     job_id = own.order("homeless")
     own.wait(job_id)
     failed = own.http.get(f"/v1/jobs/{job_id}").json()
