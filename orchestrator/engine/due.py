@@ -15,7 +15,7 @@ from orchestrator.domain import decisions
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, Refusal
-from orchestrator.domain.policies import SILENT, Policy
+from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Service
 from orchestrator.engine.acts import Works
 from orchestrator.engine.orders import Orders
@@ -44,17 +44,16 @@ class Due:
         self._catalog = catalog
 
     def once(self) -> int:
-        """Look at the services whose time has come, a batch at most; returns how many deadlines were seen to."""
+        """Look at the services whose time has come, a batch at a time; returns how many deadlines were seen to."""
         now = self._works.clock.now()
         self._note_alive(now)
-        with self._works.db.read() as conn:
-            waiting = store.due(conn, now=now, limit=BATCH)
-        return sum(self._guarded(service_id, now) for service_id in waiting if not self._works.halting.is_set())
-
-    def policy_of(self, service: Service) -> Policy:
-        """The policy of the service's plan; one that promises nothing where the plan is not declared any more."""
-        plan = self._catalog.plans.get(service.plan)
-        return SILENT if plan is None else self._catalog.policies.get(plan.policy, SILENT)
+        seen, full = 0, True
+        while full and not self._works.halting.is_set():
+            with self._works.db.read() as conn:
+                waiting = store.due(conn, now=now, limit=BATCH)
+            seen += sum(self._guarded(service_id, now) for service_id in waiting if not self._works.halting.is_set())
+            full = len(waiting) == BATCH
+        return seen
 
     def _note_alive(self, now: datetime) -> None:
         """Notice that the controller, or its store, was away."""
@@ -85,7 +84,7 @@ class Due:
         service = services.get(conn, service_id)
         if service is None:
             return 0
-        policy = self.policy_of(service)
+        policy = self._catalog.policy_of(service)
         found = deadlines(service, policy, self._catalog.calendar, told=store.told(conn, service_id))
         left = pending(found, store.settled(conn, service_id))
         tried = store.attempts(conn, service_id)
