@@ -43,7 +43,7 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(context: click.Context, /, as_json: bool) -> None:
-    """Look at the configuration, the state directory, the secrets, the database, the controller, and what waits for a person."""
+    """Look at the configuration, the state directory, the secrets, the database, the controller, the nodes, and what waits."""
     findings = list(examine(config_dir(context)))
     rows = [asdict(finding) for finding in findings]
     if as_json:
@@ -76,6 +76,7 @@ def examine(directory: Path) -> Iterator[Finding]:
     yield database
     yield _server(config.settings.socket)
     if database.ok:
+        yield from _nodes(config)
         yield from _waiting(config)
 
 
@@ -114,7 +115,17 @@ def _secrets(config: Config) -> Iterator[Finding]:
             elif stat.S_IMODE(mode) & 0o077:
                 yield Finding(name, False, f"{path} can be read by others", f"chmod 0600 {path}")
             else:
-                yield Finding(name, True, str(path))
+                yield _secret(name, path)
+
+
+def _secret(name: str, path: Path) -> Finding:
+    from orchestrator.drivers.local.keys import webhook_secret
+
+    try:
+        webhook_secret(path)
+    except OrchestratorError as exc:
+        return Finding(name, False, exc.message, exc.hint)
+    return Finding(name, True, str(path))
 
 
 def _database(config: Config) -> Finding:
@@ -130,6 +141,32 @@ def _database(config: Config) -> Finding:
     if not migrated:
         return Finding("database", False, "its tables are of another version", "orchestrator migrate")
     return Finding("database", True, "at this version")
+
+
+def _nodes(config: Config) -> Iterator[Finding]:
+    """Every declared node, as the controller last saw it."""
+    from orchestrator.store import nodes
+    from orchestrator.store.database import Database
+
+    database = Database(config.settings.database_url)
+    try:
+        with database.read() as conn:
+            known = {record.name: record for record in nodes.list_all(conn)}
+    except OrchestratorError as exc:
+        yield Finding("nodes", False, exc.message, exc.hint)
+        return
+    finally:
+        database.close()
+    for node in config.nodes:
+        record = known.get(node.name)
+        if record is None or record.enrolled_at is None:
+            yield Finding(f"node {node.name}", False, "not enrolled", f"orchestrator node enrol {node.name}", waits=True)
+        elif node.maintenance:
+            yield Finding(f"node {node.name}", True, "in maintenance")
+        elif record.up:
+            yield Finding(f"node {node.name}", True, "up")
+        else:
+            yield Finding(f"node {node.name}", False, f"down: {record.problem}", f"orchestrator node doctor {node.name}")
 
 
 def _waiting(config: Config) -> Iterator[Finding]:

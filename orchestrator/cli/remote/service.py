@@ -39,9 +39,19 @@ def _deadline_lines(row: Row) -> str:
     return "\n".join(f"{when(d['at'])} {d['action']}: {d['reason']} ({d['clause']}){waiting(d, '; ')}" for d in row["deadlines"])
 
 
+def _state(row: Row) -> str:
+    """A hold that is not proven to be in force is told apart: the guest may run."""
+    if row["state"] != "active":
+        return str(row["state"])
+    proven = row["suspension_proven_at"] is not None
+    if row["suspended"]:
+        return "active, suspended" if proven else "active, to be suspended"
+    return "active, to be resumed" if proven else "active"
+
+
 _LIST: tuple[Column, ...] = (
     Column("SERVICE", "id", Kind.ID),
-    Column("STATE", lambda row: f"{row['state']}, suspended" if row["suspended"] else str(row["state"]), Kind.ID),
+    Column("STATE", _state, Kind.ID),
     Column("PLAN", "plan", spare=1),
     Column("NODE", "node", spare=2),
     Column("CLIENT", "client_id", spare=4),
@@ -51,8 +61,7 @@ _LIST: tuple[Column, ...] = (
 )
 _CARD: tuple[Line, ...] = (
     ("service", "id"),
-    ("state", "state"),
-    ("suspended", "suspended"),
+    ("state", _state),
     ("holds", _hold_lines),
     ("client", "client_id"),
     ("order", "order_id"),

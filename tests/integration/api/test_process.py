@@ -151,7 +151,17 @@ def test_every_local_command_refuses_a_missing_configuration_with_a_sentence(tmp
 
 
 def test_doctor_is_content_with_a_running_controller_and_names_what_is_missing(alone: Served) -> None:
+    found = alone.run("doctor")
+    assert found.returncode == 3
+    assert found.stdout.count("orchestrator node enrol n") == 2
+    for node in ("n1", "n2"):
+        alone.enrol(node)
     assert alone.run("doctor").returncode == 0
+    secret = alone.directory / "secrets" / "old"
+    kept = secret.read_text()
+    secret.write_text("no secret at all")
+    assert "no secret of the form whsec_" in alone.run("doctor").stdout.replace("\n", " ")
+    secret.write_text(kept)
     (alone.directory / "secrets" / "old").chmod(0o644)
     alone.stop()
     found = alone.run("doctor")
@@ -167,10 +177,12 @@ def test_doctor_names_what_waits_for_a_person_and_how_to_see_it(alone: Served) -
         return {row["name"]: (row["waits"], row["found"], row["mend"]) for row in found}
 
     assert {rows()[name] for name in ("freeze", "jobs to approve", "jobs in doubt", "dead letters")} == {(False, "none", "")}
-    alone.enrol("n1")
+    for node in ("n1", "n2"):
+        alone.enrol(node)
     assert alone.run("job", "watch", alone.order("waits")).returncode == 0
     alone.run("freeze", "--why", "to be seen")
     alone.run("service", "suspend", "waits", "--reason", "late")
+    assert "active, to be suspended" in alone.run("service", "list").stdout
     alone.send("order.paid", "nowhere", client_id="c1", plan="no-such-plan")
     assert rows()["terminations"] == (False, "go on", "")
     database = Database(f"sqlite:///{alone.directory / 'state' / 'orchestrator.sqlite'}")
