@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from orchestrator.api import outlook
-from orchestrator.domain.intents import JobState
 from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
@@ -21,20 +20,21 @@ from orchestrator.observe.snapshot import (
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import jobs, nodes, outbox, overview, services, settings
+from orchestrator.store import jobs, nodes, outbox, overview, services
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
 
 
 class Scrape:
-    """The two callables that ``observe.metrics.Metrics`` is made with."""
+    """The two callables that ``observe.metrics.Metrics`` is made with. ``posts``: messages to billing have somewhere to go."""
 
-    def __init__(self, db: Database, *, catalog: Catalog, addresses: AddressPool, clock: Clock) -> None:
+    def __init__(self, db: Database, *, catalog: Catalog, addresses: AddressPool, clock: Clock, posts: bool = True) -> None:
         self._db = db
         self._catalog = catalog
         self._addresses = addresses
         self._clock = clock
+        self._posts = posts
 
     def snapshot(self) -> Snapshot:
         """The state now. Raises StoreUnavailable: a scrape that cannot see says so, and shows no old numbers."""
@@ -42,12 +42,13 @@ class Scrape:
         with self._db.read() as conn:
             by_state = jobs.counts(conn)
             queue = jobs.queue_depth(conn)
-            waiting, oldest = outbox.waiting(conn)
+            unposted, oldest = outbox.waiting(conn) if self._posts else (0, None)
+            for_people = overview.waiting(conn)
             return Snapshot(
                 jobs=tuple(JobsCount(playbook=p, state=s, count=n) for (p, s), n in sorted(by_state.items())),
                 queue_depth=queue.jobs,
                 queue_oldest_seconds=_age(queue.oldest, now),
-                waiting_approval=sum(n for (_, s), n in by_state.items() if s == JobState.WAITING_APPROVAL),
+                waiting_approval=for_people.approval,
                 nodes=_nodes(conn, self._catalog.nodes),
                 services=tuple(ServicesCount(plan=p, state=s, count=n) for (p, s), n in sorted(services.count(conn).items())),
                 holds=tuple(
@@ -57,10 +58,11 @@ class Scrape:
                     RangeGauges(name=u.name, zone=u.zone, family=u.family, size=u.size, used=u.leased, cooling=u.cooling)
                     for u in self._addresses.usage()
                 ),
-                outbox_depth=waiting,
+                outbox_depth=unposted,
                 outbox_oldest_seconds=_age(oldest, now),
-                frozen=settings.freeze(conn) is not None,
-                terminations_wait=settings.terminations_wait(conn) is not None,
+                dead_letters=for_people.dead_letters,
+                frozen=for_people.freeze is not None,
+                terminations_wait=for_people.terminations is not None,
                 late=tuple(LateCount(action=a.value, count=n) for a, n in outlook.late(conn, self._catalog, now=now).items()),
             )
 

@@ -120,6 +120,7 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
     yield _gauge("approval_jobs", "Jobs that wait for an operator's approval.", now.waiting_approval)
     yield _gauge("outbox_messages", "Messages that billing has not taken yet.", now.outbox_depth)
     yield _gauge("outbox_oldest_age_seconds", "Age of the oldest message that billing has not taken.", now.outbox_oldest_seconds)
+    yield _gauge("dead_letters", "Events that cannot be processed until somebody mends their cause.", now.dead_letters)
     late = GaugeMetricFamily(
         "orchestrator_deadlines_late",
         "Deadlines whose time has come, that nothing is in the way of, and that were not seen to.",

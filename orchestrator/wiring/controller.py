@@ -55,9 +55,11 @@ class Controller:
             policies=config.policies,
             calendar=calendar_of(config),
         )
-        scrape = Scrape(self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock)
-        self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
         self._notifier = _notifier(settings, self.clock)
+        scrape = Scrape(
+            self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock, posts=self._notifier is not None
+        )
+        self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
         self.engine = Engine(
             db=self.db,
             steps=STEPS,
