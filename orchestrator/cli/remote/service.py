@@ -161,7 +161,7 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
     elif answer["job_id"]:
         say(f"{service}: {action}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
     else:
-        say(f"{service}: {action}: nothing to do: {answer['detail'] or answer['outcome']}")
+        say(f"{service}: {action}: no job was needed: {answer['detail'] or answer['outcome']}")
     if answer["waits"]:
         context.exit(WAITS)
 
