@@ -42,11 +42,16 @@ class Due:
         self._works = works
         self._orders = orders
         self._catalog = catalog
+        self._first = True
 
     def once(self) -> int:
         """Look at the services whose time has come, a batch at a time; returns how many deadlines were seen to."""
         now = self._works.clock.now()
         self._note_alive(now)
+        if self._first:  # policies, plans and the calendar are read at the start, and may be others than before
+            with self._works.db.write() as conn:
+                store.look_at_all(conn)
+            self._first = False
         seen, full = 0, True
         while full and not self._works.halting.is_set():
             with self._works.db.read() as conn:
@@ -85,8 +90,8 @@ class Due:
         if service is None:
             return 0
         policy = self._catalog.policy_of(service)
-        found = deadlines(service, policy, self._catalog.calendar, told=store.told(conn, service_id))
-        left = pending(found, store.settled(conn, service_id))
+        known = store.seen_to(conn, [service_id])[service_id]
+        left = pending(deadlines(service, policy, self._catalog.calendar, told=known.told), known.settled)
         tried = store.attempts(conn, service_id)
         store.look_again(conn, service_id, next_due(left, now=now, again=AGAIN))
         seen = 0

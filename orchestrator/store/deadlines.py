@@ -47,16 +47,6 @@ def next_looks(conn: Connection) -> Mapping[str, datetime | None]:
     return {row.id: row.next_due_at for row in conn.execute(sa.select(services.c.id, services.c.next_due_at))}
 
 
-def told(conn: Connection, service_id: str) -> dict[tuple[Action, str], datetime]:
-    """When billing took what was to be told for the service, by action and occurrence."""
-    return seen_to(conn, [service_id])[service_id].told
-
-
-def settled(conn: Connection, service_id: str) -> frozenset[tuple[Action, str]]:
-    """What is done or under way for the service; what ended in a failed job is not."""
-    return seen_to(conn, [service_id])[service_id].settled
-
-
 def seen_to(conn: Connection, service_ids: Sequence[str]) -> dict[str, Seen]:
     """What was done about the deadlines of each of these services. Two queries for a whole page."""
     whose = occurrences.c.service_id.in_(service_ids)

@@ -353,3 +353,13 @@ def test_a_cancelled_suspension_takes_back_its_own_hold_only(year: Year) -> None
     assert [hold.reason.value for hold in record(house).holds] == ["legal"]
     house.engine.cancel(first.job_id, "anna")
     assert record(house).holds == ()
+
+
+def test_a_policy_that_is_adopted_later_holds_for_those_who_are_there(year: Year) -> None:
+    house = year.open(Policy(name="default", provider="Example Hosting"))
+    overdue(house, year)
+    year.later(3 * DAY)
+    assert acts(house) == ["provision"]
+    house = year.open()
+    year.later(HOUR)
+    assert acts(house) == ["provision", "suspend"]
