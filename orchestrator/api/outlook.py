@@ -43,7 +43,8 @@ def moment(conn: Connection, *, now: datetime, ahead: timedelta) -> Moment:
 
 def to_come(service: Service, policy: Policy, catalog: Catalog, seen: Seen, at: Moment) -> tuple[Deadline, ...]:
     """The acts to come by this policy, the earliest first; with what each waits for."""
-    found = forecast(service, policy, catalog.calendar, now=at.now, until=at.until, told=seen.told, settled=seen.settled)
+    terms = catalog.terms_of(service, policy=policy)
+    found = forecast(service, terms, now=at.now, until=at.until, told=seen.told, settled=seen.settled)
     said = (_destroying(deadline, at) if deadline.action.destroys else deadline for deadline in found)
     return tuple(sorted(said, key=lambda deadline: deadline.at))
 
@@ -97,11 +98,11 @@ def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, i
     ids = store.due(conn, now=now + AGAIN, limit=MOST_READ)
     for start in range(0, len(ids), _CHUNK):
         for service, seen in _with_seen(conn, services.several(conn, ids[start : start + _CHUNK])):
-            found = deadlines(service, catalog.policy_of(service), catalog.calendar, told=seen.told)
+            found = deadlines(service, catalog.terms_of(service), told=seen.told)
             counted.update(
                 deadline.action
                 for deadline in pending(found, seen.settled)
-                if deadline.at <= now and not deadline.waits and not (wait and deadline.action.destroys)
+                if deadline.at <= now and not (deadline.waits or deadline.action.marks or (wait and deadline.action.destroys))
             )
     return {action: counted[action] for action in Action}
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestrator.domain import reactivation
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import (
@@ -27,6 +28,7 @@ from orchestrator.domain.intents import (
 )
 from orchestrator.domain.outcomes import begin
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, transition
+from orchestrator.domain.terms import NO_TERMS, Terms
 
 # A payment can no longer save the service's data in these states.
 GONE = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
@@ -45,16 +47,28 @@ DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    """One message to billing, of type ``kind``, once for each ``key`` of the service. ``data`` is JSON."""
+
+    kind: str
+    key: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """The record as it is to be stored (None = still no record), what to do, and a sentence for billing's answer.
 
-    ``stale``: a command that came too late or twice; it did nothing.
+    ``stale``: a command that came too late or twice; it did nothing. ``asks``: why the job waits for an operator, whatever
+    the brakes say. ``tells``: what billing is told besides.
     """
 
     service: Service | None
     decision: Decision
     note: str = ""
     stale: bool = False
+    asks: str = ""
+    tells: tuple[Tell, ...] = ()
 
 
 def hold_reason(word: str, *, default: HoldReason) -> HoldReason:
@@ -95,13 +109,13 @@ def paid_only(event: Event, service: Service | None, *, now: datetime) -> Servic
     return _merge(anonymous, service or _new(event.service_id, now))
 
 
-def receive(event: Event, service: Service | None, *, now: datetime, counted: bool = False) -> Received:
-    """Merge what ``event`` says into the record and decide what follows. ``now`` aware, UTC.
+def receive(event: Event, service: Service | None, *, now: datetime, counted: bool = False, terms: Terms = NO_TERMS) -> Received:
+    """Merge what ``event`` says into the record and decide what follows. ``now`` aware, UTC; ``terms`` hold for the service.
 
     ``counted``: its payment was counted before (``paid_only``), and only what it asks for is left to decide.
     """
     if event.type.is_command:
-        return _command_event(event, service, now=now, counted=counted)
+        return _command_event(event, service, now=now, counted=counted, terms=terms)
     record = _merge(event, service or _new(event.service_id, now), counted=counted)
     if event.type != EventType.ORDER_CANCELLED and _paid_before_named(service, record):
         return _provision(record, reason="it was paid before its order came", who=_who(event))
@@ -109,11 +123,11 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
         case EventType.ORDER_CREATED:
             return Received(service=record, decision=Nothing(reason="the order is noted; it is provisioned when it is paid"))
         case EventType.ORDER_PAID:
-            return _order_paid(event, service, record)
+            return _order_paid(event, service, record, now=now, terms=terms)
         case EventType.ORDER_CANCELLED:
             return _cancel(record, reason=event.reason or "the order was cancelled")
         case EventType.INVOICE_PAID:
-            return _paid(event, service, record)
+            return _paid(event, service, record, now=now, terms=terms)
         case EventType.INVOICE_OVERDUE:
             return Received(service=record, decision=Nothing(reason="the due date is noted; suspending is its own command"))
         case _:
@@ -212,26 +226,26 @@ def _paid_before_named(before: Service | None, record: Service) -> bool:
     return waited and bool(record.plan) and record.state == Lifecycle.ORDERED
 
 
-def _order_paid(event: Event, before: Service | None, record: Service) -> Received:
+def _order_paid(event: Event, before: Service | None, record: Service, *, now: datetime, terms: Terms) -> Received:
     if record.state in (Lifecycle.ORDERED, Lifecycle.FAILED):
         record = record.without_hold(HoldReason.NONPAYMENT)
         return _provision(record, reason=event.reason or "the order is paid", who=_who(event))
-    return _paid(event, before, record)
+    return _paid(event, before, record, now=now, terms=terms)
 
 
-def _paid(event: Event, before: Service | None, record: Service) -> Received:
+def _paid(event: Event, before: Service | None, record: Service, *, now: datetime, terms: Terms) -> Received:
     """A payment lifts ``nonpayment`` and nothing else; it stops a termination that has not destroyed anything yet."""
     held = before is not None and (before.stopped or before.suspension_proven_at is not None)
     record = record.without_hold(HoldReason.NONPAYMENT)
     if record.state in GONE or record.point_of_no_return is not None:
-        note = f"too late: the service is {record.state}" + (
-            f" and its data was destroyed from {record.point_of_no_return.isoformat()} on" if record.point_of_no_return else ""
-        )
+        note = reactivation.too_late(record, terms)
         return Received(service=record, decision=Nothing(reason=note), note=note)
     note = "the payment stops the termination that is under way" if record.state == Lifecycle.TERMINATING else ""
     if not held or record.state not in (LIVING | {Lifecycle.TERMINATING}):
         return Received(service=record, decision=Nothing(reason=note or "the payment is noted"), note=note)
-    return _resume(record, hold=HoldReason.NONPAYMENT, reason=event.reason or "paid", who=_who(event), note=note)
+    resumed = _resume(record, hold=HoldReason.NONPAYMENT, reason=event.reason or "paid", who=_who(event), note=note)
+    asks = reactivation.consent(before, terms, now=now) if before is not None and isinstance(resumed.decision, Intent) else ""
+    return replace(resumed, asks=asks)
 
 
 def _resume(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
@@ -257,7 +271,7 @@ def _refuse(service: Service | None, reason: str, rule: str) -> Received:
     return Received(service=service, decision=Refusal(reason=reason, rule=rule), note=reason)
 
 
-def _command_event(event: Event, service: Service | None, *, now: datetime, counted: bool) -> Received:
+def _command_event(event: Event, service: Service | None, *, now: datetime, counted: bool, terms: Terms) -> Received:
     """A ``service.*`` event: idempotent by version; a renewal's payment counts even where the command is stale."""
     if event.version is None:
         return _refuse(service, f"{event.type} needs a version", RULE_VOCABULARY)
@@ -269,13 +283,13 @@ def _command_event(event: Event, service: Service | None, *, now: datetime, coun
         late = f"stale: version {event.version} is not newer than {record.version}"
         kept = _merge(event, record, counted=counted) if event.type == EventType.SERVICE_RENEW else service
         return Received(service=kept, decision=Nothing(reason=late), note=late, stale=True)
-    received = _carry_out(event, service, replace(record, version=event.version), now=now, counted=counted)
+    received = _carry_out(event, service, replace(record, version=event.version), now=now, counted=counted, terms=terms)
     if isinstance(received.decision, Refusal):
         return replace(received, service=service)
     return received
 
 
-def _carry_out(event: Event, before: Service | None, record: Service, *, now: datetime, counted: bool) -> Received:
+def _carry_out(event: Event, before: Service | None, record: Service, *, now: datetime, counted: bool, terms: Terms) -> Received:
     who = _who(event)
     match event.type:
         case EventType.SERVICE_CREATE:
@@ -285,7 +299,7 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
             merged = _merge(event, record, counted=counted)
             if _paid_before_named(before, merged):
                 return _provision(merged, reason="it was paid before its order came", who=who)
-            return _paid(event, before, merged)
+            return _paid(event, before, merged, now=now, terms=terms)
         case EventType.SERVICE_SUSPEND:
             reason = hold_reason(event.reason, default=HoldReason.NONPAYMENT)
             return _suspend(record, reason, who=who, why=event.reason or reason.value, now=now)
@@ -376,8 +390,9 @@ def _power(kind: IntentKind, service: Service, *, who: str, why: str) -> Receive
     return Received(service=service, decision=Intent.on(kind, service, reason=why, who=who, arguments=arguments))
 
 
-def fall_due(deadline: Deadline, service: Service, *, policy: str, now: datetime) -> Received:
-    """Decide what a deadline of the policy of that name asks for, its time having come. What only tells decides nothing."""
+def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetime) -> Received:
+    """Decide what a deadline asks for, its time having come. What only tells decides nothing."""
+    policy = terms.policy.name
     who, why = f"policy {policy}", f"{deadline.reason} [{policy}: {deadline.clause}]"
     match deadline.action:
         case Action.SUSPEND:

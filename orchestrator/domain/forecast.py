@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.deadlines import Action, Deadline, Told, deadlines, pending
-from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
+from orchestrator.domain.terms import Terms
 
 # So many acts of one service are told at most; each is done once, so that this is never reached.
 MOST = 100
@@ -29,8 +28,7 @@ class Change:
 
 def forecast(
     service: Service,
-    policy: Policy,
-    calendar: Calendar,
+    terms: Terms,
     *,
     now: datetime,
     until: datetime,
@@ -44,7 +42,7 @@ def forecast(
     found: list[Deadline] = []
     known, done = dict(told), set(settled)
     while len(found) < MOST:
-        left = pending(deadlines(service, policy, calendar, told=known), frozenset(done))
+        left = pending(deadlines(service, terms, told=known), frozenset(done))
         due = next((deadline for deadline in left if not deadline.waits), None)
         if due is None or due.at > until:
             blocked = [deadline for deadline in left if deadline.waits and deadline.at <= until]

@@ -14,11 +14,11 @@ from typing import Any
 from orchestrator.domain import decisions
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.errors import OrchestratorError
-from orchestrator.domain.intents import Intent, IntentKind, Refusal
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Service
+from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
-from orchestrator.engine.orders import Orders
+from orchestrator.engine.clerk import Clerk
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import audit, outbox, services, settings
 from orchestrator.store import deadlines as store
@@ -32,15 +32,14 @@ AGAIN = timedelta(minutes=10)
 AGAIN_CEILING = timedelta(hours=6)
 # Who was away for longer does not know what was paid meanwhile: nothing is destroyed until somebody says that it may go on.
 AWAY = timedelta(hours=1)
-_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
 
 
 class Due:
     """One turn is ``once``; it may be called at any time and repeated."""
 
-    def __init__(self, works: Works, orders: Orders, catalog: Catalog) -> None:
+    def __init__(self, works: Works, clerk: Clerk, catalog: Catalog) -> None:
         self._works = works
-        self._orders = orders
+        self._clerk = clerk
         self._catalog = catalog
         self._first = True
 
@@ -89,21 +88,23 @@ class Due:
         service = services.get(conn, service_id)
         if service is None:
             return 0
-        policy = self._catalog.policy_of(service)
+        terms = self._catalog.terms_of(service)
         known = store.seen_to(conn, [service_id])[service_id]
-        left = pending(deadlines(service, policy, self._catalog.calendar, told=known.told), known.settled)
+        left = pending(deadlines(service, terms, told=known.told), known.settled)
         tried = store.attempts(conn, service_id)
         store.look_again(conn, service_id, next_due(left, now=now, again=AGAIN))
         seen = 0
         for deadline in left:
-            if deadline.at > now or deadline.waits or self._too_early(conn, service, deadline, tried, now):
+            if deadline.action.marks or deadline.at > now or deadline.waits:
+                continue
+            if self._too_early(conn, service, deadline, tried, now):
                 continue
             seen += 1
             if deadline.action.tells:
-                self._tell(conn, service, policy, deadline, now)
+                self._tell(conn, service, terms, deadline, now)
             else:
                 # It changes the record, and with it what else falls due: that is looked at in the next turn.
-                self._act(conn, service, policy, deadline, now)
+                self._act(conn, service, terms, deadline, now)
                 break
         return seen
 
@@ -118,43 +119,38 @@ class Due:
         """A job of its kind is under way, it failed a short while ago, or nothing is to be destroyed now."""
         if deadline.action.destroys and settings.get(conn, settings.TERMINATIONS_WAIT) is not None:
             return True
-        wanted = _INTENTS.get(deadline.action)
+        wanted = deadline.action.intent
         if wanted is not None and any(job.intent == wanted for job in job_store.unfinished(conn, service.id)):
             return True
         times, last = tried.get((deadline.action, deadline.occurrence), (0, now))
         return times > 0 and now < last + retry_after(times)
 
-    def _tell(self, conn: Connection, service: Service, policy: Policy, deadline: Deadline, now: datetime) -> None:
+    def _tell(self, conn: Connection, service: Service, terms: Terms, deadline: Deadline, now: datetime) -> None:
         message_id = f"{service.id}.{deadline.action}.{deadline.occurrence}"
         outbox.add(
             conn,
             message_id=message_id,
             kind=f"notice.{deadline.action}",
             service_id=service.id,
-            data={"service_id": service.id, "client_id": service.client_id, **story(deadline, policy)},
+            data={"service_id": service.id, "client_id": service.client_id, **story(deadline, terms.policy)},
             now=now,
         )
         store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, message_id=message_id)
-        self._audit(conn, service, policy, deadline, now=now, facts={"message_id": message_id})
+        self._audit(conn, service, terms, deadline, now=now, facts={"message_id": message_id})
 
-    def _act(self, conn: Connection, service: Service, policy: Policy, deadline: Deadline, now: datetime) -> None:
-        received = decisions.fall_due(deadline, service, policy=policy.name, now=now)
-        job_id, decision, record = "", received.decision, received.service or service
-        if isinstance(decision, Intent):
-            asks = _asks(deadline, policy)
-            playbook = self._orders.playbook(decision, record)
-            job_id = self._orders.submit(conn, decision, playbook=playbook, now=now, waits=asks).id
-        if not isinstance(decision, Refusal) and record != service:
-            services.put(conn, record, now=now)
+    def _act(self, conn: Connection, service: Service, terms: Terms, deadline: Deadline, now: datetime) -> None:
+        received = decisions.fall_due(deadline, service, terms=terms, now=now)
+        job = self._clerk.carry(conn, service, received, now=now, waits=_asks(deadline, terms.policy))
+        job_id, decision = job.id if job else "", received.decision
         store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, job_id=job_id)
         outcome = {"decided": type(decision).__name__.lower(), "detail": decision.reason}
-        self._audit(conn, service, policy, deadline, now=now, job_id=job_id, facts=outcome)
+        self._audit(conn, service, terms, deadline, now=now, job_id=job_id, facts=outcome)
 
     def _audit(
         self,
         conn: Connection,
         service: Service,
-        policy: Policy,
+        terms: Terms,
         deadline: Deadline,
         *,
         now: datetime,
@@ -164,11 +160,11 @@ class Due:
         audit.append(
             conn,
             at=now,
-            who=f"policy {policy.name}",
+            who=f"policy {terms.policy.name}",
             what=f"deadline {deadline.action}",
             service_id=service.id,
             job_id=job_id,
-            facts={**story(deadline, policy), **facts},
+            facts={**story(deadline, terms.policy), **facts},
         )
 
 

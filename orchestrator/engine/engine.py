@@ -14,11 +14,12 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.engine.acts import Acts, Works
+from orchestrator.engine.clerk import Clerk, Submitted
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
-from orchestrator.engine.intake import Acceptance, EventParser, Intake, Submitted
+from orchestrator.engine.intake import Acceptance, EventParser, Intake
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.runner import Runner
@@ -77,11 +78,12 @@ class Engine:
             playbooks=playbooks,
             catalog=catalog,
         )
-        self._intake = Intake(self._works, orders=orders, endings=endings, parse=parse, wake=self._wake)
+        clerk = Clerk(self._works, orders=orders, wake=self._wake)
+        self._intake = Intake(self._works, orders=orders, endings=endings, clerk=clerk, parse=parse, wake=self._wake)
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
-        self._due = Due(self._works, orders, catalog)
+        self._due = Due(self._works, clerk, catalog)
         self._mail = Mail(self._works, notifier) if notifier is not None else None
         self._mail_beat: Beat | None = None
         self._beats: list[Beat] = []

@@ -16,15 +16,16 @@ from orchestrator.domain.errors import (
     NotFound,
     OrchestratorError,
     PreconditionError,
-    Refused,
     RequestError,
     WrongState,
 )
 from orchestrator.domain.events import Event
-from orchestrator.domain.intents import Decision, Intent, IntentKind, JobState, Nothing, Refusal
+from orchestrator.domain.intents import IntentKind, JobState, Refusal
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
+from orchestrator.engine.clerk import Clerk, Submitted, once
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
@@ -63,15 +64,6 @@ class Acceptance:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
-    """``job_id`` '' = nothing had to be done, and ``detail`` says why; ``waits``: why the job waits for approval."""
-
-    job_id: str
-    detail: str
-    waits: str = ""
-
-
 class Intake:
     """Turns what comes in into decisions and decisions into jobs."""
 
@@ -81,12 +73,14 @@ class Intake:
         *,
         orders: Orders,
         endings: Endings,
+        clerk: Clerk,
         parse: EventParser,
         wake: Callable[[], None],
     ) -> None:
         self._works = works
         self._orders = orders
         self._endings = endings
+        self._clerk = clerk
         self._parse = parse
         self._wake = wake
 
@@ -189,21 +183,18 @@ class Intake:
         version = event.version if event.type.is_command else None
         if version is not None and commands.seen(conn, event.service_id, event.type.value, version):
             return Acceptance(outcome="duplicate-command", detail=f"version {version} of this command was taken before")
-        received = decisions.receive(event, service, now=now, counted=counted)
-        decision = _once(conn, received)
+        terms = self._orders.terms(service, plan=event.plan)
+        received = once(conn, decisions.receive(event, service, now=now, counted=counted, terms=terms))
+        decision = received.decision
+        job = self._clerk.carry(conn, service, received, now=now)
         if isinstance(decision, Refusal):
-            self._put(conn, service, received.service, now=now)
             return Acceptance(outcome="refused", detail=f"{decision.reason} [{decision.rule}]")
-        playbook = self._orders.playbook(decision, received.service)
-        self._put(conn, service, received.service, now=now)
         if version is not None and not received.stale:
             commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
         self._tell_too_late(conn, event, received, seq=seq, now=now)
-        if isinstance(decision, Nothing):
-            self._call_off(conn, event, received.service)
-            return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
-        job = self._orders.submit(conn, decision, playbook=playbook, now=now)
         self._call_off(conn, event, received.service)
+        if job is None:
+            return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
         return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
 
@@ -251,43 +242,20 @@ class Intake:
         beside: Beside[Submitted],
     ) -> Submitted:
         """Take an operator's command. Raises NotFound, Refused, WrongState, StoreUnavailable."""
-        now = self._works.clock.now()
-        with self._works.db.write() as conn:
-            service, received = self._commanded(conn, kind, service_id, who=who, why=why, arguments=arguments)
-            decision = _once(conn, received)
-            if isinstance(decision, Refusal):
-                raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
-            playbook = self._orders.playbook(decision, received.service)
-            self._put(conn, service, received.service, now=now)
-            facts = {"intent": kind.value, "why": why, "arguments": dict(arguments)}
-            job = self._orders.submit(conn, decision, playbook=playbook, now=now) if isinstance(decision, Intent) else None
-            job_id = job.id if job else ""
-            audit.append(conn, at=now, who=who, what="command", service_id=service_id, job_id=job_id, facts=facts)
-            detail = decision.reason if isinstance(decision, Nothing) else received.note
-            submitted = Submitted(job_id=job_id, detail=detail, waits=job.approval_reason if job else "")
-            beside(conn, submitted)
-        self._wake()
-        return submitted
+        facts = {"intent": kind.value, "why": why, "arguments": dict(arguments)}
+
+        def decide(service: Service, _terms: Terms, now: datetime) -> Received:
+            return decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments)
+
+        return self._clerk.act(service_id, decide, who=who, what="command", facts=facts, beside=beside)
 
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
         """What the command would write down now. Raises as ``command``, and WrongState where nothing is to be done."""
-        with self._works.db.read() as conn:
-            _, received = self._commanded(conn, kind, service_id, who="dry-run", why="dry run", arguments=arguments)
-            decision, record = _once(conn, received), received.service
-            if isinstance(decision, Refusal):
-                raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
-            if isinstance(decision, Nothing) or record is None:
-                raise WrongState(f"nothing is to be done: {decision.reason}")
-            return self._orders.dry_run(conn, decision, record)
 
-    def _commanded(
-        self, conn: Connection, kind: IntentKind, service_id: str, *, who: str, why: str, arguments: Mapping[str, object]
-    ) -> tuple[Service, Received]:
-        service = services.get(conn, service_id)
-        if service is None:
-            raise NotFound(f"there is no service {service_id}", service_id=service_id)
-        now = self._works.clock.now()
-        return service, decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments)
+        def decide(service: Service, _terms: Terms, now: datetime) -> Received:
+            return decisions.command(kind, service, who="dry-run", why="dry run", now=now, arguments=arguments)
+
+        return self._clerk.dry_run(service_id, decide)
 
 
 def _dead_letter(problem: OrchestratorError, seq: int) -> str:
@@ -301,15 +269,3 @@ def _again(first: EventRecord, body_sha256: str) -> Acceptance:
     if first.body_sha256 != body_sha256:
         raise EventConflict(f"event {first.id} came before with another body", hint="give every event an id of its own")
     return Acceptance(outcome="duplicate", job_id=first.job_id, detail=f"taken before: {first.outcome}")
-
-
-def _once(conn: Connection, received: Received) -> Decision:
-    """The decision, unless it asks for a termination that waits for the provisioning to end and knows of the last payment."""
-    decision, service = received.decision, received.service
-    if service is None or service.state != Lifecycle.PROVISIONING or not isinstance(decision, Intent):
-        return decision
-    for job in job_store.unfinished(conn, service.id):
-        same = job.intent == decision.kind == IntentKind.TERMINATE and job.payments == decision.payments
-        if same and not job.stop_requested:
-            return Nothing(reason=f"job {job.id} terminates it once it is provisioned")
-    return decision

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orchestrator.domain import outcomes
@@ -15,6 +16,7 @@ from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.sales import sellable
 from orchestrator.domain.services import Service
+from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.ids import JobIds
@@ -64,6 +66,11 @@ class Orders:
         else:
             line_up(conn, self._durable, job.service_id)
         return job
+
+    def terms(self, service: Service | None, *, plan: str = "") -> Terms:
+        """What is promised for the service; for one that has no record, or none of a plan yet, by the plan that is named."""
+        known = service or Service(id="", client_id="", plan=plan)
+        return self._catalog.terms_of(known if known.plan else replace(known, plan=plan))
 
     def playbook(self, decision: Intent | Nothing, service: Service | None) -> str:
         """The playbook the intent asks for, once it is sure that a job of it can begin."""

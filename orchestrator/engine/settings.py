@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
-from orchestrator.domain.plans import Node, Plan, Template
+from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.services import Service
+from orchestrator.domain.terms import Terms
 from orchestrator.store.database import Connection
 
 T = TypeVar("T")
@@ -42,6 +43,12 @@ class Catalog:
         """The policy of the service's plan; one that promises nothing where plan or policy are not declared any more."""
         plan = self.plans.get(service.plan)
         return SILENT if plan is None else self.policies.get(plan.policy, SILENT)
+
+    def terms_of(self, service: Service, *, policy: Policy | None = None) -> Terms:
+        """What holds for the service: its policy, or ``policy`` in its place."""
+        plan = self.plans.get(service.plan)
+        kind = (PlanKind.VPS if plan is None else plan.kind).value
+        return Terms(policy=policy or self.policy_of(service), calendar=self.calendar, kind=kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

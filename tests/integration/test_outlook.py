@@ -103,7 +103,7 @@ def test_what_is_due_and_not_seen_to_is_late_and_what_is_to_come_is_not(db: Data
 def test_what_has_a_job_is_late_only_where_that_failed(db: Database, state: JobState, counted: dict[str, int]) -> None:
     with db.write() as conn:
         service = put(conn, "s1", NOW - 3 * DAY)
-        suspend, *_ = due(service, POLICY, catalog().calendar, told={})
+        suspend, *_ = due(service, catalog().terms_of(service), told={})
         jobs.add(conn, suspending("j1", state))
         deadlines.note(conn, "s1", suspend.action, suspend.occurrence, now=NOW, job_id="j1")
         # As the controller leaves it after its look.

@@ -22,6 +22,7 @@ from orchestrator.domain.policies import (
     TerminateSince,
 )
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service
+from orchestrator.domain.terms import Terms
 
 CALENDAR = Calendar(ZoneInfo("Asia/Jakarta"))
 DAY = timedelta(days=1)
@@ -55,7 +56,7 @@ def found(service: Service, policy: Policy = POLICY, **told: datetime) -> dict[s
 
 def all_of(service: Service, policy: Policy = POLICY, **told: datetime) -> tuple[Deadline, ...]:
     known = {(Action(action.replace("_", "-")), FIRST): when for action, when in told.items()}
-    return deadlines(service, policy, CALENDAR, told=known)
+    return deadlines(service, Terms(policy=policy, calendar=CALENDAR), told=known)
 
 
 def since(base: TerminateSince, days: int = 7, **options: object) -> Policy:

@@ -10,12 +10,14 @@ from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.forecast import changes, forecast
 from orchestrator.domain.policies import SILENT, Notices, Policy, TerminateSince
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.terms import Terms
 from tests.unit.test_deadlines import CALENDAR, DAY, DUE, POLICY, SERVICE, hold, since, suspended
 
 
 def ahead(service: Service, policy: Policy = POLICY, *, now: int = 0, days: int = 60) -> tuple[Deadline, ...]:
     """From so many days after the due date on."""
-    return forecast(service, policy, CALENDAR, now=DUE + now * DAY, until=DUE + (now + days) * DAY, told={})
+    terms = Terms(policy=policy, calendar=CALENDAR)
+    return forecast(service, terms, now=DUE + now * DAY, until=DUE + (now + days) * DAY, told={})
 
 
 def days_of(found: tuple[Deadline, ...]) -> list[tuple[str, float]]:
@@ -59,7 +61,7 @@ def test_an_unpaid_order_ends() -> None:
 
 def test_what_was_seen_to_does_not_come_again() -> None:
     seen = frozenset((d.action, d.occurrence) for d in ahead(SERVICE) if d.action == Action.SUSPEND)
-    assert forecast(SERVICE, POLICY, CALENDAR, now=DUE, until=DUE + 60 * DAY, told={}, settled=seen) == ()
+    assert forecast(SERVICE, Terms(policy=POLICY, calendar=CALENDAR), now=DUE, until=DUE + 60 * DAY, told={}, settled=seen) == ()
 
 
 def test_another_policy_changes_who_is_touched_and_when() -> None:

@@ -12,6 +12,7 @@ from orchestrator.domain.deadlines import Deadline, deadlines
 from orchestrator.domain.policies import Policy, rules
 from orchestrator.domain.policy_words import KEPT
 from orchestrator.domain.services import Lifecycle
+from orchestrator.domain.terms import Terms
 from tests.unit.test_deadlines import CALENDAR, SERVICE, hold, suspended
 
 POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
@@ -23,7 +24,7 @@ SERVICES = (
 
 
 def acts(policy: Policy) -> list[tuple[Deadline, ...]]:
-    return [deadlines(service, policy, CALENDAR, told={}) for service in SERVICES]
+    return [deadlines(service, Terms(policy=policy, calendar=CALENDAR), told={}) for service in SERVICES]
 
 
 def without(part: Any, path: str) -> Any:

@@ -25,6 +25,7 @@ from orchestrator.domain.simulation.punctuality import Key, Punctuality
 from orchestrator.domain.simulation.report import Report
 from orchestrator.domain.simulation.scenario import AGAIN, AGAIN_CEILING, AWAY, HOUR, Scenario
 from orchestrator.domain.simulation.timeline import Timeline
+from orchestrator.domain.terms import Terms
 
 INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
 _MINUTE = timedelta(minutes=1)
@@ -99,7 +100,7 @@ class Controller:
         self._timeline = timeline
         self._scenario = scenario
         self._policy = policy
-        self._calendar = calendar
+        self._terms = Terms(policy=policy, calendar=calendar)
         self._report = report
         self._wiped = wiped
         self._cancelled = cancelled
@@ -121,7 +122,7 @@ class Controller:
         if event.id in kept.events:
             return
         kept.events.add(event.id)
-        received = decisions.receive(event, kept.service, now=now)
+        received = decisions.receive(event, kept.service, now=now, terms=self._terms)
         record = received.service
         if record is None:
             return
@@ -265,7 +266,7 @@ class Controller:
         """All deadlines, and those that were not seen to."""
         if kept.service is None:
             return (), ()
-        found = deadlines(kept.service, self._policy, self._calendar, told=kept.told)
+        found = deadlines(kept.service, self._terms, told=kept.told)
         return found, pending(found, frozenset(key for key, seen in kept.seen.items() if seen.settled))
 
     def _changed(self, kept: Kept, now: datetime) -> None:
@@ -317,7 +318,7 @@ class Controller:
     def _act(self, kept: Kept, deadline: Deadline, now: datetime) -> None:
         service = kept.service
         assert service is not None
-        received = decisions.fall_due(deadline, service, policy=self._policy.name, now=now)
+        received = decisions.fall_due(deadline, service, terms=self._terms, now=now)
         job = None
         if isinstance(received.decision, Intent):
             # As in the engine: a person agrees to each termination.

@@ -1,0 +1,45 @@
+"""What falls due for a service, when, why and by which clause of its policy.
+
+Pure: deadlines are computed from the record, never set as timers, so that a payment moves them by changing the record. Times are
+aware UTC; days are the calendar's.
+
+A deadline of nonpayment belongs to the due date that it counts from (its occurrence): paying moves that date, and what was due
+before it is no deadline any more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from orchestrator.domain.deadlines.nonpayment import of_nonpayment, proven_for_nonpayment, unpaid_since
+from orchestrator.domain.deadlines.orders import of_order
+from orchestrator.domain.deadlines.words import Action, Deadline, Told
+from orchestrator.domain.services import Service
+from orchestrator.domain.terms import Terms
+
+__all__ = ["Action", "Deadline", "Told", "deadlines", "next_due", "pending", "proven_for_nonpayment", "unpaid_since"]
+
+
+def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, ...]:
+    """All that is to come for the service as its record stands, the earliest first.
+
+    Raises nothing: a rule on which the policy is silent has no deadline.
+    """
+    found = [*of_order(service, terms), *of_nonpayment(service, terms, told)]
+    return tuple(sorted(found, key=lambda deadline: (deadline.at, list(Action).index(deadline.action))))
+
+
+def pending(found: tuple[Deadline, ...], done: frozenset[tuple[Action, str]]) -> tuple[Deadline, ...]:
+    """Those that were not done yet."""
+    return tuple(deadline for deadline in found if (deadline.action, deadline.occurrence) not in done)
+
+
+def next_due(found: tuple[Deadline, ...], *, now: datetime, again: timedelta) -> datetime | None:
+    """When to look at the service again: at its next deadline; ``again`` from now where one has passed and waits; None where
+    nothing is to come."""
+    moments = [
+        max(deadline.at, now + again) if deadline.waits or deadline.at <= now else deadline.at
+        for deadline in found
+        if not deadline.action.marks
+    ]
+    return min(moments, default=None)

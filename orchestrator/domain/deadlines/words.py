@@ -1,0 +1,67 @@
+"""The words of deadlines: what can fall due, and one thing that does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from orchestrator.domain.intents import IntentKind
+
+
+class Action(StrEnum):
+    """What falls due. Of two at the same moment the one that stands here first is done first."""
+
+    CANCEL_ORDER = "cancel-order"
+    REMIND_SUSPEND = "remind-suspend"
+    SUSPEND = "suspend"
+    REMIND_TERMINATE = "remind-terminate"
+    NOTICE_TERMINATE = "notice-terminate"
+    TERMINATE = "terminate"
+
+    @property
+    def intent(self) -> IntentKind | None:
+        """The kind of the jobs that carry it out; None where it makes none."""
+        return _INTENTS.get(self)
+
+    @property
+    def destroys(self) -> bool:
+        """What it does cannot be taken back."""
+        return self.intent == IntentKind.TERMINATE
+
+    @property
+    def tells(self) -> bool:
+        """It does nothing but tell the customer, through billing."""
+        return self in _TELLS
+
+    @property
+    def marks(self) -> bool:
+        """A moment from which something is otherwise than before. It is foretold, and nothing is done."""
+        return self in _MARKS
+
+
+_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
+_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE})
+_MARKS: frozenset[Action] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """One thing that is to be done at ``at``, which may have passed.
+
+    ``occurrence``: what it belongs to and how often it comes; with the action it is done once. ``asks``: the text says "may", so
+    that it waits for an operator. ``waits``: why it is not done even when its time has come; '' where nothing is in the way.
+    """
+
+    action: Action
+    at: datetime
+    reason: str
+    clause: str
+    occurrence: str
+    asks: bool = False
+    waits: str = ""
+
+
+Told = Mapping[tuple[Action, str], datetime]
+"""When billing took what told the customer, by action and occurrence."""

@@ -1,0 +1,50 @@
+"""Back from a suspension or a termination by paying: until when, who consents, and what it finds.
+
+Herza, "Biaya Aktivasi Kembali"; enterpage and tnet, "Penghapusan". Times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from orchestrator.domain.deadlines.nonpayment import proven_for_nonpayment
+from orchestrator.domain.policies import LatePaymentEffect
+from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.terms import Terms
+
+
+def window_end(service: Service, terms: Terms) -> datetime | None:
+    """Until when who pays comes back from a suspension for nonpayment; None where there is no such suspension, or no such end."""
+    rule, since = terms.policy.reactivation.window, proven_for_nonpayment(service)
+    if rule is None or since is None or terms.kind not in rule.kinds:
+        return None
+    return terms.calendar.add(since, rule.kinds[terms.kind])
+
+
+def consent(service: Service, terms: Terms, *, now: datetime) -> str:
+    """Why an operator has to consent before the payment brings the suspended service back; '' = it comes back by itself.
+
+    ``service`` as it was before the payment.
+    """
+    rule, end = terms.policy.reactivation.window, window_end(service, terms)
+    if rule is None or end is None:
+        return ""
+    if now > end:
+        days = rule.kinds[terms.kind]
+        return f"it was paid later than {days} after its suspension, until {end.isoformat()} [{terms.cite(rule)}]"
+    return f"the provider consents to a reactivation [{terms.cite(rule)}]" if rule.asks else ""
+
+
+def too_late(service: Service, terms: Terms) -> str:
+    """What a payment finds whose service has ended: the words of billing's answer."""
+    rule = terms.policy.late_payment
+    found = f"too late: the service is {service.state}"
+    if service.point_of_no_return is not None:
+        found += f" and its data was destroyed from {service.point_of_no_return.isoformat()} on"
+    if rule is None:
+        return found
+    if rule.what == LatePaymentEffect.REFUSED:
+        return f"{found}; a payment buys nothing back, a new order does [{terms.cite(rule)}]"
+    if service.state == Lifecycle.ERASED:
+        return f"{found}; its archive is not kept any more [{terms.cite(rule)}]"
+    return found

@@ -1,0 +1,27 @@
+"""What holds for one service: the promises of its plan's policy, for a service of its kind, in days of the provider's zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC
+
+from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.policies import SILENT, Policy
+from orchestrator.domain.policies.words import Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart."""
+
+    policy: Policy = SILENT
+    calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
+    kind: str = "vps"
+
+    def cite(self, rule: Rule) -> str:
+        """The rule as people are told where it stands: policy and clause."""
+        return f"{self.policy.name}: {rule.clause}"
+
+
+NO_TERMS = Terms()
+"""Nothing is promised, so that nothing is done and nothing is refused."""

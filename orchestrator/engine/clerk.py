@@ -1,0 +1,125 @@
+"""What was decided, written: the record, its job, what billing is told, in one transaction. Acts of operators besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.domain.decisions import Received, Tell
+from orchestrator.domain.errors import NotFound, Refused, WrongState
+from orchestrator.domain.intents import Decision, Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.jobs import Job
+from orchestrator.domain.playbooks import Workflow
+from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.terms import Terms
+from orchestrator.engine.acts import Works
+from orchestrator.engine.orders import Orders
+from orchestrator.engine.settings import Beside
+from orchestrator.store import audit, outbox, services
+from orchestrator.store import jobs as job_store
+from orchestrator.store.database import Connection
+
+Decide = Callable[[Service, Terms, datetime], Received]
+"""What an act means for a service as it is, by its terms, at this moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """``job_id`` '' = nothing had to be done, and ``detail`` says why; ``waits``: why the job waits for approval."""
+
+    job_id: str
+    detail: str
+    waits: str = ""
+
+
+class Clerk:
+    """Raises what the store raises; a refusal is raised as Refused before anything is written."""
+
+    def __init__(self, works: Works, *, orders: Orders, wake: Callable[[], None]) -> None:
+        self._works = works
+        self._orders = orders
+        self._wake = wake
+
+    def act(
+        self,
+        service_id: str,
+        decide: Decide,
+        *,
+        who: str,
+        what: str,
+        facts: Mapping[str, object],
+        beside: Beside[Submitted],
+    ) -> Submitted:
+        """An operator's act on one service, with one row of audit. Raises NotFound, Refused, WrongState, StoreUnavailable."""
+        now = self._works.clock.now()
+        with self._works.db.write() as conn:
+            service, received = self._decided(conn, service_id, decide, now)
+            decision = received.decision
+            if isinstance(decision, Refusal):
+                raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
+            job = self.carry(conn, service, received, now=now)
+            job_id = job.id if job else ""
+            audit.append(conn, at=now, who=who, what=what, service_id=service_id, job_id=job_id, facts=dict(facts))
+            detail = decision.reason if isinstance(decision, Nothing) else received.note
+            submitted = Submitted(job_id=job_id, detail=detail, waits=job.approval_reason if job else "")
+            beside(conn, submitted)
+        self._wake()
+        return submitted
+
+    def dry_run(self, service_id: str, decide: Decide) -> Workflow:
+        """What the act would write down now. Raises as ``act``, and WrongState where nothing is to be done."""
+        with self._works.db.read() as conn:
+            _, received = self._decided(conn, service_id, decide, self._works.clock.now())
+            decision, record = received.decision, received.service
+            if isinstance(decision, Refusal):
+                raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
+            if isinstance(decision, Nothing) or record is None:
+                raise WrongState(f"nothing is to be done: {decision.reason}")
+            return self._orders.dry_run(conn, decision, record)
+
+    def carry(
+        self, conn: Connection, before: Service | None, received: Received, *, now: datetime, waits: str = ""
+    ) -> Job | None:
+        """Write a decision; its job, if it makes one. A refusal writes nothing. ``waits``: as ``received.asks``, and before it.
+
+        Raises what keeps a job of it from beginning, with nothing written.
+        """
+        decision, after = received.decision, received.service
+        if isinstance(decision, Refusal):
+            return None
+        playbook = self._orders.playbook(decision, after)
+        if after is not None and after != before:
+            services.put(conn, after, now=now)
+        if after is not None:
+            tell(conn, after, received.tells, now=now)
+        if not isinstance(decision, Intent):
+            return None
+        return self._orders.submit(conn, decision, playbook=playbook, now=now, waits=waits or received.asks)
+
+    def _decided(self, conn: Connection, service_id: str, decide: Decide, now: datetime) -> tuple[Service, Received]:
+        service = services.get(conn, service_id)
+        if service is None:
+            raise NotFound(f"there is no service {service_id}", service_id=service_id)
+        return service, once(conn, decide(service, self._orders.terms(service), now))
+
+
+def tell(conn: Connection, service: Service, tells: Iterable[Tell], *, now: datetime) -> None:
+    """Put into the outbox what billing is told of the service, each once."""
+    for each in tells:
+        data = {"service_id": service.id, "client_id": service.client_id, **each.data}
+        message_id = f"{service.id}.{each.kind}.{each.key}"
+        outbox.add(conn, message_id=message_id, kind=each.kind, service_id=service.id, data=data, now=now)
+
+
+def once(conn: Connection, received: Received) -> Received:
+    """What was decided, unless it asks for a termination that waits for the provisioning to end and knows of the last payment."""
+    decision: Decision = received.decision
+    service = received.service
+    if service is None or service.state != Lifecycle.PROVISIONING or not isinstance(decision, Intent):
+        return received
+    for job in job_store.unfinished(conn, service.id):
+        same = job.intent == decision.kind == IntentKind.TERMINATE and job.payments == decision.payments
+        if same and not job.stop_requested:
+            return replace(received, decision=Nothing(reason=f"job {job.id} terminates it once it is provisioned"))
+    return received
