@@ -45,13 +45,18 @@ def to_come(service: Service, policy: Policy, catalog: Catalog, seen: Seen, at: 
     """The acts to come by this policy, the earliest first; with what each waits for."""
     terms = catalog.terms_of(service, policy=policy)
     found = forecast(service, terms, now=at.now, until=at.until, told=seen.told, settled=seen.settled)
-    said = (_destroying(deadline, at) if deadline.action.destroys else deadline for deadline in found)
+    said = (
+        _destroying(deadline, at, asks_billing=catalog.asks_billing) if deadline.action.destroys else deadline
+        for deadline in found
+    )
     return tuple(sorted(said, key=lambda deadline: deadline.at))
 
 
-def _destroying(deadline: Deadline, at: Moment) -> Deadline:
-    """Whatever the policy says, a person agrees to each, and none comes while terminations wait."""
-    return replace(deadline, asks=True, waits=deadline.waits or (RELEASE if at.terminations_wait else ""))
+def _destroying(deadline: Deadline, at: Moment, *, asks_billing: bool) -> Deadline:
+    """None comes while terminations wait; where billing cannot be asked a person agrees to each, whatever the policy says."""
+    return replace(
+        deadline, asks=deadline.asks or not asks_billing, waits=deadline.waits or (RELEASE if at.terminations_wait else "")
+    )
 
 
 def of_one(conn: Connection, catalog: Catalog, service: Service, at: Moment) -> tuple[Deadline, ...]:

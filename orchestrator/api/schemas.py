@@ -87,7 +87,8 @@ class ServiceOut(BaseModel):
 
 
 class DeadlineOut(BaseModel):
-    """An act to come. ``asks``: it waits for an operator's approval, because the text says "may" or because it destroys.
+    """An act to come. ``asks``: it waits for an operator's approval, because the text says "may" or because it destroys
+    and no billing system can be asked. ``confirms``: billing is asked first, and a person decides only where it does not answer.
     ``waits``: what else keeps it from being done at its time; '' = nothing."""
 
     action: Action
@@ -95,16 +96,18 @@ class DeadlineOut(BaseModel):
     reason: str
     clause: str
     asks: bool
+    confirms: bool
     waits: str
 
     @classmethod
-    def of(cls, deadline: Deadline) -> DeadlineOut:
+    def of(cls, deadline: Deadline, *, asks_billing: bool) -> DeadlineOut:
         return cls(
             action=deadline.action,
             at=deadline.at,
             reason=deadline.reason,
             clause=deadline.clause,
             asks=deadline.asks,
+            confirms=deadline.action.destroys and asks_billing,
             waits=deadline.waits,
         )
 
@@ -117,13 +120,13 @@ class ServiceDetail(ServiceOut):
     deadlines: list[DeadlineOut]
 
     @classmethod
-    def with_facts(cls, service: Service, facts: ServiceFacts, deadlines: Sequence[Deadline]) -> ServiceDetail:
+    def with_facts(cls, service: Service, facts: ServiceFacts, deadlines: Sequence[DeadlineOut]) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
         return cls(
             **base.model_dump(),
             nodes_ever=list(facts.nodes_ever),
             facts=redact(facts.values),
-            deadlines=[DeadlineOut.of(deadline) for deadline in deadlines],
+            deadlines=list(deadlines),
         )
 
 

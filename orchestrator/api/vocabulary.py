@@ -85,6 +85,8 @@ Moment = Annotated[AwareDatetime, AfterValidator(_dated)]
 _REQUIRED: dict[EventType, tuple[str, ...]] = {
     EventType.ORDER_CREATED: ("client_id", "plan"),
     EventType.SERVICE_CREATE: ("client_id", "plan"),
+    EventType.TERMINATION_CONFIRMED: ("job_id",),
+    EventType.TERMINATION_REFUSED: ("job_id",),
     EventType.SERVICE_CHANGE_PLAN: ("plan",),
     EventType.SERVICE_RESET_PASSWORD: ("password_hash",),
 }
@@ -106,6 +108,7 @@ class EventData(BaseModel):
     zone: Text = ""
     ssh_keys: list[SshKey] = Field(default_factory=list, max_length=32)
     password_hash: PasswordHash = ""
+    job_id: Text = ""
     reason: Text = ""
     due_at: Moment | None = None
     paid_until: Moment | None = None

@@ -45,6 +45,11 @@ class WebhooksSection(_File):
         json_schema_extra={"default": "60d"},
         description="How long events are kept to recognise repeated ones.",
     )
+    confirm_wait: f.ConfirmWait = Field(
+        default=timedelta(days=3),
+        json_schema_extra={"default": "3d"},
+        description="How long billing has to confirm a termination before it is left to a person.",
+    )
 
 
 class BrakesSection(_File):

@@ -201,6 +201,7 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         webhook_tolerance=found.webhooks.tolerance,
         body_limit_bytes=found.webhooks.body_limit,
         keep_events=found.webhooks.keep,
+        confirm_wait=found.webhooks.confirm_wait,
         brakes=BrakeLimits(
             suspensions_per_hour=found.brakes.suspensions_per_hour, terminations_per_hour=found.brakes.terminations_per_hour
         ),

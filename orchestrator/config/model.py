@@ -45,6 +45,7 @@ class Settings:
     webhook_tolerance: timedelta
     body_limit_bytes: int
     keep_events: timedelta
+    confirm_wait: timedelta
     brakes: BrakeLimits
     address_cool_down: timedelta
     job_threads: int

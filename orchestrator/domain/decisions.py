@@ -36,6 +36,9 @@ GONE = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 # The events that say that something was paid.
 PAYMENTS = frozenset({EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SERVICE_RENEW})
 
+# What billing says when it was asked about a job; the record knows nothing of it.
+ANSWERS = frozenset({EventType.TERMINATION_CONFIRMED, EventType.TERMINATION_REFUSED})
+
 # Where a guest is, or is about to be.
 LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
 
@@ -114,6 +117,8 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
 
     ``counted``: its payment was counted before (``paid_only``), and only what it asks for is left to decide.
     """
+    if event.type in ANSWERS:
+        return Received(service=service, decision=Nothing(reason="an answer to no question"))
     if event.type.is_command:
         return _command_event(event, service, now=now, counted=counted, terms=terms)
     record = _merge(event, service or _new(event.service_id, now), counted=counted)

@@ -1,7 +1,7 @@
 """What a billing system says: the versioned vocabulary of incoming events.
 
-Facts (order.*, invoice.*) always count, however late they come. Commands (service.*) count only when their version is
-newer than the last command's for that service; a stale command is answered and does nothing.
+Facts (order.*, invoice.*, termination.*) always count, however late they come. Commands (service.*) count only when their
+version is newer than the last command's for that service; a stale command is answered and does nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class EventType(StrEnum):
     INVOICE_OVERDUE = "invoice.overdue"
     INVOICE_PAID = "invoice.paid"
     INVOICE_REFUNDED = "invoice.refunded"
+    TERMINATION_CONFIRMED = "termination.confirmed"
+    TERMINATION_REFUSED = "termination.refused"
     SERVICE_CREATE = "service.create"
     SERVICE_SUSPEND = "service.suspend"
     SERVICE_UNSUSPEND = "service.unsuspend"
@@ -35,7 +37,10 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event as billing sent it. ``source`` names the billing system, ``id`` its webhook-id; unique together."""
+    """One event as billing sent it. ``source`` names the billing system, ``id`` its webhook-id; unique together.
+
+    ``job_id``: the job of ours that an answer of billing is about.
+    """
 
     source: str
     id: str
@@ -56,3 +61,4 @@ class Event:
     due_at: datetime | None = None
     paid_until: datetime | None = None
     version: int | None = None
+    job_id: str = ""

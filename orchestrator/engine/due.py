@@ -19,6 +19,7 @@ from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk
+from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import audit, outbox, services, settings
 from orchestrator.store import deadlines as store
@@ -37,9 +38,10 @@ AWAY = timedelta(hours=1)
 class Due:
     """One turn is ``once``; it may be called at any time and repeated."""
 
-    def __init__(self, works: Works, clerk: Clerk, catalog: Catalog) -> None:
+    def __init__(self, works: Works, *, clerk: Clerk, confirming: Confirming, catalog: Catalog) -> None:
         self._works = works
         self._clerk = clerk
+        self._confirming = confirming
         self._catalog = catalog
         self._first = True
 
@@ -51,6 +53,8 @@ class Due:
             with self._works.db.write() as conn:
                 store.look_at_all(conn)
             self._first = False
+        with self._works.db.write() as conn:
+            self._confirming.remind(conn, now=now)
         seen, full = 0, True
         while full and not self._works.halting.is_set():
             with self._works.db.read() as conn:
@@ -88,6 +92,8 @@ class Due:
         service = services.get(conn, service_id)
         if service is None:
             return 0
+        self._confirming.call_off_stale(conn, service_id)
+        service = services.get(conn, service_id) or service
         terms = self._catalog.terms_of(service)
         known = store.seen_to(conn, [service_id])[service_id]
         left = pending(deadlines(service, terms, told=known.told), known.settled)
@@ -140,7 +146,10 @@ class Due:
 
     def _act(self, conn: Connection, service: Service, terms: Terms, deadline: Deadline, now: datetime) -> None:
         received = decisions.fall_due(deadline, service, terms=terms, now=now)
-        job = self._clerk.carry(conn, service, received, now=now, waits=_asks(deadline, terms.policy))
+        received, waits = self._confirming.prepared(received, deadline, asks=_asks(deadline, terms), now=now)
+        job = self._clerk.carry(conn, service, received, now=now, waits=waits)
+        if job is not None:
+            self._confirming.ask(conn, job, service, deadline, terms, now=now)
         job_id, decision = job.id if job else "", received.decision
         store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, job_id=job_id)
         outcome = {"decided": type(decision).__name__.lower(), "detail": decision.reason}
@@ -168,15 +177,9 @@ class Due:
         )
 
 
-def _asks(deadline: Deadline, policy: Policy) -> str:
-    """Why a person has to agree. To each termination: billing cannot confirm yet that nothing was paid that got lost."""
-    if deadline.asks:
-        return f"the policy says 'may': {policy.name}, {deadline.clause}"
-    return (
-        f"make sure that it was not paid: {deadline.reason} [{policy.name}: {deadline.clause}]"
-        if deadline.action.destroys
-        else ""
-    )
+def _asks(deadline: Deadline, terms: Terms) -> str:
+    """Why a person has to agree, whoever else does."""
+    return f"the policy says 'may': {terms.policy.name}, {deadline.clause}" if deadline.asks else ""
 
 
 def retry_after(times: int) -> timedelta:

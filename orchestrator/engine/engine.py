@@ -15,6 +15,7 @@ from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.clerk import Clerk, Submitted
+from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
@@ -79,11 +80,14 @@ class Engine:
             catalog=catalog,
         )
         clerk = Clerk(self._works, orders=orders, wake=self._wake)
-        self._intake = Intake(self._works, orders=orders, endings=endings, clerk=clerk, parse=parse, wake=self._wake)
+        confirming = Confirming(self._works, orders=orders, endings=endings, asks_billing=catalog.asks_billing)
+        self._intake = Intake(
+            self._works, orders=orders, endings=endings, clerk=clerk, confirming=confirming, parse=parse, wake=self._wake
+        )
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
-        self._due = Due(self._works, clerk, catalog)
+        self._due = Due(self._works, clerk=clerk, confirming=confirming, catalog=catalog)
         self._mail = Mail(self._works, notifier) if notifier is not None else None
         self._mail_beat: Beat | None = None
         self._beats: list[Beat] = []

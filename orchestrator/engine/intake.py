@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain import decisions
-from orchestrator.domain.decisions import GONE, PAYMENTS, Received
+from orchestrator.domain.decisions import ANSWERS, GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
     ConfigError,
     EventConflict,
@@ -19,13 +19,14 @@ from orchestrator.domain.errors import (
     RequestError,
     WrongState,
 )
-from orchestrator.domain.events import Event
+from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import IntentKind, JobState, Refusal
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted, once
+from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
@@ -74,6 +75,7 @@ class Intake:
         orders: Orders,
         endings: Endings,
         clerk: Clerk,
+        confirming: Confirming,
         parse: EventParser,
         wake: Callable[[], None],
     ) -> None:
@@ -81,6 +83,7 @@ class Intake:
         self._orders = orders
         self._endings = endings
         self._clerk = clerk
+        self._confirming = confirming
         self._parse = parse
         self._wake = wake
 
@@ -179,6 +182,8 @@ class Intake:
         return accepted
 
     def _decide(self, conn: Connection, event: Event, *, seq: int, now: datetime, counted: bool) -> Acceptance:
+        if event.type in ANSWERS:
+            return self._answered(conn, event, seq=seq, now=now)
         service = services.get(conn, event.service_id)
         version = event.version if event.type.is_command else None
         if version is not None and commands.seen(conn, event.service_id, event.type.value, version):
@@ -197,6 +202,14 @@ class Intake:
             return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
         return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
+
+    def _answered(self, conn: Connection, event: Event, *, seq: int, now: datetime) -> Acceptance:
+        """Billing's answer to our question. A refusal that says until when it is paid tells of a payment that was lost."""
+        if event.type == EventType.TERMINATION_REFUSED and event.paid_until is not None:
+            paid = replace(event, type=EventType.INVOICE_PAID, reason=event.reason or "paid, as billing answers")
+            return self._decide(conn, paid, seq=seq, now=now, counted=False)
+        job_id, detail = self._confirming.answer(conn, event, now=now)
+        return Acceptance(outcome="accepted" if job_id else "nothing", job_id=job_id, detail=detail)
 
     def _forget(self, conn: Connection, event: Event, seq: int, *, outcome: str) -> None:
         """Only what may be processed once more needs the password that came with it, and nothing of what is erased."""

@@ -29,13 +29,15 @@ def nothing_beside(_conn: Connection, _result: object) -> None:
 class Catalog:
     """What is sold, what it is installed from, and what is promised with it, by name; the nodes it could be on, and who sells it.
 
-    Promises are counted in days of the ``calendar``.
+    Promises are counted in days of the ``calendar``. ``asks_billing``: a billing system is told things, and so can be asked to
+    confirm a termination; else only people are.
     """
 
     plans: Mapping[str, Plan]
     templates: Mapping[str, Template]
     nodes: tuple[Node, ...]
     provider: str = ""
+    asks_billing: bool = False
     policies: Mapping[str, Policy] = field(default_factory=dict)
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
 
@@ -55,6 +57,7 @@ class Catalog:
 class EngineSettings:
     """``workers``: jobs that run at the same time. ``heavy_slots``: heavy steps at a time by node, 1 where not named.
 
+    ``confirm_wait``: how long billing has to answer before a person decides on a termination.
     ``drain_seconds``: how long ``stop`` waits for the steps under way; what then still runs is recovered at the next start.
     """
 
@@ -71,5 +74,6 @@ class EngineSettings:
     outbox_seconds: float = 1.0
     outbox_batch: int = 20
     notify_deadline_seconds: float = 15.0
+    confirm_wait: timedelta = timedelta(days=3)
     keep_engine_rows: timedelta = timedelta(days=14)
     keep_events: timedelta = timedelta(days=60)

@@ -47,6 +47,7 @@ class Controller:
         )
         self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
         self.ledger = StoreLedger(self.db, config.nodes, self.clock)
+        self._notifier = _notifier(settings, self.clock)
         self.catalog = Catalog(
             plans=config.plans,
             templates=config.templates,
@@ -54,8 +55,8 @@ class Controller:
             provider=settings.provider,
             policies=config.policies,
             calendar=calendar_of(config),
+            asks_billing=self._notifier is not None,
         )
-        self._notifier = _notifier(settings, self.clock)
         scrape = Scrape(
             self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock, posts=self._notifier is not None
         )
@@ -133,6 +134,7 @@ def _engine_settings(config: Config) -> EngineSettings:
         limits=settings.brakes,
         workers=settings.job_threads,
         heavy_slots={node.name: node.heavy_slots for node in config.nodes},
+        confirm_wait=settings.confirm_wait,
         keep_engine_rows=settings.keep_engine_rows,
         keep_events=settings.keep_events,
     )

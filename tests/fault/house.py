@@ -77,6 +77,8 @@ class Options:
     poll_seconds: float = 0.02
     drain_seconds: float = 20.0
     sweep_seconds: float = 60.0
+    asks_billing: bool = True
+    confirm_wait: timedelta = timedelta(days=3)
 
 
 def _nowhere(_point: str) -> None:
@@ -116,6 +118,7 @@ class House:
                 provider="Example Hosting",
                 policies=policies or {},
                 calendar=CALENDAR,
+                asks_billing=options.asks_billing,
             ),
             settings=EngineSettings(
                 state_dir=directory,
@@ -125,6 +128,7 @@ class House:
                 heavy_slots=options.heavy_slots,
                 drain_seconds=options.drain_seconds,
                 sweep_seconds=options.sweep_seconds,
+                confirm_wait=options.confirm_wait,
                 outbox_seconds=0.2,
             ),
             parse=vocabulary.parse,

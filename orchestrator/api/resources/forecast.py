@@ -101,7 +101,7 @@ def get_forecast(
                 client_id=service.client_id,
                 plan=service.plan,
                 policy=policy.name,
-                acts=[DeadlineOut.of(act) for act in acts],
+                acts=[DeadlineOut.of(act, asks_billing=catalog.asks_billing) for act in acts],
             )
 
         items, following = outlook.walk(conn, tell, limit=limit, after=after, service_id=service_id)
@@ -147,8 +147,8 @@ def _change(service: Service, policy: Policy, catalog: Catalog, seen: Seen, at: 
         service_id=service.id,
         client_id=service.client_id,
         plan=service.plan,
-        comes=[DeadlineOut.of(act) for act in change.comes],
-        goes=[DeadlineOut.of(act) for act in change.goes],
+        comes=[DeadlineOut.of(act, asks_billing=catalog.asks_billing) for act in change.comes],
+        goes=[DeadlineOut.of(act, asks_billing=catalog.asks_billing) for act in change.goes],
     )
 
 

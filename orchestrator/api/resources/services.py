@@ -15,7 +15,7 @@ from orchestrator.api.callers import Actor, Reader
 from orchestrator.api.context import ApiContext, Context, Submitted
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
-from orchestrator.api.schemas import Answer, Explanation, ServiceDetail, ServiceOut, VerdictOut
+from orchestrator.api.schemas import Answer, DeadlineOut, Explanation, ServiceDetail, ServiceOut, VerdictOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
 from orchestrator.domain.errors import NotFound, RequestError
@@ -96,7 +96,8 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
     with context.db.read() as conn:
         service = _known(conn, service_id)
         at = outlook.moment(conn, now=context.clock.now(), ahead=_AHEAD)
-        next_acts = outlook.of_one(conn, context.catalog, service, at)[:_NEXT_ACTS]
+        acts = outlook.of_one(conn, context.catalog, service, at)[:_NEXT_ACTS]
+        next_acts = [DeadlineOut.of(act, asks_billing=context.catalog.asks_billing) for act in acts]
         return ServiceDetail.with_facts(service, services.facts(conn, service_id), next_acts)
 
 

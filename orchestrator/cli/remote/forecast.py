@@ -20,7 +20,8 @@ _MOST_CHARACTERS = 200_000
 def waiting(row: Row, before: str = "") -> str:
     """What an act waits for besides its time; '' = nothing."""
     asks = "an operator's approval" if row["asks"] else ""
-    said = "; ".join(part for part in (row["waits"], asks) if part)
+    confirms = "billing's confirmation" if row["confirms"] else ""
+    said = "; ".join(part for part in (row["waits"], confirms, asks) if part)
     return f"{before}waits: {said}" if said and before else said
 
 

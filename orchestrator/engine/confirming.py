@@ -1,0 +1,129 @@
+"""Asks billing before a deadline destroys, takes its answer, and calls off what waits for a deadline that is none any more.
+
+The question goes out with the job that waits for it, in one transaction; the answer is an event like any other, and counts once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.domain.confirmation import KEY, QUESTION, Confirmation
+from orchestrator.domain.deadlines import Deadline, deadlines
+from orchestrator.domain.decisions import Received, Tell
+from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.intents import Intent, JobState
+from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.terms import Terms
+from orchestrator.engine.acts import Works
+from orchestrator.engine.clerk import tell
+from orchestrator.engine.endings import Endings
+from orchestrator.engine.orders import Orders
+from orchestrator.store import deadlines as store
+from orchestrator.store import jobs as job_store
+from orchestrator.store import services, settings
+from orchestrator.store.database import Connection
+
+# The argument of a job that names the deadline it was made for: action and occurrence.
+DEADLINE = "deadline"
+OVER = "the clock: what it was to be done for is over"
+
+
+class Confirming:
+    """``asks_billing``: there is a billing system that is told things, and so can be asked."""
+
+    def __init__(self, works: Works, *, orders: Orders, endings: Endings, asks_billing: bool) -> None:
+        self._works = works
+        self._orders = orders
+        self._endings = endings
+        self._asks_billing = asks_billing
+
+    def prepared(self, received: Received, deadline: Deadline, *, asks: str, now: datetime) -> tuple[Received, str]:
+        """What a deadline decided, with the question that its job waits for; and why it waits, '' where it waits for nobody."""
+        if not isinstance(received.decision, Intent):
+            return received, asks
+        arguments, waits = {**received.decision.arguments, DEADLINE: [deadline.action.value, deadline.occurrence]}, asks
+        if deadline.action.destroys:
+            wait = self._works.settings.confirm_wait if self._asks_billing else None
+            question = Confirmation.asking(asks=asks, now=now, wait=wait)
+            arguments[KEY], waits = question.to_json(), question.waits(now=now)
+        return replace(received, decision=replace(received.decision, arguments=arguments)), waits
+
+    def ask(self, conn: Connection, job: Job, service: Service, deadline: Deadline, terms: Terms, *, now: datetime) -> None:
+        """Put the question of a job that waits into the outbox, where it is to be asked."""
+        question = Confirmation.in_job(job)
+        if question is None or question.asked_at is None or question.answer_by is None:
+            return
+        data = {
+            "job_id": job.id,
+            "intent": job.intent.value,
+            "action": deadline.action.value,
+            "reason": deadline.reason,
+            "policy": terms.policy.name,
+            "clause": deadline.clause,
+            "answer_by": question.answer_by.isoformat(),
+            "paid_until": None if service.paid_until is None else service.paid_until.isoformat(),
+            "due_at": None if service.due_at is None else service.due_at.isoformat(),
+        }
+        tell(conn, service, [Tell(kind=QUESTION, key=job.id, data=data)], now=now)
+
+    def answer(self, conn: Connection, event: Event, *, now: datetime) -> tuple[str, str]:
+        """Take billing's answer: the job it is about where it does something ('' else), and a sentence."""
+        job = next((job for job in job_store.unfinished(conn, event.service_id) if job.id == event.job_id), None)
+        question = None if job is None else Confirmation.in_job(job)
+        if job is None or question is None or job.state != JobState.WAITING_APPROVAL:
+            return "", f"no job {event.job_id} of service {event.service_id} waits for an answer"
+        by = f"event {event.source}/{event.id}"
+        if event.type == EventType.TERMINATION_REFUSED:
+            why = f" ({event.reason})" if event.reason else ""
+            self._endings.call_off(conn, job, by=f"billing, which refuses it{why}: {by}")
+            return job.id, "the job is called off"
+        if not self._stands(conn, job):
+            self._endings.call_off(conn, job, by=OVER)
+            return job.id, "what it was to be done for is over: the job is called off"
+        confirmed = question.confirmed(by)
+        waits = confirmed.waits(now=now) or self._held(conn, job, now=now)
+        job_store.change(conn, job.id, arguments={**job.arguments, KEY: confirmed.to_json()}, approval_reason=waits)
+        if waits:
+            return job.id, f"it still waits for an operator: {waits}"
+        self._endings.run_again(conn, job_store.get(conn, job.id), approved_by=f"billing, {by}")
+        return job.id, ""
+
+    def _held(self, conn: Connection, job: Job, *, now: datetime) -> str:
+        """What stands in the way of a termination that is confirmed: brakes, a freeze, a wait after a downtime."""
+        wait = settings.terminations_wait(conn)
+        if wait is not None and settings.freeze(conn) is None:
+            return f"terminations wait: {wait.why}"
+        return self._orders.braked(conn, job.intent, now=now)
+
+    def remind(self, conn: Connection, *, now: datetime) -> int:
+        """Say of each question whose time is over that a person has to decide; how many there were."""
+        said = 0
+        for job in job_store.in_states(conn, [JobState.WAITING_APPROVAL]):
+            question = Confirmation.in_job(job)
+            if question is None or question.answered_by or question.answer_by is None or now < question.answer_by:
+                continue
+            reason = question.waits(now=now)
+            if job.approval_reason not in (reason, FROZEN_REASON):
+                self._endings.wait_again(conn, job, reason)
+                said += 1
+        return said
+
+    def call_off_stale(self, conn: Connection, service_id: str) -> None:
+        """End the jobs that wait for a person or for billing because of a deadline that is none any more."""
+        for job in job_store.unfinished(conn, service_id):
+            if job.state == JobState.WAITING_APPROVAL and not self._stands(conn, job):
+                self._endings.call_off(conn, job, by=OVER)
+
+    def _stands(self, conn: Connection, job: Job) -> bool:
+        """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
+        made_for = job.arguments.get(DEADLINE)
+        service = services.get(conn, job.service_id)
+        if not isinstance(made_for, list) or service is None:
+            return True
+        known = store.seen_to(conn, [service.id])[service.id]
+        # A termination that waits has moved the record already.
+        before = replace(service, state=Lifecycle.ACTIVE) if service.state == Lifecycle.TERMINATING else service
+        found = deadlines(before, self._orders.terms(before), told=known.told)
+        return any([deadline.action.value, deadline.occurrence] == made_for for deadline in found)
