@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain.decisions import Received, Tell
+from orchestrator.domain.decisions import Received
 from orchestrator.domain.errors import NotFound, Refused, WrongState
 from orchestrator.domain.intents import Decision, Intent, IntentKind, Nothing, Refusal
 from orchestrator.domain.jobs import Job
@@ -16,7 +16,8 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
-from orchestrator.store import audit, outbox, services
+from orchestrator.engine.telling import tell, tell_changed
+from orchestrator.store import audit, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -92,6 +93,7 @@ class Clerk:
         if after is not None and after != before:
             services.put(conn, after, now=now)
         if after is not None:
+            tell_changed(conn, before, after, now=now)
             tell(conn, after, received.tells, now=now)
         if not isinstance(decision, Intent):
             return None
@@ -102,14 +104,6 @@ class Clerk:
         if service is None:
             raise NotFound(f"there is no service {service_id}", service_id=service_id)
         return service, once(conn, decide(service, self._orders.terms(service), now))
-
-
-def tell(conn: Connection, service: Service, tells: Iterable[Tell], *, now: datetime) -> None:
-    """Put into the outbox what billing is told of the service, each once."""
-    for each in tells:
-        data = {"service_id": service.id, "client_id": service.client_id, **each.data}
-        message_id = f"{service.id}.{each.kind}.{each.key}"
-        outbox.add(conn, message_id=message_id, kind=each.kind, service_id=service.id, data=data, now=now)
 
 
 def once(conn: Connection, received: Received) -> Received:

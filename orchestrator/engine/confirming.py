@@ -17,9 +17,9 @@ from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
-from orchestrator.engine.clerk import tell
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
+from orchestrator.engine.telling import tell
 from orchestrator.store import deadlines as store
 from orchestrator.store import jobs as job_store
 from orchestrator.store import services, settings

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain import outcomes
+from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
 from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
@@ -15,6 +16,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
+from orchestrator.engine.telling import tell, tell_changed
 from orchestrator.store import audit, events, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -22,6 +24,7 @@ from orchestrator.store.database import Connection
 # States of a job whose run is under way or to come; any other means that this run is over.
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
 ENGINE = "orchestrator"
+CERTIFICATE = "certificate.issued"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +51,10 @@ class Endings:
         """End the run."""
         certificate = self._certificate_of(job, ending)
         self._works.at(f"{job.playbook}/finish/before")
-        self._works.record(lambda conn: self.write(conn, job, ending, certificate_id=certificate))
+        self._works.record(lambda conn: self.write(conn, job, ending, certificate=certificate))
         self._works.at(f"{job.playbook}/finish/after")
 
-    def write(self, conn: Connection, job: Job, ending: Ending, *, certificate_id: str = "") -> None:
+    def write(self, conn: Connection, job: Job, ending: Ending, *, certificate: Mapping[str, Any] | None = None) -> None:
         """End the run inside the caller's transaction."""
         present = job_store.get(conn, job.id)
         if present.run != job.run or present.state not in (*OPEN, JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR):
@@ -63,7 +66,10 @@ class Endings:
         service = services.get(conn, job.service_id)
         if service is not None:
             self._settle(conn, present, service, ending)
-        told = self._story(present, ending) | ({"certificate_id": certificate_id} if certificate_id else {})
+            if certificate:
+                issued = Tell(kind=CERTIFICATE, key=str(certificate["id"]), data={"certificate": dict(certificate)})
+                tell(conn, service, [issued], now=now)
+        told = self._story(present, ending) | ({"certificate_id": certificate["id"]} if certificate else {})
         outbox.add(
             conn,
             message_id=f"{job.id}.{job.run}",
@@ -149,6 +155,7 @@ class Endings:
         )
         if after != service:
             services.put(conn, after, now=now)
+            tell_changed(conn, service, after, now=now)
         known = services.facts(conn, service.id)
         services.set_facts(conn, service.id, facts_after(known, job, ending, job_store.steps(conn, job.id)), now=now)
         if after.state == Lifecycle.ERASED and service.state != Lifecycle.ERASED:
@@ -180,11 +187,10 @@ class Endings:
         now = self._works.clock.now()
         outbox.add(conn, message_id=f"{job.id}.late", kind="payment.too_late", service_id=service.id, data=data, now=now)
 
-    def _certificate_of(self, job: Job, ending: Ending) -> str:
+    def _certificate_of(self, job: Job, ending: Ending) -> Mapping[str, Any] | None:
         if job.intent != IntentKind.TERMINATE or ending.state != JobState.DONE:
-            return ""
-        certificate = self._works.ports.ledger.certificate(job.service_id)
-        return str(certificate.get("id", "")) if certificate else ""
+            return None
+        return self._works.ports.ledger.certificate(job.service_id)
 
     def _story(self, job: Job, ending: Ending) -> dict[str, Any]:
         return {

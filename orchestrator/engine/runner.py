@@ -24,6 +24,7 @@ from orchestrator.engine.acts import Acts, Run, Works, current_job, destroyed, f
 from orchestrator.engine.durable import Durable, Outcome
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.settings import Catalog
+from orchestrator.engine.telling import tell_changed
 from orchestrator.store import jobs as job_store
 from orchestrator.store import locks, services
 from orchestrator.store.database import Connection
@@ -132,6 +133,7 @@ class Runner:
         workflow = resolved(self._playbooks, self._catalog, service=record, facts=services.facts(conn, service.id), job=job)
         if record != service:
             services.put(conn, record, now=now)
+            tell_changed(conn, service, record, now=now)
         job_store.change(conn, job.id, workflow=workflows.to_json(workflow), **started)
         job_store.replace_steps(conn, job.id, [_planned(job.id, at, call) for at, call in enumerate(workflow.calls)])
 
