@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from orchestrator.domain.calendar import Calendar, Days
 from orchestrator.domain.policies import Policy, Terminate, TerminateSince
-from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
 
 
 class Action(StrEnum):
@@ -184,7 +184,7 @@ def proven_for_nonpayment(service: Service) -> datetime | None:
     A service that was held for something else before counts from the hold for nonpayment.
     """
     hold = service.hold(HoldReason.NONPAYMENT)
-    if hold is None or service.suspension_proven_at is None:
+    if hold is None or hold.effect != HoldEffect.STOP or service.suspension_proven_at is None:
         return None
     return max(hold.since, service.suspension_proven_at)
 
