@@ -60,7 +60,7 @@ class GuestLimit(BaseStep[LimitArgs]):
             limited_rate=lower_rate(args.bytes_per_second, before),
             network_before=before,
         )
-        marked = with_trace(limited, LIMIT, ctx, values)
+        marked = with_trace(_without_acts(limited, UNLIMIT), LIMIT, ctx, values)
         hypervisor = ctx.ports.hypervisor(args.node)
         hypervisor.mark(facts.name, marked, autostart=facts.autostart, deadline=ASK_SECONDS)
         hypervisor.set_network_rate(facts.name, marked.limited_rate, deadline=ASK_SECONDS)
@@ -73,12 +73,22 @@ class GuestLimit(BaseStep[LimitArgs]):
         if found is None or found.mark is None or there is None:
             return
         left = tuple(reason for reason in found.mark.limits if reason not in _words(there["added"]))
-        free = replace(found.mark, limits=left, limited_rate=int(there["rate"]) if left else 0)
-        rate = free.limited_rate if left else found.mark.network_before or 0
-        hypervisor = ctx.ports.hypervisor(args.node)
-        hypervisor.set_network_rate(found.name, rate, deadline=ASK_SECONDS)
-        clean = without_trace(free if left else replace(free, network_before=None), LIMIT, ctx)
+        mark, hypervisor = found.mark, ctx.ports.hypervisor(args.node)
+        if mark.network_before is not None:
+            rate = (int(there["rate"]) or mark.limited_rate) if left else mark.network_before
+            hypervisor.set_network_rate(found.name, rate, deadline=ASK_SECONDS)
+            mark = replace(mark, limits=left, limited_rate=rate) if left else _free(mark)
+        clean = without_trace(mark, LIMIT, ctx)
         hypervisor.mark(found.name, clean, autostart=found.autostart, deadline=ASK_SECONDS)
+
+
+def _without_acts(mark: GuestMark, act: str) -> GuestMark:
+    """Without the traces of that act, whichever job's: what came since is not to be undone with a job that waited long."""
+    return replace(mark, tokens=tuple(token for token in mark.tokens if not token.startswith(f"{act}/")))
+
+
+def _free(mark: GuestMark) -> GuestMark:
+    return replace(mark, limits=(), limited_rate=0, network_before=None)
 
 
 def _limited(ctx: StepContext, mark: GuestMark) -> Done:
@@ -115,8 +125,7 @@ class GuestUnlimit(BaseStep[OnNode]):
             mark = with_trace(mark, UNLIMIT, ctx, there)
             hypervisor.mark(facts.name, mark, autostart=facts.autostart, deadline=ASK_SECONDS)
         hypervisor.set_network_rate(facts.name, int(there["before"]), deadline=ASK_SECONDS)
-        free = replace(mark, limits=(), limited_rate=0, network_before=None)
-        hypervisor.mark(facts.name, free, autostart=facts.autostart, deadline=ASK_SECONDS)
+        hypervisor.mark(facts.name, _without_acts(_free(mark), LIMIT), autostart=facts.autostart, deadline=ASK_SECONDS)
         return _unlimited(there)
 
     def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
@@ -125,8 +134,10 @@ class GuestUnlimit(BaseStep[OnNode]):
         there = traced(found.mark, UNLIMIT, ctx) if found is not None and found.mark is not None else None
         if found is None or found.mark is None or there is None:
             return
-        limits = tuple(_words(there["limits"]))
-        limited = replace(found.mark, limits=limits, limited_rate=int(there["rate"]), network_before=int(there["before"]))
+        limited = found.mark
+        if not limited.limits:
+            limits = tuple(_words(there["limits"]))
+            limited = replace(limited, limits=limits, limited_rate=int(there["rate"]), network_before=int(there["before"]))
         hypervisor = ctx.ports.hypervisor(args.node)
         hypervisor.set_network_rate(found.name, limited.limited_rate, deadline=ASK_SECONDS)
         clean = without_trace(limited, UNLIMIT, ctx)

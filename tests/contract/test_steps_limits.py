@@ -142,6 +142,13 @@ def test_a_second_reason_is_added_and_taken_back_without_unlimiting(stage: Stage
     assert stage.snapshot() == limited
 
 
+def test_the_first_reason_is_taken_back_while_a_second_still_limits(stage: Stage) -> None:
+    stage.run("guest.limit", ABUSE, job="j2")
+    stage.run("guest.limit", {**ABUSE, "reasons": ["abuse", "quota"]}, job="j4")
+    stage.undo("guest.limit", ABUSE, job="j2")
+    assert (limits(stage), rate(stage), stage.guest()["mark"]["limited_rate"]) == (("quota",), 125_000, 125_000)
+
+
 def test_a_limit_that_somebody_loosened_is_needed_again(stage: Stage) -> None:
     stage.run("guest.limit", ABUSE, job="j2")
     set_rate(stage, 0)
@@ -179,3 +186,17 @@ def test_reading_back_sees_a_limit_that_is_in_force_and_only_that(stage: Stage) 
         assert isinstance(verify(stage, limited=True), Needed)
         with pytest.raises(PermanentDriverError, match=f"{loosened} bytes per second"):
             stage.apply("guest.verify-network", {**NODE, "limited": True})
+
+
+def test_undoing_after_another_job_was_faster_leaves_what_that_one_made(stage: Stage) -> None:
+    """A job that waits for an operator is undone long after others worked on the guest."""
+    untouched = stage.snapshot()
+    stage.run("guest.limit", ABUSE, job="j2")
+    stage.run("guest.unlimit", NODE, job="j3")
+    stage.undo("guest.limit", ABUSE, job="j2")
+    assert stage.snapshot() == untouched
+    stage.run("guest.limit", ABUSE, job="j4")
+    limited = stage.snapshot()
+    stage.undo("guest.unlimit", NODE, job="j3")
+    stage.undo("guest.limit", ABUSE, job="j2")
+    assert stage.snapshot() == limited
