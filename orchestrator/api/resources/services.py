@@ -75,6 +75,7 @@ def list_services(
     client_id: Word = "",
     hold: Annotated[HoldReason | None, Query(description="Only services with this hold.")] = None,
     suspended: Annotated[bool | None, Query(description="Only services that a hold stops, or only those that none does.")] = None,
+    limited: Annotated[bool | None, Query(description="Only services that a hold limits, or only those that none does.")] = None,
 ) -> Page[ServiceOut]:
     """Services by id, with their holds."""
     with context.db.read() as conn:
@@ -88,6 +89,7 @@ def list_services(
             client_id=client_id or None,
             hold=None if hold is None else hold.value,
             suspended=suspended,
+            limited=limited,
         )
         where = overview.nodes_of(conn, [service.id for service in found])
     return Page(items=[ServiceOut.of(service, node=where.get(service.id, "")) for service in found], next=following)

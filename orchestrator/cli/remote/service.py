@@ -108,12 +108,14 @@ def group() -> None:
 @click.option("--client", "client_id", default="", help="Only services of this client.")
 @click.option("--hold", type=click.Choice(HOLDS), help="Only services with this hold.")
 @click.option("--suspended", is_flag=True, help="Only services that a hold stops.")
+@click.option("--limited", is_flag=True, help="Only services that a hold limits.")
 @paging_options
 @json_option
 @click.pass_context
-def list_services(context: click.Context, /, suspended: bool, **options: Any) -> None:
+def list_services(context: click.Context, /, suspended: bool, limited: bool, **options: Any) -> None:
     """List services with their state, node and holds."""
-    show_list(context, "services", _LIST, empty="no services", suspended="true" if suspended else "", **options)
+    options |= {"suspended": "true" if suspended else "", "limited": "true" if limited else ""}
+    show_list(context, "services", _LIST, empty="no services", **options)
 
 
 @group.command("show")
