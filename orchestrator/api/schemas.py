@@ -32,13 +32,14 @@ class HoldOut(BaseModel):
 
 
 class ServiceOut(BaseModel):
-    """A service. ``suspended``: some hold stops it. ``node`` is empty before it was placed."""
+    """A service. ``suspended``: some hold stops it; ``limited``: some hold limits it. ``node`` is empty before it was placed."""
 
     id: str
     client_id: str
     plan: str
     state: Lifecycle
     suspended: bool
+    limited: bool
     holds: list[HoldOut]
     version: int
     order_id: str
@@ -54,6 +55,7 @@ class ServiceOut(BaseModel):
     created_at: datetime | None
     point_of_no_return: datetime | None
     suspension_proven_at: datetime | None
+    limited_proven_at: datetime | None
     node: str
 
     @classmethod
@@ -64,6 +66,7 @@ class ServiceOut(BaseModel):
             plan=service.plan,
             state=service.state,
             suspended=service.stopped,
+            limited=service.limited,
             holds=[
                 HoldOut(reason=h.reason, effect=h.effect, by=h.by, why=h.why, since=h.since, evidence=h.evidence, until=h.until)
                 for h in service.holds
@@ -82,6 +85,7 @@ class ServiceOut(BaseModel):
             created_at=service.created_at,
             point_of_no_return=service.point_of_no_return,
             suspension_proven_at=service.suspension_proven_at,
+            limited_proven_at=service.limited_proven_at,
             node=node,
         )
 
@@ -279,6 +283,7 @@ class PlanOut(BaseModel):
     disk_bytes_per_second: int
     disk_iops: int
     network_bytes_per_second: int
+    limited_network_bytes_per_second: int
     encrypted: bool
     full_copy: bool
     ipv4: int

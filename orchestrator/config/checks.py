@@ -222,6 +222,8 @@ def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], nam
         if template.value.name in plan.templates and template.value.size > plan.disk:
             sentence = f"the disk has {plan.disk} bytes, too few for template '{template.value.name}' with {template.value.size}"
             yield entry.problem("disk", sentence)
+    if "limited_network" in plan.model_fields_set and 0 < plan.network_rate < plan.limited_network:
+        yield entry.problem("limited_network", "a limited service would have more of the network than 'network_rate' gives it")
     if plan.ipv4 + plan.ipv6 == 0:
         yield entry.problem("ipv4", "the guest would have no address: 'ipv4' and 'ipv6' are both 0")
 

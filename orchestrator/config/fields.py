@@ -66,6 +66,14 @@ def _size_within(low: int, high: int, words: str, *, unit: int = 1) -> Callable[
     return check
 
 
+def _limited_rate(value: object) -> int:
+    """Hypervisors count whole kilobytes, and a rate of none would be no limit at all."""
+    rate = parse_rate(value)
+    if rate < 1000:
+        raise ValueError(f"'{value}' is too little: a limited service keeps at least 1 kB/s of its network")
+    return rate
+
+
 def _network(value: object) -> Network:
     if not isinstance(value, str) or "/" not in value:
         raise ValueError("must be a network with its prefix length, such as '192.0.2.0/24' or '2001:db8:1::/64'")
@@ -197,6 +205,7 @@ MemorySize = Annotated[
 DiskSize = Annotated[int, *_kind(_size_within(2**20, 2**50, "a disk has between 1 MiB and 1024 TiB", unit=512), _SIZE_SCHEMA)]
 BodyLimit = Annotated[int, *_kind(_size_within(1024, 16 * 2**20, "between 1 KiB and 16 MiB"), _SIZE_SCHEMA)]
 Rate = Annotated[int, *_kind(parse_rate, _RATE_SCHEMA)]
+LimitedRate = Annotated[int, *_kind(_limited_rate, {"type": "string", "pattern": RATE_PATTERN})]
 Tolerance = Annotated[timedelta, *_kind(_within(timedelta(seconds=1), timedelta(hours=1), "between 1s and 1h"), _DURATION_SCHEMA)]
 EventsKept = Annotated[
     timedelta,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.config import fields as f
+from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure
 
 
@@ -170,6 +171,11 @@ class PlanFile(_File):
     disk_rate: f.Rate = Field(default=0, description="Reads and writes together; 0 = no limit.")
     disk_iops: int = Field(default=0, ge=0, le=10_000_000, description="Operations per second; 0 = no limit.")
     network_rate: f.Rate = Field(default=0, description="Each direction; 0 = no limit.")
+    limited_network: f.LimitedRate = Field(
+        default=LIMITED_NETWORK,
+        json_schema_extra={"default": "1 Mbit/s"},
+        description="Each direction, while a hold limits the service; never above network_rate.",
+    )
     encrypted: bool = Field(
         default=True, description="The disk is encrypted with a key of its own, which makes the wipe certain."
     )

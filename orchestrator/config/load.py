@@ -334,6 +334,7 @@ def _plan(entry: PlanFile) -> Plan:
         disk_bytes_per_second=entry.disk_rate,
         disk_iops=entry.disk_iops,
         network_bytes_per_second=entry.network_rate,
+        limited_network_bytes_per_second=entry.limited_network,
         encrypted=entry.encrypted,
         full_copy=entry.full_copy,
         ipv4=entry.ipv4,

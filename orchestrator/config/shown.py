@@ -123,6 +123,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "disk_rate": rate_words(plan.disk_bytes_per_second),
         "disk_iops": plan.disk_iops,
         "network_rate": rate_words(plan.network_bytes_per_second),
+        "limited_network": rate_words(plan.limited_rate),
         "encrypted": plan.encrypted,
         "full_copy": plan.full_copy,
         "ipv4": plan.ipv4,

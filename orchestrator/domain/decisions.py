@@ -241,16 +241,18 @@ def _order_paid(event: Event, before: Service | None, record: Service, *, now: d
 def _paid(event: Event, before: Service | None, record: Service, *, now: datetime, terms: Terms) -> Received:
     """A payment lifts ``nonpayment`` and nothing else; it stops a termination that has not destroyed anything yet."""
     held = before is not None and (before.stopped or before.suspension_proven_at is not None)
+    limited = before is not None and (before.limited or before.limited_proven_at is not None)
     record = record.without_hold(HoldReason.NONPAYMENT)
     if record.state in GONE or record.point_of_no_return is not None:
         note = reactivation.too_late(record, terms)
         return Received(service=record, decision=Nothing(reason=note), note=note)
     note = "the payment stops the termination that is under way" if record.state == Lifecycle.TERMINATING else ""
-    if not held or record.state not in (LIVING | {Lifecycle.TERMINATING}):
+    if not (held or limited) or record.state not in (LIVING | {Lifecycle.TERMINATING}):
         return Received(service=record, decision=Nothing(reason=note or "the payment is noted"), note=note)
-    resumed = _resume(record, hold=HoldReason.NONPAYMENT, reason=event.reason or "paid", who=_who(event), note=note)
-    asks = reactivation.consent(before, terms, now=now) if before is not None and isinstance(resumed.decision, Intent) else ""
-    return replace(resumed, asks=asks)
+    lift = _resume if held else _widen  # the end of a suspension sees to its limits as well
+    lifted = lift(record, hold=HoldReason.NONPAYMENT, reason=event.reason or "paid", who=_who(event), note=note)
+    asks = reactivation.consent(before, terms, now=now) if before is not None and isinstance(lifted.decision, Intent) else ""
+    return replace(lifted, asks=asks)
 
 
 def _resume(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
@@ -261,6 +263,20 @@ def _resume(record: Service, *, hold: HoldReason, reason: str, who: str, note: s
     return Received(
         service=record,
         decision=Intent.on(IntentKind.UNSUSPEND, record, reason=reason, who=who, arguments={"reason": hold.value}),
+        note=note,
+    )
+
+
+def _widen(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
+    """Unlimit, unless another hold still limits the service, or one stops it: then it waits for the end of the suspension."""
+    why = f"it stays limited: held for {', '.join(record.limit_reasons)}" if record.limited else ""
+    if record.stopped and not why:
+        why = f"it stays suspended, held for {', '.join(record.stop_reasons)}; it is not limited when it comes back"
+    if why:
+        return Received(service=record, decision=Nothing(reason=why), note=note)
+    return Received(
+        service=record,
+        decision=Intent.on(IntentKind.UNLIMIT, record, reason=reason, who=who, arguments={"reason": hold.value}),
         note=note,
     )
 
@@ -322,7 +338,8 @@ def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: da
     proven = record.stopped and record.suspension_proven_at is not None
     adds = record.hold(reason) is None
     record = record.with_hold(Hold(reason=reason, effect=HoldEffect.STOP, by=who, why=why, since=now))
-    if not record.stopped:
+    standing = record.hold(reason)
+    if standing is None or standing.effect != HoldEffect.STOP:
         return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
     if proven:
         return Received(service=record, decision=Nothing(reason=f"it is suspended already; held for {reason} too"))
@@ -343,6 +360,36 @@ def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Re
     if not held:
         return Received(service=record, decision=Nothing(reason="it is not suspended"))
     return _resume(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
+
+
+def _limit(record: Service, reason: HoldReason, *, who: str, why: str, now: datetime) -> Received:
+    if record.state not in LIVING:
+        return _refuse(record, f"it is {record.state}: only a provisioned service can be limited", RULE_LIFECYCLE)
+    adds = record.hold(reason) is None
+    record = record.with_hold(Hold(reason=reason, effect=HoldEffect.LIMIT, by=who, why=why, since=now))
+    standing = record.hold(reason)
+    if standing is None or standing.effect != HoldEffect.LIMIT:
+        return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
+    if record.stopped:
+        waits = f"it is suspended, held for {', '.join(record.stop_reasons)}: it is limited when it comes back"
+        return Received(service=record, decision=Nothing(reason=waits))
+    if record.limited_proven_at is not None:
+        return Received(service=record, decision=Nothing(reason=f"it is limited already; held for {reason} too"))
+    arguments = {"reason": reason.value, "limits": record.limit_reasons, "adds": adds}
+    return Received(service=record, decision=Intent.on(IntentKind.LIMIT, record, reason=why, who=who, arguments=arguments))
+
+
+def _unlimit(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
+    if record.state not in LIVING:
+        return _refuse(record, f"it is {record.state}: only a provisioned service can be limited or not", RULE_LIFECYCLE)
+    hold = record.hold(reason)
+    if hold is None and record.limited:
+        return _refuse(record, f"it is not limited for {reason} but for {', '.join(record.limit_reasons)}", RULE_HOLDS)
+    if hold is not None and hold.effect != HoldEffect.LIMIT:
+        return _refuse(record, f"its hold for {reason} does not limit it: there is nothing to unlimit", RULE_HOLDS)
+    if not record.limited and record.limited_proven_at is None:
+        return Received(service=record, decision=Nothing(reason="it is not limited"))
+    return _widen(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
 
 
 def _terminate(record: Service, *, who: str, why: str) -> Received:
@@ -368,7 +415,7 @@ def _legal(hold: Hold) -> bool:
 def command(
     kind: IntentKind, service: Service, *, who: str, why: str, now: datetime, arguments: Mapping[str, object]
 ) -> Received:
-    """Decide an operator's command. ``arguments``: ``reason`` (a hold) for suspend and unsuspend; ``manual`` unless given."""
+    """Decide an operator's command. ``arguments``: ``reason`` (a hold) for what sets or lifts one; ``manual`` unless given."""
     word = arguments.get("reason", "")
     reason = hold_reason(word if isinstance(word, str) else "", default=HoldReason.MANUAL)
     match kind:
@@ -378,6 +425,10 @@ def command(
             return _suspend(service, reason, who=who, why=why or reason.value, now=now)
         case IntentKind.UNSUSPEND:
             return _unsuspend(service, reason, who=who, why=why)
+        case IntentKind.LIMIT:
+            return _limit(service, reason, who=who, why=why or reason.value, now=now)
+        case IntentKind.UNLIMIT:
+            return _unlimit(service, reason, who=who, why=why)
         case IntentKind.TERMINATE:
             return _terminate(service, who=who, why=why)
         case IntentKind.START | IntentKind.STOP | IntentKind.REBOOT | IntentKind.CHECK:
@@ -391,7 +442,8 @@ def _power(kind: IntentKind, service: Service, *, who: str, why: str) -> Receive
         return _refuse(service, f"it is {service.state}: {kind} needs an active service", RULE_LIFECYCLE)
     if service.stopped and kind != IntentKind.CHECK:
         return _refuse(service, f"it is suspended, held for {', '.join(service.stop_reasons)}", RULE_HOLDS)
-    arguments = {"holds": service.stop_reasons} if kind == IntentKind.CHECK else {}
+    seen = {"holds": service.stop_reasons, "limited": service.throttled}
+    arguments = seen if kind == IntentKind.CHECK else {}
     return Received(service=service, decision=Intent.on(kind, service, reason=why, who=who, arguments=arguments))
 
 

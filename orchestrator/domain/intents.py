@@ -24,6 +24,8 @@ class IntentKind(StrEnum):
     REBOOT = "reboot"
     SUSPEND = "suspend"
     UNSUSPEND = "unsuspend"
+    LIMIT = "limit"
+    UNLIMIT = "unlimit"
     CHANGE_PLAN = "change-plan"
     RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of an intent
     TERMINATE = "terminate"
@@ -31,7 +33,7 @@ class IntentKind(StrEnum):
 
     @property
     def destructive(self) -> bool:
-        """Counts against the brakes and is held back by ``orchestrator freeze``."""
+        """Counts against the brakes and is held back by ``orchestrator freeze``. Limiting neither stops nor destroys."""
         return self in (IntentKind.SUSPEND, IntentKind.TERMINATE)
 
 

@@ -10,14 +10,19 @@ from datetime import datetime
 
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, JobState
-from orchestrator.domain.services import Cause, HoldReason, Lifecycle, Service, transition
+from orchestrator.domain.services import Cause, HoldEffect, HoldReason, Lifecycle, Service, transition
+
+# The effect of the hold that a job is to put in force.
+SETS = {IntentKind.SUSPEND: HoldEffect.STOP, IntentKind.LIMIT: HoldEffect.LIMIT}
+# What brings the guest to what the holds say.
+KEEPS_HOLDS = frozenset({IntentKind.SUSPEND, IntentKind.UNSUSPEND, IntentKind.LIMIT, IntentKind.UNLIMIT})
 
 
 def begin(service: Service, kind: IntentKind) -> Service:
     """The record as a job of ``kind`` starts, or starts again; the same record where it is there already.
 
     Raises WrongState where the service's state has left the intent behind, Refused where holds have changed since: a
-    suspension whose last hold was lifted while the job waited is not to be carried out any more.
+    suspension, or a limit, whose last hold was lifted while the job waited is not to be carried out any more.
     """
     state = service.state
     if kind == IntentKind.PROVISION:
@@ -32,6 +37,10 @@ def begin(service: Service, kind: IntentKind) -> Service:
         raise Refused("no hold stops the service any more: it is not suspended", rule=RULE_HOLDS)
     if kind in (IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT) and service.stopped:
         raise Refused(f"the service is held for {', '.join(service.stop_reasons)}", rule=RULE_HOLDS)
+    if kind == IntentKind.LIMIT and not service.limited:
+        raise Refused("no hold limits the service any more: it is not limited", rule=RULE_HOLDS)
+    if kind == IntentKind.UNLIMIT and service.limited:
+        raise Refused(f"the service is limited for {', '.join(service.limit_reasons)}", rule=RULE_HOLDS)
     return service
 
 
@@ -48,19 +57,17 @@ def finish(
     """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
 
     ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
-    ``error_code`` is the job's ('' where it went well). ``adds``: the hold that a suspension's decision added; who cancels
-    it takes that back, and no other.
+    ``error_code`` is the job's ('' where it went well). ``adds``: the hold that the decision to suspend or to limit added; who
+    cancels the job takes that back, and no other.
     """
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
     if kind == IntentKind.PROVISION and service.state == Lifecycle.PROVISIONING and (ended_well or gave_up):
         return replace(service, state=transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED))
-    if kind == IntentKind.SUSPEND and ended_well:
-        return replace(service, suspension_proven_at=service.suspension_proven_at or now)
-    if kind == IntentKind.SUSPEND and job_state == JobState.CANCELLED and adds:
-        return replace(service, holds=tuple(hold for hold in service.holds if hold.reason != adds))
-    if kind == IntentKind.UNSUSPEND and ended_well:
-        return replace(service, suspension_proven_at=None)
+    if kind in SETS and job_state == JobState.CANCELLED and adds:
+        return replace(service, holds=tuple(h for h in service.holds if (h.reason, h.effect) != (adds, SETS[kind])))
+    if kind in KEEPS_HOLDS and ended_well:
+        return _in_force(service, kind, now=now)
     if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
         return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned)
     return service
@@ -72,19 +79,46 @@ def follow_up(service: Service, *, ended: IntentKind) -> Intent | None:
     A job refused because of the state it met (a suspension during a termination) leaves them apart. An intent is never
     followed by its like: one that cannot be carried out would be tried for ever.
     """
-    proven = service.suspension_proven_at is not None
-    if service.state != Lifecycle.ACTIVE or service.stopped == proven:
+    kind = _apart(service)
+    if kind is None or kind == ended:
         return None
-    kind = IntentKind.SUSPEND if service.stopped else IntentKind.UNSUSPEND
-    if kind == ended:
+    lifted: dict[str, object] = {"reason": HoldReason.NONPAYMENT.value}
+    why, arguments = "nothing stops it any more", lifted
+    if kind == IntentKind.UNLIMIT:
+        why = "nothing limits it any more"
+    if kind == IntentKind.SUSPEND:
+        stopping = service.stop_reasons
+        why = f"it is held for {', '.join(stopping)}, and was never stopped"
+        arguments = {"reason": stopping[0], "holds": stopping}
+    if kind == IntentKind.LIMIT:
+        limiting = service.limit_reasons
+        why = f"it is limited for {', '.join(limiting)}, and was never throttled"
+        arguments = {"reason": limiting[0], "limits": limiting}
+    return Intent.on(kind, service, reason=why, who="orchestrator", arguments=arguments)
+
+
+def _apart(service: Service) -> IntentKind | None:
+    """What brings the guest to what the holds say; None where it is there. Stopping wins: what is off needs no limit yet."""
+    if service.state != Lifecycle.ACTIVE:
         return None
-    who = "orchestrator"
-    if kind == IntentKind.UNSUSPEND:
-        arguments: dict[str, object] = {"reason": HoldReason.NONPAYMENT.value}
-        return Intent.on(kind, service, reason="nothing stops it any more", who=who, arguments=arguments)
-    stopping = service.stop_reasons
-    why = f"it is held for {', '.join(stopping)}, and was never stopped"
-    return Intent.on(kind, service, reason=why, who=who, arguments={"reason": stopping[0], "holds": stopping})
+    if service.stopped != (service.suspension_proven_at is not None):
+        return IntentKind.SUSPEND if service.stopped else IntentKind.UNSUSPEND
+    if service.stopped or service.limited == (service.limited_proven_at is not None):
+        return None
+    return IntentKind.LIMIT if service.limited else IntentKind.UNLIMIT
+
+
+def _in_force(service: Service, kind: IntentKind, *, now: datetime) -> Service:
+    """It was seen that the guest is as the job was to make it; since when counts from the first time."""
+    match kind:
+        case IntentKind.SUSPEND:
+            return replace(service, suspension_proven_at=service.suspension_proven_at or now)
+        case IntentKind.UNSUSPEND:
+            return replace(service, suspension_proven_at=None)
+        case IntentKind.LIMIT:
+            return replace(service, limited_proven_at=service.limited_proven_at or now)
+        case _:
+            return replace(service, limited_proven_at=None)
 
 
 def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
@@ -92,7 +126,8 @@ def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisione
     if ended_well:
         erased = transition(service.state, Cause.ERASE_DONE)
         # Who might log in belongs to what was erased, and there is nothing left to hold.
-        return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="", holds=())
+        service = replace(service, suspension_proven_at=None, limited_proven_at=None)
+        return replace(service, state=erased, ssh_keys=(), password_hash="", holds=())
     if gave_up and service.point_of_no_return is None:
         cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
         return replace(service, state=transition(service.state, cause))

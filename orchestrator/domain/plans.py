@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
+# What a limited service keeps of its network in each direction, where its plan says nothing else: 1 Mbit/s.
+LIMITED_NETWORK = 125_000
+
 
 class PlanKind(StrEnum):
     VPS = "vps"
@@ -16,7 +19,10 @@ class PlanKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core."""
+    """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
+
+    ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
+    """
 
     name: str
     kind: PlanKind
@@ -27,6 +33,7 @@ class Plan:
     disk_bytes_per_second: int = 0
     disk_iops: int = 0
     network_bytes_per_second: int = 0
+    limited_network_bytes_per_second: int = LIMITED_NETWORK
     encrypted: bool = True
     full_copy: bool = False
     ipv4: int = 1
@@ -36,6 +43,16 @@ class Plan:
     zones: tuple[str, ...] = ()
     policy: str = "default"
     description: str = ""
+
+    @property
+    def limited_rate(self) -> int:
+        """Bytes a second of a limited service's network: never more than it has otherwise."""
+        return lower_rate(self.limited_network_bytes_per_second, self.network_bytes_per_second)
+
+
+def lower_rate(one: int, other: int) -> int:
+    """The lower of two rates, of which 0 is none."""
+    return min(one, other) if one and other else one or other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

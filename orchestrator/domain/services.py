@@ -116,6 +116,7 @@ class Service:
     does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and that it
     was paid (a refund takes that back). ``clock_stopped``: for so long disputes that are over kept what is unpaid from counting
     as late. ``point_of_no_return`` is set when the first destructive act on the customer's data was let through.
+    ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Service:
     created_at: datetime | None = None
     point_of_no_return: datetime | None = None
     suspension_proven_at: datetime | None = None
+    limited_proven_at: datetime | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)
@@ -156,15 +158,36 @@ class Service:
         return sorted(h.reason.value for h in self.holds if h.effect == HoldEffect.STOP)
 
     @property
+    def limited(self) -> bool:
+        """Some hold limits it: while none stops it, it runs on with its network throttled."""
+        return any(h.effect == HoldEffect.LIMIT for h in self.holds)
+
+    @property
+    def limit_reasons(self) -> list[str]:
+        """The reasons that limit the service, as the node's mark carries them."""
+        return sorted(h.reason.value for h in self.holds if h.effect == HoldEffect.LIMIT)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether its guest is to be found throttled. What changes while a suspension is in force waits for its end."""
+        return self.limited_proven_at is not None if self.stopped else self.limited
+
+    @property
     def erasable(self) -> bool:
         """No hold forbids destroying the data: none of that effect, and no legal one whatever its effect."""
         return not any(h.effect == HoldEffect.NO_ERASE or h.reason == HoldReason.LEGAL for h in self.holds)
 
     def with_hold(self, hold: Hold) -> Service:
-        """Add the hold, or keep the older one of the same reason (since counts from the first)."""
-        if self.hold(hold.reason) is not None:
-            return self
-        return replace(self, holds=(*self.holds, hold))
+        """Add the hold, or keep the older one of the same reason (since counts from the first).
+
+        One that stops takes the place of one that only limits.
+        """
+        older = self.hold(hold.reason)
+        if older is None:
+            return replace(self, holds=(*self.holds, hold))
+        if (older.effect, hold.effect) == (HoldEffect.LIMIT, HoldEffect.STOP):
+            return self.without_hold(hold.reason).with_hold(hold)
+        return self
 
     def without_hold(self, reason: HoldReason) -> Service:
         return replace(self, holds=tuple(h for h in self.holds if h.reason != reason))

@@ -16,7 +16,7 @@ from typing import Any
 
 from orchestrator.domain.canonical import canonical_json, digest
 from orchestrator.domain.errors import RequestError
-from orchestrator.domain.plans import GuestSpec, Plan, Template, guest_name
+from orchestrator.domain.plans import LIMITED_NETWORK, GuestSpec, Plan, Template, guest_name
 from orchestrator.domain.services import Service
 
 # RFC 1123 section 2.1, each label; the whole name is at most 253 characters, and Linux takes 64 for a host's own name.
@@ -43,7 +43,10 @@ SSH_KEY_LENGTH = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestWanted:
-    """``$spec.guest``. Bytes, bytes per second; ``cpu_percent`` per vCPU; 0 = not limited."""
+    """``$spec.guest``. Bytes, bytes per second; ``cpu_percent`` per vCPU; 0 = not limited.
+
+    ``limited_network_bytes_per_second``: what is left of the network while a hold limits the service.
+    """
 
     name: str
     hostname: str
@@ -60,6 +63,7 @@ class GuestWanted:
     full_copy: bool
     ipv4: int
     ipv6: int
+    limited_network_bytes_per_second: int = LIMITED_NETWORK
 
 
 def hostname(name: str) -> str:
@@ -163,6 +167,7 @@ def wanted(spec: GuestSpec) -> GuestWanted:
         full_copy=plan.full_copy,
         ipv4=plan.ipv4,
         ipv6=plan.ipv6,
+        limited_network_bytes_per_second=plan.limited_rate,
     )
 
 

@@ -21,6 +21,7 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import IntentKind, JobState, Refusal
+from orchestrator.domain.outcomes import SETS
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
@@ -233,12 +234,12 @@ class Intake:
 
     def _call_off(self, conn: Connection, event: Event, service: Service | None) -> None:
         """A payment ends what waits for somebody and is pointless now: a termination, which the fence would stop only once that
-        somebody let it run, and a suspension for nonpayment."""
+        somebody let it run, and a suspension or a limit for nonpayment."""
         if event.type not in PAYMENTS or service is None or service.point_of_no_return is not None:
             return
         for job in job_store.unfinished(conn, service.id):
             owed = service.hold(HoldReason.NONPAYMENT) is not None or job.arguments.get("reason") != HoldReason.NONPAYMENT
-            pointless = job.intent == IntentKind.TERMINATE or (job.intent == IntentKind.SUSPEND and not owed)
+            pointless = job.intent == IntentKind.TERMINATE or (job.intent in SETS and not owed)
             if pointless and job.state in RESTING:
                 self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
 

@@ -34,10 +34,10 @@ def tell_changed(conn: Connection, before: Service | None, after: Service, *, no
 
 
 def standing(service: Service) -> dict[str, Any]:
-    """A service as billing sees it. ``suspended``: stopped, and proven to be."""
-    proven = service.stopped and service.suspension_proven_at is not None
+    """A service as billing sees it. ``suspended`` and ``limited``: by a hold, and proven to be in force."""
     return {
         "state": service.state.value,
-        "suspended": proven,
+        "suspended": service.stopped and service.suspension_proven_at is not None,
+        "limited": service.limited and service.limited_proven_at is not None,
         "holds": sorted(hold.reason.value for hold in service.holds),
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from orchestrator.domain.plans import Lease
+from orchestrator.domain.plans import Lease, lower_rate
 
 
 class Power(StrEnum):
@@ -30,6 +30,8 @@ class GuestMark:
 
     ``holds``: reasons that stop the guest; not empty = the hook refuses a start. ``power_before`` and
     ``autostart_before`` are kept while suspended, so that unsuspend brings back exactly what was.
+    ``limits``: reasons that throttle its network, to ``limited_rate`` bytes per second; ``network_before`` is the rate that it
+    gets back (0 = no limit), None where it is not throttled.
     ``tokens``: tokens of acts without a visible end state (reboot), newest last, at most eight.
     ``spec_signature`` signs ``spec_digest`` (sha256 of the canonical JSON of the GuestSpec) with the controller's key.
     """
@@ -42,6 +44,9 @@ class GuestMark:
     power_before: Power | None = None
     autostart_before: bool | None = None
     tokens: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    limited_rate: int = 0
+    network_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +83,24 @@ class GuestDefinition:
     kernel_arguments: str = ""
     agent: bool = True
 
+    def over(self, standing: GuestMark | None) -> GuestDefinition:
+        """This, for a guest that is there with the mark ``standing``: where that is throttled, it stays so.
+
+        What is defined as its rate is what it gets back. A definition whose own mark says that it is throttled stands as it is.
+        """
+        if standing is None or not standing.limits or self.mark.limits:
+            return self
+        rate = lower_rate(standing.limited_rate, self.network_bytes_per_second)
+        mark = replace(self.mark, limits=standing.limits, limited_rate=rate, network_before=self.network_bytes_per_second)
+        return replace(self, mark=mark, network_bytes_per_second=rate)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFacts:
     """A guest as the hypervisor reports it, live values where it runs. ``mark`` None = not one of ours.
 
     ``addresses`` and ``mac_filtered`` are what the anti-spoofing filter lets through; ``cpu_percent`` per vCPU, 0 = no limit.
+    ``network_at_start``: the rate that its next start gives it; of a guest that is off the same as the other.
     """
 
     name: str
@@ -100,6 +117,7 @@ class GuestFacts:
     addresses: tuple[str, ...] = ()
     filter_name: str = ""
     network_bytes_per_second: int = 0
+    network_at_start: int = 0
     managed_save: bool = False
     agent_connected: bool = False
 
@@ -138,7 +156,8 @@ class Hypervisor(Protocol):
     def define(self, definition: GuestDefinition, *, deadline: float) -> GuestFacts:
         """Define or redefine. Raises AlreadyExists where a guest of that name carries another service's mark or none.
 
-        Also makes sure that the anti-spoofing filter the definition names stands on the node.
+        Also makes sure that the anti-spoofing filter the definition names stands on the node. A guest that is throttled stays
+        so (``GuestDefinition.over``).
         """
         ...
 
@@ -151,6 +170,13 @@ class Hypervisor(Protocol):
 
     def mark(self, name: str, mark: GuestMark, *, autostart: bool, deadline: float) -> GuestFacts:
         """Replace our metadata (live and persistent) and set autostart."""
+        ...
+
+    def set_network_rate(self, name: str, bytes_per_second: int, *, deadline: float) -> GuestFacts:
+        """Let so much through the guest's interface in each direction, at once and after each start; 0 = no limit.
+
+        Hypervisors count whole kilobytes (1000 bytes); less than one becomes one.
+        """
         ...
 
     def undefine(self, name: str, *, deadline: float) -> None:

@@ -16,34 +16,61 @@ KILOBYTE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """``digest`` '' = whichever it was defined after, as long as our signature holds."""
+    """``digest`` '' = whichever it was defined after, as long as our signature holds. ``limited``: a hold throttles it."""
 
     guest: GuestWanted
     lease: Lease
     disk_path: str
     bridge: str
     digest: str = ""
+    limited: bool = False
 
 
 def differences(ctx: StepContext, facts: GuestFacts, expected: Expected) -> list[str]:
     """Where the guest is not as expected, apart from power and autostart; empty = it agrees."""
     guest = expected.guest
+    rate = guest.limited_network_bytes_per_second if expected.limited else guest.network_bytes_per_second
     wrong = _unequal(
         ("vCPUs", facts.vcpus, guest.vcpus),
         ("bytes of memory", facts.memory_bytes, guest.memory_bytes),
         # A whole core per vCPU is no limit: hypervisors report either.
         ("per cent of a core per vCPU", facts.cpu_percent or 100, guest.cpu_percent or 100),
-        ("bytes per second of network", _rate(facts, guest), guest.network_bytes_per_second),
+        ("bytes per second of network", _rate(facts.network_bytes_per_second, rate), rate),
+        ("bytes per second of network after its next start", _at_start(facts, rate), rate),
+        (
+            "bytes per second of network to come back",
+            _rate(_comes_back(facts, expected), guest.network_bytes_per_second),
+            guest.network_bytes_per_second,
+        ),
         ("as MAC", facts.mac.lower(), expected.lease.mac.lower()),
         ("as bridge", facts.bridge, expected.bridge),
     )
     return [*wrong, *_disk(facts, expected), *_filter(facts, expected.lease), *_signature(ctx, facts, expected.digest)]
 
 
-def _rate(facts: GuestFacts, guest: GuestWanted) -> int:
-    """What the interface lets through. Hypervisors count whole kilobytes, so that a smaller difference is none."""
-    found, wanted = facts.network_bytes_per_second, guest.network_bytes_per_second
-    return wanted if found and wanted and abs(found - wanted) < KILOBYTE else found
+def same_rate(found: int, wanted: int) -> bool:
+    """Whether two rates are one; 0 = no limit. Hypervisors count whole kilobytes, so that a smaller difference is none."""
+    return found == wanted or (bool(found and wanted) and abs(found - wanted) < KILOBYTE)
+
+
+def network_is(facts: GuestFacts, wanted: int) -> bool:
+    """Whether that rate is in force, now and after the next start."""
+    return same_rate(facts.network_bytes_per_second, wanted) and same_rate(facts.network_at_start, wanted)
+
+
+def _rate(found: int, wanted: int) -> int:
+    return wanted if same_rate(found, wanted) else found
+
+
+def _at_start(facts: GuestFacts, wanted: int) -> int:
+    """What the next start gives it, where that is another rate than it has now."""
+    return wanted if facts.network_at_start == facts.network_bytes_per_second else _rate(facts.network_at_start, wanted)
+
+
+def _comes_back(facts: GuestFacts, expected: Expected) -> int:
+    """The rate that the guest gets when it is limited no more; where it is not limited, that is not asked."""
+    before = facts.mark.network_before if facts.mark is not None and expected.limited else None
+    return expected.guest.network_bytes_per_second if before is None else before
 
 
 def _unequal(*rows: tuple[str, object, object]) -> list[str]:

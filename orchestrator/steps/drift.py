@@ -16,12 +16,15 @@ from orchestrator.steps.wipe import volumes_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestCheckArgs:
-    """``holds``: the reasons that stop the service now, from its record; empty = it may run. ``disk_path`` of its disk."""
+    """``holds``: the reasons that stop the service now, from its record; empty = it may run. ``disk_path`` of its disk.
+    ``limited``: whether it is to be found throttled.
+    """
 
     node: str
     guest: GuestWanted
     disk_path: str
     holds: tuple[str, ...] = ()
+    limited: bool = False
 
 
 class GuestCheck(Look[GuestCheckArgs]):
@@ -38,8 +41,9 @@ class GuestCheck(Look[GuestCheckArgs]):
         if lease is None:
             return {"drift": ["the service holds no addresses"]}
         bridge = node_state(ctx, args.node).node.bridge
-        expected = Expected(guest=args.guest, lease=lease, disk_path=args.disk_path, bridge=bridge)
-        return {"drift": [*differences(ctx, facts, expected), *_holding(facts, args.holds)]}
+        expected = Expected(guest=args.guest, lease=lease, disk_path=args.disk_path, bridge=bridge, limited=args.limited)
+        held = [*_holding(facts, args.holds), *_limiting(facts, limited=args.limited)]
+        return {"drift": [*differences(ctx, facts, expected), *held]}
 
 
 def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
@@ -56,6 +60,13 @@ def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
     if facts.autostart:
         wrong.append("it is suspended and would start with its host")
     return wrong
+
+
+def _limiting(facts: GuestFacts, *, limited: bool) -> list[str]:
+    found = facts.mark.limits if facts.mark is not None else ()
+    if limited and not found:
+        return ["it is not limited on its node, and should be"]
+    return [f"it is limited on its node for {', '.join(found)}, and not in our records"] if found and not limited else []
 
 
 class VolumeCheck(Look[OnNode]):

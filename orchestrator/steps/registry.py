@@ -12,6 +12,7 @@ from orchestrator.steps.destroy import GuestRecord, GuestUndefine
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
 from orchestrator.steps.holds import GuestHold, GuestProveSuspended, GuestReleaseHold, GuestRestorePower
+from orchestrator.steps.limits import GuestLimit, GuestUnlimit, GuestVerifyNetwork
 from orchestrator.steps.network import AddressAllocate, AddressRelease
 from orchestrator.steps.place import NodeRelease, NodeReserve
 from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
@@ -41,6 +42,9 @@ _ALL: tuple[Step[Any], ...] = (
     GuestProveSuspended(),
     GuestReleaseHold(),
     GuestRestorePower(),
+    GuestLimit(),
+    GuestUnlimit(),
+    GuestVerifyNetwork(),
     GuestRecord(),
     GuestUndefine(),
     ResidueProve(),

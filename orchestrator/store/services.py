@@ -59,17 +59,21 @@ def list_page(
     client_id: str | None = None,
     hold: str | None = None,
     suspended: bool | None = None,
+    limited: bool | None = None,
 ) -> tuple[tuple[Service, ...], str | None]:
-    """Services by id, with their holds. ``hold``: with a hold of this reason; ``suspended``: with a hold that stops, or none."""
+    """Services by id, with their holds. ``hold``: with a hold of this reason; ``suspended``: with a hold that stops, or none;
+    ``limited``: with a hold that limits, or none.
+    """
     query = sa.select(services)
     for column, wanted in (("state", state), ("plan", plan), ("node", node), ("client_id", client_id)):
         if wanted is not None:
             query = query.where(services.c[column] == wanted)
     if hold is not None:
         query = query.where(services.c.id.in_(sa.select(holds.c.service_id).where(holds.c.reason == hold)))
-    if suspended is not None:
-        stopped = services.c.id.in_(sa.select(holds.c.service_id).where(holds.c.effect == HoldEffect.STOP.value))
-        query = query.where(stopped if suspended else ~stopped)
+    for effect, asked in ((HoldEffect.STOP, suspended), (HoldEffect.LIMIT, limited)):
+        if asked is not None:
+            held = services.c.id.in_(sa.select(holds.c.service_id).where(holds.c.effect == effect.value))
+            query = query.where(held if asked else ~held)
     rows, following = page(conn, query, key=services.c.id, limit=limit, after=after, newest_first=False, make=lambda row: row)
     standing = _holds(conn, [row.id for row in rows])
     return tuple(_service(row, standing.get(row.id, ())) for row in rows), following
@@ -167,4 +171,5 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         created_at=row.created_at,
         point_of_no_return=row.point_of_no_return,
         suspension_proven_at=row.suspension_proven_at,
+        limited_proven_at=row.limited_proven_at,
     )

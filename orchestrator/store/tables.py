@@ -121,6 +121,7 @@ services = _table(
     sa.Column("facts", sa.JSON, nullable=False),
     # When its deadlines are to be looked at again; null: nothing is to come. A record that changed is looked at at once.
     sa.Column("next_due_at", UtcDateTime, nullable=True, index=True),
+    _time("limited_proven_at", nullable=True),
 )
 
 # What fell due and was seen to. job_id: the latest job made for it; message_id: in the outbox, for what only tells.

@@ -74,6 +74,8 @@ def test_an_absent_guest_is_none_and_cannot_be_acted_on(node: NodeUnderTest) -> 
         node.hypervisor.mark("orch.absent", GuestMark(service_id="s", job_id="j"), autostart=True, deadline=LONG)
     with pytest.raises(NotFound):
         node.hypervisor.agent_ping("orch.absent", deadline=LONG)
+    with pytest.raises(NotFound):
+        node.hypervisor.set_network_rate("orch.absent", 125_000, deadline=LONG)
 
 
 def test_a_defined_guest_is_what_was_asked_for(guest: Subject) -> None:
@@ -205,3 +207,95 @@ def test_a_removed_guest_is_absent_and_removing_may_be_repeated(guest: Subject) 
     for _ in range(2):
         guest.node.hypervisor.undefine(guest.name, deadline=LONG)
         assert guest.node.hypervisor.guest(guest.name, deadline=LONG) is None
+
+
+# -- limits of the network -----------------------------------------------------------------------------------------------------
+
+
+def limited(mark: GuestMark) -> GuestMark:
+    return replace(mark, limits=("abuse",), limited_rate=125_000, network_before=12_500_000)
+
+
+def rate(guest: Subject) -> int:
+    """What goes through its interface, and will after its next start."""
+    facts = guest.node.hypervisor.guest(guest.name, deadline=LONG)
+    assert facts is not None
+    assert facts.network_at_start == facts.network_bytes_per_second
+    return facts.network_bytes_per_second
+
+
+@pytest.mark.parametrize("before", [12_500_000, 0])
+def test_a_stopped_guest_is_limited_and_starts_so_and_is_given_back_what_it_had(guest: Subject, before: int) -> None:
+    hypervisor = guest.node.hypervisor
+    hypervisor.define(replace(guest.definition, network_bytes_per_second=before), deadline=LONG)
+    for _ in range(2):
+        assert hypervisor.set_network_rate(guest.name, 125_000, deadline=LONG).network_bytes_per_second == 125_000
+    assert rate(guest) == 125_000
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    assert rate(guest) == 125_000
+    assert guest.power(PowerAction.DESTROY) is Power.STOPPED
+    for _ in range(2):
+        assert hypervisor.set_network_rate(guest.name, before, deadline=LONG).network_bytes_per_second == before
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    assert rate(guest) == before
+
+
+@pytest.mark.parametrize("before", [12_500_000, 0])
+def test_a_running_guest_is_limited_at_once_and_through_restarts_until_it_is_unlimited(guest: Subject, before: int) -> None:
+    hypervisor = guest.node.hypervisor
+    hypervisor.define(replace(guest.definition, network_bytes_per_second=before), deadline=LONG)
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    for _ in range(2):
+        facts = hypervisor.set_network_rate(guest.name, 125_000, deadline=LONG)
+        assert (facts.power, facts.network_bytes_per_second) == (Power.RUNNING, 125_000)
+    assert facts.mark == guest.definition.mark
+    assert (facts.mac, facts.addresses, facts.filter_name) == (
+        guest.definition.lease.mac,
+        ("10.77.0.11", "fd77::b"),
+        "orch-guard",
+    )
+    assert guest.power(PowerAction.RESET) is Power.RUNNING
+    assert rate(guest) == 125_000
+    assert guest.power(PowerAction.DESTROY) is Power.STOPPED
+    assert rate(guest) == 125_000
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    assert rate(guest) == 125_000
+    assert hypervisor.set_network_rate(guest.name, before, deadline=LONG).network_bytes_per_second == before
+    assert guest.power(PowerAction.DESTROY) is Power.STOPPED
+    assert rate(guest) == before
+
+
+def test_a_rate_to_limit_to_is_counted_in_whole_kilobytes(guest: Subject) -> None:
+    found = [
+        guest.node.hypervisor.set_network_rate(guest.name, wanted, deadline=LONG).network_bytes_per_second
+        for wanted in (1_999, 1, 0)
+    ]
+    assert found == [1_000, 1_000, 0]
+
+
+def test_a_mark_tells_of_a_limit_and_the_host_starts_the_guest_all_the_same(guest: Subject) -> None:
+    mark = limited(guest.definition.mark)
+    facts = guest.node.hypervisor.mark(guest.name, mark, autostart=False, deadline=LONG)
+    assert facts.mark == mark
+    assert guest.power(PowerAction.START) is Power.RUNNING
+
+
+@pytest.mark.parametrize(("sold", "kept"), [(25_000_000, 125_000), (0, 125_000), (50_000, 50_000)])
+def test_a_guest_that_is_defined_anew_stays_limited_and_gets_back_what_it_is_defined_with(
+    guest: Subject, sold: int, kept: int
+) -> None:
+    hypervisor = guest.node.hypervisor
+    hypervisor.mark(guest.name, limited(guest.definition.mark), autostart=False, deadline=LONG)
+    hypervisor.set_network_rate(guest.name, 125_000, deadline=LONG)
+    wider = replace(guest.definition, mark=replace(guest.definition.mark, job_id="job-2"), network_bytes_per_second=sold)
+    facts = hypervisor.define(wider, deadline=LONG)
+    assert facts.network_bytes_per_second == kept
+    assert facts.mark == replace(wider.mark, limits=("abuse",), limited_rate=kept, network_before=sold)
+
+
+def test_a_definition_that_is_itself_limited_stands_as_it_is(guest: Subject) -> None:
+    hypervisor = guest.node.hypervisor
+    hypervisor.mark(guest.name, limited(guest.definition.mark), autostart=False, deadline=LONG)
+    mark = replace(guest.definition.mark, limits=("quota",), limited_rate=10_000, network_before=20_000)
+    facts = hypervisor.define(replace(guest.definition, mark=mark, network_bytes_per_second=10_000), deadline=LONG)
+    assert (facts.mark, facts.network_bytes_per_second) == (mark, 10_000)

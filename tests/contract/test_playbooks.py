@@ -12,6 +12,7 @@ from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain import workflow
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
 from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure, Workflow
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import PowerAction
@@ -44,9 +45,18 @@ class BrokenOff(Exception):
 class Play:
     """Carries a playbook out as the engine does, without durability: what was applied is undone in reverse."""
 
-    def __init__(self, stage: Stage, name: str, job: str, *, facts: Mapping[str, Any], holds: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        name: str,
+        job: str,
+        *,
+        facts: Mapping[str, Any],
+        holds: tuple[str, ...] = (),
+        limits: tuple[str, ...] = (),
+    ) -> None:
         self.stage, self.job = stage, job
-        about = {**ABOUT, "id": job, "holds": list(holds)}
+        about = {**ABOUT, "id": job, "holds": list(holds), "limits": list(limits), "limited": bool(limits)}
         self.workflow: Workflow = workflow.resolve(BOOKS[name], service_id="s1", spec=stage.spec, facts=facts, job=about)
         self.given: dict[str, Facts] = {}
         self.applied: list[tuple[str, Facts]] = []
@@ -89,10 +99,13 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
         stage.job(IntentKind.SUSPEND, "j2")
         Play(stage, "vps-suspend", "j2", facts=facts, holds=("nonpayment",)).run()
         stage.put(stage.service().without_hold(stage.service().holds[0].reason))
+    if kind == IntentKind.UNLIMIT:
+        Play(stage, "vps-limit", "j2", facts=facts, limits=("abuse",)).run()
     if kind == IntentKind.START:
         Play(stage, "vps-stop", "j2", facts=facts).run()
     stage.job(kind, "j3")
-    return Play(stage, name, "j3", facts=facts, holds=("nonpayment",) if kind == IntentKind.SUSPEND else ())
+    holds = ("nonpayment",) if kind == IntentKind.SUSPEND else ()
+    return Play(stage, name, "j3", facts=facts, holds=holds, limits=("abuse",) if kind == IntentKind.LIMIT else ())
 
 
 def reversible() -> list[tuple[str, str]]:
@@ -102,7 +115,8 @@ def reversible() -> list[tuple[str, str]]:
         for step in book.steps:
             if step.on_failure is OnFailure.HALT:
                 break
-            found.append((name, step.id))
+            if step.id != "limit-by-default":  # in place of "limit", where the plan is not sold any more
+                found.append((name, step.id))
     return found
 
 
@@ -195,7 +209,49 @@ def test_a_service_that_never_was_made_is_ended_without_a_wipe(stage: Stage) -> 
 def test_a_service_whose_plan_is_sold_no_more_can_still_be_suspended_and_ended(stage: Stage) -> None:
     facts = provisioned(stage)
     stage.spec = {}
-    for name in ("vps-suspend", "vps-unsuspend", "vps-terminate", "vps-stop", "vps-start", "vps-reboot"):
+    for name in (
+        "vps-suspend",
+        "vps-unsuspend",
+        "vps-limit",
+        "vps-unlimit",
+        "vps-terminate",
+        "vps-stop",
+        "vps-start",
+        "vps-reboot",
+    ):
         Play(stage, name, "j9", facts=facts)
     with pytest.raises(PreconditionError):
         Play(stage, "vps-check", "j9", facts=facts)
+
+
+def test_a_service_whose_plan_is_sold_no_more_is_limited_to_what_plans_say_by_default_and_given_back_what_it_had(
+    stage: Stage,
+) -> None:
+    facts = provisioned(stage)
+    untouched = stage.snapshot()
+    stage.spec = {}
+    limited = Play(stage, "vps-limit", "j8", facts=facts, limits=("abuse",))
+    assert [c.id for c in limited.workflow.calls if not c.skipped] == ["limit-by-default", "read-back"]
+    assert limited.run()["read-back"] == {"network_bytes_per_second": LIMITED_NETWORK}
+    Play(stage, "vps-unlimit", "j9", facts=facts).run()
+    assert stage.snapshot() == untouched
+
+
+def test_a_limited_guest_is_as_it_was_sold_and_as_limited_as_before_after_a_suspension_and_a_termination_that_stopped(
+    stage: Stage,
+) -> None:
+    facts = provisioned(stage)
+    Play(stage, "vps-limit", "j5", facts=facts, limits=("abuse",)).run()
+    limited = stage.snapshot()
+    assert stage.guest()["definition"]["network_bytes_per_second"] == LIMITED_NETWORK
+    stage.job(IntentKind.SUSPEND, "j6")
+    Play(stage, "vps-suspend", "j6", facts=facts, holds=("nonpayment",)).run()
+    stage.put(stage.service().without_hold(stage.service().holds[0].reason))
+    Play(stage, "vps-unsuspend", "j7", facts=facts).run()
+    assert stage.snapshot() == limited
+    Play(stage, "vps-check", "j8", facts=facts, limits=("abuse",)).run()
+    running = play(stage, "vps-terminate", facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe")
+    running.undo()
+    assert stage.snapshot() == limited

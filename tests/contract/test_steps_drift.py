@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.errors import WrongState
+from orchestrator.domain.plans import LIMITED_NETWORK
 from tests.contract.stage import Stage, hold_by_hand, set_up
 
 NODE = {"node": "n1"}
@@ -20,14 +21,14 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     built.close()
 
 
-def drift(stage: Stage, holds: tuple[str, ...] = ()) -> str:
+def drift(stage: Stage, holds: tuple[str, ...] = (), *, limited: bool = False) -> str:
     """What vps-check says; '' = nothing is needed. Nothing outside may change by it."""
     untouched = stage.snapshot(tokens=True)
     guest = stage.spec["guest"]
     path = stage.made["disk"]["volume"]["path"]
     found = [
         stage.run("node.check", {**NODE, "guest": guest})["drift"],
-        stage.run("guest.check", {**NODE, "guest": guest, "disk_path": path, "holds": holds})["drift"],
+        stage.run("guest.check", {**NODE, "guest": guest, "disk_path": path, "holds": holds, "limited": limited})["drift"],
         stage.run("volume.check", NODE)["drift"],
     ]
     assert stage.snapshot(tokens=True) == untouched
@@ -94,3 +95,31 @@ def test_a_suspension_that_is_not_in_force_is_needed(stage: Stage, why: str) -> 
             guest["mark"]["holds"] = []
     expected = {"not held": "is not held", "running": "suspended and running", "autostart": "start with its host"}[why]
     assert expected in drift(stage, ("abuse",))
+
+
+LIMIT = {**NODE, "reasons": ["abuse"], "bytes_per_second": LIMITED_NETWORK}
+
+
+def test_a_guest_is_expected_to_be_limited_exactly_while_the_service_is(stage: Stage) -> None:
+    assert "is not limited on its node, and should be" in drift(stage, limited=True)
+    assert "12500000 bytes per second of network instead of 125000" in drift(stage, limited=True)
+    stage.run("guest.limit", LIMIT, job="j2")
+    assert drift(stage, limited=True) == ""
+    assert "is limited on its node for abuse, and not in our records" in drift(stage)
+    assert "125000 bytes per second of network instead of 12500000" in drift(stage)
+
+
+def test_a_limit_that_was_loosened_or_would_end_with_another_rate_is_needed(stage: Stage) -> None:
+    stage.run("guest.limit", LIMIT, job="j2")
+    with stage.world.change() as state:
+        state["nodes"]["n1"]["guests"]["orch.s1"]["definition"]["network_bytes_per_second"] = 0
+    assert drift(stage, limited=True) == "needed: 0 bytes per second of network instead of 125000"
+    with stage.world.change() as state:
+        state["nodes"]["n1"]["guests"]["orch.s1"]["live_rate"] = LIMITED_NETWORK
+    assert drift(stage, limited=True) == "needed: 0 bytes per second of network after its next start instead of 125000"
+    with stage.world.change() as state:
+        guest = state["nodes"]["n1"]["guests"]["orch.s1"]
+        guest["definition"]["network_bytes_per_second"] = LIMITED_NETWORK
+        del guest["live_rate"]
+        guest["mark"]["network_before"] = 0
+    assert drift(stage, limited=True) == "needed: 0 bytes per second of network to come back instead of 12500000"

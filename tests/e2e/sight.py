@@ -139,6 +139,7 @@ def rows(site: Site, service: str) -> dict[str, Any]:
         return {
             "state": all_of("SELECT state FROM services WHERE id = ?"),
             "proven": all_of("SELECT suspension_proven_at IS NOT NULL FROM services WHERE id = ?"),
+            "limited": all_of("SELECT limited_proven_at IS NOT NULL FROM services WHERE id = ?"),
             "no return": all_of("SELECT point_of_no_return IS NOT NULL FROM services WHERE id = ?"),
             "holds": sorted(all_of("SELECT reason FROM holds WHERE service_id = ?")),
             "addresses": sorted(all_of("SELECT family FROM addresses WHERE service_id = ? AND released_at IS NULL")),

@@ -39,14 +39,14 @@ DEBIAN = PlanLine(name=FULL, template="debian", memory="512 MiB", disk="3 GiB")
 OPEN = ("queued", "running", "undoing")
 REST_SECONDS = 300.0
 # In which state a job of the intent finds its service, and leaves it.
-FINDS = {"provision": "none", "start": "stopped", "unsuspend": "suspended"}
-LEAVES = {"stop": "stopped", "suspend": "suspended", "terminate": "none"}
+FINDS = {"provision": "none", "start": "stopped", "unsuspend": "suspended", "unlimit": "limited"}
+LEAVES = {"stop": "stopped", "suspend": "suspended", "limit": "limited", "terminate": "none"}
 RUNNING = "running"
 
 
 @dataclass
 class Stand:
-    """``known``: services that no test is working on, with their plan and state (running, stopped or suspended)."""
+    """``known``: services that no test is working on, with their plan and state (running, stopped, suspended or limited)."""
 
     site: Site
     board: Board
@@ -147,7 +147,7 @@ class Stand:
         if state == "none":
             return self.new(count)
         chosen = [s for s, known in self.known.items() if known == (plan, state)][:count]
-        for other, way in ((RUNNING, ""), ("stopped", "start"), ("suspended", "unsuspend")):
+        for other, way in ((RUNNING, ""), ("stopped", "start"), ("suspended", "unsuspend"), ("limited", "unlimit")):
             more = [s for s, known in self.known.items() if known == (plan, other) and s not in chosen][: count - len(chosen)]
             self._bring(more, ([way] if way else []) + _ways_to(state))
             chosen += more
@@ -193,7 +193,7 @@ def _answers(address: str) -> bool:
 
 
 def _ways_to(state: str) -> list[str]:
-    return {"running": [], "stopped": ["stop"], "suspended": ["suspend"]}[state]
+    return {"running": [], "stopped": ["stop"], "suspended": ["suspend"], "limited": ["limit"]}[state]
 
 
 def _short(job: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ PROCESS_SECONDS = 120
 BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.PROVISION: (),
     IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
+    IntentKind.UNLIMIT: (IntentKind.PROVISION, IntentKind.LIMIT),
     IntentKind.START: (IntentKind.PROVISION, IntentKind.STOP),
 }
 _JOB_ID = re.compile(r"j[0-9a-z]{15}")
@@ -130,6 +131,7 @@ def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
         "state": record.state.value,
         "holds": sorted(hold.reason.value for hold in record.holds),
         "suspension proven": record.suspension_proven_at is not None,
+        "limited": record.limited_proven_at is not None,
         "no return": record.point_of_no_return is not None,
         "jobs": [(job.intent.value, job.state.value, job.error_code, job.error) for job in rows],
         "steps": [[(step.id, step.state.value) for step in jobs.steps(conn, job.id)] for job in rows],
@@ -153,6 +155,9 @@ def _node(node: dict[str, Any], service_id: str) -> dict[str, Any]:
                 "autostart": guest["autostart"],
                 "holds": guest["mark"]["holds"],
                 "power before": guest["mark"]["power_before"],
+                "limits": guest["mark"]["limits"],
+                "network": [guest["definition"]["network_bytes_per_second"], guest.get("live_rate")],
+                "network before": guest["mark"]["network_before"],
                 "disks": [disk["path"] for disk in guest["definition"]["disks"]],
             }
             for guest in own.values()

@@ -138,6 +138,8 @@ def playbooks(**given: Playbook) -> dict[str, Playbook]:
         "provision": playbook("vps-provision", make("a"), make("b", of="$a.by"), make("c")),
         "suspend": playbook("vps-suspend", make("held")),
         "unsuspend": playbook("vps-unsuspend", make("resumed")),
+        "limit": playbook("vps-limit", make("limited")),
+        "unlimit": playbook("vps-unlimit", make("unlimited")),
         "start": playbook("vps-start", make("started")),
         "stop": playbook("vps-stop", make("stopped")),
         "reboot": playbook("vps-reboot", make("rebooted")),

@@ -79,6 +79,15 @@ def test_the_kernel_limits_the_network_both_ways(guest: Running) -> None:
     assert rate_from_guest(guest.tap) == 12_500_000
 
 
+def test_a_limit_of_the_network_is_the_kernels_at_once_and_so_is_its_end(guest: Running) -> None:
+    hypervisor, name = guest.node.hypervisor, guest.definition.name
+    for rate, words in ((125_000, "rate 1Mbit"), (12_500_000, "rate 100Mbit")):
+        hypervisor.set_network_rate(name, rate, deadline=LONG)
+        assert words in sh("tc", "class", "show", "dev", guest.tap)
+        assert rate_from_guest(guest.tap) == rate
+    assert guests.banner(guest.address)
+
+
 def test_the_disk_is_encrypted_with_a_key_that_the_node_does_not_give_out(guest: Running) -> None:
     disk = guest.definition.disks[0]
     marker = b"clear text that must not be found on the medium"

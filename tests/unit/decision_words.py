@@ -27,6 +27,12 @@ def hold(reason: HoldReason, effect: HoldEffect = HoldEffect.STOP) -> Hold:
 
 
 def service(state: Lifecycle, *reasons: HoldReason, **values: object) -> Service:
-    holds = tuple(hold(r) for r in reasons)
-    known = {"client_id": "c1", "plan": "small", "version": 9, "payments": 1, "created_at": NOW}
-    return Service(id="s1", state=state, holds=holds, **{**known, **values})  # type: ignore[arg-type]
+    known = {
+        "holds": tuple(hold(r) for r in reasons),
+        "client_id": "c1",
+        "plan": "small",
+        "version": 9,
+        "payments": 1,
+        "created_at": NOW,
+    }
+    return Service(id="s1", state=state, **{**known, **values})  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.domain.decisions import command, receive
 from orchestrator.domain.intents import Intent, IntentKind, Nothing
-from orchestrator.domain.services import HoldReason, Lifecycle, Service
-from tests.unit.decision_words import NOW, E, K, L, event, service
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
+from tests.unit.decision_words import NOW, E, K, L, event, hold, service
 
 
 def commanded(kind: IntentKind, before: Service, **arguments: object) -> str:
@@ -33,6 +33,77 @@ def test_an_operator_suspends_by_hand_unless_he_says_otherwise() -> None:
     assert received.service.holds[0].reason == HoldReason.MANUAL
     assert commanded(K.UNSUSPEND, service(L.ACTIVE, HoldReason.ABUSE)) == "refused"
     assert commanded(K.UNSUSPEND, service(L.ACTIVE, HoldReason.ABUSE), reason="abuse") == "unsuspend"
+
+
+LIMITED = hold(HoldReason.ABUSE, HoldEffect.LIMIT)
+
+
+def test_an_operator_limits_and_unlimits_for_a_reason() -> None:
+    received = command(K.LIMIT, service(L.ACTIVE), who="anna", why="a notice", now=NOW, arguments={"reason": "abuse"})
+    assert received.service is not None
+    assert [(h.reason, h.effect, h.why) for h in received.service.holds] == [(HoldReason.ABUSE, HoldEffect.LIMIT, "a notice")]
+    assert (received.service.limited, received.service.stopped) == (True, False)
+    assert isinstance(received.decision, Intent)
+    assert received.decision.arguments == {"reason": "abuse", "limits": ["abuse"], "adds": True}
+    limited = service(L.ACTIVE, holds=(LIMITED,), limited_proven_at=NOW)
+    assert commanded(K.UNLIMIT, limited) == "refused", "it is not limited by hand"
+    assert commanded(K.UNLIMIT, limited, reason="abuse") == "unlimit"
+    assert commanded(K.LIMIT, limited, reason="quota") == "nothing"
+    assert commanded(K.LIMIT, service(L.ACTIVE, holds=(LIMITED,)), reason="abuse") == "limit", "it never took effect"
+    assert commanded(K.UNLIMIT, service(L.ACTIVE)) == "nothing"
+    assert commanded(K.UNLIMIT, service(L.ACTIVE, limited_proven_at=NOW)) == "unlimit", "its end never took effect"
+    both = service(L.ACTIVE, holds=(LIMITED, hold(HoldReason.QUOTA, HoldEffect.LIMIT)), limited_proven_at=NOW)
+    assert commanded(K.UNLIMIT, both, reason="quota") == "nothing"
+
+
+@pytest.mark.parametrize("state", list(Lifecycle))
+def test_only_what_is_there_or_about_to_be_is_limited(state: Lifecycle) -> None:
+    there = state in (L.ACTIVE, L.PROVISIONING)
+    assert commanded(K.LIMIT, service(state)) == ("limit" if there else "refused")
+    assert commanded(K.UNLIMIT, service(state, holds=(LIMITED,)), reason="abuse") == ("unlimit" if there else "refused")
+
+
+def test_a_suspended_service_is_limited_and_unlimited_on_paper_until_it_comes_back() -> None:
+    suspended = service(L.ACTIVE, HoldReason.NONPAYMENT, suspension_proven_at=NOW)
+    received = command(K.LIMIT, suspended, who="anna", why="x", now=NOW, arguments={"reason": "abuse"})
+    assert isinstance(received.decision, Nothing)
+    assert received.service is not None
+    assert (received.service.limited, received.service.throttled) == (True, False)
+    lifted = command(K.UNLIMIT, received.service, who="anna", why="x", now=NOW, arguments={"reason": "abuse"})
+    assert isinstance(lifted.decision, Nothing)
+    assert lifted.service == suspended
+
+
+def test_for_one_reason_stopping_takes_the_place_of_limiting_and_not_the_other_way_round() -> None:
+    limited = service(L.ACTIVE, holds=(LIMITED,), limited_proven_at=NOW)
+    received = command(K.SUSPEND, limited, who="anna", why="again", now=NOW, arguments={"reason": "abuse"})
+    assert isinstance(received.decision, Intent)
+    assert received.decision.arguments["adds"] is False
+    assert received.service is not None
+    assert [h.effect for h in received.service.holds] == [HoldEffect.STOP]
+    assert commanded(K.LIMIT, received.service, reason="abuse") == "refused"
+    assert commanded(K.UNLIMIT, received.service, reason="abuse") == "refused"
+    assert commanded(K.UNSUSPEND, limited, reason="abuse") == "refused"
+
+
+@pytest.mark.parametrize("effect", [HoldEffect.NONE, HoldEffect.NO_ERASE, HoldEffect.READ_ONLY])
+def test_a_hold_of_another_effect_is_to_be_lifted_first(effect: HoldEffect) -> None:
+    kept = service(L.ACTIVE, holds=(hold(HoldReason.LEGAL, effect), hold(HoldReason.ABUSE)))
+    assert commanded(K.LIMIT, kept, reason="legal") == "refused"
+    assert commanded(K.SUSPEND, kept, reason="legal") == "refused"
+
+
+def test_a_check_knows_whether_the_guest_is_to_be_found_throttled() -> None:
+    def told(record: Service) -> object:
+        decision = command(K.CHECK, record, who="anna", why="x", now=NOW, arguments={}).decision
+        assert isinstance(decision, Intent)
+        return decision.arguments["limited"]
+
+    stop = hold(HoldReason.NONPAYMENT)
+    assert told(service(L.ACTIVE, holds=(LIMITED,))) is True
+    assert told(service(L.ACTIVE, limited_proven_at=NOW)) is False
+    assert told(service(L.ACTIVE, holds=(LIMITED, stop), suspension_proven_at=NOW)) is False
+    assert told(service(L.ACTIVE, holds=(stop,), suspension_proven_at=NOW, limited_proven_at=NOW)) is True
 
 
 @pytest.mark.parametrize("kind", [K.CHANGE_PLAN, K.RESET_PASSWORD])

@@ -47,6 +47,7 @@ def test_the_shipped_configuration_loads_in_base_units() -> None:
     assert plan.kind is PlanKind.VPS
     assert (plan.memory_bytes, plan.disk_bytes) == (2**30, 20 * 10**9)
     assert (plan.disk_bytes_per_second, plan.network_bytes_per_second) == (50_000_000, 12_500_000)
+    assert plan.limited_rate == 125_000
     assert plan.default_template == "debian-12", "left out: the first of templates"
     assert config.plans["vps-plain"].full_copy
     assert not config.plans["vps-plain"].encrypted
@@ -151,6 +152,8 @@ SINGLE_FAULTS = [
     ("plans/vps-1.yaml", "disk: 20 GB", "disk: 20000000001", "disk", "not a multiple of 512 bytes"),
     ("plans/vps-1.yaml", "disk: 20 GB", "disks: 20 GB", "disks", "unknown key 'disks'; did you mean 'disk'?"),
     ("plans/vps-1.yaml", "network_rate: 100 Mbit/s", "network_rate: 100 Mbps", "network_rate", "is no rate"),
+    ("plans/vps-1.yaml", "ipv4: 1", "ipv4: 1\nlimited_network: 0", "limited_network", "keeps at least 1 kB/s"),
+    ("plans/vps-1.yaml", "ipv4: 1", "ipv4: 1\nlimited_network: 200 Mbit/s", "limited_network", "have more of the network than"),
     ("plans/vps-1.yaml", "vcpus: 1", "vcpus: 1.5", "vcpus", "must be a whole number"),
     ("plans/vps-1.yaml", "kind: vps", "kind: VPS", "kind", "must be 'vps'"),
 ]

@@ -154,6 +154,12 @@ def test_a_suspension_for_something_else_does_not_count_towards_nonpayment() -> 
     assert found(both) == {"terminate": DUE + 9 * DAY}
 
 
+def test_a_debt_that_only_limits_is_no_suspension_for_nonpayment_whatever_else_stops_the_service() -> None:
+    debt = replace(hold(since=DUE + 2 * DAY), effect=HoldEffect.LIMIT)
+    abused = replace(SERVICE, holds=(hold(HoldReason.ABUSE, since=DUE), debt), suspension_proven_at=DUE, limited_proven_at=DUE)
+    assert found(abused) == {"suspend": DUE + 2 * DAY}
+
+
 def test_a_payment_moves_everything_to_its_end() -> None:
     paid = replace(SERVICE, paid_until=DUE + 30 * DAY)
     assert found(paid) == {"suspend": DUE + 32 * DAY}

@@ -167,6 +167,38 @@ def test_paying_lifts_nonpayment_and_nothing_else(
     assert isinstance(received.decision, Intent) is resumes
 
 
+@pytest.mark.parametrize("kind", [E.ORDER_PAID, E.INVOICE_PAID, E.SERVICE_RENEW])
+def test_paying_lifts_nonpayment_also_where_it_limits(kind: EventType) -> None:
+    debt, abuse = hold(HoldReason.NONPAYMENT, HoldEffect.LIMIT), hold(HoldReason.ABUSE, HoldEffect.LIMIT)
+    alone = receive(event(kind), service(L.ACTIVE, holds=(debt,), limited_proven_at=NOW), now=NOW)
+    assert isinstance(alone.decision, Intent)
+    assert (alone.decision.kind, alone.service and alone.service.holds) == (K.UNLIMIT, ())
+    both = receive(event(kind), service(L.ACTIVE, holds=(debt, abuse), limited_proven_at=NOW), now=NOW)
+    assert isinstance(both.decision, Nothing)
+    assert both.service is not None
+    assert both.service.holds == (abuse,)
+
+
+def test_paying_for_a_suspended_service_that_is_limited_for_something_else_ends_the_suspension_first() -> None:
+    abuse = hold(HoldReason.ABUSE, HoldEffect.LIMIT)
+    before = service(L.ACTIVE, holds=(hold(HoldReason.NONPAYMENT), abuse), suspension_proven_at=NOW, limited_proven_at=NOW)
+    received = receive(event(E.INVOICE_PAID), before, now=NOW)
+    assert isinstance(received.decision, Intent)
+    assert (received.decision.kind, received.service and received.service.holds) == (K.UNSUSPEND, (abuse,))
+    stopped = service(
+        L.ACTIVE, holds=(hold(HoldReason.ABUSE), hold(HoldReason.NONPAYMENT, HoldEffect.LIMIT)), limited_proven_at=NOW
+    )
+    assert isinstance(receive(event(E.INVOICE_PAID), stopped, now=NOW).decision, Nothing)
+
+
+def test_a_debt_that_limits_a_service_suspends_it_when_billing_says_so() -> None:
+    limited = service(L.ACTIVE, holds=(hold(HoldReason.NONPAYMENT, HoldEffect.LIMIT),), limited_proven_at=NOW)
+    received = receive(event(E.SERVICE_SUSPEND), limited, now=NOW)
+    assert isinstance(received.decision, Intent)
+    assert received.service is not None
+    assert received.service.stopped
+
+
 def test_a_paid_order_lifts_nonpayment_and_nothing_else_also_where_provisioning_failed() -> None:
     received = receive(event(E.ORDER_PAID), service(L.FAILED, HoldReason.NONPAYMENT, HoldReason.ABUSE), now=NOW)
     assert received.service is not None

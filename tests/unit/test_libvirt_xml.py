@@ -25,6 +25,9 @@ MARK = GuestMark(
     power_before=Power.STOPPED,
     autostart_before=True,
     tokens=("t1", "t2"),
+    limits=("abuse", "quota"),
+    limited_rate=125_000,
+    network_before=0,
 )
 GUEST = GuestDefinition(
     name="orch.s1",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.domain.errors import FenceClosed, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.outcomes import begin, finish, follow_up
-from orchestrator.domain.services import HoldReason, Lifecycle, Service
-from tests.unit.decision_words import MONTH, NOW, K, L, service
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
+from tests.unit.decision_words import MONTH, NOW, K, L, hold, service
+
+LIMITED = hold(HoldReason.QUOTA, HoldEffect.LIMIT)
 
 # -- the beginning and the end of jobs ------------------------------------------------------------------
 
@@ -24,7 +30,21 @@ def test_nothing_that_runs_a_guest_begins_while_a_hold_stops_it(kind: IntentKind
         begin(service(L.ACTIVE, HoldReason.ABUSE), kind)
 
 
-@pytest.mark.parametrize("kind", [K.SUSPEND, K.UNSUSPEND, K.START, K.STOP, K.REBOOT, K.CHECK])
+def test_a_limit_whose_hold_was_lifted_while_it_waited_does_not_begin_and_neither_does_its_end_while_one_stands() -> None:
+    limited = service(L.ACTIVE, holds=(LIMITED,))
+    for record, kind in ((service(L.ACTIVE), K.LIMIT), (service(L.ACTIVE, HoldReason.ABUSE), K.LIMIT), (limited, K.UNLIMIT)):
+        with pytest.raises(Refused):
+            begin(record, kind)
+    assert begin(limited, K.LIMIT) == limited
+
+
+@pytest.mark.parametrize("kind", [K.START, K.REBOOT, K.STOP, K.UNSUSPEND])
+def test_a_limited_service_runs_on_and_is_worked_on(kind: IntentKind) -> None:
+    limited = service(L.ACTIVE, holds=(LIMITED,), limited_proven_at=NOW)
+    assert begin(limited, kind) == limited
+
+
+@pytest.mark.parametrize("kind", [K.SUSPEND, K.UNSUSPEND, K.LIMIT, K.UNLIMIT, K.START, K.STOP, K.REBOOT, K.CHECK])
 @pytest.mark.parametrize("state", [s for s in Lifecycle if s != L.ACTIVE])
 def test_only_an_active_service_is_worked_on(kind: IntentKind, state: Lifecycle) -> None:
     with pytest.raises(WrongState):
@@ -78,11 +98,26 @@ def test_a_suspension_is_proven_from_its_first_proof_until_it_is_lifted() -> Non
     assert lifted.suspension_proven_at is None
 
 
+def test_a_limit_is_proven_from_its_first_proof_until_it_is_lifted() -> None:
+    limited = finish(service(L.ACTIVE, holds=(LIMITED,)), K.LIMIT, JobState.DONE, "", now=NOW)
+    again = finish(limited, K.LIMIT, JobState.DONE, "", now=NOW + MONTH)
+    assert again.limited_proven_at == NOW
+    assert finish(again, K.UNLIMIT, JobState.FAILED, "driver-failed", now=NOW).limited_proven_at == NOW
+    assert finish(again, K.UNLIMIT, JobState.DONE, "", now=NOW).limited_proven_at is None
+    assert finish(service(L.ACTIVE, holds=(LIMITED,)), K.LIMIT, JobState.FAILED, "x", now=NOW).limited_proven_at is None
+
+
 def test_an_erased_service_keeps_nothing_to_log_in_with_and_no_hold() -> None:
     before = service(
-        L.TERMINATING, HoldReason.NONPAYMENT, ssh_keys=("ssh-ed25519 AAAA",), password_hash="$6$salt$hash", point_of_no_return=NOW
+        L.TERMINATING,
+        HoldReason.NONPAYMENT,
+        ssh_keys=("ssh-ed25519 AAAA",),
+        password_hash="$6$salt$hash",
+        point_of_no_return=NOW,
+        limited_proven_at=NOW,
     )
     after = finish(before, K.TERMINATE, JobState.DONE, "", now=NOW)
+    assert after.limited_proven_at is None
     assert (after.ssh_keys, after.password_hash, after.holds) == ((), "", ())
 
 
@@ -101,6 +136,19 @@ FOLLOWED: list[tuple[Service, IntentKind, IntentKind | None]] = [
     (service(L.ACTIVE), K.TERMINATE, None),
     (service(L.TERMINATING, ABUSE), K.SUSPEND, None),
     (service(L.FAILED, ABUSE), K.PROVISION, None),
+    (service(L.ACTIVE, holds=(LIMITED,)), K.PROVISION, K.LIMIT),
+    (service(L.ACTIVE, holds=(LIMITED,)), K.UNSUSPEND, K.LIMIT),
+    (service(L.ACTIVE, holds=(LIMITED,)), K.LIMIT, None),
+    (service(L.ACTIVE, holds=(LIMITED,), limited_proven_at=NOW), K.START, None),
+    (service(L.ACTIVE, limited_proven_at=NOW), K.UNSUSPEND, K.UNLIMIT),
+    (service(L.ACTIVE, limited_proven_at=NOW), K.LIMIT, K.UNLIMIT),
+    (service(L.ACTIVE, limited_proven_at=NOW), K.UNLIMIT, None),
+    # Stopping wins, and what is off needs no limit: it comes back first.
+    (service(L.ACTIVE, holds=(LIMITED, hold(ABUSE))), K.LIMIT, K.SUSPEND),
+    (service(L.ACTIVE, holds=(LIMITED, hold(ABUSE)), suspension_proven_at=NOW), K.SUSPEND, None),
+    (service(L.ACTIVE, holds=(hold(ABUSE),), suspension_proven_at=NOW, limited_proven_at=NOW), K.SUSPEND, None),
+    (service(L.ACTIVE, holds=(LIMITED,), suspension_proven_at=NOW), K.TERMINATE, K.UNSUSPEND),
+    (service(L.TERMINATING, holds=(LIMITED,)), K.LIMIT, None),
 ]
 
 
@@ -126,3 +174,46 @@ def test_who_cancels_a_suspension_takes_back_the_hold_that_it_was_to_put_in_forc
     failed = finish(held, K.SUSPEND, JobState.FAILED, "driver-failed", now=NOW, adds="nonpayment")
     assert failed.holds == held.holds
     assert finish(held, K.SUSPEND, JobState.CANCELLED, "", now=NOW).holds == held.holds, "its decision found the hold there"
+
+
+def test_who_cancels_a_limit_takes_back_its_hold_and_not_the_one_that_stops_for_the_same_reason_since() -> None:
+    limited = service(L.ACTIVE, holds=(LIMITED,))
+    assert finish(limited, K.LIMIT, JobState.CANCELLED, "", now=NOW, adds="quota").holds == ()
+    stopped = limited.with_hold(hold(HoldReason.QUOTA))
+    assert [h.effect for h in stopped.holds] == [HoldEffect.STOP]
+    assert finish(stopped, K.LIMIT, JobState.CANCELLED, "", now=NOW, adds="quota") == stopped
+
+
+def test_a_limit_that_follows_is_as_a_command_would_have_asked_for_it() -> None:
+    left = follow_up(service(L.ACTIVE, holds=(LIMITED, hold(ABUSE, HoldEffect.LIMIT))), ended=K.UNSUSPEND)
+    assert left is not None
+    assert left.arguments == {"reason": "abuse", "limits": ["abuse", "quota"]}
+
+
+@given(
+    st.lists(st.builds(hold, st.sampled_from(HoldReason), st.sampled_from(HoldEffect)), max_size=4, unique_by=lambda h: h.reason),
+    st.none() | st.just(NOW),
+    st.none() | st.just(NOW),
+    st.sampled_from(IntentKind),
+    st.lists(st.booleans(), min_size=8, max_size=8),
+)
+def test_jobs_follow_each_other_to_where_the_holds_say_and_then_end(
+    holds: list[Hold], suspended: datetime | None, limited: datetime | None, ended: IntentKind, lucky: list[bool]
+) -> None:
+    """Whatever fails on the way: a suspension's end and then a limit is the most; without failures it is as its holds say."""
+    record = service(L.ACTIVE, holds=tuple(holds), suspension_proven_at=suspended, limited_proven_at=limited)
+    ran = []
+    for well in lucky:
+        left = follow_up(record, ended=ended)
+        if left is None:
+            break
+        record = begin(record, left.kind)
+        record = finish(record, left.kind, JobState.DONE if well else JobState.FAILED, "" if well else "driver-failed", now=NOW)
+        ran.append((left.kind, well))
+        ended = left.kind
+    kinds = [kind for kind, _ in ran]
+    assert kinds in ([], [K.SUSPEND], [K.UNSUSPEND], [K.LIMIT], [K.UNLIMIT], [K.UNSUSPEND, K.LIMIT], [K.UNSUSPEND, K.UNLIMIT])
+    if ran and all(well for _, well in ran):
+        assert record.stopped == (record.suspension_proven_at is not None)
+        assert record.stopped or record.limited == (record.limited_proven_at is not None)
+        assert record.holds == tuple(holds)

@@ -21,6 +21,7 @@ from orchestrator.domain import workflow
 from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.outcomes import KEEPS_HOLDS
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
 from orchestrator.observe.logs import redact
 from orchestrator.store import jobs, overview, services
@@ -45,13 +46,15 @@ class Action(StrEnum):
     REBOOT = IntentKind.REBOOT
     SUSPEND = IntentKind.SUSPEND
     UNSUSPEND = IntentKind.UNSUSPEND
+    LIMIT = IntentKind.LIMIT
+    UNLIMIT = IntentKind.UNLIMIT
     TERMINATE = IntentKind.TERMINATE
     CHECK = IntentKind.CHECK
 
 
 class ActionRequest(BaseModel):
-    """``reason`` is a sentence for the audit, needed to suspend and to terminate; ``hold`` is the hold that suspend sets and
-    unsuspend lifts.
+    """``reason`` is a sentence for the audit, needed to suspend, to limit and to terminate; ``hold`` is the hold that suspend
+    and limit set, and unsuspend and unlimit lift.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -72,6 +75,7 @@ def list_services(
     client_id: Word = "",
     hold: Annotated[HoldReason | None, Query(description="Only services with this hold.")] = None,
     suspended: Annotated[bool | None, Query(description="Only services that a hold stops, or only those that none does.")] = None,
+    limited: Annotated[bool | None, Query(description="Only services that a hold limits, or only those that none does.")] = None,
 ) -> Page[ServiceOut]:
     """Services by id, with their holds."""
     with context.db.read() as conn:
@@ -85,6 +89,7 @@ def list_services(
             client_id=client_id or None,
             hold=None if hold is None else hold.value,
             suspended=suspended,
+            limited=limited,
         )
         where = overview.nodes_of(conn, [service.id for service in found])
     return Page(items=[ServiceOut.of(service, node=where.get(service.id, "")) for service in found], next=following)
@@ -131,9 +136,9 @@ def act_on_service(
     """Have it done: 202 with the job that does it, 200 where nothing had to be done or with dry_run."""
     kind = IntentKind(action.value)
     asked = request or ActionRequest()
-    if not dry_run and not asked.reason and kind in (IntentKind.SUSPEND, IntentKind.TERMINATE):
+    if not dry_run and not asked.reason and kind in (IntentKind.SUSPEND, IntentKind.LIMIT, IntentKind.TERMINATE):
         raise RequestError(f"{kind} needs a reason", hint='send {"reason": "…"}')
-    arguments: dict[str, object] = {"reason": asked.hold.value} if kind in (IntentKind.SUSPEND, IntentKind.UNSUSPEND) else {}
+    arguments: dict[str, object] = {"reason": asked.hold.value} if kind in KEEPS_HOLDS else {}
     if dry_run:
         return once.look(lambda: _dry_run(context, kind, service_id, arguments))
 

@@ -31,6 +31,7 @@ _PLAN: tuple[Line, ...] = (
     ("disk rate", rate("disk_bytes_per_second")),
     ("disk operations", lambda row: f"{row['disk_iops']} a second" if row["disk_iops"] else "not limited"),
     ("network rate", rate("network_bytes_per_second")),
+    ("network, limited", rate("limited_network_bytes_per_second")),
     ("encrypted", "encrypted"),
     ("full copy", "full_copy"),
     ("IPv4 addresses", "ipv4"),

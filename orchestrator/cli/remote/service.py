@@ -40,13 +40,19 @@ def _deadline_lines(row: Row) -> str:
 
 
 def _state(row: Row) -> str:
-    """A hold that is not proven to be in force is told apart: the guest may run."""
+    """A hold that is not proven to be in force is told apart: the guest may run, or run unthrottled. Stopping wins."""
     if row["state"] != "active":
         return str(row["state"])
     proven = row["suspension_proven_at"] is not None
     if row["suspended"]:
         return "active, suspended" if proven else "active, to be suspended"
-    return "active, to be resumed" if proven else "active"
+    if proven:
+        return "active, to be resumed"
+    throttled = row["limited_proven_at"] is not None
+    if row["limited"]:
+        reasons = ", ".join(hold["reason"] for hold in row["holds"] if hold["effect"] == "limit")
+        return f"active, limited ({reasons})" if throttled else f"active, to be limited ({reasons})"
+    return "active, to be unlimited" if throttled else "active"
 
 
 _LIST: tuple[Column, ...] = (
@@ -78,6 +84,7 @@ _CARD: tuple[Line, ...] = (
     ("due at", moment("due_at")),
     ("created", moment("created_at")),
     ("suspension proven", moment("suspension_proven_at")),
+    ("limited since", moment("limited_proven_at")),
     ("point of no return", moment("point_of_no_return")),
     ("to come", _deadline_lines),
     ("facts", facts("facts")),
@@ -101,12 +108,14 @@ def group() -> None:
 @click.option("--client", "client_id", default="", help="Only services of this client.")
 @click.option("--hold", type=click.Choice(HOLDS), help="Only services with this hold.")
 @click.option("--suspended", is_flag=True, help="Only services that a hold stops.")
+@click.option("--limited", is_flag=True, help="Only services that a hold limits.")
 @paging_options
 @json_option
 @click.pass_context
-def list_services(context: click.Context, /, suspended: bool, **options: Any) -> None:
+def list_services(context: click.Context, /, suspended: bool, limited: bool, **options: Any) -> None:
     """List services with their state, node and holds."""
-    show_list(context, "services", _LIST, empty="no services", suspended="true" if suspended else "", **options)
+    options |= {"suspended": "true" if suspended else "", "limited": "true" if limited else ""}
+    show_list(context, "services", _LIST, empty="no services", **options)
 
 
 @group.command("show")
@@ -216,6 +225,32 @@ def suspend(context: click.Context, /, service: str, **options: Any) -> None:
 def unsuspend(context: click.Context, /, service: str, **options: Any) -> None:
     """Lift a hold; with the last one the service is as it was before."""
     _act(context, service, "unsuspend", options)
+
+
+@group.command("limit")
+@click.argument("service")
+@_reason_needed
+@_hold_option
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def limit(context: click.Context, /, service: str, **options: Any) -> None:
+    """Set a hold that throttles the service's network; it runs on."""
+    _act(context, service, "limit", options)
+
+
+@group.command("unlimit")
+@click.argument("service")
+@_reason_option
+@_hold_option
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def unlimit(context: click.Context, /, service: str, **options: Any) -> None:
+    """Lift a hold that limits; with the last one the service has its plan's network again."""
+    _act(context, service, "unlimit", options)
 
 
 @group.command("terminate")

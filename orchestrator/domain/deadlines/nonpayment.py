@@ -9,7 +9,7 @@ from datetime import datetime
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.deadlines.words import Action, Deadline, Told
 from orchestrator.domain.policies import Terminate, TerminateSince
-from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
 
@@ -113,7 +113,7 @@ def proven_for_nonpayment(service: Service) -> datetime | None:
     A service that was held for something else before counts from the hold for nonpayment.
     """
     hold = service.hold(HoldReason.NONPAYMENT)
-    if hold is None or service.suspension_proven_at is None:
+    if hold is None or hold.effect != HoldEffect.STOP or service.suspension_proven_at is None:
         return None
     return max(hold.since, service.suspension_proven_at)
 

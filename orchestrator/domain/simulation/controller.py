@@ -141,7 +141,7 @@ class Controller:
         for job in tuple(kept.jobs):
             kind, reason = job.intent.kind, job.intent.arguments.get("reason")
             owed = record.hold(HoldReason.NONPAYMENT) is not None or reason != HoldReason.NONPAYMENT
-            pointless = kind == IntentKind.TERMINATE or (kind == IntentKind.SUSPEND and not owed)
+            pointless = kind == IntentKind.TERMINATE or (kind in outcomes.SETS and not owed)
             if pointless and job.state == JobState.WAITING_APPROVAL:
                 self._end(kept, job, JobState.CANCELLED, now)
 

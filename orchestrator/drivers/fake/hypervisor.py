@@ -10,6 +10,9 @@ from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverE
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestFacts, GuestMark, NodeFacts, Power, PowerAction
 
+KILOBYTE = 1000
+# Of a guest whose running part has another network rate than its definition: what a call leaves that is cut off between the two.
+LIVE_RATE = "live_rate"
 FILTER_NAME = "orch-guard"
 _DEFINITION = TypeAdapter(GuestDefinition)
 _MARK = TypeAdapter(GuestMark)
@@ -62,10 +65,12 @@ class FakeHypervisor:
                     raise AlreadyExists(f"a guest named {definition.name} is there with another uuid")
             elif any(g["definition"]["uuid"] == definition.uuid for g in node["guests"].values()):
                 raise AlreadyExists(f"another guest has the uuid {definition.uuid}")
+            standing = None if old is None else _MARK.validate_python(old["mark"])
+            wanted = definition.over(standing)
             fresh = {"power": "stopped", "autostart": False, "managed_save": False, "boots": 0}
             guest = {**fresh, **(old or {})}
-            guest["definition"] = _DEFINITION.dump_python(definition, mode="json")
-            guest["mark"] = _MARK.dump_python(definition.mark, mode="json")
+            guest["definition"] = _DEFINITION.dump_python(wanted, mode="json")
+            guest["mark"] = _MARK.dump_python(wanted.mark, mode="json")
             node["guests"][definition.name] = guest
             _leave(node, f"/etc/libvirt/qemu/{definition.name}.xml")
             return _facts(node, definition.name)
@@ -79,6 +84,7 @@ class FakeHypervisor:
                 _start(node, name, guest)
             elif action in (PowerAction.SHUTDOWN, PowerAction.DESTROY):
                 guest["power"] = "stopped"
+                guest.pop(LIVE_RATE, None)
             elif guest["power"] != "running":
                 raise WrongState(f"{name} does not run and cannot be restarted")
             else:
@@ -98,6 +104,24 @@ class FakeHypervisor:
 
         return self._world.act(
             "hypervisor.mark", node=self._node, subject=name, deadline=deadline, stages=[set_mark, set_autostart]
+        )
+
+    def set_network_rate(self, name: str, bytes_per_second: int, *, deadline: float) -> GuestFacts:
+        rate = _whole_kilobytes(bytes_per_second)
+
+        def at_start(node: State) -> GuestFacts:
+            guest = _guest(node, name)
+            if guest["power"] != "stopped":
+                guest.setdefault(LIVE_RATE, guest["definition"]["network_bytes_per_second"])
+            guest["definition"]["network_bytes_per_second"] = rate
+            return _facts(node, name)
+
+        def live(node: State) -> GuestFacts:
+            _guest(node, name).pop(LIVE_RATE, None)
+            return _facts(node, name)
+
+        return self._world.act(
+            "hypervisor.set_network_rate", node=self._node, subject=name, deadline=deadline, stages=[at_start, live]
         )
 
     def undefine(self, name: str, *, deadline: float) -> None:
@@ -130,6 +154,11 @@ def _guest(node: State, name: str) -> dict[str, Any]:
     except KeyError:
         raise NotFound(f"there is no guest {name} on {node['name']}") from None
     return guest
+
+
+def _whole_kilobytes(rate: int) -> int:
+    """As hypervisors count a rate; 0 = no limit."""
+    return max(1, rate // KILOBYTE) * KILOBYTE if rate else 0
 
 
 def _start(node: State, name: str, guest: dict[str, Any]) -> None:
@@ -173,7 +202,8 @@ def _facts(node: State, name: str) -> GuestFacts:
         bridge=definition.bridge,
         addresses=(*(str(a.ip) for a in lease.ipv4), *(str(a.ip) for a in lease.ipv6)),
         filter_name=FILTER_NAME,
-        network_bytes_per_second=definition.network_bytes_per_second,
+        network_bytes_per_second=guest.get(LIVE_RATE, definition.network_bytes_per_second),
+        network_at_start=definition.network_bytes_per_second,
         managed_save=guest["managed_save"],
         agent_connected=running and definition.agent,
     )

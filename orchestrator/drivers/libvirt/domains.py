@@ -53,6 +53,7 @@ def domain_facts(domain: Any) -> GuestFacts:
     """What libvirt says of the domain now: the live definition where it runs."""
     power = power_state(domain)
     parsed = read_domain(domain.XMLDesc())
+    starts_as = parsed if power is Power.STOPPED else read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     return GuestFacts(
         name=parsed.name,
         uuid=parsed.uuid,
@@ -68,6 +69,7 @@ def domain_facts(domain: Any) -> GuestFacts:
         addresses=parsed.addresses,
         filter_name=parsed.filter_name,
         network_bytes_per_second=parsed.network_bytes_per_second,
+        network_at_start=starts_as.network_bytes_per_second,
         managed_save=bool(domain.hasManagedSaveImage()),
         agent_connected=parsed.agent_connected,
     )

@@ -81,9 +81,15 @@ def _mark(mark: GuestMark, namespace: str) -> ET.Element:
         attributes["power-before"] = mark.power_before.value
     if mark.autostart_before is not None:
         attributes["autostart-before"] = "yes" if mark.autostart_before else "no"
+    if mark.limits:
+        attributes |= {"limited-rate": str(mark.limited_rate)}
+    if mark.network_before is not None:
+        attributes |= {"network-before": str(mark.network_before)}
     root = ET.Element(f"{namespace}guest", attributes)
     for reason in mark.holds:
         ET.SubElement(root, f"{namespace}hold", {"reason": reason})
+    for reason in mark.limits:
+        ET.SubElement(root, f"{namespace}limit", {"reason": reason})
     for token in mark.tokens[-MAX_TOKENS:]:
         ET.SubElement(root, f"{namespace}token", {"value": token})
     return root
@@ -95,6 +101,7 @@ def read_mark(root: ET.Element) -> GuestMark | None:
     if found is None:
         return None
     power, autostart = found.get("power-before"), found.get("autostart-before")
+    network = found.get("network-before")
     return GuestMark(
         service_id=found.get("service", ""),
         job_id=found.get("job", ""),
@@ -104,6 +111,9 @@ def read_mark(root: ET.Element) -> GuestMark | None:
         power_before=Power(power) if power in set(Power) else None,
         autostart_before=None if autostart is None else autostart == "yes",
         tokens=tuple(token.get("value", "") for token in found.findall(f"{{{NAMESPACE}}}token")),
+        limits=tuple(limit.get("reason", "") for limit in found.findall(f"{{{NAMESPACE}}}limit")),
+        limited_rate=int(found.get("limited-rate", "0")),
+        network_before=None if network is None else int(network),
     )
 
 
@@ -192,11 +202,16 @@ def _interface(definition: GuestDefinition) -> ET.Element:
     # The default learns an address from the guest's own packets, and would learn a false one.
     ET.SubElement(guard, "parameter", {"name": "CTRL_IP_LEARNING", "value": "none"})
     if definition.network_bytes_per_second:
-        rate = str(max(1, definition.network_bytes_per_second // RATE_UNIT))
+        rate = str(kilobytes(definition.network_bytes_per_second))
         bandwidth = ET.SubElement(root, "bandwidth")
         ET.SubElement(bandwidth, "inbound", {"average": rate})
         ET.SubElement(bandwidth, "outbound", {"average": rate})
     return root
+
+
+def kilobytes(rate: int) -> int:
+    """A rate as <bandwidth> counts it; 0 = no limit."""
+    return max(1, rate // RATE_UNIT) if rate else 0
 
 
 def _consoles(devices: ET.Element, definition: GuestDefinition) -> None:

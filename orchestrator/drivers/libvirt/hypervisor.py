@@ -12,7 +12,16 @@ from orchestrator.drivers.libvirt.connection import Connection, Session
 from orchestrator.drivers.libvirt.domains import domain_facts, find, require
 from orchestrator.drivers.libvirt.errors import code_of, translated
 from orchestrator.drivers.libvirt.filter_xml import STOCK, filter_names, filter_xml
-from orchestrator.drivers.libvirt.guest_xml import NAMESPACE, PREFIX, Machine, domain_xml, mark_xml, parse, read_domain
+from orchestrator.drivers.libvirt.guest_xml import (
+    NAMESPACE,
+    PREFIX,
+    Machine,
+    domain_xml,
+    kilobytes,
+    mark_xml,
+    parse,
+    read_domain,
+)
 from orchestrator.drivers.libvirt.host import machine_of, version_text
 from orchestrator.drivers.libvirt.pools import open_pool, refresh_now
 from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark, NodeFacts, PowerAction
@@ -75,9 +84,9 @@ class LibvirtHypervisor:
 
     def define(self, definition: GuestDefinition, *, deadline: float) -> GuestFacts:
         def work(session: Session) -> GuestFacts:
-            _refuse_foreign(session, definition)
+            standing = _refuse_foreign(session, definition)
             _define_filters(session)
-            return domain_facts(session.conn.defineXML(domain_xml(definition, self._machine_of(session))))
+            return domain_facts(session.conn.defineXML(domain_xml(definition.over(standing), self._machine_of(session))))
 
         return self._connection.run(f"defining {definition.name}", work, deadline=deadline)
 
@@ -92,6 +101,14 @@ class LibvirtHypervisor:
             return domain_facts(domain)
 
         return self._connection.run(f"marking {name}", work, deadline=deadline)
+
+    def set_network_rate(self, name: str, bytes_per_second: int, *, deadline: float) -> GuestFacts:
+        def work(session: Session) -> GuestFacts:
+            domain = require(session, name)
+            _set_rate(domain, bytes_per_second)
+            return domain_facts(domain)
+
+        return self._connection.run(f"setting the network rate of {name}", work, deadline=deadline)
 
     def undefine(self, name: str, *, deadline: float) -> None:
         def work(session: Session) -> None:
@@ -133,8 +150,9 @@ def _facts_or_none(domain: Any) -> GuestFacts | None:
         raise
 
 
-def _refuse_foreign(session: Session, definition: GuestDefinition) -> None:
-    """Raise AlreadyExists where name or uuid belong to another guest than the one to be defined."""
+def _refuse_foreign(session: Session, definition: GuestDefinition) -> GuestMark | None:
+    """Raise AlreadyExists where name or uuid belong to another guest than the one to be defined; the mark of that one."""
+    standing: GuestMark | None = None
     for domain in session.conn.listAllDomains():
         same_name, same_uuid = domain.name() == definition.name, domain.UUIDString() == definition.uuid
         if same_name and not same_uuid:
@@ -142,9 +160,10 @@ def _refuse_foreign(session: Session, definition: GuestDefinition) -> None:
         if same_uuid and not same_name:
             raise AlreadyExists(f"another guest has the uuid {definition.uuid}")
         if same_name:
-            mark = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).mark
-            if mark is None or mark.service_id != definition.mark.service_id:
+            standing = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).mark
+            if standing is None or standing.service_id != definition.mark.service_id:
                 raise AlreadyExists(f"a guest named {definition.name} is there and belongs to somebody else")
+    return standing
 
 
 def _define_filters(session: Session) -> None:
@@ -175,3 +194,21 @@ def _set_metadata(domain: Any, element: str) -> None:
                 raise
         else:
             return
+
+
+def _set_rate(domain: Any, rate: int) -> None:
+    """The rate of the guest's interface in each direction. An average of 0 takes the limit away.
+
+    libvirt's binding sets one definition a call. The persistent one goes first: a guest that is started in between starts as
+    is wanted, and one that is stopped needs no more.
+    """
+    ways = {f"{way}.average": kilobytes(rate) for way in ("inbound", "outbound")}
+    interface = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).mac  # it names it in both
+    domain.setInterfaceParameters(interface, ways, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    if not domain.isActive():
+        return
+    try:
+        domain.setInterfaceParameters(interface, ways, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        if code_of(error) != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise

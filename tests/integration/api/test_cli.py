@@ -68,10 +68,25 @@ def test_a_whole_life_by_hand(served: Served) -> None:
         ("check",),
         ("suspend", "--reason", "spam", "--hold", "abuse"),
         ("unsuspend", "--hold", "abuse"),
+        ("limit", "--reason", "a copyright notice", "--hold", "abuse"),
+        ("check",),
+        ("unlimit", "--hold", "abuse"),
         ("terminate", "--reason", "asked", "--yes-i-mean", "life"),
     ):
         assert "done" in ok(served.run("service", arguments[0], "life", *arguments[1:], "--watch"))
     assert read(served, "service", "show", "life")["state"] == "erased"
+
+
+def test_a_limited_service_is_shown_as_one_with_the_reason(served: Served) -> None:
+    provisioned(served, "slow")
+    ok(served.run("service", "limit", "slow", "--reason", "a notice", "--hold", "abuse", "--watch"))
+    assert "active, limited (abuse)" in ok(served.run("service", "show", "slow"))
+    listed = ok(served.run("service", "list", "--limited")).splitlines()
+    assert [listed[1][:4], listed[1][listed[0].index("STATE") :].partition("  ")[0]] == ["slow", "active, limited (abuse)"]
+    ok(served.run("service", "suspend", "slow", "--reason", "more of it", "--watch"))
+    assert "active, suspended" in ok(served.run("service", "show", "slow"))
+    assert "unlimit: no job was needed: it stays suspended" in ok(served.run("service", "unlimit", "slow", "--hold", "abuse"))
+    ok(served.run("service", "unsuspend", "slow", "--watch"))
 
 
 def test_a_certificate_is_verified_without_a_controller(served: Served, tmp_path: Path) -> None:

@@ -58,7 +58,24 @@ def test_suspend_names_its_hold_and_unsuspend_lifts_that_one(live: Live) -> None
     assert live.http.get("/v1/services/held").json()["suspended"] is False
 
 
-@pytest.mark.parametrize("action", ["suspend", "terminate"])
+def test_limit_names_its_hold_and_the_service_runs_on_until_unlimit_lifts_that_one(live: Live) -> None:
+    live.provisioned("slow")
+    answer = live.http.post("/v1/services/slow/limit", json={"reason": "a copyright notice", "hold": "abuse"})
+    assert live.wait(answer.json()["job_id"]).state == "done"
+    shown = live.http.get("/v1/services/slow").json()
+    (hold,) = shown["holds"]
+    assert (hold["reason"], hold["effect"], hold["why"]) == ("abuse", "limit", "a copyright notice")
+    assert (shown["limited"], shown["suspended"], shown["limited_proven_at"] is not None) == (True, False, True)
+    assert [one["id"] for one in live.http.get("/v1/services?limited=true").json()["items"]] == ["slow"]
+    assert live.wait(live.http.post("/v1/services/slow/reboot").json()["job_id"]).state == "done"
+    refused(live.http.post("/v1/services/slow/unlimit"), 409, "refused")
+    answer = live.http.post("/v1/services/slow/unlimit", json={"hold": "abuse"})
+    assert live.wait(answer.json()["job_id"]).state == "done"
+    assert live.http.get("/v1/services/slow").json()["limited"] is False
+    assert live.http.get("/v1/services?limited=true").json()["items"] == []
+
+
+@pytest.mark.parametrize("action", ["suspend", "limit", "terminate"])
 def test_what_takes_something_away_needs_a_reason(live: Live, action: str) -> None:
     refused(live.http.post(f"/v1/services/whichever/{action}"), 400, "request-invalid")
 
