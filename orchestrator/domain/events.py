@@ -1,6 +1,6 @@
 """What a billing system says: the versioned vocabulary of incoming events.
 
-Facts (order.*, invoice.*) always count, however late they come. Commands (service.*) count only when their version is
+Facts (order.*, invoice.*, usage.*) always count, however late they come. Commands (service.*) count only when their version is
 newer than the last command's for that service; a stale command is answered and does nothing.
 """
 
@@ -20,6 +20,10 @@ class EventType(StrEnum):
     INVOICE_OVERDUE = "invoice.overdue"
     INVOICE_PAID = "invoice.paid"
     INVOICE_REFUNDED = "invoice.refunded"
+    INVOICE_CHARGED_BACK = "invoice.charged_back"
+    INVOICE_DISPUTED = "invoice.disputed"
+    INVOICE_DISPUTE_SETTLED = "invoice.dispute_settled"
+    USAGE_TRAFFIC = "usage.traffic"
     SERVICE_CREATE = "service.create"
     SERVICE_SUSPEND = "service.suspend"
     SERVICE_UNSUSPEND = "service.unsuspend"
@@ -35,7 +39,11 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event as billing sent it. ``source`` names the billing system, ``id`` its webhook-id; unique together."""
+    """One event as billing sent it. ``source`` names the billing system, ``id`` its webhook-id; unique together.
+
+    Of a dispute: ``issued_at`` of the invoice, ``part``: the rest stays due; of its verdict: ``upheld`` for the customer.
+    Of traffic: the ``bytes`` of the month ``period`` ("2026-11") so far.
+    """
 
     source: str
     id: str
@@ -55,4 +63,9 @@ class Event:
     reason: str = ""
     due_at: datetime | None = None
     paid_until: datetime | None = None
+    issued_at: datetime | None = None
+    part: bool = False
+    upheld: bool | None = None
+    period: str = ""
+    bytes: int | None = None
     version: int | None = None

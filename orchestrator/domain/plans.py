@@ -16,7 +16,10 @@ class PlanKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core."""
+    """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
+
+    ``traffic_bytes``: in a calendar month, None = as much as one likes. Prices are whole rupiah, 0 = nothing is charged.
+    """
 
     name: str
     kind: PlanKind
@@ -36,6 +39,9 @@ class Plan:
     zones: tuple[str, ...] = ()
     policy: str = "default"
     description: str = ""
+    traffic_bytes: int | None = None
+    traffic_over_per_gb: int = 0
+    price_per_hour: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
