@@ -18,6 +18,8 @@ from orchestrator.api.resources import (
     audit,
     catalog,
     certificates,
+    charges,
+    disputes,
     events,
     forecast,
     freeze,
@@ -38,7 +40,22 @@ from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
 RESOURCES = (
-    *(webhooks, services, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates, reconciliation),
+    *(
+        webhooks,
+        disputes,
+        services,
+        charges,
+        jobs,
+        nodes,
+        catalog,
+        policies,
+        forecast,
+        ips,
+        events,
+        audit,
+        certificates,
+        reconciliation,
+    ),
     *(terminations, freeze, health),
 )
 

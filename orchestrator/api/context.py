@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Depends, Request
@@ -23,6 +24,7 @@ from orchestrator.ports.secrets import Secrets
 
 if TYPE_CHECKING:
     from orchestrator.engine.settings import Catalog
+    from orchestrator.store.charges import ChargeRecord
     from orchestrator.store.database import Connection, Database
 
 
@@ -52,8 +54,40 @@ class Submitted(Protocol):
     def waits(self) -> str: ...
 
 
+class MoneyControl(Protocol):
+    """What operators do about disputes and charges."""
+
+    def dispute(
+        self,
+        service_id: str,
+        invoice_id: str,
+        *,
+        who: str,
+        why: str,
+        part: bool,
+        issued_at: datetime | None,
+        beside: Callable[[Connection, Submitted], None],
+    ) -> Submitted: ...
+
+    def settle(
+        self,
+        service_id: str,
+        invoice_id: str,
+        *,
+        who: str,
+        why: str,
+        upheld: bool,
+        beside: Callable[[Connection, Submitted], None],
+    ) -> Submitted: ...
+
+    def take_back(self, charge_id: str, *, who: str, why: str, beside: Callable[[Connection, ChargeRecord], None]) -> object: ...
+
+
 class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
+
+    @property
+    def money(self) -> MoneyControl: ...
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
 

@@ -12,13 +12,15 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from orchestrator.api.problems import outcome_of
+from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.plans import Plan, Template
-from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.domain.services import DisputedInvoice, HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
 from orchestrator.observe.logs import redact
+from orchestrator.store.charges import ChargeRecord
 
 
 class HoldOut(BaseModel):
@@ -116,21 +118,78 @@ class DeadlineOut(BaseModel):
         )
 
 
+class ChargeNote(BaseModel):
+    """A charge in a few words; ``/v1/charges`` has all of it. ``open``: it stands."""
+
+    id: str
+    kind: ChargeKind
+    amount: int
+    reason: str
+    made_at: datetime
+    open: bool
+
+
+class DisputeOut(BaseModel):
+    """The dispute of one invoice. ``late``: raised too late. ``upheld`` null: not settled. ``pay_by``: by the policy's rule."""
+
+    invoice_id: str
+    raised_at: datetime | None
+    part: bool
+    late: bool
+    settled_at: datetime | None
+    upheld: bool | None
+    pay_by: datetime | None
+
+    @classmethod
+    def of(cls, dispute: DisputedInvoice) -> DisputeOut:
+        return cls(
+            invoice_id=dispute.invoice_id,
+            raised_at=dispute.raised_at,
+            part=dispute.part,
+            late=dispute.late,
+            settled_at=dispute.settled_at,
+            upheld=None if dispute.settled_at is None else dispute.upheld,
+            pay_by=dispute.pay_by,
+        )
+
+
+class TrafficOut(BaseModel):
+    """A calendar month's largest total, and the gigabytes over the plan's allowance that were charged."""
+
+    period: str
+    bytes: int
+    charged_gb: int
+
+
 class ServiceDetail(ServiceOut):
-    """A service with what its jobs made, where it ever was, and the next acts that its policy brings."""
+    """A service with what its jobs made, where it ever was, the next acts that its policy brings, and its newest charges."""
 
     nodes_ever: list[str]
     facts: dict[str, Any]
     deadlines: list[DeadlineOut]
+    charges: list[ChargeNote]
+    disputes: list[DisputeOut]
+    traffic: list[TrafficOut]
+    charged_back_at: datetime | None
+    activated_at: datetime | None
+    ended_at: datetime | None
 
     @classmethod
-    def with_facts(cls, service: Service, facts: ServiceFacts, deadlines: Sequence[DeadlineOut]) -> ServiceDetail:
+    def with_facts(
+        cls, service: Service, facts: ServiceFacts, deadlines: Sequence[DeadlineOut], charges: Sequence[ChargeRecord]
+    ) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
         return cls(
             **base.model_dump(),
             nodes_ever=list(facts.nodes_ever),
             facts=redact(facts.values),
             deadlines=list(deadlines),
+            charges=[ChargeNote(**_fields(charge, ChargeNote.model_fields)) for charge in charges],
+            disputes=[DisputeOut.of(dispute) for dispute in service.disputes],
+            traffic=[TrafficOut(**_fields(month, TrafficOut.model_fields)) for month in service.traffic],
+            charged_back_at=service.charged_back_at,
+            activated_at=service.activated_at,
+            ended_at=service.ended_at,
         )
 
 
@@ -271,7 +330,7 @@ class Answer(BaseModel):
 
 
 class PlanOut(BaseModel):
-    """A plan. A rate of 0 = not limited; ``cpu_percent`` is per vCPU."""
+    """A plan. A rate of 0, or ``traffic_bytes`` null = not limited; ``cpu_percent`` is per vCPU. Prices are whole rupiah."""
 
     name: str
     kind: str
@@ -291,6 +350,9 @@ class PlanOut(BaseModel):
     templates: list[str]
     default_template: str
     zones: list[str]
+    traffic_bytes: int | None
+    traffic_over_per_gb: int
+    price_per_hour: int
 
     @classmethod
     def of(cls, plan: Plan) -> PlanOut:

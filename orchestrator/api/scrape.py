@@ -9,6 +9,7 @@ from orchestrator.api import outlook
 from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
+    ChargesCount,
     HoldsCount,
     JobsCount,
     LateCount,
@@ -20,7 +21,7 @@ from orchestrator.observe.snapshot import (
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import jobs, nodes, outbox, overview, services
+from orchestrator.store import charges, jobs, nodes, outbox, overview, services
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
@@ -64,6 +65,9 @@ class Scrape:
                 frozen=for_people.freeze is not None,
                 terminations_wait=for_people.terminations is not None,
                 late=tuple(LateCount(action=a.value, count=n) for a, n in outlook.late(conn, self._catalog, now=now).items()),
+                charges=tuple(
+                    ChargesCount(kind=k, plan=p, count=n, amount=a) for (k, p), (n, a) in sorted(charges.totals(conn).items())
+                ),
             )
 
     def services(self) -> Iterator[ServiceGauges]:

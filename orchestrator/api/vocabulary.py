@@ -40,6 +40,8 @@ _HINT = "the vocabulary is described in docs/webhooks.md"
 
 # C0, DEL and C1; and what turns the direction of a line (Unicode Bidi_Control), so that it reads as something it is not.
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# The years as of other times.
+_PERIOD = re.compile(r"(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])")
 _CONTROL = re.compile(f"[{CONTROLS}]")
 
 
@@ -69,6 +71,12 @@ def _service_id(text: str) -> str:
     return text
 
 
+def _period(text: str) -> str:
+    if text and not _PERIOD.fullmatch(text):
+        raise ValueError("a month such as 2026-11 is expected")
+    return text
+
+
 def _dated(moment: datetime) -> datetime:
     if not 1970 <= moment.year <= 9000:
         raise ValueError("a time between the years 1970 and 9000 is expected")
@@ -80,10 +88,15 @@ Text = Annotated[str, StringConstraints(max_length=255), AfterValidator(_plain)]
 Name = Annotated[str, StringConstraints(max_length=253), AfterValidator(_plain), AfterValidator(_by(specs.hostname))]
 SshKey = Annotated[str, StringConstraints(max_length=16384), AfterValidator(_plain), AfterValidator(_by(specs.ssh_key))]
 PasswordHash = Annotated[str, StringConstraints(max_length=512), AfterValidator(_by(specs.password_hash))]
+Period = Annotated[str, AfterValidator(_period), Field(json_schema_extra={"pattern": _PERIOD.pattern})]
 Moment = Annotated[AwareDatetime, AfterValidator(_dated)]
 
 _REQUIRED: dict[EventType, tuple[str, ...]] = {
     EventType.ORDER_CREATED: ("client_id", "plan"),
+    EventType.INVOICE_CHARGED_BACK: ("invoice_id",),
+    EventType.INVOICE_DISPUTED: ("invoice_id",),
+    EventType.INVOICE_DISPUTE_SETTLED: ("invoice_id", "upheld"),
+    EventType.USAGE_TRAFFIC: ("period", "bytes"),
     EventType.SERVICE_CREATE: ("client_id", "plan"),
     EventType.TERMINATION_CONFIRMED: ("job_id",),
     EventType.TERMINATION_REFUSED: ("job_id",),
@@ -112,6 +125,11 @@ class EventData(BaseModel):
     reason: Text = ""
     due_at: Moment | None = None
     paid_until: Moment | None = None
+    issued_at: Moment | None = None
+    part: bool = False
+    upheld: bool | None = None
+    period: Period = ""
+    bytes: int | None = Field(default=None, ge=0, le=MAX_VERSION)
     version: int | None = Field(default=None, ge=0, le=MAX_VERSION)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -137,7 +155,7 @@ class EventBody(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> EventBody:
-        missing = [name for name in _REQUIRED.get(self.type, ()) if not getattr(self.data, name)]
+        missing = [name for name in _REQUIRED.get(self.type, ()) if getattr(self.data, name) in (None, "")]
         if self.type.is_command and self.data.version is None:
             missing.append("version")
         if missing:

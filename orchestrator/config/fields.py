@@ -203,6 +203,7 @@ MemorySize = Annotated[
     int, *_kind(_size_within(16 * 2**20, 64 * 2**40, "a guest has between 16 MiB and 64 TiB of memory", unit=2**20), _SIZE_SCHEMA)
 ]
 DiskSize = Annotated[int, *_kind(_size_within(2**20, 2**50, "a disk has between 1 MiB and 1024 TiB", unit=512), _SIZE_SCHEMA)]
+Traffic = Annotated[int, *_kind(_size_within(10**9, 10**18, "a month's traffic is between 1 GB and 1,000,000 TB"), _SIZE_SCHEMA)]
 BodyLimit = Annotated[int, *_kind(_size_within(1024, 16 * 2**20, "between 1 KiB and 16 MiB"), _SIZE_SCHEMA)]
 Rate = Annotated[int, *_kind(parse_rate, _RATE_SCHEMA)]
 LimitedRate = Annotated[int, *_kind(_limited_rate, {"type": "string", "pattern": RATE_PATTERN})]

@@ -185,6 +185,13 @@ class PlanFile(_File):
     templates: list[f.Name] = Field(min_length=1, max_length=200, description="Templates a customer may choose from.")
     default_template: f.Name | None = Field(default=None, description="The one taken unasked; left out: the first of templates.")
     zones: list[f.Name] = Field(default_factory=list, max_length=200, description="Zones it is sold in; empty = all.")
+    traffic: f.Traffic | None = Field(default=None, description="Traffic in a calendar month; left out: as much as one likes.")
+    traffic_over_per_gb: int = Field(
+        default=0, ge=0, le=10**12, description="Whole rupiah for each started GB (10^9 bytes) over it; 0 = nothing."
+    )
+    price_per_hour: int = Field(
+        default=0, ge=0, le=10**12, description="Whole rupiah for each started hour, of a service by the hour; 0 = it is not."
+    )
     policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
 
 

@@ -343,5 +343,8 @@ def _plan(entry: PlanFile) -> Plan:
         default_template=entry.default_template or entry.templates[0],
         zones=tuple(entry.zones),
         policy=entry.policy,
+        traffic_bytes=entry.traffic,
+        traffic_over_per_gb=entry.traffic_over_per_gb,
+        price_per_hour=entry.price_per_hour,
         description=entry.description,
     )

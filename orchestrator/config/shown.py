@@ -131,5 +131,8 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "templates": list(plan.templates),
         "default_template": plan.default_template,
         "zones": list(plan.zones),
+        "traffic": None if plan.traffic_bytes is None else size_words(plan.traffic_bytes),
+        "traffic_over_per_gb": plan.traffic_over_per_gb,
+        "price_per_hour": plan.price_per_hour,
         "policy": plan.policy,
     }

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain import reactivation
+from orchestrator.domain import charges, claims, coming_back, reactivation
+from orchestrator.domain.charges import Charge
+from orchestrator.domain.claims import Claim
 from orchestrator.domain.deadlines import Action, Deadline
+from orchestrator.domain.deadlines.money import period_of
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import (
     RULE_HOLDS,
@@ -63,7 +66,7 @@ class Received:
     """The record as it is to be stored (None = still no record), what to do, and a sentence for billing's answer.
 
     ``stale``: a command that came too late or twice; it did nothing. ``asks``: why the job waits for an operator, whatever
-    the brakes say. ``tells``: what billing is told besides.
+    the brakes say. ``tells``: what billing is told besides. ``charges``: what the customer owes for it.
     """
 
     service: Service | None
@@ -72,6 +75,7 @@ class Received:
     stale: bool = False
     asks: str = ""
     tells: tuple[Tell, ...] = ()
+    charges: tuple[Charge, ...] = ()
 
 
 def hold_reason(word: str, *, default: HoldReason) -> HoldReason:
@@ -136,6 +140,24 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
         case EventType.INVOICE_OVERDUE:
             return Received(service=record, decision=Nothing(reason="the due date is noted; suspending is its own command"))
         case _:
+            return _money(event, record, now=now, terms=terms)
+
+
+def _money(event: Event, record: Service, *, now: datetime, terms: Terms) -> Received:
+    """What was merged needs no more than words, but for claims."""
+    match event.type:
+        case EventType.INVOICE_CHARGED_BACK:
+            return Received(service=record, decision=Nothing(reason="the chargeback is noted; what follows is the policy's"))
+        case EventType.INVOICE_DISPUTED:
+            return dispute(record, _claim(event), terms)
+        case EventType.INVOICE_DISPUTE_SETTLED:
+            return settle(record, event.invoice_id, bool(event.upheld), who=_who(event), at=event.sent_at, terms=terms)
+        case EventType.USAGE_TRAFFIC:
+            noted, note = charges.with_traffic(
+                record, period=event.period, total=event.bytes or 0, calendar=terms.calendar, now=now
+            )
+            return Received(service=noted, decision=Nothing(reason=note))
+        case _:
             return Received(service=record, decision=Nothing(reason="the refund is noted; a refund never terminates"))
 
 
@@ -167,8 +189,21 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
             earlier = event.paid_until if record.paid_until is None else min(record.paid_until, event.paid_until)
             refunds = _with_refund(record.refunds, event.invoice_id, event.paid_until)
             return replace(record, paid_until=earlier, paid_at=None, refunds=refunds)
+        case EventType.INVOICE_CHARGED_BACK:
+            return _charged_back(event, record)
         case _:
             return record
+
+
+def _charged_back(event: Event, record: Service) -> Service:
+    """As a refund, besides that it is known when; what was paid after that is paid, whichever was told first."""
+    paid_at = None if record.paid_at is not None and record.paid_at <= event.sent_at else record.paid_at
+    record = replace(record, charged_back_at=_later(record.charged_back_at, event.sent_at), paid_at=paid_at)
+    if event.paid_until is None:
+        return record
+    until = event.paid_until
+    refunds = _with_refund(record.refunds, event.invoice_id, until)
+    return replace(record, paid_until=min(record.paid_until or until, until), refunds=refunds)
 
 
 def _bought(event: Event, record: Service) -> datetime | None:
@@ -253,6 +288,38 @@ def _paid(event: Event, before: Service | None, record: Service, *, now: datetim
     lifted = lift(record, hold=HoldReason.NONPAYMENT, reason=event.reason or "paid", who=_who(event), note=note)
     asks = reactivation.consent(before, terms, now=now) if before is not None and isinstance(lifted.decision, Intent) else ""
     return replace(lifted, asks=asks)
+
+
+def _claim(event: Event) -> Claim:
+    return Claim(
+        invoice_id=event.invoice_id,
+        at=event.sent_at,
+        by=_who(event),
+        why=event.reason or f"invoice {event.invoice_id} is disputed",
+        part=event.part,
+        issued_at=event.issued_at,
+    )
+
+
+def dispute(service: Service, claim: Claim, terms: Terms) -> Received:
+    """An invoice is disputed; by billing's word, or an operator's."""
+    claimed = claims.dispute(service, claim, terms)
+    return Received(service=claimed.service, decision=Nothing(reason=claimed.note), note=claimed.note)
+
+
+def settle(service: Service, invoice_id: str, upheld: bool, *, who: str, at: datetime, terms: Terms) -> Received:
+    """A dispute is over. What turns out not to be due is as paid: the hold for nonpayment goes, what it stopped comes back."""
+    claimed = claims.settle(service, invoice_id=invoice_id, upheld=upheld, at=at, terms=terms)
+    record, note = claimed.service, claimed.note
+    noted = Received(service=record, decision=Nothing(reason=note), note=note)
+    if not claimed.releases or record.state not in (LIVING | {Lifecycle.TERMINATING}) or record.point_of_no_return is not None:
+        return noted
+    # As a payment it overtakes what was decided before it.
+    held = record.stopped or record.suspension_proven_at is not None
+    record = replace(record.without_hold(HoldReason.NONPAYMENT), payments=record.payments + 1)
+    if not held:
+        return replace(noted, service=record)
+    return _resume(record, hold=HoldReason.NONPAYMENT, reason=note, who=who, note=note)
 
 
 def _resume(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
@@ -452,11 +519,28 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
     policy = terms.policy.name
     who, why = f"policy {policy}", f"{deadline.reason} [{policy}: {deadline.clause}]"
     match deadline.action:
-        case Action.SUSPEND:
+        case Action.SUSPEND | Action.CHARGEBACK:
             return _suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
-        case Action.TERMINATE:
+        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE:
             return _terminate(service, who=who, why=why)
+        case Action.CHARGE_TRAFFIC:
+            record, charge = charges.traffic(service, period_of(deadline), terms)
+            return _owed(record, charge, why)
+        case Action.CHARGE_HOURS:
+            return _owed(service, charges.hours(service, terms), why)
         case Action.CANCEL_ORDER:
             return _cancel(service, reason=why)
         case _:
             return Received(service=service, decision=Nothing(reason=why))
+
+
+def _owed(record: Service, charge: Charge | None, why: str) -> Received:
+    return Received(service=record, decision=Nothing(reason=why), charges=() if charge is None else (charge,))
+
+
+def with_fee(before: Service | None, received: Received, terms: Terms) -> Received:
+    """What was decided, with the fee for coming back where it brings the service back."""
+    if received.service is None or isinstance(received.decision, Refusal):
+        return received
+    record, charge = coming_back.fee(before, received.service, terms)
+    return replace(received, service=record, charges=received.charges if charge is None else (*received.charges, charge))

@@ -1,7 +1,7 @@
 """What a billing system says: the versioned vocabulary of incoming events.
 
-Facts (order.*, invoice.*, termination.*) always count, however late they come. Commands (service.*) count only when their
-version is newer than the last command's for that service; a stale command is answered and does nothing.
+Facts (order.*, invoice.*, usage.*, termination.*) always count, however late they come. Commands (service.*) count only when
+their version is newer than the last command's for that service; a stale command is answered and does nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ class EventType(StrEnum):
     INVOICE_REFUNDED = "invoice.refunded"
     TERMINATION_CONFIRMED = "termination.confirmed"
     TERMINATION_REFUSED = "termination.refused"
+    INVOICE_CHARGED_BACK = "invoice.charged_back"
+    INVOICE_DISPUTED = "invoice.disputed"
+    INVOICE_DISPUTE_SETTLED = "invoice.dispute_settled"
+    USAGE_TRAFFIC = "usage.traffic"
     SERVICE_CREATE = "service.create"
     SERVICE_SUSPEND = "service.suspend"
     SERVICE_UNSUSPEND = "service.unsuspend"
@@ -40,6 +44,8 @@ class Event:
     """One event as billing sent it. ``source`` names the billing system, ``id`` its webhook-id; unique together.
 
     ``job_id``: the job of ours that an answer of billing is about.
+    Of a dispute: ``issued_at`` of the invoice, ``part``: the rest stays due; of its verdict: ``upheld`` for the customer.
+    Of traffic: the ``bytes`` of the month ``period`` ("2026-11") so far.
     """
 
     source: str
@@ -60,5 +66,10 @@ class Event:
     reason: str = ""
     due_at: datetime | None = None
     paid_until: datetime | None = None
+    issued_at: datetime | None = None
+    part: bool = False
+    upheld: bool | None = None
+    period: str = ""
+    bytes: int | None = None
     version: int | None = None
     job_id: str = ""

@@ -66,11 +66,11 @@ def changes(service_id: str, before: tuple[Deadline, ...], after: tuple[Deadline
 
 def _done(service: Service, action: Action, at: datetime) -> Service:
     match action:
-        case Action.SUSPEND:
+        case Action.SUSPEND | Action.CHARGEBACK:
             hold = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="forecast", why="", since=at)
             return replace(service.with_hold(hold), suspension_proven_at=service.suspension_proven_at or at)
-        case Action.TERMINATE:
-            return replace(service, state=Lifecycle.ERASED)
+        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE:
+            return replace(service, state=Lifecycle.ERASED, ended_at=at)
         case Action.CANCEL_ORDER:
             return replace(service, state=Lifecycle.CANCELLED)
         case _:

@@ -63,13 +63,14 @@ def finish(
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
     if kind == IntentKind.PROVISION and service.state == Lifecycle.PROVISIONING and (ended_well or gave_up):
-        return replace(service, state=transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED))
+        state = transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED)
+        return replace(service, state=state, activated_at=service.activated_at or (now if ended_well else None))
     if kind in SETS and job_state == JobState.CANCELLED and adds:
         return replace(service, holds=tuple(h for h in service.holds if (h.reason, h.effect) != (adds, SETS[kind])))
     if kind in KEEPS_HOLDS and ended_well:
         return _in_force(service, kind, now=now)
     if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
-        return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned)
+        return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned, now=now)
     return service
 
 
@@ -121,12 +122,12 @@ def _in_force(service: Service, kind: IntentKind, *, now: datetime) -> Service:
             return replace(service, limited_proven_at=None)
 
 
-def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
+def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool, now: datetime) -> Service:
     """Past the point of no return a failed termination stays one: there is nothing to go back to."""
     if ended_well:
         erased = transition(service.state, Cause.ERASE_DONE)
         # Who might log in belongs to what was erased, and there is nothing left to hold.
-        service = replace(service, suspension_proven_at=None, limited_proven_at=None)
+        service = replace(service, ended_at=now, suspension_proven_at=None, limited_proven_at=None)
         return replace(service, state=erased, ssh_keys=(), password_hash="", holds=())
     if gave_up and service.point_of_no_return is None:
         cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE

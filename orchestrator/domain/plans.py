@@ -22,6 +22,7 @@ class Plan:
     """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
 
     ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
+    ``traffic_bytes``: in a calendar month, None = as much as one likes. Prices are whole rupiah, 0 = nothing is charged.
     """
 
     name: str
@@ -43,6 +44,9 @@ class Plan:
     zones: tuple[str, ...] = ()
     policy: str = "default"
     description: str = ""
+    traffic_bytes: int | None = None
+    traffic_over_per_gb: int = 0
+    price_per_hour: int = 0
 
     @property
     def limited_rate(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from orchestrator.domain.calendar import Days
+from orchestrator.domain.charges import rupiah
 from orchestrator.domain.policies import (
     Abuse,
     Archive,
@@ -57,7 +58,19 @@ Sentence: TypeAlias = tuple[str, str, str]
 
 NOT_DONE = "not done automatically"
 
-KEPT = frozenset({"order.cancel_unpaid", "overdue.suspend", "overdue.terminate", "notices"})
+KEPT = frozenset(
+    {
+        "order.cancel_unpaid",
+        "overdue.suspend",
+        "overdue.terminate",
+        "overdue.chargeback",
+        "notices",
+        "reactivation.fees",
+        "hourly",
+        "dispute",
+        "traffic",
+    }
+)
 """The rules that the controller keeps by itself, by their paths. The others are shown, and people keep them."""
 
 _EFFECTS = {
@@ -88,11 +101,6 @@ _PERIODS = {Period.CALENDAR_MONTH: "a calendar month", Period.ANNIVERSARY: "a mo
 def sentences(policy: Policy) -> list[Sentence]:
     """Every rule of the policy in the order of a service's life, one sentence each."""
     return [_sentence(_TOLD[path], rule) for path, rule in rules(policy)]
-
-
-def rupiah(amount: int) -> str:
-    """``Rp 100,000``."""
-    return f"Rp {amount:,}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.domain.errors import WrongState
@@ -107,6 +107,47 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisputedInvoice:
+    """What is known of the dispute of one invoice. ``raised_at`` None: only its settlement was told so far; ``settled_at`` None:
+    none was. ``late``: raised later than the policy hears it. ``part``: the rest of the invoice stays due. ``pay_by``: until when
+    what is owed after all may be paid, by a policy that says so.
+    """
+
+    invoice_id: str
+    raised_at: datetime | None = None
+    late: bool = False
+    part: bool = False
+    settled_at: datetime | None = None
+    upheld: bool = False
+    pay_by: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        """It stops the clock of nonpayment."""
+        return self.raised_at is not None and self.settled_at is None and not (self.late or self.part)
+
+    @property
+    def rejected(self) -> bool:
+        """It stopped that clock, and was settled against the customer."""
+        return self.raised_at is not None and self.settled_at is not None and not (self.upheld or self.late or self.part)
+
+    @property
+    def released_at(self) -> datetime | None:
+        """When it was found that the invoice is not due; also where the dispute itself was not told yet."""
+        return self.settled_at if self.upheld and not self.part else None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went through in the calendar month ``period`` ("2026-11"): the largest total that was told, and the gigabytes over
+    the allowance that were charged."""
+
+    period: str
+    bytes: int
+    charged_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """The record of one service, as billing's facts and our jobs made it.
 
@@ -114,8 +155,11 @@ class Service:
     payment facts and only grows: the fence compares it with the count at the moment an act was decided.
     ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes later,
     does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and that it
-    was paid (a refund takes that back). ``clock_stopped``: for so long disputes that are over kept what is unpaid from counting
-    as late. ``point_of_no_return`` is set when the first destructive act on the customer's data was let through.
+    was paid (a refund takes that back). ``charged_back_at``: when a bank last took a payment back. ``disputes`` and
+    ``traffic``: the latest last. ``cut_off_at``: since when a suspension for nonpayment was in force that was lifted, while the
+    service is not yet both paid (``cut_off_paid``) and free of other holds. ``activated_at``: when it was first made;
+    ``ended_at``: when its termination was done. ``point_of_no_return`` is set when
+    the first destructive act on the customer's data was let through.
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
     """
 
@@ -137,15 +181,35 @@ class Service:
     refunds: tuple[Refund, ...] = ()
     overdue_at: datetime | None = None
     paid_at: datetime | None = None
-    clock_stopped: timedelta = timedelta()
+    charged_back_at: datetime | None = None
+    disputes: tuple[DisputedInvoice, ...] = ()
+    traffic: tuple[Traffic, ...] = ()
+    cut_off_at: datetime | None = None
+    cut_off_paid: bool = False
     holds: tuple[Hold, ...] = ()
     created_at: datetime | None = None
+    activated_at: datetime | None = None
+    ended_at: datetime | None = None
     point_of_no_return: datetime | None = None
     suspension_proven_at: datetime | None = None
     limited_proven_at: datetime | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)
+
+    def dispute(self, invoice_id: str) -> DisputedInvoice | None:
+        return next((each for each in self.disputes if each.invoice_id == invoice_id), None)
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """When it was last said that what was owed until then is not owed any more: paid, or disputed with success."""
+        said = (self.paid_at, *(each.released_at for each in self.disputes))
+        return max((moment for moment in said if moment is not None), default=None)
+
+    @property
+    def charged_back(self) -> bool:
+        """A bank took a payment back, and nothing was paid since."""
+        return self.charged_back_at is not None and (self.settled_at is None or self.settled_at <= self.charged_back_at)
 
     @property
     def stopped(self) -> bool:

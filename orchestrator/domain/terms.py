@@ -10,6 +10,16 @@ from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.policies.words import Rule
 
 
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What the service's plan costs beside its invoices, in whole rupiah: a GB over its traffic (``traffic_bytes`` a month, None:
+    as much as one likes), an hour. 0 = nothing."""
+
+    traffic_bytes: int | None = None
+    traffic_over_per_gb: int = 0
+    per_hour: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart."""
@@ -17,6 +27,7 @@ class Terms:
     policy: Policy = SILENT
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
     kind: str = "vps"
+    prices: Prices = field(default_factory=Prices)
 
     def cite(self, rule: Rule) -> str:
         """The rule as people are told where it stands: policy and clause."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestrator.domain import decisions
+from orchestrator.domain.charges import Charge, ChargeKind
 from orchestrator.domain.decisions import Received
 from orchestrator.domain.errors import NotFound, Refused, WrongState
 from orchestrator.domain.intents import Decision, Intent, IntentKind, Nothing, Refusal
@@ -17,7 +19,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
 from orchestrator.engine.telling import tell, tell_changed
-from orchestrator.store import audit, services
+from orchestrator.store import audit, charges, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -86,24 +88,38 @@ class Clerk:
 
         Raises what keeps a job of it from beginning, with nothing written.
         """
-        decision, after = received.decision, received.service
+        decision = received.decision
         if isinstance(decision, Refusal):
             return None
+        if received.service is not None:
+            received = decisions.with_fee(before, received, self._orders.terms(received.service))
+        after = received.service
         playbook = self._orders.playbook(decision, after)
         if after is not None and after != before:
             services.put(conn, after, now=now)
         if after is not None:
             tell_changed(conn, before, after, now=now)
             tell(conn, after, received.tells, now=now)
-        if not isinstance(decision, Intent):
-            return None
-        return self._orders.submit(conn, decision, playbook=playbook, now=now, waits=waits or received.asks)
+        job = None
+        if isinstance(decision, Intent):
+            job = self._orders.submit(conn, decision, playbook=playbook, now=now, waits=waits or received.asks)
+        charge(conn, received.charges, job=job, now=now)
+        return job
 
     def _decided(self, conn: Connection, service_id: str, decide: Decide, now: datetime) -> tuple[Service, Received]:
         service = services.get(conn, service_id)
         if service is None:
             raise NotFound(f"there is no service {service_id}", service_id=service_id)
         return service, once(conn, decide(service, self._orders.terms(service), now))
+
+
+def charge(conn: Connection, owed: Iterable[Charge], *, job: Job | None, now: datetime) -> None:
+    """Charge it, each once; with the job that does what it is for, which takes it back where that fails."""
+    for each in owed:
+        doing = [job] if job is not None else []
+        if not doing and each.kind == ChargeKind.REACTIVATION:
+            doing = [other for other in job_store.unfinished(conn, each.service_id) if other.intent == IntentKind.UNSUSPEND]
+        charges.make(conn, each, job_id=doing[-1].id if doing else "", now=now)
 
 
 def once(conn: Connection, received: Received) -> Received:

@@ -79,7 +79,9 @@ class Due:
         """One service whose deadlines cannot be seen to does not keep the others from theirs."""
         try:
             with self._works.db.write() as conn:
-                return self._look(conn, service_id, now)
+                seen = self._look(conn, service_id, now)
+                self._works.at("due/before")
+            return seen
         except OrchestratorError as exc:
             _log.error("the deadlines of service %s could not be seen to: %s", service_id, exc)
         except Exception:  # noqa: BLE001 - the rim of one service: what nobody foresaw is not to keep the others from their turn
@@ -151,7 +153,9 @@ class Due:
         if job is not None:
             self._confirming.ask(conn, job, service, deadline, terms, now=now)
         job_id, decision = job.id if job else "", received.decision
-        store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, job_id=job_id)
+        # What was charged is done: billing is told of it, and the charge has its message's id.
+        charge_id = received.charges[0].id if received.charges else ""
+        store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, job_id=job_id, message_id=charge_id)
         outcome = {"decided": type(decision).__name__.lower(), "detail": decision.reason}
         self._audit(conn, service, terms, deadline, now=now, job_id=job_id, facts=outcome)
 

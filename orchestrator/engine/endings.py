@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain import outcomes
+from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
@@ -17,7 +18,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed
-from orchestrator.store import audit, events, locks, outbox, services, settings
+from orchestrator.store import audit, charges, events, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -161,9 +162,18 @@ class Endings:
         if after.state == Lifecycle.ERASED and service.state != Lifecycle.ERASED:
             job_store.forget_access(conn, service.id)
             events.forget_access(conn, service.id)
+        self._charge(conn, job, ending)
         if job.intent == IntentKind.TERMINATE and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
         self._follow_up(conn, job, after)
+
+    def _charge(self, conn: Connection, job: Job, ending: Ending) -> None:
+        """What an operation costs is taken back where it fails, and owed again where it is done after all."""
+        now = self._works.clock.now()
+        if ending.state in (JobState.FAILED, JobState.CANCELLED):
+            charges.operation_failed(conn, job.id, why=f"job {job.id} {ending.state}: {ending.error}".rstrip(": "), now=now)
+        elif ending.state == JobState.DONE and not ending.code and job.intent == IntentKind.UNSUSPEND:
+            charges.operation_done(conn, job.service_id, ChargeKind.REACTIVATION, job_id=job.id, now=now)
 
     def _follow_up(self, conn: Connection, job: Job, service: Service) -> None:
         """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""

@@ -21,6 +21,7 @@ from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
+from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.runner import Runner
@@ -49,7 +50,7 @@ class Engine:
     ``parse`` reads a stored event body again for a replay. ``at`` is told the name of every crash point that is passed.
     ``on_step`` is told (step, outcome, seconds) of each attempt. Without ``notifier`` messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
-    transaction of its act, given the result; what it raises undoes the act.
+    transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Engine:
         )
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
+        self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, catalog=catalog)
         self._mail = Mail(self._works, notifier) if notifier is not None else None

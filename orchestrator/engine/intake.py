@@ -20,19 +20,18 @@ from orchestrator.domain.errors import (
     WrongState,
 )
 from orchestrator.domain.events import Event, EventType
-from orchestrator.domain.intents import IntentKind, JobState, Refusal
-from orchestrator.domain.outcomes import SETS
+from orchestrator.domain.intents import IntentKind, Refusal
 from orchestrator.domain.playbooks import Workflow
-from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted, once
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
+from orchestrator.engine.overtaking import call_off, overtaken
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, commands, events, outbox, services
-from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 from orchestrator.store.events import EventRecord
 
@@ -45,10 +44,6 @@ COUNTED = ("accepted", "nothing", "stale", "dead")
 DEAD = (PreconditionError, RequestError, ConfigError)
 # Of these the configuration is the cause, and a replay the end.
 DECLARED_OTHERWISE = (NotFound, NoCapacity, ConfigError)
-
-
-# States in which a job waits for a person.
-RESTING = (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
 
 
 class EventParser(Protocol):
@@ -198,7 +193,8 @@ class Intake:
         if version is not None and not received.stale:
             commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
         self._tell_too_late(conn, event, received, seq=seq, now=now)
-        self._call_off(conn, event, received.service)
+        if event.type in PAYMENTS or overtaken(service, received.service):
+            call_off(conn, self._endings, received.service, by=f"the {_word(event)} of event {event.source}/{event.id}")
         if job is None:
             return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
@@ -232,17 +228,6 @@ class Intake:
         data = {"service_id": service.id, "event": f"{event.source}/{event.id}", "state": service.state.value}
         outbox.add(conn, message_id=f"late-{seq}", kind="payment.too_late", service_id=service.id, data=data, now=now)
 
-    def _call_off(self, conn: Connection, event: Event, service: Service | None) -> None:
-        """A payment ends what waits for somebody and is pointless now: a termination, which the fence would stop only once that
-        somebody let it run, and a suspension or a limit for nonpayment."""
-        if event.type not in PAYMENTS or service is None or service.point_of_no_return is not None:
-            return
-        for job in job_store.unfinished(conn, service.id):
-            owed = service.hold(HoldReason.NONPAYMENT) is not None or job.arguments.get("reason") != HoldReason.NONPAYMENT
-            pointless = job.intent == IntentKind.TERMINATE or (job.intent in SETS and not owed)
-            if pointless and job.state in RESTING:
-                self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
-
     # -- commands ----------------------------------------
 
     def command(
@@ -270,6 +255,13 @@ class Intake:
             return decisions.command(kind, service, who="dry-run", why="dry run", now=now, arguments=arguments)
 
         return self._clerk.dry_run(service_id, decide)
+
+
+def _word(event: Event) -> str:
+    """What it is that calls a job off."""
+    if event.type in PAYMENTS:
+        return "payment"
+    return "dispute" if event.type == EventType.INVOICE_DISPUTED else "verdict"
 
 
 def _dead_letter(problem: OrchestratorError, seq: int) -> str:

@@ -13,7 +13,7 @@ from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.services import Service
-from orchestrator.domain.terms import Terms
+from orchestrator.domain.terms import Prices, Terms
 from orchestrator.store.database import Connection
 
 T = TypeVar("T")
@@ -50,7 +50,8 @@ class Catalog:
         """What holds for the service: its policy, or ``policy`` in its place."""
         plan = self.plans.get(service.plan)
         kind = (PlanKind.VPS if plan is None else plan.kind).value
-        return Terms(policy=policy or self.policy_of(service), calendar=self.calendar, kind=kind)
+        prices = Prices() if plan is None else Prices(plan.traffic_bytes, plan.traffic_over_per_gb, plan.price_per_hour)
+        return Terms(policy=policy or self.policy_of(service), calendar=self.calendar, kind=kind, prices=prices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,7 @@ class _StateCollector(Collector):
         yield from _service_gauges(now)
         yield from _node_gauges(now.nodes)
         yield from _range_gauges(now)
+        yield from _charge_gauges(now)
 
 
 class _ServiceCollector(Collector):
@@ -179,3 +180,13 @@ def _range_gauges(now: Snapshot) -> Iterator[Metric]:
         used.add_metric(key, row.used)
         cooling.add_metric(key, row.cooling)
     yield from (size, used, cooling)
+
+
+def _charge_gauges(now: Snapshot) -> Iterator[Metric]:
+    labels = ("kind", "plan")
+    number = GaugeMetricFamily("orchestrator_charges", "Charges that were made and not taken back.", labels=labels)
+    amount = GaugeMetricFamily("orchestrator_charges_rupiah", "What those charges are together, whole rupiah.", labels=labels)
+    for row in now.charges:
+        number.add_metric((row.kind, row.plan), row.count)
+        amount.add_metric((row.kind, row.plan), row.amount)
+    yield from (number, amount)

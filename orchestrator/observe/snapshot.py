@@ -27,6 +27,16 @@ class HoldsCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChargesCount:
+    """Charges that stand, and the rupiah that they are together."""
+
+    kind: str
+    plan: str
+    count: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LateCount:
     """Deadlines of one action whose time has come, that nothing is in the way of, and that were not seen to."""
 
@@ -91,3 +101,4 @@ class Snapshot:
     frozen: bool = False
     terminations_wait: bool = False
     late: tuple[LateCount, ...] = ()
+    charges: tuple[ChargesCount, ...] = ()

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, ServiceFacts
+from orchestrator.domain.services import (
+    DisputedInvoice,
+    Hold,
+    HoldEffect,
+    HoldReason,
+    Lifecycle,
+    Refund,
+    Service,
+    ServiceFacts,
+    Traffic,
+)
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
 from orchestrator.store.tables import holds, service_nodes, services
@@ -133,13 +143,26 @@ def _hold(row: sa.Row[Any]) -> Hold:
     )
 
 
+_MOMENTS = ("raised_at", "settled_at", "pay_by")
+
+
+def _dispute_row(dispute: DisputedInvoice) -> dict[str, Any]:
+    row = asdict(dispute)
+    return row | {name: None if row[name] is None else row[name].isoformat() for name in _MOMENTS}
+
+
+def _dispute(row: dict[str, Any]) -> DisputedInvoice:
+    return DisputedInvoice(**row | {name: None if row[name] is None else datetime.fromisoformat(row[name]) for name in _MOMENTS})
+
+
 def _values(service: Service) -> dict[str, Any]:
     values = asdict(service)
     del values["holds"]
     values |= {
         "ssh_keys": list(service.ssh_keys),
         "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
-        "clock_stopped": int(service.clock_stopped.total_seconds()),
+        "disputes": [_dispute_row(dispute) for dispute in service.disputes],
+        "traffic": [[month.period, month.bytes, month.charged_gb] for month in service.traffic],
         "state": str(service.state),
         "next_due_at": AT_ONCE,
     }
@@ -166,9 +189,15 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         refunds=tuple(Refund(invoice_id, datetime.fromisoformat(until)) for invoice_id, until in row.refunds),
         overdue_at=row.overdue_at,
         paid_at=row.paid_at,
-        clock_stopped=timedelta(seconds=row.clock_stopped),
+        charged_back_at=row.charged_back_at,
+        disputes=tuple(_dispute(each) for each in row.disputes),
+        traffic=tuple(Traffic(period, total, charged) for period, total, charged in row.traffic),
+        cut_off_at=row.cut_off_at,
+        cut_off_paid=row.cut_off_paid,
         holds=standing,
         created_at=row.created_at,
+        activated_at=row.activated_at,
+        ended_at=row.ended_at,
         point_of_no_return=row.point_of_no_return,
         suspension_proven_at=row.suspension_proven_at,
         limited_proven_at=row.limited_proven_at,

@@ -111,8 +111,6 @@ services = _table(
     sa.Column("refunds", sa.JSON, nullable=False),
     _time("overdue_at", nullable=True),
     _time("paid_at", nullable=True),
-    # Seconds.
-    sa.Column("clock_stopped", sa.Integer, nullable=False),
     _time("created_at"),
     _time("point_of_no_return", nullable=True),
     _time("suspension_proven_at", nullable=True),
@@ -122,6 +120,33 @@ services = _table(
     # When its deadlines are to be looked at again; null: nothing is to come. A record that changed is looked at at once.
     sa.Column("next_due_at", UtcDateTime, nullable=True, index=True),
     _time("limited_proven_at", nullable=True),
+    _time("charged_back_at", nullable=True),
+    sa.Column("disputes", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("traffic", sa.JSON, nullable=False, server_default="[]"),
+    _time("cut_off_at", nullable=True),
+    sa.Column("cut_off_paid", sa.Boolean, nullable=False, server_default=sa.false()),
+    _time("activated_at", nullable=True),
+    _time("ended_at", nullable=True),
+)
+
+# What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an
+# operation that failed and was done after all. by_operation: it was taken back because that failed, and not by a person.
+charges = _table(
+    "charges",
+    _text("id", primary_key=True),
+    _text("service_id", index=True),
+    _text("kind"),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("quantity", sa.BigInteger, nullable=False),
+    _text("reason"),
+    _text("clause"),
+    _text("policy"),
+    _text("job_id", server_default="", index=True),
+    _time("made_at"),
+    _time("taken_back_at", nullable=True),
+    _text("why_taken_back", server_default=""),
+    sa.Column("by_operation", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("times", sa.Integer, nullable=False, server_default="1"),
 )
 
 # What fell due and was seen to. job_id: the latest job made for it; message_id: in the outbox, for what only tells.

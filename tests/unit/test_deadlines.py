@@ -21,7 +21,7 @@ from orchestrator.domain.policies import (
     Terminate,
     TerminateSince,
 )
-from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service
+from orchestrator.domain.services import DisputedInvoice, Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service
 from orchestrator.domain.terms import Terms
 
 CALENDAR = Calendar(ZoneInfo("Asia/Jakarta"))
@@ -168,7 +168,8 @@ def test_a_payment_moves_everything_to_its_end() -> None:
 def test_a_dispute_stops_the_clock_and_the_time_it_took_is_not_counted() -> None:
     disputed = replace(SERVICE, holds=(hold(HoldReason.DISPUTE),))
     assert found(disputed) == {}
-    assert found(replace(SERVICE, clock_stopped=5 * DAY)) == {"suspend": DUE + 7 * DAY}
+    lost = DisputedInvoice(invoice_id="i1", raised_at=DUE + DAY, settled_at=DUE + 6 * DAY)
+    assert found(replace(SERVICE, disputes=(lost,))) == {"suspend": DUE + 7 * DAY}
 
 
 def test_a_legal_hold_stops_the_termination_and_says_so() -> None:

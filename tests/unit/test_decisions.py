@@ -40,6 +40,10 @@ TABLE: dict[EventType, tuple[str, ...]] = {
     E.INVOICE_REFUNDED: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
     E.TERMINATION_CONFIRMED: ("-: nothing", *[SAME] * 8),
     E.TERMINATION_REFUSED: ("-: nothing", *[SAME] * 8),
+    **dict.fromkeys(
+        (E.INVOICE_CHARGED_BACK, E.INVOICE_DISPUTED, E.INVOICE_DISPUTE_SETTLED, E.USAGE_TRAFFIC),
+        ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
+    ),
     E.SERVICE_CREATE: (
         *("provisioning: provision", "provisioning: provision", SAME, SAME, SAME, SAME, SAME, SAME),
         "provisioning: provision",

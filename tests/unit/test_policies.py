@@ -16,9 +16,10 @@ from orchestrator.config.sentences import inner_model
 from orchestrator.config.yaml_reader import read_file
 from orchestrator.domain import policies as p
 from orchestrator.domain.calendar import DayKind, Days
+from orchestrator.domain.charges import rupiah
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.policies import SILENT, Act, Effect, Rule, rules
-from orchestrator.domain.policy_words import NOT_DONE, rupiah, sentences
+from orchestrator.domain.policy_words import NOT_DONE, sentences
 
 DIRECTORY = Path(__file__).parents[2] / "configs" / "policies"
 POLICIES = load_policies(DIRECTORY)

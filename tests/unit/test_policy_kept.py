@@ -8,23 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config.policies import load_policies
-from orchestrator.domain.deadlines import Deadline, deadlines
+from orchestrator.domain import coming_back
+from orchestrator.domain.deadlines import deadlines
 from orchestrator.domain.policies import Policy, rules
 from orchestrator.domain.policy_words import KEPT
-from orchestrator.domain.services import Lifecycle
-from orchestrator.domain.terms import Terms
-from tests.unit.test_deadlines import CALENDAR, SERVICE, hold, suspended
+from orchestrator.domain.services import DisputedInvoice, Lifecycle, Traffic
+from orchestrator.domain.terms import Prices, Terms
+from tests.unit.test_deadlines import CALENDAR, DUE, SERVICE, hold, suspended
 
 POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
 SERVICES = (
     *(replace(SERVICE, state=state, due_at=SERVICE.due_at) for state in Lifecycle),
     suspended(),
-    replace(SERVICE, holds=(hold(),), suspension_proven_at=None, clock_stopped=timedelta(days=1)),
+    replace(SERVICE, holds=(hold(),), suspension_proven_at=None, disputes=(DisputedInvoice(invoice_id="i", raised_at=DUE),)),
+    replace(SERVICE, charged_back_at=DUE, traffic=(Traffic("2026-03", 3 * 10**12),)),
+    replace(SERVICE, state=Lifecycle.ERASED, activated_at=DUE, ended_at=DUE + timedelta(hours=3)),
 )
+PRICES = Prices(traffic_bytes=10**12, traffic_over_per_gb=5000, per_hour=100)
 
 
-def acts(policy: Policy) -> list[tuple[Deadline, ...]]:
-    return [deadlines(service, Terms(policy=policy, calendar=CALENDAR), told={}) for service in SERVICES]
+def acts(policy: Policy) -> list[object]:
+    """What falls due, and what a payment brings that ends a suspension."""
+    terms = Terms(policy=policy, calendar=CALENDAR, prices=PRICES)
+    paid = replace(suspended(), holds=(), payments=1)
+    return [*(deadlines(service, terms, told={}) for service in SERVICES), coming_back.fee(suspended(), paid, terms)]
 
 
 def without(part: Any, path: str) -> Any:

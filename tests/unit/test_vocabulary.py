@@ -79,7 +79,28 @@ def test_an_event_without_its_own_time_has_the_time_it_was_sent() -> None:
 
 @pytest.mark.parametrize("kind", list(EventType))
 def test_every_type_of_the_vocabulary_is_read(kind: EventType) -> None:
-    assert read(event(kind, client_id="c", plan="p", version=1, password_hash=CRYPT, job_id="j1")).type is kind
+    needed = {"invoice_id": "i1", "upheld": False, "period": "2026-11", "bytes": 0, "job_id": "j1"}
+    assert read(event(kind, client_id="c", plan="p", version=1, password_hash=CRYPT, **needed)).type is kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        (EventType.INVOICE_CHARGED_BACK, "invoice_id"),
+        (EventType.INVOICE_DISPUTED, "invoice_id"),
+        (EventType.INVOICE_DISPUTE_SETTLED, "invoice_id, data.upheld"),
+        (EventType.USAGE_TRAFFIC, "period, data.bytes"),
+    ],
+)
+def test_what_a_claim_or_a_figure_is_of_has_to_be_said(kind: EventType, missing: str) -> None:
+    with pytest.raises(RequestError, match=f"{kind} needs data.{missing}"):
+        read(event(kind))
+
+
+@pytest.mark.parametrize("period", ["2026-13", "2026-00", "2026-1", "26-01", "2026-11-01", "1969-12", "9000-01"])
+def test_a_period_that_is_no_month_is_refused(period: str) -> None:
+    with pytest.raises(RequestError, match="a month such as 2026-11"):
+        read(event(EventType.USAGE_TRAFFIC, period=period, bytes=1))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
 from orchestrator.observe.logs import redact
-from orchestrator.store import jobs, overview, services
+from orchestrator.store import charges, jobs, overview, services
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["services"])
@@ -34,6 +34,7 @@ ServiceId = Annotated[str, Path(pattern=f"^{SERVICE_ID.pattern}$", description="
 _LOOK_BACK = 500
 # The acts to come that are told with a service: so many, and no later than that.
 _NEXT_ACTS = 5
+_CHARGES = 5
 _AHEAD = timedelta(days=366)
 
 
@@ -97,13 +98,14 @@ def list_services(
 
 @router.get("/{service_id}")
 def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> ServiceDetail:
-    """One service with its facts and the next acts that its policy brings."""
+    """One service with its facts, the next acts that its policy brings, and its newest charges."""
     with context.db.read() as conn:
         service = _known(conn, service_id)
         at = outlook.moment(conn, now=context.clock.now(), ahead=_AHEAD)
         acts = outlook.of_one(conn, context.catalog, service, at)[:_NEXT_ACTS]
         next_acts = [DeadlineOut.of(act, asks_billing=context.catalog.asks_billing) for act in acts]
-        return ServiceDetail.with_facts(service, services.facts(conn, service_id), next_acts)
+        owed = charges.latest(conn, service_id, limit=_CHARGES)
+        return ServiceDetail.with_facts(service, services.facts(conn, service_id), next_acts, owed)
 
 
 @router.get("/{service_id}/explain")

@@ -16,6 +16,7 @@ SERVICE_STATES = ("ordered", "provisioning", "active", "terminating", "archived"
 JOB_STATES = ("waiting_approval", "queued", "running", "undoing", "done", "failed", "needs_operator", "cancelled")
 EVENT_OUTCOMES = ("accepted", "duplicate-command", "stale", "nothing", "refused", "dead")
 HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
+CHARGES = ("reactivation", "traffic", "hours", "restore")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,7 +9,9 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
+from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.dispute import dispute, settle
 from orchestrator.cli.remote.forecast import waiting
 from orchestrator.cli.remote.options import (
     HOLDS,
@@ -37,6 +39,23 @@ def _hold_lines(row: Row) -> str:
 
 def _deadline_lines(row: Row) -> str:
     return "\n".join(f"{when(d['at'])} {d['action']}: {d['reason']} ({d['clause']}){waiting(d, '; ')}" for d in row["deadlines"])
+
+
+def _charge_lines(row: Row) -> str:
+    back = " (taken back)"
+    return "\n".join(f"{when(c['made_at'])} {rupiah(c)}{'' if c['open'] else back}: {c['reason']}" for c in row["charges"])
+
+
+def _dispute_lines(row: Row) -> str:
+    return "\n".join(f"invoice {d['invoice_id']} of {when(d['raised_at'])}: {_verdict(d)}" for d in row["disputes"])
+
+
+def _verdict(dispute: Row) -> str:
+    if dispute["upheld"] is None:
+        return "too late, it stays due" if dispute["late"] else "open" + (", the rest stays due" if dispute["part"] else "")
+    if dispute["upheld"]:
+        return "settled for the customer"
+    return "settled against the customer" + (f", to be paid by {when(dispute['pay_by'])}" if dispute["pay_by"] else "")
 
 
 def _state(row: Row) -> str:
@@ -82,7 +101,12 @@ _CARD: tuple[Line, ...] = (
     ("payments", "payments"),
     ("paid until", moment("paid_until")),
     ("due at", moment("due_at")),
+    ("charged back", moment("charged_back_at")),
+    ("disputes", _dispute_lines),
+    ("charges", _charge_lines),
     ("created", moment("created_at")),
+    ("activated", moment("activated_at")),
+    ("ended", moment("ended_at")),
     ("suspension proven", moment("suspension_proven_at")),
     ("limited since", moment("limited_proven_at")),
     ("point of no return", moment("point_of_no_return")),
@@ -146,6 +170,10 @@ def explain(context: click.Context, /, service: str, as_json: bool) -> None:
         return
     say(f"{service} is on {found['node'] or 'no node now'}; job {found['job_id']} placed it")
     table(_VERDICTS, found["verdicts"], empty="the job wrote no reasons down")
+
+
+group.add_command(dispute)
+group.add_command(settle)
 
 
 def _act(context: click.Context, service: str, action: str, options: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.deadlines.words import Action, Deadline, Told
@@ -15,15 +15,31 @@ from orchestrator.domain.terms import Terms
 
 def unpaid_since(service: Service) -> datetime | None:
     """From when on the service is not paid for: the later of the due date and the end of what was paid, None where that is not
-    known. It may lie ahead. Time for which a dispute stopped the clock is not counted.
+    known. It may lie ahead. A dispute that was settled against the customer puts it off (``_put_off``).
 
     A due date counts until a payment is said after it. What was paid without a date ahead settles everything up to then: billing
-    says so when something is overdue again.
+    says so when something is overdue again. So does a dispute that was settled for the customer.
     """
-    owed = service.due_at if service.paid_at is None or _after(service.overdue_at, service.paid_at) else None
-    covered = service.paid_until if owed is not None or _after(service.paid_until, service.paid_at) else None
+    settled = service.settled_at
+    owed = service.due_at if settled is None or _after(service.overdue_at, settled) else None
+    covered = service.paid_until if owed is not None or _after(service.paid_until, settled) else None
     known = [moment for moment in (owed, covered) if moment is not None]
-    return max(known) + service.clock_stopped if known else None
+    return _put_off(max(known), service) if known else None
+
+
+def _put_off(since: datetime, service: Service) -> datetime:
+    """Time in which a dispute stopped the clock is not counted, and what is owed after all may be paid by the rule's day."""
+    lost = sorted(
+        (each.raised_at, each.settled_at)
+        for each in service.disputes
+        if each.rejected and each.raised_at is not None and each.settled_at is not None
+    )
+    stopped, until = timedelta(), since
+    for raised, settled in lost:  # several at a time stop it once
+        begun = max(raised, until)
+        if settled > begun:
+            stopped, until = stopped + (settled - begun), settled
+    return max([since + stopped, *(each.pay_by for each in service.disputes if each.rejected and each.pay_by is not None)])
 
 
 def _after(moment: datetime | None, other: datetime | None) -> bool:

@@ -14,11 +14,16 @@ class Action(StrEnum):
     """What falls due. Of two at the same moment the one that stands here first is done first."""
 
     CANCEL_ORDER = "cancel-order"
+    CHARGE_TRAFFIC = "charge-traffic"
+    CHARGE_HOURS = "charge-hours"
+    VERDICT_DUE = "verdict-due"
+    CHARGEBACK = "chargeback"
     REMIND_SUSPEND = "remind-suspend"
     SUSPEND = "suspend"
     REMIND_TERMINATE = "remind-terminate"
     NOTICE_TERMINATE = "notice-terminate"
     TERMINATE = "terminate"
+    CHARGEBACK_TERMINATE = "chargeback-terminate"
 
     @property
     def intent(self) -> IntentKind | None:
@@ -41,8 +46,13 @@ class Action(StrEnum):
         return self in _MARKS
 
 
-_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
-_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE})
+_INTENTS = {
+    Action.SUSPEND: IntentKind.SUSPEND,
+    Action.CHARGEBACK: IntentKind.SUSPEND,
+    Action.TERMINATE: IntentKind.TERMINATE,
+    Action.CHARGEBACK_TERMINATE: IntentKind.TERMINATE,
+}
+_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE, Action.VERDICT_DUE})
 _MARKS: frozenset[Action] = frozenset()
 
 

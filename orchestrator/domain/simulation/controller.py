@@ -27,7 +27,6 @@ from orchestrator.domain.simulation.scenario import AGAIN, AGAIN_CEILING, AWAY, 
 from orchestrator.domain.simulation.timeline import Timeline
 from orchestrator.domain.terms import Terms
 
-INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
 _MINUTE = timedelta(minutes=1)
 _TAKES = {IntentKind.PROVISION: timedelta(minutes=2), IntentKind.TERMINATE: timedelta(minutes=3)}
 _TAKES_ELSE = timedelta(seconds=20)
@@ -309,7 +308,7 @@ class Controller:
     def _too_early(self, kept: Kept, deadline: Deadline, now: datetime) -> bool:
         if deadline.action.destroys and self._terminations_wait:
             return True
-        wanted = INTENTS.get(deadline.action)
+        wanted = deadline.action.intent
         if wanted is not None and kept.unfinished(wanted):
             return True
         again = _again(kept.seen, deadline)
@@ -327,7 +326,8 @@ class Controller:
             job.key = (deadline.action, deadline.occurrence)
         if not isinstance(received.decision, Refusal):
             kept.service = received.service
-        _note(kept, deadline, now).job = job
+        seen = _note(kept, deadline, now)
+        seen.job, seen.message = job, bool(received.charges)
         if deadline.action == Action.CANCEL_ORDER:
             self._cancelled(service)
 
@@ -340,7 +340,7 @@ class Controller:
         untold = {(deadline.action, deadline.occurrence) for deadline in left}
         expected: dict[Key, datetime] = {}
         for deadline in found:
-            key, wanted = (deadline.action, deadline.occurrence), INTENTS.get(deadline.action)
+            key, wanted = (deadline.action, deadline.occurrence), deadline.action.intent
             if deadline.waits or (deadline.action.tells and key not in untold) or (wanted and kept.unfinished(wanted)):
                 continue
             known = kept.expected.get(key)

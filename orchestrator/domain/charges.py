@@ -1,0 +1,204 @@
+"""What a customer owes for an operation, beside what billing invoices by itself.
+
+Pure. Amounts are whole rupiah, a GB is 10^9 bytes and a started one counts whole, as a started hour does. The id of a charge says
+what it is for, so that the same occurrence never makes a second one, whatever is repeated or comes in another order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.intents import Refusal
+from orchestrator.domain.services import Service, Traffic
+from orchestrator.domain.terms import Terms
+
+GB = 10**9
+# So many months of traffic a service's record knows; what is told of an earlier one comes too late.
+MONTHS_KEPT = 24
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+
+
+class ChargeKind(StrEnum):
+    REACTIVATION = "reactivation"
+    TRAFFIC = "traffic"
+    HOURS = "hours"
+    RESTORE = "restore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """``quantity``: of what is counted, gigabytes or hours; 1 where nothing is. ``amount`` is for all of it."""
+
+    id: str
+    service_id: str
+    kind: ChargeKind
+    amount: int
+    quantity: int
+    reason: str
+    clause: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Nothing is charged, and why."""
+
+    reason: str
+
+
+def rupiah(amount: int) -> str:
+    """``Rp 100,000``."""
+    return f"Rp {amount:,}"
+
+
+def gigabytes(count: int) -> int:
+    """Started ones, of so many bytes."""
+    return -(-max(count, 0) // GB)
+
+
+def reactivation(service_id: str, suspended_at: datetime, terms: Terms, *, why: str) -> Charge | None:
+    """The fee for coming back after a suspension, or a termination, of that moment; None where the text has none for the kind."""
+    rule = terms.policy.reactivation.fees
+    if rule is None or not rule.kinds.get(terms.kind):
+        return None
+    return Charge(
+        id=f"{service_id}.reactivation.{suspended_at.astimezone(UTC):%Y%m%dT%H%M%SZ}",
+        service_id=service_id,
+        kind=ChargeKind.REACTIVATION,
+        amount=rule.kinds[terms.kind],
+        quantity=1,
+        reason=why,
+        clause=rule.clause,
+        policy=terms.policy.name,
+    )
+
+
+# -- traffic ------------------------------------------------------------------------------------------------
+
+
+def with_traffic(service: Service, *, period: str, total: int, calendar: Calendar, now: datetime) -> tuple[Service, str]:
+    """The record with what was told of a month ("2026-11"), and a sentence. The largest total counts."""
+    if _start(calendar, period) > now + _DAY:
+        return service, f"{period} has not begun: its traffic is not noted"
+    known = {month.period: month for month in service.traffic}
+    if period not in known and len(known) >= MONTHS_KEPT and period < min(known):
+        return service, f"{period} is too long ago: its traffic is not noted"
+    month = known.get(period, Traffic(period, 0))
+    known[period] = replace(month, bytes=max(month.bytes, total))
+    kept = tuple(known[name] for name in sorted(known)[-MONTHS_KEPT:])
+    return replace(service, traffic=kept), f"the traffic of {period} is noted; {known[period].bytes} bytes is the largest total"
+
+
+def month_end(calendar: Calendar, period: str) -> datetime:
+    """The first moment after the month, in the provider's zone."""
+    return calendar.month(_start(calendar, period))[1]
+
+
+def _start(calendar: Calendar, period: str) -> datetime:
+    year, month = (int(part) for part in period.split("-"))
+    return calendar.start(datetime(year, month, 1, tzinfo=UTC).date())
+
+
+def traffic_over(month: Traffic, terms: Terms) -> int:
+    """Started gigabytes over the plan's allowance that are not charged yet; 0 where the plan or the text charges none."""
+    prices = terms.prices
+    if terms.policy.traffic is None or prices.traffic_bytes is None or not prices.traffic_over_per_gb:
+        return 0
+    return max(gigabytes(month.bytes - prices.traffic_bytes) - month.charged_gb, 0)
+
+
+def traffic(service: Service, period: str, terms: Terms) -> tuple[Service, Charge | None]:
+    """The charge of what the month is over and was not charged for, and the record that knows of it.
+
+    A later and larger total makes one for the difference, under an id of its own: up to which gigabyte it goes.
+    """
+    rule, prices = terms.policy.traffic, terms.prices
+    month = next((each for each in service.traffic if each.period == period), None)
+    more = 0 if month is None else traffic_over(month, terms)
+    if month is None or rule is None or not more:
+        return service, None
+    up_to = month.charged_gb + more
+    charged = replace(month, charged_gb=up_to)
+    record = replace(service, traffic=tuple(charged if each is month else each for each in service.traffic))
+    price = prices.traffic_over_per_gb
+    charge = Charge(
+        id=f"{service.id}.traffic.{period}" + (f".{up_to}" if month.charged_gb else ""),
+        service_id=service.id,
+        kind=ChargeKind.TRAFFIC,
+        amount=more * price,
+        quantity=more,
+        reason=f"{more:,} GB{' more' if month.charged_gb else ''} over the plan's traffic in {period}, {rupiah(price)} each",
+        clause=rule.clause,
+        policy=terms.policy.name,
+    )
+    return record, charge
+
+
+# -- hours ------------------------------------------------------------------------------------------------
+
+
+def hours(service: Service, terms: Terms) -> Charge | None:
+    """What an ended service by the hour cost: started hours from its activation to its end, at least the rule's minimum."""
+    rule, price = terms.policy.hourly, terms.prices.per_hour
+    if rule is None or not price or service.activated_at is None or service.ended_at is None:
+        return None
+    used = -(-max(service.ended_at - service.activated_at, timedelta(0)) // _HOUR)
+    count = max(used, rule.minimum_hours)
+    since, until = service.activated_at.isoformat(timespec="minutes"), service.ended_at.isoformat(timespec="minutes")
+    return Charge(
+        id=f"{service.id}.hours",
+        service_id=service.id,
+        kind=ChargeKind.HOURS,
+        amount=count * price,
+        quantity=count,
+        reason=f"{count:,} started hours from {since} to {until}, {rupiah(price)} each",
+        clause=rule.clause,
+        policy=terms.policy.name,
+    )
+
+
+# -- restores ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedRestore:
+    """``size_bytes``: of the source. ``id``: the restore's own, from which its charge has its id."""
+
+    id: str
+    service_id: str
+    size_bytes: int
+    at: datetime
+
+
+def restore_terms(terms: Terms, wanted: WantedRestore, *, used_this_month: int, pay: bool) -> Charge | Free | Refusal:
+    """Whether the restore is included, costs something (and ``pay`` says that it may), or is refused.
+
+    ``used_this_month``: restores of the service so far in the calendar month of the provider's zone.
+    """
+    rule = terms.policy.restore
+    if rule is None:
+        return Free("the policy counts no restores")
+    month = f"{terms.calendar.day(wanted.at):%B %Y}"
+    used = f"{used_this_month} of {rule.per_month} used in {month}"
+    if used_this_month < rule.per_month:
+        return Free(used)
+    price = rule.over_per_gb
+    if price is None or not pay:
+        more = "" if price is None else f"; more at {rupiah(price)} per GB: --pay"
+        sentence = f"restore refused: {used}, policy {terms.policy.name}{more}"
+        return Refusal(reason=sentence, rule=terms.cite(rule))
+    count = gigabytes(wanted.size_bytes)
+    return Charge(
+        id=f"{wanted.service_id}.restore.{wanted.id}",
+        service_id=wanted.service_id,
+        kind=ChargeKind.RESTORE,
+        amount=count * price,
+        quantity=count,
+        reason=f"a restore of {count:,} GB beyond {used}, {rupiah(price)} each",
+        clause=rule.clause,
+        policy=terms.policy.name,
+    )
