@@ -54,6 +54,7 @@ class ServiceOut(BaseModel):
     created_at: datetime | None
     point_of_no_return: datetime | None
     suspension_proven_at: datetime | None
+    archived_at: datetime | None
     node: str
 
     @classmethod
@@ -82,6 +83,7 @@ class ServiceOut(BaseModel):
             created_at=service.created_at,
             point_of_no_return=service.point_of_no_return,
             suspension_proven_at=service.suspension_proven_at,
+            archived_at=service.archived_at,
             node=node,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.domain.archives import archived
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, JobState
 from orchestrator.domain.services import Cause, HoldReason, Lifecycle, Service, transition
@@ -26,12 +27,25 @@ def begin(service: Service, kind: IntentKind) -> Service:
         if not service.erasable:
             raise Refused("a hold forbids to destroy the service's data", rule=RULE_HOLDS)
         return service if state == Lifecycle.TERMINATING else replace(service, state=transition(state, Cause.TERMINATE_STARTED))
+    if kind in (IntentKind.ERASE, IntentKind.REACTIVATE):
+        return _begin_archived(service, kind)
     if state != Lifecycle.ACTIVE:
         raise WrongState(f"the service is {state}: {kind} needs an active one", state=str(state))
     if kind == IntentKind.SUSPEND and not service.stopped:
         raise Refused("no hold stops the service any more: it is not suspended", rule=RULE_HOLDS)
     if kind in (IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT) and service.stopped:
         raise Refused(f"the service is held for {', '.join(service.stop_reasons)}", rule=RULE_HOLDS)
+    return service
+
+
+def _begin_archived(service: Service, kind: IntentKind) -> Service:
+    """It stays archived until the job has ended well. An erasure that has begun is carried to its end."""
+    if service.state != Lifecycle.ARCHIVED:
+        raise WrongState(f"the service is {service.state}: {kind} needs an archived one", state=str(service.state))
+    if kind == IntentKind.ERASE and not service.erasable:
+        raise Refused("a hold forbids to destroy the service's archive", rule=RULE_HOLDS)
+    if kind == IntentKind.REACTIVATE and service.point_of_no_return is not None:
+        raise WrongState("the service's archive is being erased: it cannot be brought back", state=str(service.state))
     return service
 
 
@@ -44,12 +58,13 @@ def finish(
     now: datetime,
     provisioned: bool = True,
     adds: str = "",
+    kept: bool = False,
 ) -> Service:
     """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
 
     ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
     ``error_code`` is the job's ('' where it went well). ``adds``: the hold that a suspension's decision added; who cancels
-    it takes that back, and no other.
+    it takes that back, and no other. ``kept``: the termination kept an archive.
     """
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
@@ -62,7 +77,11 @@ def finish(
     if kind == IntentKind.UNSUSPEND and ended_well:
         return replace(service, suspension_proven_at=None)
     if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
+        if ended_well and kept:
+            return archived(service, now=now)
         return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned)
+    if service.state == Lifecycle.ARCHIVED and ended_well:
+        return _out_of_the_archive(service, kind)
     return service
 
 
@@ -90,10 +109,22 @@ def follow_up(service: Service, *, ended: IntentKind) -> Intent | None:
 def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
     """Past the point of no return a failed termination stays one: there is nothing to go back to."""
     if ended_well:
-        erased = transition(service.state, Cause.ERASE_DONE)
-        # Who might log in belongs to what was erased, and there is nothing left to hold.
-        return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="", holds=())
+        return _erased(service)
     if gave_up and service.point_of_no_return is None:
         cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
         return replace(service, state=transition(service.state, cause))
     return service
+
+
+def _out_of_the_archive(service: Service, kind: IntentKind) -> Service:
+    if kind == IntentKind.ERASE:
+        return _erased(service)
+    if kind == IntentKind.REACTIVATE:
+        return replace(service, state=transition(service.state, Cause.REACTIVATED), archived_at=None)
+    return service
+
+
+def _erased(service: Service) -> Service:
+    """Who might log in belongs to what was erased, and there is nothing left to hold."""
+    erased = transition(service.state, Cause.ERASE_DONE)
+    return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="", holds=())

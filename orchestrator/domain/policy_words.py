@@ -57,7 +57,7 @@ Sentence: TypeAlias = tuple[str, str, str]
 
 NOT_DONE = "not done automatically"
 
-KEPT = frozenset({"order.cancel_unpaid", "overdue.suspend", "overdue.terminate", "notices"})
+KEPT = frozenset({"order.cancel_unpaid", "overdue.suspend", "overdue.terminate", "notices", "archive", "erase", "late_payment"})
 """The rules that the controller keeps by itself, by their paths. The others are shown, and people keep them."""
 
 _EFFECTS = {

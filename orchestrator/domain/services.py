@@ -39,6 +39,7 @@ class Cause(StrEnum):
     TERMINATE_STOPPED_UNMADE = "terminate stopped, no guest had ever been made"
     ARCHIVE_KEPT = "archive kept"
     ERASE_DONE = "erase done"
+    REACTIVATED = "reactivated"
 
 
 # The whole lifecycle; the diagram in docs/ is generated from this table.
@@ -56,6 +57,7 @@ TRANSITIONS: dict[tuple[Lifecycle, Cause], Lifecycle] = {
     (Lifecycle.TERMINATING, Cause.ARCHIVE_KEPT): Lifecycle.ARCHIVED,
     (Lifecycle.TERMINATING, Cause.ERASE_DONE): Lifecycle.ERASED,
     (Lifecycle.ARCHIVED, Cause.ERASE_DONE): Lifecycle.ERASED,
+    (Lifecycle.ARCHIVED, Cause.REACTIVATED): Lifecycle.ACTIVE,
 }
 
 
@@ -115,7 +117,8 @@ class Service:
     ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes later,
     does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and that it
     was paid (a refund takes that back). ``clock_stopped``: for so long disputes that are over kept what is unpaid from counting
-    as late. ``point_of_no_return`` is set when the first destructive act on the customer's data was let through.
+    as late. ``point_of_no_return`` is set when the first destructive act on the customer's data was let through; it is taken
+    back where that ended with the data in an archive, which is kept since ``archived_at``.
     """
 
     id: str
@@ -141,6 +144,7 @@ class Service:
     created_at: datetime | None = None
     point_of_no_return: datetime | None = None
     suspension_proven_at: datetime | None = None
+    archived_at: datetime | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

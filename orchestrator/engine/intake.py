@@ -215,17 +215,20 @@ class Intake:
         service = received.service
         if service is None or event.type not in PAYMENTS or service.state not in GONE:
             return
+        if service.state == Lifecycle.ARCHIVED and (service.point_of_no_return or _comes_back(conn, service)):
+            return
         data = {"service_id": service.id, "event": f"{event.source}/{event.id}", "state": service.state.value}
         outbox.add(conn, message_id=f"late-{seq}", kind="payment.too_late", service_id=service.id, data=data, now=now)
 
     def _call_off(self, conn: Connection, event: Event, service: Service | None) -> None:
         """A payment ends what waits for somebody and is pointless now: a termination, which the fence would stop only once that
-        somebody let it run, and a suspension for nonpayment."""
+        somebody let it run, the erasure of what is brought back, and a suspension for nonpayment."""
         if event.type not in PAYMENTS or service is None or service.point_of_no_return is not None:
             return
         for job in job_store.unfinished(conn, service.id):
             owed = service.hold(HoldReason.NONPAYMENT) is not None or job.arguments.get("reason") != HoldReason.NONPAYMENT
-            pointless = job.intent == IntentKind.TERMINATE or (job.intent == IntentKind.SUSPEND and not owed)
+            ends = job.intent == IntentKind.TERMINATE or (job.intent == IntentKind.ERASE and _comes_back(conn, service))
+            pointless = ends or (job.intent == IntentKind.SUSPEND and not owed)
             if pointless and job.state in RESTING:
                 self._endings.call_off(conn, job, by=f"the payment of event {event.source}/{event.id}")
 
@@ -244,18 +247,23 @@ class Intake:
         """Take an operator's command. Raises NotFound, Refused, WrongState, StoreUnavailable."""
         facts = {"intent": kind.value, "why": why, "arguments": dict(arguments)}
 
-        def decide(service: Service, _terms: Terms, now: datetime) -> Received:
-            return decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments)
+        def decide(service: Service, terms: Terms, now: datetime) -> Received:
+            return decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments, terms=terms)
 
         return self._clerk.act(service_id, decide, who=who, what="command", facts=facts, beside=beside)
 
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
         """What the command would write down now. Raises as ``command``, and WrongState where nothing is to be done."""
 
-        def decide(service: Service, _terms: Terms, now: datetime) -> Received:
-            return decisions.command(kind, service, who="dry-run", why="dry run", now=now, arguments=arguments)
+        def decide(service: Service, terms: Terms, now: datetime) -> Received:
+            return decisions.command(kind, service, who="dry-run", why="dry run", now=now, arguments=arguments, terms=terms)
 
         return self._clerk.dry_run(service_id, decide)
+
+
+def _comes_back(conn: Connection, service: Service) -> bool:
+    """A job brings the archived service back, or will."""
+    return any(job.intent == IntentKind.REACTIVATE for job in job_store.unfinished(conn, service.id))
 
 
 def _dead_letter(problem: OrchestratorError, seq: int) -> str:

@@ -98,9 +98,10 @@ class Orders:
 
     def dry_run(self, conn: Connection, intent: Intent, service: Service) -> Workflow:
         """The workflow that a job of the intent would write down now. Raises what keeps it from beginning."""
-        job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=self._works.clock.now())
-        begun = outcomes.begin(service, intent.kind)
-        return resolved(self._playbooks, self._catalog, service=begun, facts=services.facts(conn, service.id), job=job)
+        now = self._works.clock.now()
+        job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=now)
+        begun, facts = outcomes.begin(service, intent.kind), services.facts(conn, service.id)
+        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, now=now)
 
     def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
         return Job(

@@ -13,11 +13,14 @@ from orchestrator.domain.policies import Policy, rules
 from orchestrator.domain.policy_words import KEPT
 from orchestrator.domain.services import Lifecycle
 from orchestrator.domain.terms import Terms
-from tests.unit.test_deadlines import CALENDAR, SERVICE, hold, suspended
+from tests.unit.test_deadlines import CALENDAR, DAY, DUE, SERVICE, hold, suspended
 
+ARCHIVED = replace(SERVICE, state=Lifecycle.ARCHIVED, archived_at=DUE)
 POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
 SERVICES = (
     *(replace(SERVICE, state=state, due_at=SERVICE.due_at) for state in Lifecycle),
+    ARCHIVED,
+    replace(ARCHIVED, paid_at=DUE + DAY),
     suspended(),
     replace(SERVICE, holds=(hold(),), suspension_proven_at=None, clock_stopped=timedelta(days=1)),
 )

@@ -46,6 +46,7 @@ class Action(StrEnum):
     SUSPEND = IntentKind.SUSPEND
     UNSUSPEND = IntentKind.UNSUSPEND
     TERMINATE = IntentKind.TERMINATE
+    REACTIVATE = IntentKind.REACTIVATE
     CHECK = IntentKind.CHECK
 
 

@@ -19,6 +19,7 @@ class Action(StrEnum):
     REMIND_TERMINATE = "remind-terminate"
     NOTICE_TERMINATE = "notice-terminate"
     TERMINATE = "terminate"
+    ERASE = "erase"
 
     @property
     def intent(self) -> IntentKind | None:
@@ -28,7 +29,7 @@ class Action(StrEnum):
     @property
     def destroys(self) -> bool:
         """What it does cannot be taken back."""
-        return self.intent == IntentKind.TERMINATE
+        return self.intent is not None and self.intent.ends
 
     @property
     def tells(self) -> bool:
@@ -41,7 +42,7 @@ class Action(StrEnum):
         return self in _MARKS
 
 
-_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
+_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE, Action.ERASE: IntentKind.ERASE}
 _TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE})
 _MARKS: frozenset[Action] = frozenset()
 
