@@ -104,19 +104,20 @@ class House:
         self.db = Database(sqlite_url(directory / "orchestrator.sqlite"))
         self.world = seeded_world(directory)
         self.notifier = FakeNotifier(self.world)
+        self.catalog = Catalog(
+            plans={plan.name: plan},
+            templates={TEMPLATE.name: TEMPLATE},
+            nodes=declared,
+            provider="Example Hosting",
+            policies=policies or {},
+            calendar=CALENDAR,
+        )
         self.engine = Engine(
             db=self.db,
             steps=steps,
             ports=self._ports(directory),
             playbooks=playbooks,
-            catalog=Catalog(
-                plans={plan.name: plan},
-                templates={TEMPLATE.name: TEMPLATE},
-                nodes=declared,
-                provider="Example Hosting",
-                policies=policies or {},
-                calendar=CALENDAR,
-            ),
+            catalog=self.catalog,
             settings=EngineSettings(
                 state_dir=directory,
                 limits=options.limits,

@@ -13,6 +13,7 @@ from orchestrator.domain.calendar import Calendar, Days
 from orchestrator.domain.deadlines import Action, Deadline, deadlines
 from orchestrator.domain.decisions import Received, command, fall_due, receive
 from orchestrator.domain.errors import Refused, WrongState
+from orchestrator.domain.events import EventType
 from orchestrator.domain.forecast import forecast
 from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
 from orchestrator.domain.outcomes import begin, finish
@@ -207,7 +208,7 @@ def test_terminating_an_archived_service_is_refused_with_the_day_of_its_erasure(
 
 
 @pytest.mark.parametrize("kind", [E.INVOICE_PAID, E.ORDER_PAID, E.SERVICE_RENEW])
-def test_a_payment_while_the_archive_is_kept_brings_the_service_back_and_asks_nobody(kind: E) -> None:
+def test_a_payment_while_the_archive_is_kept_brings_the_service_back_and_asks_nobody(kind: EventType) -> None:
     owing = replace(KEPT, holds=(hold(HoldReason.NONPAYMENT),))
     paid = receive(event(kind), owing, now=NOW, terms=TERMS)
     assert (intent(paid).kind, paid.asks) == (K.REACTIVATE, "")
