@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from orchestrator.domain import archives
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, pending
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.forecast import forecast
 from orchestrator.domain.policies import Policy
-from orchestrator.domain.services import Service
+from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.engine.due import AGAIN
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import deadlines as store
@@ -25,6 +26,8 @@ RELEASE = "terminations wait until somebody says `orchestrator terminations rele
 # A look reads at most so many services; a page of the forecast then goes on behind them.
 MOST_READ = 5000
 _CHUNK = 500
+# So long before the latest moment of an erasure it is told.
+NEAR = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,21 @@ def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, i
                 if deadline.at <= now and not (deadline.waits or deadline.action.marks or (wait and deadline.action.destroys))
             )
     return {action: counted[action] for action in Action}
+
+
+def erasures(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[str, int]:
+    """How many archived services are to be erased within a day at the latest (``soon``), and how many were to be (``passed``)."""
+    counted = {"soon": 0, "passed": 0}
+    cursor: str | None = None
+    while True:
+        page, cursor = services.list_page(conn, limit=_CHUNK, after=cursor, state=Lifecycle.ARCHIVED.value)
+        for service in page:
+            terms = catalog.terms_of(service)
+            latest = archives.erase_by(service, terms) or archives.archive_until(service, terms)
+            if latest is not None and latest <= now + NEAR:
+                counted["passed" if latest <= now else "soon"] += 1
+        if cursor is None:
+            return counted
 
 
 def _with_seen(conn: Connection, found: Iterable[Service]) -> Iterator[tuple[Service, Seen]]:

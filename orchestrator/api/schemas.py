@@ -58,6 +58,7 @@ class ServiceOut(BaseModel):
     point_of_no_return: datetime | None
     suspension_proven_at: datetime | None
     limited_proven_at: datetime | None
+    archived_at: datetime | None
     node: str
 
     @classmethod
@@ -88,6 +89,7 @@ class ServiceOut(BaseModel):
             point_of_no_return=service.point_of_no_return,
             suspension_proven_at=service.suspension_proven_at,
             limited_proven_at=service.limited_proven_at,
+            archived_at=service.archived_at,
             node=node,
         )
 

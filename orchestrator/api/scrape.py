@@ -10,6 +10,7 @@ from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
     ChargesCount,
+    ErasuresCount,
     HoldsCount,
     JobsCount,
     LateCount,
@@ -64,6 +65,9 @@ class Scrape:
                 dead_letters=for_people.dead_letters,
                 frozen=for_people.freeze is not None,
                 terminations_wait=for_people.terminations is not None,
+                erasures=tuple(
+                    ErasuresCount(when=when, count=n) for when, n in outlook.erasures(conn, self._catalog, now=now).items()
+                ),
                 late=tuple(LateCount(action=a.value, count=n) for a, n in outlook.late(conn, self._catalog, now=now).items()),
                 charges=tuple(
                     ChargesCount(kind=k, plan=p, count=n, amount=a) for (k, p), (n, a) in sorted(charges.totals(conn).items())

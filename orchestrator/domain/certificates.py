@@ -1,7 +1,8 @@
 """The wipe certificate: what was destroyed, how, where, who asked and who approved, in a form that a third party can check.
 
-A JSON object. The signature (Ed25519, RFC 8032) covers the canonical JSON of everything but the member ``signature``; the public
-key is embedded, so that a check needs no network, and named by its id, so that it can be compared with one that was published.
+A JSON object; of the erasure of what was kept there is one of its own (``domain.erasures``), checked in the same way. The
+signature (Ed25519, RFC 8032) covers the canonical JSON of everything but the member ``signature``; the
+public key is embedded, so that a check needs no network, and named by its id, so that it can be compared with one published.
 """
 
 from __future__ import annotations
@@ -15,49 +16,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.domain.canonical import canonical_json
+from orchestrator.domain.certificate_shapes import ALGORITHM, ERASURE, FORMAT, VERSION, problems
 from orchestrator.domain.errors import PermanentDriverError
-
-FORMAT = "orchestrator/wipe-certificate"
-VERSION = 1
-ALGORITHM = "Ed25519"
 
 # Checks an Ed25519 signature: (public key of 32 bytes, payload, signature of 64 bytes) -> whether it holds.
 Check = Callable[[bytes, bytes, bytes], bool]
-
-# What the members must be; a member of this table may not be left out.
-SHAPE: dict[str, type | tuple[type, ...]] = {
-    "format": str,
-    "version": int,
-    "id": str,
-    "provider": str,
-    "service": str,
-    "client": str,
-    "guest": str,
-    "nodes": list,
-    "volumes": list,
-    "keys_destroyed": list,
-    "residue": dict,
-    "asked_by": str,
-    "reason": str,
-    "approved_by": str,
-    "job": str,
-    "issued_at": str,
-    "key": dict,
-}
-VOLUME_SHAPE: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "node": str,
-    "path": str,
-    "method": str,
-    "bytes": int,
-    "bytes_overwritten": int,
-    "verified": bool,
-    "medium": dict,
-    "limits": list,
-    "samples": list,
-    "started_at": str,
-    "finished_at": str,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +78,24 @@ class ResidueCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherCopy:
+    """A copy that stays when the volumes are wiped. ``until``: so long at least, then it is erased, with a certificate of that;
+    None = nobody said. ``sha256`` of what it holds, one for each volume."""
+
+    id: str
+    reached_from: str
+    bytes: int
+    sha256: tuple[str, ...]
+    kept_at: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wipe:
     """Everything a certificate says. ``asked_by`` names the event or operator, ``approved_by`` who or what let it through.
 
-    ``keys_destroyed``: the secrets of encrypted volumes that were destroyed on the node. Times UTC.
+    ``keys_destroyed``: the secrets of encrypted volumes that were destroyed on the node. ``copies``: every other copy that is
+    still kept. Times UTC.
     """
 
     certificate_id: str
@@ -134,6 +111,7 @@ class Wipe:
     residue: Sequence[ResidueCheck]
     issued_at: datetime
     keys_destroyed: Sequence[str] = ()
+    copies: Sequence[OtherCopy] = ()
 
 
 def certificate_id(job_id: str) -> str:
@@ -154,16 +132,14 @@ def build(wipe: Wipe, *, public_key: bytes) -> dict[str, Any]:
         "nodes": sorted({check.node for check in wipe.residue} | {volume.node for volume in wipe.volumes}),
         "volumes": [_volume(volume) for volume in wipe.volumes],
         "keys_destroyed": list(wipe.keys_destroyed),
-        "residue": {
-            "clean": not any(check.found for check in wipe.residue),
-            "checks": [_residue(check) for check in wipe.residue],
-        },
+        "residue": residue(wipe.residue),
+        "copies": [_copy(copy) for copy in wipe.copies],
         "asked_by": wipe.asked_by,
         "reason": wipe.reason,
         "approved_by": wipe.approved_by,
         "job": wipe.job_id,
         "issued_at": utc_text(wipe.issued_at),
-        "key": {"id": key_id(public_key), "algorithm": ALGORITHM, "public_key": base64.b64encode(public_key).decode()},
+        "key": embedded(public_key),
     }
 
 
@@ -206,49 +182,24 @@ def verify(certificate: object, check: Check, *, pinned_key: bytes | None = None
     wrong = problems(certificate)
     if wrong:
         return _refuted(*wrong)
-    embedded = _bytes(certificate["key"].get("public_key"))
+    public = _bytes(certificate["key"].get("public_key"))
     value = _bytes(_signature(certificate).get("value"))
-    if len(embedded) != 32 or len(value) != 64:
+    if len(public) != 32 or len(value) != 64:
         return _refuted("the embedded key or the signature is not of the length that Ed25519 has")
-    own = key_id(embedded)
+    own = key_id(public)
     if certificate["key"].get("id") != own or _signature(certificate).get("key_id") != own:
         return _refuted("the key id does not belong to the embedded key")
-    if pinned_key is not None and pinned_key != embedded:
+    if pinned_key is not None and pinned_key != public:
         return _refuted(f"it was signed with key {own}, not with the expected key {key_id(pinned_key)}")
     try:
         covered = payload(certificate)
     except (TypeError, ValueError):
         return _refuted("it holds values that no certificate has")
-    if not check(embedded, covered, value):
+    if not check(public, covered, value):
         return _refuted("the signature does not hold: the certificate was altered after it was signed")
     return Verdict(
         ok=True, sentences=_says(certificate, own, pinned=pinned_key is not None), key_id=own, pinned=pinned_key is not None
     )
-
-
-def problems(certificate: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is wrong with the shape, one sentence each; the signature is not looked at beyond its shape."""
-    if certificate.get("format") != FORMAT:
-        return (f"this is not a wipe certificate: its format is not '{FORMAT}'",)
-    if certificate.get("version") != VERSION:
-        return (f"version {certificate.get('version')!r} is not known to this software, which knows {VERSION}",)
-    found = _wrong(certificate, SHAPE, "the certificate")
-    for number, volume in enumerate(certificate["volumes"] if isinstance(certificate.get("volumes"), list) else []):
-        found += (
-            _wrong(volume, VOLUME_SHAPE, f"volume {number}") if isinstance(volume, dict) else [f"volume {number} is no object"]
-        )
-    if not isinstance(certificate.get("signature"), dict):
-        found.append("it is not signed")
-    elif certificate["signature"].get("algorithm") != ALGORITHM:
-        found.append(f"its signature is not made with {ALGORITHM}")
-    return tuple(found)
-
-
-def _wrong(item: Mapping[str, Any], shape: Mapping[str, type | tuple[type, ...]], where: str) -> list[str]:
-    missing = [f"{where} has no {name}" for name in shape if name not in item]
-    return missing + [
-        f"{where}: {name} is malformed" for name, kind in shape.items() if name in item and not isinstance(item[name], kind)
-    ]
 
 
 def _signature(certificate: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -270,19 +221,30 @@ def _refuted(*sentences: str) -> Verdict:
 
 
 def _says(certificate: Mapping[str, Any], own: str, *, pinned: bool) -> tuple[str, ...]:
-    volumes = certificate["volumes"]
-    sentences = [
-        f"the signature of key {own} holds: nothing was altered since {certificate['issued_at']}",
-        f"service {certificate['service']}: {len(volumes)} volume{'' if len(volumes) == 1 else 's'} wiped",
-    ]
-    sentences += [
-        f"{v['name']}: the read-back was not made or did not succeed, see its limits" for v in volumes if not v["verified"]
-    ]
+    sentences = [f"the signature of key {own} holds: nothing was altered since {certificate['issued_at']}"]
+    sentences += _erased(certificate) if certificate["format"] == ERASURE else _wiped(certificate)
     if not certificate["residue"].get("clean"):
         sentences.append("something of the service was left on a node: see residue")
     if not pinned:
         sentences.append(f"who signed is shown only by comparing key {own} with the provider's published key")
     return tuple(sentences)
+
+
+def _erased(certificate: Mapping[str, Any]) -> list[str]:
+    archive = certificate["archive"]
+    return [f"service {certificate['service']}: its archive {archive['id']}, kept since {archive['kept_at']}, is erased"]
+
+
+def _wiped(certificate: Mapping[str, Any]) -> list[str]:
+    volumes = certificate["volumes"]
+    sentences = [f"service {certificate['service']}: {len(volumes)} volume{'' if len(volumes) == 1 else 's'} wiped"]
+    sentences += [
+        f"{v['name']}: the read-back was not made or did not succeed, see its limits" for v in volumes if not v["verified"]
+    ]
+    for copy in certificate.get("copies", []):
+        until = f"until {copy['until']} at least" if copy["until"] else "without an end that is known"
+        sentences.append(f"a copy is still kept: {copy['id']}, {until}")
+    return sentences
 
 
 def _volume(volume: WipedVolume) -> dict[str, Any]:
@@ -300,6 +262,27 @@ def _volume(volume: WipedVolume) -> dict[str, Any]:
         "started_at": volume.started_at,
         "finished_at": volume.finished_at,
     }
+
+
+def _copy(copy: OtherCopy) -> dict[str, Any]:
+    return {
+        "id": copy.id,
+        "reached_from": copy.reached_from,
+        "bytes": copy.bytes,
+        "sha256": list(copy.sha256),
+        "kept_at": utc_text(copy.kept_at),
+        "until": "" if copy.until is None else utc_text(copy.until),
+    }
+
+
+def residue(checks: Sequence[ResidueCheck]) -> dict[str, Any]:
+    """What was found at the end, node by node."""
+    return {"clean": not any(check.found for check in checks), "checks": [_residue(check) for check in checks]}
+
+
+def embedded(public_key: bytes) -> dict[str, Any]:
+    """The key (raw, 32 bytes) as a certificate holds it."""
+    return {"id": key_id(public_key), "algorithm": ALGORITHM, "public_key": base64.b64encode(public_key).decode()}
 
 
 def _residue(check: ResidueCheck) -> dict[str, Any]:

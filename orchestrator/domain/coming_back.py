@@ -1,4 +1,5 @@
-"""The fee of a service that comes back from a suspension for nonpayment by being paid (herza, "Biaya Aktivasi Kembali").
+"""The fee of a service that comes back by being paid: from a suspension for nonpayment, or out of its archive (herza, "Biaya
+Aktivasi Kembali").
 
 Pure. The payment, the lifting of the hold and the lifting of other holds may come in any order, each more than once: the fee is
 due when the service is both paid and free, once for each suspension.
@@ -31,3 +32,11 @@ def fee(before: Service | None, after: Service, terms: Terms) -> tuple[Service, 
         return replace(after, cut_off_at=since, cut_off_paid=paid), None
     why = f"reactivation of a {terms.kind} that was cut off for nonpayment at {since.isoformat(timespec='minutes')}"
     return replace(after, cut_off_at=None, cut_off_paid=False), charges.reactivation(after.id, since, terms, why=why)
+
+
+def fee_out_of_the_archive(service: Service, terms: Terms) -> Charge | None:
+    """The fee of an archived service that is brought back: once for each termination. None where the text has none."""
+    if service.archived_at is None:
+        return None
+    why = f"reactivation of a {terms.kind} that was terminated at {service.archived_at.isoformat(timespec='minutes')}"
+    return charges.reactivation(service.id, service.archived_at, terms, why=why)

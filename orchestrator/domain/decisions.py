@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain import charges, claims, coming_back, reactivation
+from orchestrator.domain import archives, charges, claims, coming_back, reactivation
 from orchestrator.domain.charges import Charge
 from orchestrator.domain.claims import Claim
 from orchestrator.domain.deadlines import Action, Deadline
@@ -278,6 +278,8 @@ def _paid(event: Event, before: Service | None, record: Service, *, now: datetim
     held = before is not None and (before.stopped or before.suspension_proven_at is not None)
     limited = before is not None and (before.limited or before.limited_proven_at is not None)
     record = record.without_hold(HoldReason.NONPAYMENT)
+    if archives.brings_back(record, terms):
+        return _reactivate(record, reason=event.reason or "paid", who=_who(event), asks=archives.asks(record))
     if record.state in GONE or record.point_of_no_return is not None:
         note = reactivation.too_late(record, terms)
         return Received(service=record, decision=Nothing(reason=note), note=note)
@@ -394,7 +396,7 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
         case EventType.SERVICE_UNSUSPEND:
             return _unsuspend(record, hold_reason(event.reason, default=HoldReason.NONPAYMENT), who=who, why=event.reason)
         case EventType.SERVICE_TERMINATE:
-            return _terminate(record, who=who, why=event.reason or "billing asked")
+            return _terminate(record, who=who, why=event.reason or "billing asked", terms=terms)
         case _:
             return _refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
 
@@ -459,7 +461,7 @@ def _unlimit(record: Service, reason: HoldReason, *, who: str, why: str) -> Rece
     return _widen(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
 
 
-def _terminate(record: Service, *, who: str, why: str) -> Received:
+def _terminate(record: Service, *, who: str, why: str, terms: Terms) -> Received:
     if record.state in (Lifecycle.ERASED, Lifecycle.CANCELLED, Lifecycle.TERMINATING):
         return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
     if not record.erasable:
@@ -468,11 +470,23 @@ def _terminate(record: Service, *, who: str, why: str) -> Received:
     if record.state == Lifecycle.ORDERED:
         return _cancel(record, reason=why)
     if record.state == Lifecycle.ARCHIVED:
-        return _refuse(record, "it is archived: its erasure follows its policy", RULE_LIFECYCLE)
+        return _refuse(record, archives.not_again(record, terms), RULE_LIFECYCLE)
+    keeps = {} if record.state == Lifecycle.FAILED else archives.keeping(terms)
     # While it is being provisioned the job waits behind that one, and ``begin`` moves the state.
     if record.state != Lifecycle.PROVISIONING:
         record = begin(record, IntentKind.TERMINATE)
-    return Received(service=record, decision=Intent.on(IntentKind.TERMINATE, record, reason=why, who=who))
+    return Received(service=record, decision=Intent.on(IntentKind.TERMINATE, record, reason=why, who=who, arguments=keeps))
+
+
+def _reactivate(record: Service, *, reason: str, who: str, asks: str = "") -> Received:
+    record, decided = archives.reactivate(record, reason=reason, who=who)
+    note = decided.reason if isinstance(decided, Refusal) else "it is brought back out of its archive"
+    return Received(service=record, decision=decided, note=note, asks=asks)
+
+
+def _erase(record: Service, *, reason: str, who: str) -> Received:
+    decided = archives.erase(record, reason=reason, who=who)
+    return Received(service=record, decision=decided, note=decided.reason if isinstance(decided, Refusal) else "")
 
 
 def _legal(hold: Hold) -> bool:
@@ -480,7 +494,14 @@ def _legal(hold: Hold) -> bool:
 
 
 def command(
-    kind: IntentKind, service: Service, *, who: str, why: str, now: datetime, arguments: Mapping[str, object]
+    kind: IntentKind,
+    service: Service,
+    *,
+    who: str,
+    why: str,
+    now: datetime,
+    arguments: Mapping[str, object],
+    terms: Terms = NO_TERMS,
 ) -> Received:
     """Decide an operator's command. ``arguments``: ``reason`` (a hold) for what sets or lifts one; ``manual`` unless given."""
     word = arguments.get("reason", "")
@@ -497,7 +518,11 @@ def command(
         case IntentKind.UNLIMIT:
             return _unlimit(service, reason, who=who, why=why)
         case IntentKind.TERMINATE:
-            return _terminate(service, who=who, why=why)
+            return _terminate(service, who=who, why=why, terms=terms)
+        case IntentKind.REACTIVATE:
+            return _reactivate(service, reason=why, who=who)
+        case IntentKind.ERASE:
+            return _erase(service, reason=why, who=who)
         case IntentKind.START | IntentKind.STOP | IntentKind.REBOOT | IntentKind.CHECK:
             return _power(kind, service, who=who, why=why)
         case _:
@@ -522,7 +547,9 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
         case Action.SUSPEND | Action.CHARGEBACK:
             return _suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
         case Action.TERMINATE | Action.CHARGEBACK_TERMINATE:
-            return _terminate(service, who=who, why=why)
+            return _terminate(service, who=who, why=why, terms=terms)
+        case Action.ERASE:
+            return _erase(service, reason=why, who=who)
         case Action.CHARGE_TRAFFIC:
             record, charge = charges.traffic(service, period_of(deadline), terms)
             return _owed(record, charge, why)
@@ -543,4 +570,6 @@ def with_fee(before: Service | None, received: Received, terms: Terms) -> Receiv
     if received.service is None or isinstance(received.decision, Refusal):
         return received
     record, charge = coming_back.fee(before, received.service, terms)
+    if isinstance(received.decision, Intent) and received.decision.kind == IntentKind.REACTIVATE:
+        charge = coming_back.fee_out_of_the_archive(record, terms)
     return replace(received, service=record, charges=received.charges if charge is None else (*received.charges, charge))

@@ -8,7 +8,9 @@ from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Serv
 # The states in which a job of each kind may do something destructive. A kind that is not here may not.
 BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
     IntentKind.SUSPEND: frozenset({Lifecycle.ACTIVE}),
-    IntentKind.TERMINATE: frozenset({Lifecycle.TERMINATING, Lifecycle.ARCHIVED}),
+    IntentKind.TERMINATE: frozenset({Lifecycle.TERMINATING}),
+    IntentKind.ERASE: frozenset({Lifecycle.ARCHIVED}),
+    IntentKind.REACTIVATE: frozenset({Lifecycle.ARCHIVED}),
     IntentKind.STOP: frozenset({Lifecycle.ACTIVE}),
     IntentKind.REBOOT: frozenset({Lifecycle.ACTIVE}),
     IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
@@ -24,9 +26,12 @@ def closed(service: Service, *, kind: IntentKind, payments: int) -> str:
         return f"a service that is {service.state} does not belong to a {kind} job"
     if kind == IntentKind.SUSPEND:
         return _closed_for_suspending(service, payments=payments)
+    # It was brought back, and its archive is a copy of what is there again: no payment and no hold minds that.
+    if kind == IntentKind.REACTIVATE:
+        return ""
     if service.payments != payments:
         return "it was paid since the job was decided"
-    if kind == IntentKind.TERMINATE:
+    if kind.ends:
         for hold in service.holds:
             if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:
                 return f"a {hold.reason} hold of {hold.by} forbids erasing ({hold.why})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestrator.domain.archives import archived, kept_for
 from orchestrator.domain.deadlines import Action, Deadline, Told, deadlines, pending
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
@@ -52,7 +53,7 @@ def forecast(
         done.add((due.action, due.occurrence))
         if due.action.tells:
             known[due.action, due.occurrence] = at
-        service = _done(service, due.action, at)
+        service = _done(service, due.action, at, terms)
     return tuple(found)
 
 
@@ -64,13 +65,15 @@ def changes(service_id: str, before: tuple[Deadline, ...], after: tuple[Deadline
     return Change(service_id, comes, goes) if comes or goes else None
 
 
-def _done(service: Service, action: Action, at: datetime) -> Service:
+def _done(service: Service, action: Action, at: datetime, terms: Terms) -> Service:
     match action:
         case Action.SUSPEND | Action.CHARGEBACK:
             hold = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="forecast", why="", since=at)
             return replace(service.with_hold(hold), suspension_proven_at=service.suspension_proven_at or at)
-        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE:
-            return replace(service, state=Lifecycle.ERASED, ended_at=at)
+        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE if kept_for(terms) is not None:
+            return archived(replace(service, state=Lifecycle.TERMINATING), now=at)
+        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.ERASE:
+            return replace(service, state=Lifecycle.ERASED, ended_at=service.ended_at or at)
         case Action.CANCEL_ORDER:
             return replace(service, state=Lifecycle.CANCELLED)
         case _:

@@ -29,12 +29,19 @@ class IntentKind(StrEnum):
     CHANGE_PLAN = "change-plan"
     RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of an intent
     TERMINATE = "terminate"
+    ERASE = "erase"
+    REACTIVATE = "reactivate"
     CHECK = "check"
 
     @property
     def destructive(self) -> bool:
         """Counts against the brakes and is held back by ``orchestrator freeze``. Limiting neither stops nor destroys."""
-        return self in (IntentKind.SUSPEND, IntentKind.TERMINATE)
+        return self == IntentKind.SUSPEND or self.ends
+
+    @property
+    def ends(self) -> bool:
+        """It destroys the customer's data, or the last copy of it: from some moment on there is no way back."""
+        return self in (IntentKind.TERMINATE, IntentKind.ERASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.domain.archives import archived
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, JobState
 from orchestrator.domain.services import Cause, HoldEffect, HoldReason, Lifecycle, Service, transition
@@ -31,6 +32,8 @@ def begin(service: Service, kind: IntentKind) -> Service:
         if not service.erasable:
             raise Refused("a hold forbids to destroy the service's data", rule=RULE_HOLDS)
         return service if state == Lifecycle.TERMINATING else replace(service, state=transition(state, Cause.TERMINATE_STARTED))
+    if kind in (IntentKind.ERASE, IntentKind.REACTIVATE):
+        return _begin_archived(service, kind)
     if state != Lifecycle.ACTIVE:
         raise WrongState(f"the service is {state}: {kind} needs an active one", state=str(state))
     if kind == IntentKind.SUSPEND and not service.stopped:
@@ -44,6 +47,17 @@ def begin(service: Service, kind: IntentKind) -> Service:
     return service
 
 
+def _begin_archived(service: Service, kind: IntentKind) -> Service:
+    """It stays archived until the job has ended well. An erasure that has begun is carried to its end."""
+    if service.state != Lifecycle.ARCHIVED:
+        raise WrongState(f"the service is {service.state}: {kind} needs an archived one", state=str(service.state))
+    if kind == IntentKind.ERASE and not service.erasable:
+        raise Refused("a hold forbids to destroy the service's archive", rule=RULE_HOLDS)
+    if kind == IntentKind.REACTIVATE and service.point_of_no_return is not None:
+        raise WrongState("the service's archive is being erased: it cannot be brought back", state=str(service.state))
+    return service
+
+
 def finish(
     service: Service,
     kind: IntentKind,
@@ -53,12 +67,13 @@ def finish(
     now: datetime,
     provisioned: bool = True,
     adds: str = "",
+    kept: bool = False,
 ) -> Service:
     """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
 
     ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
     ``error_code`` is the job's ('' where it went well). ``adds``: the hold that the decision to suspend or to limit added; who
-    cancels the job takes that back, and no other.
+    cancels the job takes that back, and no other. ``kept``: the termination kept an archive.
     """
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
@@ -70,7 +85,11 @@ def finish(
     if kind in KEEPS_HOLDS and ended_well:
         return _in_force(service, kind, now=now)
     if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
+        if ended_well and kept:
+            return archived(service, now=now)
         return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned, now=now)
+    if service.state == Lifecycle.ARCHIVED and ended_well:
+        return _out_of_the_archive(service, kind, now=now)
     return service
 
 
@@ -125,11 +144,25 @@ def _in_force(service: Service, kind: IntentKind, *, now: datetime) -> Service:
 def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool, now: datetime) -> Service:
     """Past the point of no return a failed termination stays one: there is nothing to go back to."""
     if ended_well:
-        erased = transition(service.state, Cause.ERASE_DONE)
-        # Who might log in belongs to what was erased, and there is nothing left to hold.
-        service = replace(service, ended_at=now, suspension_proven_at=None, limited_proven_at=None)
-        return replace(service, state=erased, ssh_keys=(), password_hash="", holds=())
+        return _erased(service, now=now)
     if gave_up and service.point_of_no_return is None:
         cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
         return replace(service, state=transition(service.state, cause))
     return service
+
+
+def _out_of_the_archive(service: Service, kind: IntentKind, *, now: datetime) -> Service:
+    if kind == IntentKind.ERASE:
+        return _erased(service, now=now)
+    if kind == IntentKind.REACTIVATE:
+        # A new life, as far as terms and hours count it.
+        state = transition(service.state, Cause.REACTIVATED)
+        return replace(service, state=state, archived_at=None, ended_at=None, activated_at=now)
+    return service
+
+
+def _erased(service: Service, *, now: datetime) -> Service:
+    """Who might log in belongs to what was erased, and there is nothing left to hold."""
+    erased = transition(service.state, Cause.ERASE_DONE)
+    service = replace(service, ended_at=service.ended_at or now, suspension_proven_at=None, limited_proven_at=None)
+    return replace(service, state=erased, ssh_keys=(), password_hash="", holds=())

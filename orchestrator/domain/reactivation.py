@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from orchestrator.domain.archives import will_bring_back
 from orchestrator.domain.deadlines.nonpayment import proven_for_nonpayment
 from orchestrator.domain.policies import LatePaymentEffect
 from orchestrator.domain.services import Lifecycle, Service
@@ -38,6 +39,8 @@ def consent(service: Service, terms: Terms, *, now: datetime) -> str:
 def too_late(service: Service, terms: Terms) -> str:
     """What a payment finds whose service has ended: the words of billing's answer."""
     rule = terms.policy.late_payment
+    if rule is not None and will_bring_back(service, terms):
+        return f"the termination goes on; it is brought back out of its archive when that has ended [{terms.cite(rule)}]"
     found = f"too late: the service is {service.state}"
     if service.point_of_no_return is not None:
         found += f" and its data was destroyed from {service.point_of_no_return.isoformat()} on"

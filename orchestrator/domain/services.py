@@ -39,6 +39,7 @@ class Cause(StrEnum):
     TERMINATE_STOPPED_UNMADE = "terminate stopped, no guest had ever been made"
     ARCHIVE_KEPT = "archive kept"
     ERASE_DONE = "erase done"
+    REACTIVATED = "reactivated"
 
 
 # The whole lifecycle; the diagram in docs/ is generated from this table.
@@ -56,6 +57,7 @@ TRANSITIONS: dict[tuple[Lifecycle, Cause], Lifecycle] = {
     (Lifecycle.TERMINATING, Cause.ARCHIVE_KEPT): Lifecycle.ARCHIVED,
     (Lifecycle.TERMINATING, Cause.ERASE_DONE): Lifecycle.ERASED,
     (Lifecycle.ARCHIVED, Cause.ERASE_DONE): Lifecycle.ERASED,
+    (Lifecycle.ARCHIVED, Cause.REACTIVATED): Lifecycle.ACTIVE,
 }
 
 
@@ -158,8 +160,8 @@ class Service:
     was paid (a refund takes that back). ``charged_back_at``: when a bank last took a payment back. ``disputes`` and
     ``traffic``: the latest last. ``cut_off_at``: since when a suspension for nonpayment was in force that was lifted, while the
     service is not yet both paid (``cut_off_paid``) and free of other holds. ``activated_at``: when it was first made;
-    ``ended_at``: when its termination was done. ``point_of_no_return`` is set when
-    the first destructive act on the customer's data was let through.
+    ``ended_at``: when its termination was done. ``point_of_no_return`` is set when the first destructive act on the customer's
+    data was let through; it is taken back where that ended with the data in an archive, which is kept since ``archived_at``.
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
     """
 
@@ -193,6 +195,7 @@ class Service:
     point_of_no_return: datetime | None = None
     suspension_proven_at: datetime | None = None
     limited_proven_at: datetime | None = None
+    archived_at: datetime | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, OrchestratorError, StoreUnavailable, UndoFailed
-from orchestrator.domain.intents import IntentKind, StepState
+from orchestrator.domain.intents import StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
 from orchestrator.engine.durable import Halted, Outcome
@@ -313,7 +313,7 @@ def frozen(conn: Connection, job: Job) -> bool:
 
 def destroyed(conn: Connection, job: Job) -> bool:
     """Whether the fence let a destructive act of the job through: it can then no longer be stopped or undone."""
-    if job.intent != IntentKind.TERMINATE:
+    if not job.intent.ends:
         return False
     service = services.get(conn, job.service_id)
     return service is not None and service.point_of_no_return is not None

@@ -123,9 +123,15 @@ def charge(conn: Connection, owed: Iterable[Charge], *, job: Job | None, now: da
 
 
 def once(conn: Connection, received: Received) -> Received:
-    """What was decided, unless it asks for a termination that waits for the provisioning to end and knows of the last payment."""
+    """What was decided, unless it asks for a termination that waits for the provisioning to end and knows of the last payment,
+    or for what a job does already with an archive."""
     decision: Decision = received.decision
     service = received.service
+    if service is not None and service.state == Lifecycle.ARCHIVED and isinstance(decision, Intent):
+        for job in job_store.unfinished(conn, service.id):
+            if job.intent == decision.kind and not job.stop_requested:
+                return replace(received, decision=Nothing(reason=f"job {job.id} does it: {job.intent}"), note="")
+        return received
     if service is None or service.state != Lifecycle.PROVISIONING or not isinstance(decision, Intent):
         return received
     for job in job_store.unfinished(conn, service.id):

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.domain import decisions
 from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
-from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
+from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Works, destroyed
@@ -86,7 +86,7 @@ class Desk:
     def _refuse_paid(self, conn: Connection, job: Job) -> None:
         """What a payment has stopped, or would have, is not taken up again: raises Refused."""
         service = services.get(conn, job.service_id)
-        owed = job.intent == IntentKind.TERMINATE or job.arguments.get("reason") == HoldReason.NONPAYMENT
+        owed = job.intent.ends or job.arguments.get("reason") == HoldReason.NONPAYMENT
         if job.intent.destructive and owed and service is not None and service.payments > job.payments:
             raise Refused(
                 f"service {service.id} was paid since job {job.id} was decided [a payment ends what it overtakes]",
@@ -129,7 +129,8 @@ class Desk:
             raise NotFound(f"there is no service {job.service_id}")
         now = self._works.clock.now()
         arguments = dict(job.arguments)
-        received = decisions.command(job.intent, service, who=who, why=job.reason, now=now, arguments=arguments)
+        terms = self._orders.terms(service)
+        received = decisions.command(job.intent, service, who=who, why=job.reason, now=now, arguments=arguments, terms=terms)
         if isinstance(received.decision, Refusal):
             raise Refused(f"{received.decision.reason} [{received.decision.rule}]", rule=received.decision.rule)
         if isinstance(received.decision, Nothing):

@@ -6,26 +6,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.domain import outcomes
+from orchestrator.domain import archives, coming_back, outcomes
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
 from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
 from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
+from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed
-from orchestrator.store import audit, charges, events, locks, outbox, services, settings
+from orchestrator.store import audit, charges, events, fence, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
 # States of a job whose run is under way or to come; any other means that this run is over.
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
 ENGINE = "orchestrator"
+# What a fee for coming back is for.
+COMES_BACK = (IntentKind.UNSUSPEND, IntentKind.REACTIVATE)
 CERTIFICATE = "certificate.issued"
+# The step that keeps an archive; what it gave is known of an archived service under the same word.
+KEEP_STEP = "archive.keep"
+ARCHIVE = "archive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +46,21 @@ class Ending:
 class Endings:
     """Writes endings. Each is repeatable: a run that has ended already is left as it is.
 
-    ``follow`` makes the job of an intent that an ending leaves to do.
+    ``follow`` makes the job of an intent that an ending leaves to do; ``terms`` are what holds for a service.
     """
 
-    def __init__(self, works: Works, durable: Durable, *, follow: Callable[[Connection, Intent], None]) -> None:
+    def __init__(
+        self,
+        works: Works,
+        durable: Durable,
+        *,
+        follow: Callable[[Connection, Intent], Job | None],
+        terms: Callable[[Service], Terms],
+    ) -> None:
         self._works = works
         self._durable = durable
         self._follow = follow
+        self._terms = terms
 
     def finish(self, job: Job, ending: Ending) -> None:
         """End the run."""
@@ -145,6 +159,7 @@ class Endings:
         """The service's record and what is known of its things after the run."""
         now = self._works.clock.now()
         provisioned = job_store.ever_done(conn, service.id, IntentKind.PROVISION)
+        steps = job_store.steps(conn, job.id)
         after = outcomes.finish(
             service,
             job.intent,
@@ -153,17 +168,20 @@ class Endings:
             now=now,
             provisioned=provisioned,
             adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
+            kept=archive_of(steps) is not None,
         )
         if after != service:
             services.put(conn, after, now=now)
             tell_changed(conn, service, after, now=now)
         known = services.facts(conn, service.id)
-        services.set_facts(conn, service.id, facts_after(known, job, ending, job_store.steps(conn, job.id)), now=now)
+        services.set_facts(conn, service.id, facts_after(known, job, ending, steps), now=now)
         if after.state == Lifecycle.ERASED and service.state != Lifecycle.ERASED:
             job_store.forget_access(conn, service.id)
             events.forget_access(conn, service.id)
+        if after.archived_at != service.archived_at:
+            fence.begin_anew(conn, service.id)
         self._charge(conn, job, ending)
-        if job.intent == IntentKind.TERMINATE and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
+        if job.intent.ends and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
         self._follow_up(conn, job, after)
 
@@ -172,33 +190,42 @@ class Endings:
         now = self._works.clock.now()
         if ending.state in (JobState.FAILED, JobState.CANCELLED):
             charges.operation_failed(conn, job.id, why=f"job {job.id} {ending.state}: {ending.error}".rstrip(": "), now=now)
-        elif ending.state == JobState.DONE and not ending.code and job.intent == IntentKind.UNSUSPEND:
+        elif ending.state == JobState.DONE and not ending.code and job.intent in COMES_BACK:
             charges.operation_done(conn, job.service_id, ChargeKind.REACTIVATION, job_id=job.id, now=now)
 
     def _follow_up(self, conn: Connection, job: Job, service: Service) -> None:
         """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""
         left = outcomes.follow_up(service, ended=job.intent)
+        left = left or archives.paid_meanwhile(service, self._terms(service), payments=job.payments)
         if left is None:
             return
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
         if not any(other.state in OPEN or other.intent == left.kind for other in others):
-            self._follow(conn, left)
+            made = self._follow(conn, left)
+            fee = (
+                coming_back.fee_out_of_the_archive(service, self._terms(service)) if left.kind == IntentKind.REACTIVATE else None
+            )
+            if made is not None and fee is not None:
+                charges.make(conn, fee, job_id=made.id, now=self._works.clock.now())
 
     def _tell_too_late(self, conn: Connection, job: Job, service: Service) -> None:
         """A payment came after the first destructive act was let through: billing has to give the money back."""
-        if service.payments <= job.payments or service.point_of_no_return is None:
+        archived = service.state == Lifecycle.ARCHIVED and job.intent == IntentKind.TERMINATE
+        lost = service.point_of_no_return is not None or archived
+        if service.payments <= job.payments or not lost or archives.brings_back(service, self._terms(service)):
             return
         data = {
             "service_id": service.id,
             "job_id": job.id,
             "state": service.state.value,
-            "point_of_no_return": service.point_of_no_return.isoformat(),
         }
+        if service.point_of_no_return is not None:
+            data["point_of_no_return"] = service.point_of_no_return.isoformat()
         now = self._works.clock.now()
         outbox.add(conn, message_id=f"{job.id}.late", kind="payment.too_late", service_id=service.id, data=data, now=now)
 
     def _certificate_of(self, job: Job, ending: Ending) -> Mapping[str, Any] | None:
-        if job.intent != IntentKind.TERMINATE or ending.state != JobState.DONE:
+        if not job.intent.ends or ending.state != JobState.DONE:
             return None
         return self._works.ports.ledger.certificate(job.service_id)
 
@@ -231,15 +258,32 @@ def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobS
     """What is known of a service's things after a job: the facts of its done steps by step id, over what was known.
 
     A check makes nothing. Where everything was made by this job and undone, or destroyed, nothing is left but the nodes it
-    ever was on.
+    ever was on, and the archive that is kept.
     """
-    if job.intent == IntentKind.CHECK:
+    ended = ending.state == JobState.DONE
+    if job.intent == IntentKind.CHECK or (job.intent == IntentKind.ERASE and not ended):
         return known
-    gone = job.intent == IntentKind.TERMINATE and ending.state == JobState.DONE
-    never = job.intent == IntentKind.PROVISION and ending.state in (JobState.FAILED, JobState.CANCELLED)
-    if gone or never:
+    undone = ending.state in (JobState.FAILED, JobState.CANCELLED)
+    if job.intent == IntentKind.TERMINATE and ended:
+        kept = archive_of(steps)
+        return ServiceFacts(nodes_ever=known.nodes_ever, values={} if kept is None else {ARCHIVE: dict(kept)})
+    if job.intent == IntentKind.REACTIVATE and undone:
+        return ServiceFacts(nodes_ever=known.nodes_ever, values=_archive_alone(known))
+    if job.intent == IntentKind.ERASE or (job.intent == IntentKind.PROVISION and undone):
         return ServiceFacts(nodes_ever=known.nodes_ever)
+    if job.intent == IntentKind.REACTIVATE and ended:
+        known = ServiceFacts(nodes_ever=known.nodes_ever)
     done = [step for step in steps if step.state == StepState.DONE and step.facts]
     values = dict(known.values) | {step.id: dict(step.facts or {}) for step in done}
     nodes = [str(step.facts["node"]) for step in done if step.facts and step.facts.get("node")]
     return ServiceFacts(node=nodes[-1] if nodes else known.node, nodes_ever=known.nodes_ever, values=values)
+
+
+def archive_of(steps: tuple[JobStep, ...]) -> Mapping[str, Any] | None:
+    """The archive that the job kept; None where it kept none, or has undone that."""
+    kept = (step.facts for step in steps if step.step == KEEP_STEP and step.state == StepState.DONE)
+    return next(kept, None)
+
+
+def _archive_alone(known: ServiceFacts) -> dict[str, Any]:
+    return {ARCHIVE: known.values[ARCHIVE]} if ARCHIVE in known.values else {}

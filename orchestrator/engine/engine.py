@@ -71,7 +71,7 @@ class Engine:
         self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds)
         slots = Slots(db, ports.clock, settings)
         orders = Orders(self._works, self._durable, playbooks=playbooks, catalog=catalog)
-        endings = Endings(self._works, self._durable, follow=orders.follow)
+        endings = Endings(self._works, self._durable, follow=orders.follow, terms=orders.terms)
         self._runner = Runner(
             self._works,
             self._durable,

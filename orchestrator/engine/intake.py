@@ -29,7 +29,7 @@ from orchestrator.engine.clerk import Clerk, Submitted, once
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
-from orchestrator.engine.overtaking import call_off, overtaken
+from orchestrator.engine.overtaking import call_off, comes_back, overtaken
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, commands, events, outbox, services
 from orchestrator.store.database import Connection
@@ -225,6 +225,8 @@ class Intake:
         service = received.service
         if service is None or event.type not in PAYMENTS or service.state not in GONE:
             return
+        if service.state == Lifecycle.ARCHIVED and (service.point_of_no_return or comes_back(conn, service.id)):
+            return
         data = {"service_id": service.id, "event": f"{event.source}/{event.id}", "state": service.state.value}
         outbox.add(conn, message_id=f"late-{seq}", kind="payment.too_late", service_id=service.id, data=data, now=now)
 
@@ -243,16 +245,16 @@ class Intake:
         """Take an operator's command. Raises NotFound, Refused, WrongState, StoreUnavailable."""
         facts = {"intent": kind.value, "why": why, "arguments": dict(arguments)}
 
-        def decide(service: Service, _terms: Terms, now: datetime) -> Received:
-            return decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments)
+        def decide(service: Service, terms: Terms, now: datetime) -> Received:
+            return decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments, terms=terms)
 
         return self._clerk.act(service_id, decide, who=who, what="command", facts=facts, beside=beside)
 
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
         """What the command would write down now. Raises as ``command``, and WrongState where nothing is to be done."""
 
-        def decide(service: Service, _terms: Terms, now: datetime) -> Received:
-            return decisions.command(kind, service, who="dry-run", why="dry run", now=now, arguments=arguments)
+        def decide(service: Service, terms: Terms, now: datetime) -> Received:
+            return decisions.command(kind, service, who="dry-run", why="dry run", now=now, arguments=arguments, terms=terms)
 
         return self._clerk.dry_run(service_id, decide)
 

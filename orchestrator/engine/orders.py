@@ -86,21 +86,22 @@ class Orders:
             raise ConfigError(f"there is no playbook {name}", hint="mend the playbooks directory, restart the controller")
         return name
 
-    def follow(self, conn: Connection, intent: Intent) -> None:
-        """Make the job of an intent that another job's end leaves to do."""
+    def follow(self, conn: Connection, intent: Intent) -> Job | None:
+        """Make the job of an intent that another job's end leaves to do; None where none can do it."""
         service = services.get(conn, intent.service_id)
         try:
             playbook = self.playbook(intent, service)
         except ConfigError as exc:  # the job that ends is not to fail for it
             _log.error("service %s is to be %s, and no job can do it: %s", intent.service_id, intent.kind, exc)
-            return
-        self.submit(conn, intent, playbook=playbook, now=self._works.clock.now())
+            return None
+        return self.submit(conn, intent, playbook=playbook, now=self._works.clock.now())
 
     def dry_run(self, conn: Connection, intent: Intent, service: Service) -> Workflow:
         """The workflow that a job of the intent would write down now. Raises what keeps it from beginning."""
-        job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=self._works.clock.now())
-        begun = outcomes.begin(service, intent.kind)
-        return resolved(self._playbooks, self._catalog, service=begun, facts=services.facts(conn, service.id), job=job)
+        now = self._works.clock.now()
+        job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=now)
+        begun, facts = outcomes.begin(service, intent.kind), services.facts(conn, service.id)
+        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, now=now)
 
     def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
         return Job(

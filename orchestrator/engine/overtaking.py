@@ -14,7 +14,8 @@ RESTING = (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
 
 
 def call_off(conn: Connection, endings: Endings, after: Service | None, *, by: str) -> None:
-    """End a termination, which the fence would stop only once somebody let it run, and a suspension or a limit for nonpayment."""
+    """End what the fence would stop only once somebody let it run: a termination, the erasure of what comes back, and a
+    suspension or a limit for nonpayment."""
     if after is None or after.point_of_no_return is not None:
         return
     for job in job_store.unfinished(conn, after.id):
@@ -22,9 +23,15 @@ def call_off(conn: Connection, endings: Endings, after: Service | None, *, by: s
         owed = (after.hold(HoldReason.NONPAYMENT) is not None and not disputed) or (
             job.arguments.get("reason") != HoldReason.NONPAYMENT
         )
-        pointless = job.intent == IntentKind.TERMINATE or (job.intent in SETS and not owed)
+        back = job.intent == IntentKind.ERASE and comes_back(conn, after.id)
+        pointless = job.intent == IntentKind.TERMINATE or back or (job.intent in SETS and not owed)
         if pointless and job.state in RESTING:
             endings.call_off(conn, job, by=by)
+
+
+def comes_back(conn: Connection, service_id: str) -> bool:
+    """A job brings the archived service back, or will."""
+    return any(job.intent == IntentKind.REACTIVATE for job in job_store.unfinished(conn, service_id))
 
 
 def overtaken(before: Service | None, after: Service | None) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.domain import outcomes, specs
+from orchestrator.domain import archives, outcomes, specs
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
 from orchestrator.domain.intents import JobState, StepState
@@ -130,7 +130,8 @@ class Runner:
         if service is None:
             raise NotFound(f"there is no service {job.service_id}")
         record = outcomes.begin(service, job.intent)
-        workflow = resolved(self._playbooks, self._catalog, service=record, facts=services.facts(conn, service.id), job=job)
+        facts = services.facts(conn, service.id)
+        workflow = resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job, now=now)
         if record != service:
             services.put(conn, record, now=now)
             tell_changed(conn, service, record, now=now)
@@ -227,7 +228,15 @@ class Runner:
         return {"state": ending.state.value}
 
 
-def resolved(playbooks: Mapping[str, Playbook], catalog: Catalog, *, service: Service, facts: ServiceFacts, job: Job) -> Workflow:
+def resolved(
+    playbooks: Mapping[str, Playbook],
+    catalog: Catalog,
+    *,
+    service: Service,
+    facts: ServiceFacts,
+    job: Job,
+    now: datetime,
+) -> Workflow:
     """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had."""
     playbook = playbooks.get(job.playbook)
     if playbook is None:
@@ -245,6 +254,9 @@ def resolved(playbooks: Mapping[str, Playbook], catalog: Catalog, *, service: Se
         "client_id": service.client_id,
         "provider": catalog.provider,
     }
+    if job.arguments.get(archives.KEEPS):
+        end = archives.kept_until(now, catalog.terms_of(service))
+        about["archive_until"] = "" if end is None else end.isoformat()
     return workflows.resolve(playbook, service_id=service.id, spec=wanted_spec(catalog, service), facts=known, job=about)
 
 

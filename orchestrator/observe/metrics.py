@@ -143,7 +143,14 @@ def _service_gauges(now: Snapshot) -> Iterator[Metric]:
     holds = GaugeMetricFamily("orchestrator_holds", "Holds that stand against services.", labels=("reason", "effect"))
     for hold in now.holds:
         holds.add_metric((hold.reason, hold.effect), hold.count)
-    yield from (services, holds)
+    erasures = GaugeMetricFamily(
+        "orchestrator_erasure_due",
+        "Archived services whose data is to be erased within 24 hours at the latest, or was to be.",
+        labels=("when",),
+    )
+    for due in now.erasures:
+        erasures.add_metric((due.when,), due.count)
+    yield from (services, holds, erasures)
 
 
 _NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeGauges], float | None]], ...] = (

@@ -45,6 +45,14 @@ class LateCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErasuresCount:
+    """Services whose latest promised moment of erasure is near (``soon``) or behind (``passed``), and that are not erased."""
+
+    when: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeGauges:
     """``cpus``, ``memory_bytes`` and ``disk_bytes`` are None until the node was seen."""
 
@@ -102,3 +110,4 @@ class Snapshot:
     terminations_wait: bool = False
     late: tuple[LateCount, ...] = ()
     charges: tuple[ChargesCount, ...] = ()
+    erasures: tuple[ErasuresCount, ...] = ()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from orchestrator.ports.address_pool import AddressPool
+from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.fence import Fence
 from orchestrator.ports.hypervisor import Hypervisor
@@ -46,6 +47,7 @@ class Ports:
     hypervisor: Callable[[str], Hypervisor]
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
+    backups: Callable[[str], BackupStore]
     reach: Reach
     addresses: AddressPool
     ledger: Ledger

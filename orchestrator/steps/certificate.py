@@ -1,13 +1,15 @@
-"""The wipe certificate: signed, kept, and given out by the API."""
+"""The certificates, of a wipe and of an erasure: signed, kept, and given out by the API."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from orchestrator.domain import certificates
+from orchestrator.domain import certificates, erasures
 from orchestrator.domain.plans import guest_name
+from orchestrator.steps.archive import KeptArchive, archives_of
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep
 
@@ -27,16 +29,13 @@ class IssueArgs:
 
 
 class CertificateIssue(BaseStep[IssueArgs]):
-    """Sign what was destroyed, how and for whom, and keep it."""
+    """Sign what was destroyed, how and for whom, and which copies are still kept, and keep that."""
 
     name: ClassVar[str] = "certificate.issue"
     args = IssueArgs
 
     def check(self, ctx: StepContext, args: IssueArgs) -> Done | Needed:
-        kept = ctx.ports.ledger.certificate(ctx.service_id)
-        if kept is None or kept["job"] != ctx.job_id:
-            return Needed("no certificate of this job is kept")
-        return Done({"certificate": kept["id"]}, made_by=ctx.job_id)
+        return _issued(ctx)
 
     def apply(self, ctx: StepContext, args: IssueArgs) -> Facts:
         wipe = certificates.Wipe(
@@ -50,20 +49,97 @@ class CertificateIssue(BaseStep[IssueArgs]):
             reason=args.reason,
             approved_by=args.approved_by,
             volumes=[certificates.WipedVolume.from_report(w["report"], name=w["name"], node=w["node"]) for w in args.wiped],
-            residue=[
-                certificates.ResidueCheck(
-                    node=c["node"],
-                    checked_at=datetime.fromisoformat(c["checked_at"]),
-                    found=tuple(c["found"]),
-                    removed=tuple(c["removed"]),
-                )
-                for c in args.checks
-            ],
+            residue=_checks(args.checks),
             issued_at=ctx.ports.clock.now(),
             keys_destroyed=args.keys_destroyed,
+            copies=_copies(ctx),
         )
-        unsigned = certificates.build(wipe, public_key=ctx.ports.secrets.public_key())
-        signature = ctx.ports.secrets.sign(certificates.payload(unsigned))
-        signed = certificates.signed(unsigned, key_id=signature.key_id, value=signature.value)
-        ctx.ports.ledger.keep_certificate(service_id=ctx.service_id, job_id=ctx.job_id, certificate=signed)
-        return {"certificate": signed["id"]}
+        return _keep(ctx, certificates.build(wipe, public_key=ctx.ports.secrets.public_key()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureArgs:
+    """``destroyed`` and ``destroyed_at`` as archive.destroy gave them, ``checks`` as archive.prove-gone did."""
+
+    client_id: str
+    provider: str
+    asked_by: str
+    reason: str
+    approved_by: str
+    destroyed: KeptArchive
+    destroyed_at: str
+    checks: list[dict[str, Any]]
+
+
+class CertificateErasure(BaseStep[ErasureArgs]):
+    """Sign that what was kept of the service is gone too, and keep that."""
+
+    name: ClassVar[str] = "certificate.erasure"
+    args = ErasureArgs
+
+    def check(self, ctx: StepContext, args: ErasureArgs) -> Done | Needed:
+        return _issued(ctx)
+
+    def apply(self, ctx: StepContext, args: ErasureArgs) -> Facts:
+        archive = args.destroyed
+        erasure = erasures.Erasure(
+            certificate_id=erasures.certificate_id(ctx.job_id),
+            provider=args.provider,
+            service_id=ctx.service_id,
+            client_id=args.client_id,
+            job_id=ctx.job_id,
+            asked_by=args.asked_by,
+            reason=args.reason,
+            approved_by=args.approved_by,
+            archive_id=archive.id,
+            kept_from=archive.node,
+            volumes=[asdict(volume) for volume in archive.volumes],
+            bytes=archive.bytes,
+            kept_at=archive.kept_at,
+            destroyed_at=datetime.fromisoformat(args.destroyed_at),
+            residue=_checks(args.checks),
+            issued_at=ctx.ports.clock.now(),
+        )
+        return _keep(ctx, erasures.build(erasure, public_key=ctx.ports.secrets.public_key()))
+
+
+def _issued(ctx: StepContext) -> Done | Needed:
+    kept = ctx.ports.ledger.certificate(ctx.service_id)
+    if kept is None or kept["job"] != ctx.job_id:
+        return Needed("no certificate of this job is kept")
+    return Done({"certificate": kept["id"]}, made_by=ctx.job_id)
+
+
+def _keep(ctx: StepContext, unsigned: Mapping[str, Any]) -> Facts:
+    signature = ctx.ports.secrets.sign(certificates.payload(unsigned))
+    signed = certificates.signed(unsigned, key_id=signature.key_id, value=signature.value)
+    ctx.ports.ledger.keep_certificate(service_id=ctx.service_id, job_id=ctx.job_id, certificate=signed)
+    return {"certificate": signed["id"]}
+
+
+def _checks(given: list[dict[str, Any]]) -> list[certificates.ResidueCheck]:
+    return [
+        certificates.ResidueCheck(
+            node=c["node"],
+            checked_at=datetime.fromisoformat(c["checked_at"]),
+            found=tuple(c["found"]),
+            removed=tuple(c["removed"]),
+        )
+        for c in given
+    ]
+
+
+def _copies(ctx: StepContext) -> list[certificates.OtherCopy]:
+    """Every copy that is kept at this moment, as the stores themselves say; each once, though several nodes may reach it."""
+    found: dict[str, certificates.OtherCopy] = {}
+    for node in ctx.ports.ledger.nodes_ever(ctx.service_id):
+        for archive in archives_of(ctx, node):
+            found[archive.id] = certificates.OtherCopy(
+                id=archive.id,
+                reached_from=node,
+                bytes=archive.bytes,
+                sha256=tuple(volume.sha256 for volume in archive.volumes),
+                kept_at=archive.kept_at,
+                until=archive.until,
+            )
+    return list(found.values())

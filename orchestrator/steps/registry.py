@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.domain.workflow import Arguments
+from orchestrator.steps.archive import ArchiveDestroy, ArchiveKeep, ArchiveProveGone, ArchiveRestore
 from orchestrator.steps.arguments import describe
 from orchestrator.steps.base import Step
-from orchestrator.steps.certificate import CertificateIssue
+from orchestrator.steps.certificate import CertificateErasure, CertificateIssue
 from orchestrator.steps.destroy import GuestRecord, GuestUndefine
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
@@ -30,6 +31,10 @@ _ALL: tuple[Step[Any], ...] = (
     VolumeCreate(),
     VolumeCheck(),
     VolumeWipe(),
+    ArchiveKeep(),
+    ArchiveRestore(),
+    ArchiveDestroy(),
+    ArchiveProveGone(),
     SeedCreate(),
     GuestDefine(),
     GuestStart(),
@@ -49,6 +54,7 @@ _ALL: tuple[Step[Any], ...] = (
     GuestUndefine(),
     ResidueProve(),
     CertificateIssue(),
+    CertificateErasure(),
     DriftReport(),
 )
 

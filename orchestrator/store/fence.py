@@ -38,7 +38,7 @@ class StoreFence:
             reason = closed(service, kind=kind, payments=payments)
             if reason:
                 raise FenceClosed(f"{act} of {service_id} is refused: {reason}", service=service_id, job=job_id, act=act)
-            if destroys and kind == IntentKind.TERMINATE:
+            if destroys and kind.ends:
                 self._pass(conn, service, job_id=job_id, act=act)
 
     def withdraw(self, *, service_id: str, job_id: str) -> None:
@@ -59,6 +59,11 @@ class StoreFence:
             conn.execute(sa.insert(fence_passes).values(service_id=service.id, job_id=job_id, act=act, passed_at=now))
         if service.point_of_no_return is None:
             services.put(conn, replace(service, point_of_no_return=now), now=now)
+
+
+def begin_anew(conn: Connection, service_id: str) -> None:
+    """Forget what was let through: it ended with the data in another place, where it is whole."""
+    conn.execute(sa.delete(fence_passes).where(fence_passes.c.service_id == service_id))
 
 
 def _job(conn: Connection, *, service_id: str, job_id: str, act: str) -> tuple[IntentKind, int]:

@@ -201,4 +201,5 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         point_of_no_return=row.point_of_no_return,
         suspension_proven_at=row.suspension_proven_at,
         limited_proven_at=row.limited_proven_at,
+        archived_at=row.archived_at,
     )

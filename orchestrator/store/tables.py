@@ -114,6 +114,7 @@ services = _table(
     _time("created_at"),
     _time("point_of_no_return", nullable=True),
     _time("suspension_proven_at", nullable=True),
+    _time("archived_at", nullable=True),
     # What our jobs made and where (ServiceFacts): node, addresses, volumes, guest.
     _text("node", server_default="", index=True),
     sa.Column("facts", sa.JSON, nullable=False),

@@ -118,6 +118,7 @@ class Controller:
             hypervisor=self.links.hypervisor,
             volumes=self.links.volumes,
             agent=self.links.agent,
+            backups=self.links.backups,
             reach=self.links.reach,
             addresses=self.addresses,
             ledger=self.ledger,

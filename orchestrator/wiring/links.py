@@ -15,6 +15,7 @@ from orchestrator.config.model import Config
 from orchestrator.domain.errors import NotFound, WrongState
 from orchestrator.domain.plans import Node
 from orchestrator.drivers.fake.agent import FakeAgent
+from orchestrator.drivers.fake.backup_store import FakeBackupStore
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeEnrolment
 from orchestrator.drivers.fake.reach import FakeReach
@@ -24,9 +25,11 @@ from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnect
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
 from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
+from orchestrator.drivers.local.no_backups import NoBackups
 from orchestrator.drivers.local.reach import TcpReach
 from orchestrator.drivers.ssh import SshEnrolment, SshTransport
 from orchestrator.drivers.ssh.host_keys import host_key
+from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
 from orchestrator.ports.hypervisor import Hypervisor
@@ -51,8 +54,10 @@ class _Link:
     hypervisor: Hypervisor
     volumes: VolumeStore
     agent: NodeTransport
+    backups: BackupStore
 
     def close(self) -> None:
+        self.backups.close()
         self.agent.close()
         self.volumes.close()
         self.hypervisor.close()
@@ -82,6 +87,9 @@ class Links:
 
     def agent(self, name: str) -> NodeTransport:
         return self._link(name).agent
+
+    def backups(self, name: str) -> BackupStore:
+        return self._link(name).backups
 
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``)."""
@@ -118,6 +126,7 @@ class Links:
                 hypervisor=FakeHypervisor(world, node.name),
                 volumes=FakeVolumes(world, node.name),
                 agent=FakeAgent(world, node.name, clock=self._clock),
+                backups=FakeBackupStore(world, node.name, clock=self._clock),
             )
         kind, _, blob = pinned.partition(" ")
         trusted = host_key(kind, base64.b64decode(blob))
@@ -131,6 +140,7 @@ class Links:
             hypervisor=LibvirtHypervisor(connection, pool=node.pool),
             volumes=LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom),
             agent=agent,
+            backups=NoBackups(node.name),
         )
 
 

@@ -99,7 +99,7 @@ class FenceContract(ABC):
         world.put(_service(holds=(STOPPED, ABUSE)))
         _require(world)
 
-    @pytest.mark.parametrize("state", [s for s in Lifecycle if s not in (Lifecycle.TERMINATING, Lifecycle.ARCHIVED)])
+    @pytest.mark.parametrize("state", [s for s in Lifecycle if s != Lifecycle.TERMINATING])
     def test_a_state_that_no_termination_belongs_to_closes_it(self, world: FenceWorld, state: Lifecycle) -> None:
         world.put(_service(state=state))
         _refused(world, str(state))
@@ -129,6 +129,22 @@ class FenceContract(ABC):
         world.add_job("j2", "s1", IntentKind.TERMINATE, payments=2, state=state)
         with pytest.raises(FenceClosed):
             world.fence.require(service_id="s1", job_id="j2", act=WIPE)
+
+    def test_an_erasure_passes_the_point_of_no_return_of_an_archive_and_a_payment_closes_it(self, world: FenceWorld) -> None:
+        world.add_job("j2", "s1", IntentKind.ERASE, payments=2, state=JobState.RUNNING)
+        world.put(_service(state=Lifecycle.ARCHIVED, payments=3))
+        with pytest.raises(FenceClosed, match="paid since"):
+            world.fence.require(service_id="s1", job_id="j2", act="erase archive")
+        assert world.service("s1").point_of_no_return is None
+        world.put(_service(state=Lifecycle.ARCHIVED))
+        world.fence.require(service_id="s1", job_id="j2", act="erase archive")
+        assert world.service("s1").point_of_no_return == NOW
+
+    def test_bringing_back_destroys_a_copy_whatever_was_paid_and_passes_none(self, world: FenceWorld) -> None:
+        world.add_job("j2", "s1", IntentKind.REACTIVATE, payments=2, state=JobState.RUNNING)
+        world.put(_service(state=Lifecycle.ARCHIVED, payments=3))
+        world.fence.require(service_id="s1", job_id="j2", act="destroy archive", destroys=False)
+        assert world.service("s1").point_of_no_return is None
 
     def test_a_provisioning_job_may_destroy_nothing(self, world: FenceWorld) -> None:
         world.add_job("j2", "s1", IntentKind.PROVISION, payments=2, state=JobState.RUNNING)

@@ -16,7 +16,7 @@ from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
-from orchestrator.drivers.fake import FakeAgent, FakeClock, FakeHypervisor, FakeReach, FakeVolumes, FakeWorld
+from orchestrator.drivers.fake import FakeAgent, FakeBackupStore, FakeClock, FakeHypervisor, FakeReach, FakeVolumes, FakeWorld
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.steps.arguments import parse
 from orchestrator.steps.base import Done, Facts, Needed, Ports, Step, StepContext
@@ -75,6 +75,7 @@ class Stage:
             hypervisor=lambda node: FakeHypervisor(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
+            backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
             reach=FakeReach(world),
             addresses=self.addresses,
             ledger=self.ledger,
@@ -181,6 +182,7 @@ class Stage:
                 if not tokens and guest["mark"]:
                     guest["mark"] = {**guest["mark"], "tokens": []}
             found[name] = {"guests": guests, "volumes": node["volumes"], "secrets": sorted(node["secrets"])}
+        found["archives"] = self.world.read().get("archives", {})
         lease, standing = self.addresses.lease("s1"), self.ledger.reservation("s1")
         return {**found, "lease": lease, "reservation": standing and asdict(standing)}
 

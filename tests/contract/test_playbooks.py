@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from orchestrator.config.playbooks import load_playbooks
-from orchestrator.domain import workflow
+from orchestrator.domain import outcomes, workflow
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
-from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure, Workflow
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts
 from orchestrator.steps.registry import STEPS, arguments
-from tests.contract.stage import Stage, set_up
+from orchestrator.store import fence
+from tests.contract.stage import NOW, Stage, set_up
 
 BOOKS = load_playbooks(Path(__file__).parents[2] / "playbooks", steps=arguments())
 ABOUT = {
@@ -29,6 +30,8 @@ ABOUT = {
     "provider": "Example Hosting",
     "payments": 1,
 }
+UNTIL = "2026-11-25T12:00:00+00:00"
+IRREVOCABLE = {("vps-terminate", "wipe"), ("vps-erase", "destroy")}
 
 
 @pytest.fixture
@@ -54,9 +57,11 @@ class Play:
         facts: Mapping[str, Any],
         holds: tuple[str, ...] = (),
         limits: tuple[str, ...] = (),
+        until: str = "",
     ) -> None:
         self.stage, self.job = stage, job
         about = {**ABOUT, "id": job, "holds": list(holds), "limits": list(limits), "limited": bool(limits)}
+        about |= {"archive": bool(until), "archive_until": until}
         self.workflow: Workflow = workflow.resolve(BOOKS[name], service_id="s1", spec=stage.spec, facts=facts, job=about)
         self.given: dict[str, Facts] = {}
         self.applied: list[tuple[str, Facts]] = []
@@ -92,9 +97,21 @@ def provisioned(stage: Stage) -> dict[str, Any]:
     return {"node": "n1", "nodes_ever": ["n1"], **facts}
 
 
+def archived(stage: Stage, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """End the guest by its playbook, keeping its archive; the service's facts."""
+    stage.job(IntentKind.TERMINATE, "j2")
+    made = Play(stage, "vps-terminate", "j2", facts=facts, until=UNTIL).run()
+    stage.put(outcomes.finish(stage.service(), IntentKind.TERMINATE, JobState.DONE, "", now=NOW, kept=True))
+    with stage.db.write() as conn:
+        fence.begin_anew(conn, "s1")
+    return {"node": "", "nodes_ever": ["n1"], "archive": made["archive"]}
+
+
 def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
-    """The playbook on a service in the state that its job finds."""
+    """The playbook on a service in the state that its job finds; a termination keeps an archive."""
     kind = IntentKind(name.removeprefix("vps-"))
+    if kind in (IntentKind.ERASE, IntentKind.REACTIVATE):
+        facts = archived(stage, facts)
     if kind == IntentKind.UNSUSPEND:
         stage.job(IntentKind.SUSPEND, "j2")
         Play(stage, "vps-suspend", "j2", facts=facts, holds=("nonpayment",)).run()
@@ -104,8 +121,10 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind == IntentKind.START:
         Play(stage, "vps-stop", "j2", facts=facts).run()
     stage.job(kind, "j3")
+    until = UNTIL if kind == IntentKind.TERMINATE else ""
     holds = ("nonpayment",) if kind == IntentKind.SUSPEND else ()
-    return Play(stage, name, "j3", facts=facts, holds=holds, limits=("abuse",) if kind == IntentKind.LIMIT else ())
+    limits = ("abuse",) if kind == IntentKind.LIMIT else ()
+    return Play(stage, name, "j3", facts=facts, holds=holds, limits=limits, until=until)
 
 
 def reversible() -> list[tuple[str, str]]:
@@ -141,9 +160,7 @@ def test_each_playbook_runs_to_its_end_and_again_finds_nothing_to_do(stage: Stag
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize(
-    ("name", "step_id"), [(n, s) for n, s in reversible() if n != "vps-check" and (n, s) != ("vps-terminate", "wipe")]
-)
+@pytest.mark.parametrize(("name", "step_id"), [(n, s) for n, s in reversible() if n != "vps-check" and (n, s) not in IRREVOCABLE])
 def test_a_run_broken_off_at_any_step_leaves_things_as_they_were(stage: Stage, name: str, step_id: str, half: bool) -> None:
     making = name == "vps-provision"
     running = Play(stage, name, "j1", facts={}) if making else play(stage, name, provisioned(stage))

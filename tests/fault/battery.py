@@ -20,11 +20,12 @@ import sqlalchemy as sa
 
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import guest_name
+from orchestrator.drivers.fake import FakeWorld
 from orchestrator.store import addresses, jobs, services
 from orchestrator.store.database import Connection, Database, sqlite_url
 from orchestrator.store.tables import certificates, outbox, reservations, service_locks
 from tests.fault import things
-from tests.fault.controller import Orders, Report, Scenario
+from tests.fault.controller import KEEPING, Orders, Report, Scenario
 from tests.fault.house import prepared, seeded_world
 from tests.store_files import fresh_database
 
@@ -37,7 +38,11 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
     IntentKind.UNLIMIT: (IntentKind.PROVISION, IntentKind.LIMIT),
     IntentKind.START: (IntentKind.PROVISION, IntentKind.STOP),
+    IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
+    IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
+# What the customer wrote to the disk before anything else happened.
+LETTERS = "the letters of {}"
 _JOB_ID = re.compile(r"j[0-9a-z]{15}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+")
@@ -82,6 +87,8 @@ class Battery:
             for past in history:
                 report = self.process(building, [Scenario(service=service(n), intent=past) for n in range(WIDTH)])
                 assert set(report.jobs.values()) == {"done"}, report.jobs
+                if past == IntentKind.PROVISION:
+                    write_letters(building)
             building.rename(kept)
         return Path(shutil.copytree(kept, directory))
 
@@ -116,9 +123,37 @@ def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
     try:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
+            seen["archives"] = archives(world, service_id)
     finally:
         db.close()
     return _masked(seen, service_id)
+
+
+def write_letters(directory: Path) -> None:
+    """Each service's guest writes to its disk."""
+    world = seeded_world(directory)
+    for name in world.node(things.NODE)["volumes"]:
+        _, _, rest = name.partition("orch.")
+        if rest.partition(".")[2].startswith("disk."):
+            world.plant(things.NODE, name, LETTERS.format(rest.partition(".")[0]))
+
+
+def archives(world: FakeWorld, service_id: str) -> list[Any]:
+    """Every archive of the service, whole or not, with what it holds."""
+    return [
+        (key, archive["whole"], sorted((name, copy["markers"]) for name, copy in archive["volumes"].items()))
+        for key, archive in sorted(world.read().get("archives", {}).items())
+        if archive["service_id"] == service_id
+    ]
+
+
+def copies(directory: Path, service_id: str) -> int:
+    """How many whole copies of what the customer wrote there are: volumes that nobody has begun to wipe, and whole archives."""
+    world, letters, name = seeded_world(directory), [LETTERS.format(service_id)], guest_name(service_id)
+    volumes = world.node(things.NODE)["volumes"]
+    disks = [key for key, volume in volumes.items() if _mine(key, name) and volume["markers"] == letters]
+    kept = [held for _, whole, held in archives(world, service_id) if whole and [markers for _, markers in held] == [letters]]
+    return len(kept) + sum(not key.endswith(".wiping") for key in disks)
 
 
 def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
@@ -162,7 +197,9 @@ def _node(node: dict[str, Any], service_id: str) -> dict[str, Any]:
             }
             for guest in own.values()
         ],
-        "volumes": sorted((key, v["backing"], v["capacity_bytes"]) for key, v in node["volumes"].items() if _mine(key, name)),
+        "volumes": sorted(
+            (key, v["backing"], v["capacity_bytes"], v["markers"]) for key, v in node["volumes"].items() if _mine(key, name)
+        ),
         "secrets": sorted(key for key in node["secrets"] if _mine(key, name)),
         "files": sorted(file for file in node["files"] if _mine(file.rpartition("/")[2], service_id, name)),
     }

@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
 from orchestrator.engine import current_job
 from orchestrator.store import jobs
 from tests.fault import things
@@ -29,6 +31,13 @@ OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
 WAIT_SECONDS = 90.0
 GRACE_SECONDS = 1.0
 UNPAID = "suspend-unpaid"  # a suspension that a payment lifts
+KEEPING = "terminate-archived"  # a termination whose policy promises an archive
+ARCHIVING = Policy(
+    name="default",
+    provider="Example Hosting",
+    archive=Archive(keep={"vps": Days(5)}, clause="back"),
+    late_payment=LatePayment(what=LatePaymentEffect.FROM_ARCHIVE, clause="late"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +109,7 @@ class Points:
         return self.house.job(job_id).service_id if job_id and self.house is not None else ""
 
 
-def open_house(directory: Path, suite: str, points: Points, workers: int) -> House:
+def open_house(directory: Path, suite: str, points: Points, workers: int, *, archiving: bool = False) -> House:
     options = Options(workers=workers, heavy_slots={"n1": 1000}, poll_seconds=0.02, drain_seconds=30.0)
     if suite == "things":
         return House(
@@ -108,7 +117,9 @@ def open_house(directory: Path, suite: str, points: Points, workers: int) -> Hou
         )
     from orchestrator.steps.registry import STEPS
 
-    return House(directory, steps=STEPS, playbooks=load_playbooks(PLAYBOOKS), options=options, at=points)
+    books = load_playbooks(PLAYBOOKS)
+    policies = {ARCHIVING.name: ARCHIVING} if archiving else {}
+    return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
 
 
 def submit(house: House, scenario: Scenario) -> None:
@@ -116,6 +127,8 @@ def submit(house: House, scenario: Scenario) -> None:
         house.order(scenario.service)
     elif scenario.intent == UNPAID:
         house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
+    elif scenario.intent == KEEPING:
+        house.engine.command(IntentKind.TERMINATE, scenario.service, who="anna", why="a test", arguments={})
     else:
         house.engine.command(IntentKind(scenario.intent), scenario.service, who="anna", why="a test", arguments={})
 
@@ -138,7 +151,8 @@ def main() -> None:
     told = json.loads(sys.stdin.read())
     orders = Orders(**told | {"scenarios": [Scenario(**item) for item in told["scenarios"]]})
     points = Points(orders)
-    house = open_house(directory, orders.suite, points, workers=len(orders.scenarios) + 2)
+    archiving = any(scenario.intent in (KEEPING, IntentKind.ERASE, IntentKind.REACTIVATE) for scenario in orders.scenarios)
+    house = open_house(directory, orders.suite, points, workers=len(orders.scenarios) + 2, archiving=archiving)
     points.house = house
     house.engine.start()
     if orders.submit:

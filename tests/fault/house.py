@@ -20,7 +20,7 @@ from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
-from orchestrator.drivers.fake import FakeAgent, FakeHypervisor, FakeNotifier, FakeReach, FakeVolumes, FakeWorld
+from orchestrator.drivers.fake import FakeAgent, FakeBackupStore, FakeHypervisor, FakeNotifier, FakeReach, FakeVolumes, FakeWorld
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
@@ -106,20 +106,20 @@ class House:
         self.db = Database(sqlite_url(directory / "orchestrator.sqlite"))
         self.world = seeded_world(directory)
         self.notifier = FakeNotifier(self.world)
+        self.catalog = Catalog(
+            plans={plan.name: plan},
+            templates={TEMPLATE.name: TEMPLATE},
+            nodes=declared,
+            provider="Example Hosting",
+            policies=policies or {},
+            calendar=CALENDAR,
+        )
         self.engine = Engine(
             db=self.db,
             steps=steps,
             ports=self._ports(directory),
             playbooks=playbooks,
-            catalog=Catalog(
-                plans={plan.name: plan},
-                templates={TEMPLATE.name: TEMPLATE},
-                nodes=declared,
-                provider="Example Hosting",
-                policies=policies or {},
-                calendar=CALENDAR,
-                asks_billing=options.asks_billing,
-            ),
+            catalog=self.catalog,
             settings=EngineSettings(
                 state_dir=directory,
                 limits=options.limits,
@@ -142,6 +142,7 @@ class House:
             hypervisor=lambda node: FakeHypervisor(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
+            backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
             reach=FakeReach(world),
             addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
             ledger=StoreLedger(self.db, NODES, self.clock),

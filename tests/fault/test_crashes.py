@@ -17,15 +17,17 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.playbooks import OnFailure
-from tests.fault.battery import PROCESS_SECONDS, ROOT, WIDTH, Battery, batches, service, snapshot
-from tests.fault.controller import PLAYBOOKS, UNPAID, Orders, Scenario
+from tests.fault.battery import PROCESS_SECONDS, ROOT, WIDTH, Battery, batches, copies, service, snapshot
+from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared
 from tests.store_files import fresh_database
 
 BOOKS = load_playbooks(PLAYBOOKS)
 # The whole matrix of one playbook is some hundred lives of a controller.
 pytestmark = pytest.mark.timeout(1800)
-INTENTS = sorted(name.removeprefix("vps-") for name in BOOKS)
+INTENTS = sorted([*(name.removeprefix("vps-") for name in BOOKS), KEEPING])
+# A failure there, of what cannot be had back any more, can only be carried on.
+BEYOND = ("vps-terminate/wipe/during", "vps-erase/destroy/during", "vps-reactivate/drop/during")
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +58,10 @@ def sample(points: list[str]) -> list[str]:
 
 def failing_points(intent: str, *, whole: bool) -> list[str]:
     """Where the failures strike that are to be undone: the last step that undoes, or each of them."""
-    undoing = [step.id for step in BOOKS[f"vps-{intent}"].steps if step.on_failure == OnFailure.UNDO]
+    book = f"vps-{'terminate' if intent == KEEPING else intent}"
+    undoing = [step.id for step in BOOKS[book].steps if step.on_failure == OnFailure.UNDO]
     chosen = undoing if whole else undoing[-1:]
-    return [f"vps-{intent}/{step}/{moment}" for step in chosen for moment in ("before", "during")]
+    return [f"{book}/{step}/{moment}" for step in chosen for moment in ("before", "during")]
 
 
 @pytest.mark.parametrize("intent", INTENTS)
@@ -83,8 +86,7 @@ def test_killed_at_any_point_of_a_failing_job_all_it_made_is_undone(
         points, wanted = battery.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
         if fail not in points:
             continue  # the step found its act done already, as a mere check does: it has no such moment
-        beyond = fail == "vps-terminate/wipe/during"  # the data is gone by then: it can only go on
-        assert wanted["jobs"][0][1] == ("needs_operator" if beyond else "failed")
+        assert wanted["jobs"][0][1] == ("needs_operator" if fail in BEYOND else "failed")
         # Not "during" itself: after a restart the step finds its act done, and nothing fails any more.
         struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
         scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in struck]
@@ -116,6 +118,73 @@ def test_paid_at_any_instant_of_a_termination_the_data_is_whole_or_wholly_gone(b
             assert told == (scenario.kill not in spared), (scenario, seen["outbox"])
             if scenario.kill in spared:
                 assert seen["jobs"][0][:3] == ["terminate", "failed", "fence-closed"], (scenario, seen["jobs"])
+
+
+def written(seen: dict[str, Any]) -> list[Any]:
+    """What the customer wrote, by volume; nobody wrote to the seed."""
+    return [markers for *_, markers in seen["volumes"] if markers]
+
+
+def test_the_three_lives_of_an_archive_leave_exactly_one_copy_or_none(battery: Battery, tmp_path: Path) -> None:
+    held = "the letters of SERVICE"
+    _, kept = battery.recon(tmp_path / "kept", Scenario(service="", intent=KEEPING))
+    _, back = battery.recon(tmp_path / "back", Scenario(service="", intent="reactivate"))
+    _, gone = battery.recon(tmp_path / "gone", Scenario(service="", intent="erase"))
+    assert (kept["state"], kept["volumes"], kept["secrets"], kept["guests"]) == ("archived", [], [], [])
+    ((_, whole, [[_, markers]]),) = kept["archives"]
+    assert (whole, markers, kept["certificates"], kept["facts"].keys()) == (True, [held], 1, {"archive"})
+    assert (back["state"], back["archives"], back["guests"][0]["power"]) == ("active", [], "running")
+    assert written(back) == [[held]]
+    assert (gone["state"], gone["archives"], gone["volumes"], gone["certificates"]) == ("erased", [], [], 2)
+
+
+@pytest.mark.parametrize("intent", [KEEPING, "reactivate"])
+def test_killed_at_any_instant_the_customers_data_is_there_at_least_once(battery: Battery, tmp_path: Path, intent: str) -> None:
+    """As the world stands when the process is dead, before anybody mends it; and when all has come to rest."""
+    points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent=intent))
+    for number, batch in enumerate(batches([Scenario(service="", intent=intent, kill=point) for point in dict.fromkeys(points)])):
+        directory = tmp_path / f"killed-{number}"
+        battery.state_before(intent, directory)
+        scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
+        battery.process(directory, scenarios, kill=True)
+        dead = {scenario.kill: copies(directory, scenario.service) for scenario in scenarios}
+        battery.process(directory, scenarios, submit=False)
+        assert [point for point, there in dead.items() if there not in (1, 2)] == []
+        assert [copies(directory, scenario.service) for scenario in scenarios] == [1] * len(scenarios)
+
+
+def test_killed_at_any_instant_of_an_erasure_the_archive_is_whole_until_the_fence_was_asked(
+    battery: Battery, tmp_path: Path
+) -> None:
+    points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent="erase"))
+    asked = list(dict.fromkeys(points))
+    (batch,) = batches([Scenario(service="", intent="erase", kill=point) for point in asked])
+    directory = tmp_path / "killed"
+    battery.state_before("erase", directory)
+    scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
+    battery.process(directory, scenarios, kill=True)
+    dead = {scenario.kill: copies(directory, scenario.service) for scenario in scenarios}
+    first = asked.index("vps-erase/destroy/during")
+    assert dead == {point: int(number < first) for number, point in enumerate(asked)}
+
+
+@pytest.mark.parametrize("intent", [KEEPING, "erase"])
+def test_paid_at_any_instant_of_the_end_it_runs_again_with_its_data_or_billing_is_told(
+    battery: Battery, tmp_path: Path, whole_matrix: bool, intent: str
+) -> None:
+    """Paid and killed at the same instant: a termination is stopped, or brought back out of its archive; an erasure is stopped,
+    or it is too late."""
+    points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent=intent))
+    asked = list(dict.fromkeys(points))
+    lost = set() if intent == KEEPING else set(asked[asked.index("vps-erase/destroy/during") :])
+    struck = asked if whole_matrix or intent == "erase" else sample(points)
+    for number, batch in enumerate(batches([Scenario(service="", intent=intent, kill=point, pay=point) for point in struck])):
+        directory = tmp_path / f"paid-{number}"
+        for scenario, seen in zip(batch, battery.run(directory, batch), strict=True):
+            gone = scenario.kill in lost
+            assert (seen["state"], seen["archives"]) == ("erased" if gone else "active", []), (scenario, seen["jobs"])
+            assert written(seen) == ([] if gone else [["the letters of SERVICE"]]), scenario
+            assert ("payment.too_late" in seen["outbox"]) == gone, (scenario, seen["outbox"])
 
 
 def test_paid_at_any_instant_of_a_suspension_the_guest_runs_in_the_end(battery: Battery, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from orchestrator.domain.brakes import BrakeLimits, brake
 from orchestrator.domain.intents import IntentKind
 
 LIMITS = BrakeLimits(suspensions_per_hour=2, terminations_per_hour=0)
-DESTRUCTIVE = (IntentKind.SUSPEND, IntentKind.TERMINATE)
+DESTRUCTIVE = (IntentKind.SUSPEND, IntentKind.TERMINATE, IntentKind.ERASE)
 
 
 def reason(kind: IntentKind, *, suspensions: int = 0, terminations: int = 0, frozen: bool = False) -> str:

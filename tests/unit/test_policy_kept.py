@@ -14,11 +14,14 @@ from orchestrator.domain.policies import Policy, rules
 from orchestrator.domain.policy_words import KEPT
 from orchestrator.domain.services import DisputedInvoice, Lifecycle, Traffic
 from orchestrator.domain.terms import Prices, Terms
-from tests.unit.test_deadlines import CALENDAR, DUE, SERVICE, hold, suspended
+from tests.unit.test_deadlines import CALENDAR, DAY, DUE, SERVICE, hold, suspended
 
+ARCHIVED = replace(SERVICE, state=Lifecycle.ARCHIVED, archived_at=DUE)
 POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
 SERVICES = (
     *(replace(SERVICE, state=state, due_at=SERVICE.due_at) for state in Lifecycle),
+    ARCHIVED,
+    replace(ARCHIVED, paid_at=DUE + DAY),
     suspended(),
     replace(SERVICE, holds=(hold(),), suspension_proven_at=None, disputes=(DisputedInvoice(invoice_id="i", raised_at=DUE),)),
     replace(SERVICE, charged_back_at=DUE, traffic=(Traffic("2026-03", 3 * 10**12),)),

@@ -50,6 +50,7 @@ class Action(StrEnum):
     LIMIT = IntentKind.LIMIT
     UNLIMIT = IntentKind.UNLIMIT
     TERMINATE = IntentKind.TERMINATE
+    REACTIVATE = IntentKind.REACTIVATE
     CHECK = IntentKind.CHECK
 
 

@@ -110,6 +110,7 @@ _CARD: tuple[Line, ...] = (
     ("suspension proven", moment("suspension_proven_at")),
     ("limited since", moment("limited_proven_at")),
     ("point of no return", moment("point_of_no_return")),
+    ("archived", moment("archived_at")),
     ("to come", _deadline_lines),
     ("facts", facts("facts")),
 )
@@ -226,6 +227,7 @@ _simple("provision", "Make a paid service that failed to be made, once more.")
 _simple("start", "Start the service's guest.")
 _simple("stop", "Stop the service's guest: ask it to shut down, then pull the plug.")
 _simple("reboot", "Reboot the service's guest.")
+_simple("reactivate", "Bring an archived service back, out of its archive.")
 _simple("check", "Compare the service with what is really there; changes nothing.")
 
 

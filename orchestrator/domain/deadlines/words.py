@@ -24,6 +24,7 @@ class Action(StrEnum):
     NOTICE_TERMINATE = "notice-terminate"
     TERMINATE = "terminate"
     CHARGEBACK_TERMINATE = "chargeback-terminate"
+    ERASE = "erase"
 
     @property
     def intent(self) -> IntentKind | None:
@@ -33,7 +34,7 @@ class Action(StrEnum):
     @property
     def destroys(self) -> bool:
         """What it does cannot be taken back."""
-        return self.intent == IntentKind.TERMINATE
+        return self.intent is not None and self.intent.ends
 
     @property
     def tells(self) -> bool:
@@ -51,6 +52,7 @@ _INTENTS = {
     Action.CHARGEBACK: IntentKind.SUSPEND,
     Action.TERMINATE: IntentKind.TERMINATE,
     Action.CHARGEBACK_TERMINATE: IntentKind.TERMINATE,
+    Action.ERASE: IntentKind.ERASE,
 }
 _TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE, Action.VERDICT_DUE})
 _MARKS: frozenset[Action] = frozenset()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from orchestrator.domain import decisions, fence, outcomes
+from orchestrator.domain import archives, decisions, fence, outcomes
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
@@ -28,7 +28,11 @@ from orchestrator.domain.simulation.timeline import Timeline
 from orchestrator.domain.terms import Terms
 
 _MINUTE = timedelta(minutes=1)
-_TAKES = {IntentKind.PROVISION: timedelta(minutes=2), IntentKind.TERMINATE: timedelta(minutes=3)}
+_TAKES = {
+    IntentKind.PROVISION: timedelta(minutes=2),
+    IntentKind.REACTIVATE: timedelta(minutes=2),
+    IntentKind.TERMINATE: timedelta(minutes=3),
+}
 _TAKES_ELSE = timedelta(seconds=20)
 
 
@@ -127,10 +131,11 @@ class Controller:
             return
         kept.service = record
         decision = received.decision
-        if event.type in decisions.PAYMENTS and record.state in decisions.GONE:
+        back = isinstance(decision, Intent) and decision.kind == IntentKind.REACTIVATE
+        if event.type in decisions.PAYMENTS and record.state in decisions.GONE and not back:
             self._report.too_late += 1
-        if isinstance(decision, Intent):
-            self._submit(kept, decision, now)
+        if isinstance(decision, Intent) and not (back and kept.unfinished(IntentKind.REACTIVATE)):
+            self._submit(kept, decision, now, waits=received.asks if back else "")
         if event.type in decisions.PAYMENTS and record.point_of_no_return is None:
             self._call_off(kept, record, now)
         self._changed(kept, now)
@@ -140,7 +145,8 @@ class Controller:
         for job in tuple(kept.jobs):
             kind, reason = job.intent.kind, job.intent.arguments.get("reason")
             owed = record.hold(HoldReason.NONPAYMENT) is not None or reason != HoldReason.NONPAYMENT
-            pointless = kind == IntentKind.TERMINATE or (kind in outcomes.SETS and not owed)
+            back = kind == IntentKind.ERASE and kept.unfinished(IntentKind.REACTIVATE)
+            pointless = kind == IntentKind.TERMINATE or back or (kind in outcomes.SETS and not owed)
             if pointless and job.state == JobState.WAITING_APPROVAL:
                 self._end(kept, job, JobState.CANCELLED, now)
 
@@ -188,7 +194,7 @@ class Controller:
             self._recent[job.intent.kind].append(now)
 
     def _approve(self, kept: Kept, job: Job, now: datetime) -> None:
-        if job.state == JobState.WAITING_APPROVAL and job.intent.kind == IntentKind.TERMINATE and kept.service is not None:
+        if job.state == JobState.WAITING_APPROVAL and job.intent.kind.ends and kept.service is not None:
             self._look_up(kept.service, now)
         if job.state != JobState.WAITING_APPROVAL:
             return
@@ -224,8 +230,9 @@ class Controller:
         if kind.destructive and fence.closed(service, kind=kind, payments=job.intent.payments):
             self._end(kept, job, JobState.FAILED, now, code=FenceClosed.code)
             return
-        if kind == IntentKind.TERMINATE:
+        if kind.ends:
             kept.service = replace(service, point_of_no_return=service.point_of_no_return or now)
+        if kind.ends and not job.intent.arguments.get(archives.KEEPS):
             self._wiped(service, now)
         if kind == IntentKind.PROVISION:
             kept.provisioned = True
@@ -247,11 +254,13 @@ class Controller:
             now=now,
             provisioned=kept.provisioned,
             adds=str(intent.arguments["reason"]) if intent.arguments.get("adds") else "",
+            kept=bool(intent.arguments.get(archives.KEEPS)),
         )
         kept.service = service
         if state == JobState.DONE and job.key is not None:
             self._punctuality.done(service.id, job.key[0], allowed_at=job.allowed_at, now=now)
         left = outcomes.follow_up(service, ended=intent.kind)
+        left = left or archives.paid_meanwhile(service, self._terms, payments=intent.payments)
         if left is not None and not any(
             other.state in (JobState.QUEUED, JobState.RUNNING) or other.intent.kind == left.kind for other in kept.jobs
         ):

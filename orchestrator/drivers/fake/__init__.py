@@ -1,10 +1,21 @@
 """The simulated node that ships with the product: for trying out, and for every test of what lies above the drivers."""
 
 from orchestrator.drivers.fake.agent import FakeAgent
+from orchestrator.drivers.fake.backup_store import FakeBackupStore
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeClock, FakeEnrolment, FakeNotifier
 from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 
-__all__ = ["FakeAgent", "FakeClock", "FakeEnrolment", "FakeHypervisor", "FakeNotifier", "FakeReach", "FakeVolumes", "FakeWorld"]
+__all__ = [
+    "FakeAgent",
+    "FakeBackupStore",
+    "FakeClock",
+    "FakeEnrolment",
+    "FakeHypervisor",
+    "FakeNotifier",
+    "FakeReach",
+    "FakeVolumes",
+    "FakeWorld",
+]

@@ -239,6 +239,23 @@ class FakeWorld:
 
         Raises what the faults say, and TransientDriverError where the node is down.
         """
+
+        def on_node(stage: Callable[[State], T]) -> Callable[[State, State], T]:
+            return lambda _state, here: stage(here)
+
+        inside = [on_node(stage) for stage in stages]
+        return self.act_from(method, node=node, subject=subject, deadline=deadline, stages=inside)
+
+    def act_from(
+        self,
+        method: str,
+        *,
+        node: str,
+        subject: str,
+        deadline: float,
+        stages: Sequence[Callable[[State, State], T]],
+    ) -> T:
+        """As ``act``, for what is not on the node but is reached from it: a stage is given everything, and the node."""
         hits = self.begin(method, node=node, subject=subject)
         _strike(hits, "before", method=method, deadline=deadline)
         for number, stage in enumerate(stages):
@@ -248,7 +265,7 @@ class FakeWorld:
                 here = node_of(state, node)
                 if not here["up"]:
                     raise TransientDriverError(f"node {node} does not answer")
-                result = stage(here)
+                result = stage(state, here)
         _strike(hits, "after", method=method, deadline=deadline)
         return result
 

@@ -1,0 +1,100 @@
+"""What the certificates look like: their formats, and what is wrong with one that does not look so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = "orchestrator/wipe-certificate"
+ERASURE = "orchestrator/erasure-certificate"
+VERSION = 1
+ALGORITHM = "Ed25519"
+
+# What the members must be; a member of this table may not be left out.
+SHAPE: dict[str, type | tuple[type, ...]] = {
+    "format": str,
+    "version": int,
+    "id": str,
+    "provider": str,
+    "service": str,
+    "client": str,
+    "guest": str,
+    "nodes": list,
+    "volumes": list,
+    "keys_destroyed": list,
+    "residue": dict,
+    "asked_by": str,
+    "reason": str,
+    "approved_by": str,
+    "job": str,
+    "issued_at": str,
+    "key": dict,
+}
+VOLUME_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "node": str,
+    "path": str,
+    "method": str,
+    "bytes": int,
+    "bytes_overwritten": int,
+    "verified": bool,
+    "medium": dict,
+    "limits": list,
+    "samples": list,
+    "started_at": str,
+    "finished_at": str,
+}
+# One that was issued before there were archives names no copies.
+COPY_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "reached_from": str,
+    "bytes": int,
+    "sha256": list,
+    "kept_at": str,
+    "until": str,
+}
+ARCHIVE_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "kept_from": str,
+    "volumes": list,
+    "bytes": int,
+    "kept_at": str,
+    "destroyed_at": str,
+    "limits": list,
+}
+ERASURE_SHAPE: dict[str, type | tuple[type, ...]] = {
+    name: kind for name, kind in SHAPE.items() if name not in ("guest", "volumes", "keys_destroyed")
+} | {"archive": dict}
+SHAPES = {FORMAT: SHAPE, ERASURE: ERASURE_SHAPE}
+INNER = {"volumes": VOLUME_SHAPE, "copies": COPY_SHAPE}
+
+
+def problems(certificate: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is wrong with the shape, one sentence each; the signature is not looked at beyond its shape."""
+    shape = SHAPES.get(str(certificate.get("format")))
+    if shape is None:
+        return (f"this is not a wipe certificate: its format is not '{FORMAT}', nor '{ERASURE}'",)
+    if certificate.get("version") != VERSION:
+        return (f"version {certificate.get('version')!r} is not known to this software, which knows {VERSION}",)
+    found = _wrong(certificate, shape, "the certificate")
+    for members, inner in INNER.items():
+        given = certificate.get(members, [])
+        for number, item in enumerate(given if isinstance(given, list) else []):
+            where = f"{members.removesuffix('s') if members == 'volumes' else 'copy'} {number}"
+            found += _wrong(item, inner, where) if isinstance(item, dict) else [f"{where} is no object"]
+    if isinstance(certificate.get("archive"), dict):
+        found += _wrong(certificate["archive"], ARCHIVE_SHAPE, "the archive")
+    if not isinstance(certificate.get("copies", []), list):
+        found.append("the certificate: copies is malformed")
+    if not isinstance(certificate.get("signature"), dict):
+        found.append("it is not signed")
+    elif certificate["signature"].get("algorithm") != ALGORITHM:
+        found.append(f"its signature is not made with {ALGORITHM}")
+    return tuple(found)
+
+
+def _wrong(item: Mapping[str, Any], shape: Mapping[str, type | tuple[type, ...]], where: str) -> list[str]:
+    missing = [f"{where} has no {name}" for name in shape if name not in item]
+    return missing + [
+        f"{where}: {name} is malformed" for name, kind in shape.items() if name in item and not isinstance(item[name], kind)
+    ]
