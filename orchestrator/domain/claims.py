@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain.services import DisputedInvoice, Hold, HoldEffect, HoldReason, Lifecycle, Service
+from orchestrator.domain.services import Chargeback, DisputedInvoice, Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
-# So many disputes a service's record knows, the latest last.
+# So many disputes and chargebacks a service's record knows, the latest last.
 DISPUTES_KEPT = 50
+CHARGEBACKS_KEPT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,14 @@ def settle(service: Service, *, invoice_id: str, upheld: bool, at: datetime, ter
     if known.raised_at is None:
         note += "; its dispute was not told yet"
     return Claimed(service=record, note=note, releases=new.released_at is not None)
+
+
+def charge_back(service: Service, *, invoice_id: str, at: datetime) -> Service:
+    """A bank took the payment of the invoice back. Said twice it was once, when it was first."""
+    known = next((each for each in service.chargebacks if each.invoice_id == invoice_id), None)
+    first = Chargeback(invoice_id, at if known is None else min(at, known.at))
+    others = tuple(each for each in service.chargebacks if each is not known)
+    return replace(service, chargebacks=(*others, first)[-CHARGEBACKS_KEPT:])
 
 
 def _with(service: Service, new: DisputedInvoice) -> Service:

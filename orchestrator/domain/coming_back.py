@@ -18,6 +18,12 @@ from orchestrator.domain.terms import Terms
 _THERE = frozenset({Lifecycle.ACTIVE, Lifecycle.TERMINATING})
 
 
+def paid(service: Service) -> Service:
+    """The record where a payment is only counted, and what it brings back comes later: that it was paid is not forgotten."""
+    since = proven_for_nonpayment(service)
+    return service if since is None else replace(service, cut_off_at=since, cut_off_paid=True)
+
+
 def fee(before: Service | None, after: Service, terms: Terms) -> tuple[Service, Charge | None]:
     """The record after a decision, with what is still to happen before the fee is due, and the fee where it is due now."""
     if before is None or after.hold(HoldReason.NONPAYMENT) is not None:
@@ -27,9 +33,9 @@ def fee(before: Service | None, after: Service, terms: Terms) -> tuple[Service, 
         return replace(after, cut_off_at=None, cut_off_paid=False), None
     if after.settled_at != before.settled_at and after.disputes != before.disputes:  # it was not owed
         return replace(after, cut_off_at=None, cut_off_paid=False), None
-    paid = before.cut_off_paid or after.payments > before.payments
-    if not paid or after.stopped:
-        return replace(after, cut_off_at=since, cut_off_paid=paid), None
+    is_paid = before.cut_off_paid or after.payments > before.payments
+    if not is_paid or after.stopped:
+        return replace(after, cut_off_at=since, cut_off_paid=is_paid), None
     why = f"reactivation of a {terms.kind} that was cut off for nonpayment at {since.isoformat(timespec='minutes')}"
     return replace(after, cut_off_at=None, cut_off_paid=False), charges.reactivation(after.id, since, terms, why=why)
 

@@ -113,7 +113,7 @@ def paid_only(event: Event, service: Service | None, *, now: datetime) -> Servic
         invoice_id=event.invoice_id,
         paid_until=event.paid_until,
     )
-    return _merge(anonymous, service or _new(event.service_id, now))
+    return coming_back.paid(_merge(anonymous, service or _new(event.service_id, now)))
 
 
 def receive(event: Event, service: Service | None, *, now: datetime, counted: bool = False, terms: Terms = NO_TERMS) -> Received:
@@ -197,13 +197,13 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
 
 def _charged_back(event: Event, record: Service) -> Service:
     """As a refund, besides that it is known when; what was paid after that is paid, whichever was told first."""
-    paid_at = None if record.paid_at is not None and record.paid_at <= event.sent_at else record.paid_at
-    record = replace(record, charged_back_at=_later(record.charged_back_at, event.sent_at), paid_at=paid_at)
+    record = claims.charge_back(record, invoice_id=event.invoice_id, at=event.sent_at)
     if event.paid_until is None:
         return record
     until = event.paid_until
+    paid_at = None if record.paid_at is not None and record.paid_at <= event.sent_at else record.paid_at
     refunds = _with_refund(record.refunds, event.invoice_id, until)
-    return replace(record, paid_until=min(record.paid_until or until, until), refunds=refunds)
+    return replace(record, paid_until=min(record.paid_until or until, until), paid_at=paid_at, refunds=refunds)
 
 
 def _bought(event: Event, record: Service) -> datetime | None:

@@ -108,6 +108,14 @@ class Refund:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Chargeback:
+    """A bank took the payment of the invoice back, as was first said ``at``."""
+
+    invoice_id: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputedInvoice:
     """What is known of the dispute of one invoice. ``raised_at`` None: only its settlement was told so far; ``settled_at`` None:
@@ -157,11 +165,11 @@ class Service:
     payment facts and only grows: the fence compares it with the count at the moment an act was decided.
     ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes later,
     does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and that it
-    was paid (a refund takes that back). ``charged_back_at``: when a bank last took a payment back. ``disputes`` and
-    ``traffic``: the latest last. ``cut_off_at``: since when a suspension for nonpayment was in force that was lifted, while the
-    service is not yet both paid (``cut_off_paid``) and free of other holds. ``activated_at``: when it was first made;
-    ``ended_at``: when its termination was done. ``point_of_no_return`` is set when the first destructive act on the customer's
-    data was let through; it is taken back where that ended with the data in an archive, which is kept since ``archived_at``.
+    was paid (a refund takes that back). ``chargebacks``, ``disputes`` and ``traffic``: the latest last. ``cut_off_at``: since
+    when a suspension for nonpayment was in force that was lifted, or paid for, while the service is not yet both paid
+    (``cut_off_paid``) and free of other holds. ``activated_at``: when it was first made; ``ended_at``: when its termination was
+    done. ``point_of_no_return`` is set when the first destructive act on the customer's data was let through; it is taken back
+    where that ended with the data in an archive, which is kept since ``archived_at``.
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
     """
 
@@ -183,7 +191,7 @@ class Service:
     refunds: tuple[Refund, ...] = ()
     overdue_at: datetime | None = None
     paid_at: datetime | None = None
-    charged_back_at: datetime | None = None
+    chargebacks: tuple[Chargeback, ...] = ()
     disputes: tuple[DisputedInvoice, ...] = ()
     traffic: tuple[Traffic, ...] = ()
     cut_off_at: datetime | None = None
@@ -210,9 +218,10 @@ class Service:
         return max((moment for moment in said if moment is not None), default=None)
 
     @property
-    def charged_back(self) -> bool:
-        """A bank took a payment back, and nothing was paid since."""
-        return self.charged_back_at is not None and (self.settled_at is None or self.settled_at <= self.charged_back_at)
+    def charged_back_at(self) -> datetime | None:
+        """When a bank last took a payment back, where nothing was paid since."""
+        last = max((each.at for each in self.chargebacks), default=None)
+        return None if last is None or (self.settled_at is not None and self.settled_at > last) else last
 
     @property
     def stopped(self) -> bool:

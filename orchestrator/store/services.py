@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain.services import (
+    Chargeback,
     DisputedInvoice,
     Hold,
     HoldEffect,
@@ -161,6 +162,7 @@ def _values(service: Service) -> dict[str, Any]:
     values |= {
         "ssh_keys": list(service.ssh_keys),
         "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
+        "chargebacks": [[each.invoice_id, each.at.isoformat()] for each in service.chargebacks],
         "disputes": [_dispute_row(dispute) for dispute in service.disputes],
         "traffic": [[month.period, month.bytes, month.charged_gb] for month in service.traffic],
         "state": str(service.state),
@@ -189,7 +191,7 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         refunds=tuple(Refund(invoice_id, datetime.fromisoformat(until)) for invoice_id, until in row.refunds),
         overdue_at=row.overdue_at,
         paid_at=row.paid_at,
-        charged_back_at=row.charged_back_at,
+        chargebacks=tuple(Chargeback(invoice_id, datetime.fromisoformat(at)) for invoice_id, at in row.chargebacks),
         disputes=tuple(_dispute(each) for each in row.disputes),
         traffic=tuple(Traffic(period, total, charged) for period, total, charged in row.traffic),
         cut_off_at=row.cut_off_at,

@@ -121,7 +121,7 @@ services = _table(
     # When its deadlines are to be looked at again; null: nothing is to come. A record that changed is looked at at once.
     sa.Column("next_due_at", UtcDateTime, nullable=True, index=True),
     _time("limited_proven_at", nullable=True),
-    _time("charged_back_at", nullable=True),
+    sa.Column("chargebacks", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("disputes", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("traffic", sa.JSON, nullable=False, server_default="[]"),
     _time("cut_off_at", nullable=True),

@@ -248,6 +248,14 @@ def test_a_suspension_that_a_dispute_ends_costs_nothing_neither_then_nor_with_th
     assert (record.holds, made) == ((), [])
 
 
+def test_a_payment_that_was_only_counted_costs_the_fee_once_its_event_is_replayed() -> None:
+    dead = event(E.INVOICE_PAID)
+    counted = decisions.paid_only(dead, CUT_OFF, now=NOW)
+    assert counted is not None
+    again = decisions.receive(dead, counted, now=NOW, counted=True, terms=TERMS)
+    assert [c.amount for c in decisions.with_fee(counted, again, TERMS).charges] == [50_000]
+
+
 def test_each_suspension_has_a_fee_of_its_own() -> None:
     _, first = told(CUT_OFF, [event(E.INVOICE_PAID)])
     _, second = told(replace(CUT_OFF, suspension_proven_at=CUT + 30 * DAY), [event(E.INVOICE_PAID)])

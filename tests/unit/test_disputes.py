@@ -254,19 +254,32 @@ def test_a_chargeback_suspends_at_once_and_moves_back_what_was_paid() -> None:
 def test_the_payment_that_was_charged_back_buys_nothing_when_it_comes_again() -> None:
     events = [back(paid_until=DUE - 10 * DAY), at(E.INVOICE_PAID, DUE - 9 * DAY, paid_until=DUE + 20 * DAY)]
     record, _, _ = told(events, PAID)
-    assert (record.paid_until, record.charged_back) == (DUE - 10 * DAY, True)
+    assert (record.paid_until, record.charged_back_at is not None) == (DUE - 10 * DAY, True)
+
+
+def test_a_chargeback_that_is_told_again_after_a_payment_is_still_the_first_and_paid() -> None:
+    paid = replace(at(E.INVOICE_PAID, DUE + DAY), invoice_id="i2")
+    record, _, _ = told([back(), paid, back(DUE + 2 * DAY)], PAID)
+    assert record.charged_back_at is None
+    other = replace(back(DUE + 2 * DAY), invoice_id="i2")
+    assert told([other], record)[0].charged_back_at == DUE + 2 * DAY
+
+
+def test_a_chargeback_that_names_no_date_moves_none() -> None:
+    record, _, _ = told([back()], replace(PAID, due_at=DUE - 11 * DAY))
+    assert (record.paid_until, record.paid_at, unpaid_since(record)) == (PAID.paid_until, PAID.paid_at, PAID.paid_until)
 
 
 @pytest.mark.parametrize("order", list(permutations([0, 1, 1])))
 def test_a_later_payment_clears_it_in_whatever_order_they_are_told(order: tuple[int, ...]) -> None:
     pair = [back(), replace(at(E.INVOICE_PAID, DUE + DAY, paid_until=DUE + 50 * DAY), invoice_id="i2")]
     record, _, _ = told([pair[n] for n in order], PAID)
-    assert (record.charged_back, Action.CHARGEBACK in acts(record)) == (False, False)
+    assert (record.charged_back_at is not None, Action.CHARGEBACK in acts(record)) == (False, False)
 
 
 def test_an_earlier_payment_that_comes_late_does_not_clear_it() -> None:
     record, _, _ = told([back(), replace(at(E.INVOICE_PAID, DUE - DAY), invoice_id="i0")], PAID)
-    assert record.charged_back
+    assert record.charged_back_at == DUE
 
 
 def test_a_rule_that_terminates_does_so_by_the_path_of_terminations() -> None:

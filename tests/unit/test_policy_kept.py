@@ -12,7 +12,7 @@ from orchestrator.domain import coming_back
 from orchestrator.domain.deadlines import deadlines
 from orchestrator.domain.policies import Policy, rules
 from orchestrator.domain.policy_words import KEPT
-from orchestrator.domain.services import DisputedInvoice, Lifecycle, Traffic
+from orchestrator.domain.services import Chargeback, DisputedInvoice, Lifecycle, Traffic
 from orchestrator.domain.terms import Prices, Terms
 from tests.unit.test_deadlines import CALENDAR, DAY, DUE, SERVICE, hold, suspended
 
@@ -24,7 +24,7 @@ SERVICES = (
     replace(ARCHIVED, paid_at=DUE + DAY),
     suspended(),
     replace(SERVICE, holds=(hold(),), suspension_proven_at=None, disputes=(DisputedInvoice(invoice_id="i", raised_at=DUE),)),
-    replace(SERVICE, charged_back_at=DUE, traffic=(Traffic("2026-03", 3 * 10**12),)),
+    replace(SERVICE, chargebacks=(Chargeback("i", DUE),), traffic=(Traffic("2026-03", 3 * 10**12),)),
     replace(SERVICE, state=Lifecycle.ERASED, activated_at=DUE, ended_at=DUE + timedelta(hours=3)),
 )
 PRICES = Prices(traffic_bytes=10**12, traffic_over_per_gb=5000, per_hour=100)

@@ -64,7 +64,7 @@ def of_disputes(service: Service, terms: Terms) -> Iterator[Deadline]:
 def of_chargeback(service: Service, terms: Terms) -> Iterator[Deadline]:
     """At once, until something is paid. While a dispute stands it waits for the verdict, as all of nonpayment does."""
     rule = terms.policy.overdue.chargeback
-    if rule is None or service.charged_back_at is None or not service.charged_back or service.state != Lifecycle.ACTIVE:
+    if rule is None or service.charged_back_at is None or service.state != Lifecycle.ACTIVE:
         return
     ends = rule.effect == Effect.TERMINATE
     if service.hold(HoldReason.DISPUTE) is not None or (not ends and proven_for_nonpayment(service) is not None):

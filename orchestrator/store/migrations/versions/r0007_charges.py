@@ -14,7 +14,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-COLUMNS = ("charged_back_at", "disputes", "traffic", "cut_off_at", "cut_off_paid", "activated_at", "ended_at")
+COLUMNS = ("chargebacks", "disputes", "traffic", "cut_off_at", "cut_off_paid", "activated_at", "ended_at")
 
 
 def upgrade() -> None:
@@ -41,7 +41,7 @@ def upgrade() -> None:
     # SQLite changes a table by making it anew, with its columns in the order of the declaration.
     with op.batch_alter_table("services", recreate="auto") as services:
         services.drop_column("clock_stopped")
-        services.add_column(sa.Column("charged_back_at", sa.DateTime(timezone=True), nullable=True))
+        services.add_column(sa.Column("chargebacks", sa.JSON(), server_default="[]", nullable=False))
         services.add_column(sa.Column("disputes", sa.JSON(), server_default="[]", nullable=False))
         services.add_column(sa.Column("traffic", sa.JSON(), server_default="[]", nullable=False))
         services.add_column(sa.Column("cut_off_at", sa.DateTime(timezone=True), nullable=True))
