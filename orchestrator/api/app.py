@@ -24,6 +24,7 @@ from orchestrator.api.resources import (
     health,
     ips,
     jobs,
+    messages,
     nodes,
     policies,
     reconciliation,
@@ -39,7 +40,7 @@ from orchestrator.domain.errors import OrchestratorError
 TITLE = "Orchestrator"
 RESOURCES = (
     *(webhooks, services, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates, reconciliation),
-    *(terminations, freeze, health),
+    *(messages, terminations, freeze, health),
 )
 
 

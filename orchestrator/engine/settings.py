@@ -49,6 +49,7 @@ class EngineSettings:
     """``workers``: jobs that run at the same time. ``heavy_slots``: heavy steps at a time by node, 1 where not named.
 
     ``drain_seconds``: how long ``stop`` waits for the steps under way; what then still runs is recovered at the next start.
+    ``give_up_after``: how long a message is posted again and again; ``keep_messages``: how long one is kept that was taken.
     """
 
     state_dir: Path
@@ -66,3 +67,5 @@ class EngineSettings:
     notify_deadline_seconds: float = 15.0
     keep_engine_rows: timedelta = timedelta(days=14)
     keep_events: timedelta = timedelta(days=60)
+    keep_messages: timedelta = timedelta(days=400)
+    give_up_after: timedelta = timedelta(days=3)

@@ -37,7 +37,8 @@ def objects(path: Path, kind: str) -> dict[str, str]:
     with sqlite3.connect(path) as conn:
         rows = conn.execute("SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", (kind,)).fetchall()
     conn.close()
-    return {name: " ".join(sql.split()) for name, sql in rows}
+    # SQLite quotes the name of a table that was made anew under another one, and renamed.
+    return {name: " ".join(sql.split()).replace(f'"{name}"', name, 1) for name, sql in rows}
 
 
 def ours(found: dict[str, str]) -> dict[str, str]:
