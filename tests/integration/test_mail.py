@@ -351,6 +351,31 @@ def test_a_notice_that_is_dead_was_not_taken_and_the_termination_goes_on_waiting
         year.close()
 
 
+def test_the_controller_deletes_what_was_taken_more_than_four_hundred_days_ago(tmp_path: Path) -> None:
+    year = Year(tmp_path / "state")
+    try:
+        for message_id in ("older", "younger"):
+            house = year.open()
+            with house.db.write() as conn:
+                outbox.add(conn, message_id=message_id, kind="job.done", service_id="s9", data={}, now=year.clock.now())
+            year.rest()
+            year.clock.ahead += 2 * DAY
+        year.clock.ahead += 397 * DAY
+        house = year.open()
+
+        def kept(message_id: str) -> bool:
+            with house.db.read() as conn:
+                return outbox.get(conn, message_id) is not None
+
+        until = house.clock.monotonic() + 30
+        while kept("older"):
+            assert house.clock.monotonic() < until, "nothing is deleted"
+            house.clock.sleep(0.05)
+        assert kept("younger")
+    finally:
+        year.close()
+
+
 NOTICES = {f"notice.{action.value}" for action in Action if action.tells}
 ENDINGS = {f"job.{state.value}" for state in (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_OPERATOR)}
 
