@@ -45,9 +45,7 @@ _FILES = {
 provider: Test Hosting
 state_dir: state
 socket: api.sock
-billing:
-  - source: shop
-    secret_files: [secrets/newest, secrets/old]
+billing: [{source: shop, secret_files: [secrets/newest, secrets/old]}]
 webhooks: {tolerance: 5m, body_limit: 16 KiB}
 brakes: {suspensions_per_hour: 1000, terminations_per_hour: 1000}
 address_cool_down: 1h
@@ -92,6 +90,12 @@ def write_config(directory: Path, **changes: str) -> Path:
         path.touch(mode=0o600)
         path.write_text(secret + "\n", encoding="ascii")
     return directory
+
+
+def telling(url: str) -> str:
+    """For ``billing=``: the shop is told there, signed with its newest secret."""
+    told = f"notify_url: {url}, notify_secret_file: secrets/newest"
+    return f"[{{source: {SOURCE}, secret_files: [secrets/newest, secrets/old], {told}}}]"
 
 
 class Talks:

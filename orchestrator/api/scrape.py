@@ -62,6 +62,7 @@ class Scrape:
                 ),
                 outbox_depth=unposted,
                 outbox_oldest_seconds=_age(oldest, now),
+                outbox_dead=for_people.dead_messages if self._posts else 0,
                 dead_letters=for_people.dead_letters,
                 frozen=for_people.freeze is not None,
                 terminations_wait=for_people.terminations is not None,

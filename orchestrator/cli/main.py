@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "ip": Entry(f"{_REMOTE}.ip:group", "Address ranges and who holds what of them."),
     "event": Entry(f"{_REMOTE}.event:group", "What billing said, and the dead letters."),
     "charge": Entry(f"{_REMOTE}.charge:group", "What customers owe for operations, beside their invoices."),
+    "message": Entry(f"{_REMOTE}.message:group", "What billing is told, whether it took it, and what it did not."),
     "audit": Entry(f"{_REMOTE}.audit:group", "Who did what; append-only, chained by hashes."),
     "policy": Entry(f"{_REMOTE}.policy:group", "What is promised, in sentences."),
     "forecast": Entry(f"{_REMOTE}.forecast:forecast", "What will happen to whom, when and why."),

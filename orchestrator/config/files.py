@@ -28,7 +28,9 @@ class BillingEntry(_File):
         max_length=8,
         description="Files that hold one webhook secret (whsec_…) each, newest first; all are accepted.",
     )
-    notify_url: f.WebAddress = Field(default="", description="Where signed events about finished jobs are posted; '' = nowhere.")
+    notify_url: f.WebAddress = Field(
+        default="", description="Where signed messages about jobs and notices are posted; '' = nowhere."
+    )
     notify_secret_file: f.PathText | None = Field(default=None, description="File that holds the secret which signs them.")
 
 
@@ -50,6 +52,19 @@ class WebhooksSection(_File):
         default=timedelta(days=3),
         json_schema_extra={"default": "3d"},
         description="How long billing has to confirm a termination before it is left to a person.",
+    )
+
+
+class MessagesSection(_File):
+    give_up_after: f.GivenUp = Field(
+        default=timedelta(days=3),
+        json_schema_extra={"default": "3d"},
+        description="How long a message that is not taken is posted again and again; then it waits for a person.",
+    )
+    keep: f.Kept = Field(
+        default=timedelta(days=400),
+        json_schema_extra={"default": "400d"},
+        description="How long messages that were taken are kept, with the record of every delivery.",
     )
 
 
@@ -86,6 +101,7 @@ class OrchestratorFile(_File):
     listen: f.Listen = Field(default="", description="host:port of the API on TCP; '' = unix socket only.")
     billing: list[BillingEntry] = Field(default_factory=list, max_length=32, description="The billing systems that are heard.")
     webhooks: WebhooksSection = Field(default_factory=WebhooksSection, description="What is taken from billing systems.")
+    messages: MessagesSection = Field(default_factory=MessagesSection, description="What billing systems are told.")
     brakes: BrakesSection = Field(default_factory=BrakesSection, description="How much may be suspended or destroyed unasked.")
     jobs: JobsSection = Field(default_factory=JobsSection, description="How jobs are run.")
     address_cool_down: f.CoolDown = Field(

@@ -202,6 +202,8 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         body_limit_bytes=found.webhooks.body_limit,
         keep_events=found.webhooks.keep,
         confirm_wait=found.webhooks.confirm_wait,
+        give_up_after=found.messages.give_up_after,
+        keep_messages=found.messages.keep,
         brakes=BrakeLimits(
             suspensions_per_hour=found.brakes.suspensions_per_hour, terminations_per_hour=found.brakes.terminations_per_hour
         ),

@@ -46,10 +46,17 @@ class Settings:
     body_limit_bytes: int
     keep_events: timedelta
     confirm_wait: timedelta
+    give_up_after: timedelta
+    keep_messages: timedelta
     brakes: BrakeLimits
     address_cool_down: timedelta
     job_threads: int
     keep_engine_rows: timedelta
+
+    @property
+    def told(self) -> BillingSource | None:
+        """The billing system that is told of results and notices: the first that named where. None = nobody is."""
+        return next((billing for billing in self.billing if billing.notify_url), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,10 @@ def _settings(settings: Settings) -> dict[str, Any]:
             "body_limit": size_words(settings.body_limit_bytes),
             "keep": duration_words(settings.keep_events),
         },
+        "messages": {
+            "give_up_after": duration_words(settings.give_up_after),
+            "keep": duration_words(settings.keep_messages),
+        },
         "brakes": {
             "suspensions_per_hour": settings.brakes.suspensions_per_hour,
             "terminations_per_hour": settings.brakes.terminations_per_hour,

@@ -134,7 +134,7 @@ class Due:
         return times > 0 and now < last + retry_after(times)
 
     def _tell(self, conn: Connection, service: Service, terms: Terms, deadline: Deadline, now: datetime) -> None:
-        message_id = f"{service.id}.{deadline.action}.{deadline.occurrence}"
+        message_id = message_id_of(service, deadline)
         outbox.add(
             conn,
             message_id=message_id,
@@ -189,6 +189,11 @@ def _asks(deadline: Deadline, terms: Terms) -> str:
 def retry_after(times: int) -> timedelta:
     """How long a deadline that was tried so often without success is left alone."""
     return min(AGAIN * (1 << min(times - 1, 10)), AGAIN_CEILING)
+
+
+def message_id_of(service: Service, deadline: Deadline) -> str:
+    """The id of the message that tells of it: one word that goes into a URL and a command line as it is."""
+    return f"{service.id}.{deadline.action}.{deadline.occurrence}".replace("/", ".").replace(" ", "-")
 
 
 def story(deadline: Deadline, policy: Policy) -> dict[str, Any]:

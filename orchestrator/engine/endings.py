@@ -87,7 +87,8 @@ class Endings:
         told = self._story(present, ending) | ({"certificate_id": certificate["id"]} if certificate else {})
         outbox.add(
             conn,
-            message_id=f"{job.id}.{job.run}",
+            # With the state: what failed, or needed an operator, can be cancelled in the same run.
+            message_id=f"{job.id}.{job.run}.{ending.state.value}",
             kind=f"job.{ending.state.value}",
             service_id=job.service_id,
             data=told,

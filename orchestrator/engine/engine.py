@@ -21,13 +21,14 @@ from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
+from orchestrator.engine.mail import Mail, MailDesk
 from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import Beside, Catalog, EngineSettings, nothing_beside
 from orchestrator.engine.slots import Slots
-from orchestrator.engine.sweep import Beat, Mail, Sweep
+from orchestrator.engine.sweep import Beat, Sweep
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
@@ -44,11 +45,16 @@ def _unmeasured(_step: str, _outcome: str, _seconds: float) -> None:
     """Nobody counts."""
 
 
+def _uncounted(_outcome: str) -> None:
+    """Nobody counts."""
+
+
 class Engine:
     """Accepts events and commands, runs their jobs, tells billing.
 
     ``parse`` reads a stored event body again for a replay. ``at`` is told the name of every crash point that is passed.
-    ``on_step`` is told (step, outcome, seconds) of each attempt. Without ``notifier`` messages to billing are kept only.
+    ``on_step`` is told (step, outcome, seconds) of each attempt, ``on_delivery`` the outcome of each post. Without ``notifier``
+    messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators.
     """
@@ -66,6 +72,7 @@ class Engine:
         notifier: Notifier | None = None,
         at: Callable[[str], None] = _nowhere,
         on_step: Callable[[str, str, float], None] = _unmeasured,
+        on_delivery: Callable[[str], None] = _uncounted,
     ) -> None:
         self._works = Works(db=db, steps=steps, ports=ports, settings=settings, at=at, halting=threading.Event(), on_step=on_step)
         self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds)
@@ -90,7 +97,8 @@ class Engine:
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, catalog=catalog)
-        self._mail = Mail(self._works, notifier) if notifier is not None else None
+        self._mail = Mail(self._works, notifier, on_delivery=on_delivery) if notifier is not None else None
+        self._mail_desk = MailDesk(self._works, posts=notifier is not None, wake=self._wake)
         self._mail_beat: Beat | None = None
         self._beats: list[Beat] = []
         self._lock_file: IO[str] | None = None
@@ -193,6 +201,14 @@ class Engine:
         """Run a failed job again. Raises NotFound, WrongState, Refused."""
         self._desk.retry(job_id, who, beside)
 
+    def retry_message(self, message_id: str, who: str, *, beside: Beside[int] = nothing_beside) -> int:
+        """Have a message posted again that was not taken. Raises NotFound, WrongState."""
+        return self._mail_desk.retry(message_id, who, beside)
+
+    def retry_dead_messages(self, who: str, *, kind: str, service_id: str, beside: Beside[int] = nothing_beside) -> int:
+        """Have all dead messages posted again, or those of a type or service; how many. Raises WrongState."""
+        return self._mail_desk.retry_dead(who, kind=kind, service_id=service_id, beside=beside)
+
     def freeze(self, who: str, why: str) -> None:
         """Nothing suspends or destroys from now on."""
         self._desk.freeze(who, why)
@@ -215,6 +231,10 @@ class Engine:
         if seen:
             self._wake()
         return seen
+
+    def post_messages(self) -> int:
+        """Tell billing what is due now (it is done by itself every ``outbox_seconds``); how many messages were taken."""
+        return 0 if self._mail is None else self._mail.post_due()
 
     # -- inside ----------------------------------------
 

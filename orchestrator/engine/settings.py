@@ -60,6 +60,7 @@ class EngineSettings:
 
     ``confirm_wait``: how long billing has to answer before a person decides on a termination.
     ``drain_seconds``: how long ``stop`` waits for the steps under way; what then still runs is recovered at the next start.
+    ``give_up_after``: how long a message is posted again and again; ``keep_messages``: how long one is kept that was taken.
     """
 
     state_dir: Path
@@ -78,3 +79,5 @@ class EngineSettings:
     confirm_wait: timedelta = timedelta(days=3)
     keep_engine_rows: timedelta = timedelta(days=14)
     keep_events: timedelta = timedelta(days=60)
+    keep_messages: timedelta = timedelta(days=400)
+    give_up_after: timedelta = timedelta(days=3)

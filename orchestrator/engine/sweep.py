@@ -1,11 +1,10 @@
-"""What runs beside the jobs: telling billing, keeping slots, finding jobs that fell out of the queue, tidying up."""
+"""What runs beside the jobs: keeping slots, finding jobs that fell out of the queue, tidying up."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 
 from orchestrator.domain.errors import InDoubt, OrchestratorError
 from orchestrator.domain.intents import JobState
@@ -13,48 +12,12 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import GONE, Durable, run_id
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.slots import Slots
-from orchestrator.ports.notifier import Notifier
 from orchestrator.store import events, outbox
 from orchestrator.store import jobs as job_store
-from orchestrator.store.outbox import Message
 
 _log = logging.getLogger(__name__)
-_RETRY_SECONDS = 5.0
-_RETRY_CEILING_SECONDS = 3600.0
 _TIDY_SECONDS = 3600.0
 _JOIN_SECONDS = 5.0
-
-
-class Mail:
-    """Posts the outbox until each message is taken; one thread."""
-
-    def __init__(self, works: Works, notifier: Notifier) -> None:
-        self._works = works
-        self._notifier = notifier
-
-    def post_due(self) -> int:
-        """Post what is due, a batch at most; returns how many were taken."""
-        settings = self._works.settings
-        with self._works.db.read() as conn:
-            due = outbox.due(conn, now=self._works.clock.now(), limit=settings.outbox_batch)
-        return sum(self._post(message) for message in due if not self._works.halting.is_set())
-
-    def _post(self, message: Message) -> bool:
-        deadline = self._works.settings.notify_deadline_seconds
-        answer = self._notifier.post(message_id=message.id, body=message.body.encode(), deadline=deadline)
-        now = self._works.clock.now()
-        with self._works.db.write() as conn:
-            if answer.taken:
-                outbox.mark_taken(conn, message.id, status=answer.status, now=now)
-            else:
-                again = now + timedelta(seconds=mail_delay(message.attempts + 1))
-                outbox.mark_failed(conn, message.id, status=answer.status, problem=answer.detail, next_attempt_at=again)
-        return answer.taken
-
-
-def mail_delay(attempts: int) -> float:
-    """Seconds until a message that so many attempts have failed for is posted again: doubling, an hour at most."""
-    return float(min(_RETRY_SECONDS * 2 ** min(attempts - 1, 16), _RETRY_CEILING_SECONDS))
 
 
 class Sweep:
@@ -106,6 +69,7 @@ class Sweep:
         self._durable.forget(before=now - self._works.settings.keep_engine_rows)
         with self._works.db.write() as conn:
             events.forget(conn, before=now - self._works.settings.keep_events)
+            outbox.forget(conn, before=now - self._works.settings.keep_messages)
 
 
 class Beat:

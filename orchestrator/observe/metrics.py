@@ -16,6 +16,7 @@ from orchestrator.observe.snapshot import NodeGauges, ServiceGauges, Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Steps last from a database write to the boot of a guest under emulation and the overwriting of a disk.
+DELIVERY_OUTCOMES = ("taken", "refused", "no-answer")
 STEP_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
 
@@ -39,6 +40,11 @@ class Metrics:
             buckets=STEP_BUCKETS,
             registry=counted,
         )
+        self._deliveries = Counter(
+            "orchestrator_deliveries", "Attempts to tell billing, by outcome.", ("outcome",), registry=counted
+        )
+        for outcome in DELIVERY_OUTCOMES:
+            self._deliveries.labels(outcome)  # shown as 0 before the first: an alert needs something to grow from
         self.registry.register(_CountedCollector(counted))
         self.registry.register(_StateCollector(snapshot))
         self._per_service.register(_ServiceCollector(services))
@@ -50,6 +56,10 @@ class Metrics:
     def step(self, step: str, outcome: str, seconds: float) -> None:
         """Observe one attempt of a step; the engine's ``on_step``."""
         self._steps.labels(step, outcome).observe(seconds)
+
+    def delivery(self, outcome: str) -> None:
+        """Count one post to billing; the engine's ``on_delivery``."""
+        self._deliveries.labels(outcome).inc()
 
     def render(self) -> bytes:
         """The exposition of everything but single services."""
@@ -119,8 +129,11 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
         "queue_oldest_age_seconds", "Age of the job that has waited longest, 0 where none waits.", now.queue_oldest_seconds
     )
     yield _gauge("approval_jobs", "Jobs that wait for an operator's approval.", now.waiting_approval)
-    yield _gauge("outbox_messages", "Messages that billing has not taken yet.", now.outbox_depth)
-    yield _gauge("outbox_oldest_age_seconds", "Age of the oldest message that billing has not taken.", now.outbox_oldest_seconds)
+    yield _gauge("outbox_messages", "Messages that wait for billing to take them.", now.outbox_depth)
+    yield _gauge(
+        "outbox_oldest_age_seconds", "Age of the oldest message that waits, 0 where none does.", now.outbox_oldest_seconds
+    )
+    yield _gauge("outbox_dead_messages", "Messages that billing did not take, and that are posted no more.", now.outbox_dead)
     yield _gauge("dead_letters", "Events that cannot be processed until somebody mends their cause.", now.dead_letters)
     late = GaugeMetricFamily(
         "orchestrator_deadlines_late",

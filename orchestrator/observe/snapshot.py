@@ -105,6 +105,7 @@ class Snapshot:
     ranges: tuple[RangeGauges, ...] = ()
     outbox_depth: int = 0
     outbox_oldest_seconds: float = 0.0
+    outbox_dead: int = 0
     dead_letters: int = 0
     frozen: bool = False
     terminations_wait: bool = False

@@ -17,6 +17,11 @@ class Delivery:
     def taken(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def outcome(self) -> str:
+        """The word under which it is counted: taken, refused or no-answer."""
+        return "taken" if self.taken else "refused" if self.status else "no-answer"
+
 
 class Notifier(Protocol):
     def post(self, *, message_id: str, body: bytes, deadline: float) -> Delivery:

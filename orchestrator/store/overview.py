@@ -11,17 +11,18 @@ from orchestrator.domain.intents import JobState
 from orchestrator.store import settings
 from orchestrator.store.database import Connection
 from orchestrator.store.settings import Freeze, TerminationsWait
-from orchestrator.store.tables import events, holds, jobs, services
+from orchestrator.store.tables import events, holds, jobs, outbox, services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """How much waits for a person: jobs by why they wait, events on the dead-letter list, and the freeze in
-    force, and what keeps deadlines from terminating, if any."""
+    """How much waits for a person: jobs by why they wait, events on the dead-letter list, messages that
+    billing did not take, and the freeze in force, and what keeps deadlines from terminating, if any."""
 
     approval: int
     operator: int
     dead_letters: int
+    dead_messages: int
     freeze: Freeze | None
     terminations: TerminationsWait | None
 
@@ -36,6 +37,7 @@ def waiting(conn: Connection) -> Waiting:
         approval=rows(jobs, jobs.c.state == JobState.WAITING_APPROVAL.value),
         operator=rows(jobs, jobs.c.state == JobState.NEEDS_OPERATOR.value),
         dead_letters=rows(events, events.c.outcome == "dead"),
+        dead_messages=rows(outbox, outbox.c.dead_at.is_not(None)),
         freeze=settings.freeze(conn),
         terminations=settings.terminations_wait(conn),
     )

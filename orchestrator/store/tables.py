@@ -317,7 +317,8 @@ certificates = _table(
     _time("created_at"),
 )
 
-# What billing is to be told, until it took it.
+# What billing is to be told, until it took it. next_attempt_at: null where it was taken, or is dead. tries, tried_since: the
+# attempts since it was new, or since an operator had it posted again.
 outbox = _table(
     "outbox",
     _text("id", primary_key=True),
@@ -326,10 +327,25 @@ outbox = _table(
     _text("body"),
     _time("created_at"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-    _time("next_attempt_at", nullable=True),
-    _time("taken_at", nullable=True),
+    sa.Column("next_attempt_at", UtcDateTime, nullable=True, index=True),
+    sa.Column("taken_at", UtcDateTime, nullable=True, index=True),
     sa.Column("last_status", sa.Integer, nullable=False, server_default="0"),
     _text("last_problem", server_default=""),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    _time("tried_since", nullable=True),
+    sa.Column("dead_at", UtcDateTime, nullable=True, index=True),
+    sa.Index("ix_outbox_created_at_id", "created_at", "id"),
+)
+
+# The proof that billing was told, or of what it said instead: a row for every attempt, kept as long as its message.
+deliveries = _table(
+    "deliveries",
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    _text("message_id", index=True),
+    _time("at"),
+    sa.Column("status", sa.Integer, nullable=False),
+    _text("problem"),
+    sa.Column("milliseconds", sa.Integer, nullable=False),
 )
 
 # Append-only; hash = sha256(previous hash + canonical JSON of the row).

@@ -71,6 +71,7 @@ class Controller:
             parse=parse,
             notifier=self._notifier,
             on_step=self.metrics.step,
+            on_delivery=self.metrics.delivery,
             **({} if at is None else {"at": at}),
         )
         self.watch = NodeWatch(self.db, config.nodes, self.links.hypervisor, self.clock)
@@ -138,12 +139,14 @@ def _engine_settings(config: Config) -> EngineSettings:
         confirm_wait=settings.confirm_wait,
         keep_engine_rows=settings.keep_engine_rows,
         keep_events=settings.keep_events,
+        give_up_after=settings.give_up_after,
+        keep_messages=settings.keep_messages,
     )
 
 
 def _notifier(settings: Settings, clock: SystemClock) -> HttpNotifier | None:
-    """The billing system that is told of results: the first that named where."""
-    for billing in settings.billing:
-        if billing.notify_url and billing.notify_secret_file is not None:
-            return HttpNotifier(billing.notify_url, billing.notify_secret_file, clock)
-    return None
+    """What tells the billing system that is told of results."""
+    told = settings.told
+    if told is None or told.notify_secret_file is None:
+        return None
+    return HttpNotifier(told.notify_url, told.notify_secret_file, clock)

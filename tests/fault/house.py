@@ -25,6 +25,7 @@ from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store import jobs, nodes, services
 from orchestrator.store.address_pool import StoreAddressPool
@@ -79,6 +80,8 @@ class Options:
     sweep_seconds: float = 60.0
     asks_billing: bool = True
     confirm_wait: timedelta = timedelta(days=3)
+    give_up_after: timedelta = timedelta(days=3)
+    notify_deadline_seconds: float = 15.0
 
 
 def _nowhere(_point: str) -> None:
@@ -100,6 +103,8 @@ class House:
         plan: Plan = PLAN,
         declared: tuple[Node, ...] = NODES,
         policies: Mapping[str, Policy] | None = None,
+        posts_to: Notifier | None = None,
+        tells: bool = True,
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
@@ -130,9 +135,11 @@ class House:
                 sweep_seconds=options.sweep_seconds,
                 confirm_wait=options.confirm_wait,
                 outbox_seconds=0.2,
+                notify_deadline_seconds=options.notify_deadline_seconds,
+                give_up_after=options.give_up_after,
             ),
             parse=vocabulary.parse,
-            notifier=self.notifier,
+            notifier=(posts_to or self.notifier) if tells else None,
             at=at,
         )
 

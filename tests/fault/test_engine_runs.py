@@ -39,7 +39,7 @@ def test_a_paid_order_is_carried_out_and_billing_is_told(build: Builder) -> None
     assert things.things(house.world, "s1") == {f"s1.{name}": accepted.job_id for name in "abc"}
     assert house.state("s1") == "active"
     assert [(step.id, step.state) for step in house.steps(accepted.job_id)] == [(n, StepState.DONE) for n in "abc"]
-    message = told(house, f"{accepted.job_id}.1")
+    message = told(house, f"{accepted.job_id}.1.done")
     assert (message["type"], message["data"]["service_id"]) == ("job.done", "s1")  # type: ignore[index]  # a JSON object
 
 
@@ -167,7 +167,7 @@ def test_a_permanent_fault_undoes_what_the_job_made_and_nothing_else(build: Buil
     assert things.things(house.world) == {"s1.a": "another"}
     assert [step.state for step in house.steps(job.id)] == [StepState.DONE, StepState.UNDONE, StepState.UNDONE]
     assert house.state("s1") == "failed"
-    assert told(house, f"{job.id}.1")["type"] == "job.failed"
+    assert told(house, f"{job.id}.1.failed")["type"] == "job.failed"
 
 
 def test_a_step_that_failed_half_done_is_undone_too(build: Builder) -> None:
@@ -191,7 +191,7 @@ def test_what_nobody_foresaw_is_never_tried_again_and_asks_an_operator(build: Bu
     assert "a bug" not in job.error
     assert things.things(house.world, "s1") == {"s1.a": job.id}
     assert house.steps(job.id)[1].attempts == 1
-    assert told(house, f"{job.id}.1")["type"] == "job.needs_operator"
+    assert told(house, f"{job.id}.1.needs_operator")["type"] == "job.needs_operator"
 
 
 def test_an_undo_that_fails_asks_an_operator_and_says_what_stands(build: Builder) -> None:
@@ -329,8 +329,8 @@ def test_billing_is_told_again_until_it_takes_the_message(build: Builder) -> Non
     house.notifier.answer(503)
     house.engine.start()
     job = house.wait(house.order("s1").job_id)
-    assert told(house, f"{job.id}.1", seconds=20)["type"] == "job.done"
-    assert [status for sent_id, _, status in house.notifier.deliveries() if sent_id == f"{job.id}.1"] == [503, 200]
+    assert told(house, f"{job.id}.1.done", seconds=20)["type"] == "job.done"
+    assert [status for sent_id, _, status in house.notifier.deliveries() if sent_id == f"{job.id}.1.done"] == [503, 200]
 
 
 def test_a_second_controller_on_the_same_directory_is_refused(build: Builder) -> None:

@@ -1,8 +1,7 @@
-"""Locks, slots, outbox and job rows in a real SQLite file."""
+"""Locks, slots and job rows in a real SQLite file."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
-from orchestrator.store import jobs, locks, outbox
+from orchestrator.store import jobs, locks
 from orchestrator.store.database import Connection
 from tests.store_files import fresh_database
 
@@ -72,20 +71,6 @@ def test_a_job_that_comes_back_after_a_crash_does_not_stand_in_its_own_way(conn:
     for token in ("before the crash", "after it"):
         slot = locks.take_slot(conn, "n1", slots=1, job_id="j1", token=token, now=NOW, expires_at=LATER)
         assert slot == 0
-
-
-def test_a_message_is_told_once_until_it_is_taken(conn: Connection) -> None:
-    for _ in range(2):
-        outbox.add(conn, message_id="m1", kind="job.done", service_id="s1", data={"a": 1}, now=NOW)
-    (message,) = outbox.due(conn, now=NOW, limit=10)
-    assert json.loads(message.body)["data"] == {"a": 1}
-    outbox.mark_failed(conn, "m1", status=503, problem="busy", next_attempt_at=LATER)
-    assert outbox.due(conn, now=NOW, limit=10) == ()
-    assert outbox.waiting(conn) == (1, NOW)
-    (again,) = outbox.due(conn, now=LATER, limit=10)
-    assert (again.body, again.attempts, again.last_status) == (message.body, 1, 503)
-    outbox.mark_taken(conn, "m1", status=200, now=LATER)
-    assert (outbox.due(conn, now=LATER, limit=10), outbox.waiting(conn)) == ((), (0, None))
 
 
 def test_jobs_page_newest_first_and_by_service_and_state(conn: Connection) -> None:

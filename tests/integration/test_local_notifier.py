@@ -7,11 +7,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 from svix.webhooks import Webhook, WebhookVerificationError
@@ -20,53 +17,10 @@ from orchestrator.domain.errors import ConfigError
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.notifier import HttpNotifier
 from orchestrator.ports.notifier import Delivery
+from tests.receiver import answer, billing
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 BODY = json.dumps({"type": "service.provisioned", "service": "s1", "note": "ünïcode"}, ensure_ascii=False).encode()
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    def send(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("content-length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return send
-
-
-@contextmanager
-def billing(send: Answer) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A billing system that answers so; its address and what it was sent."""
-    requests: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            requests.append({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": body})
-            send(self)
-
-        def do_GET(self) -> None:
-            requests.append({"path": self.path})
-            send(self)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's own signature
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", requests
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 @pytest.fixture
@@ -176,6 +130,33 @@ def test_an_answer_that_trickles_in_is_given_up_on(secret_file: Path) -> None:
         begun = time.monotonic()
         assert post(url, secret_file, deadline=0.3).status == 500
         assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize("begins", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_an_answer_whose_head_trickles_in_is_given_up_on(secret_file: Path, begins: bytes) -> None:
+    """Each byte comes within the wait for a byte: only the whole exchange has an end."""
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(begins)
+        for _ in range(200):
+            try:
+                handler.wfile.write(b"x")
+            except OSError:
+                return
+            time.sleep(0.05)
+
+    with billing(drip) as (url, _):
+        begun = time.monotonic()
+        delivery = post(url, secret_file, deadline=0.4)
+        assert time.monotonic() - begun < 3
+    assert delivery == Delivery(status=0, detail="no answer within 0.4 s")
+
+
+def test_a_receiver_that_closes_without_a_word_has_taken_nothing(secret_file: Path) -> None:
+    with billing(lambda handler: handler.connection.close()) as (url, requests):
+        delivery = post(url, secret_file)
+    assert (delivery.status, delivery.taken, len(requests)) == (0, False, 1)
+    assert "not delivered" in delivery.detail
 
 
 def test_nobody_there_is_an_answer_too(secret_file: Path) -> None:

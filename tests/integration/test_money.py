@@ -30,6 +30,7 @@ from orchestrator.domain.policies import (
     TerminateSince,
 )
 from orchestrator.engine.engine import Engine
+from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.registry import STEPS
 from orchestrator.store import audit, charges
 from orchestrator.store.charges import ChargeRecord
@@ -67,7 +68,7 @@ class Sales(Year):
 
     dies_at = ""
 
-    def open(self, policy: Policy = POLICY, options: Options | None = None) -> House:
+    def open(self, policy: Policy = POLICY, options: Options | None = None, posts_to: Notifier | None = None) -> House:
         self.close()
         self.house = House(
             self.directory,
@@ -78,6 +79,7 @@ class Sales(Year):
             plan=SOLD,
             at=self._at,
             policies={policy.name: policy},
+            posts_to=posts_to,
         )
         self.house.engine.start()
         return self.house

@@ -16,6 +16,7 @@ from orchestrator.cli.remote.client import below, read_token
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import FROZEN_REASON
 from orchestrator.domain.services import HoldReason, Lifecycle
+from orchestrator.store.outbox import MessageState
 from tests.served import command, process
 
 
@@ -62,6 +63,7 @@ def test_the_choices_of_options_are_the_words_of_the_domain() -> None:
     assert tuple(Lifecycle) == options.SERVICE_STATES
     assert tuple(JobState) == options.JOB_STATES
     assert tuple(EventOutcome) == options.EVENT_OUTCOMES
+    assert tuple(MessageState) == options.MESSAGE_STATES
     assert set(options.HOLDS) == set(HoldReason)
     assert FROZEN_REASON.startswith(watch.FROZEN)
 
@@ -75,6 +77,10 @@ def test_the_choices_of_options_are_the_words_of_the_domain() -> None:
         (("service", "list", "--state", "suspended"), "'suspended' is not one of 'ordered'"),
         (("event", "list", "--outcome", "deaf"), "'deaf' is not one of 'accepted'"),
         (("event", "list", "--dead", "--outcome", "stale"), "contradict each other"),
+        (("message", "list", "--state", "deaf"), "'deaf' is not one of 'waiting'"),
+        (("message", "retry"), "name one message, or say --all"),
+        (("message", "retry", "m1", "--all"), "name one message, or say --all"),
+        (("message", "retry", "m1", "--type", "job.done"), "go with --all"),
         (("service", "suspend", "s1"), "Missing option '--reason'"),
         (("service", "terminate", "s1", "--yes-i-mean", "s1"), "Missing option '--reason'"),
     ],

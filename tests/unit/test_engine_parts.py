@@ -13,7 +13,7 @@ from orchestrator.domain.jobs import RETRY_CEILING_SECONDS, Job, JobStep, retry_
 from orchestrator.domain.services import ServiceFacts
 from orchestrator.engine.endings import Ending, facts_after
 from orchestrator.engine.ids import JobIds
-from orchestrator.engine.sweep import mail_delay
+from orchestrator.engine.mail import mail_delay
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -58,6 +58,7 @@ FULL = Snapshot(
     outbox_depth=5,
     dead_letters=6,
     outbox_oldest_seconds=61.0,
+    outbox_dead=7,
     frozen=True,
     terminations_wait=True,
     late=(LateCount(action="suspend", count=3), LateCount(action="terminate", count=0)),
@@ -73,6 +74,7 @@ def metrics(snapshot: Snapshot = FULL) -> Metrics:
     made.webhook(source="shop", outcome="accepted")
     made.webhook(source="shop", outcome="accepted")
     made.webhook(source="unknown", outcome="not-found")
+    made.delivery("taken")
     made.step("guest.define", "done", 0.2)
     made.step("guest.define", "failed", 7.0)
     return made
@@ -119,6 +121,10 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         "orchestrator_outbox_messages 5.0",
         "orchestrator_dead_letters 6.0",
         "orchestrator_outbox_oldest_age_seconds 61.0",
+        "orchestrator_outbox_dead_messages 7.0",
+        'orchestrator_deliveries_total{outcome="taken"} 1.0',
+        'orchestrator_deliveries_total{outcome="refused"} 0.0',
+        'orchestrator_deliveries_total{outcome="no-answer"} 0.0',
         "orchestrator_frozen 1.0",
     ],
 )

@@ -195,6 +195,7 @@ def _waiting(config: Config) -> Iterator[Finding]:
         ("jobs to approve", found.approval, "orchestrator job list --state waiting_approval"),
         ("jobs in doubt", found.operator, "orchestrator job list --state needs_operator"),
         ("dead letters", found.dead_letters, "orchestrator event list --dead"),
+        ("dead messages", found.dead_messages if config.settings.told else 0, "orchestrator message list --state dead"),
     ):
         yield Finding(name, count == 0, str(count or "none"), mend if count else "", waits=count > 0)
 

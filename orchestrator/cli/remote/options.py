@@ -15,6 +15,7 @@ from orchestrator.cli.tables import Column
 SERVICE_STATES = ("ordered", "provisioning", "active", "terminating", "archived", "erased", "cancelled", "failed")
 JOB_STATES = ("waiting_approval", "queued", "running", "undoing", "done", "failed", "needs_operator", "cancelled")
 EVENT_OUTCOMES = ("accepted", "duplicate-command", "stale", "nothing", "refused", "dead")
+MESSAGE_STATES = ("waiting", "taken", "dead")
 HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
 CHARGES = ("reactivation", "traffic", "hours", "restore")
 
@@ -68,12 +69,16 @@ def show_list(
     """Print a list page by page: a table, or one JSON object with all items that were fetched."""
     items: list[dict[str, Any]] = []
     following: str | None = None
+    note = ""
     for page in client(context).pages(path, limit=limit, after=after, everything=everything, **filters):
         items.extend(page["items"])
         following = page.get("next")
+        note = page.get("note", "")
     if as_json:
-        emit_json({"items": items, "next": following})
+        emit_json({"items": items, "next": following, **({"note": note} if note else {})})
         return
     table(columns, items, empty=empty)
+    if note:
+        say(note, err=True)
     if following:
         say(f"more: --after {following}   (or --all)", err=True)

@@ -1,0 +1,98 @@
+"""The alert rules, by Prometheus' own tool: they can be loaded, name metrics that there are, and fire when they should."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.observe.metrics import DELIVERY_OUTCOMES
+from orchestrator.ports.notifier import Delivery
+from tests.unit.test_documented import metric_names
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "configs" / "prometheus" / "alerts.yaml"
+ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]}
+HOUR, DAY = 60, 24 * 60
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_promtool_loads_the_rules() -> None:
+    found = promtool("check", "rules", str(RULES))
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_is_of_metrics_that_there_are_and_says_what_to_do(name: str) -> None:
+    rule = ALERTS[name]
+    named = set(re.findall(r"orchestrator_\w+", rule["expr"]))
+    there = {metric.removesuffix("_total") for metric in metric_names()}
+    assert named
+    assert {metric.removesuffix("_total") for metric in named} <= there
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert rule["annotations"]["summary"]
+    assert "orchestrator " in rule["annotations"]["description"]
+
+
+def test_every_alert_is_documented() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?m)^\| `([A-Z]\w+)` \|", page)) == set(ALERTS)
+
+
+# alert, the series with a value a minute (promtool's own notation), and at which minute it fires or does not.
+CASES = (
+    ("BillingDoesNotTakeMessages", "orchestrator_outbox_oldest_age_seconds", "0+60x300", ((HOUR - 1, False), (HOUR + 10, True))),
+    ("BillingDoesNotTakeMessages", "orchestrator_outbox_oldest_age_seconds", "0+60x55 0x300", ((HOUR + 10, False),)),
+    ("MessagesAreDead", "orchestrator_outbox_dead_messages", "0x10 1x300", ((9, False), (12, True), (300, True))),
+    ("MessagesAreDead", "orchestrator_outbox_dead_messages", "0x10 1x10 0x300", ((40, False),)),
+    ("NodeDown", 'orchestrator_node_up{node="hv1",zone="z"}', "1x5 0x300", ((4, False), (8, False), (15, True))),
+    ("AddressesRunOut", 'orchestrator_addresses_used{family="ipv4",range="v4",zone="z"}', "80+1x10", ((4, False), (8, True))),
+    ("JobsNeedAnOperator", 'orchestrator_jobs{playbook="p",state="needs_operator"}', "0x5 1x300", ((4, False), (7, True))),
+    ("JobsWaitForApproval", "orchestrator_approval_jobs", "0x5 1x300", ((10, False), (25, True))),
+    ("DeadlinesAreLate", 'orchestrator_deadlines_late{action="suspend"}', "1x300", ((20, False), (40, True))),
+    ("TerminationsWait", "orchestrator_terminations_wait", "1x300", ((50, False), (70, True))),
+    ("DeadLetters", "orchestrator_dead_letters", "0x5 1x300", ((4, False), (7, True))),
+)
+# What else the rule asks for.
+BESIDE = {
+    "NodeDown": {'orchestrator_node_enrolled{node="hv1",zone="z"}': "1x300"},
+    "AddressesRunOut": {
+        'orchestrator_addresses{family="ipv4",range="v4",zone="z"}': "100x300",
+        'orchestrator_addresses_cooling{family="ipv4",range="v4",zone="z"}': "5x300",
+    },
+}
+
+
+def test_every_alert_is_tried() -> None:
+    assert {alert for alert, *_ in CASES} == set(ALERTS)
+
+
+@pytest.mark.parametrize(("alert", "series", "values", "moments"), CASES)
+def test_an_alert_fires_when_it_should_and_not_before(
+    tmp_path: Path, alert: str, series: str, values: str, moments: tuple[tuple[int, bool], ...]
+) -> None:
+    rule = ALERTS[alert]
+    labels = dict(re.findall(r'(\w+)="(\w+)"', series)) if "sum(" not in rule["expr"] else {}
+    told = {name: text.replace("{{ $labels.node }}", "hv1") for name, text in rule["annotations"].items()}
+    fired = {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": told}
+    cases = [{"eval_time": f"{at}m", "alertname": alert, "exp_alerts": [fired] if fires else []} for at, fires in moments]
+    given = [{"series": series, "values": values}]
+    given += [{"series": other, "values": what} for other, what in BESIDE.get(alert, {}).items()]
+    test = {
+        "rule_files": [str(RULES)],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": given, "alert_rule_test": cases}],
+    }
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test), encoding="utf-8")
+    found = promtool("test", "rules", str(tmp_path / "test.yaml"))
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_deliveries_are_counted_under_the_words_that_the_port_gives() -> None:
+    assert tuple(Delivery(status=status).outcome for status in (204, 410, 0)) == DELIVERY_OUTCOMES
