@@ -14,20 +14,23 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.engine.acts import Acts, Works
+from orchestrator.engine.comparing import Comparing
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
+from orchestrator.engine.guard import Guard
 from orchestrator.engine.intake import Acceptance, EventParser, Intake, Submitted
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.runner import Runner
-from orchestrator.engine.settings import Beside, Catalog, EngineSettings, nothing_beside
+from orchestrator.engine.settings import Beside, Catalog, EngineSettings, PolicyTexts, nothing_beside
 from orchestrator.engine.slots import Slots
 from orchestrator.engine.sweep import Beat, Mail, Sweep
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
+from orchestrator.store.settings import Compared
 
 LOCK_FILE = "controller.lock"
 _DRAIN_POLL_SECONDS = 0.05
@@ -44,7 +47,8 @@ def _unmeasured(_step: str, _outcome: str, _seconds: float) -> None:
 class Engine:
     """Accepts events and commands, runs their jobs, tells billing.
 
-    ``parse`` reads a stored event body again for a replay. ``at`` is told the name of every crash point that is passed.
+    ``parse`` reads a stored event body again for a replay, ``policy_texts`` a policy that was adopted earlier. ``at`` is told the
+    name of every crash point that is passed.
     ``on_step`` is told (step, outcome, seconds) of each attempt. Without ``notifier`` messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act.
@@ -60,6 +64,7 @@ class Engine:
         catalog: Catalog,
         settings: EngineSettings,
         parse: EventParser,
+        policy_texts: PolicyTexts,
         notifier: Notifier | None = None,
         at: Callable[[str], None] = _nowhere,
         on_step: Callable[[str, str, float], None] = _unmeasured,
@@ -81,7 +86,9 @@ class Engine:
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
-        self._due = Due(self._works, orders, catalog)
+        self._brakes = Guard(self._works, catalog, policy_texts)
+        self._due = Due(self._works, orders, catalog, self._brakes)
+        self._comparing = Comparing(self._works, catalog)
         self._mail = Mail(self._works, notifier) if notifier is not None else None
         self._mail_beat: Beat | None = None
         self._beats: list[Beat] = []
@@ -113,6 +120,7 @@ class Engine:
         self._beats = [
             Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds),
             Beat("due", self.fall_due, seconds=settings.due_seconds),
+            Beat("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:
             self._mail_beat = Beat("mail", self._mail.post_due, seconds=settings.outbox_seconds)
@@ -193,9 +201,9 @@ class Engine:
         """Lift the freeze; what it held goes on."""
         self._desk.unfreeze(who)
 
-    def release(self, who: str, why: str) -> None:
-        """Deadlines terminate again, which waited because the controller or its store had been away."""
-        self._desk.release(who, why)
+    def release(self, who: str, why: str, *, terminates: int | None = None) -> None:
+        """Deadlines terminate again. ``terminates`` and what is raised: see ``Guard.release``."""
+        self._brakes.release(who, why, terminates=terminates)
 
     def sweep(self) -> None:
         """Do the housekeeping now (it is done by itself every ``sweep_seconds``)."""
@@ -207,6 +215,14 @@ class Engine:
         if seen:
             self._wake()
         return seen
+
+    def compare_looks(self) -> Compared | None:
+        """Compare when each service is looked at with what its record says; None where the engine stops meanwhile."""
+        return self._comparing.compare()
+
+    def compare_at_night(self) -> None:
+        """The same, where it was not done since the last night (it is called by itself every ``compare_seconds``)."""
+        self._comparing.once()
 
     # -- inside ----------------------------------------
 

@@ -42,9 +42,12 @@ def look_at_all(conn: Connection) -> int:
     return conn.execute(sa.update(services).values(next_due_at=AT_ONCE)).rowcount
 
 
-def next_looks(conn: Connection) -> Mapping[str, datetime | None]:
-    """When each service is looked at next, for the comparison with what its record says."""
-    return {row.id: row.next_due_at for row in conn.execute(sa.select(services.c.id, services.c.next_due_at))}
+def next_looks(conn: Connection, service_ids: Sequence[str] | None = None) -> Mapping[str, datetime | None]:
+    """When each service (each of these) is looked at next, for the comparison with what its record says."""
+    query = sa.select(services.c.id, services.c.next_due_at)
+    if service_ids is not None:
+        query = query.where(services.c.id.in_(service_ids))
+    return {row.id: row.next_due_at for row in conn.execute(query)}
 
 
 def seen_to(conn: Connection, service_ids: Sequence[str]) -> dict[str, Seen]:

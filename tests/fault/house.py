@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from orchestrator.api import vocabulary
+from orchestrator.config.policy_stored import from_store, to_store
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
@@ -24,6 +25,7 @@ from orchestrator.drivers.fake import FakeAgent, FakeHypervisor, FakeNotifier, F
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
+from orchestrator.engine.settings import PolicyTexts
 from orchestrator.ports.clock import Clock
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store import jobs, nodes, services
@@ -77,6 +79,7 @@ class Options:
     poll_seconds: float = 0.02
     drain_seconds: float = 20.0
     sweep_seconds: float = 60.0
+    due_seconds: float = 60.0
 
 
 def _nowhere(_point: str) -> None:
@@ -125,9 +128,11 @@ class House:
                 heavy_slots=options.heavy_slots,
                 drain_seconds=options.drain_seconds,
                 sweep_seconds=options.sweep_seconds,
+                due_seconds=options.due_seconds,
                 outbox_seconds=0.2,
             ),
             parse=vocabulary.parse,
+            policy_texts=PolicyTexts(to_store, from_store),
             notifier=self.notifier,
             at=at,
         )

@@ -39,13 +39,17 @@ POLICY = Policy(
 
 
 class Wound(SystemClock):
-    """A clock that the test puts forward."""
+    """A clock that the test lets run ahead; ``step`` sets the one on the wall alone."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
+        self.step = timedelta(0)
 
     def now(self) -> datetime:
-        return super().now() + self.ahead
+        return super().now() + self.ahead + self.step
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead.total_seconds()
 
 
 class Year:
@@ -54,16 +58,19 @@ class Year:
     def __init__(self, directory: Path) -> None:
         self.directory = prepared(directory, fresh_database)
         self.clock = Wound()
+        self.plan = PLAN
         self.house: House | None = None
 
-    def open(self, policy: Policy = POLICY, options: Options | None = None) -> House:
+    def open(self, policy: Policy = POLICY, options: Options | None = None, *, turn: timedelta = LOOK) -> House:
+        """``turn``: how often it is to look; five of them that it does not are a gap."""
         self.close()
         self.house = House(
             self.directory,
             steps=STEPS,
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
-            options=options,
+            plan=self.plan,
+            options=replace(options or Options(), due_seconds=turn.total_seconds()),
             policies={policy.name: policy},
         )
         self.house.engine.start()
@@ -201,9 +208,9 @@ def test_a_controller_that_slept_a_week_catches_up_and_destroys_nothing_before_i
     year.later(8 * DAY)
     assert acts(house) == ["provision", "suspend"]
     with house.db.read() as conn:
-        waits = settings.get(conn, settings.TERMINATIONS_WAIT)
+        waits = settings.terminations_wait(conn)
     assert waits is not None
-    assert "nothing was looked at" in waits["why"]
+    assert "nothing was looked at" in waits.why
     house.engine.release("anna", "billing was asked")
     year.later(HOUR)
     assert acts(house) == ["provision", "suspend", "terminate"]
