@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 
-from orchestrator.domain.deadlines import deadlines, next_due, pending
+from orchestrator.domain.deadlines import next_due
 from orchestrator.domain.guards import last_night, looked_at_too_late
 from orchestrator.engine.acts import Works
 from orchestrator.engine.due import AGAIN
+from orchestrator.engine.looks import left_of
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import audit, services, settings
 from orchestrator.store import deadlines as store
@@ -67,8 +68,7 @@ class Comparing:
         now = self._works.clock.now()  # after the view was taken: no look in it is later than this
         found = []
         for service in page:
-            acts = deadlines(service, self._catalog.policy_of(service), self._catalog.calendar, told=known[service.id].told)
-            due = next_due(pending(acts, known[service.id].settled), now=now, again=AGAIN)
+            due = next_due(left_of(service, self._catalog, known[service.id]), now=now, again=AGAIN)
             if looked_at_too_late(looks[service.id], due):
                 found.append(service.id)
         return len(page), found, following

@@ -19,6 +19,7 @@ from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Service
 from orchestrator.engine.acts import Works
 from orchestrator.engine.guard import Guard
+from orchestrator.engine.looks import pass_over
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import audit, outbox, services, settings
@@ -56,7 +57,8 @@ class Due:
         while full and not self._works.halting.is_set():
             with self._works.db.read() as conn:
                 waiting = store.due(conn, now=now, limit=BATCH)
-            seen += sum(self._guarded(service_id, now) for service_id in waiting if not self._works.halting.is_set())
+            acting = pass_over(self._works.db, self._catalog, waiting, now=now, again=AGAIN)
+            seen += sum(self._guarded(service_id, now) for service_id in acting if not self._works.halting.is_set())
             full = len(waiting) == BATCH
             if full:
                 self._guard.look()  # a long turn is no time in which nobody was here

@@ -12,6 +12,10 @@ import sqlalchemy as sa
 
 from orchestrator.store.tables import outbox
 
+# Made once: making a statement costs more than running it.
+_KNOWN = sa.select(outbox.c.id).where(outbox.c.id == sa.bindparam("message"))
+_ADD = sa.insert(outbox)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -31,7 +35,7 @@ class Message:
 
 def add(conn: sa.Connection, *, message_id: str, kind: str, service_id: str, data: Mapping[str, Any], now: datetime) -> None:
     """Put a message in; the same id again changes nothing, so that a replayed act tells billing once."""
-    if conn.execute(sa.select(outbox.c.id).where(outbox.c.id == message_id)).scalar() is not None:
+    if conn.execute(_KNOWN, {"message": message_id}).scalar() is not None:
         return
     body = {"type": kind, "id": message_id, "timestamp": now.isoformat(), "data": dict(data)}
     row = {
@@ -42,7 +46,7 @@ def add(conn: sa.Connection, *, message_id: str, kind: str, service_id: str, dat
         "created_at": now,
         "next_attempt_at": now,
     }
-    conn.execute(sa.insert(outbox).values(row))
+    conn.execute(_ADD, row)
 
 
 def due(conn: sa.Connection, *, now: datetime, limit: int) -> tuple[Message, ...]:

@@ -23,6 +23,10 @@ TURNS = "deadline turns"
 ADOPTED = "policies adopted"
 # {at, compared, differing}: the last comparison of the looks with the records.
 COMPARED = "looks compared"
+# Made once: these are asked for with every service that is looked at, and making a statement costs more than running it.
+_GET = sa.select(settings.c.value).where(settings.c.name == sa.bindparam("key"))
+_PUT = sa.update(settings).where(settings.c.name == sa.bindparam("key"))
+_PUT = _PUT.values(value=sa.bindparam("value"), changed_at=sa.bindparam("changed_at"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +57,12 @@ class Compared:
 
 def get(conn: Connection, name: str) -> Any | None:
     """The JSON value, or None."""
-    return conn.execute(sa.select(settings.c.value).where(settings.c.name == name)).scalar_one_or_none()
+    return conn.execute(_GET, {"key": name}).scalar_one_or_none()
 
 
 def put(conn: Connection, name: str, value: Any, *, now: datetime) -> None:
     """Set the value."""
-    changed = conn.execute(sa.update(settings).where(settings.c.name == name).values(value=value, changed_at=now))
+    changed = conn.execute(_PUT, {"key": name, "value": value, "changed_at": now})
     if changed.rowcount == 0:
         conn.execute(sa.insert(settings).values(name=name, value=value, changed_at=now))
 
