@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from orchestrator.domain import archives
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, pending
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.forecast import forecast
+from orchestrator.domain.guards import ended_by
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.engine.due import AGAIN
@@ -22,7 +24,7 @@ from orchestrator.store.database import Connection
 from orchestrator.store.deadlines import Seen
 
 Told = TypeVar("Told")
-RELEASE = "terminations wait until somebody says `orchestrator terminations release`"
+RELEASE = "terminations wait: `orchestrator terminations show` says what for"
 # A look reads at most so many services; a page of the forecast then goes on behind them.
 MOST_READ = 5000
 _CHUNK = 500
@@ -94,6 +96,27 @@ def walk(
         if cursor is None:
             break
     return found, cursor
+
+
+def ended_soon(
+    conn: Connection, policy: Policy, catalog: Catalog, *, now: datetime, plans: Collection[str], service_id: str
+) -> int:
+    """How many services the policy would terminate within a day, in place of the one that they have: whoever adopts it has to
+    agree to that number. ``service_id``: of this one alone; '' = of all."""
+
+    def make(service: Service, seen: Seen) -> bool | None:
+        if service.plan not in plans:
+            return None
+        ended = partial(ended_by, service, now=now, told=seen.told, settled=seen.settled)
+        return (ended(catalog.terms_of(service, policy=policy)) and not ended(catalog.terms_of(service))) or None
+
+    count, after = 0, ""
+    while True:
+        found, following = walk(conn, make, limit=MOST_READ, after=after, service_id=service_id)
+        count += len(found)
+        if following is None:
+            return count
+        after = following
 
 
 def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from orchestrator.api import outlook
+from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
@@ -19,10 +20,11 @@ from orchestrator.observe.snapshot import (
     ServiceGauges,
     ServicesCount,
     Snapshot,
+    WaitCount,
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import charges, jobs, nodes, outbox, overview, services
+from orchestrator.store import charges, jobs, nodes, outbox, overview, services, settings
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
@@ -45,7 +47,7 @@ class Scrape:
             by_state = jobs.counts(conn)
             queue = jobs.queue_depth(conn)
             unposted, oldest = outbox.waiting(conn) if self._posts else (0, None)
-            for_people = overview.waiting(conn)
+            for_people, waits, compared = overview.waiting(conn), settings.waits(conn), settings.compared(conn)
             return Snapshot(
                 jobs=tuple(JobsCount(playbook=p, state=s, count=n) for (p, s), n in sorted(by_state.items())),
                 queue_depth=queue.jobs,
@@ -69,6 +71,9 @@ class Scrape:
                 erasures=tuple(
                     ErasuresCount(when=when, count=n) for when, n in outlook.erasures(conn, self._catalog, now=now).items()
                 ),
+                wait_reasons=tuple(WaitCount(reason=reason.value, stands=reason in waits) for reason in WaitReason),
+                looks_differing=0 if compared is None else compared.differing,
+                looks_compared_at=None if compared is None else compared.at.timestamp(),
                 late=tuple(LateCount(action=a.value, count=n) for a, n in outlook.late(conn, self._catalog, now=now).items()),
                 charges=tuple(
                     ChargesCount(kind=k, plan=p, count=n, amount=a) for (k, p), (n, a) in sorted(charges.totals(conn).items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from orchestrator.domain import decisions
@@ -117,11 +116,6 @@ class Desk:
                 else:
                     self._endings.run_again(conn, job, approved_by=job.approved_by)
 
-    def release(self, who: str, why: str) -> None:
-        """Let deadlines terminate again, after somebody made sure of what was paid meanwhile. Nothing waits = success."""
-        with self._works.db.write() as conn:
-            release(conn, who, why, now=self._works.clock.now())
-
     def _decide_again(self, conn: Connection, job: Job, who: str) -> None:
         """The same intent on the service as it is now; the record moves as it did the first time."""
         service = services.get(conn, job.service_id)
@@ -159,12 +153,3 @@ class Desk:
             job_id=job.id,
             facts=dict(facts),
         )
-
-
-def release(conn: Connection, who: str, why: str, *, now: datetime) -> None:
-    """Let deadlines terminate again, inside the transaction of whoever calls. Nothing waits = success."""
-    waits = settings.get(conn, settings.TERMINATIONS_WAIT)
-    if waits is None:
-        return
-    settings.remove(conn, settings.TERMINATIONS_WAIT)
-    audit.append(conn, at=now, who=who, what="terminations released", facts={"why": why, "waited": waits["why"]})

@@ -20,6 +20,8 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk
 from orchestrator.engine.confirming import Confirming
+from orchestrator.engine.guard import Guard
+from orchestrator.engine.looks import pass_over
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import audit, outbox, services, settings
 from orchestrator.store import deadlines as store
@@ -31,24 +33,23 @@ BATCH = 200
 # A deadline that waits for something, or whose job failed, is looked at again after so long; failures double it.
 AGAIN = timedelta(minutes=10)
 AGAIN_CEILING = timedelta(hours=6)
-# Who was away for longer does not know what was paid meanwhile: nothing is destroyed until somebody says that it may go on.
-AWAY = timedelta(hours=1)
 
 
 class Due:
     """One turn is ``once``; it may be called at any time and repeated."""
 
-    def __init__(self, works: Works, *, clerk: Clerk, confirming: Confirming, catalog: Catalog) -> None:
+    def __init__(self, works: Works, *, clerk: Clerk, confirming: Confirming, guard: Guard, catalog: Catalog) -> None:
         self._works = works
         self._clerk = clerk
         self._confirming = confirming
+        self._guard = guard
         self._catalog = catalog
         self._first = True
 
     def once(self) -> int:
         """Look at the services whose time has come, a batch at a time; returns how many deadlines were seen to."""
         now = self._works.clock.now()
-        self._note_alive(now)
+        self._guard.look()
         if self._first:  # policies, plans and the calendar are read at the start, and may be others than before
             with self._works.db.write() as conn:
                 store.look_at_all(conn)
@@ -59,21 +60,12 @@ class Due:
         while full and not self._works.halting.is_set():
             with self._works.db.read() as conn:
                 waiting = store.due(conn, now=now, limit=BATCH)
-            seen += sum(self._guarded(service_id, now) for service_id in waiting if not self._works.halting.is_set())
+            acting = pass_over(self._works.db, self._catalog, waiting, now=now, again=AGAIN)
+            seen += sum(self._guarded(service_id, now) for service_id in acting if not self._works.halting.is_set())
             full = len(waiting) == BATCH
+            if full:
+                self._guard.look()  # a long turn is no time in which nobody was here
         return seen
-
-    def _note_alive(self, now: datetime) -> None:
-        """Notice that the controller, or its store, was away."""
-        with self._works.db.write() as conn:
-            last = settings.get(conn, settings.LOOKED_AT)
-            since = None if last is None else datetime.fromisoformat(last)
-            if since is not None and now - since > AWAY and settings.get(conn, settings.TERMINATIONS_WAIT) is None:
-                why = f"nothing was looked at from {since.isoformat()} to {now.isoformat()}"
-                settings.put(conn, settings.TERMINATIONS_WAIT, {"why": why, "since": now.isoformat()}, now=now)
-                audit.append(conn, at=now, who="orchestrator", what="terminations wait", facts={"why": why})
-                _log.warning("no deadline terminates anything until it is released: %s", why)
-            settings.put(conn, settings.LOOKED_AT, now.isoformat(), now=now)
 
     def _guarded(self, service_id: str, now: datetime) -> int:
         """One service whose deadlines cannot be seen to does not keep the others from theirs."""

@@ -15,23 +15,26 @@ from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.clerk import Clerk, Submitted
+from orchestrator.engine.comparing import Comparing
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
+from orchestrator.engine.guard import Guard
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
 from orchestrator.engine.mail import Mail, MailDesk
 from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.runner import Runner
-from orchestrator.engine.settings import Beside, Catalog, EngineSettings, nothing_beside
+from orchestrator.engine.settings import Beside, Catalog, EngineSettings, PolicyTexts, nothing_beside
 from orchestrator.engine.slots import Slots
 from orchestrator.engine.sweep import Beat, Sweep
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
+from orchestrator.store.settings import Compared
 
 LOCK_FILE = "controller.lock"
 _DRAIN_POLL_SECONDS = 0.05
@@ -52,7 +55,8 @@ def _uncounted(_outcome: str) -> None:
 class Engine:
     """Accepts events and commands, runs their jobs, tells billing.
 
-    ``parse`` reads a stored event body again for a replay. ``at`` is told the name of every crash point that is passed.
+    ``parse`` reads a stored event body again for a replay, ``policy_texts`` a policy that was adopted earlier. ``at`` is told the
+    name of every crash point that is passed.
     ``on_step`` is told (step, outcome, seconds) of each attempt, ``on_delivery`` the outcome of each post. Without ``notifier``
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
@@ -69,6 +73,7 @@ class Engine:
         catalog: Catalog,
         settings: EngineSettings,
         parse: EventParser,
+        policy_texts: PolicyTexts,
         notifier: Notifier | None = None,
         at: Callable[[str], None] = _nowhere,
         on_step: Callable[[str, str, float], None] = _unmeasured,
@@ -96,7 +101,9 @@ class Engine:
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
-        self._due = Due(self._works, clerk=clerk, confirming=confirming, catalog=catalog)
+        self._brakes = Guard(self._works, catalog, policy_texts)
+        self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)
+        self._comparing = Comparing(self._works, catalog)
         self._mail = Mail(self._works, notifier, on_delivery=on_delivery) if notifier is not None else None
         self._mail_desk = MailDesk(self._works, posts=notifier is not None, wake=self._wake)
         self._mail_beat: Beat | None = None
@@ -129,6 +136,7 @@ class Engine:
         self._beats = [
             Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds),
             Beat("due", self.fall_due, seconds=settings.due_seconds),
+            Beat("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:
             self._mail_beat = Beat("mail", self._mail.post_due, seconds=settings.outbox_seconds)
@@ -217,9 +225,9 @@ class Engine:
         """Lift the freeze; what it held goes on."""
         self._desk.unfreeze(who)
 
-    def release(self, who: str, why: str) -> None:
-        """Deadlines terminate again, which waited because the controller or its store had been away."""
-        self._desk.release(who, why)
+    def release(self, who: str, why: str, *, terminates: int | None = None) -> None:
+        """Deadlines terminate again. ``terminates`` and what is raised: see ``Guard.release``."""
+        self._brakes.release(who, why, terminates=terminates)
 
     def sweep(self) -> None:
         """Do the housekeeping now (it is done by itself every ``sweep_seconds``)."""
@@ -235,6 +243,14 @@ class Engine:
     def post_messages(self) -> int:
         """Tell billing what is due now (it is done by itself every ``outbox_seconds``); how many messages were taken."""
         return 0 if self._mail is None else self._mail.post_due()
+
+    def compare_looks(self) -> Compared | None:
+        """Compare when each service is looked at with what its record says; None where the engine stops meanwhile."""
+        return self._comparing.compare()
+
+    def compare_at_night(self) -> None:
+        """The same, where it was not done since the last night (it is called by itself every ``compare_seconds``)."""
+        self._comparing.once()
 
     # -- inside ----------------------------------------
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.events import Event
+from orchestrator.domain.guards import said
 from orchestrator.domain.reconciliation import (
     BillingList,
     Difference,
@@ -27,7 +28,7 @@ from orchestrator.domain.reconciliation import (
 )
 from orchestrator.domain.services import Service
 from orchestrator.engine.acts import Works
-from orchestrator.engine.desk import release
+from orchestrator.engine.guard import settle_payments
 from orchestrator.engine.intake import Acceptance, Intake
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, events, services, settings
@@ -124,17 +125,20 @@ class Reconciliation:
         counts = {kind.value: sum(one.kind == kind for one, _ in found) for kind in Kind}
         facts = {**_origin(given), "services": result.compared, "differences": counts}
         audit.append(conn, at=now, who=who, what="reconciliation", facts=facts | {"terminations": result.terminations})
-        if result.releases:
-            release(conn, who, f"reconciled with {given.name or 'a list'} (sha256 {given.sha256})", now=now)
+        if not _kept_by(found, keep_waiting):
+            settle_payments(conn, who, f"reconciled with {given.name or 'a list'} (sha256 {given.sha256})", now=now)
         return result
 
     def _result(self, conn: Connection, given: BillingList, found: _Found, *, keep_waiting: bool, would: bool) -> Reconciled:
         result = Reconciled(compared=len(given.entries), found=tuple(found))
-        waits = settings.get(conn, settings.TERMINATIONS_WAIT)
-        if waits is None:
+        waits = settings.waits(conn).values()
+        if not waits:
             return result
         kept = _kept_by(found, keep_waiting)
-        return replace(result, terminations=_told(waits["why"], kept, would=would), releases=not kept)
+        others = [wait for wait in waits if not wait.reason.payments]
+        if others and not kept:  # whatever was paid: no list says that a clock is right, or agrees to a policy
+            return replace(result, terminations=_told(said(others), "billing's list does not settle it", would=would))
+        return replace(result, terminations=_told(said(waits), kept, would=would), releases=not kept)
 
 
 def _kept_by(found: _Found, keep_waiting: bool) -> str:

@@ -54,6 +54,14 @@ class Catalog:
         return Terms(policy=policy or self.policy_of(service), calendar=self.calendar, kind=kind, prices=prices)
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyTexts:
+    """How a policy is written for the store and read again; ``read`` gives None where it cannot be read any more."""
+
+    write: Callable[[Policy], str]
+    read: Callable[[str], Policy | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """``workers``: jobs that run at the same time. ``heavy_slots``: heavy steps at a time by node, 1 where not named.
@@ -73,6 +81,7 @@ class EngineSettings:
     drain_seconds: float = 20.0
     sweep_seconds: float = 10.0
     due_seconds: float = 60.0
+    compare_seconds: float = 600.0
     outbox_seconds: float = 1.0
     outbox_batch: int = 20
     notify_deadline_seconds: float = 15.0

@@ -143,9 +143,21 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
     for deadlines in now.late:
         late.add_metric((deadlines.action,), deadlines.count)
     yield late
-    yield _gauge(
-        "terminations_wait", "1 while no deadline terminates anything until an operator releases it.", int(now.terminations_wait)
+    yield _gauge("terminations_wait", "1 while no deadline terminates anything, for whatever reason.", int(now.terminations_wait))
+    reasons = GaugeMetricFamily(
+        "orchestrator_terminations_wait_reason", "1 while no deadline terminates anything for this reason.", labels=("reason",)
     )
+    for wait in now.wait_reasons:
+        reasons.add_metric((wait.reason,), int(wait.stands))
+    yield reasons
+    yield _gauge("looks_differing", "Services that the last comparison found to be looked at too late.", now.looks_differing)
+    compared = GaugeMetricFamily(
+        "orchestrator_looks_compared_timestamp_seconds",
+        "When the looks were last compared with what the records say, Unix time; no series before the first time.",
+    )
+    if now.looks_compared_at is not None:
+        compared.add_metric((), now.looks_compared_at)
+    yield compared
     yield _gauge("frozen", "1 while orchestrator freeze is in force.", int(now.frozen))
 
 

@@ -37,6 +37,14 @@ class ChargesCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitCount:
+    """Whether terminations wait for one reason."""
+
+    reason: str
+    stands: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LateCount:
     """Deadlines of one action whose time has come, that nothing is in the way of, and that were not seen to."""
 
@@ -93,7 +101,10 @@ class ServiceGauges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything at one moment. The oldest ages are seconds, 0 where nothing waits."""
+    """Everything at one moment. The oldest ages are seconds, 0 where nothing waits.
+
+    ``looks_…``: what the last comparison of the looks with the records found, and when it was, Unix time; None = not yet.
+    """
 
     jobs: tuple[JobsCount, ...] = ()
     queue_depth: int = 0
@@ -109,6 +120,9 @@ class Snapshot:
     dead_letters: int = 0
     frozen: bool = False
     terminations_wait: bool = False
+    wait_reasons: tuple[WaitCount, ...] = ()
+    looks_differing: int = 0
+    looks_compared_at: float | None = None
     late: tuple[LateCount, ...] = ()
     charges: tuple[ChargesCount, ...] = ()
     erasures: tuple[ErasuresCount, ...] = ()

@@ -21,6 +21,9 @@ from orchestrator.store.paging import page
 from orchestrator.store.tables import audit
 
 HEAD = "audit-head"
+# Made once: making a statement costs more than running it.
+_LAST = sa.select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+_APPEND = sa.insert(audit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,7 @@ def append(
     facts: dict[str, Any] | None = None,
 ) -> AuditEntry:
     """Add one row. Needs a write transaction; ``facts`` are plain JSON and hold no secret."""
-    last = conn.execute(sa.select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).one_or_none()
+    last = conn.execute(_LAST).one_or_none()
     entry = AuditEntry(
         seq=1 if last is None else last.seq + 1,
         at=at.astimezone(UTC),
@@ -76,7 +79,7 @@ def append(
     )
     digest = _hash(entry)
     values = {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__}
-    conn.execute(sa.insert(audit).values({**values, "hash": digest}))
+    conn.execute(_APPEND, {**values, "hash": digest})
     settings.put(conn, HEAD, {"seq": entry.seq, "hash": digest}, now=at)
     return AuditEntry(**{**values, "hash": digest})
 

@@ -16,6 +16,36 @@ from orchestrator.store.tables import jobs, occurrences, outbox, services
 
 # A job that ended so did not do what fell due; one that a person cancelled is that person's decision.
 UNDONE = (JobState.FAILED.value,)
+# Made once: these run with every service that is looked at, and making a statement costs more than running it.
+_LOOK = sa.update(services).where(services.c.id == sa.bindparam("service")).values(next_due_at=sa.bindparam("look"))
+_WHOSE = occurrences.c.service_id.in_(sa.bindparam("whose", expanding=True))
+_TOLD = (
+    sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence, outbox.c.taken_at)
+    .join(outbox, outbox.c.id == occurrences.c.message_id)
+    .where(_WHOSE, outbox.c.taken_at.is_not(None))
+)
+_DONE = (
+    sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence)
+    .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
+    .where(_WHOSE)
+    .where(sa.or_(occurrences.c.message_id != "", jobs.c.state.not_in(UNDONE)))
+)
+_OF_ONE = sa.select(occurrences).where(occurrences.c.service_id == sa.bindparam("service"))
+_AGAIN = (
+    sa.update(occurrences)
+    .where(
+        occurrences.c.service_id == sa.bindparam("whose"),
+        occurrences.c.action == sa.bindparam("what"),
+        occurrences.c.occurrence == sa.bindparam("which"),
+    )
+    .values(
+        attempts=occurrences.c.attempts + 1,
+        last_at=sa.bindparam("last_at"),
+        job_id=sa.bindparam("job_id"),
+        message_id=sa.bindparam("message_id"),
+    )
+)
+_FIRST = sa.insert(occurrences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +64,13 @@ def due(conn: Connection, *, now: datetime, limit: int) -> tuple[str, ...]:
 
 def look_again(conn: Connection, service_id: str, at: datetime | None) -> None:
     """When to look at the service's deadlines next; None: when its record changes."""
-    conn.execute(sa.update(services).where(services.c.id == service_id).values(next_due_at=at))
+    conn.execute(_LOOK, {"service": service_id, "look": at})
+
+
+def look_again_all(conn: Connection, looks: Mapping[str, datetime | None]) -> None:
+    """The same for many services at once."""
+    if looks:
+        conn.execute(_LOOK, [{"service": service_id, "look": at} for service_id, at in looks.items()])
 
 
 def look_at_all(conn: Connection) -> int:
@@ -42,51 +78,39 @@ def look_at_all(conn: Connection) -> int:
     return conn.execute(sa.update(services).values(next_due_at=AT_ONCE)).rowcount
 
 
-def next_looks(conn: Connection) -> Mapping[str, datetime | None]:
-    """When each service is looked at next, for the comparison with what its record says."""
-    return {row.id: row.next_due_at for row in conn.execute(sa.select(services.c.id, services.c.next_due_at))}
+def next_looks(conn: Connection, service_ids: Sequence[str] | None = None) -> Mapping[str, datetime | None]:
+    """When each service (each of these) is looked at next, for the comparison with what its record says."""
+    query = sa.select(services.c.id, services.c.next_due_at)
+    if service_ids is not None:
+        query = query.where(services.c.id.in_(service_ids))
+    return {row.id: row.next_due_at for row in conn.execute(query)}
 
 
 def seen_to(conn: Connection, service_ids: Sequence[str]) -> dict[str, Seen]:
     """What was done about the deadlines of each of these services. Two queries for a whole page."""
-    whose = occurrences.c.service_id.in_(service_ids)
+    whose = {"whose": list(service_ids)}
     taken: dict[str, dict[tuple[Action, str], datetime]] = {service_id: {} for service_id in service_ids}
-    query = (
-        sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence, outbox.c.taken_at)
-        .join(outbox, outbox.c.id == occurrences.c.message_id)
-        .where(whose, outbox.c.taken_at.is_not(None))
-    )
-    for service_id, action, occurrence, taken_at in conn.execute(query):
+    for service_id, action, occurrence, taken_at in conn.execute(_TOLD, whose):
         taken[service_id][Action(action), occurrence] = taken_at
     done: dict[str, set[tuple[Action, str]]] = {service_id: set() for service_id in service_ids}
-    query = (
-        sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence)
-        .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
-        .where(whose)
-        .where(sa.or_(occurrences.c.message_id != "", jobs.c.state.not_in(UNDONE)))
-    )
-    for service_id, action, occurrence in conn.execute(query):
+    for service_id, action, occurrence in conn.execute(_DONE, whose):
         done[service_id].add((Action(action), occurrence))
     return {service_id: Seen(taken[service_id], frozenset(done[service_id])) for service_id in service_ids}
 
 
 def attempts(conn: Connection, service_id: str) -> dict[tuple[Action, str], tuple[int, datetime]]:
     """How often each was tried, and when last."""
-    query = sa.select(occurrences).where(occurrences.c.service_id == service_id)
-    return {(Action(row.action), row.occurrence): (row.attempts, row.last_at) for row in conn.execute(query)}
+    rows = conn.execute(_OF_ONE, {"service": service_id})
+    return {(Action(row.action), row.occurrence): (row.attempts, row.last_at) for row in rows}
 
 
 def note(
     conn: Connection, service_id: str, action: Action, occurrence: str, *, now: datetime, job_id: str = "", message_id: str = ""
 ) -> None:
     """Write down that it was seen to, once more."""
-    key = (
-        occurrences.c.service_id == service_id,
-        occurrences.c.action == action.value,
-        occurrences.c.occurrence == occurrence,
-    )
-    again = {"attempts": occurrences.c.attempts + 1, "last_at": now, "job_id": job_id, "message_id": message_id}
-    if conn.execute(sa.update(occurrences).where(*key).values(**again)).rowcount:
+    seen = {"job_id": job_id, "message_id": message_id, "last_at": now}
+    key = {"whose": service_id, "what": action.value, "which": occurrence}
+    if conn.execute(_AGAIN, {**key, **seen}).rowcount:
         return
-    first = {"attempts": 1, "first_at": now, "last_at": now, "job_id": job_id, "message_id": message_id}
-    conn.execute(sa.insert(occurrences).values(service_id=service_id, action=action.value, occurrence=occurrence, **first))
+    first = {"service_id": service_id, "action": action.value, "occurrence": occurrence, "attempts": 1, "first_at": now}
+    conn.execute(_FIRST, {**first, **seen})

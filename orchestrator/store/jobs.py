@@ -5,7 +5,7 @@ Every function runs inside the caller's transaction. Times are aware, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,6 +104,12 @@ def ever_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> bool:
     """Whether a job of that intent ever went well for the service."""
     wanted = (jobs.c.service_id == service_id, jobs.c.intent == intent.value, jobs.c.state == JobState.DONE.value)
     return conn.execute(sa.select(jobs.c.id).where(*wanted).limit(1)).first() is not None
+
+
+def waiting_for_approval(conn: sa.Connection, service_ids: Sequence[str]) -> frozenset[str]:
+    """Those of these services that have a job which waits for approval."""
+    wanted = (jobs.c.service_id.in_(service_ids), jobs.c.state == JobState.WAITING_APPROVAL.value)
+    return frozenset(conn.scalars(sa.select(jobs.c.service_id).where(*wanted)))
 
 
 def unfinished(conn: sa.Connection, service_id: str) -> tuple[Job, ...]:

@@ -27,6 +27,11 @@ class MessageState(StrEnum):
     DEAD = "dead"
 
 
+# Made once: making a statement costs more than running it.
+_KNOWN = sa.select(outbox.c.id).where(outbox.c.id == sa.bindparam("message"))
+_ADD = sa.insert(outbox)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message to billing. ``body`` is the JSON text that is signed and posted, unchanged over all attempts.
@@ -77,7 +82,7 @@ class Filters:
 
 def add(conn: Connection, *, message_id: str, kind: str, service_id: str, data: Mapping[str, Any], now: datetime) -> None:
     """Put a message in; the same id again changes nothing, so that a replayed act tells billing once."""
-    if conn.execute(sa.select(outbox.c.id).where(outbox.c.id == message_id)).scalar() is not None:
+    if conn.execute(_KNOWN, {"message": message_id}).scalar() is not None:
         return
     body = {"type": kind, "id": message_id, "timestamp": now.isoformat(), "data": dict(data)}
     row = {
@@ -88,7 +93,7 @@ def add(conn: Connection, *, message_id: str, kind: str, service_id: str, data: 
         "created_at": now,
         "next_attempt_at": now,
     }
-    conn.execute(sa.insert(outbox).values(row))
+    conn.execute(_ADD, row)
 
 
 def get(conn: Connection, message_id: str) -> Message | None:

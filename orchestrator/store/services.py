@@ -27,11 +27,15 @@ from orchestrator.store.tables import holds, service_nodes, services
 
 # A record that was written has its deadlines looked at in the next turn: this is before any of them.
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+# Made once: making a statement costs more than running it.
+_ONE = sa.select(services).where(services.c.id == sa.bindparam("service"))
+_HOLDS = sa.select(holds).where(holds.c.service_id.in_(sa.bindparam("whose", expanding=True)))
+_HOLDS = _HOLDS.order_by(holds.c.since, holds.c.reason)
 
 
 def get(conn: Connection, service_id: str) -> Service | None:
     """The service with its holds, or None."""
-    row = conn.execute(sa.select(services).where(services.c.id == service_id)).one_or_none()
+    row = conn.execute(_ONE, {"service": service_id}).one_or_none()
     return None if row is None else _service(row, _holds(conn, [service_id]).get(service_id, ()))
 
 
@@ -125,9 +129,8 @@ def count(conn: Connection) -> dict[tuple[str, str], int]:
 
 
 def _holds(conn: Connection, ids: list[str]) -> dict[str, tuple[Hold, ...]]:
-    query = sa.select(holds).where(holds.c.service_id.in_(ids)).order_by(holds.c.since, holds.c.reason)
     found: dict[str, tuple[Hold, ...]] = {}
-    for row in conn.execute(query):
+    for row in conn.execute(_HOLDS, {"whose": ids}):
         found[row.service_id] = (*found.get(row.service_id, ()), _hold(row))
     return found
 

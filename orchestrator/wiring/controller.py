@@ -10,11 +10,13 @@ from orchestrator.api.context import ApiContext
 from orchestrator.api.scrape import Scrape
 from orchestrator.api.vocabulary import parse
 from orchestrator.config.model import Config, Settings
+from orchestrator.config.policy_stored import from_store, to_store
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets
 from orchestrator.drivers.local.notifier import HttpNotifier
 from orchestrator.engine import Catalog, Engine, EngineSettings
+from orchestrator.engine.settings import PolicyTexts
 from orchestrator.engine.sweep import Beat
 from orchestrator.engine.watch import NodeWatch
 from orchestrator.observe.metrics import Metrics
@@ -69,6 +71,7 @@ class Controller:
             catalog=self.catalog,
             settings=_engine_settings(config),
             parse=parse,
+            policy_texts=PolicyTexts(to_store, from_store),
             notifier=self._notifier,
             on_step=self.metrics.step,
             on_delivery=self.metrics.delivery,

@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from orchestrator.api import vocabulary
+from orchestrator.config.policy_stored import from_store, to_store
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
@@ -24,6 +25,7 @@ from orchestrator.drivers.fake import FakeAgent, FakeBackupStore, FakeHypervisor
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
+from orchestrator.engine.settings import PolicyTexts
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
@@ -82,6 +84,7 @@ class Options:
     confirm_wait: timedelta = timedelta(days=3)
     give_up_after: timedelta = timedelta(days=3)
     notify_deadline_seconds: float = 15.0
+    due_seconds: float = 60.0
 
 
 def _nowhere(_point: str) -> None:
@@ -134,11 +137,13 @@ class House:
                 drain_seconds=options.drain_seconds,
                 sweep_seconds=options.sweep_seconds,
                 confirm_wait=options.confirm_wait,
+                due_seconds=options.due_seconds,
                 outbox_seconds=0.2,
                 notify_deadline_seconds=options.notify_deadline_seconds,
                 give_up_after=options.give_up_after,
             ),
             parse=vocabulary.parse,
+            policy_texts=PolicyTexts(to_store, from_store),
             notifier=(posts_to or self.notifier) if tells else None,
             at=at,
         )

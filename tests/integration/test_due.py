@@ -15,6 +15,7 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.plans import Plan
 from orchestrator.domain.policies import CancelUnpaid, Notices, Order, Overdue, Policy, Suspend, Terminate, TerminateSince
 from orchestrator.domain.services import Service
 from orchestrator.drivers.local.clock import SystemClock
@@ -40,31 +41,50 @@ POLICY = Policy(
 
 
 class Wound(SystemClock):
-    """A clock that the test puts forward."""
+    """A clock that the test lets run ahead; ``step`` sets the one on the wall alone."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
+        self.step = timedelta(0)
 
     def now(self) -> datetime:
-        return super().now() + self.ahead
+        return super().now() + self.ahead + self.step
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead.total_seconds()
 
 
 class Year:
     """A house whose days the test lets pass."""
 
+    plan: Plan = PLAN
+
+    def at(self, _point: str) -> None:
+        """A point in the engine is passed at which somebody might end it."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = prepared(directory, fresh_database)
         self.clock = Wound()
+        self.plan = PLAN
         self.house: House | None = None
 
-    def open(self, policy: Policy = POLICY, options: Options | None = None, posts_to: Notifier | None = None) -> House:
+    def open(
+        self,
+        policy: Policy = POLICY,
+        options: Options | None = None,
+        posts_to: Notifier | None = None,
+        *,
+        turn: timedelta = LOOK,
+    ) -> House:
+        """``turn``: how often it is to look; five of them that it does not are a gap."""
         self.close()
         self.house = House(
             self.directory,
             steps=STEPS,
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
-            options=options,
+            plan=self.plan,
+            options=replace(options or Options(), due_seconds=turn.total_seconds()),
             policies={policy.name: policy},
             posts_to=posts_to,
         )
@@ -204,9 +224,9 @@ def test_a_controller_that_slept_a_week_catches_up_and_destroys_nothing_before_i
     year.later(8 * DAY)
     assert acts(house) == ["provision", "suspend"]
     with house.db.read() as conn:
-        waits = settings.get(conn, settings.TERMINATIONS_WAIT)
+        waits = settings.terminations_wait(conn)
     assert waits is not None
-    assert "nothing was looked at" in waits["why"]
+    assert "nothing was looked at" in waits.why
     house.engine.release("anna", "billing was asked")
     year.later(HOUR)
     assert acts(house) == ["provision", "suspend", "terminate"]

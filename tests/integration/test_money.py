@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator import wiring
 from orchestrator.domain.calendar import DayKind, Days
 from orchestrator.domain.errors import PermanentDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
@@ -30,11 +29,9 @@ from orchestrator.domain.policies import (
     TerminateSince,
 )
 from orchestrator.engine.engine import Engine
-from orchestrator.ports.notifier import Notifier
-from orchestrator.steps.registry import STEPS
 from orchestrator.store import audit, charges
 from orchestrator.store.charges import ChargeRecord
-from tests.fault.house import CALENDAR, PLAN, House, Options
+from tests.fault.house import CALENDAR, PLAN, House
 from tests.integration.test_due import DAY, HOUR, Year, acts, overdue, record, told
 
 TB = 10**12
@@ -67,24 +64,9 @@ class Sales(Year):
     """A year of a plan that has prices. ``dies_at``: at this point, once."""
 
     dies_at = ""
+    plan = SOLD
 
-    def open(self, policy: Policy = POLICY, options: Options | None = None, posts_to: Notifier | None = None) -> House:
-        self.close()
-        self.house = House(
-            self.directory,
-            steps=STEPS,
-            playbooks=wiring.load_all_playbooks(),
-            clock=self.clock,
-            options=options,
-            plan=SOLD,
-            at=self._at,
-            policies={policy.name: policy},
-            posts_to=posts_to,
-        )
-        self.house.engine.start()
-        return self.house
-
-    def _at(self, point: str) -> None:
+    def at(self, point: str) -> None:
         if point == self.dies_at:
             self.dies_at = ""
             raise Killed(point)

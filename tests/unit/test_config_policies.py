@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from orchestrator.config.policies import load_policies
 from orchestrator.config.policy_file import PolicyFile
 from orchestrator.config.policy_reading import load_policy
 from orchestrator.config.policy_shown import shown
+from orchestrator.config.policy_stored import from_store, to_store
 from orchestrator.config.policy_values import parse_days, parse_hours
 from orchestrator.config.schemas import settings
 from orchestrator.domain.calendar import DayKind, Days
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.policies import SILENT, Act, Effect, rules
+from orchestrator.domain.policies import SILENT, Act, Effect, Policy, rules
 
 GOOD = """\
 name: acme
@@ -280,3 +282,14 @@ def test_without_the_directory_nothing_is_promised(configs: Path) -> None:
     config = load(configs)
     assert {plan.policy for plan in config.plans.values()} == set(config.policies) == {"default"}
     assert all(rule is None for _, rule in rules(config.policies["default"]))
+
+
+@pytest.mark.parametrize("made", [*SHIPPED.values(), SILENT], ids=lambda made: str(made.name))
+def test_what_is_kept_of_a_policy_is_read_as_the_same(made: Policy) -> None:
+    assert from_store(to_store(made)) == made
+    assert to_store(made) == to_store(replace(made))
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"name": "p", "provider": "P", "late_fee": 5}', "a: ["])
+def test_what_this_version_cannot_read_of_an_earlier_one_is_nothing(text: str) -> None:
+    assert from_store(text) is None

@@ -64,10 +64,14 @@ class ServiceChange(BaseModel):
 
 
 class Changes(BaseModel):
-    """Services of the policy's plans for which something changes, by id. A page can be shorter than ``limit``."""
+    """Services of the policy's plans for which something changes, by id. A page can be shorter than ``limit``.
+
+    ``terminates``: how many of all it would terminate within 24 hours that would not be now; null behind the first page.
+    """
 
     policy: str
     plans: list[str]
+    terminates: int | None
     items: list[ServiceChange]
     next: str | None
     notes: list[str]
@@ -133,7 +137,10 @@ def post_forecast(
 
             items, following = outlook.walk(conn, tell, limit=limit, after=after, service_id=service_id)
             notes = [*_unused(policy, plans), *_notes(conn)]
-        return Changes(policy=policy.name, plans=plans, items=items, next=following, notes=notes)
+            ended = None
+            if not after:
+                ended = outlook.ended_soon(conn, policy, catalog, now=at.now, plans=plans, service_id=service_id)
+        return Changes(policy=policy.name, plans=plans, terminates=ended, items=items, next=following, notes=notes)
 
     return once.look(look)
 

@@ -172,13 +172,13 @@ def _nodes(config: Config) -> Iterator[Finding]:
 def _waiting(config: Config) -> Iterator[Finding]:
     """What stands still until somebody acts."""
     from orchestrator.cli.output import when
-    from orchestrator.store import overview
+    from orchestrator.store import overview, settings
     from orchestrator.store.database import Database
 
     database = Database(config.settings.database_url)
     try:
         with database.read() as conn:
-            found = overview.waiting(conn)
+            found, waits = overview.waiting(conn), settings.waits(conn).values()
     except OrchestratorError as exc:
         yield Finding("waiting for a person", False, exc.message, exc.hint)
         return
@@ -189,7 +189,7 @@ def _waiting(config: Config) -> Iterator[Finding]:
     yield Finding("freeze", freeze is None, said, "" if freeze is None else "orchestrator freeze off", waits=freeze is not None)
     stop = found.terminations
     said = "go on" if stop is None else f"wait since {when(stop.since.isoformat())}: {stop.why}"
-    mend = "" if stop is None else "orchestrator terminations release --why TEXT, once billing was asked"
+    mend = "; ".join(dict.fromkeys(wait.mend for wait in waits))
     yield Finding("terminations", stop is None, said, mend, waits=stop is not None)
     for name, count, mend in (
         ("jobs to approve", found.approval, "orchestrator job list --state waiting_approval"),

@@ -15,6 +15,8 @@ from orchestrator.cli.tables import Column, Kind, Row
 
 # What the controller takes; its own limit on bodies may be lower.
 _MOST_CHARACTERS = 200_000
+# Its own count goes over all services.
+_COUNT_SECONDS = 300.0
 
 
 def waiting(row: Row, before: str = "") -> str:
@@ -75,15 +77,17 @@ def _show(
 ) -> None:
     calls = client(context)
     items: list[dict[str, Any]] = []
+    ended: int | None = None
     while True:
         where = {"limit": limit, "after": after, **asked}
-        page = calls.get("forecast", **where) if body is None else calls.post("forecast", body, **where)
+        page = calls.get("forecast", **where) if body is None else calls.post("forecast", body, timeout=_COUNT_SECONDS, **where)
         items += page["items"]
+        ended = page.get("terminates") if ended is None else ended
         after = page["next"] or ""
         if not everything or not after:
             break
     if as_json:
-        emit_json({**page, "items": items})
+        emit_json({**page, "items": items} | ({} if body is None else {"terminates": ended}))
         return
     rows = sorted(_acts(items) if body is None else _changes(items, page["policy"]), key=lambda row: str(row["at"]))
     if body is not None:
@@ -93,6 +97,14 @@ def _show(
         say(f"note: {note}", err=True)
     if after:
         say(f"more: --after {after}   (or --all)", err=True)
+    if ended is not None:
+        _tell_ended(ended)
+
+
+def _tell_ended(count: int) -> None:
+    say(f"terminated within 24 hours of adopting it, and not otherwise: {count}")
+    if count:
+        say(f"nobody is before somebody agrees: `orchestrator terminations release --yes-terminate {count} --why TEXT`")
 
 
 def _acts(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -123,7 +123,9 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if found["terminations"]:
         say(found["terminations"])
         if not found["releases"]:
-            say("to let them go on by hand: `orchestrator terminations release --why TEXT`")
+            say(
+                "to let them go on by hand: `orchestrator terminations show`, then `orchestrator terminations release --why TEXT`"
+            )
 
 
 # -- the list ----------------------------------------

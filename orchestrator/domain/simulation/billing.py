@@ -12,14 +12,13 @@ from typing import Any
 
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.guards import TRIES
 from orchestrator.domain.simulation.dice import Dice
 from orchestrator.domain.simulation.scenario import DAY, HOUR, Habit, Scenario
 from orchestrator.domain.simulation.timeline import Timeline
 
 SOURCE = "simulated"
 PLAN = "simulated"
-# How a sender of webhooks tries again, as the Standard Webhooks specification proposes ("deliverability and reliability").
-TRIES = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 305, 2_105, 9_305, 27_305, 63_305, 113_705, 185_705, 272_105))
 _OVERDUE_SAID = HOUR
 _ON_TIME = (-7 * DAY, timedelta(0))
 _LATE = (timedelta(0), 20 * DAY)

@@ -18,12 +18,13 @@ from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.errors import FenceClosed, OrchestratorError
 from orchestrator.domain.events import Event
+from orchestrator.domain.guards import AWAY, MISSED_TURNS, pause_after
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Refusal
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.domain.simulation.punctuality import Key, Punctuality
 from orchestrator.domain.simulation.report import Report
-from orchestrator.domain.simulation.scenario import AGAIN, AGAIN_CEILING, AWAY, HOUR, Scenario
+from orchestrator.domain.simulation.scenario import AGAIN, AGAIN_CEILING, HOUR, Scenario
 from orchestrator.domain.simulation.timeline import Timeline
 from orchestrator.domain.terms import Terms
 
@@ -111,10 +112,15 @@ class Controller:
         self._recent: dict[IntentKind, deque[datetime]] = {IntentKind.SUSPEND: deque(), IntentKind.TERMINATE: deque()}
         self._punctuality = Punctuality(scenario, report)
         self._terminations_wait = False
+        self._pauses: list[tuple[datetime, datetime]] = []
         self.kept: dict[str, Kept] = {}
         for outage in scenario.outages:
-            if outage.end - outage.start > AWAY:
+            gap = outage.end - outage.start
+            if gap > AWAY:
                 timeline.at(outage.end, self._back)
+            elif gap > MISSED_TURNS * _MINUTE:
+                self._pauses.append((outage.end, outage.end + pause_after(gap)))
+        self._punctuality.pauses(self._pauses)
 
     # -- events ----------------------------------------
 
@@ -315,7 +321,8 @@ class Controller:
         self._watch(kept, *self._found(kept), now)
 
     def _too_early(self, kept: Kept, deadline: Deadline, now: datetime) -> bool:
-        if deadline.action.destroys and self._terminations_wait:
+        paused = any(start <= now < end for start, end in self._pauses)
+        if deadline.action.destroys and (self._terminations_wait or paused):
             return True
         wanted = deadline.action.intent
         if wanted is not None and kept.unfinished(wanted):

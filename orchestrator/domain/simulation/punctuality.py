@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.domain.deadlines import Action
@@ -19,6 +19,7 @@ class Punctuality:
         self._report = report
         self._away = [(outage.start, outage.end) for outage in scenario.outages]
         self._waits: list[tuple[datetime, datetime | None]] = []
+        self._pauses: tuple[tuple[datetime, datetime], ...] = ()
 
     def terminations_wait(self, now: datetime) -> None:
         if not self._waits or self._waits[-1][1] is not None:
@@ -27,6 +28,10 @@ class Punctuality:
     def terminations_go_on(self, now: datetime) -> None:
         if self._waits and self._waits[-1][1] is None:
             self._waits[-1] = (self._waits[-1][0], now)
+
+    def pauses(self, known: Sequence[tuple[datetime, datetime]]) -> None:
+        """After shorter outages terminations wait by themselves, from one moment to another."""
+        self._pauses = tuple(known)
 
     def compare(self, service_id: str, before: Mapping[Key, datetime], after: Mapping[Key, datetime], now: datetime) -> None:
         """What was expected and is no more was done just now, or is not wanted any more: either way it must not be late."""
@@ -42,6 +47,7 @@ class Punctuality:
         lost = sum((_common(possible, now, start, end) for start, end in self._away), timedelta(0))
         if action.destroys:
             lost += sum((_common(possible, now, start, end or now) for start, end in self._waits), timedelta(0))
+            lost += sum((_common(possible, now, start, end) for start, end in self._pauses), timedelta(0))
         if now - possible - lost > HOUR:
             self._report.missed.append(Missed(service_id=service_id, action=action.value, possible=possible, seen=now))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.guards import AWAY
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.reconciliation import BillingState, Entry, paid_further, payment
 from orchestrator.domain.services import Service
@@ -13,7 +14,7 @@ from orchestrator.domain.simulation.billing import SOURCE, Account, Billing
 from orchestrator.domain.simulation.controller import Controller
 from orchestrator.domain.simulation.dice import Dice
 from orchestrator.domain.simulation.report import Act, Report, WrongWipe
-from orchestrator.domain.simulation.scenario import AWAY, DAY, Scenario
+from orchestrator.domain.simulation.scenario import DAY, Scenario
 from orchestrator.domain.simulation.timeline import Timeline
 
 

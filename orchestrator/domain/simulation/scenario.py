@@ -14,7 +14,6 @@ HOUR = timedelta(hours=1)
 # What the engine's sweep does (engine/due.py); a test holds the two together.
 AGAIN = timedelta(minutes=10)
 AGAIN_CEILING = timedelta(hours=6)
-AWAY = timedelta(hours=1)
 
 
 class Habit(StrEnum):

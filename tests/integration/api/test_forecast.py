@@ -236,7 +236,7 @@ def test_the_command_line_shows_what_a_policy_file_would_change(live: Live, tmp_
 
 
 def test_nothing_waits_unless_the_controller_was_away(live: Live) -> None:
-    assert live.http.get("/v1/terminations").json() == {"wait": False, "why": "", "since": None}
+    assert live.http.get("/v1/terminations").json() == {"wait": False, "why": "", "since": None, "waits": []}
     assert say(live, "terminations", "show").stdout == "deadlines terminate\n"
     assert "orchestrator_terminations_wait 0.0" in live.http.get("/metrics").text
 
@@ -247,7 +247,7 @@ def test_terminations_that_wait_are_seen_everywhere_and_released_once_with_a_rea
     assert "it slept" in say(live, "terminations", "show").stdout
     assert "orchestrator_terminations_wait 1.0" in live.http.get("/metrics").text
     ahead = live.http.get("/v1/forecast", params={"service_id": "b-late"}).json()
-    assert "orchestrator terminations release" in ahead["items"][0]["acts"][-1]["waits"]
+    assert "orchestrator terminations show" in ahead["items"][0]["acts"][-1]["waits"]
     assert ahead["items"][0]["acts"][0]["waits"] == ""
     assert "it slept" in ahead["notes"][0]
     refused(live.http.post("/v1/terminations/release", json={}), 400, "request-invalid")

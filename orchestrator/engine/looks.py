@@ -1,0 +1,58 @@
+"""When to look at services again, for many at a time: most have nothing to do when they are looked at.
+
+After a start every service is looked at, in the hundreds of thousands; one transaction for each would take minutes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from orchestrator.domain.deadlines import Deadline, deadlines, next_due, pending
+from orchestrator.domain.services import Service
+from orchestrator.engine.settings import Catalog
+from orchestrator.store import deadlines as store
+from orchestrator.store import jobs as job_store
+from orchestrator.store import services
+from orchestrator.store.database import Connection, Database
+from orchestrator.store.deadlines import Seen
+
+_log = logging.getLogger(__name__)
+
+
+def left_of(service: Service, catalog: Catalog, seen: Seen) -> tuple[Deadline, ...]:
+    """The deadlines of a service that were not seen to."""
+    found = deadlines(service, catalog.terms_of(service), told=seen.told)
+    return pending(found, seen.settled)
+
+
+def pass_over(db: Database, catalog: Catalog, service_ids: Sequence[str], *, now: datetime, again: timedelta) -> tuple[str, ...]:
+    """Those of these services for which something is to be done now; the others are looked at again when it is time."""
+    try:
+        with db.write() as conn:
+            return _pass_over(conn, catalog, service_ids, now=now, again=again)
+    except Exception:  # noqa: BLE001 - one service that nobody foresaw keeps the others from nothing: each has its own turn then
+        _log.exception("%d services could not be looked at together, and are one by one", len(service_ids))
+        return tuple(service_ids)
+
+
+def _pass_over(
+    conn: Connection, catalog: Catalog, service_ids: Sequence[str], *, now: datetime, again: timedelta
+) -> tuple[str, ...]:
+    found = {service.id: service for service in services.several(conn, service_ids)}
+    seen = store.seen_to(conn, list(found))
+    # What waits for somebody may wait for what does not fall due any more.
+    waiting = job_store.waiting_for_approval(conn, list(found))
+    acting: list[str] = []
+    looks: dict[str, datetime | None] = {}
+    for service_id in service_ids:  # in their order: the longest overdue first
+        service = found.get(service_id)
+        left = () if service is None else left_of(service, catalog, seen[service_id])
+        acts = any(deadline.at <= now and not (deadline.waits or deadline.action.marks) for deadline in left)
+        if acts or service_id in waiting:
+            acting.append(service_id)
+        else:
+            looks[service_id] = next_due(left, now=now, again=again)
+    store.look_again_all(conn, looks)
+    return tuple(acting)
