@@ -284,3 +284,15 @@ def test_operators_bring_back_what_is_archived_only_and_do_not_terminate_it_agai
     year.rest()
     with pytest.raises((Refused, WrongState)):
         house.engine.command(IntentKind.REACTIVATE, "s1", who="anna", why="", arguments={})
+
+
+def test_an_erasure_that_destroyed_nothing_can_still_be_overtaken_by_a_payment(year: Year) -> None:
+    house = terminated(year)
+    house.world.fault("backups.destroy", nth=0, error=PermanentDriverError("the store is away"))
+    year.later(KEEP + HOUR)
+    house.engine.approve(waiting(house).id, "anna")
+    year.rest()
+    assert (house.jobs("s1")[-1].state, record(house).point_of_no_return) == (JobState.FAILED, None)
+    house.world.clear_faults()
+    pay(house, year)
+    assert (house.state("s1"), late(house)) == ("active", 0)
