@@ -296,3 +296,22 @@ def test_an_erasure_that_destroyed_nothing_can_still_be_overtaken_by_a_payment(y
     house.world.clear_faults()
     pay(house, year)
     assert (house.state("s1"), late(house)) == ("active", 0)
+
+
+def test_a_freeze_keeps_the_archive_of_what_runs_again_until_it_is_lifted(year: Year) -> None:
+    house = terminated(year)
+    house.engine.freeze("anna", "looking")
+    pay(house, year)
+    job = house.jobs("s1")[-1]
+    assert (job.intent, job.state, len(archives(house))) == (IntentKind.REACTIVATE, JobState.WAITING_APPROVAL, 1)
+    house.engine.unfreeze("anna")
+    year.rest()
+    assert (house.state("s1"), archives(house)) == ("active", {})
+
+
+def test_what_came_back_is_as_it_was_sold_and_can_be_checked_and_suspended(year: Year) -> None:
+    house = terminated(year)
+    pay(house, year)
+    checked = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert house.wait(checked.job_id).state == JobState.DONE, house.job(checked.job_id).error
+    assert house.wait(house.event("service.suspend", "s1", version=1, reason="abuse").job_id).state == JobState.DONE
