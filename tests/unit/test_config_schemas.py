@@ -40,7 +40,10 @@ def test_the_command_writes_what_check_accepts(tmp_path: Path) -> None:
     assert main(["--check", str(tmp_path / "new")]) == 0
 
 
-@pytest.mark.parametrize("path", sorted(path for path in CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
+OURS = sorted(path for path in CONFIGS.rglob("*.yaml") if "prometheus" not in path.parts)  # its own tool knows its files
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
 def test_every_shipped_file_names_its_schema(path: Path) -> None:
     first = path.read_text().splitlines()[0]
     named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
