@@ -284,3 +284,34 @@ def test_operators_bring_back_what_is_archived_only_and_do_not_terminate_it_agai
     year.rest()
     with pytest.raises((Refused, WrongState)):
         house.engine.command(IntentKind.REACTIVATE, "s1", who="anna", why="", arguments={})
+
+
+def test_an_erasure_that_destroyed_nothing_can_still_be_overtaken_by_a_payment(year: Year) -> None:
+    house = terminated(year)
+    house.world.fault("backups.destroy", nth=0, error=PermanentDriverError("the store is away"))
+    year.later(KEEP + HOUR)
+    house.engine.approve(waiting(house).id, "anna")
+    year.rest()
+    assert (house.jobs("s1")[-1].state, record(house).point_of_no_return) == (JobState.FAILED, None)
+    house.world.clear_faults()
+    pay(house, year)
+    assert (house.state("s1"), late(house)) == ("active", 0)
+
+
+def test_a_freeze_keeps_the_archive_of_what_runs_again_until_it_is_lifted(year: Year) -> None:
+    house = terminated(year)
+    house.engine.freeze("anna", "looking")
+    pay(house, year)
+    job = house.jobs("s1")[-1]
+    assert (job.intent, job.state, len(archives(house))) == (IntentKind.REACTIVATE, JobState.WAITING_APPROVAL, 1)
+    house.engine.unfreeze("anna")
+    year.rest()
+    assert (house.state("s1"), archives(house)) == ("active", {})
+
+
+def test_what_came_back_is_as_it_was_sold_and_can_be_checked_and_suspended(year: Year) -> None:
+    house = terminated(year)
+    pay(house, year)
+    checked = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert house.wait(checked.job_id).state == JobState.DONE, house.job(checked.job_id).error
+    assert house.wait(house.event("service.suspend", "s1", version=1, reason="abuse").job_id).state == JobState.DONE

@@ -13,9 +13,10 @@ import pytest
 
 from orchestrator.config.policies import load_policies
 from orchestrator.domain.brakes import BrakeLimits
-from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.calendar import Calendar, Days
 from orchestrator.domain.deadlines import Action
 from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect
 from orchestrator.domain.simulation import scenario as settings
 from orchestrator.domain.simulation.billing import habit
 from orchestrator.domain.simulation.controller import Controller
@@ -294,3 +295,18 @@ def test_dice_are_fair_enough_and_children_do_not_depend_on_what_was_thrown() ->
 
 def test_the_simulated_sweep_is_as_patient_as_the_real_one() -> None:
     assert (settings.AGAIN, settings.AGAIN_CEILING) == (due.AGAIN, due.AGAIN_CEILING)
+
+
+@pytest.mark.parametrize("brings_back", [True, False])
+def test_what_is_kept_is_erased_when_its_days_are_over_or_comes_back_by_a_payment(brings_back: bool) -> None:
+    late = LatePayment(what=LatePaymentEffect.FROM_ARCHIVE if brings_back else LatePaymentEffect.REFUSED, clause="8")
+    kept = replace(POLICIES["default"], archive=Archive(keep={"vps": Days(5)}, clause="8"), late_payment=late)
+    acts: list[Act] = []
+    wanted = scenario(80, habits={Habit.STOPS: 1.0, Habit.LATE: 1.0})
+    report = simulate(wanted, kept, CALENDAR, Dice(1), watch=acts.append)
+    done = Counter(act.what for act in acts)
+    assert (report.wrong_wipes, report.missed) == ([], [])
+    assert done["terminate done"] == done["erase done"] + done["reactivate done"] + report.states.get("archived", 0)
+    assert done["erase done"] > 0
+    erased, ended = ({act.service_id: act.at for act in acts if act.what == what} for what in ("erase done", "terminate done"))
+    assert all(at - ended[service_id] >= 5 * DAY for service_id, at in erased.items())

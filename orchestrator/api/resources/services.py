@@ -179,7 +179,7 @@ def _placement(conn: Connection, service_id: str) -> tuple[Job, JobStep] | None:
     """The newest step of the service's jobs that decided on a node: its facts hold the verdicts."""
     found, _ = jobs.list_page(conn, limit=_LOOK_BACK, service_id=service_id)
     for job in found:
-        if job.intent != IntentKind.PROVISION:
+        if job.intent not in (IntentKind.PROVISION, IntentKind.REACTIVATE):
             continue
         for step in jobs.steps(conn, job.id):
             if step.facts is not None and "verdicts" in step.facts:
