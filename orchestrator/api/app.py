@@ -24,6 +24,7 @@ from orchestrator.api.resources import (
     health,
     ips,
     jobs,
+    leaving,
     nodes,
     policies,
     reconciliation,
@@ -38,7 +39,7 @@ from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
 RESOURCES = (
-    *(webhooks, services, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates, reconciliation),
+    *(webhooks, leaving, services, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates, reconciliation),
     *(terminations, freeze, health),
 )
 

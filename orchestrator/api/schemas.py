@@ -17,7 +17,15 @@ from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.plans import Plan, Template
-from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.domain.services import (
+    Cancellation,
+    CancellationKind,
+    HoldEffect,
+    HoldReason,
+    Lifecycle,
+    Service,
+    ServiceFacts,
+)
 from orchestrator.observe.logs import redact
 
 
@@ -54,6 +62,11 @@ class ServiceOut(BaseModel):
     created_at: datetime | None
     point_of_no_return: datetime | None
     suspension_proven_at: datetime | None
+    purchased_at: datetime | None
+    activated_at: datetime | None
+    ended_at: datetime | None
+    forgotten_at: datetime | None
+    cancellation: CancellationOut | None
     node: str
 
     @classmethod
@@ -82,8 +95,28 @@ class ServiceOut(BaseModel):
             created_at=service.created_at,
             point_of_no_return=service.point_of_no_return,
             suspension_proven_at=service.suspension_proven_at,
+            purchased_at=service.purchased_at,
+            activated_at=service.activated_at,
+            ended_at=service.ended_at,
+            forgotten_at=service.forgotten_at,
+            cancellation=None if service.cancellation is None else CancellationOut.of(service.cancellation),
             node=node,
         )
+
+
+class CancellationOut(BaseModel):
+    """That a service is to end, as it was asked for. ``at``: the day that an operator gave."""
+
+    asked_at: datetime
+    by: str
+    why: str
+    kind: CancellationKind
+    confirmed_at: datetime | None
+    at: datetime | None
+
+    @classmethod
+    def of(cls, cancellation: Cancellation) -> CancellationOut:
+        return cls(**_fields(cancellation, cls.model_fields))
 
 
 class DeadlineOut(BaseModel):

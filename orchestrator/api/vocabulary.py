@@ -110,6 +110,8 @@ class EventData(BaseModel):
     due_at: Moment | None = None
     paid_until: Moment | None = None
     version: int | None = Field(default=None, ge=0, le=MAX_VERSION)
+    confirmed: bool = False
+    money_back: bool = False
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 

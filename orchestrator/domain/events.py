@@ -27,6 +27,8 @@ class EventType(StrEnum):
     SERVICE_RENEW = "service.renew"
     SERVICE_RESET_PASSWORD = "service.reset_password"  # noqa: S105 - the name of an event
     SERVICE_TERMINATE = "service.terminate"
+    SERVICE_CANCEL = "service.cancel"
+    SERVICE_KEEP = "service.keep"
 
     @property
     def is_command(self) -> bool:
@@ -56,3 +58,5 @@ class Event:
     due_at: datetime | None = None
     paid_until: datetime | None = None
     version: int | None = None
+    confirmed: bool = False
+    money_back: bool = False

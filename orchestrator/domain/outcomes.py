@@ -54,7 +54,9 @@ def finish(
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
     if kind == IntentKind.PROVISION and service.state == Lifecycle.PROVISIONING and (ended_well or gave_up):
-        return replace(service, state=transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED))
+        if not ended_well:
+            return replace(service, state=transition(service.state, Cause.PROVISION_FAILED))
+        return replace(service, state=transition(service.state, Cause.PROVISION_DONE), activated_at=service.activated_at or now)
     if kind == IntentKind.SUSPEND and ended_well:
         return replace(service, suspension_proven_at=service.suspension_proven_at or now)
     if kind == IntentKind.SUSPEND and job_state == JobState.CANCELLED and adds:
@@ -62,7 +64,7 @@ def finish(
     if kind == IntentKind.UNSUSPEND and ended_well:
         return replace(service, suspension_proven_at=None)
     if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
-        return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned)
+        return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned, now=now)
     return service
 
 
@@ -87,12 +89,13 @@ def follow_up(service: Service, *, ended: IntentKind) -> Intent | None:
     return Intent.on(kind, service, reason=why, who=who, arguments={"reason": stopping[0], "holds": stopping})
 
 
-def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool) -> Service:
+def _terminated(service: Service, *, ended_well: bool, gave_up: bool, provisioned: bool, now: datetime) -> Service:
     """Past the point of no return a failed termination stays one: there is nothing to go back to."""
     if ended_well:
         erased = transition(service.state, Cause.ERASE_DONE)
         # Who might log in belongs to what was erased, and there is nothing left to hold.
-        return replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="", holds=())
+        left = replace(service, state=erased, suspension_proven_at=None, ssh_keys=(), password_hash="", holds=())
+        return replace(left, ended_at=service.ended_at or now)
     if gave_up and service.point_of_no_return is None:
         cause = Cause.TERMINATE_STOPPED if provisioned else Cause.TERMINATE_STOPPED_UNMADE
         return replace(service, state=transition(service.state, cause))

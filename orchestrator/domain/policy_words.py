@@ -57,7 +57,26 @@ Sentence: TypeAlias = tuple[str, str, str]
 
 NOT_DONE = "not done automatically"
 
-KEPT = frozenset({"order.cancel_unpaid", "overdue.suspend", "overdue.terminate", "notices"})
+KEPT = frozenset(
+    {
+        "order.cancel_unpaid",
+        "overdue.suspend",
+        "overdue.terminate",
+        "notices",
+        "reactivation.window",
+        "reactivation.done_within",
+        "billing_period",
+        "minimum_term",
+        "cancellation",
+        "ending_without_cause",
+        "money_back",
+        "undeliverable",
+        "location",
+        "personal_data.keep",
+        "personal_data.delete_on_request",
+        "personal_data.metadata_kept",
+    }
+)
 """The rules that the controller keeps by itself, by their paths. The others are shown, and people keep them."""
 
 _EFFECTS = {
@@ -78,7 +97,7 @@ _LATE = {
 }
 _CANCELLED = {
     CancellationEffect.PERIOD_END: "takes effect at the end of the billing period",
-    CancellationEffect.CONFIRMED: "takes effect at once",
+    CancellationEffect.CONFIRMED: "takes effect at once, though not before what was paid for ends",
     None: "has no date in the text: an operator decides when it takes effect",
 }
 

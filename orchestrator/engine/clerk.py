@@ -16,7 +16,7 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
-from orchestrator.store import audit, outbox, services
+from orchestrator.store import audit, forgetting, outbox, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -93,6 +93,8 @@ class Clerk:
             services.put(conn, after, now=now)
         if after is not None:
             tell(conn, after, received.tells, now=now)
+            if received.forgets:
+                forgetting.forget(conn, after.id, received.forgets)
         if not isinstance(decision, Intent):
             return None
         return self._orders.submit(conn, decision, playbook=playbook, now=now, waits=waits or received.asks)

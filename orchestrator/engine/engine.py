@@ -20,6 +20,7 @@ from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
+from orchestrator.engine.leaving import Leaving
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.runner import Runner
@@ -80,6 +81,7 @@ class Engine:
         )
         clerk = Clerk(self._works, orders=orders, wake=self._wake)
         self._intake = Intake(self._works, orders=orders, endings=endings, clerk=clerk, parse=parse, wake=self._wake)
+        self._leaving = Leaving(self._works, clerk=clerk, endings=endings, orders=orders)
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
@@ -186,6 +188,11 @@ class Engine:
     def retry(self, job_id: str, who: str, *, beside: Beside[None] = nothing_beside) -> None:
         """Run a failed job again. Raises NotFound, WrongState, Refused."""
         self._desk.retry(job_id, who, beside)
+
+    @property
+    def leaving(self) -> Leaving:
+        """How a service is cancelled, kept after all, and forgotten."""
+        return self._leaving
 
     def freeze(self, who: str, why: str) -> None:
         """Nothing suspends or destroys from now on."""

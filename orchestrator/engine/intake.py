@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.domain import decisions
+from orchestrator.domain import decisions, personal
 from orchestrator.domain.decisions import GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
     ConfigError,
@@ -19,7 +19,7 @@ from orchestrator.domain.errors import (
     RequestError,
     WrongState,
 )
-from orchestrator.domain.events import Event
+from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import IntentKind, JobState, Refusal
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
@@ -27,9 +27,10 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted, once
 from orchestrator.engine.endings import Endings
+from orchestrator.engine.leaving import call_off_ends
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
-from orchestrator.store import audit, commands, events, outbox, services
+from orchestrator.store import audit, commands, events, forgetting, outbox, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 from orchestrator.store.events import EventRecord
@@ -203,6 +204,8 @@ class Intake:
         service = services.get(conn, event.service_id)
         if service is not None and service.state == Lifecycle.ERASED and (event.password_hash or event.ssh_keys):
             events.forget_access(conn, event.service_id)
+        elif service is not None and service.forgotten_at is not None:
+            forgetting.forget(conn, service.id, personal.blanks(self._orders.terms(service)))
         elif event.password_hash and outcome not in REPLAYABLE:
             events.forget_password(conn, seq)
 
@@ -220,7 +223,9 @@ class Intake:
 
     def _call_off(self, conn: Connection, event: Event, service: Service | None) -> None:
         """A payment ends what waits for somebody and is pointless now: a termination, which the fence would stop only once that
-        somebody let it run, and a suspension for nonpayment."""
+        somebody let it run, and a suspension for nonpayment. What was to end by a cancellation that holds no more ends, too."""
+        if service is not None and event.type in (EventType.SERVICE_CANCEL, EventType.SERVICE_KEEP):
+            call_off_ends(conn, self._endings, service, by=f"event {event.source}/{event.id}")
         if event.type not in PAYMENTS or service is None or service.point_of_no_return is not None:
             return
         for job in job_store.unfinished(conn, service.id):

@@ -9,7 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, ServiceFacts
+from orchestrator.domain.services import (
+    Cancellation,
+    CancellationKind,
+    Hold,
+    HoldEffect,
+    HoldReason,
+    Lifecycle,
+    Refund,
+    Service,
+    ServiceFacts,
+)
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
 from orchestrator.store.tables import holds, service_nodes, services
@@ -137,6 +147,7 @@ def _values(service: Service) -> dict[str, Any]:
         "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
         "clock_stopped": int(service.clock_stopped.total_seconds()),
         "state": str(service.state),
+        "cancellation": None if service.cancellation is None else _cancellation_values(service.cancellation),
         "next_due_at": AT_ONCE,
     }
     return values
@@ -167,4 +178,30 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         created_at=row.created_at,
         point_of_no_return=row.point_of_no_return,
         suspension_proven_at=row.suspension_proven_at,
+        purchased_at=row.purchased_at,
+        activated_at=row.activated_at,
+        ended_at=row.ended_at,
+        forgotten_at=row.forgotten_at,
+        cancellation=None if row.cancellation is None else _cancellation(row.cancellation),
+    )
+
+
+def _cancellation_values(cancellation: Cancellation) -> dict[str, str | None]:
+    """As JSON; times with their zone."""
+    values = asdict(cancellation)
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+
+
+def _cancellation(kept: dict[str, Any]) -> Cancellation:
+    def time(key: str) -> datetime | None:
+        return None if kept[key] is None else datetime.fromisoformat(kept[key])
+
+    return Cancellation(
+        asked_at=datetime.fromisoformat(kept["asked_at"]),
+        by=kept["by"],
+        why=kept["why"],
+        kind=CancellationKind(kept["kind"]),
+        confirmed_at=time("confirmed_at"),
+        paid_until=time("paid_until"),
+        at=time("at"),
     )

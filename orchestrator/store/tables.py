@@ -116,6 +116,12 @@ services = _table(
     _time("created_at"),
     _time("point_of_no_return", nullable=True),
     _time("suspension_proven_at", nullable=True),
+    _time("purchased_at", nullable=True),
+    _time("activated_at", nullable=True),
+    _time("ended_at", nullable=True),
+    _time("forgotten_at", nullable=True),
+    # That it is to end, as it was asked for; null: nobody asked.
+    sa.Column("cancellation", sa.JSON(none_as_null=True), nullable=True),
     # What our jobs made and where (ServiceFacts): node, addresses, volumes, guest.
     _text("node", server_default="", index=True),
     sa.Column("facts", sa.JSON, nullable=False),

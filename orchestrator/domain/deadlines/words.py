@@ -19,6 +19,11 @@ class Action(StrEnum):
     REMIND_TERMINATE = "remind-terminate"
     NOTICE_TERMINATE = "notice-terminate"
     TERMINATE = "terminate"
+    END = "end"
+    FORGET = "forget"
+    LATE_REACTIVATION = "late-reactivation"
+    MINIMUM_TERM_ENDS = "minimum-term-ends"
+    REACTIVATION_ENDS = "reactivation-ends"
 
     @property
     def intent(self) -> IntentKind | None:
@@ -41,9 +46,13 @@ class Action(StrEnum):
         return self in _MARKS
 
 
-_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
-_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE})
-_MARKS: frozenset[Action] = frozenset()
+_INTENTS = {
+    Action.SUSPEND: IntentKind.SUSPEND,
+    Action.TERMINATE: IntentKind.TERMINATE,
+    Action.END: IntentKind.TERMINATE,
+}
+_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE, Action.LATE_REACTIVATION})
+_MARKS = frozenset({Action.MINIMUM_TERM_ENDS, Action.REACTIVATION_ENDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from orchestrator.domain.simulation.scenario import AGAIN, AGAIN_CEILING, AWAY, 
 from orchestrator.domain.simulation.timeline import Timeline
 from orchestrator.domain.terms import Terms
 
-INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
+INTENTS = {action: action.intent for action in Action if action.intent is not None}
 _MINUTE = timedelta(minutes=1)
 _TAKES = {IntentKind.PROVISION: timedelta(minutes=2), IntentKind.TERMINATE: timedelta(minutes=3)}
 _TAKES_ELSE = timedelta(seconds=20)
@@ -266,7 +266,7 @@ class Controller:
         """All deadlines, and those that were not seen to."""
         if kept.service is None:
             return (), ()
-        found = deadlines(kept.service, self._terms, told=kept.told)
+        found = tuple(d for d in deadlines(kept.service, self._terms, told=kept.told) if not d.action.marks)
         return found, pending(found, frozenset(key for key, seen in kept.seen.items() if seen.settled))
 
     def _changed(self, kept: Kept, now: datetime) -> None:
