@@ -201,6 +201,7 @@ def test_a_paid_order_that_failed_is_refunded_when_it_is_given_up(year: Year) ->
 
 def gone(house: House, year: Year) -> None:
     running(house, year)
+    cancel(house)  # of which billing is told, with its own name of the customer
     job = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="x", arguments={}, beside=lambda _c, _s: None)
     assert house.wait(job.job_id).state == JobState.DONE
     year.rest()
