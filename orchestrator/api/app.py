@@ -26,6 +26,7 @@ from orchestrator.api.resources import (
     health,
     ips,
     jobs,
+    leaving,
     messages,
     nodes,
     policies,
@@ -41,8 +42,8 @@ from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
 RESOURCES = (
-    *(webhooks, disputes, services, charges, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates),
-    *(reconciliation, messages, terminations, freeze, health),
+    *(webhooks, disputes, leaving, services, charges, jobs, nodes, catalog, policies, forecast, ips, events, audit),
+    *(certificates, reconciliation, messages, terminations, freeze, health),
 )
 
 

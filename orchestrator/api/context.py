@@ -12,9 +12,11 @@ from fastapi import Depends, Request
 from orchestrator.config.model import Config
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.leaving import Leave
 from orchestrator.domain.plans import Node
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
+from orchestrator.domain.services import CancellationKind
 from orchestrator.observe.metrics import Metrics
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
@@ -83,6 +85,28 @@ class MoneyControl(Protocol):
     def take_back(self, charge_id: str, *, who: str, why: str, beside: Callable[[Connection, ChargeRecord], None]) -> object: ...
 
 
+class Leaves(Protocol):
+    """How a service is left; see ``engine.leaving``."""
+
+    def cancel(
+        self,
+        service_id: str,
+        *,
+        who: str,
+        why: str,
+        kind: CancellationKind,
+        confirmed: bool,
+        on: datetime | None,
+        beside: Callable[[Connection, Submitted], None],
+    ) -> Submitted: ...
+
+    def keep(self, service_id: str, *, who: str, why: str, beside: Callable[[Connection, Submitted], None]) -> Submitted: ...
+
+    def forget(self, service_id: str, *, who: str, why: str, beside: Callable[[Connection, Submitted], None]) -> Submitted: ...
+
+    def would_end(self, service_id: str, *, kind: CancellationKind, confirmed: bool, on: datetime | None) -> Leave: ...
+
+
 class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
 
@@ -128,6 +152,9 @@ class Control(Protocol):
         keep_waiting: bool,
         beside: Callable[[Connection, Reconciled], None] = ...,
     ) -> Reconciled: ...
+
+    @property
+    def leaving(self) -> Leaves: ...
 
     def freeze(self, who: str, why: str) -> object: ...
 

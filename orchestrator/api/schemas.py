@@ -18,7 +18,16 @@ from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.plans import Plan, Template
-from orchestrator.domain.services import DisputedInvoice, HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.domain.services import (
+    Cancellation,
+    CancellationKind,
+    DisputedInvoice,
+    HoldEffect,
+    HoldReason,
+    Lifecycle,
+    Service,
+    ServiceFacts,
+)
 from orchestrator.observe.logs import redact
 from orchestrator.store.charges import ChargeRecord
 
@@ -59,6 +68,11 @@ class ServiceOut(BaseModel):
     suspension_proven_at: datetime | None
     limited_proven_at: datetime | None
     archived_at: datetime | None
+    purchased_at: datetime | None
+    activated_at: datetime | None
+    ended_at: datetime | None
+    forgotten_at: datetime | None
+    cancellation: CancellationOut | None
     node: str
 
     @classmethod
@@ -90,8 +104,28 @@ class ServiceOut(BaseModel):
             suspension_proven_at=service.suspension_proven_at,
             limited_proven_at=service.limited_proven_at,
             archived_at=service.archived_at,
+            purchased_at=service.purchased_at,
+            activated_at=service.activated_at,
+            ended_at=service.ended_at,
+            forgotten_at=service.forgotten_at,
+            cancellation=None if service.cancellation is None else CancellationOut.of(service.cancellation),
             node=node,
         )
+
+
+class CancellationOut(BaseModel):
+    """That a service is to end, as it was asked for. ``at``: the day that an operator gave."""
+
+    asked_at: datetime
+    by: str
+    why: str
+    kind: CancellationKind
+    confirmed_at: datetime | None
+    at: datetime | None
+
+    @classmethod
+    def of(cls, cancellation: Cancellation) -> CancellationOut:
+        return cls(**_fields(cancellation, cls.model_fields))
 
 
 class DeadlineOut(BaseModel):
@@ -173,8 +207,6 @@ class ServiceDetail(ServiceOut):
     disputes: list[DisputeOut]
     traffic: list[TrafficOut]
     charged_back_at: datetime | None
-    activated_at: datetime | None
-    ended_at: datetime | None
 
     @classmethod
     def with_facts(
@@ -190,8 +222,6 @@ class ServiceDetail(ServiceOut):
             disputes=[DisputeOut.of(dispute) for dispute in service.disputes],
             traffic=[TrafficOut(**_fields(month, TrafficOut.model_fields)) for month in service.traffic],
             charged_back_at=service.charged_back_at,
-            activated_at=service.activated_at,
-            ended_at=service.ended_at,
         )
 
 

@@ -131,6 +131,8 @@ class EventData(BaseModel):
     period: Period = ""
     bytes: int | None = Field(default=None, ge=0, le=MAX_VERSION)
     version: int | None = Field(default=None, ge=0, le=MAX_VERSION)
+    confirmed: bool = False
+    money_back: bool = False
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ by ``load``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_address
 from itertools import combinations
@@ -44,11 +44,15 @@ class Entry(Generic[M]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The names that the files give, also in entries with other faults. None = that file could not be read at all."""
+    """The names that the files give, also in entries with other faults. None = that file could not be read at all.
+
+    ``locations``: the country that a policy keeps data in, and its clause.
+    """
 
     zones: frozenset[str] | None
     templates: frozenset[str] | None
     policies: frozenset[str] | None
+    locations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +86,7 @@ def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Pro
         yield from _template(template)
     for plan in entries.plans:
         yield from _plan(plan, entries.templates, names)
+        yield from _location(plan, entries.zones, names)
     if ranges_whole:
         yield from _zones_without_addresses(entries, names)
 
@@ -226,6 +231,25 @@ def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], nam
         yield entry.problem("limited_network", "a limited service would have more of the network than 'network_rate' gives it")
     if plan.ipv4 + plan.ipv6 == 0:
         yield entry.problem("ipv4", "the guest would have no address: 'ipv4' and 'ipv6' are both 0")
+
+
+def _location(entry: Entry[PlanFile], zones: Sequence[Entry[ZoneEntry]], names: Names) -> Iterator[Problem]:
+    """Zones of another country, or of none that is said, in which a plan could put what its policy keeps in one country."""
+    plan = entry.value
+    if not entry.sure("policy", "zones") or plan.policy not in names.locations:
+        return
+    country, clause = names.locations[plan.policy]
+    wanted = f"policy '{plan.policy}' keeps data in {country} ({clause})"
+    for zone in zones:
+        name, said = zone.value.name, zone.value.country
+        if not zone.sure("name", "country") or said == country or (plan.zones and name not in plan.zones):
+            continue
+        where = f"zone '{name}' is in {said}" if said else f"of zone '{name}' no 'country' is said"
+        line = f"line {zone.document.line((*zone.path, 'name'))} of {zone.document.file}"
+        if name in plan.zones:
+            yield entry.problem(("zones", plan.zones.index(name)), f"{where} ({line}), and {wanted}")
+        else:
+            yield entry.problem("policy", f"{wanted}, and {where} ({line}): name the 'zones' that the plan is sold in")
 
 
 def _zones_without_addresses(entries: Entries, names: Names) -> Iterator[Problem]:

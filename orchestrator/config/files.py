@@ -112,6 +112,10 @@ class OrchestratorFile(_File):
 class ZoneEntry(_File):
     name: f.Name = Field(description="Name of the zone.")
     description: f.Line = Field(default="", description="For people.")
+    country: f.Country = Field(
+        default="",
+        description="Country it stands in (ISO 3166-1, two letters), for policies that keep data in one; '' = not said.",
+    )
 
 
 class NodeEntry(_File):

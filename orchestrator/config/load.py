@@ -70,7 +70,9 @@ def load(directory: Path) -> Config:
     policies = _policies(reading, directory / "policies")
     holidays, problems = read_holidays(directory / "holidays.yaml")
     reading.problems.extend(problems)
-    names = Names(zones=reading.zone_names, templates=reading.template_names, policies=reading.policy_names)
+    names = Names(
+        zones=reading.zone_names, templates=reading.template_names, policies=reading.policy_names, locations=_locations(policies)
+    )
     across = check(reading.entries, names, ranges_whole=reading.ranges_whole)
     reading.problems.extend([problem for problem in across if not reading.told(problem)])
     if reading.problems or settings is None or nodes is None or templates is None:
@@ -78,7 +80,7 @@ def load(directory: Path) -> Config:
     return Config(
         directory=directory.absolute(),
         settings=settings,
-        zones=tuple(Zone(name=zone.name, description=zone.description) for zone in nodes.zones),
+        zones=tuple(Zone(name=zone.name, description=zone.description, country=zone.country) for zone in nodes.zones),
         nodes=tuple(_node(node) for node in nodes.nodes),
         ranges=tuple(_range(span) for span in nodes.address_ranges),
         templates={template.name: _template(template) for template in templates.templates},
@@ -279,6 +281,12 @@ def _policies(reading: _Reading, directory: Path) -> dict[str, Policy]:
         if policy is not None:
             policies[policy.name] = policy
     return policies
+
+
+def _locations(policies: dict[str, Policy]) -> dict[str, tuple[str, str]]:
+    """The country that each policy keeps data in, and the clause that says so."""
+    kept = {name: policy.location for name, policy in policies.items()}
+    return {name: (rule.country, rule.clause) for name, rule in kept.items() if rule is not None}
 
 
 def yaml_files(directory: Path, problems: list[Problem], *, most: int) -> Sequence[Path]:

@@ -61,10 +61,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
-    """A place whose nodes share their networks."""
+    """A place whose nodes share their networks. ``country``: where it stands (ISO 3166-1), '' = not said."""
 
     name: str
     description: str = ""
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ def files(config: Config) -> dict[str, dict[str, Any]]:
     return {
         "orchestrator.yaml": _settings(config.settings),
         "nodes.yaml": {
-            "zones": [{"name": zone.name, "description": zone.description} for zone in config.zones],
+            "zones": [{"name": zone.name, "description": zone.description, "country": zone.country} for zone in config.zones],
             "nodes": [_node(node) for node in config.nodes],
             "address_ranges": [_range(span) for span in config.ranges],
         },

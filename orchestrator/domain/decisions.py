@@ -10,26 +10,30 @@ one that was carried out; a refused command leaves the version where it was, so 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import archives, charges, claims, coming_back, reactivation
+from orchestrator.domain import archives, cancellations, charges, claims, coming_back, personal, reactivation
 from orchestrator.domain.charges import Charge
 from orchestrator.domain.claims import Claim
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.deadlines.money import period_of
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import (
+    CANCELLATION,
     RULE_HOLDS,
     RULE_LIFECYCLE,
     RULE_VOCABULARY,
-    Decision,
     Intent,
     IntentKind,
     Nothing,
     Refusal,
 )
 from orchestrator.domain.outcomes import begin
+
+# Told on from here, where every decision is asked for.
+from orchestrator.domain.received import Received as Received
+from orchestrator.domain.received import Tell as Tell
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, transition
 from orchestrator.domain.terms import NO_TERMS, Terms
 
@@ -50,32 +54,6 @@ REFUNDS_KEPT = 50
 
 # What billing systems call a debt when they ask for a suspension (spaces and hyphens left out).
 DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tell:
-    """One message to billing, of type ``kind``, once for each ``key`` of the service. ``data`` is JSON."""
-
-    kind: str
-    key: str
-    data: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """The record as it is to be stored (None = still no record), what to do, and a sentence for billing's answer.
-
-    ``stale``: a command that came too late or twice; it did nothing. ``asks``: why the job waits for an operator, whatever
-    the brakes say. ``tells``: what billing is told besides. ``charges``: what the customer owes for it.
-    """
-
-    service: Service | None
-    decision: Decision
-    note: str = ""
-    stale: bool = False
-    asks: str = ""
-    tells: tuple[Tell, ...] = ()
-    charges: tuple[Charge, ...] = ()
 
 
 def hold_reason(word: str, *, default: HoldReason) -> HoldReason:
@@ -134,7 +112,8 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
         case EventType.ORDER_PAID:
             return _order_paid(event, service, record, now=now, terms=terms)
         case EventType.ORDER_CANCELLED:
-            return _cancel(record, reason=event.reason or "the order was cancelled")
+            reason = event.reason or "the order was cancelled"
+            return _cancel(record, reason=reason, asked_at=min(event.sent_at, now), now=now, terms=terms)
         case EventType.INVOICE_PAID:
             return _paid(event, service, record, now=now, terms=terms)
         case EventType.INVOICE_OVERDUE:
@@ -180,6 +159,7 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
                 record,
                 paid_until=_later(record.paid_until, _bought(event, record)),
                 paid_at=record.paid_at if _refunded(event, record) else _later(record.paid_at, event.sent_at),
+                purchased_at=_purchased(event, record),
                 payments=record.payments + 1,
             )
         case EventType.INVOICE_OVERDUE:
@@ -210,6 +190,13 @@ def _bought(event: Event, record: Service) -> datetime | None:
     """Until when the payment pays: money that was given back counts as paid all the same, but buys no more than was left."""
     ends = [refund.until for refund in _refunded(event, record)]
     return None if event.paid_until is None else min([event.paid_until, *ends])
+
+
+def _purchased(event: Event, record: Service) -> datetime | None:
+    """When the first payment was said; not known where that one was counted before anybody kept it."""
+    if record.purchased_at is None:
+        return None if record.payments else event.sent_at
+    return min(record.purchased_at, event.sent_at)
 
 
 def _refunded(event: Event, record: Service) -> list[Refund]:
@@ -350,10 +337,9 @@ def _widen(record: Service, *, hold: HoldReason, reason: str, who: str, note: st
     )
 
 
-def _cancel(record: Service, *, reason: str) -> Received:
-    if record.state in (Lifecycle.ORDERED, Lifecycle.FAILED):
-        record = replace(record, state=transition(record.state, Cause.ORDER_CANCELLED))
-        return Received(service=record, decision=Nothing(reason=reason))
+def _cancel(record: Service, *, reason: str, asked_at: datetime, now: datetime, terms: Terms = NO_TERMS) -> Received:
+    if record.state in cancellations.UNMADE:
+        return cancellations.withdraw_order(record, terms, reason=reason, asked_at=asked_at, now=now)
     return Received(service=record, decision=Nothing(reason=f"it is {record.state}: cancelling an order ends no service"))
 
 
@@ -396,7 +382,11 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
         case EventType.SERVICE_UNSUSPEND:
             return _unsuspend(record, hold_reason(event.reason, default=HoldReason.NONPAYMENT), who=who, why=event.reason)
         case EventType.SERVICE_TERMINATE:
-            return _terminate(record, who=who, why=event.reason or "billing asked", terms=terms)
+            return _terminate(record, who=who, why=event.reason or "billing asked", terms=terms, now=now)
+        case EventType.SERVICE_CANCEL:
+            return cancellations.cancel(record, cancellations.asked_by(event, now=now), terms, now=now)
+        case EventType.SERVICE_KEEP:
+            return cancellations.keep(record, terms, now=now)
         case _:
             return _refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
 
@@ -461,21 +451,26 @@ def _unlimit(record: Service, reason: HoldReason, *, who: str, why: str) -> Rece
     return _widen(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
 
 
-def _terminate(record: Service, *, who: str, why: str, terms: Terms) -> Received:
+def _terminate(
+    record: Service, *, who: str, why: str, terms: Terms, now: datetime, arguments: Mapping[str, object] | None = None
+) -> Received:
+    """``arguments``: of them only the cancellation that it carries out is kept."""
     if record.state in (Lifecycle.ERASED, Lifecycle.CANCELLED, Lifecycle.TERMINATING):
         return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
     if not record.erasable:
         names = ", ".join(sorted(h.reason.value for h in record.holds if h.effect == HoldEffect.NO_ERASE or _legal(h)))
         return _refuse(record, f"its data may not be destroyed: held for {names}", RULE_HOLDS)
     if record.state == Lifecycle.ORDERED:
-        return _cancel(record, reason=why)
+        return _cancel(record, reason=why, asked_at=now, now=now)
     if record.state == Lifecycle.ARCHIVED:
         return _refuse(record, archives.not_again(record, terms), RULE_LIFECYCLE)
     keeps = {} if record.state == Lifecycle.FAILED else archives.keeping(terms)
     # While it is being provisioned the job waits behind that one, and ``begin`` moves the state.
     if record.state != Lifecycle.PROVISIONING:
         record = begin(record, IntentKind.TERMINATE)
-    return Received(service=record, decision=Intent.on(IntentKind.TERMINATE, record, reason=why, who=who, arguments=keeps))
+    carried = {CANCELLATION: arguments[CANCELLATION]} if arguments and CANCELLATION in arguments else {}
+    intent = Intent.on(IntentKind.TERMINATE, record, reason=why, who=who, arguments={**keeps, **carried})
+    return Received(service=record, decision=intent)
 
 
 def _reactivate(record: Service, *, reason: str, who: str, asks: str = "") -> Received:
@@ -518,7 +513,7 @@ def command(
         case IntentKind.UNLIMIT:
             return _unlimit(service, reason, who=who, why=why)
         case IntentKind.TERMINATE:
-            return _terminate(service, who=who, why=why, terms=terms)
+            return _terminate(service, who=who, why=why, terms=terms, now=now, arguments=arguments)
         case IntentKind.REACTIVATE:
             return _reactivate(service, reason=why, who=who)
         case IntentKind.ERASE:
@@ -547,7 +542,12 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
         case Action.SUSPEND | Action.CHARGEBACK:
             return _suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
         case Action.TERMINATE | Action.CHARGEBACK_TERMINATE:
-            return _terminate(service, who=who, why=why, terms=terms)
+            return _terminate(service, who=who, why=why, terms=terms, now=now)
+        case Action.END:
+            carried = {CANCELLATION: service.cancellation.token} if service.cancellation is not None else {}
+            return _terminate(service, who=who, why=why, terms=terms, now=now, arguments=carried)
+        case Action.FORGET:
+            return personal.forget(service, terms, now=now, reason=why)
         case Action.ERASE:
             return _erase(service, reason=why, who=who)
         case Action.CHARGE_TRAFFIC:
@@ -556,7 +556,7 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
         case Action.CHARGE_HOURS:
             return _owed(service, charges.hours(service, terms), why)
         case Action.CANCEL_ORDER:
-            return _cancel(service, reason=why)
+            return _cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
         case _:
             return Received(service=service, decision=Nothing(reason=why))
 

@@ -33,6 +33,8 @@ class EventType(StrEnum):
     SERVICE_RENEW = "service.renew"
     SERVICE_RESET_PASSWORD = "service.reset_password"  # noqa: S105 - the name of an event
     SERVICE_TERMINATE = "service.terminate"
+    SERVICE_CANCEL = "service.cancel"
+    SERVICE_KEEP = "service.keep"
 
     @property
     def is_command(self) -> bool:
@@ -73,3 +75,5 @@ class Event:
     bytes: int | None = None
     version: int | None = None
     job_id: str = ""
+    confirmed: bool = False
+    money_back: bool = False

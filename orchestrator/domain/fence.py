@@ -17,10 +17,11 @@ BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
 }
 
 
-def closed(service: Service, *, kind: IntentKind, payments: int) -> str:
+def closed(service: Service, *, kind: IntentKind, payments: int, cancellation: object = "") -> str:
     """Why the fence is closed for a job of this kind that was decided at this payment count; empty = it is open.
 
     A suspension survives a payment where something other than the debt stops the service: paying lifts nonpayment only.
+    ``cancellation``: the token of the one that the job carries out, '' for any other job.
     """
     if service.state not in BELONGS.get(kind, frozenset()):
         return f"a service that is {service.state} does not belong to a {kind} job"
@@ -31,6 +32,8 @@ def closed(service: Service, *, kind: IntentKind, payments: int) -> str:
         return ""
     if service.payments != payments:
         return "it was paid since the job was decided"
+    if cancellation and (service.cancellation is None or service.cancellation.token != cancellation):
+        return "its cancellation was taken back, or given another day, since the job was decided"
     if kind.ends:
         for hold in service.holds:
             if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:

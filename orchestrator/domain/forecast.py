@@ -48,6 +48,9 @@ def forecast(
         if due is None or due.at > until:
             blocked = [deadline for deadline in left if deadline.waits and deadline.at <= until]
             return (*found, *(replace(deadline, at=max(deadline.at, now)) for deadline in blocked))
+        if due.action.marks and due.at < now:  # it is so already
+            done.add((due.action, due.occurrence))
+            continue
         at = max(due.at, now, *(earlier.at for earlier in found[-1:]))
         found.append(replace(due, at=at))
         done.add((due.action, due.occurrence))
@@ -70,11 +73,11 @@ def _done(service: Service, action: Action, at: datetime, terms: Terms) -> Servi
         case Action.SUSPEND | Action.CHARGEBACK:
             hold = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="forecast", why="", since=at)
             return replace(service.with_hold(hold), suspension_proven_at=service.suspension_proven_at or at)
-        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE if kept_for(terms) is not None:
+        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.END if kept_for(terms) is not None:
             return archived(replace(service, state=Lifecycle.TERMINATING), now=at)
-        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.ERASE:
+        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.END | Action.ERASE:
             return replace(service, state=Lifecycle.ERASED, ended_at=service.ended_at or at)
         case Action.CANCEL_ORDER:
-            return replace(service, state=Lifecycle.CANCELLED)
+            return replace(service, state=Lifecycle.CANCELLED, ended_at=at)
         case _:
             return service

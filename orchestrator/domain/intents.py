@@ -13,6 +13,8 @@ from orchestrator.domain.services import Service
 RULE_LIFECYCLE = "lifecycle of a service"
 RULE_HOLDS = "holds"
 RULE_VOCABULARY = "vocabulary of events, version 1"
+# The argument of a termination that carries a cancellation out: that one's token.
+CANCELLATION = "cancellation"
 
 
 class IntentKind(StrEnum):

@@ -157,7 +157,7 @@ def _out_of_the_archive(service: Service, kind: IntentKind, *, now: datetime) ->
     if kind == IntentKind.REACTIVATE:
         # A new life, as far as terms and hours count it.
         state = transition(service.state, Cause.REACTIVATED)
-        return replace(service, state=state, archived_at=None, ended_at=None, activated_at=now)
+        return replace(service, state=state, archived_at=None, ended_at=None, activated_at=now, cancellation=None)
     return service
 
 

@@ -65,13 +65,25 @@ KEPT = frozenset(
         "overdue.terminate",
         "overdue.chargeback",
         "notices",
+        "reactivation.window",
         "reactivation.fees",
+        "reactivation.done_within",
         "archive",
         "erase",
         "late_payment",
+        "billing_period",
+        "minimum_term",
+        "cancellation",
+        "ending_without_cause",
         "hourly",
+        "money_back",
+        "undeliverable",
         "dispute",
         "traffic",
+        "location",
+        "personal_data.keep",
+        "personal_data.delete_on_request",
+        "personal_data.metadata_kept",
     }
 )
 """The rules that the controller keeps by itself, by their paths. The others are shown, and people keep them."""
@@ -94,7 +106,7 @@ _LATE = {
 }
 _CANCELLED = {
     CancellationEffect.PERIOD_END: "takes effect at the end of the billing period",
-    CancellationEffect.CONFIRMED: "takes effect at once",
+    CancellationEffect.CONFIRMED: "takes effect at once, though not before what was paid for ends",
     None: "has no date in the text: an operator decides when it takes effect",
 }
 

@@ -8,18 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from orchestrator.domain.archives import will_bring_back
-from orchestrator.domain.deadlines.nonpayment import proven_for_nonpayment
+from orchestrator.domain.deadlines.reactivating import window_end
 from orchestrator.domain.policies import LatePaymentEffect
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
-
-
-def window_end(service: Service, terms: Terms) -> datetime | None:
-    """Until when who pays comes back from a suspension for nonpayment; None where there is no such suspension, or no such end."""
-    rule, since = terms.policy.reactivation.window, proven_for_nonpayment(service)
-    if rule is None or since is None or terms.kind not in rule.kinds:
-        return None
-    return terms.calendar.add(since, rule.kinds[terms.kind])
 
 
 def consent(service: Service, terms: Terms, *, now: datetime) -> str:

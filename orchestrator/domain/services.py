@@ -157,6 +157,37 @@ class Traffic:
     charged_gb: int = 0
 
 
+class CancellationKind(StrEnum):
+    """``WITHOUT_CAUSE``: either side ends the contract, by a clause of its own. ``MONEY_BACK``: at once, and it is refunded."""
+
+    CUSTOMER = "customer"
+    WITHOUT_CAUSE = "without-cause"
+    MONEY_BACK = "money-back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """That the service is to end, as it was asked for. When it does is ``leaving``'s to say, by the policy.
+
+    ``by``: who said so. ``confirmed_at``: when the customer confirmed it. ``paid_until``: what was paid for when it came to
+    count. ``at``: the day that an operator gave, which counts more than any rule.
+    """
+
+    asked_at: datetime
+    by: str
+    why: str
+    kind: CancellationKind = CancellationKind.CUSTOMER
+    confirmed_at: datetime | None = None
+    paid_until: datetime | None = None
+    at: datetime | None = None
+
+    @property
+    def token(self) -> str:
+        """What a job that carries it out was decided on: another one, or the same with another day, is told from it."""
+        given = "" if self.at is None else f"/{self.at.isoformat()}"
+        return f"{self.asked_at.isoformat()}/{self.kind}{given}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """The record of one service, as billing's facts and our jobs made it.
@@ -167,9 +198,10 @@ class Service:
     does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and that it
     was paid (a refund takes that back). ``chargebacks``, ``disputes`` and ``traffic``: the latest last. ``cut_off_at``: since
     when a suspension for nonpayment was in force that was lifted, or paid for, while the service is not yet both paid
-    (``cut_off_paid``) and free of other holds. ``activated_at``: when it was first made; ``ended_at``: when its termination was
-    done. ``point_of_no_return`` is set when the first destructive act on the customer's data was let through; it is taken back
-    where that ended with the data in an archive, which is kept since ``archived_at``.
+    (``cut_off_paid``) and free of other holds. ``purchased_at``: when the first payment was said; ``activated_at``: when it first
+    ran; ``ended_at``: when its termination was done, or its order cancelled; ``forgotten_at``: when its personal data was last
+    deleted. All None where that is not known. ``point_of_no_return`` is set when the first destructive act on the customer's
+    data was let through; it is taken back where that ended with the data in an archive, which is kept since ``archived_at``.
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
     """
 
@@ -204,6 +236,9 @@ class Service:
     suspension_proven_at: datetime | None = None
     limited_proven_at: datetime | None = None
     archived_at: datetime | None = None
+    purchased_at: datetime | None = None
+    forgotten_at: datetime | None = None
+    cancellation: Cancellation | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

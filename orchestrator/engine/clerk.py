@@ -19,7 +19,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
 from orchestrator.engine.telling import tell, tell_changed
-from orchestrator.store import audit, charges, services
+from orchestrator.store import audit, charges, forgetting, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -100,6 +100,8 @@ class Clerk:
         if after is not None:
             tell_changed(conn, before, after, now=now)
             tell(conn, after, received.tells, now=now)
+            if received.forgets:
+                forgetting.forget(conn, after.id, received.forgets)
         job = None
         if isinstance(decision, Intent):
             job = self._orders.submit(conn, decision, playbook=playbook, now=now, waits=waits or received.asks)

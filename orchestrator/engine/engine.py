@@ -23,6 +23,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.guard import Guard
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
+from orchestrator.engine.leaving import Leaving
 from orchestrator.engine.mail import Mail, MailDesk
 from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
@@ -97,6 +98,7 @@ class Engine:
         self._intake = Intake(
             self._works, orders=orders, endings=endings, clerk=clerk, confirming=confirming, parse=parse, wake=self._wake
         )
+        self._leaving = Leaving(self._works, clerk=clerk, endings=endings, orders=orders)
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
@@ -216,6 +218,11 @@ class Engine:
     def retry_dead_messages(self, who: str, *, kind: str, service_id: str, beside: Beside[int] = nothing_beside) -> int:
         """Have all dead messages posted again, or those of a type or service; how many. Raises WrongState."""
         return self._mail_desk.retry_dead(who, kind=kind, service_id=service_id, beside=beside)
+
+    @property
+    def leaving(self) -> Leaving:
+        """How a service is cancelled, kept after all, and forgotten."""
+        return self._leaving
 
     def freeze(self, who: str, why: str) -> None:
         """Nothing suspends or destroys from now on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.domain import decisions
+from orchestrator.domain import decisions, personal
 from orchestrator.domain.decisions import ANSWERS, GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
     ConfigError,
@@ -28,10 +28,11 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted, once
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
+from orchestrator.engine.leaving import call_off_ends
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.overtaking import call_off, comes_back, overtaken
 from orchestrator.engine.settings import Beside
-from orchestrator.store import audit, commands, events, outbox, services
+from orchestrator.store import audit, commands, events, forgetting, outbox, services
 from orchestrator.store.database import Connection
 from orchestrator.store.events import EventRecord
 
@@ -195,6 +196,8 @@ class Intake:
         self._tell_too_late(conn, event, received, seq=seq, now=now)
         if event.type in PAYMENTS or overtaken(service, received.service):
             call_off(conn, self._endings, received.service, by=f"the {_word(event)} of event {event.source}/{event.id}")
+        if received.service is not None and event.type in (EventType.SERVICE_CANCEL, EventType.SERVICE_KEEP):
+            call_off_ends(conn, self._endings, received.service, by=f"event {event.source}/{event.id}")
         if job is None:
             return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
@@ -213,6 +216,8 @@ class Intake:
         service = services.get(conn, event.service_id)
         if service is not None and service.state == Lifecycle.ERASED and (event.password_hash or event.ssh_keys):
             events.forget_access(conn, event.service_id)
+        elif service is not None and service.forgotten_at is not None:
+            forgetting.forget(conn, service.id, personal.blanks(self._orders.terms(service)))
         elif event.password_hash and outcome not in REPLAYABLE:
             events.forget_password(conn, seq)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from orchestrator.domain.errors import FenceClosed, Frozen
 from orchestrator.domain.fence import closed
-from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.intents import CANCELLATION, IntentKind, JobState
 from orchestrator.domain.services import Service
 from orchestrator.ports.clock import Clock
 from orchestrator.store import services, settings
@@ -34,8 +34,8 @@ class StoreFence:
             service = services.get(conn, service_id)
             if service is None:
                 raise FenceClosed(f"{act}: there is no service {service_id}")
-            kind, payments = _job(conn, service_id=service_id, job_id=job_id, act=act)
-            reason = closed(service, kind=kind, payments=payments)
+            kind, payments, cancellation = _job(conn, service_id=service_id, job_id=job_id, act=act)
+            reason = closed(service, kind=kind, payments=payments, cancellation=cancellation)
             if reason:
                 raise FenceClosed(f"{act} of {service_id} is refused: {reason}", service=service_id, job=job_id, act=act)
             if destroys and kind.ends:
@@ -66,12 +66,11 @@ def begin_anew(conn: Connection, service_id: str) -> None:
     conn.execute(sa.delete(fence_passes).where(fence_passes.c.service_id == service_id))
 
 
-def _job(conn: Connection, *, service_id: str, job_id: str, act: str) -> tuple[IntentKind, int]:
-    row = conn.execute(
-        sa.select(jobs.c.intent, jobs.c.payments, jobs.c.state).where(jobs.c.id == job_id, jobs.c.service_id == service_id)
-    ).one_or_none()
+def _job(conn: Connection, *, service_id: str, job_id: str, act: str) -> tuple[IntentKind, int, object]:
+    wanted = sa.select(jobs.c.intent, jobs.c.payments, jobs.c.state, jobs.c.arguments)
+    row = conn.execute(wanted.where(jobs.c.id == job_id, jobs.c.service_id == service_id)).one_or_none()
     if row is None:
         raise FenceClosed(f"{act} of {service_id} is refused: job {job_id} is no job of this service")
     if JobState(row.state).final:
         raise FenceClosed(f"{act} of {service_id} is refused: job {job_id} is over ({row.state})")
-    return IntentKind(row.intent), row.payments
+    return IntentKind(row.intent), row.payments, row.arguments.get(CANCELLATION, "")

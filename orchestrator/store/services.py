@@ -10,6 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain.services import (
+    Cancellation,
+    CancellationKind,
     Chargeback,
     DisputedInvoice,
     Hold,
@@ -169,6 +171,7 @@ def _values(service: Service) -> dict[str, Any]:
         "disputes": [_dispute_row(dispute) for dispute in service.disputes],
         "traffic": [[month.period, month.bytes, month.charged_gb] for month in service.traffic],
         "state": str(service.state),
+        "cancellation": None if service.cancellation is None else _cancellation_values(service.cancellation),
         "next_due_at": AT_ONCE,
     }
     return values
@@ -207,4 +210,28 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         suspension_proven_at=row.suspension_proven_at,
         limited_proven_at=row.limited_proven_at,
         archived_at=row.archived_at,
+        purchased_at=row.purchased_at,
+        forgotten_at=row.forgotten_at,
+        cancellation=None if row.cancellation is None else _cancellation(row.cancellation),
+    )
+
+
+def _cancellation_values(cancellation: Cancellation) -> dict[str, str | None]:
+    """As JSON; times with their zone."""
+    values = asdict(cancellation)
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+
+
+def _cancellation(kept: dict[str, Any]) -> Cancellation:
+    def time(key: str) -> datetime | None:
+        return None if kept[key] is None else datetime.fromisoformat(kept[key])
+
+    return Cancellation(
+        asked_at=datetime.fromisoformat(kept["asked_at"]),
+        by=kept["by"],
+        why=kept["why"],
+        kind=CancellationKind(kept["kind"]),
+        confirmed_at=time("confirmed_at"),
+        paid_until=time("paid_until"),
+        at=time("at"),
     )

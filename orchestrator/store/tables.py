@@ -115,6 +115,12 @@ services = _table(
     _time("point_of_no_return", nullable=True),
     _time("suspension_proven_at", nullable=True),
     _time("archived_at", nullable=True),
+    _time("purchased_at", nullable=True),
+    _time("activated_at", nullable=True),
+    _time("ended_at", nullable=True),
+    _time("forgotten_at", nullable=True),
+    # That it is to end, as it was asked for; null: nobody asked.
+    sa.Column("cancellation", sa.JSON(none_as_null=True), nullable=True),
     # What our jobs made and where (ServiceFacts): node, addresses, volumes, guest.
     _text("node", server_default="", index=True),
     sa.Column("facts", sa.JSON, nullable=False),
@@ -126,8 +132,6 @@ services = _table(
     sa.Column("traffic", sa.JSON, nullable=False, server_default="[]"),
     _time("cut_off_at", nullable=True),
     sa.Column("cut_off_paid", sa.Boolean, nullable=False, server_default=sa.false()),
-    _time("activated_at", nullable=True),
-    _time("ended_at", nullable=True),
 )
 
 # What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an

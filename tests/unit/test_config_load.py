@@ -112,7 +112,7 @@ SINGLE_FAULTS = [
         "'notify_secret_file' is missing",
     ),
     ("nodes.yaml", "zone: jkt1", "zone: jkt2", "nodes[0].zone", "there is no zone 'jkt2'; did you mean 'jkt1'?"),
-    ("nodes.yaml", "- name: hv2", "- name: hv1", "nodes[1].name", "'hv1' is there twice: first on line 12"),
+    ("nodes.yaml", "- name: hv2", "- name: hv1", "nodes[1].name", "'hv1' is there twice: first on line 13"),
     ("nodes.yaml", "192.0.2.12", "192.0.2.11", "nodes[1].address", "the machine of node 'hv1'"),
     ("nodes.yaml", "192.0.2.12", "192.0.2.300", "nodes[1].address", "no IPv4 or IPv6 address"),
     ("nodes.yaml", "192.0.2.12", "198.51.100.77", "address_ranges[0].first", "address of node 'hv2'"),
@@ -260,6 +260,46 @@ def test_a_zone_with_nodes_and_no_addresses_is_refused(configs: Path) -> None:
     change(configs, "nodes.yaml", "- name: hv2\n    zone: jkt1", "- name: hv2\n    zone: sby1")
     (problem,) = problems_of(configs)
     assert (problem.path, "'sby1' has no address range" in problem.sentence) == ("nodes[1].zone", True)
+
+
+@pytest.fixture
+def located(configs: Path) -> Path:
+    """One plan's policy keeps data in Indonesia; its zone is there, and there is another zone."""
+    change(configs, "plans/vps-1.yaml", "policy: default", "policy: zettagrid")
+    change(configs, "nodes.yaml", "\nnodes:", "  - name: sgp1\n    country: SG\n\nnodes:")
+    return configs
+
+
+def test_a_plan_that_could_put_data_into_another_country_than_its_policys_is_refused(located: Path) -> None:
+    (problem,) = problems_of(located)
+    assert (Path(problem.file).name, problem.path) == ("vps-1.yaml", "policy")
+    line = (located / "plans/vps-1.yaml").read_text().splitlines()[problem.line - 1]
+    assert line.startswith("policy: zettagrid")
+    assert "policy 'zettagrid' keeps data in ID (5.5.1), and zone 'sgp1' is in SG (line 11 of " in problem.sentence
+
+
+def test_a_zone_that_the_plan_names_is_refused_where_it_stands(located: Path) -> None:
+    change(located, "plans/vps-1.yaml", "policy: zettagrid", "zones:\n  - jkt1\n  - sgp1\npolicy: zettagrid")
+    (problem,) = problems_of(located)
+    assert (problem.path, "zone 'sgp1' is in SG" in problem.sentence) == ("zones[1]", True)
+
+
+def test_a_plan_that_is_sold_in_its_policys_country_only_is_sound(located: Path) -> None:
+    change(located, "plans/vps-1.yaml", "policy: zettagrid", "zones: [jkt1]\npolicy: zettagrid")
+    found = load(located)
+    assert [(zone.name, zone.country) for zone in found.zones] == [("jkt1", "ID"), ("sgp1", "SG")]
+
+
+def test_a_zone_whose_country_is_not_said_is_no_place_for_what_is_kept_in_one(located: Path) -> None:
+    change(located, "nodes.yaml", "    country: SG\n", "")
+    (problem,) = problems_of(located)
+    assert "of zone 'sgp1' no 'country' is said" in problem.sentence
+
+
+def test_a_country_is_two_capital_letters(configs: Path) -> None:
+    change(configs, "nodes.yaml", "country: ID", "country: Indonesia")
+    (problem,) = problems_of(configs)
+    assert (problem.path, "two capital letters" in problem.sentence) == ("zones[0].country", True)
 
 
 def test_a_plan_needs_a_range_of_each_family_it_promises(configs: Path) -> None:

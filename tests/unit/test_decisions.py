@@ -57,6 +57,8 @@ TABLE: dict[EventType, tuple[str, ...]] = {
         *("-: refused", "cancelled: nothing", "same: terminate", "terminating: terminate", SAME, REFUSED, SAME, SAME),
         "terminating: terminate",
     ),
+    E.SERVICE_CANCEL: ("-: refused", "cancelled: nothing", *[SAME] * 6, "cancelled: nothing"),
+    E.SERVICE_KEEP: ("-: refused", *[SAME] * 4, *[REFUSED] * 3, SAME),
 }
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
 from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.confirm import confirm, meant_option
 from orchestrator.cli.remote.dispute import dispute, settle
 from orchestrator.cli.remote.forecast import waiting
+from orchestrator.cli.remote.leaving import COMMANDS
 from orchestrator.cli.remote.options import (
     HOLDS,
     SERVICE_STATES,
@@ -56,6 +56,15 @@ def _verdict(dispute: Row) -> str:
     if dispute["upheld"]:
         return "settled for the customer"
     return "settled against the customer" + (f", to be paid by {when(dispute['pay_by'])}" if dispute["pay_by"] else "")
+
+
+def _cancelled(row: Row) -> str:
+    found = row["cancellation"]
+    if found is None:
+        return ""
+    confirmed = f", confirmed {when(found['confirmed_at'])}" if found["confirmed_at"] else ""
+    given = f", to end at {when(found['at'])}" if found["at"] else ""
+    return f"{found['kind']}, asked {when(found['asked_at'])} by {found['by']}{confirmed}{given}: {found['why']}"
 
 
 def _state(row: Row) -> str:
@@ -109,6 +118,11 @@ _CARD: tuple[Line, ...] = (
     ("ended", moment("ended_at")),
     ("suspension proven", moment("suspension_proven_at")),
     ("limited since", moment("limited_proven_at")),
+    ("bought", moment("purchased_at")),
+    ("active since", moment("activated_at")),
+    ("cancelled", _cancelled),
+    ("ended", moment("ended_at")),
+    ("forgotten", moment("forgotten_at")),
     ("point of no return", moment("point_of_no_return")),
     ("archived", moment("archived_at")),
     ("to come", _deadline_lines),
@@ -286,7 +300,7 @@ def unlimit(context: click.Context, /, service: str, **options: Any) -> None:
 @group.command("terminate")
 @click.argument("service")
 @_reason_needed
-@click.option("--yes-i-mean", "meant", default="", metavar="SERVICE", help="For scripts: the service's id once more.")
+@meant_option
 @dry_run_option
 @watch_option
 @json_option
@@ -294,15 +308,9 @@ def unlimit(context: click.Context, /, service: str, **options: Any) -> None:
 def terminate(context: click.Context, /, service: str, meant: str, **options: Any) -> None:
     """Destroy the service and its data for good, and write the certificate of it."""
     if not options["dry_run"]:
-        _confirm(service, meant)
+        confirm(service, meant, what="terminate destroys data", warning=f"This destroys {service} and all of its data.")
     _act(context, service, "terminate", options)
 
 
-def _confirm(service: str, meant: str) -> None:
-    if not meant:
-        if not sys.stdin.isatty():
-            raise Failure("terminate destroys data", hint=f"say so: --yes-i-mean {service}", exit_code=2)
-        say(f"This destroys {service} and all of its data. There is no way back.", err=True)
-        meant = click.prompt("Type the service's id to go on", default="", show_default=False, err=True)
-    if meant != service:
-        raise Failure(f"'{meant}' is not '{service}': nothing was done", exit_code=2)
+for each in COMMANDS:
+    group.add_command(each)

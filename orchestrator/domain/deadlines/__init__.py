@@ -12,9 +12,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from orchestrator.domain.deadlines.archives import of_archive
+from orchestrator.domain.deadlines.leaving import of_leaving
 from orchestrator.domain.deadlines.money import of_chargeback, of_disputes, of_hours, of_traffic
 from orchestrator.domain.deadlines.nonpayment import of_nonpayment, proven_for_nonpayment, unpaid_since
 from orchestrator.domain.deadlines.orders import of_order
+from orchestrator.domain.deadlines.reactivating import of_reactivation
 from orchestrator.domain.deadlines.words import Action, Deadline, Told
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
@@ -28,7 +30,7 @@ def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, 
     Raises nothing: a rule on which the policy is silent has no deadline.
     """
     found = [*of_order(service, terms), *of_nonpayment(service, terms, told)]
-    for part in (of_archive, of_traffic, of_hours, of_disputes, of_chargeback):
+    for part in (of_leaving, of_archive, of_reactivation, of_traffic, of_hours, of_disputes, of_chargeback):
         found += part(service, terms)
     return tuple(sorted(found, key=lambda deadline: (deadline.at, list(Action).index(deadline.action))))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from orchestrator.domain import leaving
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.deadlines.words import Action, Deadline, Told
 from orchestrator.domain.policies import Terminate, TerminateSince
@@ -54,6 +55,8 @@ def _occurrence(service: Service, since: datetime) -> str:
 def of_nonpayment(service: Service, terms: Terms, told: Told) -> Iterator[Deadline]:
     since = unpaid_since(service)
     if service.state != Lifecycle.ACTIVE or since is None or service.hold(HoldReason.DISPUTE) is not None:
+        return
+    if leaving.settles(service, terms, since):
         return
     # A hold alone is no suspension: until it is proven to be in force it is due.
     suspend = None if proven_for_nonpayment(service) is not None else _suspend(service, terms, since)

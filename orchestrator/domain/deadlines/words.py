@@ -24,7 +24,12 @@ class Action(StrEnum):
     NOTICE_TERMINATE = "notice-terminate"
     TERMINATE = "terminate"
     CHARGEBACK_TERMINATE = "chargeback-terminate"
+    END = "end"
     ERASE = "erase"
+    FORGET = "forget"
+    LATE_REACTIVATION = "late-reactivation"
+    MINIMUM_TERM_ENDS = "minimum-term-ends"
+    REACTIVATION_ENDS = "reactivation-ends"
 
     @property
     def intent(self) -> IntentKind | None:
@@ -52,10 +57,19 @@ _INTENTS = {
     Action.CHARGEBACK: IntentKind.SUSPEND,
     Action.TERMINATE: IntentKind.TERMINATE,
     Action.CHARGEBACK_TERMINATE: IntentKind.TERMINATE,
+    Action.END: IntentKind.TERMINATE,
     Action.ERASE: IntentKind.ERASE,
 }
-_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE, Action.VERDICT_DUE})
-_MARKS: frozenset[Action] = frozenset()
+_TELLS = frozenset(
+    {
+        Action.REMIND_SUSPEND,
+        Action.REMIND_TERMINATE,
+        Action.NOTICE_TERMINATE,
+        Action.VERDICT_DUE,
+        Action.LATE_REACTIVATION,
+    }
+)
+_MARKS = frozenset({Action.MINIMUM_TERM_ENDS, Action.REACTIVATION_ENDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

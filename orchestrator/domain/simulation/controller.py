@@ -280,7 +280,7 @@ class Controller:
         """All deadlines, and those that were not seen to."""
         if kept.service is None:
             return (), ()
-        found = deadlines(kept.service, self._terms, told=kept.told)
+        found = tuple(d for d in deadlines(kept.service, self._terms, told=kept.told) if not d.action.marks)
         return found, pending(found, frozenset(key for key, seen in kept.seen.items() if seen.settled))
 
     def _changed(self, kept: Kept, now: datetime) -> None:
