@@ -18,6 +18,7 @@ from orchestrator.api.resources import (
     audit,
     catalog,
     certificates,
+    conduct,
     events,
     forecast,
     freeze,
@@ -38,7 +39,7 @@ from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
 RESOURCES = (
-    *(webhooks, services, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates, reconciliation),
+    *(webhooks, conduct, services, jobs, nodes, catalog, policies, forecast, ips, events, audit, certificates, reconciliation),
     *(terminations, freeze, health),
 )
 
@@ -53,7 +54,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_exception_handler(OrchestratorError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_invalid)
     app.add_exception_handler(HTTPException, problems.answer_http)
-    limits = {reconciliation.PATH: LIST_LIMIT}
+    limits = {reconciliation.PATH: LIST_LIMIT, conduct.PATHS: conduct.EVIDENCE_LIMIT}
     app.add_middleware(Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock, limits=limits)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to change the document
     return app

@@ -12,12 +12,14 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from orchestrator.api.problems import outcome_of
+from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
-from orchestrator.domain.plans import Plan, Template
-from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
+from orchestrator.domain.plans import Plan, Template, Use
+from orchestrator.domain.policies import Effect
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service, ServiceFacts
 from orchestrator.observe.logs import redact
 
 
@@ -29,6 +31,34 @@ class HoldOut(BaseModel):
     since: datetime
     evidence: str
     until: datetime | None
+    complaint: str
+
+    @classmethod
+    def of(cls, hold: Hold) -> HoldOut:
+        return cls(**_fields(hold, cls.model_fields))
+
+
+class ComplaintOut(BaseModel):
+    """A complaint. ``effect`` is what follows from it, ``held_at`` since when its hold stands; ``closed`` is null while open."""
+
+    id: str
+    kind: ComplaintKind
+    received_at: datetime
+    by: str
+    why: str
+    what: str
+    effect: Effect
+    evidence: str
+    held_at: datetime | None
+    closed: Closed | None
+    closed_at: datetime | None
+    closed_by: str
+    closed_why: str
+    closed_evidence: str
+
+    @classmethod
+    def of(cls, complaint: Complaint) -> ComplaintOut:
+        return cls(**_fields(complaint, cls.model_fields))
 
 
 class ServiceOut(BaseModel):
@@ -64,10 +94,7 @@ class ServiceOut(BaseModel):
             plan=service.plan,
             state=service.state,
             suspended=service.stopped,
-            holds=[
-                HoldOut(reason=h.reason, effect=h.effect, by=h.by, why=h.why, since=h.since, evidence=h.evidence, until=h.until)
-                for h in service.holds
-            ],
+            holds=[HoldOut.of(hold) for hold in service.holds],
             version=service.version,
             order_id=service.order_id,
             domain=service.domain,
@@ -115,6 +142,9 @@ class ServiceDetail(ServiceOut):
     nodes_ever: list[str]
     facts: dict[str, Any]
     deadlines: list[DeadlineOut]
+    complaints: list[ComplaintOut]
+    domain_expired_at: datetime | None
+    domain_renewed_at: datetime | None
 
     @classmethod
     def with_facts(cls, service: Service, facts: ServiceFacts, deadlines: Sequence[Deadline]) -> ServiceDetail:
@@ -124,6 +154,9 @@ class ServiceDetail(ServiceOut):
             nodes_ever=list(facts.nodes_ever),
             facts=redact(facts.values),
             deadlines=[DeadlineOut.of(deadline) for deadline in deadlines],
+            complaints=[ComplaintOut.of(complaint) for complaint in service.complaints],
+            domain_expired_at=service.domain_expired_at,
+            domain_renewed_at=service.domain_renewed_at,
         )
 
 
@@ -283,6 +316,7 @@ class PlanOut(BaseModel):
     templates: list[str]
     default_template: str
     zones: list[str]
+    forbids: list[Use]
 
     @classmethod
     def of(cls, plan: Plan) -> PlanOut:

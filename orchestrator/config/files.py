@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.config import fields as f
+from orchestrator.config import policy_values as v
 from orchestrator.domain.playbooks import OnFailure
 
 
@@ -175,6 +176,7 @@ class PlanFile(_File):
     default_template: f.Name | None = Field(default=None, description="The one taken unasked; left out: the first of templates.")
     zones: list[f.Name] = Field(default_factory=list, max_length=200, description="Zones it is sold in; empty = all.")
     policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
+    forbids: v.Uses = Field(default_factory=list, description="What its customers may not run; empty = nothing.")
 
 
 class PlaybookEntry(_File):

@@ -341,5 +341,6 @@ def _plan(entry: PlanFile) -> Plan:
         default_template=entry.default_template or entry.templates[0],
         zones=tuple(entry.zones),
         policy=entry.policy,
+        forbids=tuple(sorted(entry.forbids)),
         description=entry.description,
     )

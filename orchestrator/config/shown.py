@@ -131,4 +131,5 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "default_template": plan.default_template,
         "zones": list(plan.zones),
         "policy": plan.policy,
+        "forbids": [use.value for use in plan.forbids],
     }

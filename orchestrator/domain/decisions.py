@@ -10,23 +10,26 @@ one that was carried out; a refused command leaves the version where it was, so 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import reactivation
+from orchestrator.domain import conduct, reactivation
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import (
     RULE_HOLDS,
     RULE_LIFECYCLE,
     RULE_VOCABULARY,
-    Decision,
     Intent,
     IntentKind,
     Nothing,
     Refusal,
 )
 from orchestrator.domain.outcomes import begin
+
+# Told on from here, where every decision is asked for.
+from orchestrator.domain.received import Received as Received
+from orchestrator.domain.received import Tell as Tell
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, transition
 from orchestrator.domain.terms import NO_TERMS, Terms
 
@@ -44,31 +47,6 @@ REFUNDS_KEPT = 50
 
 # What billing systems call a debt when they ask for a suspension (spaces and hyphens left out).
 DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tell:
-    """One message to billing, of type ``kind``, once for each ``key`` of the service. ``data`` is JSON."""
-
-    kind: str
-    key: str
-    data: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """The record as it is to be stored (None = still no record), what to do, and a sentence for billing's answer.
-
-    ``stale``: a command that came too late or twice; it did nothing. ``asks``: why the job waits for an operator, whatever
-    the brakes say. ``tells``: what billing is told besides.
-    """
-
-    service: Service | None
-    decision: Decision
-    note: str = ""
-    stale: bool = False
-    asks: str = ""
-    tells: tuple[Tell, ...] = ()
 
 
 def hold_reason(word: str, *, default: HoldReason) -> HoldReason:
@@ -130,6 +108,8 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
             return _paid(event, service, record, now=now, terms=terms)
         case EventType.INVOICE_OVERDUE:
             return Received(service=record, decision=Nothing(reason="the due date is noted; suspending is its own command"))
+        case EventType.DOMAIN_EXPIRED | EventType.DOMAIN_RENEWED:
+            return conduct.domain_said(event, record, terms, now=now)
         case _:
             return Received(service=record, decision=Nothing(reason="the refund is noted; a refund never terminates"))
 
@@ -158,6 +138,10 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
         case EventType.INVOICE_OVERDUE:
             said = _later(record.overdue_at, event.sent_at)
             return replace(record, due_at=_later(record.due_at, event.due_at), overdue_at=said)
+        case EventType.DOMAIN_EXPIRED if conduct.own_domain(event, record):
+            return replace(record, domain_expired_at=_later(record.domain_expired_at, event.sent_at))
+        case EventType.DOMAIN_RENEWED if conduct.own_domain(event, record):
+            return replace(record, domain_renewed_at=_later(record.domain_renewed_at, event.sent_at))
         case EventType.INVOICE_REFUNDED if event.paid_until is not None:
             earlier = event.paid_until if record.paid_until is None else min(record.paid_until, event.paid_until)
             refunds = _with_refund(record.refunds, event.invoice_id, event.paid_until)
@@ -399,6 +383,10 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
             return _suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
         case Action.TERMINATE:
             return _terminate(service, who=who, why=why)
+        case Action.TERMINATE_CONDUCT:
+            return _terminate(service, who=who, why=why)
+        case Action.LIFT_HOLD | Action.LIMIT_CONDUCT:
+            return conduct.fall_due(deadline, service, terms=terms, now=now, why=why)
         case Action.CANCEL_ORDER:
             return _cancel(service, reason=why)
         case _:

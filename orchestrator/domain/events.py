@@ -1,6 +1,6 @@
 """What a billing system says: the versioned vocabulary of incoming events.
 
-Facts (order.*, invoice.*) always count, however late they come. Commands (service.*) count only when their version is
+Facts (order.*, invoice.*, domain.*) always count, however late they come. Commands (service.*) count only when their version is
 newer than the last command's for that service; a stale command is answered and does nothing.
 """
 
@@ -20,6 +20,8 @@ class EventType(StrEnum):
     INVOICE_OVERDUE = "invoice.overdue"
     INVOICE_PAID = "invoice.paid"
     INVOICE_REFUNDED = "invoice.refunded"
+    DOMAIN_EXPIRED = "domain.expired"
+    DOMAIN_RENEWED = "domain.renewed"
     SERVICE_CREATE = "service.create"
     SERVICE_SUSPEND = "service.suspend"
     SERVICE_UNSUSPEND = "service.unsuspend"

@@ -52,7 +52,7 @@ def forecast(
         done.add((due.action, due.occurrence))
         if due.action.tells:
             known[due.action, due.occurrence] = at
-        service = _done(service, due.action, at)
+        service = _done(service, due, at)
     return tuple(found)
 
 
@@ -64,12 +64,15 @@ def changes(service_id: str, before: tuple[Deadline, ...], after: tuple[Deadline
     return Change(service_id, comes, goes) if comes or goes else None
 
 
-def _done(service: Service, action: Action, at: datetime) -> Service:
-    match action:
+def _done(service: Service, deadline: Deadline, at: datetime) -> Service:
+    match deadline.action:
         case Action.SUSPEND:
             hold = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="forecast", why="", since=at)
             return replace(service.with_hold(hold), suspension_proven_at=service.suspension_proven_at or at)
-        case Action.TERMINATE:
+        case Action.LIFT_HOLD:
+            lifted = service.without_hold(HoldReason(deadline.occurrence.partition(" ")[0]))
+            return lifted if lifted.stopped else replace(lifted, suspension_proven_at=None)
+        case Action.TERMINATE | Action.TERMINATE_CONDUCT:
             return replace(service, state=Lifecycle.ERASED)
         case Action.CANCEL_ORDER:
             return replace(service, state=Lifecycle.CANCELLED)

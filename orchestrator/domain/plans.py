@@ -14,6 +14,18 @@ class PlanKind(StrEnum):
     VPS = "vps"
 
 
+class Use(StrEnum):
+    """What a plan may forbid inside a guest (herza, "Penggunaan yang Dilarang")."""
+
+    OPEN_PROXY = "open-proxy"
+    P2P = "p2p"
+    MINING = "mining"
+    MASS_MAIL = "mass-mail"
+    SSH_TUNNEL = "ssh-tunnel"
+    STREAMING = "streaming"
+    VPN = "vpn"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core."""
@@ -35,7 +47,13 @@ class Plan:
     default_template: str = ""
     zones: tuple[str, ...] = ()
     policy: str = "default"
+    forbids: tuple[Use, ...] = ()
     description: str = ""
+
+    def smaller_than(self, other: Plan) -> bool:
+        """It gives less of something: going from ``other`` to it is a downgrade, whatever else it gives more of."""
+        mine = (self.vcpus, self.memory_bytes, self.disk_bytes)
+        return any(less < more for less, more in zip(mine, (other.vcpus, other.memory_bytes, other.disk_bytes), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

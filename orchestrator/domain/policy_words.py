@@ -57,7 +57,13 @@ Sentence: TypeAlias = tuple[str, str, str]
 
 NOT_DONE = "not done automatically"
 
-KEPT = frozenset({"order.cancel_unpaid", "overdue.suspend", "overdue.terminate", "notices"})
+KEPT = frozenset(
+    {
+        *("order.cancel_unpaid", "overdue.suspend", "overdue.terminate", "overdue.forbids", "notices", "nothing_returned"),
+        *("conduct.abuse", "conduct.copyright", "conduct.repeat_offender", "conduct.licence_breach", "conduct.harm"),
+        *("conduct.domain_expired", "quota"),
+    }
+)
 """The rules that the controller keeps by itself, by their paths. The others are shown, and people keep them."""
 
 _EFFECTS = {

@@ -20,7 +20,7 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk
 from orchestrator.engine.settings import Catalog
-from orchestrator.store import audit, outbox, services, settings
+from orchestrator.store import audit, evidence, outbox, services, settings
 from orchestrator.store import deadlines as store
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -127,12 +127,14 @@ class Due:
 
     def _tell(self, conn: Connection, service: Service, terms: Terms, deadline: Deadline, now: datetime) -> None:
         message_id = f"{service.id}.{deadline.action}.{deadline.occurrence}"
+        files = [evidence.get(conn, service.id, sha256)[1].told() for sha256 in deadline.evidence]
+        shown: dict[str, Any] = {"evidence": files} if files else {}
         outbox.add(
             conn,
             message_id=message_id,
             kind=f"notice.{deadline.action}",
             service_id=service.id,
-            data={"service_id": service.id, "client_id": service.client_id, **story(deadline, terms.policy)},
+            data={"service_id": service.id, "client_id": service.client_id, **story(deadline, terms.policy), **shown},
             now=now,
         )
         store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, message_id=message_id)

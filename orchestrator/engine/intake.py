@@ -19,7 +19,7 @@ from orchestrator.domain.errors import (
     RequestError,
     WrongState,
 )
-from orchestrator.domain.events import Event
+from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import IntentKind, JobState, Refusal
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
@@ -184,7 +184,9 @@ class Intake:
         if version is not None and commands.seen(conn, event.service_id, event.type.value, version):
             return Acceptance(outcome="duplicate-command", detail=f"version {version} of this command was taken before")
         terms = self._orders.terms(service, plan=event.plan)
-        received = once(conn, decisions.receive(event, service, now=now, counted=counted, terms=terms))
+        received = self._refused_change(event, service, terms) or once(
+            conn, decisions.receive(event, service, now=now, counted=counted, terms=terms)
+        )
         decision = received.decision
         job = self._clerk.carry(conn, service, received, now=now)
         if isinstance(decision, Refusal):
@@ -197,6 +199,13 @@ class Intake:
             return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
         return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
+
+    def _refused_change(self, event: Event, service: Service | None, terms: Terms) -> Received | None:
+        """A change to a smaller plan that the policy refuses now."""
+        if event.type != EventType.SERVICE_CHANGE_PLAN or service is None:
+            return None
+        refusal = self._orders.refused_change(service, event.plan, terms)
+        return None if refusal is None else Received(service=service, decision=refusal, note=refusal.reason)
 
     def _forget(self, conn: Connection, event: Event, seq: int, *, outcome: str) -> None:
         """Only what may be processed once more needs the password that came with it, and nothing of what is erased."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
+from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, ServiceFacts
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
@@ -126,6 +128,7 @@ def _hold(row: sa.Row[Any]) -> Hold:
         since=row.since,
         evidence=row.evidence,
         until=row.until,
+        complaint=row.complaint,
     )
 
 
@@ -135,6 +138,7 @@ def _values(service: Service) -> dict[str, Any]:
     values |= {
         "ssh_keys": list(service.ssh_keys),
         "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
+        "complaints": [_complaint_values(complaint) for complaint in service.complaints],
         "clock_stopped": int(service.clock_stopped.total_seconds()),
         "state": str(service.state),
         "next_due_at": AT_ONCE,
@@ -167,4 +171,22 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         created_at=row.created_at,
         point_of_no_return=row.point_of_no_return,
         suspension_proven_at=row.suspension_proven_at,
+        complaints=tuple(_complaint(kept) for kept in row.complaints),
+        domain_expired_at=row.domain_expired_at,
+        domain_renewed_at=row.domain_renewed_at,
     )
+
+
+_COMPLAINT_TIMES = ("received_at", "held_at", "closed_at")
+
+
+def _complaint_values(complaint: Complaint) -> dict[str, Any]:
+    values = asdict(complaint)
+    return values | {name: values[name].isoformat() for name in _COMPLAINT_TIMES if values[name] is not None}
+
+
+def _complaint(kept: Mapping[str, Any]) -> Complaint:
+    times = {name: datetime.fromisoformat(kept[name]) for name in _COMPLAINT_TIMES if kept[name] is not None}
+    closed = None if kept["closed"] is None else Closed(kept["closed"])
+    words = {"kind": ComplaintKind(kept["kind"]), "effect": Effect(kept["effect"]), "closed": closed}
+    return Complaint(**{**kept, **times, **words})

@@ -121,6 +121,9 @@ services = _table(
     sa.Column("facts", sa.JSON, nullable=False),
     # When its deadlines are to be looked at again; null: nothing is to come. A record that changed is looked at at once.
     sa.Column("next_due_at", UtcDateTime, nullable=True, index=True),
+    sa.Column("complaints", sa.JSON, nullable=False, server_default="[]"),
+    _time("domain_expired_at", nullable=True),
+    _time("domain_renewed_at", nullable=True),
 )
 
 # What fell due and was seen to. job_id: the latest job made for it; message_id: in the outbox, for what only tells.
@@ -146,6 +149,19 @@ holds = _table(
     _text("evidence", server_default=""),
     _time("since"),
     _time("until", nullable=True),
+    _text("complaint", server_default=""),
+)
+
+# Files that were attached to acts on a service, as they came; sha256 is of content.
+evidence = _table(
+    "evidence",
+    _text("service_id", primary_key=True),
+    _text("sha256", primary_key=True),
+    _text("name"),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    _time("added_at"),
+    _text("by"),
 )
 
 # The truth about jobs that people see; the engine's tables are its own. workflow: the resolved Workflow, written once.

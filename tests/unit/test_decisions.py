@@ -38,6 +38,8 @@ TABLE: dict[EventType, tuple[str, ...]] = {
     E.INVOICE_OVERDUE: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
     E.INVOICE_PAID: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
     E.INVOICE_REFUNDED: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
+    E.DOMAIN_EXPIRED: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
+    E.DOMAIN_RENEWED: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
     E.SERVICE_CREATE: (
         *("provisioning: provision", "provisioning: provision", SAME, SAME, SAME, SAME, SAME, SAME),
         "provisioning: provision",

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config.policies import load_policies
-from orchestrator.domain.deadlines import Deadline, deadlines
-from orchestrator.domain.policies import Policy, rules
+from orchestrator.domain import conduct
+from orchestrator.domain.complaints import Complaint, ComplaintKind
+from orchestrator.domain.conduct import Report
+from orchestrator.domain.deadlines import deadlines
+from orchestrator.domain.permissions import Ask, may
+from orchestrator.domain.policies import KINDS, Effect, Policy, rules
 from orchestrator.domain.policy_words import KEPT
 from orchestrator.domain.services import Lifecycle
 from orchestrator.domain.terms import Terms
+from tests.unit.decision_words import NOW
 from tests.unit.test_deadlines import CALENDAR, SERVICE, hold, suspended
 
 POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
@@ -23,8 +28,24 @@ SERVICES = (
 )
 
 
-def acts(policy: Policy) -> list[tuple[Deadline, ...]]:
-    return [deadlines(service, Terms(policy=policy, calendar=CALENDAR), told={}) for service in SERVICES]
+NOTICES = tuple(
+    Complaint(id=f"c{day}", kind=kind, received_at=NOW, by="anna", why="seen", effect=Effect.TERMINATE)
+    for day, kind in enumerate((*[ComplaintKind.COPYRIGHT] * 4, ComplaintKind.ABUSE))
+)
+COMPLAINED = replace(SERVICE, due_at=None, complaints=NOTICES)
+
+
+def acts(policy: Policy) -> list[object]:
+    """What falls due, what follows from complaints, and what customers are refused."""
+    found: list[object] = []
+    for kind in KINDS:
+        terms = Terms(policy=policy, calendar=CALENDAR, kind=kind)
+        found += [deadlines(service, terms, told={}) for service in (*SERVICES, COMPLAINED)]
+        found += [may(act, service, terms) for service in SERVICES for act in Ask]
+        for complaint in ComplaintKind:
+            said = Report(kind=complaint, by="anna", why="seen", received_at=NOW)
+            found.append(conduct.report(SERVICE, said, terms, now=NOW))
+    return found
 
 
 def without(part: Any, path: str) -> Any:
@@ -33,7 +54,7 @@ def without(part: Any, path: str) -> Any:
     return replace(part, **{name: without(value, rest) if rest else () if isinstance(value, tuple) else None})
 
 
-def test_the_rules_that_are_said_to_be_kept_are_those_from_which_something_falls_due() -> None:
+def test_the_rules_that_are_said_to_be_kept_are_those_from_which_something_follows() -> None:
     matter = {
         path
         for policy in POLICIES.values()

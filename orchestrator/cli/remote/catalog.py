@@ -38,6 +38,7 @@ _PLAN: tuple[Line, ...] = (
     ("templates", "templates"),
     ("default template", "default_template"),
     ("zones", "zones"),
+    ("forbids", "forbids"),
 )
 _TEMPLATES: tuple[Column, ...] = (
     Column("TEMPLATE", "name", Kind.ID),

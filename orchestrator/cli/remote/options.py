@@ -16,6 +16,12 @@ SERVICE_STATES = ("ordered", "provisioning", "active", "terminating", "archived"
 JOB_STATES = ("waiting_approval", "queued", "running", "undoing", "done", "failed", "needs_operator", "cancelled")
 EVENT_OUTCOMES = ("accepted", "duplicate-command", "stale", "nothing", "refused", "dead")
 HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
+HOLD_EFFECTS = ("stop", "limit", "no-erase", "read-only", "none")
+COMPLAINTS = ("abuse", "copyright", "licence", "harm", "domain", "quota")
+CLOSED = ("ceased", "waived", "resolved")
+EFFECTS = ("limit", "read-only", "suspend", "terminate")
+USES = ("open-proxy", "p2p", "mining", "mass-mail", "ssh-tunnel", "streaming", "vpn")
+ASKS = ("backup", "restore", "downgrade", "shorter-term", "start", "reboot", "stop")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from orchestrator.domain.deadlines.conduct import of_conduct, of_holds
 from orchestrator.domain.deadlines.nonpayment import of_nonpayment, proven_for_nonpayment, unpaid_since
 from orchestrator.domain.deadlines.orders import of_order
 from orchestrator.domain.deadlines.words import Action, Deadline, Told
@@ -25,7 +26,12 @@ def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, 
 
     Raises nothing: a rule on which the policy is silent has no deadline.
     """
-    found = [*of_order(service, terms), *of_nonpayment(service, terms, told)]
+    found = [
+        *of_order(service, terms),
+        *of_nonpayment(service, terms, told),
+        *of_holds(service),
+        *of_conduct(service, terms, told),
+    ]
     return tuple(sorted(found, key=lambda deadline: (deadline.at, list(Action).index(deadline.action))))
 
 

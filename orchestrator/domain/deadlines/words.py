@@ -19,10 +19,14 @@ class Action(StrEnum):
     REMIND_TERMINATE = "remind-terminate"
     NOTICE_TERMINATE = "notice-terminate"
     TERMINATE = "terminate"
+    LIFT_HOLD = "lift-hold"
+    LIMIT_CONDUCT = "limit-conduct"
+    NOTICE_CONDUCT = "notice-conduct"
+    TERMINATE_CONDUCT = "terminate-conduct"
 
     @property
     def intent(self) -> IntentKind | None:
-        """The kind of the jobs that carry it out; None where it makes none."""
+        """The kind of the jobs that carry it out; None where it makes none, or where the record says which."""
         return _INTENTS.get(self)
 
     @property
@@ -41,8 +45,12 @@ class Action(StrEnum):
         return self in _MARKS
 
 
-_INTENTS = {Action.SUSPEND: IntentKind.SUSPEND, Action.TERMINATE: IntentKind.TERMINATE}
-_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE})
+_INTENTS = {
+    Action.SUSPEND: IntentKind.SUSPEND,
+    Action.TERMINATE: IntentKind.TERMINATE,
+    Action.TERMINATE_CONDUCT: IntentKind.TERMINATE,
+}
+_TELLS = frozenset({Action.REMIND_SUSPEND, Action.REMIND_TERMINATE, Action.NOTICE_TERMINATE, Action.NOTICE_CONDUCT})
 _MARKS: frozenset[Action] = frozenset()
 
 
@@ -52,6 +60,7 @@ class Deadline:
 
     ``occurrence``: what it belongs to and how often it comes; with the action it is done once. ``asks``: the text says "may", so
     that it waits for an operator. ``waits``: why it is not done even when its time has come; '' where nothing is in the way.
+    ``evidence``: the SHA-256 of the files that go with what is told.
     """
 
     action: Action
@@ -61,6 +70,7 @@ class Deadline:
     occurrence: str
     asks: bool = False
     waits: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 Told = Mapping[tuple[Action, str], datetime]
