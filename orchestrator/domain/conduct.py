@@ -228,13 +228,15 @@ def _held(service: Service, complaint: Complaint, *, who: str, why: str, now: da
         evidence=complaint.evidence,
         complaint=complaint.id,
     )
-    if standing is not None and not _weaker(standing.effect, wanted.effect):
+    stays = standing is not None and standing.until is None
+    if standing is not None and stays and not _weaker(standing.effect, wanted.effect):
         again = holding.put_hold(record, standing) if standing.effect == HoldEffect.STOP else None
         if again is not None:  # its suspension may have failed: it is to be in force
             return replace(again, note=f"it is held for {reason} already")
         return Received(service=record, decision=Nothing(reason=f"it is held for {reason} already"))
-    if standing is not None and not standing.complaint:
-        wanted = replace(standing, effect=wanted.effect, why=f"{standing.why}; {why}")
+    if standing is not None and not standing.complaint:  # what had an end has none while a complaint is open
+        stronger = wanted.effect if _weaker(standing.effect, wanted.effect) else standing.effect
+        wanted = replace(standing, effect=stronger, until=None, why=f"{standing.why}; {why}")
     return holding.put_hold(record, wanted)
 
 

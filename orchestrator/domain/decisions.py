@@ -313,6 +313,9 @@ def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: da
 def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
     if record.state not in LIVING:
         return _refuse(record, f"it is {record.state}: only a provisioned service can be unsuspended", RULE_LIFECYCLE)
+    hindered = conduct.standing_domain(record, reason)
+    if hindered is not None:
+        return hindered
     hold = record.hold(reason)
     held = record.stopped or record.suspension_proven_at is not None
     if hold is None and record.stopped:

@@ -168,6 +168,12 @@ def test_a_hold_that_a_person_set_is_not_lifted_by_a_complaint() -> None:
     assert len(after(answered(record, "c1", Closed.RESOLVED, policy="masternet")).holds) == 1
 
 
+def test_the_end_of_a_persons_hold_falls_away_with_an_open_complaint() -> None:
+    by_hand = replace(hold(HoldReason.ABUSE), until=NOW + HOUR)
+    record = after(reported("masternet", ComplaintKind.ABUSE, replace(service(L.ACTIVE), holds=(by_hand,))))
+    assert [(h.by, h.until) for h in record.holds] == [("test", None)]
+
+
 def test_a_closed_or_unknown_complaint_cannot_be_answered() -> None:
     record = after(answered(notices(1), "c1", Closed.CEASED))
     assert "closed already" in refusal(answered(record, "c1", Closed.CEASED))
@@ -296,6 +302,8 @@ def test_an_expired_domain_holds_an_account_until_it_is_renewed_and_nothing_else
     lifting = conduct.standing_domain(held, HoldReason.ABUSE)
     assert lifting is not None
     assert "renewal" in refusal(lifting)
+    asked = decisions.command(IntentKind.UNSUSPEND, held, who="bert", why="", now=NOW, arguments={"reason": "abuse"})
+    assert "renewal" in refusal(asked)
     renewed = after(tell(E.DOMAIN_RENEWED, held, at=NOW))
     assert (renewed.holds, renewed.complaints[0].closed) == ((), Closed.RESOLVED)
 

@@ -30,11 +30,16 @@ name: default
 provider: Test Hosting
 overdue:
   forbids:
-    - {acts: [restore, backup], clause: "7"}
+    - {acts: [restore, backup, downgrade], clause: "7"}
 conduct:
   abuse: {effects: [suspend, terminate], evidence_to_customer: true, clause: "8"}
   copyright: {cease: 72 h, effect: limit, waivable: true, clause: "9"}
 """,
+        encoding="utf-8",
+    )
+    (directory / "plans").mkdir()
+    (directory / "plans" / "tiny.yaml").write_text(
+        "{name: tiny, kind: vps, vcpus: 1, memory: 512 MiB, disk: 10 GiB, templates: [debian], forbids: [vpn, mining]}\n",
         encoding="utf-8",
     )
 
@@ -137,6 +142,23 @@ def test_what_the_plan_does_not_forbid_is_refused(lawful: Live) -> None:
     assert lawful.http.get("/v1/plans/small").json()["forbids"] == []
 
 
+def test_what_the_plan_forbids_is_on_the_plan_and_can_be_named(lawful: Live) -> None:
+    assert lawful.http.get("/v1/plans/tiny").json()["forbids"] == ["mining", "vpn"]
+    lawful.wait(lawful.send("order.paid", "c4", client_id="c", plan="tiny", order_id="o4").json()["job_id"])
+    body = {"kind": "abuse", "why": "it was seen", "what": "vpn"}
+    assert lawful.http.post("/v1/services/c4/complaints", json=body).status_code == 202
+    assert [each["what"] for each in lawful.http.get("/v1/services/c4/complaints").json()["items"]] == ["vpn"]
+
+
+def test_a_change_to_a_smaller_plan_is_refused_by_the_policy_while_it_owes(lawful: Live) -> None:
+    lawful.provisioned("d1")
+    told = lawful.send("service.change_plan", "d1", version=1, plan="tiny").json()
+    assert (told["outcome"], "not carried out by this version" in told["detail"]) == ("refused", True)
+    lawful.wait(lawful.send("service.suspend", "d1", version=2, reason="nonpayment").json()["job_id"])
+    told = lawful.send("service.change_plan", "d1", version=3, plan="tiny").json()
+    assert told["detail"] == "downgrade refused while suspended for late payment [default: 7]"
+
+
 def test_the_coming_limit_of_a_copyright_notice_is_foretold(lawful: Live) -> None:
     lawful.provisioned("c3")
     answer = lawful.http.post("/v1/services/c3/complaints", json={"kind": "copyright", "why": "a notice"}).json()
@@ -207,6 +229,7 @@ def test_the_command_line_does_all_of_it(served: Served, tmp_path: Path) -> None
     assert (fetched.returncode, output.read_bytes()) == (0, FILE)
     again = served.run("service", "evidence", "s1", kept["sha256"], "--output", str(output))
     assert (again.returncode, "left alone" in again.stderr) == (2, True)
+    assert any(line.split() == ["forbids", "mining,", "vpn"] for line in served.run("plan", "show", "tiny").stdout.splitlines())
     allowed = served.run("service", "may", "s1", "reboot")
     assert (allowed.returncode, allowed.stdout) == (0, "s1: reboot is allowed [policy default]\n")
     assert served.run("service", "release", "s1", "--reason", "legal", "--why", "lifted").returncode == 0
