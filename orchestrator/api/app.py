@@ -19,6 +19,7 @@ from orchestrator.api.resources import (
     catalog,
     certificates,
     charges,
+    conduct,
     disputes,
     events,
     forecast,
@@ -42,7 +43,7 @@ from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
 RESOURCES = (
-    *(webhooks, disputes, leaving, services, charges, jobs, nodes, catalog, policies, forecast, ips, events, audit),
+    *(webhooks, disputes, leaving, conduct, services, charges, jobs, nodes, catalog, policies, forecast, ips, events, audit),
     *(certificates, reconciliation, messages, terminations, freeze, health),
 )
 
@@ -57,7 +58,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_exception_handler(OrchestratorError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_invalid)
     app.add_exception_handler(HTTPException, problems.answer_http)
-    limits = {reconciliation.PATH: LIST_LIMIT}
+    limits = {reconciliation.PATH: LIST_LIMIT, conduct.PATHS: conduct.EVIDENCE_LIMIT}
     app.add_middleware(Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock, limits=limits)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to change the document
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Mapping
 
@@ -17,13 +18,13 @@ log = logging.getLogger("orchestrator.api")
 
 class Rim:
     """ASGI middleware. A body is read whole, up to the limit, before anything else sees the request: handlers are
-    synchronous and get bytes. ``limits``: of the paths that take more than the others. Raises nothing: what goes wrong below is
-    logged with an incident id and answered.
+    synchronous and get bytes. ``limits``: of the paths, by patterns, that take more than the others. Raises nothing: what goes
+    wrong below is logged with an incident id and answered.
     """
 
     def __init__(self, app: ASGIApp, *, body_limit: int, clock: Clock, limits: Mapping[str, int] | None = None) -> None:
         self._app = app
-        self._limits = limits or {}
+        self._limits = {re.compile(path): limit for path, limit in (limits or {}).items()}
         self._limit = body_limit
         self._clock = clock
 
@@ -57,7 +58,7 @@ class Rim:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body; None where the caller went away. Raises TooLarge at the first byte too many."""
-        limit = self._limits.get(scope["path"], self._limit)
+        limit = next((most for path, most in self._limits.items() if path.fullmatch(scope["path"])), self._limit)
         declared = dict(scope["headers"]).get(b"content-length")
         if declared is not None:
             if not declared.isdigit():

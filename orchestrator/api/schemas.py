@@ -13,15 +13,18 @@ from pydantic import BaseModel, Field
 
 from orchestrator.api.problems import outcome_of
 from orchestrator.domain.charges import ChargeKind
+from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
-from orchestrator.domain.plans import Plan, Template
+from orchestrator.domain.plans import Plan, Template, Use
+from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import (
     Cancellation,
     CancellationKind,
     DisputedInvoice,
+    Hold,
     HoldEffect,
     HoldReason,
     Lifecycle,
@@ -40,6 +43,34 @@ class HoldOut(BaseModel):
     since: datetime
     evidence: str
     until: datetime | None
+    complaint: str
+
+    @classmethod
+    def of(cls, hold: Hold) -> HoldOut:
+        return cls(**_fields(hold, cls.model_fields))
+
+
+class ComplaintOut(BaseModel):
+    """A complaint. ``effect`` is what follows from it, ``held_at`` since when its hold stands; ``closed`` is null while open."""
+
+    id: str
+    kind: ComplaintKind
+    received_at: datetime
+    by: str
+    why: str
+    what: str
+    effect: Effect
+    evidence: str
+    held_at: datetime | None
+    closed: Closed | None
+    closed_at: datetime | None
+    closed_by: str
+    closed_why: str
+    closed_evidence: str
+
+    @classmethod
+    def of(cls, complaint: Complaint) -> ComplaintOut:
+        return cls(**_fields(complaint, cls.model_fields))
 
 
 class ServiceOut(BaseModel):
@@ -84,10 +115,7 @@ class ServiceOut(BaseModel):
             state=service.state,
             suspended=service.stopped,
             limited=service.limited,
-            holds=[
-                HoldOut(reason=h.reason, effect=h.effect, by=h.by, why=h.why, since=h.since, evidence=h.evidence, until=h.until)
-                for h in service.holds
-            ],
+            holds=[HoldOut.of(hold) for hold in service.holds],
             version=service.version,
             order_id=service.order_id,
             domain=service.domain,
@@ -207,6 +235,9 @@ class ServiceDetail(ServiceOut):
     disputes: list[DisputeOut]
     traffic: list[TrafficOut]
     charged_back_at: datetime | None
+    complaints: list[ComplaintOut]
+    domain_expired_at: datetime | None
+    domain_renewed_at: datetime | None
 
     @classmethod
     def with_facts(
@@ -222,6 +253,9 @@ class ServiceDetail(ServiceOut):
             disputes=[DisputeOut.of(dispute) for dispute in service.disputes],
             traffic=[TrafficOut(**_fields(month, TrafficOut.model_fields)) for month in service.traffic],
             charged_back_at=service.charged_back_at,
+            complaints=[ComplaintOut.of(complaint) for complaint in service.complaints],
+            domain_expired_at=service.domain_expired_at,
+            domain_renewed_at=service.domain_renewed_at,
         )
 
 
@@ -385,6 +419,7 @@ class PlanOut(BaseModel):
     traffic_bytes: int | None
     traffic_over_per_gb: int
     price_per_hour: int
+    forbids: list[Use]
 
     @classmethod
     def of(cls, plan: Plan) -> PlanOut:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.config import fields as f
+from orchestrator.config import policy_values as v
 from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure
 
@@ -213,6 +214,7 @@ class PlanFile(_File):
         default=0, ge=0, le=10**12, description="Whole rupiah for each started hour, of a service by the hour; 0 = it is not."
     )
     policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
+    forbids: v.Uses = Field(default_factory=list, description="What its customers may not run; empty = nothing.")
 
 
 class PlaybookEntry(_File):

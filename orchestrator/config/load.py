@@ -356,5 +356,6 @@ def _plan(entry: PlanFile) -> Plan:
         traffic_bytes=entry.traffic,
         traffic_over_per_gb=entry.traffic_over_per_gb,
         price_per_hour=entry.price_per_hour,
+        forbids=tuple(sorted(entry.forbids)),
         description=entry.description,
     )

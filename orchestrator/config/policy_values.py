@@ -18,6 +18,7 @@ from orchestrator.config.units import SIZE_PATTERN, parse_size
 from orchestrator.domain import policies as p
 from orchestrator.domain.calendar import MOST_DAYS, DayKind
 from orchestrator.domain.calendar import Days as DomainDays
+from orchestrator.domain.plans import Use
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -146,6 +147,7 @@ Effects = Annotated[list[AnyEffect], BeforeValidator(_mildest_first), Field(min_
 TerminateSince = Annotated[p.TerminateSince, *_words(p.TerminateSince)]
 EraseSince = Annotated[p.EraseSince, *_words(p.EraseSince)]
 MoneyBackSince = Annotated[p.MoneyBackSince, *_words(p.MoneyBackSince)]
+Uses = Annotated[list[Annotated[Use, *_words(Use)]], BeforeValidator(_unlike), Field(max_length=len(Use))]
 LatePaymentEffect = Annotated[p.LatePaymentEffect, *_words(p.LatePaymentEffect)]
 CancellationEffect = Annotated[p.CancellationEffect, *_words(p.CancellationEffect)]
 Period = Annotated[p.Period, *_words(p.Period)]

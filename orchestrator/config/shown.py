@@ -139,4 +139,5 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "traffic_over_per_gb": plan.traffic_over_per_gb,
         "price_per_hour": plan.price_per_hour,
         "policy": plan.policy,
+        "forbids": [use.value for use in plan.forbids],
     }

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import archives, cancellations, charges, claims, coming_back, personal, reactivation
+from orchestrator.domain import archives, cancellations, charges, claims, coming_back, conduct, personal, reactivation
 from orchestrator.domain.charges import Charge
 from orchestrator.domain.claims import Claim
 from orchestrator.domain.deadlines import Action, Deadline
@@ -118,6 +118,8 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
             return _paid(event, service, record, now=now, terms=terms)
         case EventType.INVOICE_OVERDUE:
             return Received(service=record, decision=Nothing(reason="the due date is noted; suspending is its own command"))
+        case EventType.DOMAIN_EXPIRED | EventType.DOMAIN_RENEWED:
+            return conduct.domain_said(event, record, terms, now=now)
         case _:
             return _money(event, record, now=now, terms=terms)
 
@@ -165,6 +167,10 @@ def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
         case EventType.INVOICE_OVERDUE:
             said = _later(record.overdue_at, event.sent_at)
             return replace(record, due_at=_later(record.due_at, event.due_at), overdue_at=said)
+        case EventType.DOMAIN_EXPIRED if conduct.own_domain(event, record):
+            return replace(record, domain_expired_at=_later(record.domain_expired_at, event.sent_at))
+        case EventType.DOMAIN_RENEWED if conduct.own_domain(event, record):
+            return replace(record, domain_renewed_at=_later(record.domain_renewed_at, event.sent_at))
         case EventType.INVOICE_REFUNDED if event.paid_until is not None:
             earlier = event.paid_until if record.paid_until is None else min(record.paid_until, event.paid_until)
             refunds = _with_refund(record.refunds, event.invoice_id, event.paid_until)
@@ -410,6 +416,9 @@ def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: da
 def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
     if record.state not in LIVING:
         return _refuse(record, f"it is {record.state}: only a provisioned service can be unsuspended", RULE_LIFECYCLE)
+    hindered = conduct.standing_domain(record, reason)
+    if hindered is not None:
+        return hindered
     hold = record.hold(reason)
     held = record.stopped or record.suspension_proven_at is not None
     if hold is None and record.stopped:
@@ -541,7 +550,7 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
     match deadline.action:
         case Action.SUSPEND | Action.CHARGEBACK:
             return _suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
-        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE:
+        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.TERMINATE_CONDUCT:
             return _terminate(service, who=who, why=why, terms=terms, now=now)
         case Action.END:
             carried = {CANCELLATION: service.cancellation.token} if service.cancellation is not None else {}
@@ -555,6 +564,8 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
             return _owed(record, charge, why)
         case Action.CHARGE_HOURS:
             return _owed(service, charges.hours(service, terms), why)
+        case Action.LIFT_HOLD | Action.LIMIT_CONDUCT:
+            return conduct.fall_due(deadline, service, terms=terms, now=now, why=why)
         case Action.CANCEL_ORDER:
             return _cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
         case _:

@@ -1,7 +1,7 @@
 """What a billing system says: the versioned vocabulary of incoming events.
 
-Facts (order.*, invoice.*, usage.*, termination.*) always count, however late they come. Commands (service.*) count only when
-their version is newer than the last command's for that service; a stale command is answered and does nothing.
+Facts (order.*, invoice.*, domain.*, usage.*, termination.*) always count, however late they come. Commands (service.*) count only
+when their version is newer than the last command's for that service; a stale command is answered and does nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class EventType(StrEnum):
     INVOICE_DISPUTED = "invoice.disputed"
     INVOICE_DISPUTE_SETTLED = "invoice.dispute_settled"
     USAGE_TRAFFIC = "usage.traffic"
+    DOMAIN_EXPIRED = "domain.expired"
+    DOMAIN_RENEWED = "domain.renewed"
     SERVICE_CREATE = "service.create"
     SERVICE_SUSPEND = "service.suspend"
     SERVICE_UNSUSPEND = "service.unsuspend"

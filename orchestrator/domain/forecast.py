@@ -11,6 +11,7 @@ from datetime import datetime
 
 from orchestrator.domain.archives import archived, kept_for
 from orchestrator.domain.deadlines import Action, Deadline, Told, deadlines, pending
+from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
@@ -56,7 +57,7 @@ def forecast(
         done.add((due.action, due.occurrence))
         if due.action.tells:
             known[due.action, due.occurrence] = at
-        service = _done(service, due.action, at, terms)
+        service = _done(service, due, at, terms)
     return tuple(found)
 
 
@@ -68,14 +69,18 @@ def changes(service_id: str, before: tuple[Deadline, ...], after: tuple[Deadline
     return Change(service_id, comes, goes) if comes or goes else None
 
 
-def _done(service: Service, action: Action, at: datetime, terms: Terms) -> Service:
-    match action:
+def _done(service: Service, deadline: Deadline, at: datetime, terms: Terms) -> Service:
+    match deadline.action:
         case Action.SUSPEND | Action.CHARGEBACK:
             hold = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="forecast", why="", since=at)
             return replace(service.with_hold(hold), suspension_proven_at=service.suspension_proven_at or at)
-        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.END if kept_for(terms) is not None:
+        case Action.LIFT_HOLD:
+            lifted = service.without_hold(HoldReason(deadline.occurrence.partition(" ")[0]))
+            lifted = lifted if lifted.stopped else replace(lifted, suspension_proven_at=None)
+            return lifted if lifted.limited else replace(lifted, limited_proven_at=None)
+        case action if action.intent == IntentKind.TERMINATE and kept_for(terms) is not None:
             return archived(replace(service, state=Lifecycle.TERMINATING), now=at)
-        case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.END | Action.ERASE:
+        case action if action.destroys:
             return replace(service, state=Lifecycle.ERASED, ended_at=service.ended_at or at)
         case Action.CANCEL_ORDER:
             return replace(service, state=Lifecycle.CANCELLED, ended_at=at)

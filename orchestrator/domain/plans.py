@@ -17,6 +17,18 @@ class PlanKind(StrEnum):
     VPS = "vps"
 
 
+class Use(StrEnum):
+    """What a plan may forbid inside a guest (herza, "Penggunaan yang Dilarang")."""
+
+    OPEN_PROXY = "open-proxy"
+    P2P = "p2p"
+    MINING = "mining"
+    MASS_MAIL = "mass-mail"
+    SSH_TUNNEL = "ssh-tunnel"
+    STREAMING = "streaming"
+    VPN = "vpn"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
@@ -43,6 +55,7 @@ class Plan:
     default_template: str = ""
     zones: tuple[str, ...] = ()
     policy: str = "default"
+    forbids: tuple[Use, ...] = ()
     description: str = ""
     traffic_bytes: int | None = None
     traffic_over_per_gb: int = 0
@@ -52,6 +65,11 @@ class Plan:
     def limited_rate(self) -> int:
         """Bytes a second of a limited service's network: never more than it has otherwise."""
         return lower_rate(self.limited_network_bytes_per_second, self.network_bytes_per_second)
+
+    def smaller_than(self, other: Plan) -> bool:
+        """It gives less of something: going from ``other`` to it is a downgrade, whatever else it gives more of."""
+        mine = (self.vcpus, self.memory_bytes, self.disk_bytes)
+        return any(less < more for less, more in zip(mine, (other.vcpus, other.memory_bytes, other.disk_bytes), strict=True))
 
 
 def lower_rate(one: int, other: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from orchestrator.domain.complaints import Complaint
 from orchestrator.domain.errors import WrongState
 
 # Part of guest, volume and filter names on a node: no dot, because a dot separates the parts of those names.
@@ -89,7 +90,11 @@ class HoldEffect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """One reason that stands against a service. A service has at most one hold of each reason."""
+    """One reason that stands against a service. A service has at most one hold of each reason.
+
+    ``evidence``: the SHA-256 of a file that is kept with the service. ``until``: the clock lifts it then. ``complaint``: the
+    id of the one that set it, and whose answer lifts it; '' where a person or billing did.
+    """
 
     reason: HoldReason
     effect: HoldEffect
@@ -98,6 +103,7 @@ class Hold:
     since: datetime
     evidence: str = ""
     until: datetime | None = None
+    complaint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +245,9 @@ class Service:
     purchased_at: datetime | None = None
     forgotten_at: datetime | None = None
     cancellation: Cancellation | None = None
+    complaints: tuple[Complaint, ...] = ()
+    domain_expired_at: datetime | None = None
+    domain_renewed_at: datetime | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

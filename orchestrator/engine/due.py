@@ -23,7 +23,7 @@ from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.guard import Guard
 from orchestrator.engine.looks import pass_over
 from orchestrator.engine.settings import Catalog
-from orchestrator.store import audit, outbox, services, settings
+from orchestrator.store import audit, evidence, outbox, services, settings
 from orchestrator.store import deadlines as store
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -127,12 +127,14 @@ class Due:
 
     def _tell(self, conn: Connection, service: Service, terms: Terms, deadline: Deadline, now: datetime) -> None:
         message_id = message_id_of(service, deadline)
+        files = [evidence.get(conn, service.id, sha256)[1].told() for sha256 in deadline.evidence]
+        shown: dict[str, Any] = {"evidence": files} if files else {}
         outbox.add(
             conn,
             message_id=message_id,
             kind=f"notice.{deadline.action}",
             service_id=service.id,
-            data={"service_id": service.id, "client_id": service.client_id, **story(deadline, terms.policy)},
+            data={"service_id": service.id, "client_id": service.client_id, **story(deadline, terms.policy), **shown},
             now=now,
         )
         store.note(conn, service.id, deadline.action, deadline.occurrence, now=now, message_id=message_id)

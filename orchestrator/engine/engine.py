@@ -8,14 +8,17 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from orchestrator.domain.conduct import Answer
 from orchestrator.domain.errors import ConfigError, WrongState
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
+from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.clerk import Clerk, Submitted
 from orchestrator.engine.comparing import Comparing
+from orchestrator.engine.conduct import ComplaintSaid, Conduct, HoldAsked
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
@@ -108,6 +111,7 @@ class Engine:
         self._comparing = Comparing(self._works, catalog)
         self._mail = Mail(self._works, notifier, on_delivery=on_delivery) if notifier is not None else None
         self._mail_desk = MailDesk(self._works, posts=notifier is not None, wake=self._wake)
+        self._conduct = Conduct(self._works, clerk=clerk, catalog=catalog)
         self._mail_beat: Beat | None = None
         self._beats: list[Beat] = []
         self._lock_file: IO[str] | None = None
@@ -186,6 +190,26 @@ class Engine:
     def dry_run(self, kind: IntentKind, service_id: str, arguments: Mapping[str, object]) -> Workflow:
         """The workflow the command would write down. Raises as ``command``."""
         return self._intake.dry_run(kind, service_id, arguments)
+
+    def hold(self, service_id: str, asked: HoldAsked, who: str, *, beside: Beside[Submitted] = nothing_beside) -> Submitted:
+        """Set a hold on a service. Raises NotFound, Refused."""
+        return self._conduct.hold(service_id, asked, who, beside)
+
+    def lift(
+        self, service_id: str, reason: HoldReason, who: str, why: str, *, beside: Beside[Submitted] = nothing_beside
+    ) -> Submitted:
+        """Lift a hold. Raises NotFound, Refused."""
+        return self._conduct.release(service_id, reason, who, why, beside)
+
+    def report(self, service_id: str, said: ComplaintSaid, who: str, *, beside: Beside[Submitted] = nothing_beside) -> Submitted:
+        """Take a complaint against a service. Raises NotFound, Refused."""
+        return self._conduct.report(service_id, said, who, beside)
+
+    def answer(
+        self, service_id: str, complaint_id: str, given: Answer, *, beside: Beside[Submitted] = nothing_beside
+    ) -> Submitted:
+        """End a complaint. Raises NotFound, Refused."""
+        return self._conduct.answer(service_id, complaint_id, given, beside)
 
     def compare(self, given: BillingList, *, keep_waiting: bool) -> Reconciled:
         """What ``reconcile`` would find; changes nothing."""

@@ -186,7 +186,9 @@ class Intake:
         if version is not None and commands.seen(conn, event.service_id, event.type.value, version):
             return Acceptance(outcome="duplicate-command", detail=f"version {version} of this command was taken before")
         terms = self._orders.terms(service, plan=event.plan)
-        received = once(conn, decisions.receive(event, service, now=now, counted=counted, terms=terms))
+        received = self._refused_change(event, service, terms) or once(
+            conn, decisions.receive(event, service, now=now, counted=counted, terms=terms)
+        )
         decision = received.decision
         job = self._clerk.carry(conn, service, received, now=now)
         if isinstance(decision, Refusal):
@@ -210,6 +212,13 @@ class Intake:
             return self._decide(conn, paid, seq=seq, now=now, counted=False)
         job_id, detail = self._confirming.answer(conn, event, now=now)
         return Acceptance(outcome="accepted" if job_id else "nothing", job_id=job_id, detail=detail)
+
+    def _refused_change(self, event: Event, service: Service | None, terms: Terms) -> Received | None:
+        """A change to a smaller plan that the policy refuses now."""
+        if event.type != EventType.SERVICE_CHANGE_PLAN or service is None:
+            return None
+        refusal = self._orders.refused_change(service, event.plan, terms)
+        return None if refusal is None else Received(service=service, decision=refusal, note=refusal.reason)
 
     def _forget(self, conn: Connection, event: Event, seq: int, *, outcome: str) -> None:
         """Only what may be processed once more needs the password that came with it, and nothing of what is erased."""

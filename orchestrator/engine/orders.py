@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from orchestrator.domain import outcomes
+from orchestrator.domain import outcomes, permissions
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing
+from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Playbook, Workflow
@@ -71,6 +71,11 @@ class Orders:
         """What is promised for the service; for one that has no record, or none of a plan yet, by the plan that is named."""
         known = service or Service(id="", client_id="", plan=plan)
         return self._catalog.terms_of(known if known.plan else replace(known, plan=plan))
+
+    def refused_change(self, service: Service, plan: str, terms: Terms) -> Refusal | None:
+        """Why the service's plan may not become this one now."""
+        plans = self._catalog.plans
+        return permissions.change_of_plan(service, plans.get(service.plan), plans.get(plan), terms)
 
     def playbook(self, decision: Intent | Nothing, service: Service | None) -> str:
         """The playbook the intent asks for, once it is sure that a job of it can begin."""

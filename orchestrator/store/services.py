@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
+from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import (
     Cancellation,
     CancellationKind,
@@ -146,6 +148,7 @@ def _hold(row: sa.Row[Any]) -> Hold:
         since=row.since,
         evidence=row.evidence,
         until=row.until,
+        complaint=row.complaint,
     )
 
 
@@ -170,6 +173,7 @@ def _values(service: Service) -> dict[str, Any]:
         "chargebacks": [[each.invoice_id, each.at.isoformat()] for each in service.chargebacks],
         "disputes": [_dispute_row(dispute) for dispute in service.disputes],
         "traffic": [[month.period, month.bytes, month.charged_gb] for month in service.traffic],
+        "complaints": [_complaint_values(complaint) for complaint in service.complaints],
         "state": str(service.state),
         "cancellation": None if service.cancellation is None else _cancellation_values(service.cancellation),
         "next_due_at": AT_ONCE,
@@ -213,6 +217,9 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         purchased_at=row.purchased_at,
         forgotten_at=row.forgotten_at,
         cancellation=None if row.cancellation is None else _cancellation(row.cancellation),
+        complaints=tuple(_complaint(kept) for kept in row.complaints),
+        domain_expired_at=row.domain_expired_at,
+        domain_renewed_at=row.domain_renewed_at,
     )
 
 
@@ -235,3 +242,18 @@ def _cancellation(kept: dict[str, Any]) -> Cancellation:
         paid_until=time("paid_until"),
         at=time("at"),
     )
+
+
+_COMPLAINT_TIMES = ("received_at", "held_at", "closed_at")
+
+
+def _complaint_values(complaint: Complaint) -> dict[str, Any]:
+    values = asdict(complaint)
+    return values | {name: values[name].isoformat() for name in _COMPLAINT_TIMES if values[name] is not None}
+
+
+def _complaint(kept: Mapping[str, Any]) -> Complaint:
+    times = {name: datetime.fromisoformat(kept[name]) for name in _COMPLAINT_TIMES if kept[name] is not None}
+    closed = None if kept["closed"] is None else Closed(kept["closed"])
+    words = {"kind": ComplaintKind(kept["kind"]), "effect": Effect(kept["effect"]), "closed": closed}
+    return Complaint(**{**kept, **times, **words})

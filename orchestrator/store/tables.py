@@ -132,6 +132,9 @@ services = _table(
     sa.Column("traffic", sa.JSON, nullable=False, server_default="[]"),
     _time("cut_off_at", nullable=True),
     sa.Column("cut_off_paid", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("complaints", sa.JSON, nullable=False, server_default="[]"),
+    _time("domain_expired_at", nullable=True),
+    _time("domain_renewed_at", nullable=True),
 )
 
 # What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an
@@ -177,6 +180,19 @@ holds = _table(
     _text("evidence", server_default=""),
     _time("since"),
     _time("until", nullable=True),
+    _text("complaint", server_default=""),
+)
+
+# Files that were attached to acts on a service, as they came; sha256 is of content.
+evidence = _table(
+    "evidence",
+    _text("service_id", primary_key=True),
+    _text("sha256", primary_key=True),
+    _text("name"),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    _time("added_at"),
+    _text("by"),
 )
 
 # The truth about jobs that people see; the engine's tables are its own. workflow: the resolved Workflow, written once.

@@ -13,9 +13,13 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.main import cli
 from orchestrator.cli.remote import options, watch
 from orchestrator.cli.remote.client import below, read_token
+from orchestrator.domain.complaints import Closed, ComplaintKind
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import FROZEN_REASON
-from orchestrator.domain.services import HoldReason, Lifecycle
+from orchestrator.domain.permissions import Ask
+from orchestrator.domain.plans import Use
+from orchestrator.domain.policies import Effect
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle
 from orchestrator.store.outbox import MessageState
 from tests.served import command, process
 
@@ -61,6 +65,12 @@ def test_a_file_without_an_end_is_neither_a_certificate_nor_a_key(tmp_path: Path
 
 def test_the_choices_of_options_are_the_words_of_the_domain() -> None:
     assert tuple(Lifecycle) == options.SERVICE_STATES
+    assert (set(HoldEffect), tuple(ComplaintKind), tuple(Closed)) == (
+        set(options.HOLD_EFFECTS),
+        options.COMPLAINTS,
+        options.CLOSED,
+    )
+    assert (set(Effect), tuple(Use), tuple(Ask)) == (set(options.EFFECTS), options.USES, options.ASKS)
     assert tuple(JobState) == options.JOB_STATES
     assert tuple(EventOutcome) == options.EVENT_OUTCOMES
     assert tuple(MessageState) == options.MESSAGE_STATES

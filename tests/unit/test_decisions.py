@@ -41,7 +41,10 @@ TABLE: dict[EventType, tuple[str, ...]] = {
     E.TERMINATION_CONFIRMED: ("-: nothing", *[SAME] * 8),
     E.TERMINATION_REFUSED: ("-: nothing", *[SAME] * 8),
     **dict.fromkeys(
-        (E.INVOICE_CHARGED_BACK, E.INVOICE_DISPUTED, E.INVOICE_DISPUTE_SETTLED, E.USAGE_TRAFFIC),
+        (
+            *(E.INVOICE_CHARGED_BACK, E.INVOICE_DISPUTED, E.INVOICE_DISPUTE_SETTLED, E.USAGE_TRAFFIC),
+            *(E.DOMAIN_EXPIRED, E.DOMAIN_RENEWED),
+        ),
         ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
     ),
     E.SERVICE_CREATE: (

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config.policies import load_policies
-from orchestrator.domain import coming_back, personal
+from orchestrator.domain import coming_back, conduct, personal
 from orchestrator.domain.cancellations import Asked, cancel
+from orchestrator.domain.complaints import Complaint, ComplaintKind
+from orchestrator.domain.conduct import Report
 from orchestrator.domain.deadlines import deadlines
-from orchestrator.domain.policies import Policy, rules
+from orchestrator.domain.permissions import Ask, may
+from orchestrator.domain.policies import KINDS, Effect, Policy, rules
 from orchestrator.domain.policy_words import KEPT
 from orchestrator.domain.services import (
     Cancellation,
@@ -22,6 +25,7 @@ from orchestrator.domain.services import (
     Traffic,
 )
 from orchestrator.domain.terms import Prices, Terms
+from tests.unit.decision_words import NOW
 from tests.unit.test_deadlines import CALENDAR, DAY, DUE, SERVICE, hold, suspended
 
 ARCHIVED = replace(SERVICE, state=Lifecycle.ARCHIVED, archived_at=DUE)
@@ -49,12 +53,19 @@ BY_CONFIGURATION = {"location"}
 PRICES = Prices(traffic_bytes=10**12, traffic_over_per_gb=5000, per_hour=100)
 
 
+NOTICES = tuple(
+    Complaint(id=f"c{day}", kind=kind, received_at=NOW, by="anna", why="seen", effect=Effect.TERMINATE)
+    for day, kind in enumerate((*[ComplaintKind.COPYRIGHT] * 4, ComplaintKind.ABUSE))
+)
+COMPLAINED = replace(SERVICE, due_at=None, complaints=NOTICES)
+
+
 def acts(policy: Policy) -> list[object]:
     """What falls due, and what becomes of what is asked for."""
     found: list[object] = []
-    for kind in ("vps", "hosting"):
+    for kind in KINDS:
         terms = Terms(policy=policy, calendar=CALENDAR, kind=kind, prices=PRICES)
-        found += [deadlines(service, terms, told={}) for service in SERVICES]
+        found += [deadlines(service, terms, told={}) for service in (*SERVICES, COMPLAINED)]
         found += [coming_back.fee(suspended(), replace(suspended(), holds=(), payments=1), terms)]
         paid = replace(SERVICE, payments=1, purchased_at=ASKED, activated_at=ASKED)
         back = Asked(asked_at=ASKED, by="", why="", kind=CancellationKind.MONEY_BACK, confirmed=True)
@@ -63,6 +74,10 @@ def acts(policy: Policy) -> list[object]:
         found += [cancel(failed, Asked(asked_at=ASKED, by="", why=""), terms, now=ASKED)]
         found += [personal.on_request(replace(SERVICE, state=Lifecycle.ERASED), terms, now=ASKED)]
         found += [personal.blanks(terms)]
+        found += [may(act, service, terms) for service in SERVICES for act in Ask]
+        for complaint in ComplaintKind:
+            said = Report(kind=complaint, by="anna", why="seen", received_at=NOW)
+            found.append(conduct.report(SERVICE, said, terms, now=NOW))
     return found
 
 
@@ -72,7 +87,7 @@ def without(part: Any, path: str) -> Any:
     return replace(part, **{name: without(value, rest) if rest else () if isinstance(value, tuple) else None})
 
 
-def test_the_rules_that_are_said_to_be_kept_are_those_from_which_something_falls_due() -> None:
+def test_the_rules_that_are_said_to_be_kept_are_those_from_which_something_follows() -> None:
     matter = {
         path
         for policy in POLICIES.values()

@@ -42,6 +42,7 @@ _PLAN: tuple[Line, ...] = (
     ("traffic a month", lambda row: "not limited" if row["traffic_bytes"] is None else size("traffic_bytes")(row)),
     ("traffic over it", lambda row: f"Rp {row['traffic_over_per_gb']:,} per GB" if row["traffic_over_per_gb"] else ""),
     ("price an hour", lambda row: f"Rp {row['price_per_hour']:,}" if row["price_per_hour"] else ""),
+    ("forbids", "forbids"),
 )
 _TEMPLATES: tuple[Column, ...] = (
     Column("TEMPLATE", "name", Kind.ID),

@@ -18,6 +18,12 @@ EVENT_OUTCOMES = ("accepted", "duplicate-command", "stale", "nothing", "refused"
 MESSAGE_STATES = ("waiting", "taken", "dead")
 HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
 CHARGES = ("reactivation", "traffic", "hours", "restore")
+HOLD_EFFECTS = ("stop", "limit", "no-erase", "read-only", "none")
+COMPLAINTS = ("abuse", "copyright", "licence", "harm", "domain", "quota")
+CLOSED = ("ceased", "waived", "resolved")
+EFFECTS = ("limit", "read-only", "suspend", "terminate")
+USES = ("open-proxy", "p2p", "mining", "mass-mail", "ssh-tunnel", "streaming", "vpn")
+ASKS = ("backup", "restore", "downgrade", "shorter-term", "start", "reboot", "stop")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,10 +9,11 @@ import click
 from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
 from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.conduct import COMMANDS as CONDUCT
 from orchestrator.cli.remote.confirm import confirm, meant_option
 from orchestrator.cli.remote.dispute import dispute, settle
 from orchestrator.cli.remote.forecast import waiting
-from orchestrator.cli.remote.leaving import COMMANDS
+from orchestrator.cli.remote.leaving import COMMANDS as LEAVING
 from orchestrator.cli.remote.options import (
     HOLDS,
     SERVICE_STATES,
@@ -34,7 +35,19 @@ def _holds(row: Row) -> str:
 
 
 def _hold_lines(row: Row) -> str:
-    return "\n".join(f"{h['reason']} ({h['effect']}) by {h['by']} since {when(h['since'])}: {h['why']}" for h in row["holds"])
+    return "\n".join(_hold_line(hold) for hold in row["holds"])
+
+
+def _hold_line(hold: Row) -> str:
+    until = f" until {when(hold['until'])}" if hold["until"] else ""
+    complaint = f" for complaint {hold['complaint']}" if hold["complaint"] else ""
+    shown = f" (evidence {hold['evidence']})" if hold["evidence"] else ""
+    who = f"by {hold['by']}{complaint} since {when(hold['since'])}{until}"
+    return f"{hold['reason']} ({hold['effect']}) {who}: {hold['why']}{shown}"
+
+
+def _complaint_lines(row: Row) -> str:
+    return "\n".join(f"{c['id']} {c['kind']} ({c['effect']}): {c['why']}" for c in row["complaints"] if c["closed"] is None)
 
 
 def _deadline_lines(row: Row) -> str:
@@ -97,12 +110,15 @@ _CARD: tuple[Line, ...] = (
     ("service", "id"),
     ("state", _state),
     ("holds", _hold_lines),
+    ("complaints", _complaint_lines),
     ("client", "client_id"),
     ("order", "order_id"),
     ("plan", "plan"),
     ("template", "template"),
     ("hostname", "hostname"),
     ("domain", "domain"),
+    ("domain expired", moment("domain_expired_at")),
+    ("domain renewed", moment("domain_renewed_at")),
     ("zone", "zone"),
     ("node", "node"),
     ("was on", "nodes_ever"),
@@ -312,5 +328,5 @@ def terminate(context: click.Context, /, service: str, meant: str, **options: An
     _act(context, service, "terminate", options)
 
 
-for each in COMMANDS:
+for each in (*CONDUCT, *LEAVING):
     group.add_command(each)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from orchestrator.domain.deadlines.archives import of_archive
+from orchestrator.domain.deadlines.conduct import of_conduct, of_holds
 from orchestrator.domain.deadlines.leaving import of_leaving
 from orchestrator.domain.deadlines.money import of_chargeback, of_disputes, of_hours, of_traffic
 from orchestrator.domain.deadlines.nonpayment import of_nonpayment, proven_for_nonpayment, unpaid_since
@@ -29,7 +30,12 @@ def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, 
 
     Raises nothing: a rule on which the policy is silent has no deadline.
     """
-    found = [*of_order(service, terms), *of_nonpayment(service, terms, told)]
+    found = [
+        *of_order(service, terms),
+        *of_nonpayment(service, terms, told),
+        *of_holds(service),
+        *of_conduct(service, terms, told),
+    ]
     for part in (of_leaving, of_archive, of_reactivation, of_traffic, of_hours, of_disputes, of_chargeback):
         found += part(service, terms)
     return tuple(sorted(found, key=lambda deadline: (deadline.at, list(Action).index(deadline.action))))

@@ -24,6 +24,10 @@ class Action(StrEnum):
     NOTICE_TERMINATE = "notice-terminate"
     TERMINATE = "terminate"
     CHARGEBACK_TERMINATE = "chargeback-terminate"
+    LIFT_HOLD = "lift-hold"
+    LIMIT_CONDUCT = "limit-conduct"
+    NOTICE_CONDUCT = "notice-conduct"
+    TERMINATE_CONDUCT = "terminate-conduct"
     END = "end"
     ERASE = "erase"
     FORGET = "forget"
@@ -33,7 +37,7 @@ class Action(StrEnum):
 
     @property
     def intent(self) -> IntentKind | None:
-        """The kind of the jobs that carry it out; None where it makes none."""
+        """The kind of the jobs that carry it out; None where it makes none, or where the record says which."""
         return _INTENTS.get(self)
 
     @property
@@ -57,6 +61,7 @@ _INTENTS = {
     Action.CHARGEBACK: IntentKind.SUSPEND,
     Action.TERMINATE: IntentKind.TERMINATE,
     Action.CHARGEBACK_TERMINATE: IntentKind.TERMINATE,
+    Action.TERMINATE_CONDUCT: IntentKind.TERMINATE,
     Action.END: IntentKind.TERMINATE,
     Action.ERASE: IntentKind.ERASE,
 }
@@ -65,6 +70,7 @@ _TELLS = frozenset(
         Action.REMIND_SUSPEND,
         Action.REMIND_TERMINATE,
         Action.NOTICE_TERMINATE,
+        Action.NOTICE_CONDUCT,
         Action.VERDICT_DUE,
         Action.LATE_REACTIVATION,
     }
@@ -78,6 +84,7 @@ class Deadline:
 
     ``occurrence``: what it belongs to and how often it comes; with the action it is done once. ``asks``: the text says "may", so
     that it waits for an operator. ``waits``: why it is not done even when its time has come; '' where nothing is in the way.
+    ``evidence``: the SHA-256 of the files that go with what is told.
     """
 
     action: Action
@@ -87,6 +94,7 @@ class Deadline:
     occurrence: str
     asks: bool = False
     waits: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 Told = Mapping[tuple[Action, str], datetime]

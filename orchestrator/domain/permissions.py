@@ -1,0 +1,55 @@
+"""Whether a customer may have something done to a service now: what its state, its holds and its policy say of it.
+
+Pure. It says what is refused; that nothing is, is no promise that the act exists in this version.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Refusal
+from orchestrator.domain.plans import Plan
+from orchestrator.domain.policies import Act
+from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.terms import Terms
+
+
+class Ask(StrEnum):
+    """What may be asked for. The first four are acts that a policy may forbid."""
+
+    BACKUP = "backup"
+    RESTORE = "restore"
+    DOWNGRADE = "downgrade"
+    SHORTER_TERM = "shorter-term"
+    START = "start"
+    REBOOT = "reboot"
+    STOP = "stop"
+
+
+_ENDED = frozenset({Lifecycle.TERMINATING, Lifecycle.ARCHIVED, Lifecycle.ERASED})
+_POWER = frozenset({Ask.START, Ask.REBOOT, Ask.STOP})
+
+
+def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
+    """Why the act is refused, and by which rule; None where nothing is against it."""
+    returned = terms.policy.nothing_returned
+    if act == Ask.RESTORE and service.state in _ENDED and returned is not None:
+        return Refusal(reason="restore refused: whose service has ended gets no data back", rule=terms.cite(returned))
+    if service.state != Lifecycle.ACTIVE:
+        return Refusal(reason=f"{act} refused: it is {service.state}, not active", rule=RULE_LIFECYCLE)
+    rule = None if act in _POWER else terms.policy.forbids(Act(act.value))
+    if rule is not None and service.hold(HoldReason.NONPAYMENT) is not None:
+        return Refusal(reason=f"{act} refused while suspended for late payment", rule=terms.cite(rule))
+    if act in _POWER and service.stopped:
+        return Refusal(reason=f"{act} refused: it is suspended, held for {', '.join(service.stop_reasons)}", rule=RULE_HOLDS)
+    return None
+
+
+def change_of_plan(service: Service, old: Plan | None, new: Plan | None, terms: Terms) -> Refusal | None:
+    """Why the change is refused as a downgrade; None where it is none, or where downgrades are not refused now."""
+    if old is None or new is None or not new.smaller_than(old):
+        return None
+    rule = terms.policy.forbids(Act.DOWNGRADE)
+    if rule is None or service.hold(HoldReason.NONPAYMENT) is None:
+        return None
+    return may(Ask.DOWNGRADE, service, terms)
