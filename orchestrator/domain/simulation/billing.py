@@ -20,6 +20,7 @@ SOURCE = "simulated"
 PLAN = "simulated"
 # How a sender of webhooks tries again, as the Standard Webhooks specification proposes ("deliverability and reliability").
 TRIES = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 305, 2_105, 9_305, 27_305, 63_305, 113_705, 185_705, 272_105))
+SAY_PAID = frozenset({EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.TERMINATION_REFUSED})
 _OVERDUE_SAID = HOUR
 _ON_TIME = (-7 * DAY, timedelta(0))
 _LATE = (timedelta(0), 20 * DAY)
@@ -33,7 +34,8 @@ _SETTLES_CHANCE = 0.5
 class Account:
     """One customer and the service, as billing knows them. ``paid_until`` is the truth; ``term`` counts what was paid.
 
-    ``words``: when billing, or who looked into its books, said of which job that the service is not paid for and may go.
+    ``heard_until``: what the controller was last told of that. ``words``: when billing, or who looked into its books, said of
+    which job that the service is not paid for and may go.
     """
 
     __slots__ = (
@@ -42,6 +44,7 @@ class Account:
         "first",
         "gone",
         "habit",
+        "heard_until",
         "id",
         "invoices",
         "paid_at",
@@ -57,6 +60,7 @@ class Account:
         self.habit = habit
         self.dice = dice
         self.first: datetime | None = None
+        self.heard_until: datetime | None = None
         self.paid_at: datetime | None = None
         self.paid_until: datetime | None = None
         self.term = 0
@@ -79,9 +83,15 @@ class Account:
         return True
 
     def paid_after_the_word(self, job_id: str) -> bool:
-        """Whether it was said of that job that it may go, and paid only then."""
+        """Whether it was said of that job that it may go, and paid only then, which the controller has not heard of yet."""
         word = self.words.get(job_id)
-        return word is not None and self.paid_at is not None and self.paid_at >= word
+        later = word is not None and self.paid_at is not None and self.paid_at >= word
+        return later and self.heard_until != self.paid_until
+
+    def heard(self, event: Event) -> None:
+        """The controller takes that event."""
+        if event.type in SAY_PAID:
+            self.heard_until = event.paid_until
 
 
 class Billing:
@@ -221,6 +231,7 @@ class Billing:
 
     def _arrive(self, event: Event, now: datetime) -> None:
         self.under_way[event.service_id] -= 1
+        self.accounts[event.service_id].heard(event)
         self._deliver(event, now)
 
     def _gets_through(self, first: datetime) -> datetime | None:

@@ -108,4 +108,6 @@ class _Year:
         if not account.gone and paid_further(service, entry):
             account.sent += 1
             event_id = f"{account.id}.{account.sent}"
-            self._controller.receive(payment(service, entry, source=SOURCE, event_id=event_id, now=now), now)
+            event = payment(service, entry, source=SOURCE, event_id=event_id, now=now)
+            account.heard(event)
+            self._controller.receive(event, now)
