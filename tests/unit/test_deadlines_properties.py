@@ -56,12 +56,15 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class Life:
-    """One service under a policy. ``answers``: what becomes of billing's answers, in turns. ``regrets``: so long after its last
-    word on the service the customer pays, once; what is heard of that before the act has to stop it."""
+    """One service under a policy. ``answers``: what becomes of billing's answers, in turns; ``dates``: its refusals say until
+    when it is paid. ``regrets``: so long after billing's word the customer pays, once; what is heard of that before the act has
+    to stop it.
+    """
 
     policy: str
     moves: tuple[Move, ...]
     answers: tuple[Fate, ...] = (PROMPT,)
+    dates: bool = True
     regrets: timedelta | None = None
     scenario: Scenario = field(default_factory=lambda: Scenario(services=1, start=START, days=240))
 
@@ -142,7 +145,8 @@ class World:
         if self.look_up(self.service, job_id, now):
             self._send(EventType.TERMINATION_CONFIRMED, fate, now, job_id=job_id)
         else:
-            self._send(EventType.TERMINATION_REFUSED, fate, now, job_id=job_id, paid_until=self.paid_until)
+            until = self.paid_until if self._life.dates else None
+            self._send(EventType.TERMINATION_REFUSED, fate, now, job_id=job_id, paid_until=until)
 
     def look_up(self, service: Service, job_id: str, now: datetime) -> bool:
         if self.paid_until > now:
@@ -196,6 +200,7 @@ def lives(draw: st.DrawFn) -> Life:
     return Life(
         policy=draw(st.sampled_from(sorted(POLICIES))),
         moves=tuple(draw(st.lists(moves, max_size=8))),
+        dates=draw(st.booleans()),
         regrets=draw(st.none() | st.integers(0, 200).map(lambda number: timedelta(seconds=number))),
         answers=tuple(draw(st.lists(fates, min_size=1, max_size=3))),
         scenario=scenario,
@@ -267,7 +272,7 @@ def test_who_slept_passes_over_no_suspension_and_no_notice_and_ends_the_same(
     awake, drowsy = both(life, Outage(begin, begin + slept))
     known, late = first_seen(awake), first_seen(drowsy)
     assert set(late) == set(known)
-    assert (drowsy.service.state, drowsy.service.stop_reasons) == (awake.service.state, awake.service.stop_reasons)
+    assert (drowsy.service.state, drowsy.service.stop_dates) == (awake.service.state, awake.service.stop_dates)
     assert all(late[key] >= known[key] for key in known)
     assert all(not begin <= act.at < begin + slept for act in drowsy.acts)
     rule = POLICIES[policy].overdue.terminate
@@ -294,4 +299,4 @@ def test_who_slept_destroys_nothing_that_who_was_awake_kept(
     assert len(drowsy.wipes) <= len(awake.wipes)
     assert all(wiped >= awake.wipes[0][1] for _, wiped in drowsy.wipes)
     if len(drowsy.wipes) == len(awake.wipes):
-        assert (drowsy.service.state, drowsy.service.stop_reasons) == (awake.service.state, awake.service.stop_reasons)
+        assert (drowsy.service.state, drowsy.service.stop_dates) == (awake.service.state, awake.service.stop_dates)
