@@ -272,7 +272,7 @@ def test_who_slept_passes_over_no_suspension_and_no_notice_and_ends_the_same(
     awake, drowsy = both(life, Outage(begin, begin + slept))
     known, late = first_seen(awake), first_seen(drowsy)
     assert set(late) == set(known)
-    assert (drowsy.service.state, drowsy.service.stop_dates) == (awake.service.state, awake.service.stop_dates)
+    assert (drowsy.service.state, drowsy.service.stop_reasons) == (awake.service.state, awake.service.stop_reasons)
     assert all(late[key] >= known[key] for key in known)
     assert all(not begin <= act.at < begin + slept for act in drowsy.acts)
     rule = POLICIES[policy].overdue.terminate
@@ -299,4 +299,4 @@ def test_who_slept_destroys_nothing_that_who_was_awake_kept(
     assert len(drowsy.wipes) <= len(awake.wipes)
     assert all(wiped >= awake.wipes[0][1] for _, wiped in drowsy.wipes)
     if len(drowsy.wipes) == len(awake.wipes):
-        assert (drowsy.service.state, drowsy.service.stop_dates) == (awake.service.state, awake.service.stop_dates)
+        assert (drowsy.service.state, drowsy.service.stop_reasons) == (awake.service.state, awake.service.stop_reasons)
