@@ -237,6 +237,8 @@ def test_the_world_of_these_tests_wipes_suspends_and_is_refused() -> None:
     words = {act.what for act in lost.acts}
     assert {"suspend done", "billing refused", "unsuspend done"} <= words
     assert (lost.service.state, lost.wipes) == (Lifecycle.ACTIVE, [])
+    undated = Life(policy="enterpage", moves=(Move(29 * DAY, EventType.INVOICE_PAID, ()),) * 8, dates=False)
+    assert World(undated).wipes == []
 
 
 # -- a controller that sleeps ----------------------------------------
