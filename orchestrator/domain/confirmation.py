@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from orchestrator.domain.deadlines import Action, Told, deadlines
 from orchestrator.domain.jobs import Job
+from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.terms import Terms
 
 KEY = "confirm"
 # What billing is sent, and what it answers with.
@@ -76,6 +79,14 @@ class Confirmation:
                 f"billing was asked at {_minute(self.asked_at)} and did not confirm it: make sure that it was not paid{besides}"
             )
         return f"billing is asked to confirm it, until {_minute(self.answer_by)}{besides}"
+
+
+def stands(service: Service, terms: Terms, *, told: Told, action: Action, occurrence: str) -> bool:
+    """Whether the deadline that a job was made for still falls due, the job not having done anything yet."""
+    # A termination that waits has moved the record already.
+    before = replace(service, state=Lifecycle.ACTIVE) if service.state == Lifecycle.TERMINATING else service
+    found = deadlines(before, terms, told=told)
+    return any((deadline.action, deadline.occurrence) == (action, occurrence) for deadline in found)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain.confirmation import KEY, QUESTION, Confirmation
-from orchestrator.domain.deadlines import Deadline, deadlines
+from orchestrator.domain.confirmation import KEY, QUESTION, Confirmation, stands
+from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.decisions import Received, Tell
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import Intent, JobState
 from orchestrator.domain.jobs import FROZEN_REASON, Job
-from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.endings import Endings
@@ -122,8 +122,6 @@ class Confirming:
         service = services.get(conn, job.service_id)
         if not isinstance(made_for, list) or service is None:
             return True
-        known = store.seen_to(conn, [service.id])[service.id]
-        # A termination that waits has moved the record already.
-        before = replace(service, state=Lifecycle.ACTIVE) if service.state == Lifecycle.TERMINATING else service
-        found = deadlines(before, self._orders.terms(before), told=known.told)
-        return any([deadline.action.value, deadline.occurrence] == made_for for deadline in found)
+        action, occurrence = made_for
+        told = store.seen_to(conn, [service.id])[service.id].told
+        return stands(service, self._orders.terms(service), told=told, action=Action(action), occurrence=occurrence)

@@ -20,11 +20,20 @@ def test_a_year_without_loss_is_flawless() -> None:
     assert "provision done" in done.stdout
 
 
+def test_a_year_with_loss_is_flawless_because_billing_is_asked() -> None:
+    noise = ["--loss", "3%", "--late", "2%", "--duplicates", "5%", "--outage", "100:7d", "--billing-outage", "200:5d"]
+    done = command("simulate", "--policy", ENTERPAGE, "--services", "60", *noise)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "paid only after billing had let it go: 0\nwrong wipes: 0\nmissed deadlines: 0\n" in done.stdout
+    assert "billing refused" in done.stdout
+
+
 def test_wrong_wipes_are_named_and_are_no_success() -> None:
-    done = command("simulate", "--policy", ENTERPAGE, "--services", "60", "--loss", "3%")
+    blind = ["--unasked", "--approve-unseen"]
+    done = command("simulate", "--policy", ENTERPAGE, "--services", "60", "--loss", "3%", *blind)
     assert done.returncode == 3
     assert "paid until" in done.stdout
-    assert "billing's own list" in done.stderr
+    assert "billing's own books" in done.stderr
     assert "missed deadlines: 0" in done.stdout
 
 
@@ -54,7 +63,9 @@ def test_a_policy_is_found_by_its_name() -> None:
         (["--policy", ENTERPAGE, "--outage", "10:7d", "--outage", "12:1h"], "overlap"),
         (["--policy", ENTERPAGE, "--zone", "Mars/Base"], "time zone"),
         (["--policy", ENTERPAGE, "--country", "XX"], "XX"),
+        (["--policy", ENTERPAGE, "--billing-outage", "10:7d", "--billing-outage", "12:1h"], "overlap"),
         (["--policy", ENTERPAGE, "--approve-after", "soon"], "duration"),
+        (["--policy", ENTERPAGE, "--confirm-wait", "soon"], "duration"),
         (["--policy", ENTERPAGE, "--start", "9999-06-01"], "--start"),
     ],
 )

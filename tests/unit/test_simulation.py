@@ -14,9 +14,11 @@ import pytest
 from orchestrator.config.policies import load_policies
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar, Days
+from orchestrator.domain.confirmation import Confirmation
 from orchestrator.domain.deadlines import Action
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect
+from orchestrator.domain.services import Service
 from orchestrator.domain.simulation import scenario as settings
 from orchestrator.domain.simulation.billing import habit
 from orchestrator.domain.simulation.controller import Controller
@@ -26,7 +28,8 @@ from orchestrator.domain.simulation.report import Act, Report
 from orchestrator.domain.simulation.run import simulate
 from orchestrator.domain.simulation.scenario import DAY, HOUR, Habit, Network, Outage, Scenario
 from orchestrator.domain.simulation.timeline import Timeline
-from orchestrator.engine import due
+from orchestrator.engine import due, mail
+from orchestrator.engine.settings import EngineSettings
 
 POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
 CALENDAR = Calendar(ZoneInfo("Asia/Jakarta"))
@@ -52,6 +55,10 @@ def of_each(acts: list[Act]) -> dict[str, list[tuple[str, datetime]]]:
     for act in acts:
         found.setdefault(act.service_id, []).append((act.what, act.at))
     return found
+
+
+def terminations(acts: list[Act]) -> list[datetime]:
+    return [act.at for act in acts if act.what == "terminate"]
 
 
 def outcome(report: Report) -> tuple[dict[str, int], dict[str, int]]:
@@ -139,8 +146,31 @@ def test_without_loss_nobody_who_paid_is_wiped_and_nothing_is_missed(policy: str
     assert report.totals["provision done"] > 40
 
 
-def test_a_lost_payment_costs_a_service_and_the_report_says_so() -> None:
-    report, acts = year(scenario(habits={Habit.ON_TIME: 1.0}, network=replace(PROMPT, lost=0.02)))
+LOSSY = replace(PROMPT, lost=0.02)
+NOISY = Network(lost=0.03, late=0.05, doubled=0.1)
+ROUGH = (Outage(START + 100 * DAY, START + 107 * DAY), Outage(START + 200 * DAY, START + 200 * DAY + 40 * MINUTE))
+TIGHT = BrakeLimits(suspensions_per_hour=1, terminations_per_hour=0)
+
+
+def rough(limits: BrakeLimits) -> Scenario:
+    """Webhooks that get lost, come late and twice; a controller and a billing system that are away at times."""
+    away = (Outage(START + 150 * DAY, START + 153 * DAY),)
+    return replace(scenario(network=NOISY), limits=limits, outages=ROUGH, billing_outages=away)
+
+
+@pytest.mark.parametrize("limits", [LOOSE, TIGHT], ids=["loose", "braked"])
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_whatever_gets_lost_nobody_who_paid_is_wiped_and_nothing_is_missed(policy: str, limits: BrakeLimits) -> None:
+    report, _ = year(rough(limits), policy)
+    assert (report.wrong_wipes, report.missed) == ([], [])
+    assert report.lost > 10
+    assert (report.totals["terminate done"] > 0) == (policy != "herza")
+    assert report.totals["billing asked"] == report.totals["terminate"]
+
+
+def test_without_asking_and_unseen_a_lost_payment_costs_a_service_and_the_report_says_so() -> None:
+    lossy = scenario(habits={Habit.ON_TIME: 1.0}, network=LOSSY)
+    report, acts = year(replace(lossy, confirm_wait=None, unseen=True))
     assert report.lost > 5
     assert len(report.wrong_wipes) == report.totals["terminate done"] > 0
     wrong = report.wrong_wipes[0]
@@ -151,13 +181,82 @@ def test_a_lost_payment_costs_a_service_and_the_report_says_so() -> None:
     assert Act(wrong.at, wrong.service_id, "terminate done") in acts
 
 
-def test_an_operator_who_looks_before_approving_wipes_nobody_who_paid() -> None:
-    lossy = scenario(habits={Habit.ON_TIME: 3.0, Habit.STOPS: 1.0}, network=replace(PROMPT, lost=0.02))
-    unseen, _ = year(lossy)
-    looked, _ = year(replace(lossy, looks=True))
-    assert unseen.wrong_wipes
+def test_billing_that_does_not_answer_and_a_person_who_does_not_look_cost_a_service_too() -> None:
+    """A question that nobody answers is no protection by itself."""
+    silent = replace(
+        scenario(habits={Habit.ON_TIME: 1.0}, network=LOSSY), billing_outages=(Outage(START, START + 400 * DAY),), unseen=True
+    )
+    assert year(silent)[0].wrong_wipes
+    looked, _ = year(replace(silent, unseen=False))
     assert (looked.wrong_wipes, looked.missed) == ([], [])
-    assert looked.totals["terminate done"] > 3
+
+
+@pytest.mark.parametrize("confirm_wait", [3 * DAY, None], ids=["asked", "unasked"])
+def test_a_lost_payment_is_found_by_whoever_looks_into_the_books(confirm_wait: timedelta | None) -> None:
+    report, _ = year(replace(scenario(habits={Habit.ON_TIME: 1.0}, network=LOSSY), confirm_wait=confirm_wait))
+    assert (report.wrong_wipes, report.missed) == ([], [])
+    assert report.totals["terminate"] > 0
+    assert report.totals["terminate done"] == 0
+    assert report.totals["unsuspend done"] == report.totals["suspend done"]
+
+
+def test_an_answer_that_is_not_listened_to_is_no_protection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller broken on purpose: it does not wait for what billing says. The report must notice."""
+    lossy = scenario(habits={Habit.ON_TIME: 1.0}, network=LOSSY)
+    assert year(lossy)[0].wrong_wipes == []
+    monkeypatch.setattr(Confirmation, "waits", lambda _self, *, now: "")
+    assert year(lossy)[0].wrong_wipes
+
+
+def test_a_refusal_that_is_taken_for_a_confirmation_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lossy = scenario(habits={Habit.ON_TIME: 1.0}, network=LOSSY)
+    taken = Controller.receive
+
+    def misread(self: Controller, event: Event, now: datetime) -> None:
+        wrong = event.type == EventType.TERMINATION_REFUSED
+        taken(self, replace(event, type=EventType.TERMINATION_CONFIRMED, paid_until=None) if wrong else event, now)
+
+    monkeypatch.setattr(Controller, "receive", misread)
+    assert year(lossy)[0].wrong_wipes
+
+
+def test_a_payment_after_billing_has_let_it_go_is_told_apart() -> None:
+    """The answers take days and the payments get lost: what was paid between the two is billing's to give back."""
+    slow = scenario(300, habits={Habit.LATE: 1.0}, network=replace(PROMPT, lost=0.3, late=0.6))
+    report, _ = year(slow)
+    assert report.wrong_wipes == []
+    assert report.paid_after_the_word
+    assert report.flawless
+    told = report.as_json()["paid_after_the_word"]
+    assert told["count"] == len(report.paid_after_the_word)
+
+
+def test_billing_that_takes_no_messages_is_asked_when_it_is_back() -> None:
+    fleet = replace(scenario(20, habits=NEVER), days=480)
+    first = min(terminations(year(fleet)[1]))
+    away = Outage(first - HOUR, first + 2 * DAY)
+    report, acts = year(replace(fleet, billing_outages=(away,)))
+    assert report.flawless
+    at = {act.what: act.at for act in acts if act.service_id == next(a.service_id for a in acts if a.what == "terminate")}
+    assert at["terminate"] == first
+    assert away.end <= at["billing confirmed"] <= away.end + HOUR
+    assert at["terminate done"] == at["billing confirmed"] + 3 * MINUTE
+
+
+def test_a_notice_counts_from_when_billing_took_it() -> None:
+    fleet = replace(scenario(20, habits=NEVER), days=480)
+    first = min(act.at for act in year(fleet, "masternet")[1] if act.what == "notice-terminate")
+    away = Outage(first - HOUR, first + 2 * DAY)
+    report, acts = year(replace(fleet, billing_outages=(away,)), "masternet")
+    assert report.flawless
+    told = {act.service_id: act.at for act in acts if act.what == "notice-terminate"}
+    done = {act.service_id: act.at for act in acts if act.what == "terminate"}
+    notice = POLICIES["masternet"].overdue.terminate
+    assert notice is not None
+    assert notice.notice is not None
+    for service_id, at in told.items():
+        taken = away.end if away.start <= at < away.end else at
+        assert done[service_id] >= CALENDAR.add(taken, notice.notice)
 
 
 def test_webhooks_that_come_twice_change_nothing() -> None:
@@ -191,10 +290,6 @@ def test_an_outage_of_a_week_passes_over_no_suspension_and_no_notice() -> None:
     assert late == caught_up != set()
 
 
-def terminations(acts: list[Act]) -> list[datetime]:
-    return [act.at for act in acts if act.what == "terminate"]
-
-
 @pytest.mark.parametrize("wait", [6 * HOUR, 48 * HOUR])
 def test_after_an_outage_nothing_is_terminated_before_the_records_were_compared(wait: timedelta) -> None:
     fleet = replace(scenario(80), reconcile_after=wait)
@@ -218,18 +313,23 @@ def test_after_a_short_outage_terminations_wait_until_billing_has_tried_again(mi
     assert away.end + waits * MINUTE <= first <= away.end + waits * MINUTE + 12 * MINUTE
 
 
+class Nobody:
+    def asked(self, service_id: str, job_id: str, now: datetime) -> None:
+        pass
+
+    def look_up(self, service: Service, job_id: str, now: datetime) -> bool:
+        return False
+
+    def wiped(self, service: Service, job_id: str, now: datetime) -> None:
+        pass
+
+    def cancelled(self, service: Service) -> None:
+        pass
+
+
 def test_an_event_that_comes_again_is_not_taken_again() -> None:
     timeline, report = Timeline(), Report(CALENDAR)
-    controller = Controller(
-        timeline,
-        scenario(1),
-        POLICIES["enterpage"],
-        CALENDAR,
-        report,
-        wiped=lambda _service, _now: None,
-        cancelled=lambda _service: None,
-        look_up=lambda _service, _now: None,
-    )
+    controller = Controller(timeline, scenario(1), POLICIES["enterpage"], CALENDAR, report, outside=Nobody())
     paid = Event(
         source="b", id="e1", type=EventType.ORDER_PAID, service_id="s1", sent_at=START, plan="p", paid_until=START + 31 * DAY
     )
@@ -250,12 +350,24 @@ def test_what_the_brakes_hold_waits_for_the_operator_and_is_not_missed() -> None
     assert {done[service] - asked[service] for service in done} == {5 * HOUR + timedelta(seconds=20)}
 
 
-def test_a_person_agrees_to_each_termination_and_to_no_suspension_that_the_policy_does_not_ask_about() -> None:
-    _, acts = year(replace(scenario(12, habits=NEVER), days=480, approve_after=9 * HOUR))
+def test_billing_lets_each_termination_go_and_a_person_decides_where_it_does_not_answer() -> None:
+    slow = replace(scenario(12, habits=NEVER), days=480, approve_after=9 * HOUR)
+    asked, unasked = year(slow)[1], year(replace(slow, confirm_wait=None))[1]
+    silent = year(replace(slow, billing_outages=(Outage(START, START + 480 * DAY),)))[1]
+    for acts, waits in ((asked, timedelta(0)), (unasked, 9 * HOUR), (silent, 3 * DAY + 9 * HOUR)):
+        assert len(of_each(acts)) == 12
+        for story in of_each(acts).values():
+            at = dict(story)
+            assert at["terminate done"] - at["terminate"] == waits + 3 * MINUTE
+            assert at["suspend done"] - at["suspend"] == timedelta(seconds=20)
+
+
+def test_where_the_policy_says_may_a_person_decides_besides() -> None:
+    _, acts = year(replace(scenario(12, habits=NEVER), days=480, approve_after=9 * HOUR), "default")
     for story in of_each(acts).values():
         at = dict(story)
+        assert at["billing confirmed"] == at["terminate"]
         assert at["terminate done"] - at["terminate"] == 9 * HOUR + 3 * MINUTE
-        assert at["suspend done"] - at["suspend"] == timedelta(seconds=20)
 
 
 def test_what_is_not_done_in_time_is_counted_as_missed() -> None:
@@ -295,6 +407,10 @@ def test_dice_are_fair_enough_and_children_do_not_depend_on_what_was_thrown() ->
 
 def test_the_simulated_sweep_is_as_patient_as_the_real_one() -> None:
     assert (settings.AGAIN, settings.AGAIN_CEILING) == (due.AGAIN, due.AGAIN_CEILING)
+    first, last = timedelta(seconds=mail.mail_delay(1)), timedelta(seconds=mail.mail_delay(99))
+    assert (first, last) == (settings.POST_AGAIN, settings.POST_CEILING)
+    real = EngineSettings(state_dir=Path(), limits=LOOSE)
+    assert Scenario(services=1, start=START).confirm_wait == real.confirm_wait
 
 
 @pytest.mark.parametrize("brings_back", [True, False])

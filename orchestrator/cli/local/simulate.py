@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -21,7 +21,7 @@ from orchestrator.config.units import parse_duration
 if TYPE_CHECKING:
     from orchestrator.domain.calendar import Calendar
     from orchestrator.domain.policies import Policy
-    from orchestrator.domain.simulation.report import Report
+    from orchestrator.domain.simulation.report import PaidWipe, Report
     from orchestrator.domain.simulation.scenario import Outage, Scenario
 
 _NOT_FLAWLESS = 3
@@ -95,9 +95,15 @@ class Away(click.ParamType[tuple[int, timedelta]]):
 @click.option("--late", type=Chance(), default="0", show_default=True, help="Webhooks that come up to three days late.")
 @click.option("--duplicates", type=Chance(), default="0", show_default=True, help="Webhooks that come twice.")
 @click.option("--outage", "outages", type=Away(), multiple=True, help="The controller is away: DAY:DURATION, such as 100:7d.")
-@click.option("--approve-after", type=Span(), default="4h", show_default=True, help="How long an operator takes to approve.")
+@click.option("--billing-outage", "billing_outages", type=Away(), multiple=True, help="Billing takes no messages: DAY:DURATION.")
+@click.option("--confirm-wait", type=Span(), default="3d", show_default=True, help="How long billing has to confirm.")
+@click.option("--unasked", is_flag=True, help="Billing cannot be asked: a person decides on each termination.")
+@click.option("--approve-after", type=Span(), default="4h", show_default=True, help="How long a person takes to decide.")
 @click.option(
-    "--looks/--unseen", default=False, show_default=True, help="Look into billing's books before a termination is approved."
+    "--approve-unseen",
+    "unseen",
+    is_flag=True,
+    help="The person lets through what billing did not confirm, without a look into its books. It shows what that costs.",
 )
 @click.option("--reconcile-after", type=Span(), default="6h", show_default=True, help="How long after an outage one reconciles.")
 @click.option("--suspensions-per-hour", type=click.IntRange(0), default=20, show_default=True, help="The brake on suspensions.")
@@ -145,8 +151,11 @@ def _scenario(
     late: float,
     duplicates: float,
     outages: tuple[tuple[int, timedelta], ...],
+    billing_outages: tuple[tuple[int, timedelta], ...],
+    confirm_wait: timedelta,
+    unasked: bool,
     approve_after: timedelta,
-    looks: bool,
+    unseen: bool,
     reconcile_after: timedelta,
     suspensions_per_hour: int,
     terminations_per_hour: int,
@@ -163,9 +172,11 @@ def _scenario(
         days=days,
         network=Network(lost=loss, late=late, doubled=duplicates),
         outages=_outages(begins, outages),
+        billing_outages=_outages(begins, billing_outages),
         limits=BrakeLimits(suspensions_per_hour=suspensions_per_hour, terminations_per_hour=terminations_per_hour),
+        confirm_wait=None if unasked else confirm_wait,
         approve_after=approve_after,
-        looks=looks,
+        unseen=unseen,
         reconcile_after=reconcile_after,
     )
 
@@ -223,13 +234,19 @@ def _show(report: Report, policy: Policy) -> None:
     say(f"payments for what was gone already: {report.too_late}")
     say(f"paid orders cancelled as unpaid: {report.paid_orders_cancelled}")
     say(f"most jobs that waited for approval at once: {report.most_waiting}")
+    say(f"paid only after billing had let it go: {len(report.paid_after_the_word)}")
+    _show_wipes(report.paid_after_the_word)
     say(f"wrong wipes: {len(report.wrong_wipes)}")
-    for wrong in report.wrong_wipes[:_SHOWN]:
-        why = "a webhook of it was still under way" if wrong.under_way else "no webhook of it was under way"
-        say(f"  {wrong.service_id} at {_minute(wrong.at)}, paid until {_minute(wrong.paid_until)}; {why}")
+    _show_wipes(report.wrong_wipes)
     say(f"missed deadlines: {len(report.missed)}")
     for missed in report.missed[:_SHOWN]:
         say(f"  {missed.service_id}: {missed.action} was possible at {_minute(missed.possible)}, found at {_minute(missed.seen)}")
+
+
+def _show_wipes(cases: Sequence[PaidWipe]) -> None:
+    for case in cases[:_SHOWN]:
+        why = "a webhook of it was still under way" if case.under_way else "no webhook of it was under way"
+        say(f"  {case.service_id} at {_minute(case.at)}, paid until {_minute(case.paid_until)}; {why}")
 
 
 def _minute(moment: datetime) -> str:
@@ -243,4 +260,4 @@ def _verdict(report: Report) -> str:
 def _hint(report: Report) -> str:
     if not report.wrong_wipes:
         return ""
-    return "a payment that never came was taken for none: compare with billing's own list before terminations are let through"
+    return "a payment that never came was taken for none: nothing may be destroyed without a look into billing's own books"

@@ -19,6 +19,7 @@ from orchestrator.domain.simulation.timeline import Timeline
 
 SOURCE = "simulated"
 PLAN = "simulated"
+SAY_PAID = frozenset({EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.TERMINATION_REFUSED})
 _OVERDUE_SAID = HOUR
 _ON_TIME = (-7 * DAY, timedelta(0))
 _LATE = (timedelta(0), 20 * DAY)
@@ -30,15 +31,36 @@ _SETTLES_CHANCE = 0.5
 
 
 class Account:
-    """One customer and the service, as billing knows them. ``paid_until`` is the truth; ``term`` counts what was paid."""
+    """One customer and the service, as billing knows them. ``paid_until`` is the truth; ``term`` counts what was paid.
 
-    __slots__ = ("dice", "disputed", "first", "gone", "habit", "id", "invoices", "paid_until", "sent", "stops_at", "term")
+    ``heard_until``: what the controller was last told of that. ``words``: when billing, or who looked into its books, said of
+    which job that the service is not paid for and may go.
+    """
+
+    __slots__ = (
+        "dice",
+        "disputed",
+        "first",
+        "gone",
+        "habit",
+        "heard_until",
+        "id",
+        "invoices",
+        "paid_at",
+        "paid_until",
+        "sent",
+        "stops_at",
+        "term",
+        "words",
+    )
 
     def __init__(self, service_id: str, habit: Habit, dice: Dice) -> None:
         self.id = service_id
         self.habit = habit
         self.dice = dice
         self.first: datetime | None = None
+        self.heard_until: datetime | None = None
+        self.paid_at: datetime | None = None
         self.paid_until: datetime | None = None
         self.term = 0
         self.invoices = 0
@@ -46,10 +68,29 @@ class Account:
         self.stops_at = dice.whole(1, 12) if habit == Habit.STOPS else 0
         self.disputed = False
         self.gone = False
+        self.words: dict[str, datetime] = {}
 
     def paid(self, now: datetime) -> bool:
         """Whether billing would say that the service is paid for at this moment."""
         return self.paid_until is not None and self.paid_until > now
+
+    def may_go(self, job_id: str, now: datetime) -> bool:
+        """What the books say when somebody looks into them because of that job. A yes is a word that counts."""
+        if self.paid(now):
+            return False
+        self.words[job_id] = now
+        return True
+
+    def paid_after_the_word(self, job_id: str) -> bool:
+        """Whether it was said of that job that it may go, and paid only then, which the controller has not heard of yet."""
+        word = self.words.get(job_id)
+        later = word is not None and self.paid_at is not None and self.paid_at >= word
+        return later and self.heard_until != self.paid_until
+
+    def heard(self, event: Event) -> None:
+        """The controller takes that event."""
+        if event.type in SAY_PAID:
+            self.heard_until = event.paid_until
 
 
 class Billing:
@@ -126,7 +167,7 @@ class Billing:
         account.term += 1
         while (until := self._calendar.anniversary(account.first, account.term)) <= now:
             account.term += 1
-        account.paid_until = until
+        account.paid_at, account.paid_until = now, until
         self._send(event, account, now, invoice_id=invoice, paid_until=until)
         decides = max(now, until - self._scenario.invoice_ahead)
         self._timeline.at(decides, lambda at: self._renew(account, until, at))
@@ -160,6 +201,14 @@ class Billing:
         if not account.gone and account.paid_until == due:
             self._send(EventType.INVOICE_OVERDUE, account, now, due_at=due)
 
+    def asked(self, service_id: str, job_id: str, now: datetime) -> None:
+        """It is asked whether a service may be destroyed, looks into its books, and answers as it says everything."""
+        account = self.accounts[service_id]
+        if account.may_go(job_id, now):
+            self._send(EventType.TERMINATION_CONFIRMED, account, now, job_id=job_id)
+        else:
+            self._send(EventType.TERMINATION_REFUSED, account, now, job_id=job_id, paid_until=account.paid_until)
+
     # -- webhooks ----------------------------------------
 
     def _send(self, kind: EventType, account: Account, now: datetime, **told: Any) -> None:
@@ -181,6 +230,7 @@ class Billing:
 
     def _arrive(self, event: Event, now: datetime) -> None:
         self.under_way[event.service_id] -= 1
+        self.accounts[event.service_id].heard(event)
         self._deliver(event, now)
 
     def _gets_through(self, first: datetime) -> datetime | None:

@@ -7,7 +7,6 @@ the store keeps it. For the sweep of each minute a service is looked at in the f
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,17 +14,20 @@ from functools import partial
 from orchestrator.domain import archives, decisions, fence, outcomes
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.confirmation import Confirmation, stands
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.errors import FenceClosed, OrchestratorError
-from orchestrator.domain.events import Event
+from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.guards import AWAY, MISSED_TURNS, pause_after
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Refusal
 from orchestrator.domain.policies import Policy
-from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.services import HoldReason, Service
+from orchestrator.domain.simulation.kept import Job, Kept, again
+from orchestrator.domain.simulation.outside import Outside
 from orchestrator.domain.simulation.punctuality import Key, Punctuality
 from orchestrator.domain.simulation.report import Report
-from orchestrator.domain.simulation.scenario import AGAIN, AGAIN_CEILING, HOUR, Scenario
-from orchestrator.domain.simulation.timeline import Timeline
+from orchestrator.domain.simulation.scenario import AGAIN, HOUR, Scenario
+from orchestrator.domain.simulation.timeline import Happening, Timeline, next_minute, whole_minute
 from orchestrator.domain.terms import Terms
 
 _MINUTE = timedelta(minutes=1)
@@ -37,57 +39,8 @@ _TAKES = {
 _TAKES_ELSE = timedelta(seconds=20)
 
 
-class Job:
-    """What is to be done to one service, and how far it is."""
-
-    __slots__ = ("allowed_at", "intent", "key", "state")
-
-    def __init__(self, intent: Intent, state: JobState, now: datetime) -> None:
-        self.intent = intent
-        self.state = state
-        self.allowed_at = now
-        self.key: Key | None = None
-
-
-class Seen:
-    """How often a deadline was seen to and when last, and what became of it: a job, a message, or nothing."""
-
-    __slots__ = ("job", "last", "message", "times")
-
-    def __init__(self) -> None:
-        self.times = 0
-        self.last: datetime | None = None
-        self.job: Job | None = None
-        self.message = False
-
-    @property
-    def settled(self) -> bool:
-        """Done or under way; what ended in a failed job is not, nor what was refused."""
-        return self.message or (self.job is not None and self.job.state != JobState.FAILED)
-
-
-class Kept:
-    """All that the controller knows of one service."""
-
-    __slots__ = ("events", "expected", "jobs", "look", "provisioned", "seen", "service", "told")
-
-    def __init__(self) -> None:
-        self.service: Service | None = None
-        self.events: set[str] = set()
-        self.seen: dict[Key, Seen] = {}
-        self.told: dict[Key, datetime] = {}
-        self.jobs: list[Job] = []
-        self.provisioned = False
-        self.look = 0
-        self.expected: dict[Key, datetime] = {}
-
-    def unfinished(self, kind: IntentKind) -> bool:
-        return any(job.intent.kind == kind for job in self.jobs)
-
-
 class Controller:
-    """``wiped`` is told of each service at the moment in which its data is destroyed; ``look_up`` has somebody look into
-    billing's books, and may make the payment known that got lost."""
+    """One turn of the real one's minute is ``sweep``, for one service where that is enough."""
 
     def __init__(
         self,
@@ -97,22 +50,19 @@ class Controller:
         calendar: Calendar,
         report: Report,
         *,
-        wiped: Callable[[Service, datetime], None],
-        cancelled: Callable[[Service], None],
-        look_up: Callable[[Service, datetime], None],
+        outside: Outside,
     ) -> None:
         self._timeline = timeline
         self._scenario = scenario
         self._policy = policy
         self._terms = Terms(policy=policy, calendar=calendar)
         self._report = report
-        self._wiped = wiped
-        self._cancelled = cancelled
-        self._look_up = look_up
+        self._outside = outside
         self._recent: dict[IntentKind, deque[datetime]] = {IntentKind.SUSPEND: deque(), IntentKind.TERMINATE: deque()}
         self._punctuality = Punctuality(scenario, report)
         self._terminations_wait = False
         self._pauses: list[tuple[datetime, datetime]] = []
+        self._put_off: list[Happening] = []
         self.kept: dict[str, Kept] = {}
         for outage in scenario.outages:
             gap = outage.end - outage.start
@@ -131,6 +81,12 @@ class Controller:
         if event.id in kept.events:
             return
         kept.events.add(event.id)
+        if event.type == EventType.TERMINATION_REFUSED and event.paid_until is not None:
+            self._report.act("billing refused", event.service_id, now)
+            event = replace(event, type=EventType.INVOICE_PAID)  # the payment that was lost
+        if event.type in decisions.ANSWERS:
+            self._answered(kept, event, now)
+            return
         received = decisions.receive(event, kept.service, now=now, terms=self._terms)
         record = received.service
         if record is None:
@@ -141,44 +97,92 @@ class Controller:
         if event.type in decisions.PAYMENTS and record.state in decisions.GONE and not back:
             self._report.too_late += 1
         if isinstance(decision, Intent) and not (back and kept.unfinished(IntentKind.REACTIVATE)):
-            self._submit(kept, decision, now, waits=received.asks if back else "")
+            self._submit(kept, decision, now, waits=received.asks)
         if event.type in decisions.PAYMENTS and record.point_of_no_return is None:
             self._call_off(kept, record, now)
         self._changed(kept, now)
 
     def _call_off(self, kept: Kept, record: Service, now: datetime) -> None:
         """A payment ends what waits for somebody and is pointless now, as the engine's intake does."""
-        for job in tuple(kept.jobs):
+        for job in kept.waiting():
             kind, reason = job.intent.kind, job.intent.arguments.get("reason")
             owed = record.hold(HoldReason.NONPAYMENT) is not None or reason != HoldReason.NONPAYMENT
             back = kind == IntentKind.ERASE and kept.unfinished(IntentKind.REACTIVATE)
             pointless = kind == IntentKind.TERMINATE or back or (kind in outcomes.SETS and not owed)
-            if pointless and job.state == JobState.WAITING_APPROVAL:
+            if pointless:
                 self._end(kept, job, JobState.CANCELLED, now)
+
+    def _answered(self, kept: Kept, event: Event, now: datetime) -> None:
+        """Billing's answer to a question, as the engine takes it: to none it is none."""
+        job = next((job for job in kept.waiting() if job.id == event.job_id), None)
+        if job is None or job.question is None:
+            return
+        refused = event.type == EventType.TERMINATION_REFUSED
+        self._report.act("billing refused" if refused else "billing confirmed", event.service_id, now)
+        if refused:
+            self._drop(kept, job, now)
+        elif not self._stands(kept, job):
+            self._end(kept, job, JobState.CANCELLED, now)
+        else:
+            job.question = job.question.confirmed(f"event {event.source}/{event.id}")
+            if job.question.waits(now=now) or self._terminations_wait or self._braked(job.intent.kind, now):
+                self._leave_to_a_person(kept, job, now)
+            else:
+                self._let_through(kept, job, now)
+
+    def _drop(self, kept: Kept, job: Job, now: datetime) -> None:
+        """Billing or a person says that it is not to be done; of the same debt it is not asked again."""
+        if job.key is not None:
+            kept.dropped.add(job.key)
+        self._end(kept, job, JobState.CANCELLED, now)
+
+    def _stands(self, kept: Kept, job: Job) -> bool:
+        """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
+        if job.key is None or kept.service is None:
+            return True
+        return stands(kept.service, self._terms, told=kept.told, action=job.key[0], occurrence=job.key[1])
 
     # -- after an outage ----------------------------------------
 
     def _back(self, now: datetime) -> None:
         self._terminations_wait = True
         self._punctuality.terminations_wait(now)
+        self.sweep(now)
 
     def release(self, now: datetime) -> None:
         """Terminations may go on: somebody has compared the records with billing's list."""
         self._terminations_wait = False
         self._punctuality.terminations_go_on(now)
+        for happening in self._put_off:
+            self._timeline.at(now, happening)
+        self._put_off.clear()
 
     # -- jobs ----------------------------------------
 
-    def _submit(self, kept: Kept, intent: Intent, now: datetime, *, waits: str = "") -> Job:
-        waits = waits or self._braked(intent.kind, now)
-        job = Job(intent, JobState.WAITING_APPROVAL if waits else JobState.QUEUED, now)
+    def _submit(
+        self,
+        kept: Kept,
+        intent: Intent,
+        now: datetime,
+        *,
+        waits: str = "",
+        key: Key | None = None,
+        question: Confirmation | None = None,
+    ) -> Job:
+        waits = waits or (question.waits(now=now) if question is not None else "") or self._braked(intent.kind, now)
+        kept.made += 1
+        job_id, state = f"{intent.service_id}.{kept.made}", JobState.WAITING_APPROVAL if waits else JobState.QUEUED
+        job = Job(job_id, intent, state, now, key=key, question=question)
         kept.jobs.append(job)
-        if waits:
-            self._report.waits(1)
-            self._timeline.at(self._scenario.up(now + self._scenario.approve_after), partial(self._approve, kept, job))
-        else:
-            self._let_through(job, now)
-            self._line_up(kept, now)
+        if not waits:
+            self._let_through(kept, job, now)
+            return job
+        self._report.waits(1)
+        answer_by = None if question is None else question.answer_by
+        if answer_by is not None:
+            self._report.act("billing asked", intent.service_id, now)
+            self._timeline.at(self._scenario.taken(now), lambda at: self._outside.asked(intent.service_id, job_id, at))
+        self._leave_to_a_person(kept, job, answer_by or now)
         return job
 
     def _braked(self, kind: IntentKind, now: datetime) -> str:
@@ -195,18 +199,32 @@ class Controller:
             frozen=False,
         )
 
-    def _let_through(self, job: Job, now: datetime) -> None:
+    def _leave_to_a_person(self, kept: Kept, job: Job, since: datetime) -> None:
+        """From ``since`` on a person has to decide; before that it may be over."""
+        self._timeline.at(self._scenario.up(since + self._scenario.approve_after), partial(self._decide, kept, job))
+
+    def _decide(self, kept: Kept, job: Job, now: datetime) -> None:
+        """A person decides on a job that waits: of a termination that billing did not confirm only after a look into its books,
+        for that is what the job asks for."""
+        if not job.waits or kept.service is None:
+            return
+        if job.intent.kind == IntentKind.TERMINATE and self._terminations_wait:
+            self._put_off.append(partial(self._decide, kept, job))
+            return
+        self._report.act("person decided", kept.service.id, now)
+        unsure = job.question is not None and not job.question.answered_by
+        if unsure and not self._scenario.unseen and not self._outside.look_up(kept.service, job.id, now):
+            if job.waits:  # else the payment that was found has ended it
+                self._drop(kept, job, now)
+            return
+        self._let_through(kept, job, now)
+
+    def _let_through(self, kept: Kept, job: Job, now: datetime) -> None:
+        if job.waits:
+            self._report.waits(-1)
+        job.state, job.allowed_at = JobState.QUEUED, now
         if job.intent.kind in self._recent:
             self._recent[job.intent.kind].append(now)
-
-    def _approve(self, kept: Kept, job: Job, now: datetime) -> None:
-        if job.state == JobState.WAITING_APPROVAL and job.intent.kind.ends and kept.service is not None:
-            self._look_up(kept.service, now)
-        if job.state != JobState.WAITING_APPROVAL:
-            return
-        self._report.waits(-1)
-        job.state, job.allowed_at = JobState.QUEUED, now
-        self._let_through(job, now)
         self._line_up(kept, now)
 
     def _line_up(self, kept: Kept, now: datetime) -> None:
@@ -239,14 +257,14 @@ class Controller:
         if kind.ends:
             kept.service = replace(service, point_of_no_return=service.point_of_no_return or now)
         if kind.ends and not job.intent.arguments.get(archives.KEEPS):
-            self._wiped(service, now)
+            self._outside.wiped(service, job.id, now)
         if kind == IntentKind.PROVISION:
             kept.provisioned = True
         self._report.act(f"{kind} done", service.id, now)
         self._end(kept, job, JobState.DONE, now)
 
     def _end(self, kept: Kept, job: Job, state: JobState, now: datetime, *, code: str = "") -> None:
-        if job.state == JobState.WAITING_APPROVAL:
+        if job.waits:
             self._report.waits(-1)
         job.state = state
         kept.jobs.remove(job)
@@ -287,8 +305,9 @@ class Controller:
         """The record changed: its deadlines are looked at in the next minute in which something can come of it."""
         found, left = self._found(kept)
         self._watch(kept, found, left, now)
-        minute = _next_minute(now)
-        if any(deadline.at <= minute and not deadline.waits for deadline in left):
+        minute = next_minute(now)
+        stale = any(not self._stands(kept, job) for job in kept.waiting())
+        if stale or any(deadline.at <= minute and not deadline.waits for deadline in left):
             self._look_at(kept, minute)
         else:
             self._look_at(kept, next_due(left, now=minute, again=AGAIN))
@@ -296,14 +315,22 @@ class Controller:
     def _look_at(self, kept: Kept, at: datetime | None) -> None:
         kept.look += 1
         if at is not None:
-            moment = self._scenario.up(_whole_minute(at))
+            moment = self._scenario.up(whole_minute(at))
             self._timeline.at(moment, partial(self._look, kept, kept.look))
+
+    def sweep(self, now: datetime) -> None:
+        """Look at every service now, as the engine does when it starts; it may be done at any time, and again."""
+        for kept in self.kept.values():
+            self._look(kept, kept.look, now)
 
     def _look(self, kept: Kept, number: int, now: datetime) -> None:
         """As the engine's sweep looks at a service; an older look that a newer one replaced does nothing."""
         if number != kept.look or kept.service is None:
             return
         self._report.looks += 1
+        for job in kept.waiting():
+            if not self._stands(kept, job):
+                self._end(kept, job, JobState.CANCELLED, now)
         _, left = self._found(kept)
         self._look_at(kept, next_due(left, now=now, again=AGAIN))
         for deadline in left:
@@ -311,9 +338,7 @@ class Controller:
                 continue
             self._report.act(deadline.action.value, kept.service.id, now)
             if deadline.action.tells:
-                seen = _note(kept, deadline, now)
-                seen.message = True
-                kept.told[deadline.action, deadline.occurrence] = now
+                self._tell(kept, deadline, now)
                 continue
             self._act(kept, deadline, now)
             self._changed(kept, now)
@@ -327,25 +352,35 @@ class Controller:
         wanted = deadline.action.intent
         if wanted is not None and kept.unfinished(wanted):
             return True
-        again = _again(kept.seen, deadline)
-        return again is not None and now < again
+        until = again(kept.seen, deadline)
+        return until is not None and now < until
+
+    def _tell(self, kept: Kept, deadline: Deadline, now: datetime) -> None:
+        kept.note(deadline, now).message = True
+        key, taken = (deadline.action, deadline.occurrence), self._scenario.taken(now)
+        if taken == now:
+            kept.told[key] = now
+        else:
+            self._timeline.at(taken, lambda at: kept.told.update({key: at}))
 
     def _act(self, kept: Kept, deadline: Deadline, now: datetime) -> None:
         service = kept.service
         assert service is not None
         received = decisions.fall_due(deadline, service, terms=self._terms, now=now)
-        job = None
-        if isinstance(received.decision, Intent):
-            # As in the engine: a person agrees to each termination.
-            asks = "a person makes sure" if deadline.asks or deadline.action.destroys else ""
-            job = self._submit(kept, received.decision, now, waits=asks)
-            job.key = (deadline.action, deadline.occurrence)
         if not isinstance(received.decision, Refusal):
             kept.service = received.service
-        seen = _note(kept, deadline, now)
-        seen.job, seen.message = job, bool(received.charges)
+        seen = kept.note(deadline, now)
+        seen.message = bool(received.charges)
+        if isinstance(received.decision, Intent):
+            key = (deadline.action, deadline.occurrence)
+            asks = "the policy says 'may'" if deadline.asks else ""
+            if deadline.action.destroys:
+                question = Confirmation.asking(asks=asks, now=now, wait=self._scenario.confirm_wait)
+                seen.job = self._submit(kept, received.decision, now, key=key, question=question)
+            else:
+                seen.job = self._submit(kept, received.decision, now, key=key, waits=asks)
         if deadline.action == Action.CANCEL_ORDER:
-            self._cancelled(service)
+            self._outside.cancelled(service)
 
     # -- punctuality ----------------------------------------
 
@@ -357,7 +392,12 @@ class Controller:
         expected: dict[Key, datetime] = {}
         for deadline in found:
             key, wanted = (deadline.action, deadline.occurrence), deadline.action.intent
-            if deadline.waits or (deadline.action.tells and key not in untold) or (wanted and kept.unfinished(wanted)):
+            if (
+                deadline.waits
+                or key in kept.dropped
+                or (deadline.action.tells and key not in untold)
+                or (wanted and kept.unfinished(wanted))
+            ):
                 continue
             known = kept.expected.get(key)
             expected[key] = known if known is not None and known >= deadline.at else self._possible(kept, deadline, now)
@@ -365,43 +405,11 @@ class Controller:
         kept.expected = expected
 
     def _possible(self, kept: Kept, deadline: Deadline, now: datetime) -> datetime:
-        again = _again(kept.seen, deadline)
-        return max(deadline.at, now) if again is None else max(deadline.at, now, again)
+        until = again(kept.seen, deadline)
+        return max(deadline.at, now) if until is None else max(deadline.at, now, until)
 
     def close(self, now: datetime) -> None:
         """The end: what should have been done long since was missed."""
         for kept in self.kept.values():
             if kept.service is not None:
                 self._punctuality.compare(kept.service.id, kept.expected, {}, now)
-
-    def states(self) -> Mapping[str, int]:
-        counted: dict[str, int] = {}
-        for kept in self.kept.values():
-            if kept.service is not None:
-                word = "suspended" if kept.service.stopped and kept.service.state == Lifecycle.ACTIVE else str(kept.service.state)
-                counted[word] = counted.get(word, 0) + 1
-        return counted
-
-
-def _note(kept: Kept, deadline: Deadline, now: datetime) -> Seen:
-    seen = kept.seen.setdefault((deadline.action, deadline.occurrence), Seen())
-    seen.times += 1
-    seen.last, seen.job, seen.message = now, None, False
-    return seen
-
-
-def _again(seen: Mapping[Key, Seen], deadline: Deadline) -> datetime | None:
-    """Until when a deadline that was seen to without success is left alone."""
-    found = seen.get((deadline.action, deadline.occurrence))
-    if found is None or found.last is None or found.settled:
-        return None
-    return found.last + min(AGAIN * (1 << min(found.times - 1, 10)), AGAIN_CEILING)
-
-
-def _whole_minute(moment: datetime) -> datetime:
-    down = moment.replace(second=0, microsecond=0)
-    return down if down == moment else down + _MINUTE
-
-
-def _next_minute(moment: datetime) -> datetime:
-    return moment.replace(second=0, microsecond=0) + _MINUTE

@@ -24,8 +24,8 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrongWipe:
-    """A service was destroyed whose billing says that it is paid. ``under_way``: a webhook of it had not arrived yet."""
+class PaidWipe:
+    """A service was destroyed that was paid for, by billing's books. ``under_way``: a webhook of it had not arrived yet."""
 
     service_id: str
     at: datetime
@@ -45,14 +45,19 @@ class Missed:
 
 @dataclass(slots=True)
 class Report:
-    """Counted while it runs. ``watch`` is told every act."""
+    """Counted while it runs. ``watch`` is told every act.
+
+    ``wrong_wipes``: destroyed although the books said, when billing confirmed it or somebody looked, that it was paid for; or
+    although nobody looked. ``paid_after_the_word``: paid only after that, with a payment that did not arrive in time.
+    """
 
     calendar: Calendar
     watch: Callable[[Act], None] | None = None
     days: dict[date, Counter[str]] = field(default_factory=dict)
     totals: Counter[str] = field(default_factory=Counter)
     hours: dict[datetime, Counter[str]] = field(default_factory=dict)
-    wrong_wipes: list[WrongWipe] = field(default_factory=list)
+    wrong_wipes: list[PaidWipe] = field(default_factory=list)
+    paid_after_the_word: list[PaidWipe] = field(default_factory=list)
     missed: list[Missed] = field(default_factory=list)
     webhooks: Counter[datetime] = field(default_factory=Counter)
     waiting: int = 0
@@ -100,6 +105,10 @@ class Report:
         return {
             "flawless": self.flawless,
             "wrong_wipes": {"count": len(self.wrong_wipes), "first": [_plain(case) for case in self.wrong_wipes[:NAMED]]},
+            "paid_after_the_word": {
+                "count": len(self.paid_after_the_word),
+                "first": [_plain(case) for case in self.paid_after_the_word[:NAMED]],
+            },
             "missed_deadlines": {"count": len(self.missed), "first": [_plain(case) for case in self.missed[:NAMED]]},
             "totals": dict(sorted(self.totals.items())),
             "webhooks_lost": self.lost,
@@ -112,6 +121,6 @@ class Report:
         }
 
 
-def _plain(case: WrongWipe | Missed) -> dict[str, Any]:
+def _plain(case: PaidWipe | Missed) -> dict[str, Any]:
     values = {name: getattr(case, name) for name in type(case).__slots__}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

@@ -13,7 +13,8 @@ from orchestrator.domain.services import Service
 from orchestrator.domain.simulation.billing import SOURCE, Account, Billing
 from orchestrator.domain.simulation.controller import Controller
 from orchestrator.domain.simulation.dice import Dice
-from orchestrator.domain.simulation.report import Act, Report, WrongWipe
+from orchestrator.domain.simulation.kept import states
+from orchestrator.domain.simulation.report import Act, PaidWipe, Report
 from orchestrator.domain.simulation.scenario import DAY, Scenario
 from orchestrator.domain.simulation.timeline import Timeline
 
@@ -49,9 +50,7 @@ class _Year:
             policy,
             calendar,
             self._report,
-            wiped=self._wiped,
-            cancelled=self._cancelled,
-            look_up=self._look_up,
+            outside=self,
         )
         self._billing = Billing(self.timeline, scenario, calendar, dice, deliver=self._controller.receive)
         for outage in scenario.outages:
@@ -61,23 +60,39 @@ class _Year:
     def end(self) -> Report:
         self._controller.close(self._scenario.end)
         self._report.lost = self._billing.lost
-        self._report.states = dict(self._controller.states())
+        self._report.states = states(self._controller.kept.values())
         return self._report
 
-    def _wiped(self, service: Service, now: datetime) -> None:
-        """Judged by billing's truth alone, at the moment of the act."""
+    # -- whom the controller has to do with ----------------------------------------
+
+    def asked(self, service_id: str, job_id: str, now: datetime) -> None:
+        self._billing.asked(service_id, job_id, now)
+
+    def look_up(self, service: Service, job_id: str, now: datetime) -> bool:
+        account = self._billing.accounts[service.id]
+        if account.may_go(job_id, now):
+            return True
+        self._mend(account, service, now)
+        return False
+
+    def wiped(self, service: Service, job_id: str, now: datetime) -> None:
+        """Judged by billing's books alone, as they were when its word was given."""
         account = self._billing.accounts[service.id]
         account.gone = True
-        if account.paid(now) and account.paid_until is not None:
-            under_way = self._billing.under_way.get(service.id, 0) > 0
-            wrong = WrongWipe(service_id=service.id, at=now, paid_until=account.paid_until, under_way=under_way)
-            self._report.wrong_wipes.append(wrong)
+        if not account.paid(now) or account.paid_until is None:
+            return
+        under_way = self._billing.under_way.get(service.id, 0) > 0
+        case = PaidWipe(service_id=service.id, at=now, paid_until=account.paid_until, under_way=under_way)
+        late = account.paid_after_the_word(job_id)
+        (self._report.paid_after_the_word if late else self._report.wrong_wipes).append(case)
 
-    def _cancelled(self, service: Service) -> None:
+    def cancelled(self, service: Service) -> None:
         account = self._billing.accounts[service.id]
         account.gone = True
         if account.paid_until is not None:
             self._report.paid_orders_cancelled += 1
+
+    # -- people ----------------------------------------
 
     def _reconcile(self, now: datetime) -> None:
         """An operator compares each record with billing's own list, makes good what the controller never heard of, and lets
@@ -88,14 +103,12 @@ class _Year:
                 self._mend(account, kept.service, now)
         self._controller.release(now)
 
-    def _look_up(self, service: Service, now: datetime) -> None:
-        if self._scenario.looks:
-            self._mend(self._billing.accounts[service.id], service, now)
-
     def _mend(self, account: Account, service: Service, now: datetime) -> None:
         state = BillingState.ACTIVE if account.paid(now) else BillingState.SUSPENDED
         entry = Entry(service_id=account.id, paid_until=account.paid_until, state=state)
         if not account.gone and paid_further(service, entry):
             account.sent += 1
             event_id = f"{account.id}.{account.sent}"
-            self._controller.receive(payment(service, entry, source=SOURCE, event_id=event_id, now=now), now)
+            event = payment(service, entry, source=SOURCE, event_id=event_id, now=now)
+            account.heard(event)
+            self._controller.receive(event, now)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 Happening = Callable[[datetime], None]
+_MINUTE = timedelta(minutes=1)
 
 
 class Timeline:
@@ -26,3 +27,14 @@ class Timeline:
         while self._heap and self._heap[0][0] < until:
             moment, _, happening = heapq.heappop(self._heap)
             happening(moment)
+
+
+def whole_minute(moment: datetime) -> datetime:
+    """The moment, or the next whole minute after it."""
+    down = moment.replace(second=0, microsecond=0)
+    return down if down == moment else down + _MINUTE
+
+
+def next_minute(moment: datetime) -> datetime:
+    """The next whole minute after the moment."""
+    return moment.replace(second=0, microsecond=0) + _MINUTE

@@ -1,6 +1,6 @@
 """Since when a service is seen to be limited.
 
-Revision 0003, after 0001.
+Revision 0003, after 0002.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a service is left: since when it ran and was paid for, that it is to end, and when it had.
 
-Revision 0006, after 0001. What was there before has none of it known.
+Revision 0006, after 0005. What was there before has none of it known.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0001"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-TIMES = ("purchased_at", "activated_at", "ended_at", "forgotten_at")
+TIMES = ("purchased_at", "forgotten_at")
 
 
 def upgrade() -> None:

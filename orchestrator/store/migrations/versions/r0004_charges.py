@@ -1,6 +1,6 @@
 """Charges, and what a service's record knows of disputes, chargebacks, traffic and fees.
 
-Revision 0007, after 0001. The disputes themselves take the place of the time for which they stopped the clock: that could be read
+Revision 0004, after 0003. The disputes themselves take the place of the time for which they stopped the clock: that could be read
 only together with the due date of then.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
+revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None

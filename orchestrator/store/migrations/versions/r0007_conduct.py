@@ -1,6 +1,6 @@
 """Complaints against services, what set a hold, and evidence.
 
-Revision 0005, after 0001.
+Revision 0007, after 0006.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0001"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
