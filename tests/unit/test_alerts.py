@@ -57,6 +57,10 @@ CASES = (
     ("JobsWaitForApproval", "orchestrator_approval_jobs", "0x5 1x300", ((10, False), (25, True))),
     ("DeadlinesAreLate", 'orchestrator_deadlines_late{action="suspend"}', "1x300", ((20, False), (40, True))),
     ("TerminationsWait", "orchestrator_terminations_wait", "1x300", ((50, False), (70, True))),
+    ("ClockJumped", 'orchestrator_terminations_wait_reason{reason="clock"}', "0x5 1x300", ((4, False), (7, True))),
+    ("ClockJumped", 'orchestrator_terminations_wait_reason{reason="downtime"}', "1x300", ((7, False),)),
+    ("LooksDiffer", "orchestrator_looks_differing", "0x5 1x300", ((4, False), (7, True))),
+    ("LooksDiffer", "orchestrator_looks_compared_timestamp_seconds", "0x3000", ((2879, False), (2882, True))),
     ("DeadLetters", "orchestrator_dead_letters", "0x5 1x300", ((4, False), (7, True))),
 )
 # What else the rule asks for.

@@ -92,7 +92,7 @@ def notices(*days: float) -> Service:
     [
         ("masternet", ComplaintKind.ABUSE, "abuse", HoldEffect.STOP, IntentKind.SUSPEND),
         ("zettagrid", ComplaintKind.LICENCE, "abuse", HoldEffect.STOP, IntentKind.SUSPEND),
-        ("zettagrid", ComplaintKind.HARM, "abuse", HoldEffect.LIMIT, None),
+        ("zettagrid", ComplaintKind.HARM, "abuse", HoldEffect.LIMIT, IntentKind.LIMIT),
         # its mildest effect, read-only, is beyond a VPS
         ("enterpage", ComplaintKind.QUOTA, "quota", HoldEffect.STOP, IntentKind.SUSPEND),
     ],
@@ -197,7 +197,8 @@ def test_a_notice_limits_after_its_hours_and_not_before() -> None:
     assert (deadline.action, deadline.at) == (Action.LIMIT_CONDUCT, NOW - HOUR + 72 * HOUR)
     held = after(decisions.fall_due(deadline, record, terms=terms("zettagrid"), now=deadline.at))
     assert [(h.reason, h.effect, h.complaint) for h in held.holds] == [(HoldReason.ABUSE, HoldEffect.LIMIT, "c1")]
-    assert due(held) == []
+    assert [deadline.action for deadline in due(held)] == [Action.LIMIT_CONDUCT], "until it is in force"
+    assert due(replace(held, limited_proven_at=deadline.at)) == []
     assert after(answered(held, "c1", Closed.CEASED)).holds == ()
 
 

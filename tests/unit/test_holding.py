@@ -39,9 +39,14 @@ def suspended(*reasons: HoldReason) -> Service:
 
 @pytest.mark.parametrize(
     ("effect", "wanted"),
-    [(HoldEffect.STOP, IntentKind.SUSPEND), (HoldEffect.LIMIT, None), (HoldEffect.NO_ERASE, None), (HoldEffect.NONE, None)],
+    [
+        (HoldEffect.STOP, IntentKind.SUSPEND),
+        (HoldEffect.LIMIT, IntentKind.LIMIT),
+        (HoldEffect.NO_ERASE, None),
+        (HoldEffect.NONE, None),
+    ],
 )
-def test_only_a_hold_that_stops_makes_a_job(effect: HoldEffect, wanted: IntentKind | None) -> None:
+def test_a_hold_that_stops_or_limits_makes_a_job_and_no_other(effect: HoldEffect, wanted: IntentKind | None) -> None:
     received = holding.set_hold(service(L.ACTIVE), asked(effect=effect))
     assert job(received) == wanted
     assert received.service is not None
