@@ -55,9 +55,10 @@ class Wound(SystemClock):
 
 
 class Year:
-    """A house whose days the test lets pass."""
+    """A house whose days the test lets pass. ``plan`` and ``policy``: what is sold, unless a test says otherwise."""
 
     plan: Plan = PLAN
+    policy: Policy = POLICY
 
     def at(self, _point: str) -> None:
         """A point in the engine is passed at which somebody might end it."""
@@ -65,12 +66,11 @@ class Year:
     def __init__(self, directory: Path) -> None:
         self.directory = prepared(directory, fresh_database)
         self.clock = Wound()
-        self.plan = PLAN
         self.house: House | None = None
 
     def open(
         self,
-        policy: Policy = POLICY,
+        policy: Policy | None = None,
         options: Options | None = None,
         posts_to: Notifier | None = None,
         *,
@@ -78,11 +78,13 @@ class Year:
     ) -> House:
         """``turn``: how often it is to look; five of them that it does not are a gap."""
         self.close()
+        policy = policy or self.policy
         self.house = House(
             self.directory,
             steps=STEPS,
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
+            at=self.at,
             plan=self.plan,
             options=replace(options or Options(), due_seconds=turn.total_seconds()),
             policies={policy.name: policy},
