@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.domain import decisions
+from orchestrator.domain.confirmation import Confirmation
 from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
 from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
-from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.jobs import DECIDED_AT, FROZEN_REASON, Job, decided_at
 from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Works, destroyed
 from orchestrator.engine.endings import Endings
@@ -110,7 +111,8 @@ class Desk:
                 if job.approval_reason != FROZEN_REASON:
                     continue
                 let_through = bool(job.started_at or job.approved_by) or destroyed(conn, job)
-                waits = "" if let_through else self._orders.braked(conn, job.intent, now=now)
+                held = self._orders.braked if Confirmation.in_job(job) is None else self._orders.held
+                waits = "" if let_through else held(conn, job.intent, now=now)
                 if waits:
                     job_store.change(conn, job.id, approval_reason=waits)
                 else:
@@ -137,7 +139,8 @@ class Desk:
         """Past the point of no return there is only the end: the operator decides so, knowing of a payment since."""
         service = services.get(conn, job.service_id)
         if service is not None:
-            job_store.change(conn, job.id, payments=service.payments)
+            first = {DECIDED_AT: decided_at(job)}
+            job_store.change(conn, job.id, payments=service.payments, arguments={**job.arguments, **first})
 
     def _forget_workflow(self, conn: Connection, job: Job, intent: Intent) -> None:
         job_store.replace_steps(conn, job.id, [])
