@@ -184,7 +184,7 @@ def settle(service: Service, invoice_id: str, upheld: bool, *, who: str, at: dat
     noted = Received(service=record, decision=Nothing(reason=note), note=note)
     if claimed.releases and record.hold(HoldReason.NONPAYMENT) is not None and archives.brings_back(record, terms):
         back = replace(record, payments=record.payments + 1)
-        return _reactivate(back, reason=note, who=who, asks=archives.asks(back.without_hold(HoldReason.NONPAYMENT)))
+        return commanding.reactivate(back, reason=note, who=who, asks=archives.asks(back.without_hold(HoldReason.NONPAYMENT)))
     if not claimed.releases or record.state not in (LIVING | {Lifecycle.TERMINATING}) or record.point_of_no_return is not None:
         return noted
     # As a payment it overtakes what was decided before it.

@@ -85,7 +85,7 @@ class Confirming:
             or event.type != EventType.TERMINATION_CONFIRMED
         ):
             return "", f"no job {event.job_id} of service {event.service_id} waits for an answer"
-        if not self._stands(conn, job):
+        if not self.stands(conn, job):
             self._endings.call_off(conn, job, by=OVER)
             return job.id, "what it was to be done for is over: the job is called off"
         confirmed = question.confirmed(by)
@@ -112,10 +112,10 @@ class Confirming:
     def call_off_stale(self, conn: Connection, service_id: str) -> None:
         """End the jobs that wait for a person or for billing because of a deadline that is none any more."""
         for job in job_store.unfinished(conn, service_id):
-            if job.state == JobState.WAITING_APPROVAL and not self._stands(conn, job):
+            if job.state == JobState.WAITING_APPROVAL and not destroyed(conn, job) and not self.stands(conn, job):
                 self._endings.call_off(conn, job, by=OVER)
 
-    def _stands(self, conn: Connection, job: Job) -> bool:
+    def stands(self, conn: Connection, job: Job) -> bool:
         """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
         made_for = job.arguments.get(DEADLINE)
         service = services.get(conn, job.service_id)

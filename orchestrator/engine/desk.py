@@ -12,6 +12,7 @@ from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import DECIDED_AT, FROZEN_REASON, Job, decided_at
 from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Works, destroyed
+from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
@@ -23,20 +24,28 @@ from orchestrator.store.database import Connection
 class Desk:
     """Each call is one transaction, with one row of audit and what the caller wants ``beside`` it."""
 
-    def __init__(self, works: Works, *, orders: Orders, endings: Endings, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, works: Works, *, orders: Orders, endings: Endings, confirming: Confirming, wake: Callable[[], None]
+    ) -> None:
         self._works = works
         self._orders = orders
         self._endings = endings
+        self._confirming = confirming
         self._wake = wake
 
     def approve(self, job_id: str, who: str, beside: Beside[None]) -> None:
-        """Let a job run that waits. Raises NotFound, WrongState where it does not wait, Frozen during a freeze."""
+        """Let a job run that waits. Raises NotFound, WrongState where it does not wait or is over, Frozen during a freeze."""
         with self._works.db.write() as conn:
             job = job_store.get(conn, job_id)
             if job.state != JobState.WAITING_APPROVAL:
                 raise WrongState(f"job {job_id} is {job.state}: only a job that waits for approval can be approved")
             if job.intent.destructive and settings.freeze(conn) is not None:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
+            if not destroyed(conn, job) and not self._confirming.stands(conn, job):
+                raise WrongState(
+                    f"what job {job_id} was to be done for is over: it is called off",
+                    hint=f"if it is still wanted: orchestrator service {job.intent} {job.service_id}",
+                )
             self._endings.run_again(conn, job, approved_by=who)
             self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
             beside(conn, None)

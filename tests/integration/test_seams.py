@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.calendar import Days
-from orchestrator.domain.errors import PermanentDriverError, Refused
+from orchestrator.domain.errors import PermanentDriverError, Refused, WrongState
 from orchestrator.domain.guards import Wait, WaitReason
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
@@ -20,7 +20,7 @@ from orchestrator.store import settings
 from tests.fault.house import House
 from tests.integration.test_archives import LATE, LETTERS, archives, disk, waiting
 from tests.integration.test_archives import POLICY as KEEPS
-from tests.integration.test_confirming import confirm, due_to_die
+from tests.integration.test_confirming import confirm, disputed, due_to_die
 from tests.integration.test_due import DAY, HOUR, POLICY, Year, acts, record
 
 ARCHIVING = replace(POLICY, archive=Archive(keep={"vps": Days(2)}, clause="back"), late_payment=LATE)
@@ -110,6 +110,16 @@ def test_what_was_confirmed_in_a_freeze_still_waits_with_all_others_when_that_en
     year.rest()
     assert (house.job(job.id).state, house.state("s1")) == (JobState.WAITING_APPROVAL, "terminating")
     assert "terminations wait" in house.job(job.id).approval_reason
+
+
+def test_nobody_approves_what_is_over_before_the_clock_has_called_it_off(year: Year) -> None:
+    house = year.open()
+    job = due_to_die(house, year)
+    disputed(house, year)
+    with pytest.raises(WrongState, match="is over"):
+        house.engine.approve(job.id, "anna")
+    year.later(HOUR)
+    assert (house.job(job.id).state, house.state("s1")) == (JobState.CANCELLED, "active")
 
 
 # -- payments and archives ----------------------------------------------------------------------------------------
