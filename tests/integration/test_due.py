@@ -58,6 +58,7 @@ class Year:
     """A house whose days the test lets pass."""
 
     plan: Plan = PLAN
+    policy: Policy = POLICY
 
     def at(self, _point: str) -> None:
         """A point in the engine is passed at which somebody might end it."""
@@ -65,12 +66,11 @@ class Year:
     def __init__(self, directory: Path) -> None:
         self.directory = prepared(directory, fresh_database)
         self.clock = Wound()
-        self.plan = PLAN
         self.house: House | None = None
 
     def open(
         self,
-        policy: Policy = POLICY,
+        policy: Policy | None = None,
         options: Options | None = None,
         posts_to: Notifier | None = None,
         *,
@@ -78,14 +78,16 @@ class Year:
     ) -> House:
         """``turn``: how often it is to look; five of them that it does not are a gap."""
         self.close()
+        kept = policy or self.policy
         self.house = House(
             self.directory,
             steps=STEPS,
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
             plan=self.plan,
+            at=self.at,
             options=replace(options or Options(), due_seconds=turn.total_seconds()),
-            policies={policy.name: policy},
+            policies={kept.name: kept},
             posts_to=posts_to,
         )
         self.house.engine.start()

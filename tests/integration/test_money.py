@@ -65,6 +65,7 @@ class Sales(Year):
 
     dies_at = ""
     plan = SOLD
+    policy = POLICY
 
     def at(self, point: str) -> None:
         if point == self.dies_at:
