@@ -27,7 +27,7 @@ def forget(conn: Connection, service_id: str, blanks: Mapping[str, object]) -> N
             sa.select(key, table.c.body, taken).where(table.c.service_id == service_id)
         ).all():
             said = json.loads(body)
-            if (left := access.without(said, blanks if taken_at is None else {**blanks, "certificate": {}})) != said:
+            if (left := access.without(said, blanks if taken_at is None else {**blanks, "certificate": None})) != said:
                 text = json.dumps(left, ensure_ascii=False, separators=(",", ":"))
                 conn.execute(sa.update(table).where(key == row_id).values(body=text))
     mine = sa.select(jobs.c.id, jobs.c.workflow).where(jobs.c.service_id == service_id)

@@ -55,7 +55,7 @@ class Wound(SystemClock):
 
 
 class Year:
-    """A house whose days the test lets pass. ``plan`` and ``policy``: what is sold, unless a test says otherwise."""
+    """A house whose days the test lets pass."""
 
     plan: Plan = PLAN
     policy: Policy = POLICY
@@ -78,16 +78,16 @@ class Year:
     ) -> House:
         """``turn``: how often it is to look; five of them that it does not are a gap."""
         self.close()
-        policy = policy or self.policy
+        kept = policy or self.policy
         self.house = House(
             self.directory,
             steps=STEPS,
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
-            at=self.at,
             plan=self.plan,
+            at=self.at,
             options=replace(options or Options(), due_seconds=turn.total_seconds()),
-            policies={policy.name: policy},
+            policies={kept.name: kept},
             posts_to=posts_to,
         )
         self.house.engine.start()

@@ -37,8 +37,14 @@ class Ear:
         answer(self.status, b"not in the mood" if self.status >= 300 else b"")(handler)
 
     def heard(self, count: int) -> list[dict[str, Any]]:
-        until(lambda: len(self.requests) >= count)
-        return self.requests[:count]
+        """So many of those that tell the end of a job, once they have come."""
+        until(lambda: len(endings(self.requests)) >= count)
+        return endings(self.requests)[:count]
+
+
+def endings(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A job's end changes the service, too, which is told beside it."""
+    return [request for request in requests if json.loads(request["body"])["type"].startswith("job.")]
 
 
 def until(look: Callable[[], Any], seconds: float = 20) -> Any:
@@ -86,11 +92,11 @@ def test_a_message_is_shown_with_its_body_and_every_attempt(told: tuple[Live, Ea
     hears.status = 503
     job_id = live.provisioned("s1")
     (request,) = hears.heard(1)
-    until(lambda: messages(live)[0]["attempts"])
+    until(lambda: messages(live, type="job.done")[0]["attempts"])
     hears.status = 204
-    message_id = messages(live)[0]["id"]
+    message_id = messages(live, type="job.done")[0]["id"]
     assert live.http.post(f"/v1/messages/{message_id}/retry").json() == {"messages": 1}
-    until(lambda: messages(live, state="taken"))
+    until(lambda: not messages(live, state="waiting"))
     shown = live.http.get(f"/v1/messages/{message_id}").json()
     assert (shown["type"], shown["service_id"], shown["state"], shown["note"]) == ("job.done", "s1", "taken", "")
     assert shown["body"].encode() == request["body"]
@@ -107,8 +113,8 @@ def test_a_message_is_shown_with_its_body_and_every_attempt(told: tuple[Live, Ea
     assert {
         "orchestrator_outbox_messages 0.0",
         "orchestrator_outbox_dead_messages 0.0",
-        'orchestrator_deliveries_total{outcome="taken"} 1.0',
-        'orchestrator_deliveries_total{outcome="refused"} 1.0',
+        'orchestrator_deliveries_total{outcome="taken"} 2.0',
+        'orchestrator_deliveries_total{outcome="refused"} 2.0',
     } <= lines
 
 
@@ -159,11 +165,12 @@ def test_dead_messages_are_posted_again_once_for_a_key(told: tuple[Live, Ear]) -
 
 def test_where_nobody_is_told_messages_are_kept_and_none_is_dead(own: Live) -> None:
     own.provisioned("kept")
-    (message,) = messages(own, service_id="kept")
+    (message,) = messages(own, service_id="kept", type="job.done")
     given_up(own, message["id"])  # while somebody was told, say
     page = own.http.get("/v1/messages", params={"state": "waiting"}).json()
     assert "no billing system is told" in page["note"]
-    assert [(found["id"], found["state"], found["dead_at"]) for found in page["items"]] == [(message["id"], "waiting", None)]
+    found = {found["id"]: (found["state"], found["dead_at"]) for found in page["items"]}
+    assert found[message["id"]] == ("waiting", None)
     assert messages(own, state="dead") == []
     shown = own.http.get(f"/v1/messages/{message['id']}").json()
     assert ("no billing system is told" in shown["note"], shown["state"], shown["deliveries"]) == (True, "waiting", [])
@@ -184,7 +191,7 @@ def test_of_two_billing_systems_the_first_that_named_where_is_told(tmp_path: Pat
             first.heard(1)
         finally:
             live.stop()
-        assert (len(first.requests), len(second.requests)) == (1, 0)
+        assert (len(endings(first.requests)), len(second.requests)) == (1, 0)
 
 
 def ok(result: Ran) -> str:
@@ -223,7 +230,7 @@ def test_the_command_line_says_where_nobody_is_told(served: Served) -> None:
     ok(served.run("job", "watch", served.order("untold")))
     listed = served.run("message", "list", "--service", "untold")
     assert ("waiting" in listed.stdout, "no billing system is told" in listed.stderr) == (True, True)
-    (message,) = json.loads(ok(served.run("message", "list", "--service", "untold", "--json")))["items"]
+    (message, _) = json.loads(ok(served.run("message", "list", "--service", "untold", "--json")))["items"]
     assert "no billing system is told" in ok(served.run("message", "show", message["id"]))
     failed = served.run("message", "retry", "--all")
     assert (failed.returncode, "no billing system is told" in failed.stderr) == (3, True)
@@ -248,13 +255,15 @@ def test_a_controller_that_is_killed_while_billing_answers_posts_once_more_under
             served.order("s1")
             assert killed.wait(30)
             served.start()
-            until(lambda: json.loads(ok(served.run("message", "list", "--state", "taken", "--json")))["items"])
-            (message,) = json.loads(ok(served.run("message", "list", "--json")))["items"]
+            of_jobs = ("message", "list", "--type", "job.done", "--json")
+            until(lambda: json.loads(ok(served.run(*of_jobs, "--state", "taken")))["items"])
+            (message,) = json.loads(ok(served.run(*of_jobs)))["items"]
             shown = json.loads(ok(served.run("message", "show", message["id"], "--json")))
         finally:
             served.stop()
-    assert [request["headers"]["webhook-id"] for request in requests] == [message["id"]] * 2
-    assert requests[0]["body"] == requests[1]["body"]
+    told = endings(requests)
+    assert [request["headers"]["webhook-id"] for request in told] == [message["id"]] * 2
+    assert told[0]["body"] == told[1]["body"]
     for request in requests:
         Webhook(SECRET).verify(request["body"], request["headers"])  # raises where it does not hold
     assert [record["status"] for record in shown["deliveries"]] == [200]
