@@ -70,6 +70,20 @@ def test_a_dispute_stops_a_termination_for_nonpayment_that_runs_and_has_destroye
     assert house.world.node("n1")["guests"]["orch.s1"]["power"] == "stopped", "its suspension stays"
 
 
+def test_a_dispute_stops_a_wipe_that_has_begun_and_has_not_come_to_the_fence(year: Year, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(point: str) -> None:
+        if point == "vps-terminate/wipe/before" and year.house is not None:
+            year.house.event("invoice.disputed", "s1", invoice_id="i1")
+
+    monkeypatch.setattr(year, "at", at)
+    house = year.open()
+    job = due_to_die(house, year)
+    house.world.plant("n1", disk(house), LETTERS)
+    confirm(house, year, job)
+    assert (house.job(job.id).state, house.state("s1"), record(house).point_of_no_return) == (JobState.CANCELLED, "active", None)
+    assert LETTERS in repr(house.world.node("n1")["volumes"][disk(house)])
+
+
 def test_a_dispute_does_not_keep_a_cancelled_service_for_ever(year: Year) -> None:
     house = year.open(KEEPS)
     assert house.wait(house.order("s1").job_id).state == JobState.DONE
