@@ -41,11 +41,7 @@ class Desk:
                 raise WrongState(f"job {job_id} is {job.state}: only a job that waits for approval can be approved")
             if job.intent.destructive and settings.freeze(conn) is not None:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
-            if not destroyed(conn, job) and not self._confirming.stands(conn, job):
-                raise WrongState(
-                    f"what job {job_id} was to be done for is over: it is called off",
-                    hint=f"if it is still wanted: orchestrator service {job.intent} {job.service_id}",
-                )
+            self._refuse_over(conn, job)
             self._endings.run_again(conn, job, approved_by=who)
             self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
             beside(conn, None)
@@ -79,6 +75,7 @@ class Desk:
             begun = destroyed(conn, job)
             if not begun:
                 self._refuse_paid(conn, job)
+                self._refuse_over(conn, job)
             waits = "" if begun else self._orders.braked(conn, job.intent, now=self._works.clock.now())
             if job.state != JobState.NEEDS_OPERATOR:
                 self._decide_again(conn, job, who)
@@ -101,6 +98,14 @@ class Desk:
                 f"service {service.id} was paid since job {job.id} was decided [a payment ends what it overtakes]",
                 rule="a payment ends what it overtakes",
                 hint=f"if it is still wanted: orchestrator service {job.intent} {service.id}",
+            )
+
+    def _refuse_over(self, conn: Connection, job: Job) -> None:
+        """What ends a service because of a deadline that is none any more is not let run: raises WrongState."""
+        if job.intent.ends and not destroyed(conn, job) and not self._confirming.stands(conn, job):
+            raise WrongState(
+                f"what job {job.id} was to be done for is over",
+                hint=f"if it is still wanted: orchestrator service {job.intent} {job.service_id}",
             )
 
     def freeze(self, who: str, why: str) -> None:

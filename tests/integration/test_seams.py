@@ -134,6 +134,8 @@ def test_nobody_approves_what_is_over_before_the_clock_has_called_it_off(year: Y
         house.engine.approve(job.id, "anna")
     year.later(HOUR)
     assert (house.job(job.id).state, house.state("s1")) == (JobState.CANCELLED, "active")
+    with pytest.raises(WrongState, match="is over"):
+        house.engine.retry(job.id, "anna")
 
 
 # -- payments and archives ----------------------------------------------------------------------------------------
