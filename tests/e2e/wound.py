@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from orchestrator import wiring
 from orchestrator.api import server
 from orchestrator.api.app import create_app
@@ -23,7 +25,8 @@ from orchestrator.domain.intents import JobState
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.engine.sweep import Beat
 from orchestrator.observe import logs
-from orchestrator.store import jobs, outbox
+from orchestrator.store import jobs
+from orchestrator.store.tables import outbox
 from orchestrator.wiring.controller import Controller
 
 # Who looks every minute and has not looked for five was away; so long may pass from one look to the next.
@@ -95,6 +98,8 @@ class Passage:
         self._dial = dial
         self._clock = clock
         self._controller = controller
+        # Where nobody is told anything, messages are kept, and no end of them is waited for.
+        self._posts = any(billing.notify_url for billing in controller.config.settings.billing)
 
     def once(self) -> None:
         """Go on until the moment that is asked for; nothing where it has come."""
@@ -116,7 +121,9 @@ class Passage:
 
     def _busy(self) -> bool:
         with self._controller.db.read() as conn:
-            return bool(jobs.in_states(conn, _UNDER_WAY) or outbox.due(conn, now=self._clock.now(), limit=1))
+            to_post = sa.select(outbox.c.id).where(outbox.c.next_attempt_at <= self._clock.now()).limit(1)
+            posting = self._posts and conn.execute(to_post).first() is not None
+            return posting or bool(jobs.in_states(conn, _UNDER_WAY))
 
 
 def _write(file: Path, text: str) -> None:

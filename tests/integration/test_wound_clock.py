@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.e2e.billing import Billing
 from tests.e2e.wound import Dial
@@ -26,7 +27,6 @@ DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 ROOT = Path(__file__).parents[2]
 PRODUCT = ROOT / "orchestrator"
-_BILLING = """[{{source: shop, secret_files: [secrets/newest], notify_url: "{url}", notify_secret_file: secrets/newest}}]"""
 
 
 class Wound(Talks):
@@ -36,8 +36,9 @@ class Wound(Talks):
         self.directory, self.billing, self.dial = directory, billing, dial
         write_config(directory)
         main = directory / "orchestrator.yaml"
-        text = re.sub(r"billing:\n.*\n.*\n", f"billing: {_BILLING.format(url=billing.url)}\n", main.read_text(encoding="utf-8"))
-        main.write_text(text, encoding="utf-8")
+        content = yaml.safe_load(main.read_text(encoding="utf-8"))
+        content["billing"][0] |= {"notify_url": billing.url, "notify_secret_file": "secrets/newest"}
+        main.write_text(yaml.safe_dump(content), encoding="utf-8")
         with (directory / "plans" / f"{PLAN}.yaml").open("a", encoding="utf-8") as plan:
             plan.write("policy: enterpage\n")
         (directory / "policies").mkdir()
