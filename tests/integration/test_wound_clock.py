@@ -18,8 +18,10 @@ import httpx
 import pytest
 import yaml
 
+from orchestrator.drivers.local.clock import SystemClock
 from tests.e2e.billing import Billing
 from tests.e2e.wound import Dial
+from tests.e2e.wound import Wound as WoundClock
 from tests.live import PLAN, SECRET, SOURCE, Talks, sign, write_config
 from tests.served import command
 
@@ -138,6 +140,13 @@ def test_time_that_is_put_forward_suspends_asks_and_terminates_and_is_no_downtim
     assert wound.rest("s1")[2:] == [("terminate", "done")]
     assert wound.http.get("/v1/forecast").json() == {"items": [], "next": None, "notes": []}, "nothing waits: it was never away"
     assert "Traceback" not in wound.log
+
+
+def test_both_clocks_are_put_ahead_by_the_same() -> None:
+    wall, monotonic = SystemClock().now(), SystemClock().monotonic()
+    ahead = WoundClock(9 * DAY)
+    assert timedelta(0) <= ahead.now() - wall - 9 * DAY < MINUTE
+    assert 0 <= ahead.monotonic() - monotonic - (9 * DAY).total_seconds() < 60
 
 
 def test_what_is_signed_by_another_time_is_not_taken(wound: Wound) -> None:
