@@ -112,6 +112,8 @@ def erase(service: Service, *, reason: str, who: str) -> Intent | Nothing | Refu
         return Refusal(reason=f"it is {service.state}: there is no archive to erase", rule=RULE_LIFECYCLE)
     if not service.erasable:
         return Refusal(reason="a hold forbids to destroy its archive", rule=RULE_HOLDS)
+    if service.debt_disputed:
+        return Refusal(reason="the debt for which it was terminated is disputed: the verdict comes first", rule=RULE_HOLDS)
     return Intent.on(IntentKind.ERASE, service, reason=reason, who=who)
 
 

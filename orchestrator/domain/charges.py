@@ -142,7 +142,10 @@ def traffic(service: Service, period: str, terms: Terms) -> tuple[Service, Charg
 
 
 def hours(service: Service, terms: Terms) -> Charge | None:
-    """What an ended service by the hour cost: started hours from its activation to its end, at least the rule's minimum."""
+    """What an ended service by the hour cost: started hours from its activation to its end, at least the rule's minimum.
+
+    Once for each life: one that comes back out of its archive begins another.
+    """
     rule, price = terms.policy.hourly, terms.prices.per_hour
     if rule is None or not price or service.activated_at is None or service.ended_at is None:
         return None
@@ -150,7 +153,7 @@ def hours(service: Service, terms: Terms) -> Charge | None:
     count = max(used, rule.minimum_hours)
     since, until = service.activated_at.isoformat(timespec="minutes"), service.ended_at.isoformat(timespec="minutes")
     return Charge(
-        id=f"{service.id}.hours",
+        id=f"{service.id}.hours.{service.activated_at.astimezone(UTC):%Y%m%dT%H%M%SZ}",
         service_id=service.id,
         kind=ChargeKind.HOURS,
         amount=count * price,

@@ -31,13 +31,18 @@ def fee(before: Service | None, after: Service, terms: Terms) -> tuple[Service, 
     since = proven_for_nonpayment(before) or before.cut_off_at
     if since is None or after.state not in _THERE or after.point_of_no_return is not None:
         return replace(after, cut_off_at=None, cut_off_paid=False), None
-    if after.settled_at != before.settled_at and after.disputes != before.disputes:  # it was not owed
+    if not_owed(before, after):
         return replace(after, cut_off_at=None, cut_off_paid=False), None
     is_paid = before.cut_off_paid or after.payments > before.payments
     if not is_paid or after.stopped:
         return replace(after, cut_off_at=since, cut_off_paid=is_paid), None
     why = f"reactivation of a {terms.kind} that was cut off for nonpayment at {since.isoformat(timespec='minutes')}"
     return replace(after, cut_off_at=None, cut_off_paid=False), charges.reactivation(after.id, since, terms, why=why)
+
+
+def not_owed(before: Service | None, after: Service) -> bool:
+    """A dispute was won between the two."""
+    return before is not None and after.settled_at != before.settled_at and after.disputes != before.disputes
 
 
 def fee_out_of_the_archive(service: Service, terms: Terms) -> Charge | None:

@@ -182,6 +182,9 @@ def settle(service: Service, invoice_id: str, upheld: bool, *, who: str, at: dat
     claimed = claims.settle(service, invoice_id=invoice_id, upheld=upheld, at=at, terms=terms)
     record, note = claimed.service, claimed.note
     noted = Received(service=record, decision=Nothing(reason=note), note=note)
+    if claimed.releases and record.hold(HoldReason.NONPAYMENT) is not None and archives.brings_back(record, terms):
+        back = replace(record, payments=record.payments + 1)
+        return commanding.reactivate(back, reason=note, who=who, asks=archives.asks(back.without_hold(HoldReason.NONPAYMENT)))
     if not claimed.releases or record.state not in (LIVING | {Lifecycle.TERMINATING}) or record.point_of_no_return is not None:
         return noted
     # As a payment it overtakes what was decided before it.
@@ -315,5 +318,5 @@ def with_fee(before: Service | None, received: Received, terms: Terms) -> Receiv
         return received
     record, charge = coming_back.fee(before, received.service, terms)
     if isinstance(received.decision, Intent) and received.decision.kind == IntentKind.REACTIVATE:
-        charge = coming_back.fee_out_of_the_archive(record, terms)
+        charge = None if coming_back.not_owed(before, record) else coming_back.fee_out_of_the_archive(record, terms)
     return replace(received, service=record, charges=received.charges if charge is None else (*received.charges, charge))

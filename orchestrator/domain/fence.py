@@ -34,6 +34,8 @@ def closed(service: Service, *, kind: IntentKind, payments: int, cancellation: o
         return "it was paid since the job was decided"
     if cancellation and (service.cancellation is None or service.cancellation.token != cancellation):
         return "its cancellation was taken back, or given another day, since the job was decided"
+    if kind == IntentKind.ERASE and service.debt_disputed:
+        return "the debt for which it was terminated is disputed"
     if kind.ends:
         for hold in service.holds:
             if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:

@@ -12,6 +12,8 @@ from orchestrator.domain.intents import IntentKind, JobState, StepState
 
 # Why a job waits when it is not the brakes: 'orchestrator freeze' is in force, and lifting it lets the job go on.
 FROZEN_REASON = "frozen"
+# The argument of a job that was let on past the point of no return: the payment count at which it was first decided.
+DECIDED_AT = "decided_at"
 
 RETRY_AFTER_STORE_SECONDS = 1.0
 RETRY_CEILING_SECONDS = 300.0
@@ -40,6 +42,12 @@ class Job:
     approved_by: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+
+def decided_at(job: Job) -> int:
+    """The payment count at which the job was decided, whoever has let it go on since, knowing of a payment."""
+    first = job.arguments.get(DECIDED_AT)
+    return first if isinstance(first, int) else job.payments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

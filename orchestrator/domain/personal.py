@@ -76,4 +76,5 @@ def forget(service: Service, terms: Terms, *, now: datetime, reason: str) -> Rec
 
 def _blank(service: Service, terms: Terms) -> Service:
     left = replace(service, domain="", hostname="", ssh_keys=(), password_hash="", refunds=(), holds=(), cancellation=None)
+    left = replace(left, disputes=(), chargebacks=(), complaints=())
     return left if terms.policy.personal_data.metadata_kept is not None else replace(left, client_id="", order_id="")

@@ -297,6 +297,11 @@ class Service:
         """No hold forbids destroying the data: none of that effect, and no legal one whatever its effect."""
         return not any(h.effect == HoldEffect.NO_ERASE or h.reason == HoldReason.LEGAL for h in self.holds)
 
+    @property
+    def debt_disputed(self) -> bool:
+        """What it is held for is not paid, and that is disputed."""
+        return self.hold(HoldReason.NONPAYMENT) is not None and self.hold(HoldReason.DISPUTE) is not None
+
     def with_hold(self, hold: Hold) -> Service:
         """Add the hold, or keep the older one of the same reason (since counts from the first).
 

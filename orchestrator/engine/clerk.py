@@ -10,9 +10,10 @@ from orchestrator.domain import decisions
 from orchestrator.domain.charges import Charge, ChargeKind
 from orchestrator.domain.decisions import Received
 from orchestrator.domain.errors import NotFound, Refused, WrongState
-from orchestrator.domain.intents import Decision, Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.intents import RULE_LIFECYCLE, Decision, Intent, IntentKind, Nothing, Refusal
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.playbooks import Workflow
+from orchestrator.domain.received import refused
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
@@ -133,6 +134,8 @@ def once(conn: Connection, received: Received) -> Received:
         for job in job_store.unfinished(conn, service.id):
             if job.intent == decision.kind and not job.stop_requested:
                 return replace(received, decision=Nothing(reason=f"job {job.id} does it: {job.intent}"), note="")
+            if decision.kind == IntentKind.ERASE and job.intent == IntentKind.REACTIVATE:
+                return refused(service, f"job {job.id} brings it back: cancel that first", RULE_LIFECYCLE)
         return received
     if service is None or service.state != Lifecycle.PROVISIONING or not isinstance(decision, Intent):
         return received

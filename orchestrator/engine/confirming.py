@@ -16,13 +16,13 @@ from orchestrator.domain.intents import Intent, JobState
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
-from orchestrator.engine.acts import Works
+from orchestrator.engine.acts import Works, destroyed
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.telling import tell
 from orchestrator.store import deadlines as store
 from orchestrator.store import jobs as job_store
-from orchestrator.store import services, settings
+from orchestrator.store import services
 from orchestrator.store.database import Connection
 
 # The argument of a job that names the deadline it was made for: action and occurrence.
@@ -72,30 +72,29 @@ class Confirming:
         """Take billing's answer: the job it is about where it does something ('' else), and a sentence."""
         job = next((job for job in job_store.unfinished(conn, event.service_id) if job.id == event.job_id), None)
         question = None if job is None else Confirmation.in_job(job)
-        if job is None or question is None or job.state != JobState.WAITING_APPROVAL:
-            return "", f"no job {event.job_id} of service {event.service_id} waits for an answer"
         by = f"event {event.source}/{event.id}"
-        if event.type == EventType.TERMINATION_REFUSED:
+        # A refusal counts as long as nothing is destroyed, whoever has let the job run meanwhile.
+        if event.type == EventType.TERMINATION_REFUSED and job is not None and job.intent.ends and not destroyed(conn, job):
             why = f" ({event.reason})" if event.reason else ""
             self._endings.call_off(conn, job, by=f"billing, which refuses it{why}: {by}")
             return job.id, "the job is called off"
-        if not self._stands(conn, job):
+        if (
+            job is None
+            or question is None
+            or job.state != JobState.WAITING_APPROVAL
+            or event.type != EventType.TERMINATION_CONFIRMED
+        ):
+            return "", f"no job {event.job_id} of service {event.service_id} waits for an answer"
+        if not self.stands(conn, job):
             self._endings.call_off(conn, job, by=OVER)
             return job.id, "what it was to be done for is over: the job is called off"
         confirmed = question.confirmed(by)
-        waits = confirmed.waits(now=now) or self._held(conn, job, now=now)
-        job_store.change(conn, job.id, arguments={**job.arguments, KEY: confirmed.to_json()}, approval_reason=waits)
-        if waits:
-            return job.id, f"it still waits for an operator: {waits}"
+        reason = confirmed.waits(now=now) or self._orders.held(conn, job.intent, now=now)
+        job_store.change(conn, job.id, arguments={**job.arguments, KEY: confirmed.to_json()}, approval_reason=reason)
+        if reason:
+            return job.id, f"it still waits for an operator: {reason}"
         self._endings.run_again(conn, job_store.get(conn, job.id), approved_by=f"billing, {by}")
         return job.id, ""
-
-    def _held(self, conn: Connection, job: Job, *, now: datetime) -> str:
-        """What stands in the way of a termination that is confirmed: brakes, a freeze, a wait after a downtime."""
-        wait = settings.terminations_wait(conn)
-        if wait is not None and settings.freeze(conn) is None:
-            return f"terminations wait: {wait.why}"
-        return self._orders.braked(conn, job.intent, now=now)
 
     def remind(self, conn: Connection, *, now: datetime) -> int:
         """Say of each question whose time is over that a person has to decide; how many there were."""
@@ -113,10 +112,10 @@ class Confirming:
     def call_off_stale(self, conn: Connection, service_id: str) -> None:
         """End the jobs that wait for a person or for billing because of a deadline that is none any more."""
         for job in job_store.unfinished(conn, service_id):
-            if job.state == JobState.WAITING_APPROVAL and not self._stands(conn, job):
+            if job.state == JobState.WAITING_APPROVAL and not destroyed(conn, job) and not self.stands(conn, job):
                 self._endings.call_off(conn, job, by=OVER)
 
-    def _stands(self, conn: Connection, job: Job) -> bool:
+    def stands(self, conn: Connection, job: Job) -> bool:
         """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
         made_for = job.arguments.get(DEADLINE)
         service = services.get(conn, job.service_id)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.domain import decisions
+from orchestrator.domain.confirmation import Confirmation
 from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
 from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
-from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.jobs import DECIDED_AT, FROZEN_REASON, Job, decided_at
 from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Works, destroyed
+from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.settings import Beside
@@ -22,20 +24,28 @@ from orchestrator.store.database import Connection
 class Desk:
     """Each call is one transaction, with one row of audit and what the caller wants ``beside`` it."""
 
-    def __init__(self, works: Works, *, orders: Orders, endings: Endings, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, works: Works, *, orders: Orders, endings: Endings, confirming: Confirming, wake: Callable[[], None]
+    ) -> None:
         self._works = works
         self._orders = orders
         self._endings = endings
+        self._confirming = confirming
         self._wake = wake
 
     def approve(self, job_id: str, who: str, beside: Beside[None]) -> None:
-        """Let a job run that waits. Raises NotFound, WrongState where it does not wait, Frozen during a freeze."""
+        """Let a job run that waits. Raises NotFound, WrongState where it does not wait or is over, Frozen during a freeze."""
         with self._works.db.write() as conn:
             job = job_store.get(conn, job_id)
             if job.state != JobState.WAITING_APPROVAL:
                 raise WrongState(f"job {job_id} is {job.state}: only a job that waits for approval can be approved")
             if job.intent.destructive and settings.freeze(conn) is not None:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
+            if not destroyed(conn, job) and not self._confirming.stands(conn, job):
+                raise WrongState(
+                    f"what job {job_id} was to be done for is over: it is called off",
+                    hint=f"if it is still wanted: orchestrator service {job.intent} {job.service_id}",
+                )
             self._endings.run_again(conn, job, approved_by=who)
             self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
             beside(conn, None)
@@ -110,7 +120,8 @@ class Desk:
                 if job.approval_reason != FROZEN_REASON:
                     continue
                 let_through = bool(job.started_at or job.approved_by) or destroyed(conn, job)
-                waits = "" if let_through else self._orders.braked(conn, job.intent, now=now)
+                held = self._orders.braked if Confirmation.in_job(job) is None else self._orders.held
+                waits = "" if let_through else held(conn, job.intent, now=now)
                 if waits:
                     job_store.change(conn, job.id, approval_reason=waits)
                 else:
@@ -137,7 +148,8 @@ class Desk:
         """Past the point of no return there is only the end: the operator decides so, knowing of a payment since."""
         service = services.get(conn, job.service_id)
         if service is not None:
-            job_store.change(conn, job.id, payments=service.payments)
+            first = {DECIDED_AT: decided_at(job)}
+            job_store.change(conn, job.id, payments=service.payments, arguments={**job.arguments, **first})
 
     def _forget_workflow(self, conn: Connection, job: Job, intent: Intent) -> None:
         job_store.replace_steps(conn, job.id, [])

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.domain import decisions
+from orchestrator.domain import archives, decisions
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.jobs import decided_at
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
@@ -22,6 +24,7 @@ from orchestrator.engine.clerk import Clerk
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.guard import Guard
 from orchestrator.engine.looks import pass_over
+from orchestrator.engine.overtaking import comes_back
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import audit, evidence, outbox, services, settings
 from orchestrator.store import deadlines as store
@@ -119,11 +122,22 @@ class Due:
         """A job of its kind is under way, it failed a short while ago, or nothing is to be destroyed now."""
         if deadline.action.destroys and settings.get(conn, settings.TERMINATIONS_WAIT) is not None:
             return True
+        if deadline.action == Action.ERASE and self._comes_back(conn, service):
+            return True
         wanted = deadline.action.intent
         if wanted is not None and any(job.intent == wanted for job in job_store.unfinished(conn, service.id)):
             return True
         times, last = tried.get((deadline.action, deadline.occurrence), (0, now))
         return times > 0 and now < last + retry_after(times)
+
+    def _comes_back(self, conn: Connection, service: Service) -> bool:
+        """A job brings the archived service back, or is to: it was paid for while it was terminated, too late to stop that."""
+        if comes_back(conn, service.id):
+            return True
+        ended = job_store.last_done(conn, service.id, IntentKind.TERMINATE)
+        if ended is None or service.settled_at is None:
+            return False
+        return archives.paid_meanwhile(service, self._catalog.terms_of(service), payments=decided_at(ended)) is not None
 
     def _tell(self, conn: Connection, service: Service, terms: Terms, deadline: Deadline, now: datetime) -> None:
         message_id = message_id_of(service, deadline)

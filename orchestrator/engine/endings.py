@@ -11,7 +11,7 @@ from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
-from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep
+from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep, decided_at
 from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
@@ -197,7 +197,7 @@ class Endings:
     def _follow_up(self, conn: Connection, job: Job, service: Service) -> None:
         """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""
         left = outcomes.follow_up(service, ended=job.intent)
-        left = left or archives.paid_meanwhile(service, self._terms(service), payments=job.payments)
+        left = left or archives.paid_meanwhile(service, self._terms(service), payments=decided_at(job))
         if left is None:
             return
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
@@ -213,7 +213,7 @@ class Endings:
         """A payment came after the first destructive act was let through: billing has to give the money back."""
         archived = service.state == Lifecycle.ARCHIVED and job.intent == IntentKind.TERMINATE
         lost = service.point_of_no_return is not None or archived
-        if service.payments <= job.payments or not lost or archives.brings_back(service, self._terms(service)):
+        if service.payments <= decided_at(job) or not lost or archives.brings_back(service, self._terms(service)):
             return
         data = {
             "service_id": service.id,

@@ -103,7 +103,7 @@ class Engine:
         )
         self._leaving = Leaving(self._works, clerk=clerk, endings=endings, orders=orders)
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
-        self._desk = Desk(self._works, orders=orders, endings=endings, wake=self._wake)
+        self._desk = Desk(self._works, orders=orders, endings=endings, confirming=confirming, wake=self._wake)
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._brakes = Guard(self._works, catalog, policy_texts)

@@ -30,7 +30,7 @@ from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.leaving import call_off_ends
 from orchestrator.engine.orders import Orders
-from orchestrator.engine.overtaking import call_off, comes_back, overtaken
+from orchestrator.engine.overtaking import call_off, comes_back, counts_as_paid, overtaken
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, commands, events, forgetting, outbox, services
 from orchestrator.store.database import Connection
@@ -196,8 +196,10 @@ class Intake:
         if version is not None and not received.stale:
             commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
         self._tell_too_late(conn, event, received, seq=seq, now=now)
-        if event.type in PAYMENTS or overtaken(service, received.service):
-            call_off(conn, self._endings, received.service, by=f"the {_word(event)} of event {event.source}/{event.id}")
+        paid = event.type in PAYMENTS or counts_as_paid(service, received.service)
+        if paid or overtaken(service, received.service):
+            by = f"the {_word(event)} of event {event.source}/{event.id}"
+            call_off(conn, self._endings, received.service, by=by, paid=paid)
         if received.service is not None and event.type in (EventType.SERVICE_CANCEL, EventType.SERVICE_KEEP):
             call_off_ends(conn, self._endings, received.service, by=f"event {event.source}/{event.id}")
         if job is None:

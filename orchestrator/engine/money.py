@@ -13,7 +13,7 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Decide, Submitted
 from orchestrator.engine.endings import Endings
-from orchestrator.engine.overtaking import call_off, overtaken
+from orchestrator.engine.overtaking import call_off, counts_as_paid, overtaken
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, charges, services
 from orchestrator.store.charges import ChargeRecord
@@ -89,7 +89,7 @@ class Money:
         def overtake(conn: Connection, submitted: Submitted) -> None:
             after = services.get(conn, service_id)
             if overtaken(seen[0], after):
-                call_off(conn, self._endings, after, by=f"{what} by {who}")
+                call_off(conn, self._endings, after, by=f"{what} by {who}", paid=counts_as_paid(seen[0], after))
             beside(conn, submitted)
 
         return self._clerk.act(service_id, looked, who=who, what=what, facts=facts, beside=overtake)

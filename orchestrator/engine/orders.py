@@ -56,6 +56,13 @@ class Orders:
             frozen=False,
         )
 
+    def held(self, conn: Connection, kind: IntentKind, *, now: datetime) -> str:
+        """As ``braked``, for what a deadline asks for and billing has confirmed: terminations may wait for something besides."""
+        wait = settings.terminations_wait(conn)
+        if wait is not None and settings.freeze(conn) is None:
+            return f"terminations wait: {wait.why}"
+        return self.braked(conn, kind, now=now)
+
     def submit(self, conn: Connection, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
         """The job row, and its enqueueing unless the brakes hold it. ``waits``: why it waits for approval whatever they say."""
         waits = waits or self.braked(conn, intent.kind, now=now)

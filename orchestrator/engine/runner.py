@@ -194,7 +194,8 @@ class Runner:
         undone = self._undo(run, plan["positions"])
         if undone is not None:
             return Ending(state=JobState.NEEDS_OPERATOR, code=UndoFailed.code, error=f"{where}; {undone}")
-        if outcome["state"] == "stopped":
+        # The fence sees a stop that came after the step had begun.
+        if outcome["state"] == "stopped" or (outcome["state"] == "fence" and plan.get("stopped")):
             return Ending(state=JobState.CANCELLED, error="stopped by an operator; what it had made was undone")
         return Ending(state=JobState.FAILED, code=code, error=where)
 
@@ -206,7 +207,8 @@ class Runner:
                 return {"destroyed": True, "positions": []}
             job_store.change(conn, run.job.id, state=JobState.UNDOING)
             applied = [row.position for row in job_store.steps(conn, run.job.id) if row.applied]
-            return {"destroyed": False, "positions": applied[::-1]}
+            stopped = job_store.stop_requested(conn, run.job.id)
+            return {"destroyed": False, "positions": applied[::-1], "stopped": stopped}
 
         return self._works.record(change)
 

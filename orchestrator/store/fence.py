@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,8 +35,13 @@ class StoreFence:
             service = services.get(conn, service_id)
             if service is None:
                 raise FenceClosed(f"{act}: there is no service {service_id}")
-            kind, payments, cancellation = _job(conn, service_id=service_id, job_id=job_id, act=act)
-            reason = closed(service, kind=kind, payments=payments, cancellation=cancellation)
+            job = _job(conn, service_id=service_id, job_id=job_id, act=act)
+            kind = IntentKind(job.intent)
+            reason = closed(service, kind=kind, payments=job.payments, cancellation=job.arguments.get(CANCELLATION, ""))
+            if not reason and kind.ends and job.stop_requested and service.point_of_no_return is None:
+                reason = "the job was asked to stop, and nothing is destroyed yet"
+            if not reason and kind == IntentKind.ERASE:
+                reason = _brought_back(conn, service_id)
             if reason:
                 raise FenceClosed(f"{act} of {service_id} is refused: {reason}", service=service_id, job=job_id, act=act)
             if destroys and kind.ends:
@@ -66,11 +72,21 @@ def begin_anew(conn: Connection, service_id: str) -> None:
     conn.execute(sa.delete(fence_passes).where(fence_passes.c.service_id == service_id))
 
 
-def _job(conn: Connection, *, service_id: str, job_id: str, act: str) -> tuple[IntentKind, int, object]:
-    wanted = sa.select(jobs.c.intent, jobs.c.payments, jobs.c.state, jobs.c.arguments)
+def _brought_back(conn: Connection, service_id: str) -> str:
+    """Why the archive may not go: a guest of it is there, or half there; '' = none is."""
+    wanted = (jobs.c.service_id == service_id, jobs.c.intent == IntentKind.REACTIVATE.value)
+    for row in conn.execute(sa.select(jobs.c.id, jobs.c.state).where(*wanted)):
+        if not JobState(row.state).final:
+            return f"job {row.id} brings it back, and is not over"
+    return ""
+
+
+def _job(conn: Connection, *, service_id: str, job_id: str, act: str) -> Any:
+    """Its row: intent, payments, state, arguments and stop_requested."""
+    wanted = sa.select(jobs.c.intent, jobs.c.payments, jobs.c.state, jobs.c.arguments, jobs.c.stop_requested)
     row = conn.execute(wanted.where(jobs.c.id == job_id, jobs.c.service_id == service_id)).one_or_none()
     if row is None:
         raise FenceClosed(f"{act} of {service_id} is refused: job {job_id} is no job of this service")
     if JobState(row.state).final:
         raise FenceClosed(f"{act} of {service_id} is refused: job {job_id} is over ({row.state})")
-    return IntentKind(row.intent), row.payments, row.arguments.get(CANCELLATION, "")
+    return row

@@ -16,14 +16,18 @@ from orchestrator.store.tables import events, job_steps, jobs, outbox
 
 
 def forget(conn: Connection, service_id: str, blanks: Mapping[str, object]) -> None:
-    """Put the blanks in place of these keys' values. Digests and signatures stay those of what was said."""
-    # A certificate is signed, and names whom it was issued to; in what was posted it does not stay.
-    posted = {**blanks, "certificate": None}
+    """Put the blanks in place of these keys' values. Digests and signatures stay those of what was said.
+
+    A certificate names the customer, and stays where it is kept. Its copy in a message goes once billing has that, and not
+    before: half a certificate would be none.
+    """
     for table in (events, outbox):
-        key = table.c.seq if table is events else table.c.id
-        for row_id, body in conn.execute(sa.select(key, table.c.body).where(table.c.service_id == service_id)).all():
+        key, taken = (table.c.seq, sa.null()) if table is events else (table.c.id, table.c.taken_at)
+        for row_id, body, taken_at in conn.execute(
+            sa.select(key, table.c.body, taken).where(table.c.service_id == service_id)
+        ).all():
             said = json.loads(body)
-            if (left := access.without(said, posted)) != said:
+            if (left := access.without(said, blanks if taken_at is None else {**blanks, "certificate": {}})) != said:
                 text = json.dumps(left, ensure_ascii=False, separators=(",", ":"))
                 conn.execute(sa.update(table).where(key == row_id).values(body=text))
     mine = sa.select(jobs.c.id, jobs.c.workflow).where(jobs.c.service_id == service_id)

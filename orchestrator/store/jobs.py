@@ -106,6 +106,13 @@ def ever_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> bool:
     return conn.execute(sa.select(jobs.c.id).where(*wanted).limit(1)).first() is not None
 
 
+def last_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> Job | None:
+    """The latest job of that intent that went well for the service."""
+    wanted = (jobs.c.service_id == service_id, jobs.c.intent == intent.value, jobs.c.state == JobState.DONE.value)
+    row = conn.execute(sa.select(jobs).where(*wanted).order_by(jobs.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else _job(row)
+
+
 def waiting_for_approval(conn: sa.Connection, service_ids: Sequence[str]) -> frozenset[str]:
     """Those of these services that have a job which waits for approval."""
     wanted = (jobs.c.service_id.in_(service_ids), jobs.c.state == JobState.WAITING_APPROVAL.value)

@@ -55,7 +55,7 @@ class Wound(SystemClock):
 
 
 class Year:
-    """A house whose days the test lets pass."""
+    """A house whose days the test lets pass. ``plan`` and ``policy``: what is sold, unless a test says otherwise."""
 
     plan: Plan = PLAN
     policy: Policy = POLICY
@@ -84,8 +84,8 @@ class Year:
             steps=STEPS,
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
-            plan=self.plan,
             at=self.at,
+            plan=self.plan,
             options=replace(options or Options(), due_seconds=turn.total_seconds()),
             policies={kept.name: kept},
             posts_to=posts_to,

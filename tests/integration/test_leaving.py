@@ -247,6 +247,7 @@ def test_on_request_it_is_deleted_at_once_and_what_comes_afterwards_too(year: Ye
         forget(house)
     job = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="x", arguments={}, beside=lambda _c, _s: None)
     assert house.wait(job.job_id).state == JobState.DONE
+    year.rest()
     forget(house)
     assert [word for word in PERSONAL if word in kept(house)] == []
     house.event("invoice.paid", "s1", client_id="c-77", order_id="o-88", invoice_id="i-99")

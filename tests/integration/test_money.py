@@ -236,7 +236,8 @@ def test_a_service_by_the_hour_is_charged_once_when_it_has_ended(year: Sales) ->
     assert service.ended_at is not None
     hours = -(-(service.ended_at - service.activated_at) // HOUR)
     assert hours == 31
-    assert [(c.id, c.amount) for c in owed(house)] == [("s1.hours", 31 * 1_200)]
+    life = f"s1.hours.{service.activated_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    assert [(c.id, c.amount) for c in owed(house)] == [(life, 31 * 1_200)]
     assert [kind for kind, _, _ in messages(house)] == ["charge.made"]
 
 

@@ -14,14 +14,15 @@ from orchestrator.config.policies import load_policies
 from orchestrator.domain import personal
 from orchestrator.domain.calendar import Calendar, Days
 from orchestrator.domain.cancellations import Asked, cancel, keep
+from orchestrator.domain.complaints import Complaint, ComplaintKind
 from orchestrator.domain.deadlines import Action, deadlines, next_due
 from orchestrator.domain.decisions import Received, fall_due, receive
 from orchestrator.domain.events import EventType
 from orchestrator.domain.fence import closed
 from orchestrator.domain.forecast import forecast
 from orchestrator.domain.intents import CANCELLATION, Intent, IntentKind, Nothing, Refusal
-from orchestrator.domain.policies import KeepPersonal, MinimumTerm, Overdue, PersonalData, Policy, Rule, Suspend
-from orchestrator.domain.services import CancellationKind, HoldReason, Lifecycle, Service
+from orchestrator.domain.policies import Effect, KeepPersonal, MinimumTerm, Overdue, PersonalData, Policy, Rule, Suspend
+from orchestrator.domain.services import CancellationKind, Chargeback, DisputedInvoice, HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
 from tests.unit.decision_words import NOW, E, L, event, hold, service
 
@@ -379,6 +380,15 @@ def test_on_request_it_goes_at_once_also_before_the_years_are_over() -> None:
     assert "Kebijakan Privasi E" in received.decision.reason
     again = personal.on_request(noted(received), terms("enterpage"), now=NOW)
     assert (again.service, again.forgets) == (received.service, {})
+
+
+def test_invoices_and_what_people_complained_of_are_forgotten_too() -> None:
+    complaint = Complaint(id="c1", kind=ComplaintKind.ABUSE, received_at=NOW, by="anna", why="of Mr X", effect=Effect.SUSPEND)
+    full = ended(
+        disputes=(DisputedInvoice(invoice_id="i1", raised_at=NOW),), chargebacks=(Chargeback("i2", NOW),), complaints=(complaint,)
+    )
+    left = noted(personal.on_request(full, terms("enterpage"), now=NOW))
+    assert (left.disputes, left.chargebacks, left.complaints) == ((), (), ())
 
 
 def test_metadata_of_the_account_stays_where_the_policy_keeps_it() -> None:

@@ -160,7 +160,15 @@ def test_started_hours_count_whole_and_at_least_the_minimum(used: timedelta, cou
     ended = replace(SERVICE, state=Lifecycle.ERASED, activated_at=NOW, ended_at=NOW + used)
     charge = charges.hours(ended, TERMS)
     assert charge is not None
-    assert (charge.id, charge.quantity, charge.amount) == ("s1.hours", count, count * 1_200)
+    assert (charge.id, charge.quantity, charge.amount) == (f"s1.hours.{NOW:%Y%m%dT%H%M%SZ}", count, count * 1_200)
+
+
+def test_a_second_life_out_of_the_archive_is_charged_besides_the_first() -> None:
+    first = charges.hours(replace(SERVICE, state=Lifecycle.ARCHIVED, activated_at=NOW, ended_at=NOW + HOUR), TERMS)
+    second = charges.hours(replace(SERVICE, state=Lifecycle.ERASED, activated_at=NOW + DAY, ended_at=NOW + 2 * DAY), TERMS)
+    assert first is not None
+    assert second is not None
+    assert first.id != second.id
 
 
 def test_a_service_by_the_hour_is_charged_once_it_has_ended_and_not_before() -> None:

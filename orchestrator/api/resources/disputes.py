@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator
@@ -11,7 +11,7 @@ from orchestrator.api.context import Context, Submitted
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.resources.services import ServiceId
 from orchestrator.api.schemas import Answer
-from orchestrator.api.vocabulary import CONTROLS
+from orchestrator.api.vocabulary import CONTROLS, Moment
 
 router = APIRouter(prefix="/v1/services", tags=["services"])
 
@@ -26,7 +26,7 @@ class DisputeRequest(BaseModel):
     invoice_id: str = Field(min_length=1, max_length=255, pattern=_PLAIN)
     why: str = Field(min_length=1, max_length=255, pattern=_PLAIN)
     part: bool = False
-    issued_at: AwareDatetime | None = None
+    issued_at: Moment | None = None
 
 
 class VerdictRequest(BaseModel):

@@ -37,5 +37,7 @@ def _why(service: Service, terms: Terms) -> tuple[str, str]:
 def _waits(service: Service, terms: Terms) -> str:
     if not service.erasable:
         return "a hold forbids erasing"
+    if service.debt_disputed:
+        return "the debt for which it was terminated is disputed"
     paid = service.paid_at is not None and service.archived_at is not None and service.paid_at > service.archived_at
     return "it was paid for since, and is to be brought back" if paid and brings_back(service, terms) else ""

@@ -103,6 +103,12 @@ def test_a_dispute_needs_an_invoice_and_a_reason(live: Live, body: dict[str, Any
     refused(live.http.post("/v1/services/whichever/dispute", json=body), 400, "request-invalid")
 
 
+@pytest.mark.parametrize("issued_at", ["9999-12-31T23:00:00Z", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00"])
+def test_a_dispute_of_an_invoice_of_no_time_is_refused(live: Live, issued_at: str) -> None:
+    body = {"invoice_id": "i1", "why": "x", "issued_at": issued_at}
+    refused(live.http.post("/v1/services/whichever/dispute", json=body), 400, "request-invalid")
+
+
 def test_a_dispute_of_no_service_is_not_found(live: Live) -> None:
     refused(live.http.post("/v1/services/nobody/dispute", json={"invoice_id": "i1", "why": "x"}), 404, "not-found")
 
