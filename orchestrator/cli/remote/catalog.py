@@ -17,7 +17,7 @@ _PLANS: tuple[Column, ...] = (
     Column("VCPUS", "vcpus"),
     Column("MEMORY", size("memory_bytes")),
     Column("DISK", size("disk_bytes")),
-    Column("POLICY", "policy", spare=1),
+    Column("POLICY", "policy", Kind.ID, spare=1),
     Column("TEMPLATE", "default_template", spare=2),
     Column("DESCRIPTION", "description", Kind.PROSE, spare=4),
 )
