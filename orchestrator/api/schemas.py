@@ -416,6 +416,7 @@ class PlanOut(BaseModel):
     templates: list[str]
     default_template: str
     zones: list[str]
+    policy: str
     traffic_bytes: int | None
     traffic_over_per_gb: int
     price_per_hour: int
