@@ -15,7 +15,7 @@ from orchestrator.domain.errors import NotFound
 from orchestrator.domain.forecast import forecast
 from orchestrator.domain.guards import ended_by
 from orchestrator.domain.policies import Policy
-from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.services import Service
 from orchestrator.engine.due import AGAIN
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import deadlines as store
@@ -139,11 +139,12 @@ def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, i
 
 
 def erasures(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[str, int]:
-    """How many archived services are to be erased within a day at the latest (``soon``), and how many were to be (``passed``)."""
+    """How many services that have ended, or were cancelled, are to be erased within a day at the latest (``soon``), and how many
+    were to be (``passed``)."""
     counted = {"soon": 0, "passed": 0}
     cursor: str | None = None
     while True:
-        page, cursor = services.list_page(conn, limit=_CHUNK, after=cursor, state=Lifecycle.ARCHIVED.value)
+        page, cursor = services.list_page(conn, limit=_CHUNK, after=cursor, leaving=True)
         for service in page:
             terms = catalog.terms_of(service)
             latest = archives.erase_by(service, terms) or archives.archive_until(service, terms)

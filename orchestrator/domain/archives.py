@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.domain import leaving
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, Refusal
 from orchestrator.domain.policies import EraseSince, LatePaymentEffect
@@ -33,39 +34,43 @@ def keeping(terms: Terms) -> Mapping[str, object]:
     return {} if kept_for(terms) is None else {KEEPS: True}
 
 
-def erase_by(service: Service, terms: Terms, *, cancelled_at: datetime | None = None) -> datetime | None:
-    """The latest moment at which the data of a service that has ended is to be erased; None where none is promised, or it runs.
+def erase_by(service: Service, terms: Terms) -> datetime | None:
+    """The latest moment at which the data of a service that was cancelled or terminated is to be erased; None where none is
+    promised, where it runs on, and where nothing is left of it."""
+    if service.state in (Lifecycle.ERASED, Lifecycle.CANCELLED):
+        return None
+    return erase_after(service.archived_at, service, terms)
 
-    ``cancelled_at``: the day on which its cancellation took effect, None where nobody cancelled.
+
+def erase_after(terminated_at: datetime | None, service: Service, terms: Terms) -> datetime | None:
+    """As ``erase_by``, for a service that was, or would be, terminated at ``terminated_at``; None: it is not yet.
+
+    From a cancellation it counts from when that takes effect, or from the termination where that came before.
     """
-    return None if service.archived_at is None else erase_after(service.archived_at, terms, cancelled_at=cancelled_at)
-
-
-def erase_after(terminated_at: datetime, terms: Terms, *, cancelled_at: datetime | None = None) -> datetime | None:
-    """As ``erase_by``, for a service that was, or would be, terminated at ``terminated_at``."""
     rule = terms.policy.erase
     if rule is None:
         return None
-    since = cancelled_at if rule.since == EraseSince.CANCELLATION and cancelled_at is not None else terminated_at
-    return terms.calendar.add(since, rule.within)
+    left = leaving.effective(service, terms) if rule.since == EraseSince.CANCELLATION else None
+    since = min((moment for moment in (terminated_at, left) if moment is not None), default=None)
+    return None if since is None else terms.calendar.add(since, rule.within)
 
 
-def kept_until(terminated_at: datetime, terms: Terms, *, cancelled_at: datetime | None = None) -> datetime | None:
+def kept_until(terminated_at: datetime, service: Service, terms: Terms) -> datetime | None:
     """When the archive of a service that is terminated at ``terminated_at`` ends; None where the terms set it no end.
 
     The earlier of what the archive is promised for and of the day by which everything is erased.
     """
     days = kept_for(terms)
     promised = None if days is None else terms.calendar.add(terminated_at, days)
-    ends = [end for end in (promised, erase_after(terminated_at, terms, cancelled_at=cancelled_at)) if end is not None]
+    ends = [end for end in (promised, erase_after(terminated_at, service, terms)) if end is not None]
     return min(ends, default=None)
 
 
-def archive_until(service: Service, terms: Terms, *, cancelled_at: datetime | None = None) -> datetime | None:
+def archive_until(service: Service, terms: Terms) -> datetime | None:
     """When the archive of an archived service ends; None where there is none, or where the terms set it no end."""
     if service.state != Lifecycle.ARCHIVED or service.archived_at is None:
         return None
-    return kept_until(service.archived_at, terms, cancelled_at=cancelled_at)
+    return kept_until(service.archived_at, service, terms)
 
 
 def brings_back(service: Service, terms: Terms) -> bool:

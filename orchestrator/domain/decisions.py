@@ -13,15 +13,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import archives, cancellations, charges, claims, coming_back, conduct, personal, reactivation
+from orchestrator.domain import (
+    archives,
+    cancellations,
+    charges,
+    claims,
+    coming_back,
+    commanding,
+    conduct,
+    merging,
+    personal,
+    reactivation,
+)
 from orchestrator.domain.charges import Charge
 from orchestrator.domain.claims import Claim
+
+# Told on from here, where every decision is asked for.
+from orchestrator.domain.commanding import LIVING as LIVING
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.deadlines.money import period_of
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import (
     CANCELLATION,
-    RULE_HOLDS,
     RULE_LIFECYCLE,
     RULE_VOCABULARY,
     Intent,
@@ -29,28 +42,18 @@ from orchestrator.domain.intents import (
     Nothing,
     Refusal,
 )
-from orchestrator.domain.outcomes import begin
-
-# Told on from here, where every decision is asked for.
+from orchestrator.domain.merging import PAYMENTS as PAYMENTS
+from orchestrator.domain.merging import paid_only as paid_only
 from orchestrator.domain.received import Received as Received
 from orchestrator.domain.received import Tell as Tell
-from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Refund, Service, transition
+from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import NO_TERMS, Terms
 
 # A payment can no longer save the service's data in these states.
 GONE = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 
-# The events that say that something was paid.
-PAYMENTS = frozenset({EventType.ORDER_PAID, EventType.INVOICE_PAID, EventType.SERVICE_RENEW})
-
 # What billing says when it was asked about a job; the record knows nothing of it.
 ANSWERS = frozenset({EventType.TERMINATION_CONFIRMED, EventType.TERMINATION_REFUSED})
-
-# Where a guest is, or is about to be.
-LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
-
-# So many refunds a service's record knows: a payment that comes after so many more is no late one.
-REFUNDS_KEPT = 50
 
 # What billing systems call a debt when they ask for a suspension (spaces and hyphens left out).
 DEBT = frozenset({"nonpayment", "overdue", "overdueonpayment", "unpaid"})
@@ -73,27 +76,6 @@ def against_debt(event: Event) -> bool:
     return event.type == EventType.SERVICE_TERMINATE
 
 
-def paid_only(event: Event, service: Service | None, *, now: datetime) -> Service | None:
-    """The record where ``event`` cannot be processed: its payment counts all the same, and nothing moves.
-
-    What it orders is not taken over: it may be what is wrong, and the first that names something wins.
-    """
-    if event.type not in PAYMENTS:
-        return service
-    anonymous = Event(
-        source=event.source,
-        id=event.id,
-        type=event.type,
-        service_id=event.service_id,
-        sent_at=event.sent_at,
-        client_id=event.client_id,
-        order_id=event.order_id,
-        invoice_id=event.invoice_id,
-        paid_until=event.paid_until,
-    )
-    return coming_back.paid(_merge(anonymous, service or _new(event.service_id, now)))
-
-
 def receive(event: Event, service: Service | None, *, now: datetime, counted: bool = False, terms: Terms = NO_TERMS) -> Received:
     """Merge what ``event`` says into the record and decide what follows. ``now`` aware, UTC; ``terms`` hold for the service.
 
@@ -103,9 +85,9 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
         return Received(service=service, decision=Nothing(reason="an answer to no question"))
     if event.type.is_command:
         return _command_event(event, service, now=now, counted=counted, terms=terms)
-    record = _merge(event, service or _new(event.service_id, now), counted=counted)
+    record = merging.merge(event, service or merging.new(event.service_id, now), counted=counted)
     if event.type != EventType.ORDER_CANCELLED and _paid_before_named(service, record):
-        return _provision(record, reason="it was paid before its order came", who=_who(event))
+        return commanding.provision(record, reason="it was paid before its order came", who=_who(event))
     match event.type:
         case EventType.ORDER_CREATED:
             return Received(service=record, decision=Nothing(reason="the order is noted; it is provisioned when it is paid"))
@@ -113,7 +95,7 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
             return _order_paid(event, service, record, now=now, terms=terms)
         case EventType.ORDER_CANCELLED:
             reason = event.reason or "the order was cancelled"
-            return _cancel(record, reason=reason, asked_at=min(event.sent_at, now), now=now, terms=terms)
+            return commanding.cancel(record, reason=reason, asked_at=min(event.sent_at, now), now=now, terms=terms)
         case EventType.INVOICE_PAID:
             return _paid(event, service, record, now=now, terms=terms)
         case EventType.INVOICE_OVERDUE:
@@ -142,115 +124,8 @@ def _money(event: Event, record: Service, *, now: datetime, terms: Terms) -> Rec
             return Received(service=record, decision=Nothing(reason="the refund is noted; a refund never terminates"))
 
 
-def _new(service_id: str, now: datetime) -> Service:
-    return Service(id=service_id, client_id="", plan="", created_at=now)
-
-
-def _later(a: datetime | None, b: datetime | None) -> datetime | None:
-    return max((t for t in (a, b) if t is not None), default=None)
-
-
-def _merge(event: Event, record: Service, *, counted: bool = False) -> Service:
-    """What the event tells beyond its command: fills what is unknown; times and counts by the rules of their kind."""
-    record = _fill(event, record)
-    if counted:
-        return record
-    match event.type:
-        case EventType.ORDER_PAID | EventType.INVOICE_PAID | EventType.SERVICE_RENEW:
-            return replace(
-                record,
-                paid_until=_later(record.paid_until, _bought(event, record)),
-                paid_at=record.paid_at if _refunded(event, record) else _later(record.paid_at, event.sent_at),
-                purchased_at=_purchased(event, record),
-                payments=record.payments + 1,
-            )
-        case EventType.INVOICE_OVERDUE:
-            said = _later(record.overdue_at, event.sent_at)
-            return replace(record, due_at=_later(record.due_at, event.due_at), overdue_at=said)
-        case EventType.DOMAIN_EXPIRED if conduct.own_domain(event, record):
-            return replace(record, domain_expired_at=_later(record.domain_expired_at, event.sent_at))
-        case EventType.DOMAIN_RENEWED if conduct.own_domain(event, record):
-            return replace(record, domain_renewed_at=_later(record.domain_renewed_at, event.sent_at))
-        case EventType.INVOICE_REFUNDED if event.paid_until is not None:
-            earlier = event.paid_until if record.paid_until is None else min(record.paid_until, event.paid_until)
-            refunds = _with_refund(record.refunds, event.invoice_id, event.paid_until)
-            return replace(record, paid_until=earlier, paid_at=None, refunds=refunds)
-        case EventType.INVOICE_CHARGED_BACK:
-            return _charged_back(event, record)
-        case _:
-            return record
-
-
-def _charged_back(event: Event, record: Service) -> Service:
-    """As a refund, besides that it is known when; what was paid after that is paid, whichever was told first."""
-    record = claims.charge_back(record, invoice_id=event.invoice_id, at=event.sent_at)
-    if event.paid_until is None:
-        return record
-    until = event.paid_until
-    paid_at = None if record.paid_at is not None and record.paid_at <= event.sent_at else record.paid_at
-    refunds = _with_refund(record.refunds, event.invoice_id, until)
-    return replace(record, paid_until=min(record.paid_until or until, until), paid_at=paid_at, refunds=refunds)
-
-
-def _bought(event: Event, record: Service) -> datetime | None:
-    """Until when the payment pays: money that was given back counts as paid all the same, but buys no more than was left."""
-    ends = [refund.until for refund in _refunded(event, record)]
-    return None if event.paid_until is None else min([event.paid_until, *ends])
-
-
-def _purchased(event: Event, record: Service) -> datetime | None:
-    """When the first payment was said; not known where that one was counted before anybody kept it."""
-    if record.purchased_at is None:
-        return None if record.payments else event.sent_at
-    return min(record.purchased_at, event.sent_at)
-
-
-def _refunded(event: Event, record: Service) -> list[Refund]:
-    """The refunds of the invoice that the payment is for."""
-    return [refund for refund in record.refunds if refund.invoice_id == event.invoice_id]
-
-
-def _with_refund(known: tuple[Refund, ...], invoice_id: str, until: datetime) -> tuple[Refund, ...]:
-    """The refunds with this one as the latest, so many at most; one that names no invoice is none of a payment."""
-    new = [Refund(invoice_id, until)] if invoice_id else []
-    return (*known, *new)[-REFUNDS_KEPT:]
-
-
-def _fill(event: Event, record: Service, *, override: bool = False) -> Service:
-    """Descriptions: the first that names one wins, except a newer ``service.create`` before anything was made."""
-
-    if record.state in (Lifecycle.ARCHIVED, Lifecycle.ERASED):
-        return record
-
-    def pick(old: str, new: str) -> str:
-        return (new or old) if override else (old or new)
-
-    return replace(
-        record,
-        client_id=pick(record.client_id, event.client_id),
-        plan=pick(record.plan, event.plan),
-        order_id=pick(record.order_id, event.order_id),
-        domain=pick(record.domain, event.domain),
-        hostname=pick(record.hostname, event.hostname),
-        template=pick(record.template, event.template),
-        zone=pick(record.zone, event.zone),
-        password_hash=pick(record.password_hash, event.password_hash),
-        ssh_keys=(event.ssh_keys or record.ssh_keys) if override else (record.ssh_keys or event.ssh_keys),
-    )
-
-
 def _who(event: Event) -> str:
     return f"event {event.source}/{event.id}"
-
-
-def _provision(record: Service, *, reason: str, who: str) -> Received:
-    """Provision where nothing was made yet; the state moves now, so that a second paid order makes no second guest."""
-    if record.state not in (Lifecycle.ORDERED, Lifecycle.FAILED):
-        return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
-    if not record.plan:
-        return Received(service=record, decision=Nothing(reason="no event has named its plan yet: it waits for the order"))
-    moved = replace(record, state=transition(record.state, Cause.PROVISION_STARTED))
-    return Received(service=moved, decision=Intent.on(IntentKind.PROVISION, moved, reason=reason, who=who))
 
 
 def _paid_before_named(before: Service | None, record: Service) -> bool:
@@ -262,7 +137,7 @@ def _paid_before_named(before: Service | None, record: Service) -> bool:
 def _order_paid(event: Event, before: Service | None, record: Service, *, now: datetime, terms: Terms) -> Received:
     if record.state in (Lifecycle.ORDERED, Lifecycle.FAILED):
         record = record.without_hold(HoldReason.NONPAYMENT)
-        return _provision(record, reason=event.reason or "the order is paid", who=_who(event))
+        return commanding.provision(record, reason=event.reason or "the order is paid", who=_who(event))
     return _paid(event, before, record, now=now, terms=terms)
 
 
@@ -272,14 +147,14 @@ def _paid(event: Event, before: Service | None, record: Service, *, now: datetim
     limited = before is not None and (before.limited or before.limited_proven_at is not None)
     record = record.without_hold(HoldReason.NONPAYMENT)
     if archives.brings_back(record, terms):
-        return _reactivate(record, reason=event.reason or "paid", who=_who(event), asks=archives.asks(record))
+        return commanding.reactivate(record, reason=event.reason or "paid", who=_who(event), asks=archives.asks(record))
     if record.state in GONE or record.point_of_no_return is not None:
         note = reactivation.too_late(record, terms)
         return Received(service=record, decision=Nothing(reason=note), note=note)
     note = "the payment stops the termination that is under way" if record.state == Lifecycle.TERMINATING else ""
     if not (held or limited) or record.state not in (LIVING | {Lifecycle.TERMINATING}):
         return Received(service=record, decision=Nothing(reason=note or "the payment is noted"), note=note)
-    lift = _resume if held else _widen  # the end of a suspension sees to its limits as well
+    lift = commanding.resume if held else commanding.widen  # the end of a suspension sees to its limits as well
     lifted = lift(record, hold=HoldReason.NONPAYMENT, reason=event.reason or "paid", who=_who(event), note=note)
     asks = reactivation.consent(before, terms, now=now) if before is not None and isinstance(lifted.decision, Intent) else ""
     return replace(lifted, asks=asks)
@@ -314,56 +189,20 @@ def settle(service: Service, invoice_id: str, upheld: bool, *, who: str, at: dat
     record = replace(record.without_hold(HoldReason.NONPAYMENT), payments=record.payments + 1)
     if not held:
         return replace(noted, service=record)
-    return _resume(record, hold=HoldReason.NONPAYMENT, reason=note, who=who, note=note)
-
-
-def _resume(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
-    """Unsuspend, unless another hold still stops the service."""
-    if record.stopped:
-        still = ", ".join(record.stop_reasons)
-        return Received(service=record, decision=Nothing(reason=f"it stays suspended: held for {still}"), note=note)
-    return Received(
-        service=record,
-        decision=Intent.on(IntentKind.UNSUSPEND, record, reason=reason, who=who, arguments={"reason": hold.value}),
-        note=note,
-    )
-
-
-def _widen(record: Service, *, hold: HoldReason, reason: str, who: str, note: str = "") -> Received:
-    """Unlimit, unless another hold still limits the service, or one stops it: then it waits for the end of the suspension."""
-    why = f"it stays limited: held for {', '.join(record.limit_reasons)}" if record.limited else ""
-    if record.stopped and not why:
-        why = f"it stays suspended, held for {', '.join(record.stop_reasons)}; it is not limited when it comes back"
-    if why:
-        return Received(service=record, decision=Nothing(reason=why), note=note)
-    return Received(
-        service=record,
-        decision=Intent.on(IntentKind.UNLIMIT, record, reason=reason, who=who, arguments={"reason": hold.value}),
-        note=note,
-    )
-
-
-def _cancel(record: Service, *, reason: str, asked_at: datetime, now: datetime, terms: Terms = NO_TERMS) -> Received:
-    if record.state in cancellations.UNMADE:
-        return cancellations.withdraw_order(record, terms, reason=reason, asked_at=asked_at, now=now)
-    return Received(service=record, decision=Nothing(reason=f"it is {record.state}: cancelling an order ends no service"))
-
-
-def _refuse(service: Service | None, reason: str, rule: str) -> Received:
-    return Received(service=service, decision=Refusal(reason=reason, rule=rule), note=reason)
+    return commanding.resume(record, hold=HoldReason.NONPAYMENT, reason=note, who=who, note=note)
 
 
 def _command_event(event: Event, service: Service | None, *, now: datetime, counted: bool, terms: Terms) -> Received:
     """A ``service.*`` event: idempotent by version; a renewal's payment counts even where the command is stale."""
     if event.version is None:
-        return _refuse(service, f"{event.type} needs a version", RULE_VOCABULARY)
+        return commanding.refuse(service, f"{event.type} needs a version", RULE_VOCABULARY)
     creates = event.type in (EventType.SERVICE_CREATE, EventType.SERVICE_RENEW)
     if service is None and not creates:
-        return _refuse(None, f"no service {event.service_id} is known", RULE_LIFECYCLE)
-    record = service or _new(event.service_id, now)
+        return commanding.refuse(None, f"no service {event.service_id} is known", RULE_LIFECYCLE)
+    record = service or merging.new(event.service_id, now)
     if event.version <= record.version:
         late = f"stale: version {event.version} is not newer than {record.version}"
-        kept = _merge(event, record, counted=counted) if event.type == EventType.SERVICE_RENEW else service
+        kept = merging.merge(event, record, counted=counted) if event.type == EventType.SERVICE_RENEW else service
         return Received(service=kept, decision=Nothing(reason=late), note=late, stale=True)
     received = _carry_out(event, service, replace(record, version=event.version), now=now, counted=counted, terms=terms)
     if isinstance(received.decision, Refusal):
@@ -376,125 +215,29 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
     match event.type:
         case EventType.SERVICE_CREATE:
             unmade = record.state in (Lifecycle.ORDERED, Lifecycle.FAILED)
-            return _provision(_fill(event, record, override=unmade), reason=event.reason or "billing asked", who=who)
+            return commanding.provision(
+                merging.fill(event, record, override=unmade), reason=event.reason or "billing asked", who=who
+            )
         case EventType.SERVICE_RENEW:
-            merged = _merge(event, record, counted=counted)
+            merged = merging.merge(event, record, counted=counted)
             if _paid_before_named(before, merged):
-                return _provision(merged, reason="it was paid before its order came", who=who)
+                return commanding.provision(merged, reason="it was paid before its order came", who=who)
             return _paid(event, before, merged, now=now, terms=terms)
         case EventType.SERVICE_SUSPEND:
             reason = hold_reason(event.reason, default=HoldReason.NONPAYMENT)
-            return _suspend(record, reason, who=who, why=event.reason or reason.value, now=now)
+            return commanding.suspend(record, reason, who=who, why=event.reason or reason.value, now=now)
         case EventType.SERVICE_UNSUSPEND:
-            return _unsuspend(record, hold_reason(event.reason, default=HoldReason.NONPAYMENT), who=who, why=event.reason)
+            return commanding.unsuspend(
+                record, hold_reason(event.reason, default=HoldReason.NONPAYMENT), who=who, why=event.reason
+            )
         case EventType.SERVICE_TERMINATE:
-            return _terminate(record, who=who, why=event.reason or "billing asked", terms=terms, now=now)
+            return commanding.terminate(record, who=who, why=event.reason or "billing asked", terms=terms, now=now)
         case EventType.SERVICE_CANCEL:
             return cancellations.cancel(record, cancellations.asked_by(event, now=now), terms, now=now)
         case EventType.SERVICE_KEEP:
             return cancellations.keep(record, terms, now=now)
         case _:
-            return _refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
-
-
-def _suspend(record: Service, reason: HoldReason, *, who: str, why: str, now: datetime) -> Received:
-    if record.state not in LIVING:
-        return _refuse(record, f"it is {record.state}: only a provisioned service can be suspended", RULE_LIFECYCLE)
-    proven = record.stopped and record.suspension_proven_at is not None
-    adds = record.hold(reason) is None
-    record = record.with_hold(Hold(reason=reason, effect=HoldEffect.STOP, by=who, why=why, since=now))
-    standing = record.hold(reason)
-    if standing is None or standing.effect != HoldEffect.STOP:
-        return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
-    if proven:
-        return Received(service=record, decision=Nothing(reason=f"it is suspended already; held for {reason} too"))
-    # Whoever cancels the job takes back the hold that this decision added, and no other.
-    arguments = {"reason": reason.value, "holds": record.stop_reasons, "adds": adds}
-    return Received(service=record, decision=Intent.on(IntentKind.SUSPEND, record, reason=why, who=who, arguments=arguments))
-
-
-def _unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
-    if record.state not in LIVING:
-        return _refuse(record, f"it is {record.state}: only a provisioned service can be unsuspended", RULE_LIFECYCLE)
-    hindered = conduct.standing_domain(record, reason)
-    if hindered is not None:
-        return hindered
-    hold = record.hold(reason)
-    held = record.stopped or record.suspension_proven_at is not None
-    if hold is None and record.stopped:
-        return _refuse(record, f"it is not held for {reason} but for {', '.join(record.stop_reasons)}", RULE_HOLDS)
-    if hold is not None and hold.effect != HoldEffect.STOP:
-        return _refuse(record, f"its hold for {reason} does not stop it: there is nothing to unsuspend", RULE_HOLDS)
-    if not held:
-        return Received(service=record, decision=Nothing(reason="it is not suspended"))
-    return _resume(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
-
-
-def _limit(record: Service, reason: HoldReason, *, who: str, why: str, now: datetime) -> Received:
-    if record.state not in LIVING:
-        return _refuse(record, f"it is {record.state}: only a provisioned service can be limited", RULE_LIFECYCLE)
-    adds = record.hold(reason) is None
-    record = record.with_hold(Hold(reason=reason, effect=HoldEffect.LIMIT, by=who, why=why, since=now))
-    standing = record.hold(reason)
-    if standing is None or standing.effect != HoldEffect.LIMIT:
-        return _refuse(record, f"a hold for {reason} with another effect stands: lift it first", RULE_HOLDS)
-    if record.stopped:
-        waits = f"it is suspended, held for {', '.join(record.stop_reasons)}: it is limited when it comes back"
-        return Received(service=record, decision=Nothing(reason=waits))
-    if record.limited_proven_at is not None:
-        return Received(service=record, decision=Nothing(reason=f"it is limited already; held for {reason} too"))
-    arguments = {"reason": reason.value, "limits": record.limit_reasons, "adds": adds}
-    return Received(service=record, decision=Intent.on(IntentKind.LIMIT, record, reason=why, who=who, arguments=arguments))
-
-
-def _unlimit(record: Service, reason: HoldReason, *, who: str, why: str) -> Received:
-    if record.state not in LIVING:
-        return _refuse(record, f"it is {record.state}: only a provisioned service can be limited or not", RULE_LIFECYCLE)
-    hold = record.hold(reason)
-    if hold is None and record.limited:
-        return _refuse(record, f"it is not limited for {reason} but for {', '.join(record.limit_reasons)}", RULE_HOLDS)
-    if hold is not None and hold.effect != HoldEffect.LIMIT:
-        return _refuse(record, f"its hold for {reason} does not limit it: there is nothing to unlimit", RULE_HOLDS)
-    if not record.limited and record.limited_proven_at is None:
-        return Received(service=record, decision=Nothing(reason="it is not limited"))
-    return _widen(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
-
-
-def _terminate(
-    record: Service, *, who: str, why: str, terms: Terms, now: datetime, arguments: Mapping[str, object] | None = None
-) -> Received:
-    """``arguments``: of them only the cancellation that it carries out is kept."""
-    if record.state in (Lifecycle.ERASED, Lifecycle.CANCELLED, Lifecycle.TERMINATING):
-        return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
-    if not record.erasable:
-        names = ", ".join(sorted(h.reason.value for h in record.holds if h.effect == HoldEffect.NO_ERASE or _legal(h)))
-        return _refuse(record, f"its data may not be destroyed: held for {names}", RULE_HOLDS)
-    if record.state == Lifecycle.ORDERED:
-        return _cancel(record, reason=why, asked_at=now, now=now)
-    if record.state == Lifecycle.ARCHIVED:
-        return _refuse(record, archives.not_again(record, terms), RULE_LIFECYCLE)
-    keeps = {} if record.state == Lifecycle.FAILED else archives.keeping(terms)
-    # While it is being provisioned the job waits behind that one, and ``begin`` moves the state.
-    if record.state != Lifecycle.PROVISIONING:
-        record = begin(record, IntentKind.TERMINATE)
-    carried = {CANCELLATION: arguments[CANCELLATION]} if arguments and CANCELLATION in arguments else {}
-    intent = Intent.on(IntentKind.TERMINATE, record, reason=why, who=who, arguments={**keeps, **carried})
-    return Received(service=record, decision=intent)
-
-
-def _reactivate(record: Service, *, reason: str, who: str, asks: str = "") -> Received:
-    record, decided = archives.reactivate(record, reason=reason, who=who)
-    note = decided.reason if isinstance(decided, Refusal) else "it is brought back out of its archive"
-    return Received(service=record, decision=decided, note=note, asks=asks)
-
-
-def _erase(record: Service, *, reason: str, who: str) -> Received:
-    decided = archives.erase(record, reason=reason, who=who)
-    return Received(service=record, decision=decided, note=decided.reason if isinstance(decided, Refusal) else "")
-
-
-def _legal(hold: Hold) -> bool:
-    return hold.reason == HoldReason.LEGAL
+            return commanding.refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
 
 
 def command(
@@ -512,35 +255,25 @@ def command(
     reason = hold_reason(word if isinstance(word, str) else "", default=HoldReason.MANUAL)
     match kind:
         case IntentKind.PROVISION:
-            return _provision(service, reason=why, who=who)
+            return commanding.provision(service, reason=why, who=who)
         case IntentKind.SUSPEND:
-            return _suspend(service, reason, who=who, why=why or reason.value, now=now)
+            return commanding.suspend(service, reason, who=who, why=why or reason.value, now=now)
         case IntentKind.UNSUSPEND:
-            return _unsuspend(service, reason, who=who, why=why)
+            return commanding.unsuspend(service, reason, who=who, why=why)
         case IntentKind.LIMIT:
-            return _limit(service, reason, who=who, why=why or reason.value, now=now)
+            return commanding.limit(service, reason, who=who, why=why or reason.value, now=now)
         case IntentKind.UNLIMIT:
-            return _unlimit(service, reason, who=who, why=why)
+            return commanding.unlimit(service, reason, who=who, why=why)
         case IntentKind.TERMINATE:
-            return _terminate(service, who=who, why=why, terms=terms, now=now, arguments=arguments)
+            return commanding.terminate(service, who=who, why=why, terms=terms, now=now, arguments=arguments)
         case IntentKind.REACTIVATE:
-            return _reactivate(service, reason=why, who=who)
+            return commanding.reactivate(service, reason=why, who=who)
         case IntentKind.ERASE:
-            return _erase(service, reason=why, who=who)
+            return commanding.erase(service, reason=why, who=who)
         case IntentKind.START | IntentKind.STOP | IntentKind.REBOOT | IntentKind.CHECK:
-            return _power(kind, service, who=who, why=why)
+            return commanding.power(kind, service, who=who, why=why)
         case _:
-            return _refuse(service, f"{kind} is not carried out by this version", RULE_VOCABULARY)
-
-
-def _power(kind: IntentKind, service: Service, *, who: str, why: str) -> Received:
-    if service.state != Lifecycle.ACTIVE:
-        return _refuse(service, f"it is {service.state}: {kind} needs an active service", RULE_LIFECYCLE)
-    if service.stopped and kind != IntentKind.CHECK:
-        return _refuse(service, f"it is suspended, held for {', '.join(service.stop_reasons)}", RULE_HOLDS)
-    seen = {"holds": service.stop_reasons, "limited": service.throttled}
-    arguments = seen if kind == IntentKind.CHECK else {}
-    return Received(service=service, decision=Intent.on(kind, service, reason=why, who=who, arguments=arguments))
+            return commanding.refuse(service, f"{kind} is not carried out by this version", RULE_VOCABULARY)
 
 
 def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetime) -> Received:
@@ -549,16 +282,16 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
     who, why = f"policy {policy}", f"{deadline.reason} [{policy}: {deadline.clause}]"
     match deadline.action:
         case Action.SUSPEND | Action.CHARGEBACK:
-            return _suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
+            return commanding.suspend(service, HoldReason.NONPAYMENT, who=who, why=why, now=now)
         case Action.TERMINATE | Action.CHARGEBACK_TERMINATE | Action.TERMINATE_CONDUCT:
-            return _terminate(service, who=who, why=why, terms=terms, now=now)
+            return commanding.terminate(service, who=who, why=why, terms=terms, now=now)
         case Action.END:
             carried = {CANCELLATION: service.cancellation.token} if service.cancellation is not None else {}
-            return _terminate(service, who=who, why=why, terms=terms, now=now, arguments=carried)
+            return commanding.terminate(service, who=who, why=why, terms=terms, now=now, arguments=carried)
         case Action.FORGET:
             return personal.forget(service, terms, now=now, reason=why)
         case Action.ERASE:
-            return _erase(service, reason=why, who=who)
+            return commanding.erase(service, reason=why, who=who)
         case Action.CHARGE_TRAFFIC:
             record, charge = charges.traffic(service, period_of(deadline), terms)
             return _owed(record, charge, why)
@@ -567,7 +300,7 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
         case Action.LIFT_HOLD | Action.LIMIT_CONDUCT:
             return conduct.fall_due(deadline, service, terms=terms, now=now, why=why)
         case Action.CANCEL_ORDER:
-            return _cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
+            return commanding.cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
         case _:
             return Received(service=service, decision=Nothing(reason=why))
 

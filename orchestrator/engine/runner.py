@@ -255,7 +255,7 @@ def resolved(
         "provider": catalog.provider,
     }
     if job.arguments.get(archives.KEEPS):
-        end = archives.kept_until(now, catalog.terms_of(service))
+        end = archives.kept_until(now, service, catalog.terms_of(service))
         about["archive_until"] = "" if end is None else end.isoformat()
     return workflows.resolve(playbook, service_id=service.id, spec=wanted_spec(catalog, service), facts=known, job=about)
 

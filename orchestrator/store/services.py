@@ -30,6 +30,8 @@ from orchestrator.store.paging import page
 from orchestrator.store.tables import holds, service_nodes, services
 
 # A record that was written has its deadlines looked at in the next turn: this is before any of them.
+# Of these nothing is left.
+_LEFT = (Lifecycle.ERASED.value, Lifecycle.CANCELLED.value)
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 # Made once: making a statement costs more than running it.
 _ONE = sa.select(services).where(services.c.id == sa.bindparam("service"))
@@ -78,15 +80,20 @@ def list_page(
     client_id: str | None = None,
     hold: str | None = None,
     suspended: bool | None = None,
+    leaving: bool = False,
     limited: bool | None = None,
 ) -> tuple[tuple[Service, ...], str | None]:
     """Services by id, with their holds. ``hold``: with a hold of this reason; ``suspended``: with a hold that stops, or none;
+    ``leaving``: cancelled or terminated, with something left of it;
     ``limited``: with a hold that limits, or none.
     """
     query = sa.select(services)
     for column, wanted in (("state", state), ("plan", plan), ("node", node), ("client_id", client_id)):
         if wanted is not None:
             query = query.where(services.c[column] == wanted)
+    if leaving:
+        cancelled = sa.and_(services.c.cancellation.is_not(None), services.c.state.not_in(_LEFT))
+        query = query.where(sa.or_(services.c.state == Lifecycle.ARCHIVED.value, cancelled))
     if hold is not None:
         query = query.where(services.c.id.in_(sa.select(holds.c.service_id).where(holds.c.reason == hold)))
     for effect, asked in ((HoldEffect.STOP, suspended), (HoldEffect.LIMIT, limited)):

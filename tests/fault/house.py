@@ -121,6 +121,7 @@ class House:
             provider="Example Hosting",
             policies=policies or {},
             calendar=CALENDAR,
+            asks_billing=options.asks_billing,
         )
         self.engine = Engine(
             db=self.db,

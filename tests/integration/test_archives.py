@@ -111,7 +111,7 @@ def test_when_its_days_are_over_it_is_erased_once_somebody_agrees_and_certified(
         assert outlook.erasures(conn, house.catalog, now=year.clock.now()) == {"soon": 1, "passed": 0}
     year.later(2 * HOUR)
     job = waiting(house)
-    assert "back" in job.approval_reason
+    assert "billing is asked to confirm" in job.approval_reason
     with house.db.read() as conn:
         assert outlook.erasures(conn, house.catalog, now=year.clock.now()) == {"soon": 0, "passed": 1}
     house.engine.approve(job.id, "anna")

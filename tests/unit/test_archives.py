@@ -30,7 +30,7 @@ from orchestrator.domain.policies import (
     Terminate,
     TerminateSince,
 )
-from orchestrator.domain.services import HoldEffect, HoldReason, Service
+from orchestrator.domain.services import Cancellation, HoldEffect, HoldReason, Service
 from orchestrator.domain.terms import Terms
 from tests.unit.decision_words import NOW, E, K, L, event, hold, service
 
@@ -107,6 +107,11 @@ def test_a_termination_that_kept_an_archive_leaves_the_service_archived_and_able
     assert finish(done, K.TERMINATE, JobState.DONE, "", now=END + DAY, kept=True) == done
 
 
+def cancelled(record: Service, at: datetime) -> Service:
+    """With a cancellation that takes effect at that moment."""
+    return replace(record, cancellation=Cancellation(asked_at=at, by="anna", why="", at=at))
+
+
 # -- how long -------------------------------------------------------------------------
 
 
@@ -125,13 +130,16 @@ def test_a_termination_that_kept_an_archive_leaves_the_service_archived_and_able
 def test_it_ends_when_its_days_are_over_or_when_all_is_to_be_erased(
     by: Terms, cancelled_at: datetime | None, end: datetime | None
 ) -> None:
-    assert archive_until(KEPT, by, cancelled_at=cancelled_at) == end
+    record = KEPT if cancelled_at is None else cancelled(KEPT, cancelled_at)
+    assert archive_until(record, by) == end
 
 
 def test_the_latest_moment_of_erasing_is_reckoned_from_the_end_or_from_the_cancellation() -> None:
     by = terms(erase=erase(90, EraseSince.CANCELLATION))
     assert erase_by(KEPT, by) == NOW + 90 * DAY
-    assert erase_by(KEPT, by, cancelled_at=NOW - 10 * DAY) == NOW + 80 * DAY
+    assert erase_by(cancelled(KEPT, NOW - 10 * DAY), by) == NOW + 80 * DAY
+    assert erase_by(cancelled(KEPT, NOW + 10 * DAY), by) == NOW + 90 * DAY
+    assert erase_by(cancelled(service(L.ACTIVE), NOW), by) == NOW + 90 * DAY
     assert erase_by(service(L.ACTIVE), by) is None
     assert erase_by(KEPT, TERMS) is None
 

@@ -6,8 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from orchestrator.domain.decisions import REFUNDS_KEPT, paid_only, receive
+from orchestrator.domain.decisions import paid_only, receive
 from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.merging import REFUNDS_KEPT
 from orchestrator.domain.services import HoldReason, Refund, Service
 from tests.unit.decision_words import MONTH, NOW, E, L, event, service
 
