@@ -180,7 +180,7 @@ def may(context: click.Context, /, service: str, act: str, as_json: bool) -> Non
     if as_json:
         emit_json(found)
     elif found["allowed"]:
-        say(f"{service}: {act} is allowed [policy {found['policy']}]")
+        say(f"{service}: {act} is allowed [policy {found['policy']}]" + (f"; {found['note']}" if found["note"] else ""))
     else:
         say(f"{service}: {found['reason']} [{found['rule']}]")
     if not found["allowed"]:
