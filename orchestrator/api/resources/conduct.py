@@ -16,7 +16,7 @@ from orchestrator.api.callers import Operator, Reader
 from orchestrator.api.context import Context, Submitted
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.schemas import Answer as AnswerOut
-from orchestrator.api.schemas import ComplaintOut
+from orchestrator.api.service_schemas import ComplaintOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import permissions
 from orchestrator.domain.complaints import Closed, ComplaintKind
