@@ -28,7 +28,7 @@ venv:
 images: setup ## build the guest images that are not built yet
 	@$(AS_ROOT) $(PYTHON) -m tests.lab images >/dev/null
 
-demo: images ## one service from the paid order to the wipe certificate, on real parts
+demo: images ## a service from the paid order to the wipe certificate, and two that do not pay, on real parts
 	@$(LAB) $(PYTHON) -m tests.e2e.demo
 
 test: images lint ## everything, on real parts (about 20 minutes)

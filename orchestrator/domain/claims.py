@@ -70,7 +70,8 @@ def settle(service: Service, *, invoice_id: str, upheld: bool, at: datetime, ter
     """Note the verdict: ``upheld`` for the customer, else against. The first that is told counts."""
     known = service.dispute(invoice_id) or DisputedInvoice(invoice_id=invoice_id)
     if known.settled_at is not None:
-        return Claimed(service=service, note=f"invoice {invoice_id}: {_standing(known)}")
+        first = "" if known.upheld == upheld else "; this verdict comes second, and the first counts"
+        return Claimed(service=service, note=f"invoice {invoice_id}: {_standing(known)}{first}")
     rule = terms.policy.dispute
     pay_by = None if upheld or rule is None else terms.calendar.add(at, rule.pay_within)
     new = replace(known, settled_at=at, upheld=upheld, pay_by=pay_by)
@@ -102,8 +103,10 @@ def _standing(dispute: DisputedInvoice) -> str:
         return "its dispute came too late" if dispute.late else "its verdict is open"
     if dispute.upheld:
         return "settled for the customer, what was disputed is not due"
-    until = "" if dispute.pay_by is None else f", to be paid by {dispute.pay_by.isoformat()} or by its due date, if that is later"
-    return f"settled against the customer{until}"
+    if dispute.pay_by is None:
+        return "settled against the customer"
+    until = dispute.pay_by.isoformat(timespec="minutes")
+    return f"settled against the customer, to be paid by {until} or by its due date, if that is later"
 
 
 def _too_late(claim: Claim, terms: Terms) -> str:
@@ -115,5 +118,5 @@ def _too_late(claim: Claim, terms: Terms) -> str:
         return ""
     return (
         f"invoice {claim.invoice_id} was disputed too late, more than {rule.raise_within} after its issue, "
-        f"which was until {until.isoformat()}: it stays due [{terms.cite(rule)}]"
+        f"which was until {until.isoformat(timespec='minutes')}: it stays due [{terms.cite(rule)}]"
     )

@@ -162,8 +162,8 @@ def _hindered(service: Service, said: Report, rule: Rule | None, terms: Terms, *
     if said.what and said.what not in said.forbids:
         return refused(service, f"plan {service.plan} does not forbid {said.what}", f"plan {service.plan}: forbids")
     if said.effect is not None and said.effect not in _effects(rule):
-        may = ", ".join(effect.value for effect in _effects(rule))
-        return refused(service, f"{said.effect} does not follow from {said.kind}: only {may} does", terms.cite(rule))
+        may = " or ".join(effect.value for effect in _effects(rule))
+        return refused(service, f"{said.effect} does not follow from {said.kind}: its rule has {may}", terms.cite(rule))
     if said.effect in _BEYOND.get(terms.kind, ()):
         return refused(service, f"a {terms.kind} cannot be made {said.effect}", terms.cite(rule))
     return None
@@ -191,7 +191,8 @@ def _kept(complaints: tuple[Complaint, ...]) -> tuple[Complaint, ...]:
 
 def _to_come(rule: Rule, complaint: Complaint) -> str:
     if isinstance(rule, Copyright):
-        return f"{complaint.effect} follows at {(complaint.received_at + rule.cease).isoformat()}, unless it ceased"
+        until = (complaint.received_at + rule.cease).isoformat(timespec="minutes")
+        return f"{complaint.effect} follows at {until}, unless it ceased"
     return "an operator is asked for the termination"
 
 

@@ -99,7 +99,7 @@ def receive(event: Event, service: Service | None, *, now: datetime, counted: bo
         case EventType.INVOICE_PAID:
             return _paid(event, service, record, now=now, terms=terms)
         case EventType.INVOICE_OVERDUE:
-            return Received(service=record, decision=Nothing(reason="the due date is noted; suspending is its own command"))
+            return Received(service=record, decision=Nothing(reason="the due date is noted; what follows is the policy's"))
         case EventType.DOMAIN_EXPIRED | EventType.DOMAIN_RENEWED:
             return conduct.domain_said(event, record, terms, now=now)
         case _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from orchestrator.domain.calendar import Days
@@ -146,7 +146,9 @@ def _at_period_end(asked: Cancellation, counts: datetime, service: Service, term
             why = "at the end of the period"
             if late:
                 why = f"at the end of the next period: it was asked for later than {rule.notice} before the end of this one"
-            return _named(end, why, service, terms, rule)
+            found, period = _named(end, why, service, terms, rule), terms.policy.billing_period
+            reckoned = period is not None and found.at == end != asked.paid_until
+            return replace(found, clause=f"{found.clause}; {period.clause}") if reckoned and period is not None else found
         late = True
     return _unknown("it is not known when the period ends", rule)
 

@@ -45,6 +45,14 @@ def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
     return None
 
 
+def besides(act: Ask, terms: Terms) -> str:
+    """What the customer has to know who is allowed it; '' where the policy says nothing more."""
+    rule = terms.policy.downgrade
+    if act != Ask.DOWNGRADE or rule is None:
+        return ""
+    return f"what was paid too much is {'' if rule.refund else 'not '}given back [{terms.cite(rule)}]"
+
+
 def change_of_plan(service: Service, old: Plan | None, new: Plan | None, terms: Terms) -> Refusal | None:
     """Why the change is refused as a downgrade; None where it is none, or where downgrades are not refused now."""
     if old is None or new is None or not new.smaller_than(old):

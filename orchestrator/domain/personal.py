@@ -71,6 +71,9 @@ def forget(service: Service, terms: Terms, *, now: datetime, reason: str) -> Rec
     if kept_by(service):
         return Received(service=service, decision=Nothing(reason=kept_by(service)))
     left = replace(_blank(service, terms), forgotten_at=now)
+    kept = terms.policy.personal_data.metadata_kept
+    if kept is not None:
+        reason += f"; {' and '.join(_METADATA)} are kept [{terms.cite(kept)}]"
     return Received(service=left, decision=Nothing(reason=reason), forgets=blanks(terms))
 
 

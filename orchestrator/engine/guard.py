@@ -105,7 +105,7 @@ def _wrong(consent: Wait | None, terminates: int | None, counted: int) -> Orches
         )
     if terminates != counted:
         return Refused(
-            f"{counted} services would be terminated within 24 hours, not {terminates}",
+            f"{counted} {'service' if counted == 1 else 'services'} would be terminated within 24 hours, not {terminates}",
             rule="a change of policies terminates nobody within a day unasked",
             hint="look at them: orchestrator terminations show; then say their exact number",
         )

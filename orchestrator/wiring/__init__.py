@@ -104,8 +104,9 @@ def opened(config: Config) -> Iterator[tuple[Database, Clock]]:
         db.close()
 
 
-def build(config: Config, *, at: Callable[[str], None] | None = None) -> Controller:
-    """A controller over ``config``, not started. ``at`` is told each crash point (tests only).
+def build(config: Config, *, at: Callable[[str], None] | None = None, clock: Clock | None = None) -> Controller:
+    """A controller over ``config``, not started. Tests only: ``at`` is told each crash point, ``clock`` is gone by in place of
+    the machine's.
 
     Raises ConfigError, among others where the state directory is missing, another user's or open to others.
     """
@@ -113,7 +114,7 @@ def build(config: Config, *, at: Callable[[str], None] | None = None) -> Control
     from orchestrator.wiring.controller import Controller
 
     check_private_directory(config.settings.state_dir)
-    return Controller(config, load_all_playbooks(), at=at)
+    return Controller(config, load_all_playbooks(), at=at, clock=clock)
 
 
 def verify_certificate(path: Path, public_key: Path | None) -> Verdict:

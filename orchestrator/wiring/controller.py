@@ -20,6 +20,7 @@ from orchestrator.engine.settings import PolicyTexts
 from orchestrator.engine.sweep import Beat
 from orchestrator.engine.watch import NodeWatch
 from orchestrator.observe.metrics import Metrics
+from orchestrator.ports.clock import Clock
 from orchestrator.steps.base import Ports
 from orchestrator.steps.registry import STEPS
 from orchestrator.store.address_pool import StoreAddressPool
@@ -35,17 +36,28 @@ WATCH_SECONDS = 15.0
 
 
 class Controller:
-    """Everything that runs in one controller process. ``start`` before the API is served, ``stop`` after."""
+    """Everything that runs in one controller process. ``start`` before the API is served, ``stop`` after.
 
-    def __init__(self, config: Config, playbooks: dict[str, Playbook], *, at: Callable[[str], None] | None = None) -> None:
+    ``at``, ``clock``: see ``wiring.build``.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        playbooks: dict[str, Playbook],
+        *,
+        at: Callable[[str], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         settings = config.settings
         self.config = config
-        self.clock = SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.db = Database(settings.database_url)
         self.playbooks = playbooks
         self.secrets = LocalSecrets(settings.state_dir, {source.source: source.secret_files for source in settings.billing})
+        # What waits for a node waits in the machine's time, whatever clock deadlines go by.
         self.links = Links(
-            config, self.db, clock=self.clock, secrets=self.secrets, identity=identity_of(settings), bundle=bundle()
+            config, self.db, clock=SystemClock(), secrets=self.secrets, identity=identity_of(settings), bundle=bundle()
         )
         self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
         self.ledger = StoreLedger(self.db, config.nodes, self.clock)
@@ -147,7 +159,7 @@ def _engine_settings(config: Config) -> EngineSettings:
     )
 
 
-def _notifier(settings: Settings, clock: SystemClock) -> HttpNotifier | None:
+def _notifier(settings: Settings, clock: Clock) -> HttpNotifier | None:
     """What tells the billing system that is told of results."""
     told = settings.told
     if told is None or told.notify_secret_file is None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from svix.webhooks import Webhook, WebhookVerificationError
+from svix.webhooks import Webhook
+
+TOLERANCE = timedelta(minutes=5)
+
+
+def machine_time() -> datetime:
+    return datetime.now(UTC)
 
 
 class Billing:
-    """Keeps each message that is rightly signed, by its id; ``refused`` counts the others."""
+    """Keeps each message that is rightly signed, by its id; ``refused`` counts the others. ``now``: its clock."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, now: Callable[[], datetime] = machine_time) -> None:
         self.messages: dict[str, dict[str, Any]] = {}
         self.refused = 0
-        self._verifier = Webhook(secret)
+        self._now = now
+        self._signer = Webhook(secret)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,13 +49,21 @@ class Billing:
     def take(self, headers: dict[str, str], body: bytes) -> int:
         """The status to answer with."""
         lower = {name.lower(): value for name, value in headers.items()}
-        try:
-            self._verifier.verify(body, lower)
-        except WebhookVerificationError:
+        if not self._authentic(lower, body):
             self.refused += 1
             return 401
         self.messages[lower["webhook-id"]] = json.loads(body)
         return 204
+
+    def _authentic(self, headers: dict[str, str], body: bytes) -> bool:
+        """Verified as the specification says. Not by the library's own check: that knows no time but the machine's."""
+        try:
+            sent = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+            wanted = self._signer.sign(headers["webhook-id"], sent, body.decode())
+            given = headers["webhook-signature"].split()
+        except (KeyError, ValueError, OverflowError):
+            return False
+        return abs(self._now() - sent) <= TOLERANCE and any(hmac.compare_digest(wanted.encode(), one.encode()) for one in given)
 
     def __enter__(self) -> Billing:
         self._thread.start()

@@ -2,7 +2,8 @@
 
 A Debian guest is ordered by a signed webhook, boots under a real libvirt, is logged in to, suspended, paid for, and at last
 terminated and wiped. Every claim is looked at from outside (virsh, SSH, the raw device).
-Each becomes a line of the table at the end.
+Each becomes a line of the table at the end. Up to there the controller is ``orchestrator serve`` itself. Then the same
+installation goes on under a clock that the demonstration puts forward (tests/e2e/wound.py), for what days have to pass for.
 """
 
 from __future__ import annotations
@@ -13,49 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from tests.e2e import overdue
 from tests.e2e.billing import Billing
+from tests.e2e.showing import Checks, certified, console, guest, left, refuses, title, watch
 from tests.e2e.site import NODE, SECRET, PlanLine, Site, SiteFailed
-from tests.e2e.traces import on_device, virsh
+from tests.e2e.stand import patient
+from tests.e2e.traces import virsh
+from tests.e2e.wound import Dial
 from tests.lab import environment, templates
 
 SERVICE = "demo-1"
-GUEST = f"orch.{SERVICE}"
+GUEST = guest(SERVICE)
 MEMORY_BYTES = 512 << 20
 DISK_BYTES = 3 << 30
 PLAN = PlanLine(name="vps-demo", memory="512 MiB", disk="3 GiB", vcpus=1)
 SSH_SECONDS = 120.0
-
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
-
-
-@dataclass
-class Checks:
-    """What was claimed and what was seen."""
-
-    rows: list[tuple[str, bool, str]] = field(default_factory=list)
-
-    def note(self, claim: str, holds: bool, seen: object) -> None:
-        self.rows.append((claim, holds, str(seen)))
-        console.print(f"   {'[green]ok[/]' if holds else '[red]NO[/]'}  {claim}: {seen}")
-
-    @property
-    def failed(self) -> int:
-        return sum(not holds for _, holds, _ in self.rows)
-
-    def table(self) -> Table:
-        table = Table(title="What was checked")
-        for heading in ("", "claim", "seen"):
-            table.add_column(heading, overflow="fold")
-        for claim, holds, seen in self.rows:
-            table.add_row("[green]ok[/]" if holds else "[red]NO[/]", claim, seen)
-        return table
 
 
 @dataclass
@@ -90,21 +67,6 @@ class Customer:
                 return done.stdout.strip()
             time.sleep(2)
         return ""
-
-
-def title(text: str) -> None:
-    console.print(f"\n[bold]== {text}[/]")
-
-
-def watch(site: Site, answer: Any) -> str:
-    """Follow the job that the webhook made, on the terminal; its final state."""
-    job_id = answer.json()["job_id"]
-    command = [sys.executable, "-m", "orchestrator.cli.main", "--socket", str(site.socket), "job", "watch", job_id]
-    subprocess.run(command, check=False, timeout=600)
-    job = site.job(job_id)
-    if job["state"] != "done":
-        raise SiteFailed(f"job {job_id} ended as {job['state']}: {job.get('error')}\n{site.tail()}")
-    return str(job["state"])
 
 
 def order(site: Site, customer: Customer, checks: Checks) -> tuple[str, str]:
@@ -147,9 +109,7 @@ def suspend(site: Site, customer: Customer, ipv4: str, checks: Checks) -> None:
     checks.note(
         "the guest is off", virsh("domstate", GUEST).stdout.strip() == "shut off", virsh("domstate", GUEST).stdout.strip()
     )
-    start = virsh("start", GUEST)
-    refusal = (start.stderr or start.stdout).strip().splitlines()[-1]
-    checks.note("`virsh start` is refused by the host", start.returncode != 0 and "held" in refusal, refusal)
+    refuses(SERVICE, checks)
     listed = virsh("list", "--autostart", "--all", "--name").stdout.split()
     checks.note("autostart is off", GUEST not in listed, listed or "no guest starts with the host")
     title("Billing says: the invoice was paid")
@@ -164,24 +124,8 @@ def terminate(site: Site, customer: Customer, ipv4: str, checks: Checks) -> None
     marker = f"secret-of-the-customer-{secrets.token_hex(16)}"
     customer.login(ipv4, f"for i in $(seq 200); do echo {marker} >> /root/shop.sql; done; sync", seconds=30)
     watch(site, site.send("service.terminate", SERVICE, version=3, reason="cancelled"))
-    file = site.directory / "certificate.json"
-    file.write_text(site.cli("certificate", "show", SERVICE), encoding="utf-8")
-    title("The wipe certificate")
-    console.print_json(file.read_text(encoding="utf-8"))
-    verdict = site.run("certificate", "verify", str(file))
-    checks.note(
-        "`certificate verify` holds, offline", verdict.returncode == 0, verdict.stdout.splitlines()[0] if verdict.stdout else ""
-    )
-    title("What is left on the node")
-    for claim, found in (
-        ("no guest", [name for name in virsh("list", "--all", "--name").stdout.split() if SERVICE in name]),
-        ("no volume", [path.name for path in site.lab.pool_path.iterdir() if SERVICE in path.name]),
-        ("no key", [line for line in virsh("secret-list").stdout.splitlines() if SERVICE in line]),
-        ("no address in use", [row for row in site.ask("ip", "list")["items"] if row.get("service_id") == SERVICE]),
-    ):
-        checks.note(f"{claim} of the service is left", not found, found or "none")
-    found_at = on_device(site.lab.pool_device, marker.encode())
-    checks.note("what the customer wrote cannot be found on the raw device", found_at is None, found_at or "not found")
+    certified(site, SERVICE, checks, show=True)
+    left(site, SERVICE, marker, checks)
     until = time.monotonic() + 20
     while not any(m["type"] == "job.done" and "terminate" in json.dumps(m) for m in site.billing.messages.values()):
         if time.monotonic() > until:
@@ -195,9 +139,11 @@ def terminate(site: Site, customer: Customer, ipv4: str, checks: Checks) -> None
 
 def run(directory: Path, checks: Checks) -> None:
     lab = environment.current()
-    with Billing(SECRET) as billing:
-        debian = templates.install(lab, "debian")
-        site = Site(lab=lab, directory=directory, templates=(debian,), plans=(PLAN,), billing=billing)
+    dial = Dial(directory / "dial")
+    dial.prepare()
+    with Billing(SECRET, now=dial.now) as billing:
+        installed = (templates.install(lab, "debian"), patient(templates.install(lab, "tiny")))
+        site = Site(lab=lab, directory=directory, templates=installed, plans=(PLAN,), billing=billing, now=dial.now)
         customer = Customer(directory)
         try:
             title("A controller on SQLite, and a hypervisor that is enrolled over SSH")
@@ -213,6 +159,7 @@ def run(directory: Path, checks: Checks) -> None:
             suspend(site, customer, ipv4, checks)
             terminate(site, customer, ipv4, checks)
             checks.note("the controller ends when asked", site.stop() == 0, "SIGTERM, exit code 0")
+            overdue.run(site, dial, checks)
         finally:
             site.kill()
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,14 @@ import httpx
 import yaml
 from svix.webhooks import Webhook
 
-from tests.e2e.billing import Billing
+from tests.e2e.billing import Billing, machine_time
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
 
 SOURCE = "shop"
 NODE = "hv1"
 START_SECONDS = 30.0
+POLICIES = Path(__file__).parents[2] / "configs" / "policies"
 SECRET = "whsec_" + base64.b64encode(b"a secret of the lab only, 32 byt").decode()
 
 
@@ -52,11 +55,15 @@ class PlanLine:
     network_rate: int | str = 0
     encrypted: bool = True
     full_copy: bool = False
+    policy: str = ""
+    """One of those that are shipped; '' = nothing is promised."""
 
 
 @dataclass(kw_only=True)
 class Site:
-    """``directory`` holds everything of it. ``main`` is the program that serves (a test may put its own in front)."""
+    """``directory`` holds everything of it. ``main`` is the program that serves (a test may put its own in front), ``now``
+    the time that billing signs with.
+    """
 
     lab: Lab
     directory: Path
@@ -65,6 +72,7 @@ class Site:
     billing: Billing
     ready: dict[str, str] = field(default_factory=dict)
     main: tuple[str, ...] = (sys.executable, "-m", "orchestrator.cli.main")
+    now: Callable[[], datetime] = machine_time
     environment: dict[str, str] = field(default_factory=dict)
     cool_down: str = "1s"
     address_count: int = 40
@@ -113,6 +121,10 @@ class Site:
         files |= {f"plans/{plan.name}.yaml": _plan(plan) for plan in self.plans}
         for name, content in files.items():
             (self.config / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        named = {plan.policy for plan in self.plans if plan.policy}
+        for name in sorted({*named, "default"} if named else ()):  # where there are policies, the other plans' is one of them
+            (self.config / "policies").mkdir(exist_ok=True)
+            shutil.copy(POLICIES / f"{name}.yaml", self.config / "policies")
 
     def start(self) -> None:
         """Start the controller and wait until it answers."""
@@ -196,7 +208,7 @@ class Site:
         """Post one signed event."""
         body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}}, sort_keys=True)
         message_id = event_id or f"msg_{kind}_{service_id}_{time.time_ns()}"
-        now = datetime.now(UTC)
+        now = self.now()
         headers = {
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
@@ -313,7 +325,9 @@ class Site:
 
 
 def _plan(plan: PlanLine) -> dict[str, Any]:
+    promised = {"policy": plan.policy} if plan.policy else {}
     return {
+        **promised,
         "name": plan.name,
         "kind": "vps",
         "vcpus": plan.vcpus,

@@ -201,11 +201,15 @@ def _short(job: Any) -> dict[str, Any]:
     return {key: job.get(key) for key in ("id", "service_id", "intent", "state", "error_code", "error")} | {"steps": steps}
 
 
+def patient(template: Installed) -> Installed:
+    """QEMU's emulated timer is late on a busy machine, and the kernel would then take it for broken and stop (a panic)."""
+    return replace(template, kernel_arguments=f"{template.kernel_arguments} no_timer_check panic=1")
+
+
 @contextmanager
 def standing(lab: Lab, directory: Path, templates: tuple[Installed, ...], plans: tuple[PlanLine, ...]) -> Iterator[Stand]:
     """A served and enrolled stand; ended with everything on it."""
-    # QEMU's emulated timer is late on a busy machine, and the kernel would then take it for broken and stop (a panic).
-    templates = tuple(replace(t, kernel_arguments=f"{t.kernel_arguments} no_timer_check panic=1") for t in templates)
+    templates = tuple(patient(template) for template in templates)
     board = Board(directory / "board")
     board.prepare()
     with Billing(SECRET) as billing:

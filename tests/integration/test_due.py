@@ -85,7 +85,6 @@ class Year:
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
             plan=self.plan,
-            at=self.at,
             options=replace(options or Options(), due_seconds=turn.total_seconds()),
             policies={kept.name: kept},
             posts_to=posts_to,

@@ -133,3 +133,36 @@ def test_every_command_but_the_controller_itself_takes_json() -> None:
     assert len(found) > 50
     without = {words for words, command in found.items() if not any("--json" in option.opts for option in command.params)}
     assert without == {("serve",)}
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [({"upheld": True, "rejected": False}, "upheld"), ({"upheld": False, "rejected": True}, "rejected")],
+)
+def test_of_flags_that_exclude_each_other_the_one_that_is_given_is_taken(given: dict[str, bool], chosen: str) -> None:
+    assert options.one_of(given, ("upheld", "rejected"), asked="what is the verdict?") == chosen
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("settle", "a1", "--invoice", "i1"),
+        ("settle", "a1", "--invoice", "i1", "--upheld", "--rejected"),
+        ("answer", "a1", "c1", "--why", "x"),
+        ("answer", "a1", "c1", "--why", "x", "--ceased", "--waived"),
+    ],
+)
+def test_no_verdict_and_two_verdicts_are_no_verdict(words: tuple[str, ...]) -> None:
+    found = command("service", *words)
+    assert found.returncode == 2
+    assert "one of --" in found.stderr
+
+
+@pytest.mark.parametrize("act", ["suspend", "limit", "terminate", "unsuspend", "unlimit", "hold", "release"])
+def test_the_sentence_may_be_called_why_in_every_command(act: str) -> None:
+    assert "--why" in command("service", act, "--help").stdout
+
+
+@pytest.mark.parametrize("act", ["suspend", "limit", "unsuspend", "unlimit", "hold", "release"])
+def test_the_hold_may_be_called_hold_in_every_command(act: str) -> None:
+    assert "--hold" in command("service", act, "--help").stdout

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.remote.service import _LIST
+from orchestrator.cli.remote.service import _CARD, _LIST
 
 STATE = next(column.field for column in _LIST if column.heading == "STATE")
 MOMENT = "2026-11-20T12:00:00Z"
@@ -41,3 +41,8 @@ def test_what_is_in_force_is_told_apart_from_what_is_to_be(
     assert callable(STATE)
     assert STATE(row) == words
     assert STATE(row | {"state": "erased"}) == "erased"
+
+
+def test_a_field_of_a_service_is_shown_once() -> None:
+    names = [name for name, _ in _CARD]
+    assert sorted(set(names)) == sorted(names)

@@ -192,6 +192,12 @@ def test_won_and_held_for_something_else_it_stays_stopped() -> None:
 def test_of_two_verdicts_the_first_that_is_told_counts() -> None:
     record, _, note = told([disputed(), verdict(DUE, upheld=False), verdict(DUE + DAY, upheld=True)])
     assert (record.disputes[0].upheld, note.partition(",")[0]) == (False, "invoice i1: settled against the customer")
+    assert "this verdict comes second, and the first counts" in note
+
+
+def test_a_verdict_that_is_told_twice_is_no_other_one() -> None:
+    *_, note = told([disputed(), verdict(DUE, upheld=False), verdict(DUE + DAY, upheld=False)])
+    assert "comes second" not in note
 
 
 def test_a_verdict_before_its_dispute_counts_once_the_dispute_is_told() -> None:

@@ -16,7 +16,7 @@ from orchestrator.api.callers import Operator, Reader
 from orchestrator.api.context import Context, Submitted
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.schemas import Answer as AnswerOut
-from orchestrator.api.schemas import ComplaintOut
+from orchestrator.api.service_schemas import ComplaintOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import permissions
 from orchestrator.domain.complaints import Closed, ComplaintKind
@@ -127,12 +127,14 @@ class EvidenceFile(EvidenceOut):
 
 
 class MayOut(BaseModel):
-    """``rule``: where a refusal comes from, policy and clause, or a rule of the controller itself."""
+    """``rule``: where a refusal comes from, policy and clause, or a rule of the controller itself. ``note``: what a customer has
+    to know who is allowed it."""
 
     act: Ask
     allowed: bool
     reason: str = ""
     rule: str = ""
+    note: str = ""
     policy: str
 
 
@@ -221,7 +223,7 @@ def may(_caller: Reader, context: Context, service_id: ServiceId, act: Ask) -> M
     terms = context.catalog.terms_of(service)
     refusal = permissions.may(act, service, terms)
     if refusal is None:
-        return MayOut(act=act, allowed=True, policy=terms.policy.name)
+        return MayOut(act=act, allowed=True, note=permissions.besides(act, terms), policy=terms.policy.name)
     return MayOut(act=act, allowed=False, reason=refusal.reason, rule=refusal.rule, policy=terms.policy.name)
 
 

@@ -15,7 +15,7 @@ from orchestrator.api.callers import Reader
 from orchestrator.api.context import Context
 from orchestrator.api.once import OnceOnly
 from orchestrator.api.paging import After, Limit
-from orchestrator.api.schemas import DeadlineOut
+from orchestrator.api.service_schemas import DeadlineOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.config.policy_reading import parse_policy
 from orchestrator.domain.errors import ConfigError, RequestError

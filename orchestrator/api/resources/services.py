@@ -15,7 +15,8 @@ from orchestrator.api.callers import Actor, Reader
 from orchestrator.api.context import ApiContext, Context, Submitted
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
-from orchestrator.api.schemas import Answer, DeadlineOut, Explanation, ServiceDetail, ServiceOut, VerdictOut
+from orchestrator.api.schemas import Answer, Explanation, VerdictOut
+from orchestrator.api.service_schemas import DeadlineOut, ServiceDetail, ServiceOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
 from orchestrator.domain.errors import NotFound, RequestError

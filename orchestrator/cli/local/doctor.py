@@ -99,9 +99,10 @@ def _state_dir(path: Path) -> Finding:
 
 def _secrets(config: Config) -> Iterator[Finding]:
     for billing in config.settings.billing:
-        files = [*billing.secret_files, *([billing.notify_secret_file] if billing.notify_secret_file else [])]
-        for path in files:
-            name = f"secret of {billing.source}"
+        files = [(f"secret of {billing.source}", path) for path in billing.secret_files]
+        if billing.notify_secret_file:
+            files.append((f"secret that tells {billing.source}", billing.notify_secret_file))
+        for name, path in files:
             try:
                 mode = path.stat().st_mode
             except FileNotFoundError:

@@ -41,7 +41,7 @@ def group() -> None:
 @click.pass_context
 def list_audit(context: click.Context, /, **options: Any) -> None:
     """List the trail, the newest first."""
-    show_list(context, "audit", _LIST, empty="the trail is empty", **options)
+    show_list(context, "audit", _LIST, empty="no rows", **options)
 
 
 @group.command("verify")

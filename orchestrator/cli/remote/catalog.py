@@ -17,8 +17,9 @@ _PLANS: tuple[Column, ...] = (
     Column("VCPUS", "vcpus"),
     Column("MEMORY", size("memory_bytes")),
     Column("DISK", size("disk_bytes")),
-    Column("TEMPLATE", "default_template", spare=1),
-    Column("DESCRIPTION", "description", Kind.PROSE, spare=2),
+    Column("POLICY", "policy", Kind.ID, spare=1),
+    Column("TEMPLATE", "default_template", spare=2),
+    Column("DESCRIPTION", "description", Kind.PROSE, spare=4),
 )
 _PLAN: tuple[Line, ...] = (
     ("plan", "name"),
@@ -39,6 +40,7 @@ _PLAN: tuple[Line, ...] = (
     ("templates", "templates"),
     ("default template", "default_template"),
     ("zones", "zones"),
+    ("policy", "policy"),
     ("traffic a month", lambda row: "not limited" if row["traffic_bytes"] is None else size("traffic_bytes")(row)),
     ("traffic over it", lambda row: f"Rp {row['traffic_over_per_gb']:,} per GB" if row["traffic_over_per_gb"] else ""),
     ("price an hour", lambda row: f"Rp {row['price_per_hour']:,}" if row["price_per_hour"] else ""),

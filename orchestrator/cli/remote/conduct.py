@@ -12,7 +12,18 @@ import click
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import emit_json, moment, say, size, table
 from orchestrator.cli.remote.client import below
-from orchestrator.cli.remote.options import ASKS, CLOSED, COMPLAINTS, EFFECTS, HOLD_EFFECTS, HOLDS, USES, client, json_option
+from orchestrator.cli.remote.options import (
+    ASKS,
+    CLOSED,
+    COMPLAINTS,
+    EFFECTS,
+    HOLD_EFFECTS,
+    HOLDS,
+    USES,
+    client,
+    json_option,
+    one_of,
+)
 from orchestrator.cli.remote.watch import WAITS, say_waits
 from orchestrator.cli.tables import Column, Kind, Row
 
@@ -50,7 +61,7 @@ _evidence_option = click.option("--evidence", metavar="FILE", help="A file that 
 
 @click.command("hold")
 @click.argument("service")
-@click.option("--reason", type=click.Choice(HOLDS), required=True, help="What the hold is for.")
+@click.option("--reason", "--hold", "reason", type=click.Choice(HOLDS), required=True, help="What the hold is for.")
 @click.option("--effect", type=click.Choice(HOLD_EFFECTS), required=True, help="What it does.")
 @_why_option
 @_evidence_option
@@ -65,7 +76,7 @@ def hold(context: click.Context, /, service: str, **options: Any) -> None:
 
 @click.command("release")
 @click.argument("service")
-@click.option("--reason", type=click.Choice(HOLDS), required=True, help="The hold that is lifted.")
+@click.option("--reason", "--hold", "reason", type=click.Choice(HOLDS), required=True, help="The hold that is lifted.")
 @_why_option
 @json_option
 @click.pass_context
@@ -98,19 +109,18 @@ def report(context: click.Context, /, service: str, kind: str, **options: Any) -
 @click.command("answer")
 @click.argument("service")
 @click.argument("complaint")
-@click.option("--ceased", "closed", flag_value="ceased", help="The customer has stopped it.")
-@click.option("--waived", "closed", flag_value="waived", help="It does not count, on evidence.")
-@click.option("--resolved", "closed", flag_value="resolved", help="It is settled otherwise.")
+@click.option("--ceased", is_flag=True, help="The customer has stopped it.")
+@click.option("--waived", is_flag=True, help="It does not count, on evidence.")
+@click.option("--resolved", is_flag=True, help="It is settled otherwise.")
 @_why_option
 @_evidence_option
 @json_option
 @click.pass_context
 def answer(context: click.Context, /, service: str, complaint: str, **options: Any) -> None:
     """End a complaint; its hold is lifted with it, unless another complaint holds the service so."""
-    if options["closed"] is None:
-        raise Failure("how did it end?", hint=f"one of {', '.join(f'--{how}' for how in CLOSED)}", exit_code=2)
+    closed = one_of(options, CLOSED, asked="how did it end?")
     path = below("services", service, "complaints", complaint, "answer")
-    _act(context, f"{service}: {complaint}", path, {"closed": options["closed"], "why": options["why"]}, options)
+    _act(context, f"{service}: {complaint}", path, {"closed": closed, "why": options["why"]}, options)
 
 
 @click.command("complaints")
@@ -170,7 +180,7 @@ def may(context: click.Context, /, service: str, act: str, as_json: bool) -> Non
     if as_json:
         emit_json(found)
     elif found["allowed"]:
-        say(f"{service}: {act} is allowed [policy {found['policy']}]")
+        say(f"{service}: {act} is allowed [policy {found['policy']}]" + (f"; {found['note']}" if found["note"] else ""))
     else:
         say(f"{service}: {found['reason']} [{found['rule']}]")
     if not found["allowed"]:

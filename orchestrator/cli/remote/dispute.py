@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote.client import below
-from orchestrator.cli.remote.options import client, json_option
+from orchestrator.cli.remote.options import client, json_option, one_of
 from orchestrator.cli.remote.watch import WAITS, say_waits
 
 _invoice_option = click.option("--invoice", "invoice_id", required=True, help="The invoice's id, as billing has it.")
@@ -30,13 +30,16 @@ def dispute(context: click.Context, /, service: str, as_json: bool, **body: Any)
 @click.command("settle")
 @click.argument("service")
 @_invoice_option
-@click.option("--upheld/--rejected", "upheld", required=True, default=None, help="For the customer, or against.")
+@click.option("--upheld", is_flag=True, help="For the customer.")
+@click.option("--rejected", is_flag=True, help="Against the customer.")
 @click.option("--why", default="", help="Why; goes into the audit.")
 @json_option
 @click.pass_context
 def settle(context: click.Context, /, service: str, as_json: bool, **body: Any) -> None:
     """Note the verdict of a dispute."""
-    _show(context, service, "settle", body, as_json)
+    verdict = one_of(body, ("upheld", "rejected"), asked="what is the verdict?")
+    given = {"invoice_id": body["invoice_id"], "upheld": verdict == "upheld", "why": body["why"]}
+    _show(context, service, "settle", given, as_json)
 
 
 def _show(context: click.Context, service: str, act: str, body: dict[str, Any], as_json: bool) -> None:

@@ -13,12 +13,12 @@ from orchestrator.cli.tables import Column, Kind, Line, Row
 
 _LIST: tuple[Column, ...] = (
     Column("MESSAGE", "id", Kind.ID),
-    Column("CREATED", moment("created_at"), Kind.TIME, spare=4),
+    Column("CREATED", moment("created_at"), Kind.TIME, spare=5),
     Column("TYPE", "type", spare=2),
-    Column("SERVICE", "service_id", spare=6),
+    Column("SERVICE", "service_id", spare=3),
     Column("STATE", "state", Kind.ID),
-    Column("TAKEN", moment("taken_at"), Kind.TIME, spare=5),
-    Column("ATTEMPTS", "attempts", spare=3),
+    Column("TAKEN", moment("taken_at"), Kind.TIME, spare=6),
+    Column("ATTEMPTS", "attempts", spare=4),
     Column("NEXT ATTEMPT", moment("next_attempt_at"), Kind.TIME, spare=7),
     Column("PROBLEM", "last_problem", Kind.PROSE, spare=1),
 )

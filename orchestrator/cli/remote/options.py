@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import emit_json, say, table
 from orchestrator.cli.remote.client import Client, Target
 from orchestrator.cli.tables import Column
@@ -40,6 +41,14 @@ class NeededToAct(click.Option):
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answered it.")
 watch_option = click.option("--watch", is_flag=True, help="Wait for the job and show its progress.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Print the workflow that would run, and change nothing.")
+
+
+def one_of(given: Mapping[str, Any], flags: Sequence[str], *, asked: str) -> str:
+    """The one of these flags that was given. Of two that contradict each other none is taken."""
+    chosen = [flag for flag in flags if given[flag]]
+    if len(chosen) != 1:
+        raise Failure(asked, hint=f"one of {', '.join(f'--{flag}' for flag in flags)}", exit_code=2)
+    return chosen[0]
 
 
 def client(context: click.Context) -> Client:

@@ -65,5 +65,5 @@ def show(context: click.Context, /, name: str, as_json: bool) -> None:
     say()
     table(_RULES, found["rules"], empty="no rules")
     say()
-    say("kept: the controller does it, a termination once it is approved")
+    say("kept: the controller does it, what destroys once billing, or a person, has confirmed it")
     say("by hand: it is shown here and kept by people; silent: nothing is done")

@@ -130,12 +130,10 @@ _CARD: tuple[Line, ...] = (
     ("disputes", _dispute_lines),
     ("charges", _charge_lines),
     ("created", moment("created_at")),
+    ("bought", moment("purchased_at")),
     ("activated", moment("activated_at")),
-    ("ended", moment("ended_at")),
     ("suspension proven", moment("suspension_proven_at")),
     ("limited since", moment("limited_proven_at")),
-    ("bought", moment("purchased_at")),
-    ("active since", moment("activated_at")),
     ("cancelled", _cancelled),
     ("ended", moment("ended_at")),
     ("forgotten", moment("forgotten_at")),
@@ -234,8 +232,10 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
         context.exit(WAITS)
 
 
-_reason_option = click.option("--reason", default="", help="Why; goes into the audit.")
-_reason_needed = click.option("--reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none.")
+_reason_option = click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
+_reason_needed = click.option(
+    "--reason", "--why", "reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none."
+)
 _hold_option = click.option(
     "--hold", type=click.Choice(HOLDS), default="manual", show_default=True, help="The hold that it is about."
 )

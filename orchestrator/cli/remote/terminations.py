@@ -22,7 +22,12 @@ def group() -> None:
 @click.pass_context
 def show(context: click.Context, /, as_json: bool) -> None:
     """Tell whether deadlines wait before they terminate, and why."""
-    _say(client(context).get("terminations"), as_json)
+    calls = client(context)
+    found = calls.get("terminations")
+    _say(found, as_json)
+    # Who asks at night whether anything is destroyed must not read "yes" of it while nothing is.
+    if not as_json and not found["wait"] and calls.get("freeze")["frozen"]:
+        say("but a freeze is in force: what they ask for waits until `orchestrator freeze off`")
 
 
 @group.command("release")

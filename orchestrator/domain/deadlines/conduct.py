@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.calendar import Days
@@ -68,9 +69,8 @@ def _of_termination(service: Service, complaint: Complaint, terms: Terms, told: 
     notice = Days(0) if isinstance(rule, Abuse) and rule.notice_before_terminate else None
     shows = isinstance(rule, Abuse) and rule.evidence_to_customer and bool(complaint.evidence)
     reason = f"complaint {complaint.id} of {complaint.kind}: {complaint.why}"
-    ahead = _ahead(
-        service, reason, rule, at=complaint.received_at, of=complaint.id, evidence=(complaint.evidence,) if shows else ()
-    )
+    ahead = _ahead(service, reason, rule, at=complaint.received_at, of=complaint.id)
+    ahead = replace(ahead, evidence=(complaint.evidence,) if shows else ())
     yield from noticed(ahead, notice, terms, told, by=Action.NOTICE_CONDUCT)
 
 
@@ -91,11 +91,11 @@ def _of_repetition(service: Service, terms: Terms, told: Told) -> Iterator[Deadl
     if too_many:
         last = too_many[-1]
         reason = f"more than {rule.more_than} copyright notices within {rule.within}, the last of them {last.id}"
-        ahead = _ahead(service, reason, rule, at=last.received_at, of=f"repeat {last.id}", evidence=())
-        yield from noticed(ahead, rule.notice, terms, told, by=Action.NOTICE_CONDUCT)
+        ahead = _ahead(service, reason, rule, at=last.received_at, of=f"repeat {last.id}")
+        yield from noticed(replace(ahead, asks=rule.asks), rule.notice, terms, told, by=Action.NOTICE_CONDUCT)
 
 
-def _ahead(service: Service, reason: str, rule: Rule, *, at: datetime, of: str, evidence: tuple[str, ...]) -> Deadline:
+def _ahead(service: Service, reason: str, rule: Rule, *, at: datetime, of: str) -> Deadline:
     """A payment calls off the job of a termination, and ends no complaint: it is asked for anew."""
     return Deadline(
         action=Action.TERMINATE_CONDUCT,
@@ -105,7 +105,6 @@ def _ahead(service: Service, reason: str, rule: Rule, *, at: datetime, of: str, 
         occurrence=f"{of}/{service.payments}",
         asks=True,
         waits="" if service.erasable else "a hold forbids erasing",
-        evidence=evidence,
     )
 
 

@@ -150,7 +150,7 @@ def test_no_id_is_folded_or_cut_on_a_terminal_of_80_columns(served: Served) -> N
         (("certificate", "list"), (certificate["id"],)),
         (("node", "list"), ("n1", "n2")),
         (("ip", "list"), ("SERVICE", "IPV4")),
-        (("plan", "list"), (PLAN,)),
+        (("plan", "list"), (PLAN, "default")),
         (("template", "list"), ("debian",)),
     ):
         said = on_a_terminal(["--socket", str(served.socket), *words])

@@ -238,6 +238,9 @@ def test_the_command_line_shows_what_a_policy_file_would_change(live: Live, tmp_
 def test_nothing_waits_unless_the_controller_was_away(live: Live) -> None:
     assert live.http.get("/v1/terminations").json() == {"wait": False, "why": "", "since": None, "waits": []}
     assert say(live, "terminations", "show").stdout == "deadlines terminate\n"
+    assert say(live, "freeze", "--why", "look first").returncode == 0
+    assert "a freeze is in force" in say(live, "terminations", "show").stdout
+    assert say(live, "freeze", "off").returncode == 0
     assert "orchestrator_terminations_wait 0.0" in live.http.get("/metrics").text
 
 

@@ -1,0 +1,257 @@
+"""What the API answers about a service, as pydantic models, and how its record becomes them. Times are UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from orchestrator.domain.charges import ChargeKind
+from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
+from orchestrator.domain.deadlines import Action, Deadline
+from orchestrator.domain.policies import Effect
+from orchestrator.domain.services import (
+    Cancellation,
+    CancellationKind,
+    DisputedInvoice,
+    Hold,
+    HoldEffect,
+    HoldReason,
+    Lifecycle,
+    Service,
+    ServiceFacts,
+)
+from orchestrator.observe.logs import redact
+from orchestrator.store.charges import ChargeRecord
+
+
+class HoldOut(BaseModel):
+    reason: HoldReason
+    effect: HoldEffect
+    by: str
+    why: str
+    since: datetime
+    evidence: str
+    until: datetime | None
+    complaint: str
+
+    @classmethod
+    def of(cls, hold: Hold) -> HoldOut:
+        return cls(**fields(hold, cls.model_fields))
+
+
+class ComplaintOut(BaseModel):
+    """A complaint. ``effect`` is what follows from it, ``held_at`` since when its hold stands; ``closed`` is null while open."""
+
+    id: str
+    kind: ComplaintKind
+    received_at: datetime
+    by: str
+    why: str
+    what: str
+    effect: Effect
+    evidence: str
+    held_at: datetime | None
+    closed: Closed | None
+    closed_at: datetime | None
+    closed_by: str
+    closed_why: str
+    closed_evidence: str
+
+    @classmethod
+    def of(cls, complaint: Complaint) -> ComplaintOut:
+        return cls(**fields(complaint, cls.model_fields))
+
+
+class ServiceOut(BaseModel):
+    """A service. ``suspended``: some hold stops it; ``limited``: some hold limits it. ``node`` is empty before it was placed."""
+
+    id: str
+    client_id: str
+    plan: str
+    state: Lifecycle
+    suspended: bool
+    limited: bool
+    holds: list[HoldOut]
+    version: int
+    order_id: str
+    domain: str
+    hostname: str
+    template: str
+    zone: str
+    ssh_keys: list[str]
+    password_set: bool
+    due_at: datetime | None
+    paid_until: datetime | None
+    payments: int
+    created_at: datetime | None
+    point_of_no_return: datetime | None
+    suspension_proven_at: datetime | None
+    limited_proven_at: datetime | None
+    archived_at: datetime | None
+    purchased_at: datetime | None
+    activated_at: datetime | None
+    ended_at: datetime | None
+    forgotten_at: datetime | None
+    cancellation: CancellationOut | None
+    node: str
+
+    @classmethod
+    def of(cls, service: Service, *, node: str) -> ServiceOut:
+        return cls(
+            id=service.id,
+            client_id=service.client_id,
+            plan=service.plan,
+            state=service.state,
+            suspended=service.stopped,
+            limited=service.limited,
+            holds=[HoldOut.of(hold) for hold in service.holds],
+            version=service.version,
+            order_id=service.order_id,
+            domain=service.domain,
+            hostname=service.hostname,
+            template=service.template,
+            zone=service.zone,
+            ssh_keys=list(service.ssh_keys),
+            password_set=bool(service.password_hash),
+            due_at=service.due_at,
+            paid_until=service.paid_until,
+            payments=service.payments,
+            created_at=service.created_at,
+            point_of_no_return=service.point_of_no_return,
+            suspension_proven_at=service.suspension_proven_at,
+            limited_proven_at=service.limited_proven_at,
+            archived_at=service.archived_at,
+            purchased_at=service.purchased_at,
+            activated_at=service.activated_at,
+            ended_at=service.ended_at,
+            forgotten_at=service.forgotten_at,
+            cancellation=None if service.cancellation is None else CancellationOut.of(service.cancellation),
+            node=node,
+        )
+
+
+class CancellationOut(BaseModel):
+    """That a service is to end, as it was asked for. ``at``: the day that an operator gave."""
+
+    asked_at: datetime
+    by: str
+    why: str
+    kind: CancellationKind
+    confirmed_at: datetime | None
+    at: datetime | None
+
+    @classmethod
+    def of(cls, cancellation: Cancellation) -> CancellationOut:
+        return cls(**fields(cancellation, cls.model_fields))
+
+
+class DeadlineOut(BaseModel):
+    """An act to come. ``asks``: it waits for an operator's approval, because the text says "may" or because it destroys
+    and no billing system can be asked. ``confirms``: billing is asked first, and a person decides only where it does not answer.
+    ``waits``: what else keeps it from being done at its time; '' = nothing."""
+
+    action: Action
+    at: datetime
+    reason: str
+    clause: str
+    asks: bool
+    confirms: bool
+    waits: str
+
+    @classmethod
+    def of(cls, deadline: Deadline, *, asks_billing: bool) -> DeadlineOut:
+        return cls(
+            action=deadline.action,
+            at=deadline.at,
+            reason=deadline.reason,
+            clause=deadline.clause,
+            asks=deadline.asks,
+            confirms=deadline.action.destroys and asks_billing,
+            waits=deadline.waits,
+        )
+
+
+class ChargeNote(BaseModel):
+    """A charge in a few words; ``/v1/charges`` has all of it. ``open``: it stands."""
+
+    id: str
+    kind: ChargeKind
+    amount: int
+    reason: str
+    made_at: datetime
+    open: bool
+
+
+class DisputeOut(BaseModel):
+    """The dispute of one invoice. ``late``: raised too late. ``upheld`` null: not settled. ``pay_by``: by the policy's rule."""
+
+    invoice_id: str
+    raised_at: datetime | None
+    part: bool
+    late: bool
+    settled_at: datetime | None
+    upheld: bool | None
+    pay_by: datetime | None
+
+    @classmethod
+    def of(cls, dispute: DisputedInvoice) -> DisputeOut:
+        return cls(
+            invoice_id=dispute.invoice_id,
+            raised_at=dispute.raised_at,
+            part=dispute.part,
+            late=dispute.late,
+            settled_at=dispute.settled_at,
+            upheld=None if dispute.settled_at is None else dispute.upheld,
+            pay_by=dispute.pay_by,
+        )
+
+
+class TrafficOut(BaseModel):
+    """A calendar month's largest total, and the gigabytes over the plan's allowance that were charged."""
+
+    period: str
+    bytes: int
+    charged_gb: int
+
+
+class ServiceDetail(ServiceOut):
+    """A service with what its jobs made, where it ever was, the next acts that its policy brings, and its newest charges."""
+
+    nodes_ever: list[str]
+    facts: dict[str, Any]
+    deadlines: list[DeadlineOut]
+    charges: list[ChargeNote]
+    disputes: list[DisputeOut]
+    traffic: list[TrafficOut]
+    charged_back_at: datetime | None
+    complaints: list[ComplaintOut]
+    domain_expired_at: datetime | None
+    domain_renewed_at: datetime | None
+
+    @classmethod
+    def with_facts(
+        cls, service: Service, facts: ServiceFacts, deadlines: Sequence[DeadlineOut], charges: Sequence[ChargeRecord]
+    ) -> ServiceDetail:
+        base = ServiceOut.of(service, node=facts.node)
+        return cls(
+            **base.model_dump(),
+            nodes_ever=list(facts.nodes_ever),
+            facts=redact(facts.values),
+            deadlines=list(deadlines),
+            charges=[ChargeNote(**fields(charge, ChargeNote.model_fields)) for charge in charges],
+            disputes=[DisputeOut.of(dispute) for dispute in service.disputes],
+            traffic=[TrafficOut(**fields(month, TrafficOut.model_fields)) for month in service.traffic],
+            charged_back_at=service.charged_back_at,
+            complaints=[ComplaintOut.of(complaint) for complaint in service.complaints],
+            domain_expired_at=service.domain_expired_at,
+            domain_renewed_at=service.domain_renewed_at,
+        )
+
+
+def fields(value: object, names: Mapping[str, object]) -> dict[str, Any]:
+    """The attributes of a domain value that a model names alike; tuples as lists."""
+    read = {name: getattr(value, name) for name in names}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in read.items()}
