@@ -84,6 +84,7 @@ class Year:
             steps=STEPS,
             playbooks=wiring.load_all_playbooks(),
             clock=self.clock,
+            at=self.at,
             plan=self.plan,
             options=replace(options or Options(), due_seconds=turn.total_seconds()),
             policies={kept.name: kept},
