@@ -116,15 +116,18 @@ class Year:
         house = self.house
         assert house is not None
         until = house.clock.monotonic() + 60
-        while True:
-            with house.db.read() as conn:
-                now = self.clock.now()
-                posted = not (outbox.new(conn, now=now, limit=1) or outbox.again(conn, now=now, limit=1))
-            open_states = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
-            if posted and not any(job.state in open_states for s in ("s1", "s2", "s3") for job in house.jobs(s)):
-                return
+        while not self.at_rest():
             assert house.clock.monotonic() < until, "it does not come to rest"
             house.clock.sleep(0.01)
+
+    def at_rest(self) -> bool:
+        house = self.house
+        assert house is not None
+        with house.db.read() as conn:
+            now = self.clock.now()
+            posted = not (outbox.new(conn, now=now, limit=1) or outbox.again(conn, now=now, limit=1))
+        open_states = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
+        return posted and not any(job.state in open_states for s in ("s1", "s2", "s3") for job in house.jobs(s))
 
 
 @pytest.fixture

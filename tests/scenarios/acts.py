@@ -1,0 +1,82 @@
+"""What a story's people do besides paying, and where it is looked what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from orchestrator.domain.complaints import Closed, ComplaintKind
+from orchestrator.domain.conduct import Answer
+from orchestrator.domain.evidence import Evidence
+from orchestrator.domain.policies import Policy
+from orchestrator.domain.services import CancellationKind
+from orchestrator.domain.terms import Terms
+from orchestrator.engine.conduct import ComplaintSaid
+from orchestrator.engine.settings import nothing_beside
+from orchestrator.store import charges
+from tests.fault.house import CALENDAR
+from tests.scenarios.story import Story, shipped
+
+FILE = Evidence.of("log.txt", b"what was seen")
+
+
+def terms(provider: str, kind: str) -> Terms:
+    """For the kinds of service that this version makes none of: what would be decided."""
+    return Terms(policy=shipped()[provider], calendar=CALENDAR, kind=kind)
+
+
+def begin_on(story: Story, day: int, hour: int = 12, policy: Policy | None = None) -> Story:
+    """The controller runs from the next such day of a month on, in the provider's zone."""
+    now = story.clock.now().astimezone(CALENDAR.zone)
+    wanted = now.replace(day=day, hour=hour, minute=0, second=0, microsecond=0)
+    if wanted <= now:
+        wanted = (wanted.replace(day=1) + timedelta(days=32)).replace(day=day)
+    story.clock.ahead += wanted - now
+    return story.begin(policy)
+
+
+def month_end(moment: datetime) -> datetime:
+    """The first moment of the next month in the provider's zone, worked out by the wall clock."""
+    local = moment.astimezone(CALENDAR.zone)
+    return (local.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
+
+
+def ends(story: Story, kind: CancellationKind, *, on: datetime | None = None) -> None:
+    """An operator writes down that the service is to end."""
+    story.it.engine.leaving.cancel("s1", kind=kind, confirmed=True, on=on, who="anna", why="ends", beside=nothing_beside)
+    story.turn()
+
+
+def reports(story: Story, kind: ComplaintKind, **values: Any) -> str:
+    """Somebody complains; the complaint's id."""
+    story.it.engine.report("s1", ComplaintSaid(kind=kind, why="it was seen", **values), "anna")
+    story.turn()
+    return story.service.complaints[-1].id
+
+
+def answers(story: Story, complaint: str, how: Closed, file: Evidence | None = None) -> None:
+    story.it.engine.answer("s1", complaint, Answer(how=how, by="bert", why="they said so", evidence=file))
+    story.turn()
+
+
+def owed(story: Story) -> list[tuple[str, int, str]]:
+    """What the customer owes besides the invoices: for what, how much, by which clause."""
+    with story.it.db.read() as conn:
+        rows = charges.list_page(conn)[0]
+    return [(row.kind.value, row.amount, row.clause) for row in rows]
+
+
+def network(story: Story) -> int:
+    """What the guest's network lets through, by the node's own word."""
+    guest = story.it.world.read()["nodes"]["n1"]["guests"]["orch.s1"]
+    assert guest["power"] == "running"
+    return int(guest["definition"]["network_bytes_per_second"])
+
+
+def holds(story: Story) -> list[tuple[str, str]]:
+    return [(hold.reason.value, hold.effect.value) for hold in story.service.holds]
+
+
+def archive(story: Story) -> bool:
+    """Whether the store has a copy of the service's data."""
+    return bool(story.it.world.read().get("archives"))
