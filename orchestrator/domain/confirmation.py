@@ -17,6 +17,8 @@ from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
 KEY = "confirm"
+# The argument of a job that names the deadline it was made for: action and occurrence.
+DEADLINE = "deadline"
 # What billing is sent, and what it answers with.
 QUESTION = "termination.confirm"
 
@@ -87,6 +89,15 @@ def stands(service: Service, terms: Terms, *, told: Told, action: Action, occurr
     before = replace(service, state=Lifecycle.ACTIVE) if service.state == Lifecycle.TERMINATING else service
     found = deadlines(before, terms, told=told)
     return any((deadline.action, deadline.occurrence) == (action, occurrence) for deadline in found)
+
+
+def still_due(job: Job, service: Service, terms: Terms, *, told: Told) -> bool:
+    """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
+    made_for = job.arguments.get(DEADLINE)
+    if not isinstance(made_for, list):
+        return True
+    action, occurrence = made_for
+    return stands(service, terms, told=told, action=Action(action), occurrence=occurrence)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain.confirmation import KEY, QUESTION, Confirmation, stands
-from orchestrator.domain.deadlines import Action, Deadline
+from orchestrator.domain.confirmation import DEADLINE, KEY, QUESTION, Confirmation, still_due
+from orchestrator.domain.deadlines import Deadline
 from orchestrator.domain.decisions import Received, Tell
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import Intent, JobState
@@ -25,8 +25,6 @@ from orchestrator.store import jobs as job_store
 from orchestrator.store import services
 from orchestrator.store.database import Connection
 
-# The argument of a job that names the deadline it was made for: action and occurrence.
-DEADLINE = "deadline"
 OVER = "the clock: what it was to be done for is over"
 
 
@@ -109,18 +107,21 @@ class Confirming:
                 said += 1
         return said
 
-    def call_off_stale(self, conn: Connection, service_id: str) -> None:
-        """End the jobs that wait for a person or for billing because of a deadline that is none any more."""
-        for job in job_store.unfinished(conn, service_id):
-            if job.state == JobState.WAITING_APPROVAL and not destroyed(conn, job) and not self.stands(conn, job):
-                self._endings.call_off(conn, job, by=OVER)
+    def call_off_stale(self, conn: Connection, service_id: str) -> bool:
+        """End the jobs that wait for a person or for billing because of what falls due no more; whether there were any."""
+        stale = [
+            job
+            for job in job_store.waiting_for_approval(conn, [service_id])
+            if not destroyed(conn, job) and not self.stands(conn, job)
+        ]
+        for job in stale:
+            self._endings.call_off(conn, job, by=OVER)
+        return bool(stale)
 
     def stands(self, conn: Connection, job: Job) -> bool:
         """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
-        made_for = job.arguments.get(DEADLINE)
         service = services.get(conn, job.service_id)
-        if not isinstance(made_for, list) or service is None:
+        if service is None:
             return True
-        action, occurrence = made_for
         told = store.seen_to(conn, [service.id])[service.id].told
-        return stands(service, self._orders.terms(service), told=told, action=Action(action), occurrence=occurrence)
+        return still_due(job, service, self._orders.terms(service), told=told)

@@ -89,8 +89,8 @@ class Due:
         service = services.get(conn, service_id)
         if service is None:
             return 0
-        self._confirming.call_off_stale(conn, service_id)
-        service = services.get(conn, service_id) or service
+        if self._confirming.call_off_stale(conn, service_id):
+            service = services.get(conn, service_id) or service
         terms = self._catalog.terms_of(service)
         known = store.seen_to(conn, [service_id])[service_id]
         left = pending(deadlines(service, terms, told=known.told), known.settled)

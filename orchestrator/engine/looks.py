@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from orchestrator.domain.confirmation import still_due
 from orchestrator.domain.deadlines import Deadline, deadlines, next_due, pending
 from orchestrator.domain.services import Service
 from orchestrator.engine.settings import Catalog
@@ -42,15 +43,18 @@ def _pass_over(
 ) -> tuple[str, ...]:
     found = {service.id: service for service in services.several(conn, service_ids)}
     seen = store.seen_to(conn, list(found))
-    # What waits for somebody may wait for what does not fall due any more.
-    waiting = job_store.waiting_for_approval(conn, list(found))
+    stale = {
+        job.service_id
+        for job in job_store.waiting_for_approval(conn, list(found))
+        if not still_due(job, found[job.service_id], catalog.terms_of(found[job.service_id]), told=seen[job.service_id].told)
+    }
     acting: list[str] = []
     looks: dict[str, datetime | None] = {}
     for service_id in service_ids:  # in their order: the longest overdue first
         service = found.get(service_id)
         left = () if service is None else left_of(service, catalog, seen[service_id])
         acts = any(deadline.at <= now and not (deadline.waits or deadline.action.marks) for deadline in left)
-        if acts or service_id in waiting:
+        if acts or service_id in stale:
             acting.append(service_id)
         else:
             looks[service_id] = next_due(left, now=now, again=again)

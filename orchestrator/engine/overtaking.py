@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from orchestrator.domain.confirmation import DEADLINE
 from orchestrator.domain.deadlines import Action
 from orchestrator.domain.intents import CANCELLATION, IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.outcomes import SETS
 from orchestrator.domain.services import HoldReason, Service
-from orchestrator.engine.confirming import DEADLINE
 from orchestrator.engine.endings import Endings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection

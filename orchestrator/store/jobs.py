@@ -113,10 +113,10 @@ def last_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> Job |
     return None if row is None else _job(row)
 
 
-def waiting_for_approval(conn: sa.Connection, service_ids: Sequence[str]) -> frozenset[str]:
-    """Those of these services that have a job which waits for approval."""
+def waiting_for_approval(conn: sa.Connection, service_ids: Sequence[str]) -> tuple[Job, ...]:
+    """The jobs of these services that wait for approval."""
     wanted = (jobs.c.service_id.in_(service_ids), jobs.c.state == JobState.WAITING_APPROVAL.value)
-    return frozenset(conn.scalars(sa.select(jobs.c.service_id).where(*wanted)))
+    return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(*wanted)))
 
 
 def unfinished(conn: sa.Connection, service_id: str) -> tuple[Job, ...]:
