@@ -106,11 +106,12 @@ class Wound(Talks):
 
 
 @pytest.fixture
-def wound(tmp_path: Path) -> Iterator[Wound]:
-    dial = Dial(tmp_path / "dial")
+def wound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wound]:
+    directory = tmp_path_factory.mktemp("w")  # a socket's path is short, and the lab's directory is not
+    dial = Dial(directory / "dial")
     dial.prepare()
     with Billing(SECRET, now=dial.now) as billing:
-        made = Wound(tmp_path / "site", billing, dial)
+        made = Wound(directory / "site", billing, dial)
         made.enrol("n1")
         yield made
         made.http.close()
