@@ -13,8 +13,8 @@ from orchestrator.domain.plans import Plan
 from orchestrator.domain.policies import Policy
 from orchestrator.store import audit
 from tests.fault.house import CALENDAR, House
-from tests.integration.test_due import DAY, HOUR
-from tests.integration.test_money import POLICY, SOLD, TB, Sales, messages, owed, record, traffic
+from tests.integration.test_due import DAY, HOUR, record
+from tests.integration.test_money import POLICY, SOLD, TB, Sales, messages, owed, traffic
 
 PLAIN = replace(SOLD, price_per_hour=0)
 FREE = replace(PLAIN, traffic_bytes=None)
