@@ -6,9 +6,9 @@ Pure. When a cancelled service ends is in ``leaving``; that it does, in ``deadli
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from orchestrator.domain import leaving
+from orchestrator.domain import lapsing, leaving
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import RULE_LIFECYCLE, Nothing
 from orchestrator.domain.policies import MoneyBackSince
@@ -19,6 +19,7 @@ from orchestrator.domain.terms import Terms
 RULE_CANCELLATIONS = "cancellations"
 NOTED = "cancellation.noted"
 REFUND_DUE = "refund.due"
+REFUND_BACK = "refund.taken_back"
 UNMADE = frozenset({Lifecycle.ORDERED, Lifecycle.FAILED})
 ENDED = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 
@@ -51,7 +52,7 @@ def cancel(service: Service, asked: Asked, terms: Terms, *, now: datetime) -> Re
     if service.state in UNMADE:
         return _unmade(service, asked, terms, now=now)
     if service.state in ENDED:
-        return Received(service=service, decision=Nothing(reason=f"it is {service.state} already"))
+        return Received(service=lapsing.withdrawn(service), decision=Nothing(reason=f"it is {service.state} already"))
     if asked.on is not None and asked.on < now:
         return refused(service, f"{_time(asked.on)} has passed: give a day to come", RULE_CANCELLATIONS)
     standing = service.cancellation
@@ -64,7 +65,8 @@ def cancel(service: Service, asked: Asked, terms: Terms, *, now: datetime) -> Re
     if wanted == standing:
         return Received(service=record, decision=Nothing(reason=f"that is noted already; {found}"), note=found)
     what = _what(standing, wanted)
-    tells = (_note(record, wanted, terms, what=what, now=now), *_money_back(record, wanted, terms))
+    record, refund = _money_back(record, wanted, terms, now=now)
+    tells = (_note(record, wanted, terms, what=what, now=now), *refund)
     return Received(service=record, decision=Nothing(reason=found), note=found, tells=tells)
 
 
@@ -76,16 +78,19 @@ def keep(service: Service, terms: Terms, *, now: datetime) -> Received:
     if standing is None:
         return Received(service=service, decision=Nothing(reason="it is not cancelled"))
     record = replace(service, cancellation=None)
-    withdrawn = _note(service, standing, terms, what="withdrawn", now=now)
-    return Received(service=record, decision=Nothing(reason="it is kept: its cancellation is taken back"), tells=(withdrawn,))
+    tells = (_note(service, standing, terms, what="withdrawn", now=now), *_refund_back(service, standing, terms))
+    return Received(service=record, decision=Nothing(reason="it is kept: its cancellation is taken back"), tells=tells)
 
 
 def undeliverable(service: Service, terms: Terms, *, asked_at: datetime) -> tuple[Tell, ...]:
     """What billing is told of a paid order that could not be made, and is given up."""
-    rule = terms.policy.undeliverable
+    rule, asked = terms.policy.undeliverable, service.cancellation
     if rule is None or not service.payments or service.activated_at is not None:
         return ()
+    if asked is not None and asked.refund_at is not None:  # it was told of the same money already
+        return ()
     data = {
+        "refund_id": f"{service.id}.undeliverable",
         "reason": "undeliverable",
         "policy": terms.policy.name,
         "clause": rule.clause,
@@ -115,7 +120,7 @@ def _unmade(service: Service, asked: Asked, terms: Terms, *, now: datetime) -> R
     if refusal is not None:
         return refusal
     wanted = _noted(service, asked)
-    return replace(ended, tells=_refund(wanted, service, terms))
+    return replace(ended, tells=_refund(replace(wanted, refund_at=now), service, terms))
 
 
 def _hindered(service: Service, asked: Asked, terms: Terms) -> Received | None:
@@ -204,18 +209,23 @@ def _note(service: Service, wanted: Cancellation, terms: Terms, *, what: str, no
     return Tell(kind=NOTED, key=f"{now.isoformat()}.{what}", data=data)
 
 
-def _money_back(service: Service, wanted: Cancellation, terms: Terms) -> tuple[Tell, ...]:
-    """Told once it is sure; the outbox takes each but once."""
-    if wanted.kind != CancellationKind.MONEY_BACK or leaving.effective(service, terms) is None:
-        return ()
-    return _refund(wanted, service, terms)
+def _money_back(service: Service, wanted: Cancellation, terms: Terms, *, now: datetime) -> tuple[Service, tuple[Tell, ...]]:
+    """Told once for each cancellation, as soon as it is sure; with the record that knows of it."""
+    told = wanted.kind != CancellationKind.MONEY_BACK or wanted.refund_at is not None
+    if told or leaving.effective(service, terms) is None:
+        return service, ()
+    known = replace(wanted, refund_at=now)
+    tells = _refund(known, service, terms)
+    return (replace(service, cancellation=known), tells) if tells else (service, ())
 
 
 def _refund(wanted: Cancellation, service: Service, terms: Terms) -> tuple[Tell, ...]:
     rule, window = terms.policy.money_back, leaving.money_back_window(service, terms)
-    if rule is None or window is None:
+    if rule is None or window is None or wanted.refund_at is None:
         return ()
+    key = _refund_key(wanted.refund_at)
     data = {
+        "refund_id": f"{service.id}.{key}",
         "reason": "money-back",
         "policy": terms.policy.name,
         "clause": rule.clause,
@@ -224,7 +234,26 @@ def _refund(wanted: Cancellation, service: Service, terms: Terms) -> tuple[Tell,
         "since": window[0].isoformat(),
         "until": window[1].isoformat(),
     }
-    return (Tell(kind=REFUND_DUE, key=f"money-back.{wanted.asked_at.isoformat()}", data=data),)
+    return (Tell(kind=REFUND_DUE, key=key, data=data),)
+
+
+def _refund_back(service: Service, standing: Cancellation, terms: Terms) -> tuple[Tell, ...]:
+    """What billing was told to give back is not due; where the service is cancelled once more that is another refund."""
+    if standing.refund_at is None:
+        return ()
+    key, rule = _refund_key(standing.refund_at), terms.policy.money_back
+    data = {
+        "refund_id": f"{service.id}.{key}",
+        "reason": "money-back",
+        "policy": terms.policy.name,
+        "clause": "" if rule is None else rule.clause,
+        "why": "the service is kept: its cancellation is taken back",
+    }
+    return (Tell(kind=REFUND_BACK, key=key, data=data),)
+
+
+def _refund_key(told_at: datetime) -> str:
+    return f"money-back.{told_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def _time(moment: datetime) -> str:

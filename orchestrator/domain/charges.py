@@ -13,12 +13,12 @@ from enum import StrEnum
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import Refusal
 from orchestrator.domain.services import Service, Traffic
+from orchestrator.domain.tariffs import Tariff, by_the_hour, least_allowance, mildest
 from orchestrator.domain.terms import Terms
 
 GB = 10**9
 # So many months of traffic a service's record knows; what is told of an earlier one comes too late.
 MONTHS_KEPT = 24
-_HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 
 
@@ -103,12 +103,23 @@ def _start(calendar: Calendar, period: str) -> datetime:
     return calendar.start(datetime(year, month, 1, tzinfo=UTC).date())
 
 
+def traffic_tariff(month: Traffic, terms: Terms) -> Tariff | None:
+    """By what the month is charged: what its plan said in it, the mildest where that was changed. None: it costs nothing."""
+    least = least_allowance(terms.costs)
+    if least is None or month.bytes <= least:
+        return None
+    return mildest(terms.costs, *terms.calendar.month(_start(terms.calendar, month.period)))
+
+
 def traffic_over(month: Traffic, terms: Terms) -> int:
-    """Started gigabytes over the plan's allowance that are not charged yet; 0 where the plan or the text charges none."""
-    prices = terms.prices
-    if terms.policy.traffic is None or prices.traffic_bytes is None or not prices.traffic_over_per_gb:
+    """Started gigabytes over the plan's allowance that are not charged yet; 0 where the plan or the text charged none."""
+    return _over(month, traffic_tariff(month, terms))
+
+
+def _over(month: Traffic, by: Tariff | None) -> int:
+    if by is None or by.traffic_bytes is None:
         return 0
-    return max(gigabytes(month.bytes - prices.traffic_bytes) - month.charged_gb, 0)
+    return max(gigabytes(month.bytes - by.traffic_bytes) - month.charged_gb, 0)
 
 
 def traffic(service: Service, period: str, terms: Terms) -> tuple[Service, Charge | None]:
@@ -116,15 +127,15 @@ def traffic(service: Service, period: str, terms: Terms) -> tuple[Service, Charg
 
     A later and larger total makes one for the difference, under an id of its own: up to which gigabyte it goes.
     """
-    rule, prices = terms.policy.traffic, terms.prices
     month = next((each for each in service.traffic if each.period == period), None)
-    more = 0 if month is None else traffic_over(month, terms)
-    if month is None or rule is None or not more:
+    by = None if month is None else traffic_tariff(month, terms)
+    more = 0 if month is None else _over(month, by)
+    if month is None or by is None or not more:
         return service, None
     up_to = month.charged_gb + more
     charged = replace(month, charged_gb=up_to)
     record = replace(service, traffic=tuple(charged if each is month else each for each in service.traffic))
-    price = prices.traffic_over_per_gb
+    price = by.traffic_over_per_gb
     charge = Charge(
         id=f"{service.id}.traffic.{period}" + (f".{up_to}" if month.charged_gb else ""),
         service_id=service.id,
@@ -132,8 +143,8 @@ def traffic(service: Service, period: str, terms: Terms) -> tuple[Service, Charg
         amount=more * price,
         quantity=more,
         reason=f"{more:,} GB{' more' if month.charged_gb else ''} over the plan's traffic in {period}, {rupiah(price)} each",
-        clause=rule.clause,
-        policy=terms.policy.name,
+        clause=by.traffic_clause,
+        policy=by.policy,
     )
     return record, charge
 
@@ -142,25 +153,31 @@ def traffic(service: Service, period: str, terms: Terms) -> tuple[Service, Charg
 
 
 def hours(service: Service, terms: Terms) -> Charge | None:
-    """What an ended service by the hour cost: started hours from its activation to its end, at least the rule's minimum.
+    """What an ended service by the hour cost: started hours from its activation to its end, at least the rule's minimum, each by
+    what its plan said when it began.
 
     Once for each life: one that comes back out of its archive begins another.
     """
-    rule, price = terms.policy.hourly, terms.prices.per_hour
-    if rule is None or not price or service.activated_at is None or service.ended_at is None:
+    if service.activated_at is None or service.ended_at is None:
         return None
-    used = -(-max(service.ended_at - service.activated_at, timedelta(0)) // _HOUR)
-    count = max(used, rule.minimum_hours)
+    parts = by_the_hour(terms.costs, service.activated_at, service.ended_at)
+    if not parts:
+        return None
     since, until = service.activated_at.isoformat(timespec="minutes"), service.ended_at.isoformat(timespec="minutes")
+    last, count = parts[-1][0], sum(number for _, number in parts)
+    if len(parts) == 1:
+        priced = f"{rupiah(last.per_hour)} each"
+    else:
+        priced = " and ".join(f"{number:,} at {rupiah(each.per_hour)}" for each, number in parts)
     return Charge(
         id=f"{service.id}.hours.{service.activated_at.astimezone(UTC):%Y%m%dT%H%M%SZ}",
         service_id=service.id,
         kind=ChargeKind.HOURS,
-        amount=count * price,
+        amount=sum(number * each.per_hour for each, number in parts),
         quantity=count,
-        reason=f"{count:,} started hours from {since} to {until}, {rupiah(price)} each",
-        clause=rule.clause,
-        policy=terms.policy.name,
+        reason=f"{count:,} started hours from {since} to {until}, {priced}",
+        clause=last.hourly_clause,
+        policy=last.policy,
     )
 
 

@@ -59,7 +59,14 @@ def dispute(service: Service, claim: Claim, terms: Terms) -> Claimed:
         return Claimed(service=record, note=f"the dispute of invoice {claim.invoice_id} is noted; the service is {record.state}")
     if new.part:
         return Claimed(service=record, note=f"only a part of invoice {claim.invoice_id} is disputed: the rest stays due")
-    hold = Hold(reason=HoldReason.DISPUTE, effect=HoldEffect.NONE, by=claim.by, why=claim.why, since=claim.at)
+    hold = Hold(
+        reason=HoldReason.DISPUTE,
+        effect=HoldEffect.NONE,
+        by=claim.by,
+        why=claim.why,
+        since=claim.at,
+        invoice=claim.invoice_id,
+    )
     note = f"invoice {claim.invoice_id} is disputed: the clock of nonpayment stands"
     if record.hold(HoldReason.NONPAYMENT) is not None:
         note += "; the suspension that is in force stays until it is paid, or an operator lifts it"
@@ -77,8 +84,8 @@ def settle(service: Service, *, invoice_id: str, upheld: bool, at: datetime, ter
     new = replace(known, settled_at=at, upheld=upheld, pay_by=pay_by)
     record = _with(service, new)
     hold = record.hold(HoldReason.DISPUTE)
-    if hold is not None and hold.effect == HoldEffect.NONE and not any(each.open for each in record.disputes):
-        record = record.without_hold(HoldReason.DISPUTE)
+    if hold is not None and hold.invoice and hold.invoice == invoice_id:
+        record = _passed_on(record, hold)
     note = f"invoice {invoice_id}: {_standing(new)}"
     if known.raised_at is None:
         note += "; its dispute was not told yet"
@@ -96,6 +103,16 @@ def charge_back(service: Service, *, invoice_id: str, at: datetime) -> Service:
 def _with(service: Service, new: DisputedInvoice) -> Service:
     others = tuple(each for each in service.disputes if each.invoice_id != new.invoice_id)
     return replace(service, disputes=(*others, new)[-DISPUTES_KEPT:])
+
+
+def _passed_on(record: Service, hold: Hold) -> Service:
+    """Without the hold, whose invoice is settled; or with it for another one whose dispute is open. A hold that names no invoice
+    is a person's, and only they lift it."""
+    others = [each.invoice_id for each in record.disputes if each.open]
+    if not others:
+        return record.without_hold(hold.reason)
+    passed = replace(hold, invoice=others[0], why=f"invoice {others[0]} is disputed")
+    return replace(record, holds=tuple(passed if each is hold else each for each in record.holds))
 
 
 def _standing(dispute: DisputedInvoice) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import archives, cancellations, conduct
+from orchestrator.domain import archives, cancellations, conduct, lapsing
 from orchestrator.domain.intents import CANCELLATION, RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, Refusal
 from orchestrator.domain.outcomes import begin
 from orchestrator.domain.received import Received
@@ -22,6 +22,7 @@ LIVING = frozenset({Lifecycle.PROVISIONING, Lifecycle.ACTIVE})
 
 def provision(record: Service, *, reason: str, who: str) -> Received:
     """Provision where nothing was made yet; the state moves now, so that a second paid order makes no second guest."""
+    record = lapsing.revived(record)
     if record.state not in (Lifecycle.ORDERED, Lifecycle.FAILED):
         return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
     if not record.plan:
@@ -59,7 +60,8 @@ def widen(record: Service, *, hold: HoldReason, reason: str, who: str, note: str
 def cancel(record: Service, *, reason: str, asked_at: datetime, now: datetime, terms: Terms = NO_TERMS) -> Received:
     if record.state in cancellations.UNMADE:
         return cancellations.withdraw_order(record, terms, reason=reason, asked_at=asked_at, now=now)
-    return Received(service=record, decision=Nothing(reason=f"it is {record.state}: cancelling an order ends no service"))
+    reason = f"it is {record.state}: cancelling an order ends no service"
+    return Received(service=lapsing.withdrawn(record), decision=Nothing(reason=reason))
 
 
 def refuse(service: Service | None, reason: str, rule: str) -> Received:
@@ -134,7 +136,7 @@ def terminate(
 ) -> Received:
     """``arguments``: of them only the cancellation that it carries out is kept."""
     if record.state in (Lifecycle.ERASED, Lifecycle.CANCELLED, Lifecycle.TERMINATING):
-        return Received(service=record, decision=Nothing(reason=f"it is {record.state} already"))
+        return Received(service=lapsing.withdrawn(record), decision=Nothing(reason=f"it is {record.state} already"))
     if not record.erasable:
         names = ", ".join(sorted(h.reason.value for h in record.holds if h.effect == HoldEffect.NO_ERASE or _legal(h)))
         return refuse(record, f"its data may not be destroyed: held for {names}", RULE_HOLDS)

@@ -21,6 +21,7 @@ from orchestrator.domain import (
     coming_back,
     commanding,
     conduct,
+    lapsing,
     merging,
     personal,
     reactivation,
@@ -303,7 +304,8 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
         case Action.LIFT_HOLD | Action.LIMIT_CONDUCT:
             return conduct.fall_due(deadline, service, terms=terms, now=now, why=why)
         case Action.CANCEL_ORDER:
-            return commanding.cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
+            ended = commanding.cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
+            return lapsing.lapsed(ended, now=now) if service.state == Lifecycle.ORDERED else ended
         case _:
             return Received(service=service, decision=Nothing(reason=why))
 

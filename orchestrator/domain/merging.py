@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import claims, coming_back, conduct
+from orchestrator.domain import claims, coming_back, conduct, lapsing
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.services import Lifecycle, Refund, Service
 
@@ -34,6 +34,7 @@ def merge(event: Event, record: Service, *, counted: bool = False) -> Service:
         return record
     match event.type:
         case EventType.ORDER_PAID | EventType.INVOICE_PAID | EventType.SERVICE_RENEW:
+            record = lapsing.revived(record)
             return replace(
                 record,
                 paid_until=_later(record.paid_until, _bought(event, record)),

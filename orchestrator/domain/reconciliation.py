@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.domain.events import Event, EventType
+from orchestrator.domain.lapsing import revivable
 from orchestrator.domain.services import Lifecycle, Service
 
 
@@ -140,16 +141,19 @@ def differences(service: Service | None, entry: Entry | None) -> tuple[Differenc
 
 
 def paid_further(service: Service, entry: Entry) -> bool:
-    """Whether billing says that it is paid further than we know: a payment was lost."""
+    """Whether billing says that it is paid further than we know: a payment was lost. An order that lapsed, and that billing has
+    put behind it as well, is over."""
+    if revivable(service) and entry.state in CLOSED:
+        return False
     return entry.paid_until is not None and (service.paid_until is None or service.paid_until < entry.paid_until)
 
 
 def payment(service: Service, entry: Entry, *, source: str, event_id: str, now: datetime) -> Event:
     """The event that was lost, as billing would have sent it; its ``source`` and ``event_id`` are those of the list.
 
-    Of an order that billing calls active it is the order's own payment, which has the service made.
+    Of an order that billing calls active, also of one that has lapsed, it is the order's own payment, which has the service made.
     """
-    ordered = service.state == Lifecycle.ORDERED and entry.state == BillingState.ACTIVE
+    ordered = (service.state == Lifecycle.ORDERED or revivable(service)) and entry.state == BillingState.ACTIVE
     return Event(
         source=source,
         id=event_id,

@@ -35,6 +35,7 @@ class Cause(StrEnum):
     PROVISION_DONE = "provision done"
     PROVISION_FAILED = "provision failed"
     ORDER_CANCELLED = "order cancelled"
+    ORDER_REVIVED = "order paid after it had lapsed"
     TERMINATE_STARTED = "terminate started"
     TERMINATE_STOPPED = "terminate stopped by the fence"
     TERMINATE_STOPPED_UNMADE = "terminate stopped, no guest had ever been made"
@@ -47,6 +48,7 @@ class Cause(StrEnum):
 TRANSITIONS: dict[tuple[Lifecycle, Cause], Lifecycle] = {
     (Lifecycle.ORDERED, Cause.PROVISION_STARTED): Lifecycle.PROVISIONING,
     (Lifecycle.ORDERED, Cause.ORDER_CANCELLED): Lifecycle.CANCELLED,
+    (Lifecycle.CANCELLED, Cause.ORDER_REVIVED): Lifecycle.ORDERED,
     (Lifecycle.FAILED, Cause.PROVISION_STARTED): Lifecycle.PROVISIONING,
     (Lifecycle.FAILED, Cause.ORDER_CANCELLED): Lifecycle.CANCELLED,
     (Lifecycle.FAILED, Cause.TERMINATE_STARTED): Lifecycle.TERMINATING,
@@ -93,7 +95,8 @@ class Hold:
     """One reason that stands against a service. A service has at most one hold of each reason.
 
     ``evidence``: the SHA-256 of a file that is kept with the service. ``until``: the clock lifts it then. ``complaint``: the
-    id of the one that set it, and whose answer lifts it; '' where a person or billing did.
+    id of the one that set it, and whose answer lifts it; '' where a person or billing did. ``invoice``: the one whose dispute set
+    it, and whose settlement lifts it; '' where it is a person's to lift.
     """
 
     reason: HoldReason
@@ -104,6 +107,7 @@ class Hold:
     evidence: str = ""
     until: datetime | None = None
     complaint: str = ""
+    invoice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,8 @@ class Cancellation:
     """That the service is to end, as it was asked for. When it does is ``leaving``'s to say, by the policy.
 
     ``by``: who said so. ``confirmed_at``: when the customer confirmed it. ``paid_until``: what was paid for when it came to
-    count. ``at``: the day that an operator gave, which counts more than any rule.
+    count. ``at``: the day that an operator gave, which counts more than any rule. ``refund_at``: when billing was told that money
+    is due back for it.
     """
 
     asked_at: datetime
@@ -186,6 +191,7 @@ class Cancellation:
     confirmed_at: datetime | None = None
     paid_until: datetime | None = None
     at: datetime | None = None
+    refund_at: datetime | None = None
 
     @property
     def token(self) -> str:
@@ -200,12 +206,13 @@ class Service:
 
     ``version`` is billing's, monotonic per service; a command with an older one is stale. ``payments`` counts accepted
     payment facts and only grows: the fence compares it with the count at the moment an act was decided.
-    ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes later,
-    does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and that it
-    was paid (a refund takes that back). ``chargebacks``, ``disputes`` and ``traffic``: the latest last. ``cut_off_at``: since
-    when a suspension for nonpayment was in force that was lifted, or paid for, while the service is not yet both paid
-    (``cut_off_paid``) and free of other holds. ``purchased_at``: when the first payment was said; ``activated_at``: when it first
-    ran; ``ended_at``: when its termination was done, or its order cancelled; ``forgotten_at``: when its personal data was last
+    ``refunds``: those that moved ``paid_until`` back, the latest last, so that the payment they gave back, where it comes
+    later, does not move it forward again. ``overdue_at`` and ``paid_at``: when billing last said that something is overdue, and
+    that it was paid (a refund takes that back). ``chargebacks``, ``disputes`` and ``traffic``: the latest last. ``cut_off_at``:
+    since when a suspension for nonpayment was in force that was lifted, or paid for, while the service is not yet both paid
+    (``cut_off_paid``) and free of other holds. ``purchased_at``: when the first payment was said; ``activated_at``: when it
+    first ran; ``ended_at``: when its termination was done, or its order cancelled; ``lapsed_at``: when the clock cancelled its
+    order, because it was not paid, and nobody has withdrawn it since; ``forgotten_at``: when its personal data was last
     deleted. All None where that is not known. ``point_of_no_return`` is set when the first destructive act on the customer's
     data was let through; it is taken back where that ended with the data in an archive, which is kept since ``archived_at``.
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
@@ -248,6 +255,7 @@ class Service:
     complaints: tuple[Complaint, ...] = ()
     domain_expired_at: datetime | None = None
     domain_renewed_at: datetime | None = None
+    lapsed_at: datetime | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

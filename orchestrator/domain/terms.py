@@ -8,26 +8,25 @@ from datetime import UTC
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.policies.words import Rule
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What the service's plan costs beside its invoices, in whole rupiah: a GB over its traffic (``traffic_bytes`` a month, None:
-    as much as one likes), an hour. 0 = nothing."""
-
-    traffic_bytes: int | None = None
-    traffic_over_per_gb: int = 0
-    per_hour: int = 0
+from orchestrator.domain.tariffs import Prices as Prices
+from orchestrator.domain.tariffs import Tariff, tariff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart."""
+    """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart. ``tariffs``: what its plan cost since when,
+    the latest last; none where that is not kept, and ``prices`` hold as if they always had."""
 
     policy: Policy = SILENT
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
     kind: str = "vps"
     prices: Prices = field(default_factory=Prices)
+    tariffs: tuple[Tariff, ...] = ()
+
+    @property
+    def costs(self) -> tuple[Tariff, ...]:
+        """What is charged by, the latest last; at least one."""
+        return self.tariffs or (tariff(self.policy, self.prices),)
 
     def cite(self, rule: Rule) -> str:
         """The rule as people are told where it stands: policy and clause."""

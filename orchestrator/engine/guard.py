@@ -14,6 +14,7 @@ from orchestrator.domain.guards import Look, Wait, WaitReason, after_gap, joined
 from orchestrator.engine.acts import Works
 from orchestrator.engine.adoption import Adoption
 from orchestrator.engine.mark import Mark
+from orchestrator.engine.pricing import PriceAdoption
 from orchestrator.engine.settings import Catalog, PolicyTexts
 from orchestrator.engine.waits import let_go, tell
 from orchestrator.store import deadlines, settings
@@ -26,6 +27,7 @@ class Guard:
     def __init__(self, works: Works, catalog: Catalog, texts: PolicyTexts) -> None:
         self._works = works
         self._adoption = Adoption(works, catalog, texts)
+        self._prices = PriceAdoption(works, catalog)
         self._mark = Mark(works.settings.state_dir)
         self._before: Look | None = None
         self._turn = threading.Lock()
@@ -39,6 +41,7 @@ class Guard:
                 turns = self._note(conn, now, mark)
             self._mark.write(turns)
             self._before = now
+        self._prices.look()
         self._adoption.look()
 
     def release(self, who: str, why: str, *, terminates: int | None = None) -> None:

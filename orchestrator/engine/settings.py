@@ -13,6 +13,7 @@ from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.services import Service
+from orchestrator.domain.tariffs import Tariff
 from orchestrator.domain.terms import Prices, Terms
 from orchestrator.store.database import Connection
 
@@ -23,6 +24,16 @@ Beside = Callable[[Connection, T], None]
 
 def nothing_beside(_conn: Connection, _result: object) -> None:
     """Only the act."""
+
+
+class Tariffs:
+    """What each plan cost since when, as the store keeps it; ``PriceAdoption`` fills it in before anything is charged."""
+
+    def __init__(self) -> None:
+        self.known: Mapping[str, tuple[Tariff, ...]] = {}
+
+    def of(self, plan: str) -> tuple[Tariff, ...]:
+        return self.known.get(plan, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,12 @@ class Catalog:
     asks_billing: bool = False
     policies: Mapping[str, Policy] = field(default_factory=dict)
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
+    tariffs: Tariffs = field(default_factory=Tariffs)
+
+    def prices_of(self, plan: str) -> Prices:
+        """What is declared of the plan now; nothing where it is not declared any more."""
+        found = self.plans.get(plan)
+        return Prices() if found is None else Prices(found.traffic_bytes, found.traffic_over_per_gb, found.price_per_hour)
 
     def policy_of(self, service: Service) -> Policy:
         """The policy of the service's plan; one that promises nothing where plan or policy are not declared any more."""
@@ -50,8 +67,13 @@ class Catalog:
         """What holds for the service: its policy, or ``policy`` in its place."""
         plan = self.plans.get(service.plan)
         kind = (PlanKind.VPS if plan is None else plan.kind).value
-        prices = Prices() if plan is None else Prices(plan.traffic_bytes, plan.traffic_over_per_gb, plan.price_per_hour)
-        return Terms(policy=policy or self.policy_of(service), calendar=self.calendar, kind=kind, prices=prices)
+        return Terms(
+            policy=policy or self.policy_of(service),
+            calendar=self.calendar,
+            kind=kind,
+            prices=self.prices_of(service.plan),
+            tariffs=self.tariffs.of(service.plan),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ def _hold(row: sa.Row[Any]) -> Hold:
         evidence=row.evidence,
         until=row.until,
         complaint=row.complaint,
+        invoice=row.invoice,
     )
 
 
@@ -227,6 +228,7 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         complaints=tuple(_complaint(kept) for kept in row.complaints),
         domain_expired_at=row.domain_expired_at,
         domain_renewed_at=row.domain_renewed_at,
+        lapsed_at=row.lapsed_at,
     )
 
 
@@ -238,7 +240,7 @@ def _cancellation_values(cancellation: Cancellation) -> dict[str, str | None]:
 
 def _cancellation(kept: dict[str, Any]) -> Cancellation:
     def time(key: str) -> datetime | None:
-        return None if kept[key] is None else datetime.fromisoformat(kept[key])
+        return None if kept.get(key) is None else datetime.fromisoformat(kept[key])
 
     return Cancellation(
         asked_at=datetime.fromisoformat(kept["asked_at"]),
@@ -248,6 +250,7 @@ def _cancellation(kept: dict[str, Any]) -> Cancellation:
         confirmed_at=time("confirmed_at"),
         paid_until=time("paid_until"),
         at=time("at"),
+        refund_at=time("refund_at"),
     )
 
 

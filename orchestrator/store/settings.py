@@ -21,6 +21,8 @@ LOOKED_AT = "deadlines looked at"
 TURNS = "deadline turns"
 # {policies: {name: text}, plans: {plan: policy}}: by what deadlines were computed with everybody's consent.
 ADOPTED = "policies adopted"
+# {plan: [tariff, ...]}: what each plan cost since when, the latest last.
+TARIFFS = "tariffs"
 # {at, compared, differing}: the last comparison of the looks with the records.
 COMPARED = "looks compared"
 # Made once: these are asked for with every service that is looked at, and making a statement costs more than running it.

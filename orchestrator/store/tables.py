@@ -135,6 +135,7 @@ services = _table(
     sa.Column("complaints", sa.JSON, nullable=False, server_default="[]"),
     _time("domain_expired_at", nullable=True),
     _time("domain_renewed_at", nullable=True),
+    _time("lapsed_at", nullable=True),
 )
 
 # What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an
@@ -181,6 +182,7 @@ holds = _table(
     _time("since"),
     _time("until", nullable=True),
     _text("complaint", server_default=""),
+    _text("invoice", server_default=""),
 )
 
 # Files that were attached to acts on a service, as they came; sha256 is of content.

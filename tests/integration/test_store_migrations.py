@@ -165,3 +165,24 @@ def test_what_is_known_of_services_outlives_the_revisions(db: Database) -> None:
         found = services.get(conn, "s1")
     assert found is not None
     assert (found.version, found.payments, len(found.refunds), found.disputes, found.traffic) == (7, 3, 1, (), ())
+
+
+def test_a_hold_that_a_dispute_had_set_names_its_invoice_after_the_revision_and_one_of_a_person_none(db: Database) -> None:
+    with db.write() as conn:
+        migrate.upgrade(conn, "0007")
+        for service_id, since in (("s1", "2026-01-02 03:04:05.000000"), ("s2", "2026-01-02 03:04:06.000001")):
+            conn.exec_driver_sql(
+                "INSERT INTO services (id, client_id, plan, state, version, order_id, domain, hostname, template, ssh_keys,"
+                " password_hash, zone, payments, refunds, disputes, created_at, facts)"
+                f" VALUES ('{service_id}', 'c1', 'p', 'active', 7, '', '', '', '', '[]', '', '', 3, '[]',"
+                """ '[{"invoice_id": "i7", "raised_at": "2026-01-02T03:04:05+00:00", "late": false, "part": false,"""
+                """ "settled_at": null, "upheld": false, "pay_by": null}]', '2026-01-01 00:00:00', '{}')"""
+            )
+            conn.exec_driver_sql(
+                "INSERT INTO holds (service_id, reason, effect, by, why, since)"
+                f" VALUES ('{service_id}', 'dispute', 'none', 'x', 'y', '{since}')"
+            )
+    db.migrate()
+    with db.read() as conn:
+        found = [services.get(conn, service_id) for service_id in ("s1", "s2")]
+    assert [service and service.holds[0].invoice for service in found] == ["i7", ""]

@@ -31,6 +31,7 @@ POLICIES = load_policies(Path(__file__).parents[2] / "configs" / "policies")
 DAY = timedelta(days=1)
 PAID = NOW + 20 * DAY
 MONEY_BACK = CancellationKind.MONEY_BACK
+DUE, BACK = "refund.due", "refund.taken_back"
 
 
 def terms(policy: str | Policy = "zettagrid", kind: str = "vps") -> Terms:
@@ -278,6 +279,44 @@ def test_money_back_for_what_was_never_made_is_told_too() -> None:
     failed = service(L.FAILED, purchased_at=NOW - 2 * DAY)
     assert told(cancel(failed, asked(MONEY_BACK), terms(), now=NOW)) == [("refund.due", "money-back")]
     assert isinstance(cancel(failed, asked(MONEY_BACK), terms("tnet"), now=NOW).decision, Refusal)
+
+
+def test_money_back_is_told_once_for_each_cancellation_and_taken_back_when_it_is_kept() -> None:
+    first = cancel(active(), asked(MONEY_BACK), terms(), now=NOW)
+    again = cancel(noted(first), asked(MONEY_BACK, asked_at=NOW + DAY), terms(), now=NOW + DAY)
+    dated = cancel(noted(first), asked(MONEY_BACK, on=NOW + 9 * DAY), terms(), now=NOW + DAY)
+    kept = keep(noted(again), terms(), now=NOW + 2 * DAY)
+    # In the very second of the first, as billing's clock may have it.
+    anew = cancel(noted(kept), asked(MONEY_BACK), terms(), now=NOW + 3 * DAY)
+    ids = [data(received, kind)["refund_id"] for received, kind in ((first, DUE), (kept, BACK), (anew, DUE))]
+    assert (ids[0], ids[0] == ids[1], ids[1] == ids[2]) == ("s1.money-back.20261120T120000.000000Z", True, False)
+    assert [DUE in dict(told(received)) for received in (again, dated)] == [False, False]
+    assert told(kept) == [("cancellation.noted", "withdrawn"), (BACK, "money-back")]
+    assert len({tell.key for received in (first, anew) for tell in received.tells if tell.kind == DUE}) == 2
+
+
+def test_what_was_never_told_is_not_taken_back() -> None:
+    rule = POLICIES["herza"].cancellation
+    assert rule is not None
+    unconfirmed = replace(POLICIES["zettagrid"], cancellation=replace(rule, needs_confirmation=True))
+    waiting = cancel(active(), asked(MONEY_BACK), terms(unconfirmed), now=NOW)
+    assert told(waiting) == [("cancellation.noted", "asked")]
+    assert told(keep(noted(waiting), terms(unconfirmed), now=NOW)) == [("cancellation.noted", "withdrawn")]
+    assert told(keep(noted(cancel(active(), asked(), terms(), now=NOW)), terms(), now=NOW)) == [
+        ("cancellation.noted", "withdrawn")
+    ]
+    confirmed = cancel(noted(waiting), asked(MONEY_BACK, confirmed=True), terms(unconfirmed), now=NOW + DAY)
+    assert told(confirmed) == [("cancellation.noted", "confirmed"), (DUE, "money-back")]
+
+
+def test_money_that_was_told_to_be_due_back_is_not_told_again_when_the_service_cannot_be_made() -> None:
+    by = terms(replace(POLICIES["herza"], money_back=POLICIES["zettagrid"].money_back))
+    making = service(L.PROVISIONING, purchased_at=NOW - DAY)
+    wanted = cancel(making, asked(MONEY_BACK, confirmed=True), by, now=NOW)
+    assert (DUE, "money-back") in told(wanted)
+    failed = replace(noted(wanted), state=L.FAILED)
+    (due,) = (d for d in deadlines(failed, by, told={}) if d.action == Action.CANCEL_ORDER)
+    assert told(fall_due(due, failed, terms=by, now=NOW)) == []
 
 
 def test_cancelled_while_it_is_made_it_ends_as_an_order_where_that_fails() -> None:

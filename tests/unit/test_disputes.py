@@ -218,6 +218,42 @@ def test_a_hold_for_a_dispute_that_somebody_set_to_stop_the_service_is_left_to_t
     assert told([disputed(), verdict(DUE, upheld=True)], stopped)[0].stop_reasons == ["dispute"]
 
 
+def verdict_of(invoice: str, *, upheld: bool = True) -> Event:
+    return replace(verdict(DUE, upheld=upheld), invoice_id=invoice)
+
+
+@pytest.mark.parametrize("upheld", [True, False])
+def test_a_hold_for_a_dispute_that_a_person_set_is_lifted_by_no_settlement(upheld: bool) -> None:
+    held = replace(SERVICE, holds=(replace(hold(HoldReason.DISPUTE), effect=HoldEffect.NONE),))
+    assert told([verdict_of("i9", upheld=upheld)], held)[0].holds == held.holds
+    assert told([disputed(), verdict_of("i1", upheld=upheld)], held)[0].holds == held.holds
+
+
+@pytest.mark.parametrize("upheld", [True, False])
+def test_a_hold_for_a_dispute_is_lifted_by_the_settlement_of_its_own_invoice_only(upheld: bool) -> None:
+    record = told([disputed(), verdict_of("i9", upheld=upheld)])[0]
+    found = record.hold(HoldReason.DISPUTE)
+    assert found is not None
+    assert found.invoice == "i1"
+    assert told([verdict_of("i1", upheld=upheld)], record)[0].holds == ()
+
+
+def test_it_is_not_lifted_by_another_settlement_either_when_its_dispute_is_so_old_that_it_is_not_known_any_more() -> None:
+    forgotten = replace(told([disputed()])[0], disputes=())
+    assert told([verdict_of("i9")], forgotten)[0].hold(HoldReason.DISPUTE) is not None
+    assert told([verdict_of("i1")], forgotten)[0].holds == ()
+
+
+@pytest.mark.parametrize("order", list(permutations(["i1", "i2", "i3"])))
+def test_of_several_disputed_invoices_the_last_that_is_settled_lifts_the_hold(order: Sequence[str]) -> None:
+    record = told([replace(disputed(), invoice_id=invoice) for invoice in ("i1", "i2", "i3")])[0]
+    for number, invoice in enumerate(order):
+        record = told([verdict_of(invoice)], record)[0]
+        found = record.hold(HoldReason.DISPUTE)
+        assert (found is None) == (number == 2)
+        assert found is None or (found.invoice in order[number + 1 :] and found.since == DUE - DAY)
+
+
 @pytest.mark.parametrize("state", [Lifecycle.ORDERED, Lifecycle.ERASED, Lifecycle.CANCELLED])
 def test_a_won_dispute_is_no_payment_of_what_does_not_run(state: Lifecycle) -> None:
     record, intents, _ = told([disputed(), verdict(DUE, upheld=True)], replace(SERVICE, state=state))

@@ -16,15 +16,15 @@ _OVER = frozenset({Lifecycle.ERASED, Lifecycle.CANCELLED})
 
 def of_traffic(service: Service, terms: Terms) -> Iterator[Deadline]:
     """A month is charged when it has ended, whatever has become of the service; once more where a larger total comes later."""
-    rule = terms.policy.traffic
-    for month in service.traffic if rule is not None else ():
+    for month in service.traffic:
         more = charges.traffic_over(month, terms)
-        if rule is not None and more:
+        by = charges.traffic_tariff(month, terms) if more else None
+        if by is not None:
             yield Deadline(
                 action=Action.CHARGE_TRAFFIC,
                 at=charges.month_end(terms.calendar, month.period),
                 reason=f"{more:,} GB over the plan's traffic in {month.period}",
-                clause=rule.clause,
+                clause=by.traffic_clause,
                 occurrence=f"{month.period} {month.charged_gb + more}",
             )
 
