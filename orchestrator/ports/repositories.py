@@ -160,7 +160,7 @@ class RestoreSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreFacts:
-    """``files`` and ``bytes`` written; ``files_skipped`` were there already as in the snapshot; ``files_deleted``."""
+    """``files`` (directories too) and ``bytes`` written; ``files_skipped`` were there as in the snapshot; ``files_deleted``."""
 
     whole: bool
     files: int

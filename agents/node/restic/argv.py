@@ -142,8 +142,8 @@ def check(*, part: int, of: int) -> list[str]:
     return ["check", *([f"--read-data-subset={part}/{of}"] if part else [])]
 
 
-def forget(ids: Sequence[str]) -> list[str]:
-    return ["forget", *ids]
+def forget(ids: Sequence[str], *, prune: bool) -> list[str]:
+    return ["forget", *ids, *(["--prune"] if prune else [])]
 
 
 def prune() -> list[str]:

@@ -16,7 +16,7 @@ import stat
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,26 @@ class Backend(ABC):
         """All of the repository; absent is success."""
 
     @abstractmethod
+    def names(self, kind: str) -> list[str]:
+        """The files of one of ``KINDS``, or of the first level of ``data``."""
+
+    def discard_unfinished(self) -> None:
+        """Remove the keys of a repository that has no ``config`` and holds nothing; refused where it holds anything."""
+        holding = [kind for kind in ("data", "snapshots", "index") if self.names(kind)]
+        if holding:
+            raise AgentError(
+                "refused",
+                f"there are {' and '.join(holding)} of a repository whose config is missing",
+                hint="it is damaged, and its data may be saved: an operator must look",
+                reason="damaged",
+            )
+        for key in self.names("keys"):
+            self.remove_key(key)
+
+    @abstractmethod
+    def remove_key(self, name: str) -> None: ...
+
+    @abstractmethod
     def left(self) -> list[str]:
         """What is left of it: names of restic's own files and directories that still hold something."""
 
@@ -65,6 +85,14 @@ class _Local(Backend):
 
     def remove_lock(self, lock_id: str) -> None:
         (self._path / "locks" / lock_id).unlink(missing_ok=True)
+
+    def remove_key(self, name: str) -> None:
+        (self._path / "keys" / name).unlink(missing_ok=True)
+
+    def names(self, kind: str) -> list[str]:
+        """Packs are told, not the directories of two digits, which are made with the repository."""
+        top = self._path / kind
+        return sorted(each.name for each in top.rglob("*") if each.is_file()) if top.is_dir() else []
 
     def destroy(self, say: Say) -> None:
         there = self._names()
@@ -107,6 +135,16 @@ class _Sftp(Backend):
         said = self._batch([f"rm {quoted(f'{self._repository.path}/locks/{lock_id}')}"])
         if said.returncode != 0 and _MISSING not in said.stderr.lower():
             raise self._failure("removing a lock", said)
+
+    def remove_key(self, name: str) -> None:
+        said = self._batch([f"rm {quoted(f'{self._repository.path}/keys/{name}')}"])
+        if said.returncode != 0:
+            raise self._failure("removing a key", said)
+
+    def names(self, kind: str) -> list[str]:
+        tops = [f"{kind}/{number:02x}" for number in range(256)] if kind == "data" else [kind]
+        said = self._batch([f"-ls -1 {quoted(f'{self._repository.path}/{top}')}" for top in tops])
+        return [posixpath.basename(line.strip()) for line in said.stdout.splitlines() if line and not line.startswith("sftp>")]
 
     def destroy(self, say: Say) -> None:
         say(0.0, f"destroying {self._repository.location}")
@@ -178,26 +216,28 @@ class _Rest(Backend):
     def remove_lock(self, lock_id: str) -> None:
         self._delete(f"locks/{lock_id}")
 
+    def remove_key(self, name: str) -> None:
+        self._delete(f"keys/{name}")
+
     def destroy(self, say: Say) -> None:
         for kind in KINDS:
-            names = list(self._names(kind))
+            names = self.names(kind)
             for number, name in enumerate(names):
                 say(number / len(names), f"destroying {self._repository.location}: {kind}")
                 self._delete(f"{kind}/{name}")
         self._delete("config")
 
     def left(self) -> list[str]:
-        found = [f"{kind}/{name}" for kind in KINDS for name in self._names(kind)]
+        found = [f"{kind}/{name}" for kind in KINDS for name in self.names(kind)]
         status, _ = self._ask("HEAD", "config")
         return found + (["config"] if status == http.client.OK else [])
 
-    def _names(self, kind: str) -> Iterator[str]:
+    def names(self, kind: str) -> list[str]:
         status, body = self._ask("GET", f"{kind}/")
         if status == http.client.NOT_FOUND:
-            return
+            return []
         self._require(status, f"listing {kind}")
-        for row in json.loads(body or b"[]") or []:
-            yield str(row["name"])
+        return [str(row["name"]) for row in json.loads(body or b"[]") or []]
 
     def _delete(self, name: str) -> None:
         status, _ = self._ask("DELETE", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import time
@@ -16,12 +17,13 @@ from agents.node.protocol import AgentError
 from agents.node.restic import argv, check, locks, view
 from agents.node.restic.backend import Backend, backend
 from agents.node.restic.measure import Walk
-from agents.node.restic.outcome import DONE, PARTIAL, Said, failure, items
+from agents.node.restic.outcome import DONE, NO_REPOSITORY, PARTIAL, WRONG_PASSWORD, Said, failure, items
 from agents.node.restic.repository import REST, Repository
 from agents.node.restic.running import Restic, cache_directory, files_of
 from agents.node.restic.view import View
 
 _CONNECT_SECONDS = 10.0
+_THERE = re.compile(r"config file already exists|already contains keys|already initialized", re.IGNORECASE)
 VIEW = "view"
 """The directory below the agent's own in /run where restic sees what it backs up or restores, in a namespace of its own."""
 
@@ -91,17 +93,22 @@ def repository_create(call: Call) -> dict[str, Any]:
     location = call.arguments["repository"].location
     doing = f"making the repository {location}"
     with session(call, alone=True) as work:
-        restic = work.restic
-        said = restic.run(argv.opens(), doing=doing)
-        if said.status == DONE:
-            return {"created": False, "id": _object(said, doing).get("id", "")}
-        error = failure(said, doing)
-        if error.details.get("reason") == "wrong-password":
+        new = work.restic.run(argv.create(), doing=doing)
+        if new.status == DONE and not new.stopped:
+            return {"created": True, "id": str(_object(new, doing).get("id", ""))}
+        if not _THERE.search(new.everything):
+            raise failure(new, doing)
+        old = work.restic.run(argv.opens(), doing=doing)
+        if old.status == DONE and not old.stopped:
+            return {"created": False, "id": str(_object(old, doing).get("id", ""))}
+        if old.status == WRONG_PASSWORD:
             raise AgentError("already-exists", f"{doing}: there is one, and this key does not open it", reason="wrong-password")
-        if error.details.get("reason") != "no-repository":
-            raise error
-        restic.done(argv.create(), doing=doing)
-        return {"created": True, "id": _object(restic.done(argv.opens(), doing=doing), doing).get("id", "")}
+        if old.status != NO_REPOSITORY:
+            raise failure(old, doing)
+        # Keys without a repository: its making was broken off, or it was damaged. Only where it holds nothing it is begun anew.
+        work.backend().discard_unfinished()
+        new = work.restic.done(argv.create(), doing=doing)
+        return {"created": True, "id": str(_object(new, doing).get("id", ""))}
 
 
 def repository_snapshots(call: Call) -> dict[str, Any]:
@@ -156,7 +163,6 @@ def directory_restore(call: Call) -> dict[str, Any]:
     doing = f"restoring into {given['path']}"
     view.make_directory(given["path"])
     with seen(call, given["path"], write=True) as target, session(call, alone=False) as work:
-        check.require(listed(work.restic, doing), given["snapshot"], work.repository.location)
         verb = argv.restore(given["snapshot"], only=given["only"], delete=given["delete"], verify=given["verify"])
         said = work.restic.run(verb, doing=doing, view=target)
     summary = said.summary
@@ -218,19 +224,19 @@ def repository_check(call: Call) -> dict[str, Any]:
 def repository_forget(call: Call) -> dict[str, Any]:
     """Forget these snapshots and no other, see that they are gone, then prune if asked."""
     given = call.arguments
-    doing = f"forgetting {len(given['snapshots'])} snapshots of {given['repository'].location}"
+    doomed: tuple[str, ...] = given["snapshots"]
+    doing = f"forgetting {len(doomed)} snapshots of {given['repository'].location}"
     with session(call, alone=True) as work:
-        there = {row["id"] for row in listed(work.restic, doing)}
-        doomed = [each for each in given["snapshots"] if each in there]
-        if doomed:
-            work.restic.done(argv.forget(doomed), doing=doing)
-        left = [row["id"] for row in listed(work.restic, doing)] if doomed else sorted(there)
-        stayed = sorted(set(left) & set(doomed))
-        if stayed:
-            raise AgentError("driver-permanent", f"{doing}: still there: {', '.join(each[:8] for each in stayed)}")
-        if given["prune"]:
-            work.restic.done(argv.prune(), doing=f"pruning {given['repository'].location}")
-    return {"forgotten": doomed, "left": left, "pruned": given["prune"]}
+        verb = argv.forget(doomed, prune=given["prune"]) if doomed else argv.prune() if given["prune"] else None
+        said = work.restic.run(verb, doing=doing) if verb else None
+        if said is not None and (said.stopped or said.status not in (DONE, PARTIAL)):
+            raise failure(said, doing)
+        # It says nothing of those that it could not remove, or that were gone before: what is listed counts.
+        left = [row["id"] for row in listed(work.restic, doing)]
+        stayed = [each[:8] for each in left if each in doomed]
+        if stayed and said is not None:
+            raise failure(said, f"{doing}: still there: {', '.join(stayed)}")
+    return {"left": left, "pruned": given["prune"]}
 
 
 def repository_unlock(call: Call) -> dict[str, Any]:

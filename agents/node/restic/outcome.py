@@ -20,7 +20,9 @@ ITEMS_TOLD = 100
 
 _OWNER = re.compile(r"locked (?:exclusively )?by PID (\d+) on (\S+) by (\S*)")
 _FULL = r"no space left on device|disk quota exceeded|insufficient storage|\(507\)|\(413\)"
-_NOT_LET_IN = r"\(401\)|\(403\)|unauthorized|forbidden|permission denied \(|host key verification failed"
+_NOT_LET_IN = r"\(401\)|401 unauthorized|permission denied \(|host key verification failed"
+_APPEND_ONLY = r"\(403\)|403 forbidden"
+_NO_SNAPSHOT = r"(?:failed to find snapshot.*(?:no such file|not exist)|no matching id found)"
 _NETWORK = (
     r"connection (?:refused|reset|timed out|closed)|no such host|i/o timeout|network is unreachable|no route to host|broken pipe"
     r"|could not resolve hostname|tls handshake timeout|unexpected eof|timeout awaiting|\(50[0234]\)|bad gateway"
@@ -75,7 +77,14 @@ _BY_STATUS = {
 # By its words, where the status only says that it failed; the first that is found counts.
 _BY_WORDS = (
     (re.compile(_FULL, re.IGNORECASE), "no-capacity", "full", "make room where the repository lies"),
+    (
+        re.compile(_APPEND_ONLY, re.IGNORECASE),
+        "refused",
+        "append-only",
+        "an append-only endpoint does not delete: ask the keeper's",
+    ),
     (re.compile(_NOT_LET_IN, re.IGNORECASE), "driver-permanent", "not-let-in", "check the backup target's user, secret and keys"),
+    (re.compile(_NO_SNAPSHOT, re.IGNORECASE), "not-found", "no-snapshot", ""),
     (re.compile(_NETWORK, re.IGNORECASE), "driver-transient", "network", ""),
 )
 
@@ -88,6 +97,8 @@ def failure(said: Said, doing: str) -> AgentError:
     if said.status == LOCKED and not said.stopped:
         return locked(said, doing)
     code, reason, sentence, hint = _cause(said)
+    if reason == "no-snapshot":
+        sentence = "there is no snapshot of that id"
     details: dict[str, Any] = {"reason": reason, "exit_status": said.status}
     if said.stderr.strip():
         details["stderr"] = said.stderr.strip()[-STDERR_LIMIT:]
