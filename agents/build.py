@@ -39,7 +39,7 @@ class Bundle:
 def zipapp() -> bytes:
     """The agent's package with its entry; stored uncompressed, because compressors differ between versions."""
     members = {"__main__.py": _ENTRY.encode()}
-    for source in (HERE / "__init__.py", *(HERE / "node").glob("*.py")):
+    for source in (HERE / "__init__.py", *(HERE / "node").rglob("*.py")):
         members[f"agents/{source.relative_to(HERE)}"] = source.read_bytes()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

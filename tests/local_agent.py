@@ -11,8 +11,7 @@ from typing import Any
 
 from agents.node.place import Place
 from orchestrator.domain.errors import TransientDriverError
-from orchestrator.drivers.ssh.connection import Completed
-from orchestrator.drivers.ssh.transport import LineReader, outcome
+from orchestrator.drivers.agent_answers import Completed, LineReader, outcome
 from orchestrator.ports.node_transport import Progress
 
 PROGRAM = """

@@ -13,6 +13,7 @@ from agents.node.doctor import doctor, hello
 from agents.node.keys import secret_wipe
 from agents.node.make import FORMATS, volume_make
 from agents.node.residue import residue
+from agents.node.restic.table import TABLE as REPOSITORIES
 from agents.node.templates import template_check
 from agents.node.wipe import METHODS, volume_state, volume_wipe
 
@@ -52,4 +53,5 @@ COMMANDS: dict[str, Command] = {
     ),
     "secret-wipe": Command({"uuid": Field(a.uuid)}, secret_wipe, lasting=True),
     "residue": Command({"service_id": Field(a.service_id), "pool_path": Field(a.path), "clean": Field(a.flag)}, residue),
+    **{name: Command(fields, run) for name, (fields, run) in REPOSITORIES.items()},
 }

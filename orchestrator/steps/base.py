@@ -19,6 +19,7 @@ from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.reach import Reach
+from orchestrator.ports.repositories import Repositories
 from orchestrator.ports.secrets import Secrets
 from orchestrator.ports.volumes import VolumeStore
 
@@ -48,6 +49,7 @@ class Ports:
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
     backups: Callable[[str], BackupStore]
+    repositories: Callable[[str], Repositories]
     reach: Reach
     addresses: AddressPool
     ledger: Ledger

@@ -135,6 +135,7 @@ class Controller:
             volumes=self.links.volumes,
             agent=self.links.agent,
             backups=self.links.backups,
+            repositories=self.links.repositories,
             reach=self.links.reach,
             addresses=self.addresses,
             ledger=self.ledger,

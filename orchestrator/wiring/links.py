@@ -19,6 +19,7 @@ from orchestrator.drivers.fake.backup_store import FakeBackupStore
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeEnrolment
 from orchestrator.drivers.fake.reach import FakeReach
+from orchestrator.drivers.fake.repositories import FakeRepositories
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
@@ -27,6 +28,7 @@ from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
 from orchestrator.drivers.local.no_backups import NoBackups
 from orchestrator.drivers.local.reach import TcpReach
+from orchestrator.drivers.restic import ResticRepositories
 from orchestrator.drivers.ssh import SshEnrolment, SshTransport
 from orchestrator.drivers.ssh.host_keys import host_key
 from orchestrator.ports.backup_store import BackupStore
@@ -35,6 +37,7 @@ from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.reach import Reach
+from orchestrator.ports.repositories import Repositories
 from orchestrator.ports.secrets import Secrets
 from orchestrator.ports.volumes import VolumeStore
 from orchestrator.store import nodes as node_store
@@ -55,8 +58,10 @@ class _Link:
     volumes: VolumeStore
     agent: NodeTransport
     backups: BackupStore
+    repositories: Repositories
 
     def close(self) -> None:
+        self.repositories.close()
         self.backups.close()
         self.agent.close()
         self.volumes.close()
@@ -90,6 +95,9 @@ class Links:
 
     def backups(self, name: str) -> BackupStore:
         return self._link(name).backups
+
+    def repositories(self, name: str) -> Repositories:
+        return self._link(name).repositories
 
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``)."""
@@ -127,6 +135,7 @@ class Links:
                 volumes=FakeVolumes(world, node.name),
                 agent=FakeAgent(world, node.name, clock=self._clock),
                 backups=FakeBackupStore(world, node.name, clock=self._clock),
+                repositories=FakeRepositories(world, node.name, clock=self._clock),
             )
         kind, _, blob = pinned.partition(" ")
         trusted = host_key(kind, base64.b64decode(blob))
@@ -141,6 +150,7 @@ class Links:
             volumes=LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom),
             agent=agent,
             backups=NoBackups(node.name),
+            repositories=ResticRepositories(agent),
         )
 
 

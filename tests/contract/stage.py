@@ -16,7 +16,16 @@ from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
-from orchestrator.drivers.fake import FakeAgent, FakeBackupStore, FakeClock, FakeHypervisor, FakeReach, FakeVolumes, FakeWorld
+from orchestrator.drivers.fake import (
+    FakeAgent,
+    FakeBackupStore,
+    FakeClock,
+    FakeHypervisor,
+    FakeReach,
+    FakeRepositories,
+    FakeVolumes,
+    FakeWorld,
+)
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.steps.arguments import parse
 from orchestrator.steps.base import Done, Facts, Needed, Ports, Step, StepContext
@@ -76,6 +85,7 @@ class Stage:
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
+            repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             reach=FakeReach(world),
             addresses=self.addresses,
             ledger=self.ledger,

@@ -21,7 +21,16 @@ from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
-from orchestrator.drivers.fake import FakeAgent, FakeBackupStore, FakeHypervisor, FakeNotifier, FakeReach, FakeVolumes, FakeWorld
+from orchestrator.drivers.fake import (
+    FakeAgent,
+    FakeBackupStore,
+    FakeHypervisor,
+    FakeNotifier,
+    FakeReach,
+    FakeRepositories,
+    FakeVolumes,
+    FakeWorld,
+)
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
@@ -156,6 +165,7 @@ class House:
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
+            repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             reach=FakeReach(world),
             addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
             ledger=StoreLedger(self.db, NODES, self.clock),

@@ -17,15 +17,19 @@ fail() {
 build_packages="ca-certificates gcc libc6-dev libvirt-dev pkg-config python3 python3-dev python3-venv"
 # For the lab, the images and the tests. What a release does not have is passed over (newer ones split libvirt further).
 lab_packages="busybox-static cryptsetup-bin e2fsprogs ebtables iproute2 iptables kmod mmdebstrap mount nftables
-    openssh-client openssh-server procps prometheus qemu-system-x86 qemu-utils util-linux
+    openssh-client openssh-server procps prometheus python3-libnbd qemu-system-x86 qemu-utils util-linux
     libvirt-clients libvirt-daemon libvirt-daemon-system libvirt-daemon-config-nwfilter libvirt-daemon-driver-qemu"
 split_packages="libvirt-daemon-common libvirt-daemon-log libvirt-daemon-lock libvirt-daemon-driver-interface
     libvirt-daemon-driver-network libvirt-daemon-driver-nodedev libvirt-daemon-driver-nwfilter libvirt-daemon-driver-secret
     libvirt-daemon-driver-storage libvirt-ssh-proxy"
+# Each with the version that is needed. Where the system's release has an older one or none, the package (not what it depends on) is
+# taken from this newer release, from the mirror that the system itself uses.
+newer_packages="restic=0.18 restic-rest-server=0.12"
+newer_release=trixie
 # Units that these packages would start at the next boot. They are left as they are where their package was there before us.
 units="ssh.service ssh.socket libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
     virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.service virtlockd.socket virtlockd-admin.socket
-    prometheus.service"
+    prometheus.service restic-rest-server.service"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -35,6 +39,13 @@ installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = i
 available() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 have_lists() { apt-get indextargets --format '$(CODENAME)' 'Created-By: Packages' 2>/dev/null | grep -q .; }
 
+# new_enough PACKAGE VERSION: whether the installed one is; can_be_new_enough: whether the system's own sources have one that is.
+new_enough() { installed "$1" && dpkg --compare-versions "$(dpkg-query -W -f '${Version}' "$1")" ge "$2"; }
+can_be_new_enough() {
+    candidate=$(LC_ALL=C apt-cache policy "$1" | sed -n 's/^  Candidate: //p')
+    dpkg --compare-versions "${candidate:-0}" ge "$2"
+}
+
 missing_packages() {
     for package in $build_packages $lab_packages; do
         installed "$package" || echo "$package"
@@ -42,6 +53,48 @@ missing_packages() {
     for package in $split_packages; do
         installed "$package" || ! available "$package" || echo "$package"
     done
+    for wanted in $newer_packages; do
+        new_enough "${wanted%=*}" "${wanted#*=}" || ! can_be_new_enough "${wanted%=*}" "${wanted#*=}" || echo "${wanted%=*}"
+    done
+}
+
+# Those of $newer_packages that the system's own sources do not have new enough.
+missing_newer_packages() {
+    for wanted in $newer_packages; do
+        new_enough "${wanted%=*}" "${wanted#*=}" || can_be_new_enough "${wanted%=*}" "${wanted#*=}" || echo "${wanted%=*}"
+    done
+}
+
+# Downloads packages of $newer_release into a directory. The lists go there too: apt's own sources and lists stay as they are.
+download_newer() { # DIRECTORY PACKAGE...
+    directory=$1
+    shift
+    mirror=$(apt-get indextargets --format '$(LABEL) $(COMPONENT) $(SITE)' 'Created-By: Packages' | sed -n 's/^Debian main //p' | head -n 1)
+    [ -n "$mirror" ] || fail "apt's sources name no mirror of Debian, from which $* of $newer_release could come"
+    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    options="arch=$(dpkg --print-architecture)"
+    if [ -r "$keyring" ]; then options="$options signed-by=$keyring"; fi
+    mkdir -p "$directory/lists/partial" "$directory/cache/archives/partial"
+    echo "deb [$options] $mirror $newer_release main" >"$directory/sources.list"
+    cat >"$directory/apt.conf" <<END
+Dir::Etc::SourceList "$directory/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::State::Lists "$directory/lists";
+Dir::Cache "$directory/cache";
+Acquire::Languages "none";
+APT::Sandbox::User "$(id -un)";
+END
+    (cd "$directory" && apt-get -q -c apt.conf update >&2 && apt-get -q -c apt.conf download "$@" >&2)
+}
+
+install_newer() { # PACKAGE...
+    say "installing $* from Debian $newer_release, which this release has older or not at all"
+    beside=$(mktemp -d)
+    chmod 755 "$beside" # apt reads the packages as a user of its own
+    download_newer "$beside" "$@" || fail "apt-get could not download $* of $newer_release; its own words are above"
+    # What they depend on comes from the system's own release: apt knows no other here.
+    install_packages "$(echo "$beside"/*.deb)" || fail "apt-get could not install $*; its own words are above"
+    rm -rf "$beside"
 }
 
 update_lists() {
@@ -75,17 +128,23 @@ packages() {
     [ -r /etc/debian_version ] && command -v apt-get >/dev/null || fail "this needs Debian 12 or newer"
     have_lists || update_lists
     missing=$(missing_packages | tr '\n' ' ')
-    if [ -z "$missing" ]; then
+    newer=$(missing_newer_packages | tr '\n' ' ')
+    if [ -z "$missing$newer" ]; then
         say "all packages are there"
         return
     fi
-    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "these packages are missing, and only root can install them: $missing"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        fail "these packages are missing, and only root can install them: $missing$newer"
     before=$(enabled_units)
-    say "installing $missing"
-    if ! install_packages "$missing"; then
-        update_lists # the lists may have been older than the mirror
-        install_packages "$missing" || fail "apt-get could not install everything; its own words are above"
+    if [ -n "$missing" ]; then
+        say "installing $missing"
+        if ! install_packages "$missing"; then
+            update_lists # the lists may have been older than the mirror
+            install_packages "$missing" || fail "apt-get could not install everything; its own words are above"
+        fi
     fi
+    # shellcheck disable=SC2086 # a list of words
+    if [ -n "$newer" ]; then install_newer $newer; fi
     added=
     for unit in $(enabled_units); do
         case " $before " in *" $unit "*) ;; *) added="$added $unit" ;; esac

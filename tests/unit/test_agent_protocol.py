@@ -29,6 +29,9 @@ def ask(command: str, request: object, root: Path, *, raw: bytes | None = None) 
     return code, lines[-1]
 
 
+ON_REPOSITORY: dict[str, object] = {"repository": {"location": "/srv/backup/s1.1", "password": "pw"}, "seconds": 60}
+IN_DIRECTORY = {**ON_REPOSITORY, "path": "/home/s1", "limits": {"upload_kib": 1000}}
+
 GOOD: dict[str, dict[str, object]] = {
     "hello": {},
     "doctor": {"pool_path": "/srv/pool", "bridge": "br0"},
@@ -46,6 +49,15 @@ GOOD: dict[str, dict[str, object]] = {
     "volume-wipe": {"path": "/srv/pool/orch.s1.root.j1.qcow2", "method": "overwrite", "samples": 4},
     "secret-wipe": {"uuid": "3f0c5cf0-5f3e-4a38-9a93-1c1d5a6f3a11"},
     "residue": {"service_id": "s1", "pool_path": "/srv/pool", "clean": False},
+    "repository-create": ON_REPOSITORY,
+    "repository-snapshots": {**ON_REPOSITORY, "tags": ["service=s1"]},
+    "repository-check": {**IN_DIRECTORY, "snapshot": "0" * 64, "part": 1, "of": 4, "samples": 8},
+    "repository-forget": {**ON_REPOSITORY, "snapshots": ["0" * 64], "prune": True},
+    "repository-unlock": ON_REPOSITORY,
+    "repository-destroy": {**ON_REPOSITORY, "only_cache": False},
+    "directory-measure": {"path": "/home/s1", "seconds": 60},
+    "directory-backup": {**IN_DIRECTORY, "host": "s1", "tags": ["service=s1", "job=j1"], "parent": "0" * 64, "full": True},
+    "directory-restore": {**IN_DIRECTORY, "snapshot": "0" * 64, "only": ["/letters"], "delete": True, "verify": True},
 }
 
 BAD_VALUES: list[tuple[str, str, object]] = [
@@ -92,6 +104,47 @@ BAD_VALUES: list[tuple[str, str, object]] = [
     ("residue", "clean", 1),
     ("doctor", "bridge", "../x"),
     ("doctor", "bridge", "b" * 16),
+    ("repository-create", "repository", "/srv/backup"),
+    ("repository-create", "repository", {"location": "/srv/backup"}),
+    ("repository-create", "repository", {"location": "/srv/backup", "password": ""}),
+    ("repository-create", "repository", {"location": "/srv/backup", "password": "pw\n"}),
+    ("repository-create", "repository", {"location": "/srv/backup", "password": "pw", "shell": "id"}),
+    *(
+        ("repository-create", "repository", {"location": location, "password": "pw"})
+        for location in (
+            "srv/backup",
+            "/srv/../backup",
+            "s3:bucket",
+            "rclone:remote:path",
+            "rest:http://user:secret@host/s1/",
+            "rest:http://host/s1",
+            "rest:http://host/../s1/",
+            "rest:ftp://host/s1/",
+            "sftp:host:/srv",
+            "sftp:user@host:srv",
+            "sftp:user@-oProxyCommand=id:/srv",
+            "sftp:-l@host:/srv",
+            "sftp://user@host:22/srv",
+        )
+    ),
+    ("repository-snapshots", "tags", ["a,b"]),
+    ("repository-snapshots", "tags", "a"),
+    ("repository-check", "snapshot", "latest"),
+    ("repository-check", "snapshot", "0" * 8),
+    ("repository-check", "part", -1),
+    ("repository-check", "of", 0),
+    ("repository-forget", "snapshots", ["--keep-last=1"]),
+    ("repository-forget", "snapshots", ["0" * 8]),
+    ("repository-forget", "snapshots", "0" * 64),
+    ("directory-backup", "limits", {"upload_kib": -1}),
+    ("directory-backup", "limits", {"niceness": 20}),
+    ("directory-backup", "limits", {"compression": "zip"}),
+    ("directory-backup", "limits", {"nice": 1}),
+    ("directory-backup", "host", "--host"),
+    ("directory-restore", "only", ["letters"]),
+    ("directory-restore", "only", ["/../etc"]),
+    ("directory-restore", "path", "/home/s1/"),
+    ("directory-measure", "seconds", 0),
 ]
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.errors import InDoubt, OrchestratorError, PermanentDriverError, WrongState
-from orchestrator.drivers.ssh.connection import Completed
-from orchestrator.drivers.ssh.transport import LineReader, outcome
+from orchestrator.drivers.agent_answers import Completed, LineReader, outcome
 from orchestrator.drivers.words import plain
 
 # As JSON writes it: a surrogate, an escape sequence, the one-byte form of it, and the two controls that are text.

@@ -5,6 +5,7 @@ from orchestrator.drivers.fake.backup_store import FakeBackupStore
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeClock, FakeEnrolment, FakeNotifier
 from orchestrator.drivers.fake.reach import FakeReach
+from orchestrator.drivers.fake.repositories import FakeRepositories
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 
@@ -16,6 +17,7 @@ __all__ = [
     "FakeHypervisor",
     "FakeNotifier",
     "FakeReach",
+    "FakeRepositories",
     "FakeVolumes",
     "FakeWorld",
 ]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
+from orchestrator.drivers.fake.repositories import directory_report
 from orchestrator.drivers.fake.volumes import make
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.drivers.words import plain
@@ -34,6 +35,7 @@ FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "volume-wipe": (frozenset({"path", "method"}), frozenset({"samples"})),
     "secret-wipe": (frozenset({"uuid"}), frozenset()),
     "residue": (frozenset({"service_id", "pool_path", "clean"}), frozenset()),
+    "directory-measure": (frozenset({"path", "seconds"}), frozenset()),
 }
 
 
@@ -57,6 +59,7 @@ class FakeAgent:
             "volume-wipe": self._volume_wipe,
             "secret-wipe": self._secret_wipe,
             "residue": self._residue,
+            "directory-measure": lambda request: [lambda node: directory_report(node, str(request["path"]))],
         }
         if command not in commands:
             raise PermanentDriverError(f"the agent of {self._node} knows no command {command!r}")

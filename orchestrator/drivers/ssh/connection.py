@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
 
 from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
+from orchestrator.drivers.agent_answers import Completed
 from orchestrator.drivers.ssh.errors import translated
 from orchestrator.drivers.words import plain
 from orchestrator.ports.enrolment import HostKey
@@ -33,16 +33,6 @@ _POLL_SECONDS = 0.2
 
 # What goes wrong arrives as an exception and is translated; paramiko's own log repeats it with a traceback.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """``status`` is the exit status; -1 where a signal ended the program or none was sent. ``stderr`` is its end at most,
-    with what would steer a terminal escaped."""
-
-    status: int
-    stdout: bytes
-    stderr: str
 
 
 class Deadline:

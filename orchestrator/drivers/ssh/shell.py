@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
-from orchestrator.drivers.ssh.connection import Completed, Deadline, SshConnection
+from orchestrator.drivers.agent_answers import Completed
+from orchestrator.drivers.ssh.connection import Deadline, SshConnection
 
 
 class OperatorShell:

@@ -1,0 +1,285 @@
+"""Runs restic: in a session of its own that ends with the agent, lighter than the rest of the node, watched to its end.
+
+It is told to end (SIGINT) where nobody listens any more or its time is up, so that it can take its lock out of the repository;
+where it does not, it is killed. Nothing of it is left when a call returns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from agents.node.place import Place
+from agents.node.protocol import AgentError
+from agents.node.restic import argv, messages, processes
+from agents.node.restic.messages import ExitError, ItemError, Plain, Status, Summary
+from agents.node.restic.outcome import DONE, ITEMS_TOLD, NO_VIEW, Said, failure, scrub
+from agents.node.restic.repository import Repository
+from agents.node.restic.view import View
+
+BEAT = 0.5
+"""Seconds between two looks at whether anybody still waits for the call."""
+
+GRACE = 10.0
+"""Seconds that restic has to clean up after it was told to end."""
+
+OUTPUT_LIMIT = 4 << 20
+STDERR_KEPT = 16 << 10
+_READ = 64 << 10
+_PR_SET_PDEATHSIG = 1
+
+Say = Callable[[float, str], None]
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Restic:
+    """Calls of restic on one repository. ``say`` hears how far it is and, by raising, ends it; so does the time ``end`` (of
+    time.monotonic)."""
+
+    def __init__(
+        self, place: Place, repository: Repository, *, files: argv.Files, limits: argv.Limits, say: Say, end: float
+    ) -> None:
+        self._place, self._repository, self._files, self._limits = place, repository, files, limits
+        self._say, self._end = say, end
+
+    def done(self, verb: Sequence[str], *, doing: str, view: View | None = None) -> Said:
+        """A run that must go well; raises the AgentError of one that did not."""
+        said = self.run(verb, doing=doing, view=view)
+        if said.status != DONE or said.stopped:
+            raise failure(said, doing)
+        return said
+
+    def run(self, verb: Sequence[str], *, doing: str, view: View | None = None) -> Said:
+        """How it ended. Raises what ``say`` raises, after restic has ended."""
+        words = argv.words(self._repository, self._files, self._limits, verb)
+        parent = os.getpid()
+
+        def become() -> None:
+            """In the child: bound to the agent's life, on record, in its directory."""
+            try:
+                _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != parent:
+                    os._exit(NO_VIEW)
+                processes.note(self._place, self._repository.location)
+                if view is not None:
+                    view.enter()
+            except OSError as exc:
+                os.write(2, f"{exc.filename or 'preparing restic'}: {exc.strerror}\n".encode(errors="replace"))
+                os._exit(NO_VIEW)
+
+        processes.directory(self._place).mkdir(mode=0o700, parents=True, exist_ok=True)
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=argv.environment(self._repository, self._files),
+            cwd="/",
+            start_new_session=True,
+            preexec_fn=become,  # the agent has one thread
+        )
+        hearing = _Hearing(process, self._repository.secrets)
+        try:
+            while not hearing.listen(BEAT):
+                self._say(hearing.fraction, f"{doing}{hearing.progress}")
+                if time.monotonic() > self._end:
+                    hearing.stopped = "it did not end in time"
+                    break
+        finally:
+            _end(process, hearing)
+            if process.returncode >= 0 and not hearing.killed:
+                # It took its lock away itself. What was killed stays on record, and so does its lock.
+                processes.record_path(self._place, process.pid).unlink(missing_ok=True)
+        return hearing.said(process.returncode)
+
+
+@dataclass
+class _Hearing:
+    """Takes both streams of a run as they come."""
+
+    process: subprocess.Popen[bytes]
+    secrets: tuple[str, ...]
+    stopped: str = ""
+    killed: bool = False
+    fraction: float = 0.0
+    progress: str = ""
+    _summary: Summary | None = None
+    _exit: ExitError | None = None
+    _errors: list[ItemError] = field(default_factory=list)
+    _error_count: int = 0
+    _plain: list[str] = field(default_factory=list)
+    _plain_size: int = 0
+    _stderr: str = ""
+    _rest: dict[int, bytes] = field(default_factory=dict)
+    _selector: selectors.DefaultSelector = field(default_factory=selectors.DefaultSelector)
+
+    def __post_init__(self) -> None:
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._rest[stream.fileno()] = b""
+            self._selector.register(stream, selectors.EVENT_READ)
+
+    def listen(self, seconds: float) -> bool:
+        """Hear what comes within so long; true at the end of both streams and of restic."""
+        until = time.monotonic() + seconds
+        while self._selector.get_map() and (left := until - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                data = os.read(key.fd, _READ)
+                if not data:
+                    self._take(key.fd, b"\n")
+                    self._selector.unregister(key.fileobj)
+                    continue
+                self._take(key.fd, data)
+        if self._selector.get_map():
+            return False
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(max(0.0, until - time.monotonic()))
+        return self.process.poll() is not None
+
+    def close(self) -> None:
+        self._selector.close()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def said(self, status: int) -> Said:
+        if self._plain_size > OUTPUT_LIMIT:
+            raise AgentError("driver-permanent", f"restic answered with more than {OUTPUT_LIMIT} bytes")
+        return Said(
+            status=status,
+            summary=self._summary,
+            exit_error=self._exit,
+            errors=tuple(self._errors),
+            error_count=self._error_count,
+            plain="\n".join(self._plain),
+            stderr=self._stderr,
+            stopped=self.stopped,
+        )
+
+    def _take(self, fd: int, data: bytes) -> None:
+        *lines, rest = (self._rest[fd] + data).split(b"\n")
+        # Of a line that is too long only so much is kept that it is known for one.
+        self._rest[fd] = rest[: messages.LINE_LIMIT + 1]
+        for line in lines:
+            self._line(fd, line)
+
+    def _out(self) -> int:
+        return -1 if self.process.stdout is None else self.process.stdout.fileno()
+
+    def _line(self, fd: int, line: bytes) -> None:
+        message = messages.read(line)
+        if isinstance(message, Status):
+            self.fraction = message.fraction
+            self.progress = f": {message.files_done} files, {message.bytes_done} bytes"
+        elif isinstance(message, Summary):
+            self._summary = message
+        elif isinstance(message, ExitError):
+            self._exit = ExitError(message.code, self._clean(message.message))
+        elif isinstance(message, ItemError):
+            self._error_count += 1
+            if len(self._errors) < ITEMS_TOLD:
+                self._errors.append(ItemError(self._clean(message.item), message.during, self._clean(message.message)))
+        elif isinstance(message, Plain) and fd == self._out():
+            self._plain_size += len(message.text)
+            if self._plain_size <= OUTPUT_LIMIT:
+                self._plain.append(message.text)
+        elif isinstance(message, Plain):
+            self._stderr = (self._stderr + self._clean(message.text) + "\n")[-STDERR_KEPT:]
+
+    def _clean(self, text: str) -> str:
+        return scrub(text, self.secrets)
+
+
+def _end(process: subprocess.Popen[bytes], hearing: _Hearing) -> None:
+    """End what still runs: asked first, then killed, and whatever it started with it."""
+    try:
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            until = time.monotonic() + GRACE
+            while time.monotonic() < until and not hearing.listen(0.2):
+                pass
+        if process.poll() is None:
+            hearing.killed = True
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for left in processes.session_members(process.pid):  # ssh is in a group of its own
+            with suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
+    finally:
+        hearing.close()
+
+
+def cache_directory(place: Place, location: str) -> Path:
+    """restic's cache of one repository: it goes when the repository goes."""
+    return place.state / "restic" / "cache" / sha256(location.encode()).hexdigest()[:32]
+
+
+@contextmanager
+def files_of(place: Place, repository: Repository) -> Iterator[argv.Files]:
+    """The files of one call: SSH's in a private directory in memory, scratch on disk; both go with the call.
+
+    What a killed agent left of such is removed by the next call: nobody holds its lock any more.
+    """
+    secret_base, scratch_base = place.locks / "restic", place.state / "restic" / "scratch"
+    cache = cache_directory(place, repository.location)
+    for base in (secret_base, scratch_base, cache.parent):
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = f"{os.getpid()}.{time.monotonic_ns()}"
+    secret, scratch = secret_base / name, scratch_base / name
+    with place.lock("the files of restic's calls"):
+        _sweep(secret_base, scratch_base)
+        secret.mkdir(mode=0o700)
+        held = os.open(secret, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        scratch.mkdir(mode=0o700)
+    try:
+        yield argv.Files(
+            cache=str(cache),
+            scratch=str(scratch),
+            ssh_key=_private(secret / "key", repository.ssh_key),
+            ssh_known_hosts=_private(secret / "known_hosts", repository.ssh_known_hosts),
+        )
+    finally:
+        shutil.rmtree(secret, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(held)
+
+
+def _sweep(secret_base: Path, scratch_base: Path) -> None:
+    for old in secret_base.iterdir():
+        fd = os.open(old, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # its call goes on
+        else:
+            shutil.rmtree(scratch_base / old.name, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            os.close(fd)
+    held = {each.name for each in secret_base.iterdir()}
+    for scratch in scratch_base.iterdir():
+        if scratch.name not in held:  # of before the last boot, which has emptied /run
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _private(path: Path, text: str) -> str:
+    if not text:
+        return ""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as stream:
+        stream.write(text if text.endswith("\n") else text + "\n")
+    return str(path)

@@ -1,0 +1,403 @@
+"""The simulated repositories: apart from the simulated nodes, and reached from each.
+
+A repository is known by the last part of its location, so that an append-only endpoint and its keeper's lead to the same one; a
+location with ``append-only`` in it does not delete. What a directory holds is simulated by the texts of its files (``put_file``).
+Besides the world's faults, a test may leave a lock, damage a snapshot, or make a file unreadable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, Refused, TransientDriverError
+from orchestrator.drivers.fake.world import FakeWorld, State, node_of
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.repositories import (
+    BackupFacts,
+    BackupSpec,
+    FailedItem,
+    LockFacts,
+    Progress,
+    RepositoryAccess,
+    RestoreFacts,
+    RestoreSpec,
+    SnapshotFacts,
+    VerifyFacts,
+    VerifySpec,
+)
+
+APPEND_ONLY = "append-only"
+Stage = Callable[[State, State], Any]
+
+
+class FakeRepositories:
+    """The repositories as one simulated node reaches them. ``clock`` dates snapshots; without one they carry the epoch."""
+
+    def __init__(self, world: FakeWorld, node: str, *, clock: Clock | None = None) -> None:
+        self._world = world
+        self._node = node
+        self._clock = clock
+
+    def create(self, access: RepositoryAccess, *, deadline: float) -> str:
+        def stage(state: State, _node: State) -> str:
+            kept = _kept(state)
+            there = kept.get(name_of(access.location))
+            if there is not None and there["password"] != access.password:
+                raise AlreadyExists(f"making the repository {access.location}: there is one, and this key does not open it")
+            if there is None:
+                made = hashlib.sha256(f"{access.location} {len(kept)}".encode()).hexdigest()
+                kept[name_of(access.location)] = {"id": made, "password": access.password, "snapshots": {}, "locks": []}
+            return str(kept[name_of(access.location)]["id"])
+
+        return str(self._act("create", access, deadline, [stage]))
+
+    def snapshots(
+        self, access: RepositoryAccess, *, service_id: str = "", job_id: str = "", deadline: float
+    ) -> tuple[SnapshotFacts, ...]:
+        def stage(state: State, _node: State) -> tuple[SnapshotFacts, ...]:
+            rows = _opened(state, access)["snapshots"].values()
+            wanted = [
+                row for row in rows if service_id in ("", row["service_id"]) and job_id in ("", row["job_id"])
+            ]  # in the order in which they were made
+            return tuple(_snapshot(row) for row in wanted)
+
+        found: tuple[SnapshotFacts, ...] = self._act("snapshots", access, deadline, [stage])
+        return found
+
+    def backup(
+        self, access: RepositoryAccess, spec: BackupSpec, *, deadline: float, progress: Progress | None = None
+    ) -> BackupFacts:
+        """Two stages: what is read is stored, and then the snapshot appears; what is broken off in between leaves none."""
+        now = self._clock.now() if self._clock else datetime.fromtimestamp(0, UTC)
+
+        def store(state: State, node: State) -> None:
+            _unlocked(state, access)
+            _directory(node, spec.source.path)
+
+        def appear(state: State, node: State) -> BackupFacts:
+            kept, files = _unlocked(state, access), _directory(node, spec.source.path)
+            before = [row for row in kept["snapshots"].values() if row["service_id"] == spec.service_id]
+            known = before[-1]["files"] if before and not spec.full else {}
+            held = {path: dict(file) for path, file in files.items() if not file["unreadable"]}
+            failed = tuple(FailedItem(item=f"/{path}", message="permission denied") for path in files if path not in held)
+            changed = [path for path in held if known.get(path) != held[path]]
+            state["snapshots made"] = made = int(state.get("snapshots made", 0)) + 1
+            row = {
+                "id": hashlib.sha256(f"snapshot {made}".encode()).hexdigest(),
+                "taken_at": now.isoformat(),
+                "revision": _revision(state),
+                "service_id": spec.service_id,
+                "job_id": spec.job_id,
+                "files": held,
+                "damaged": False,
+            }
+            kept["snapshots"][row["id"]] = row
+            return BackupFacts(
+                snapshot=str(row["id"]),
+                whole=not failed,
+                files=len(held),
+                bytes=_size(held),
+                files_changed=len(changed),
+                bytes_stored=sum(len(held[path]["text"]) for path in changed),
+                started_at=now,
+                ended_at=now,
+                failed=failed,
+                failed_count=len(failed),
+            )
+
+        found: BackupFacts = self._act("backup", access, deadline, [store, appear], progress)
+        return found
+
+    def verify(
+        self, access: RepositoryAccess, spec: VerifySpec, *, deadline: float, progress: Progress | None = None
+    ) -> VerifyFacts:
+        def stage(state: State, node: State) -> VerifyFacts:
+            kept = _unlocked(state, access)
+            row = _row(kept, spec.snapshot, access)
+            # Snapshots share packs: damage to one is found whichever is looked at, in the part of the packs where it lies.
+            damaged = [each["id"] for each in kept["snapshots"].values() if each["damaged"] and spec.part]
+            stored = sum(_size(each["files"]) for each in kept["snapshots"].values())
+            if damaged:
+                return VerifyFacts(sound=False, errors=len(damaged), broken_packs=tuple(damaged), messages=("ciphertext",))
+            differing: list[str] = []
+            alone: dict[str, State] = {}
+            if spec.source is not None:
+                files = _directory(node, spec.source.path)
+                alone = {path: file for path, file in files.items() if file["revision"] <= row["revision"]}
+                sampled = sorted(alone)[: spec.samples]
+                differing = [path for path in sampled if row["files"].get(path, {}).get("text") != alone[path]["text"]]
+            return VerifyFacts(
+                sound=not differing,
+                compared=min(len(alone), spec.samples),
+                differing=tuple(differing),
+                stored_bytes=stored,
+            )
+
+        found: VerifyFacts = self._act("verify", access, deadline, [stage], progress)
+        return found
+
+    def forget(
+        self,
+        access: RepositoryAccess,
+        snapshots: tuple[str, ...],
+        *,
+        prune: bool,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> tuple[str, ...]:
+        """Two stages: the snapshots go, then what nothing refers to."""
+
+        def go(state: State, _node: State) -> None:
+            kept = _unlocked(state, access)
+            if any(each in kept["snapshots"] for each in snapshots):
+                _deletes(access)
+            for each in snapshots:
+                kept["snapshots"].pop(each, None)
+
+        def left(state: State, _node: State) -> tuple[str, ...]:
+            return tuple(_unlocked(state, access)["snapshots"])
+
+        found: tuple[str, ...] = self._act("forget", access, deadline, [go, left], progress)
+        return found
+
+    def restore(
+        self, access: RepositoryAccess, spec: RestoreSpec, *, deadline: float, progress: Progress | None = None
+    ) -> RestoreFacts:
+        """Two stages, so that what is broken off in between leaves a directory that is half written."""
+
+        def wanted(state: State) -> dict[str, State]:
+            files = _row(_unlocked(state, access), spec.snapshot, access)["files"]
+            below = tuple(path.strip("/") for path in spec.only)
+            return {path: file for path, file in files.items() if not below or _is_below(path, below)}
+
+        def write(state: State, node: State, part: Mapping[str, State]) -> int:
+            target, written = _directories(node).setdefault(spec.directory, {}), 0
+            for path, file in part.items():
+                if target.get(path, {}).get("text") != file["text"]:
+                    target[path] = {"text": file["text"], "unreadable": False, "revision": _next_revision(state)}
+                    written += 1
+            return written
+
+        done = [0]
+
+        def begin(state: State, node: State) -> None:
+            files = wanted(state)
+            done[0] = write(state, node, dict(list(files.items())[: len(files) // 2]))
+
+        def end(state: State, node: State) -> RestoreFacts:
+            files = wanted(state)
+            written = done[0] + write(state, node, files)
+            target, doomed = _directories(node)[spec.directory], []
+            if spec.delete:
+                below = tuple(path.strip("/") for path in spec.only)
+                doomed = [path for path in target if path not in files and (not below or _is_below(path, below))]
+            for path in doomed:
+                del target[path]
+            sizes = sum(len(file["text"]) for file in files.values())
+            return RestoreFacts(
+                whole=True, files=written, bytes=sizes, files_skipped=len(files) - written, files_deleted=len(doomed)
+            )
+
+        found: RestoreFacts = self._act("restore", access, deadline, [begin, end], progress)
+        return found
+
+    def unlock(self, access: RepositoryAccess, *, deadline: float) -> tuple[LockFacts, ...]:
+        def stage(state: State, node: State) -> tuple[LockFacts, ...]:
+            kept = _opened(state, access)
+            found = tuple(_lock(lock, node["name"]) for lock in kept["locks"])
+            gone = {lock.id for lock in found if lock.removed}
+            kept["locks"] = [lock for lock in kept["locks"] if lock["id"] not in gone]
+            return found
+
+        found: tuple[LockFacts, ...] = self._act("unlock", access, deadline, [stage])
+        return found
+
+    def destroy(self, access: RepositoryAccess, *, only_cache: bool = False, deadline: float) -> None:
+        """Two stages, as the real one: the keys go, and with them whatever it held; then the rest."""
+
+        def keys(state: State, _node: State) -> None:
+            there = _kept(state).get(name_of(access.location))
+            if there is not None:
+                _deletes(access)
+                there["password"] = None
+
+        def rest(state: State, _node: State) -> None:
+            _kept(state).pop(name_of(access.location), None)
+
+        def cache(_state: State, _node: State) -> None:
+            """The simulated node keeps none."""
+
+        self._act("destroy", access, deadline, [cache] if only_cache else [keys, rest])
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _act(
+        self, method: str, access: RepositoryAccess, deadline: float, stages: list[Stage], progress: Progress | None = None
+    ) -> Any:
+        result = self._world.act_from(
+            f"repositories.{method}", node=self._node, subject=name_of(access.location), deadline=deadline, stages=stages
+        )
+        if progress is not None:
+            progress(1.0, f"{method} done")
+        return result
+
+
+# -- what a test does behind the port's back -----------------------------------------------------------------------------------
+
+
+def put_file(world: FakeWorld, node: str, directory: str, path: str, text: str, *, unreadable: bool = False) -> None:
+    """Write a file of a simulated directory, which is made where it is missing; ``path`` is relative to it."""
+    with world.change() as state:
+        files = _directories(node_of(state, node)).setdefault(directory, {})
+        files[path] = {"text": text, "unreadable": unreadable, "revision": _next_revision(state)}
+
+
+def drop_file(world: FakeWorld, node: str, directory: str, path: str) -> None:
+    with world.change() as state:
+        del _directories(node_of(state, node))[directory][path]
+
+
+def texts(world: FakeWorld, node: str, directory: str) -> dict[str, str]:
+    """What the directory's files hold, by path."""
+    return {path: str(file["text"]) for path, file in _directories(world.node(node)).get(directory, {}).items()}
+
+
+def leave_lock(world: FakeWorld, location: str, *, node: str = "", alive: bool = False) -> None:
+    """A lock in the repository, of a run of ``node`` ('' = of somebody else's), which is dead or goes on."""
+    with world.change() as state:
+        locks = _kept(state)[name_of(location)]["locks"]
+        locks.append({"id": hashlib.sha256(f"lock {len(locks)}".encode()).hexdigest(), "node": node, "alive": alive})
+
+
+def damage(world: FakeWorld, location: str, snapshot: str) -> None:
+    """A byte of a pack of this snapshot is not what it was: found by whoever reads that pack."""
+    with world.change() as state:
+        _kept(state)[name_of(location)]["snapshots"][snapshot]["damaged"] = True
+
+
+def falsify(world: FakeWorld, location: str, snapshot: str, path: str) -> None:
+    """The snapshot holds something else than the file had: found by comparing only."""
+    with world.change() as state:
+        _kept(state)[name_of(location)]["snapshots"][snapshot]["files"][path]["text"] += "?"
+
+
+def directory_report(node: State, path: str) -> dict[str, Any]:
+    """What ``directory-measure`` says of a simulated directory. Raises NotFound."""
+    files = _directory(node, path)
+    above = {"/".join(parts[:end]) for parts in (name.split("/") for name in files) for end in range(1, len(parts))}
+    shares: list[dict[str, Any]] = [
+        {
+            "path": directory,
+            "bytes": sum(len(file["text"]) for name, file in files.items() if name.startswith(f"{directory}/")),
+            "inodes": sum(name.startswith(f"{directory}/") for name in files),
+        }
+        for directory in sorted(above)
+    ]
+    return {
+        "bytes": _size(files),
+        "file_bytes": _size(files),
+        "files": len(files),
+        "directories": len(above),
+        "inodes": 1 + len(files) + len(above),
+        **dict.fromkeys(("links", "sockets", "others", "elsewhere", "unreadable"), 0),
+        "unreadable_paths": [],
+        "largest": sorted(shares, key=lambda row: -row["bytes"])[:10],
+        "fullest": sorted(shares, key=lambda row: -row["inodes"])[:10],
+    }
+
+
+def name_of(location: str) -> str:
+    """What a repository is known by, whichever endpoint leads to it."""
+    return location.rstrip("/").rpartition("/")[2]
+
+
+def _kept(state: State) -> dict[str, State]:
+    kept: dict[str, State] = state.setdefault("repositories", {})
+    return kept
+
+
+def _directories(node: State) -> dict[str, dict[str, State]]:
+    kept: dict[str, dict[str, State]] = node.setdefault("directories", {})
+    return kept
+
+
+def _directory(node: State, path: str) -> dict[str, State]:
+    try:
+        return _directories(node)[path]
+    except KeyError:
+        raise NotFound(f"there is no directory {path}", reason="no-source") from None
+
+
+def _opened(state: State, access: RepositoryAccess) -> State:
+    there = _kept(state).get(name_of(access.location))
+    if there is None:
+        raise NotFound(f"there is no repository at {access.location}", reason="no-repository")
+    if there["password"] != access.password:
+        raise PermanentDriverError(f"{access.location}: the repository does not open with this key", reason="wrong-password")
+    return there
+
+
+def _unlocked(state: State, access: RepositoryAccess) -> State:
+    there = _opened(state, access)
+    for lock in there["locks"]:
+        holder = f"process 4711 of root on {lock['node'] or 'elsewhere'}"
+        raise TransientDriverError(f"{access.location}: the repository is locked by {holder}", reason="locked")
+    return there
+
+
+def _deletes(access: RepositoryAccess) -> None:
+    if APPEND_ONLY in access.location:
+        raise Refused(f"{access.location}: an append-only endpoint does not delete", reason="append-only")
+
+
+def _row(kept: State, snapshot: str, access: RepositoryAccess) -> State:
+    row: State | None = kept["snapshots"].get(snapshot)
+    if row is None:
+        raise NotFound(f"there is no snapshot {snapshot[:8]} in {access.location}", reason="no-snapshot")
+    return row
+
+
+def _snapshot(row: State) -> SnapshotFacts:
+    return SnapshotFacts(
+        id=row["id"],
+        taken_at=datetime.fromisoformat(row["taken_at"]),
+        service_id=row["service_id"],
+        job_id=row["job_id"],
+        files=len(row["files"]),
+        bytes=_size(row["files"]),
+    )
+
+
+def _lock(lock: State, node: str) -> LockFacts:
+    ours = lock["node"] == node
+    return LockFacts(
+        id=lock["id"],
+        host=lock["node"] or "elsewhere",
+        pid=4711,
+        since=datetime.fromtimestamp(0, UTC),
+        exclusive=False,
+        ours=ours,
+        removed=ours and not lock["alive"],
+    )
+
+
+def _is_below(path: str, above: tuple[str, ...]) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in above)
+
+
+def _size(files: Mapping[str, State]) -> int:
+    return sum(len(file["text"].encode()) for file in files.values())
+
+
+def _revision(state: State) -> int:
+    """Grows with every write to a simulated directory: what is older than a snapshot is known by it."""
+    return int(state.get("revision", 0))
+
+
+def _next_revision(state: State) -> int:
+    state["revision"] = _revision(state) + 1
+    return int(state["revision"])

@@ -1,0 +1,117 @@
+"""The port Repositories over one node's agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from orchestrator.drivers.restic import answers
+from orchestrator.ports.node_transport import NodeTransport
+from orchestrator.ports.repositories import (
+    BackupFacts,
+    BackupSpec,
+    LockFacts,
+    Progress,
+    RepositoryAccess,
+    RestoreFacts,
+    RestoreSpec,
+    RunLimits,
+    SnapshotFacts,
+    VerifyFacts,
+    VerifySpec,
+)
+
+CLEANING_SECONDS = 15.0
+"""What a call has left of its deadline when the agent ends restic, which then takes its lock out of the repository."""
+
+
+class ResticRepositories:
+    """``agent`` is the node's, and not closed here."""
+
+    def __init__(self, agent: NodeTransport) -> None:
+        self._agent = agent
+
+    def create(self, access: RepositoryAccess, *, deadline: float) -> str:
+        return answers.text(self._call("repository-create", access, {}, deadline), "id")
+
+    def snapshots(
+        self, access: RepositoryAccess, *, service_id: str = "", job_id: str = "", deadline: float
+    ) -> tuple[SnapshotFacts, ...]:
+        found = self._call("repository-snapshots", access, {"tags": _tags(service_id, job_id)}, deadline)
+        return answers.snapshots(found)
+
+    def backup(
+        self, access: RepositoryAccess, spec: BackupSpec, *, deadline: float, progress: Progress | None = None
+    ) -> BackupFacts:
+        asked = {
+            "path": spec.source.path,
+            "host": spec.service_id,
+            "tags": _tags(spec.service_id, spec.job_id),
+            "limits": _limits(spec.limits),
+            "full": spec.full,
+            "scan": spec.scan,
+        }
+        return answers.backup(self._call("directory-backup", access, asked, deadline, progress))
+
+    def verify(
+        self, access: RepositoryAccess, spec: VerifySpec, *, deadline: float, progress: Progress | None = None
+    ) -> VerifyFacts:
+        asked: dict[str, Any] = {"snapshot": spec.snapshot, "part": spec.part, "of": spec.of, "samples": spec.samples}
+        if spec.source is not None:
+            asked["path"] = spec.source.path
+        return answers.verified(self._call("repository-check", access, asked, deadline, progress))
+
+    def forget(
+        self,
+        access: RepositoryAccess,
+        snapshots: tuple[str, ...],
+        *,
+        prune: bool,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> tuple[str, ...]:
+        asked = {"snapshots": list(snapshots), "prune": prune}
+        return answers.texts(self._call("repository-forget", access, asked, deadline, progress), "left")
+
+    def restore(
+        self, access: RepositoryAccess, spec: RestoreSpec, *, deadline: float, progress: Progress | None = None
+    ) -> RestoreFacts:
+        asked = {
+            "path": spec.directory,
+            "snapshot": spec.snapshot,
+            "only": list(spec.only),
+            "delete": spec.delete,
+            "verify": spec.verify,
+            "limits": _limits(spec.limits),
+        }
+        return answers.restored(self._call("directory-restore", access, asked, deadline, progress))
+
+    def unlock(self, access: RepositoryAccess, *, deadline: float) -> tuple[LockFacts, ...]:
+        return answers.locks(self._call("repository-unlock", access, {}, deadline))
+
+    def destroy(self, access: RepositoryAccess, *, only_cache: bool = False, deadline: float) -> None:
+        self._call("repository-destroy", access, {"only_cache": only_cache}, deadline)
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
+
+    def _call(
+        self,
+        command: str,
+        access: RepositoryAccess,
+        asked: Mapping[str, Any],
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        seconds = max(1, int(max(deadline - CLEANING_SECONDS, deadline / 2)))
+        request = {"repository": asdict(access), "seconds": seconds, **asked}
+        return self._agent.call(command, request, deadline=deadline, progress=progress)
+
+
+def _tags(service_id: str, job_id: str) -> list[str]:
+    return [f"{name}={value}" for name, value in (("service", service_id), ("job", job_id)) if value]
+
+
+def _limits(limits: RunLimits) -> dict[str, Any]:
+    return asdict(limits)

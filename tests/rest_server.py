@@ -1,0 +1,70 @@
+"""A real rest-server on the loopback: one endpoint that only adds, one that may delete, over the same directory."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.daemons import wait_until
+
+PROGRAM = "restic-rest-server"
+USER, SECRET = "node", "the node's secret"
+
+
+@dataclass(frozen=True)
+class RestServer:
+    """The two endpoints, to be followed by a repository's name and a slash, and the directory behind them."""
+
+    append_only: str
+    keeper: str
+    directory: Path
+
+
+@contextmanager
+def rest_servers(directory: Path) -> Iterator[RestServer]:
+    """Both run until the block ends."""
+    kept = directory / "kept"
+    kept.mkdir()
+    users = directory / "users"
+    digest = base64.b64encode(hashlib.sha1(SECRET.encode(), usedforsecurity=False).digest()).decode()
+    users.write_text(f"{USER}:{{SHA}}{digest}\n")
+    with ExitStack() as running:
+        endpoints = [
+            running.enter_context(serving(kept, users, directory / f"{name}.log", *options))
+            for name, options in (("append-only", ["--append-only"]), ("keeper", []))
+        ]
+        yield RestServer(append_only=f"rest:{endpoints[0]}", keeper=f"rest:{endpoints[1]}", directory=kept)
+
+
+@contextmanager
+def serving(kept: Path, users: Path, log: Path, *options: str, port: int = 0) -> Iterator[str]:
+    """One rest-server; its URL."""
+    address = f"127.0.0.1:{port or free_port()}"
+    words = [PROGRAM, "--listen", address, "--path", str(kept), "--htpasswd-file", str(users), *options]
+    with log.open("ab") as out:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        wait_until("rest-server", lambda: _answers(address), log=log)
+        yield f"http://{address}/"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), timeout=5):
+        return True
+    return False
