@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC
 
+from orchestrator.domain.backups.offer import NO_BACKUPS, Offer
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.policies.words import Rule
@@ -22,12 +23,13 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart."""
+    """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart. ``backups``: what is sold of them."""
 
     policy: Policy = SILENT
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
     kind: str = "vps"
     prices: Prices = field(default_factory=Prices)
+    backups: Offer = NO_BACKUPS
 
     def cite(self, rule: Rule) -> str:
         """The rule as people are told where it stands: policy and clause."""
