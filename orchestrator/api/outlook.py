@@ -122,6 +122,7 @@ def ended_soon(
 def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, int]:
     """How many deadlines of each action are due, wait for nothing and are not seen to.
 
+    What recurs waits for its turn, and is counted by its schedule.
     Looked for where the controller itself will look next: a deadline that has passed is looked at again within ``AGAIN``.
     """
     wait = settings.terminations_wait(conn) is not None
@@ -133,7 +134,9 @@ def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, i
             counted.update(
                 deadline.action
                 for deadline in pending(found, seen.settled)
-                if deadline.at <= now and not (deadline.waits or deadline.action.marks or (wait and deadline.action.destroys))
+                if deadline.at <= now
+                and not (deadline.waits or deadline.action.marks or deadline.action.recurs)
+                and not (wait and deadline.action.destroys)
             )
     return {action: counted[action] for action in Action}
 

@@ -92,6 +92,15 @@ class Calendar:
         """The first moment of a day of the zone, which is also the end of the day before."""
         return self._utc(datetime.combine(day, time.min))
 
+    def at(self, day: date, minutes: int) -> datetime:
+        """So many minutes of the wall's clock after the midnight with which that day begins; they may go beyond its end."""
+        return self._utc(datetime.combine(day, time.min) + timedelta(minutes=minutes))
+
+    def wall(self, moment: datetime) -> tuple[date, int]:
+        """The day of the zone in which the moment lies, and the minute of that day as a wall's clock shows it."""
+        local = self._local(moment)
+        return local.date(), local.hour * 60 + local.minute
+
     def start_of_day(self, moment: datetime) -> datetime:
         """The first moment of the day in which the moment lies."""
         return self.start(self.day(moment))

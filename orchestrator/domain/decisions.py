@@ -26,7 +26,7 @@ from orchestrator.domain import (
     personal,
     reactivation,
 )
-from orchestrator.domain.charges import Charge
+from orchestrator.domain.backups import asking
 from orchestrator.domain.claims import Claim
 
 # Told on from here, where every decision is asked for.
@@ -270,12 +270,13 @@ def command(
             return commanding.unlimit(service, reason, who=who, why=why)
         case IntentKind.TERMINATE:
             return commanding.terminate(service, who=who, why=why, terms=terms, now=now, arguments=arguments)
-        case IntentKind.REACTIVATE:
-            return commanding.reactivate(service, reason=why, who=who)
-        case IntentKind.ERASE:
-            return commanding.erase(service, reason=why, who=who)
+        case IntentKind.REACTIVATE | IntentKind.ERASE:
+            act = commanding.reactivate if kind == IntentKind.REACTIVATE else commanding.erase
+            return act(service, reason=why, who=who)
         case IntentKind.START | IntentKind.STOP | IntentKind.REBOOT | IntentKind.CHECK:
             return commanding.power(kind, service, who=who, why=why)
+        case IntentKind.BACKUP:
+            return asking.requested(service, who=who, why=why, terms=terms, now=now)
         case _:
             return commanding.refuse(service, f"{kind} is not carried out by this version", RULE_VOCABULARY)
 
@@ -296,13 +297,12 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
             return personal.forget(service, terms, now=now, reason=why)
         case Action.ERASE:
             return commanding.erase(service, reason=why, who=who)
-        case Action.CHARGE_TRAFFIC:
-            record, charge = charges.traffic(service, period_of(deadline), terms)
-            return _owed(record, charge, why)
-        case Action.CHARGE_HOURS:
-            return _owed(service, charges.hours(service, terms), why)
+        case Action.CHARGE_TRAFFIC | Action.CHARGE_HOURS:
+            return _charged(deadline, service, terms, why)
         case Action.LIFT_HOLD | Action.LIMIT_CONDUCT:
             return conduct.fall_due(deadline, service, terms=terms, now=now, why=why)
+        case Action.BACKUP:
+            return asking.scheduled(service, deadline.occurrence, who=who, why=why)
         case Action.CANCEL_ORDER:
             ended = commanding.cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
             return lapsing.lapsed(ended, now=now) if service.state == Lifecycle.ORDERED else ended
@@ -310,7 +310,11 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
             return Received(service=service, decision=Nothing(reason=why))
 
 
-def _owed(record: Service, charge: Charge | None, why: str) -> Received:
+def _charged(deadline: Deadline, service: Service, terms: Terms, why: str) -> Received:
+    if deadline.action == Action.CHARGE_TRAFFIC:
+        record, charge = charges.traffic(service, period_of(deadline), terms)
+    else:
+        record, charge = service, charges.hours(service, terms)
     return Received(service=record, decision=Nothing(reason=why), charges=() if charge is None else (charge,))
 
 

@@ -37,7 +37,9 @@ def forecast(
     told: Told,
     settled: frozenset[tuple[Action, str]] = frozenset(),
 ) -> tuple[Deadline, ...]:
-    """The acts from now until ``until``, in the order in which they will come. What is late already comes ``now``.
+    """The acts from now until ``until``, in the order in which they will come, without those that only recur.
+
+    What is late already comes ``now``.
 
     One that something is in the way of stands at its time with its ``waits``, and nothing is told of what would follow it.
     """
@@ -45,6 +47,7 @@ def forecast(
     known, done = dict(told), set(settled)
     while len(found) < MOST:
         left = pending(deadlines(service, terms, told=known), frozenset(done))
+        left = tuple(deadline for deadline in left if not deadline.action.recurs)
         due = next((deadline for deadline in left if not deadline.waits), None)
         if due is None or due.at > until:
             blocked = [deadline for deadline in left if deadline.waits and deadline.at <= until]

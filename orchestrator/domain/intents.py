@@ -34,6 +34,8 @@ class IntentKind(StrEnum):
     ERASE = "erase"
     REACTIVATE = "reactivate"
     CHECK = "check"
+    BACKUP = "backup"
+    RESTORE = "restore"
 
     @property
     def destructive(self) -> bool:

@@ -68,18 +68,22 @@ def finish(
     provisioned: bool = True,
     adds: str = "",
     kept: bool = False,
+    on_request: bool = False,
 ) -> Service:
     """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
 
     ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
     ``error_code`` is the job's ('' where it went well). ``adds``: the hold that the decision to suspend or to limit added; who
-    cancels the job takes that back, and no other. ``kept``: the termination kept an archive.
+    cancels the job takes that back, and no other. ``kept``: the termination kept an archive. ``on_request``: its customer asked
+    for the backup.
     """
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
     if kind == IntentKind.PROVISION and service.state == Lifecycle.PROVISIONING and (ended_well or gave_up):
         state = transition(service.state, Cause.PROVISION_DONE if ended_well else Cause.PROVISION_FAILED)
         return replace(service, state=state, activated_at=service.activated_at or (now if ended_well else None))
+    if kind == IntentKind.BACKUP:
+        return _backed_up(service, job_state, error_code, now=now, on_request=on_request)
     if kind in SETS and job_state == JobState.CANCELLED and adds:
         return replace(service, holds=tuple(h for h in service.holds if (h.reason, h.effect) != (adds, SETS[kind])))
     if kind in KEEPS_HOLDS and ended_well:
@@ -90,6 +94,18 @@ def finish(
         return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned, now=now)
     if service.state == Lifecycle.ARCHIVED and ended_well:
         return _out_of_the_archive(service, kind, now=now)
+    return service
+
+
+def _backed_up(service: Service, job_state: JobState, error_code: str, *, now: datetime, on_request: bool) -> Service:
+    """What has passed of its slots is seen to where a backup was made, or was refused (it is over its cap, say), or a person
+    called it off; what failed is tried again. Only one that was made counts as the last that was asked for."""
+    ended_well = job_state == JobState.DONE and not error_code
+    refused = job_state == JobState.FAILED and error_code == Refused.code
+    if on_request:
+        return replace(service, backup_asked_at=now) if ended_well else service
+    if ended_well or refused or job_state == JobState.CANCELLED:
+        return replace(service, backups_seen_to=max(now, service.backups_seen_to or now))
     return service
 
 

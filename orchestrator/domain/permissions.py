@@ -40,6 +40,9 @@ def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
     rule = None if act in _POWER else terms.policy.forbids(Act(act.value))
     if rule is not None and service.hold(HoldReason.NONPAYMENT) is not None:
         return Refusal(reason=f"{act} refused while suspended for late payment", rule=terms.cite(rule))
+    only = terms.policy.backup.only_bought
+    if act == Ask.BACKUP and only is not None and not terms.backups.bought:
+        return Refusal(reason="backup refused: only a service that has bought backups gets them", rule=terms.cite(only))
     if act in _POWER and service.stopped:
         return Refusal(reason=f"{act} refused: it is suspended, held for {', '.join(service.stop_reasons)}", rule=RULE_HOLDS)
     return None
@@ -47,7 +50,10 @@ def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
 
 def besides(act: Ask, terms: Terms) -> str:
     """What the customer has to know who is allowed it; '' where the policy says nothing more."""
-    rule = terms.policy.downgrade
+    rule, checked = terms.policy.downgrade, terms.policy.backup.verified
+    if act in (Ask.BACKUP, Ask.RESTORE) and checked is not None:
+        promise = "each backup is checked" if checked.promised else "that backups were checked is not promised"
+        return f"{promise} [{terms.cite(checked)}]"
     if act != Ask.DOWNGRADE or rule is None:
         return ""
     return f"what was paid too much is {'' if rule.refund else 'not '}given back [{terms.cite(rule)}]"

@@ -35,6 +35,8 @@ class Plan:
 
     ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
     ``traffic_bytes``: in a calendar month, None = as much as one likes. Prices are whole rupiah, 0 = nothing is charged.
+    ``backups_bought``: backups, or more of them, are part of what is sold. ``backup_cap_bytes`` (of a guest: allocated) and
+    ``backup_cap_inodes`` (of an account): with more none is made; None = what the policy says, which caps accounts alone.
     """
 
     name: str
@@ -60,6 +62,9 @@ class Plan:
     traffic_bytes: int | None = None
     traffic_over_per_gb: int = 0
     price_per_hour: int = 0
+    backups_bought: bool = False
+    backup_cap_bytes: int | None = None
+    backup_cap_inodes: int | None = None
 
     @property
     def limited_rate(self) -> int:

@@ -82,6 +82,8 @@ KEPT = frozenset(
         "undeliverable",
         "dispute",
         "traffic",
+        *("backup.schedule", "backup.on_request", "backup.only_bought", "backup.kept", "backup.caps", "backup.verified"),
+        "restore",
         "quota",
         *("conduct.abuse", "conduct.copyright", "conduct.repeat_offender", "conduct.licence_breach", "conduct.harm"),
         "conduct.domain_expired",

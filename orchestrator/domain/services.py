@@ -216,6 +216,8 @@ class Service:
     deleted. All None where that is not known. ``point_of_no_return`` is set when the first destructive act on the customer's
     data was let through; it is taken back where that ended with the data in an archive, which is kept since ``archived_at``.
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
+    ``node``: where it is, as its facts have it; it is read with the record and never written by it. ``backups_seen_to``: the
+    slots of its schedule up to then are seen to; ``backup_asked_at``: when the last backup was made that its customer asked for.
     """
 
     id: str
@@ -256,6 +258,9 @@ class Service:
     domain_expired_at: datetime | None = None
     domain_renewed_at: datetime | None = None
     lapsed_at: datetime | None = None
+    node: str = ""
+    backups_seen_to: datetime | None = None
+    backup_asked_at: datetime | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC
 
+from orchestrator.domain.backups.offer import NO_BACKUPS, Offer
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.policies.words import Rule
@@ -15,13 +16,14 @@ from orchestrator.domain.tariffs import Tariff, tariff
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart. ``tariffs``: what its plan cost since when,
-    the latest last; none where that is not kept, and ``prices`` hold as if they always had."""
+    the latest last; none where that is not kept, and ``prices`` hold as if they always had. ``backups``: what is sold of them."""
 
     policy: Policy = SILENT
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
     kind: str = "vps"
     prices: Prices = field(default_factory=Prices)
     tariffs: tuple[Tariff, ...] = ()
+    backups: Offer = NO_BACKUPS
 
     @property
     def costs(self) -> tuple[Tariff, ...]:

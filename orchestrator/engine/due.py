@@ -26,6 +26,7 @@ from orchestrator.engine.guard import Guard
 from orchestrator.engine.looks import pass_over
 from orchestrator.engine.overtaking import comes_back
 from orchestrator.engine.settings import Catalog
+from orchestrator.engine.turns import Turns
 from orchestrator.store import audit, evidence, outbox, services, settings
 from orchestrator.store import deadlines as store
 from orchestrator.store import jobs as job_store
@@ -100,7 +101,7 @@ class Due:
         for deadline in left:
             if deadline.action.marks or deadline.at > now or deadline.waits:
                 continue
-            if self._too_early(conn, service, deadline, tried, now):
+            if self._too_early(conn, service, terms, deadline, tried, now):
                 continue
             seen += 1
             if deadline.action.tells:
@@ -115,11 +116,12 @@ class Due:
         self,
         conn: Connection,
         service: Service,
+        terms: Terms,
         deadline: Deadline,
         tried: Mapping[tuple[Action, str], tuple[int, datetime]],
         now: datetime,
     ) -> bool:
-        """A job of its kind is under way, it failed a short while ago, or nothing is to be destroyed now."""
+        """A job of its kind is under way, it failed a short while ago, it is not its turn, or nothing is to be destroyed now."""
         if deadline.action.destroys and settings.get(conn, settings.TERMINATIONS_WAIT) is not None:
             return True
         if deadline.action == Action.ERASE and self._comes_back(conn, service):
@@ -128,7 +130,9 @@ class Due:
         if wanted is not None and any(job.intent == wanted for job in job_store.unfinished(conn, service.id)):
             return True
         times, last = tried.get((deadline.action, deadline.occurrence), (0, now))
-        return times > 0 and now < last + retry_after(times)
+        if times > 0 and now < last + retry_after(times):
+            return True
+        return deadline.action == Action.BACKUP and not Turns(conn).comes(service, terms, now=now)
 
     def _comes_back(self, conn: Connection, service: Service) -> bool:
         """A job brings the archived service back, or is to: it was paid for while it was terminated, too late to stop that."""

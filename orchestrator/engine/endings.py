@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from orchestrator.domain import archives, coming_back, outcomes
+from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
@@ -19,7 +21,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed
-from orchestrator.store import audit, charges, events, fence, locks, outbox, services, settings
+from orchestrator.store import audit, backups, charges, deadlines, events, fence, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -29,6 +31,8 @@ ENGINE = "orchestrator"
 # What a fee for coming back is for.
 COMES_BACK = (IntentKind.UNSUSPEND, IntentKind.REACTIVATE)
 CERTIFICATE = "certificate.issued"
+# Backups that wait for their node are looked at again within so long, and at once when one of them has ended.
+_WAITING = timedelta(minutes=10)
 # The step that keeps an archive; what it gave is known of an archived service under the same word.
 KEEP_STEP = "archive.keep"
 ARCHIVE = "archive"
@@ -170,6 +174,7 @@ class Endings:
             provisioned=provisioned,
             adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
             kept=archive_of(steps) is not None,
+            on_request=bool(job.arguments.get(ON_REQUEST)),
         )
         if after != service:
             services.put(conn, after, now=now)
@@ -182,17 +187,23 @@ class Endings:
         if after.archived_at != service.archived_at:
             fence.begin_anew(conn, service.id)
         self._charge(conn, job, ending)
+        if job.intent == IntentKind.BACKUP:
+            deadlines.look_sooner(conn, service.node, now=now, within=_WAITING)
         if job.intent.ends and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
         self._follow_up(conn, job, after)
 
     def _charge(self, conn: Connection, job: Job, ending: Ending) -> None:
-        """What an operation costs is taken back where it fails, and owed again where it is done after all."""
+        """What an operation costs, or is counted as, is taken back where it fails, and counts again where it is done after."""
         now = self._works.clock.now()
         if ending.state in (JobState.FAILED, JobState.CANCELLED):
-            charges.operation_failed(conn, job.id, why=f"job {job.id} {ending.state}: {ending.error}".rstrip(": "), now=now)
+            why = f"job {job.id} {ending.state}: {ending.error}".rstrip(": ")
+            charges.operation_failed(conn, job.id, why=why, now=now)
+            backups.restore_failed(conn, job.id, why=why, now=now)
         elif ending.state == JobState.DONE and not ending.code and job.intent in COMES_BACK:
             charges.operation_done(conn, job.service_id, ChargeKind.REACTIVATION, job_id=job.id, now=now)
+        elif ending.state == JobState.DONE and not ending.code and job.intent == IntentKind.RESTORE:
+            backups.restore_done(conn, job.id, now=now)
 
     def _follow_up(self, conn: Connection, job: Job, service: Service) -> None:
         """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.domain.confirmation import still_due
-from orchestrator.domain.deadlines import Deadline, deadlines, next_due, pending
+from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.services import Service
 from orchestrator.engine.settings import Catalog
+from orchestrator.engine.turns import Turns
 from orchestrator.store import deadlines as store
 from orchestrator.store import jobs as job_store
 from orchestrator.store import services
@@ -48,12 +49,16 @@ def _pass_over(
         for job in job_store.waiting_for_approval(conn, list(found))
         if not still_due(job, found[job.service_id], catalog.terms_of(found[job.service_id]), told=seen[job.service_id].told)
     }
+    turns = Turns(conn)
     acting: list[str] = []
     looks: dict[str, datetime | None] = {}
     for service_id in service_ids:  # in their order: the longest overdue first
         service = found.get(service_id)
         left = () if service is None else left_of(service, catalog, seen[service_id])
-        acts = any(deadline.at <= now and not (deadline.waits or deadline.action.marks) for deadline in left)
+        due = [deadline for deadline in left if deadline.at <= now and not (deadline.waits or deadline.action.marks)]
+        acts = any(deadline.action != Action.BACKUP for deadline in due)
+        if due and service is not None and not acts:
+            acts = turns.comes(service, catalog.terms_of(service), now=now)
         if acts or service_id in stale:
             acting.append(service_id)
         else:

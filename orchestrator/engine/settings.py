@@ -8,6 +8,7 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from orchestrator.domain.backups.offer import NodeBackups, Offer
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.plans import Node, Plan, PlanKind, Template
@@ -41,7 +42,8 @@ class Catalog:
     """What is sold, what it is installed from, and what is promised with it, by name; the nodes it could be on, and who sells it.
 
     Promises are counted in days of the ``calendar``. ``asks_billing``: a billing system is told things, and so can be asked to
-    confirm a termination; else only people are.
+    confirm a termination; else only people are. ``backups``: by node, where the copies of its services go; a node that is not
+    named has no target, and no backup of its services is made.
     """
 
     plans: Mapping[str, Plan]
@@ -52,6 +54,7 @@ class Catalog:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
     tariffs: Tariffs = field(default_factory=Tariffs)
+    backups: Mapping[str, NodeBackups] = field(default_factory=dict)
 
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
@@ -73,6 +76,20 @@ class Catalog:
             kind=kind,
             prices=self.prices_of(service.plan),
             tariffs=self.tariffs.of(service.plan),
+            backups=self._offer(service, plan),
+        )
+
+    def _offer(self, service: Service, plan: Plan | None) -> Offer:
+        """What is sold of backups with it. A service whose plan is not sold any more has them as any other."""
+        node = self.backups.get(service.node)
+        if plan is None:
+            return Offer(node=node)
+        return Offer(
+            node=node,
+            plan=plan.name,
+            bought=plan.backups_bought,
+            cap_bytes=plan.backup_cap_bytes,
+            cap_inodes=plan.backup_cap_inodes,
         )
 
 

@@ -84,6 +84,13 @@ def operation_done(conn: Connection, service_id: str, kind: ChargeKind, *, job_i
         _make_again(conn, _record(row), job_id=job_id, now=now)
 
 
+def owed_again(conn: Connection, charge_id: str, *, job_id: str, now: datetime) -> None:
+    """The operation of this one charge failed and was done after all. A charge that a person took back stays so."""
+    known = find(conn, charge_id)
+    if known is not None and known.by_operation and not known.open:
+        _make_again(conn, known, job_id=job_id, now=now)
+
+
 def find(conn: Connection, charge_id: str) -> ChargeRecord | None:
     row = conn.execute(sa.select(charges).where(charges.c.id == charge_id)).one_or_none()
     return None if row is None else _record(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -71,6 +71,12 @@ def look_again_all(conn: Connection, looks: Mapping[str, datetime | None]) -> No
     """The same for many services at once."""
     if looks:
         conn.execute(_LOOK, [{"service": service_id, "look": at} for service_id, at in looks.items()])
+
+
+def look_sooner(conn: Connection, node: str, *, now: datetime, within: timedelta) -> int:
+    """Have the services of the node that would be looked at within so long looked at in the next turn; returns how many."""
+    soon = sa.and_(services.c.node == node, services.c.next_due_at > now, services.c.next_due_at <= now + within)
+    return conn.execute(sa.update(services).where(soon).values(next_due_at=now)).rowcount
 
 
 def look_at_all(conn: Connection) -> int:

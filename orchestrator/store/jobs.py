@@ -16,7 +16,7 @@ from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store import access
-from orchestrator.store.tables import job_steps, jobs
+from orchestrator.store.tables import job_steps, jobs, services
 
 UNDER_WAY = tuple(state.value for state in (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING))
 FINAL = tuple(state.value for state in JobState if state.final)
@@ -98,6 +98,13 @@ def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:
     lately = sa.or_(jobs.c.created_at >= since, jobs.c.started_at >= since, jobs.c.state.in_(UNDER_WAY))
     wanted = sa.and_(jobs.c.intent == intent.value, jobs.c.approval_reason == "", lately)
     return int(conn.execute(sa.select(sa.func.count()).where(wanted)).scalar_one())
+
+
+def at_work(conn: sa.Connection, intent: IntentKind) -> dict[str, int]:
+    """How many jobs of the intent run, or are to run, by the node of their service."""
+    query = sa.select(services.c.node, sa.func.count()).join(services, services.c.id == jobs.c.service_id)
+    query = query.where(jobs.c.intent == intent.value, jobs.c.state.in_(UNDER_WAY)).group_by(services.c.node)
+    return {node: int(number) for node, number in conn.execute(query)}
 
 
 def ever_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> bool:

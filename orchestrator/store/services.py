@@ -115,6 +115,8 @@ def facts(conn: Connection, service_id: str) -> ServiceFacts:
 
 def set_facts(conn: Connection, service_id: str, observed: ServiceFacts, *, now: datetime) -> None:
     """Replace what is known of the service's things. Nodes once known are never forgotten."""
+    moved = sa.and_(services.c.id == service_id, services.c.node != observed.node)
+    conn.execute(sa.update(services).where(moved).values(next_due_at=AT_ONCE))  # what falls due depends on where it is
     conn.execute(sa.update(services).where(services.c.id == service_id).values(node=observed.node, facts=dict(observed.values)))
     for node in (observed.node, *observed.nodes_ever):
         if node:
@@ -174,7 +176,7 @@ def _dispute(row: dict[str, Any]) -> DisputedInvoice:
 
 def _values(service: Service) -> dict[str, Any]:
     values = asdict(service)
-    del values["holds"]
+    del values["holds"], values["node"]
     values |= {
         "ssh_keys": list(service.ssh_keys),
         "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
@@ -229,6 +231,9 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         domain_expired_at=row.domain_expired_at,
         domain_renewed_at=row.domain_renewed_at,
         lapsed_at=row.lapsed_at,
+        node=row.node,
+        backups_seen_to=row.backups_seen_to,
+        backup_asked_at=row.backup_asked_at,
     )
 
 

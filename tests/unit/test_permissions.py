@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.domain.permissions import Ask, change_of_plan, may
+from orchestrator.domain.backups.offer import Offer
+from orchestrator.domain.permissions import Ask, besides, change_of_plan, may
 from orchestrator.domain.plans import Plan, PlanKind
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from tests.unit.decision_words import L, service
@@ -36,11 +37,24 @@ def test_what_a_policy_forbids_is_refused_with_its_clause_while_held_for_nonpaym
         (Ask.DOWNGRADE, "enterpage", False),
         (Ask.DOWNGRADE, "tnet", True),
         (Ask.SHORTER_TERM, "tnet", True),
-        (Ask.BACKUP, "zettagrid", False),
+        (Ask.RESTORE, "zettagrid", False),
     ],
 )
 def test_each_provider_forbids_its_own(act: Ask, policy: str, refused: bool) -> None:
     assert bool(rule(act, OWING, policy)) == refused
+
+
+def test_where_backups_have_to_be_bought_nobody_else_gets_one() -> None:
+    running, by = service(L.ACTIVE), terms("zettagrid")
+    assert rule(Ask.BACKUP, running, "zettagrid") == (
+        "backup refused: only a service that has bought backups gets them [zettagrid: 5.6.2]"
+    )
+    assert may(Ask.BACKUP, running, replace(by, backups=Offer(bought=True))) is None
+
+
+def test_who_is_allowed_a_restore_is_told_what_the_backup_is_worth() -> None:
+    assert besides(Ask.RESTORE, terms("herza")) == "that backups were checked is not promised [herza: Perjanjian Layanan VPS 5]"
+    assert besides(Ask.RESTORE, terms("tnet")) == ""
 
 
 @pytest.mark.parametrize("act", [Ask.START, Ask.REBOOT, Ask.STOP])

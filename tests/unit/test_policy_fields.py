@@ -86,6 +86,7 @@ from orchestrator.domain.services import Cancellation as Asked
 from orchestrator.domain.services import CancellationKind, DisputedInvoice, Lifecycle, Service, Traffic
 from orchestrator.domain.services import Chargeback as ChargedBack
 from orchestrator.domain.terms import Prices, Terms
+from tests.unit import backup_outcomes
 from tests.unit.decision_words import E, event
 from tests.unit.test_deadlines import CALENDAR, DAY, DUE, HOUR, SERVICE, hold
 
@@ -97,12 +98,6 @@ POSSIBLE: Mapping[str, tuple[object, ...]] = {
 }
 # No outcome yet, and why. `test_what_is_let_off_is_let_off_for_a_reason` keeps the list true.
 LET_OFF: Mapping[str, str] = {
-    "backup.schedule": "acted on when backups exist",
-    "backup.on_request": "acted on when backups exist",
-    "backup.only_bought": "acted on when backups exist",
-    "backup.kept": "acted on when backups exist",
-    "backup.caps": "acted on when backups exist",
-    "backup.verified": "acted on when backups exist",
     "location": "kept by refusing the configuration: test_location_is_kept_by_the_check_of_the_configuration",
 }
 
@@ -324,6 +319,7 @@ def outcomes(policy: Policy, *, words: bool) -> Iterator[object]:
             yield _plainly(received, words=words)
         yield from _permitted(terms)
         yield from _charged(terms)
+        yield from backup_outcomes.outcomes(terms, words=words)
         yield personal.blanks(terms)
         yield from (reactivation.too_late(replace(SERVICE, state=state), terms) if words else None for state in Lifecycle)
 

@@ -25,6 +25,7 @@ from orchestrator.domain.services import (
     Traffic,
 )
 from orchestrator.domain.terms import Prices, Terms
+from tests.unit import backup_outcomes
 from tests.unit.decision_words import NOW
 from tests.unit.test_deadlines import CALENDAR, DAY, DUE, SERVICE, hold, suspended
 
@@ -74,6 +75,7 @@ def acts(policy: Policy) -> list[object]:
         found += [cancel(failed, Asked(asked_at=ASKED, by="", why=""), terms, now=ASKED)]
         found += [personal.on_request(replace(SERVICE, state=Lifecycle.ERASED), terms, now=ASKED)]
         found += [personal.blanks(terms)]
+        found += backup_outcomes.outcomes(terms, words=True)
         found += [may(act, service, terms) for service in SERVICES for act in Ask]
         for complaint in ComplaintKind:
             said = Report(kind=complaint, by="anna", why="seen", received_at=NOW)

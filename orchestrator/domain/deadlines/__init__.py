@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from orchestrator.domain.deadlines.archives import of_archive
+from orchestrator.domain.deadlines.backups import of_backups
 from orchestrator.domain.deadlines.conduct import of_conduct, of_holds
 from orchestrator.domain.deadlines.leaving import of_leaving
 from orchestrator.domain.deadlines.money import of_chargeback, of_disputes, of_hours, of_traffic
@@ -36,7 +37,7 @@ def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, 
         *of_holds(service),
         *of_conduct(service, terms, told),
     ]
-    for part in (of_leaving, of_archive, of_reactivation, of_traffic, of_hours, of_disputes, of_chargeback):
+    for part in (of_leaving, of_archive, of_reactivation, of_traffic, of_hours, of_disputes, of_chargeback, of_backups):
         found += part(service, terms)
     return tuple(sorted(found, key=lambda deadline: (deadline.at, list(Action).index(deadline.action))))
 

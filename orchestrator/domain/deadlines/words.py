@@ -18,6 +18,7 @@ class Action(StrEnum):
     CHARGE_HOURS = "charge-hours"
     VERDICT_DUE = "verdict-due"
     CHARGEBACK = "chargeback"
+    BACKUP = "backup"
     REMIND_SUSPEND = "remind-suspend"
     SUSPEND = "suspend"
     REMIND_TERMINATE = "remind-terminate"
@@ -55,8 +56,14 @@ class Action(StrEnum):
         """A moment from which something is otherwise than before. It is foretold, and nothing is done."""
         return self in _MARKS
 
+    @property
+    def recurs(self) -> bool:
+        """It comes again and again for as long as the service lives. The forecast leaves it out: it has a plan of its own."""
+        return self == Action.BACKUP
+
 
 _INTENTS = {
+    Action.BACKUP: IntentKind.BACKUP,
     Action.SUSPEND: IntentKind.SUSPEND,
     Action.CHARGEBACK: IntentKind.SUSPEND,
     Action.TERMINATE: IntentKind.TERMINATE,
