@@ -31,12 +31,12 @@ _ACTS: tuple[Column, ...] = (
     Column("WHEN", moment("at"), Kind.TIME),
     Column("SERVICE", "service_id", Kind.ID),
     Column("ACT", "action", Kind.ID),
-    Column("CLIENT", "client_id", spare=5),
-    Column("PLAN", "plan", spare=4),
-    Column("POLICY", "policy", spare=3),
-    Column("WHY", "reason", Kind.PROSE, spare=1),
-    Column("CLAUSE", "clause", Kind.PROSE, spare=2),
-    Column("WAITS FOR", waiting, Kind.PROSE),
+    Column("CLIENT", "client_id", spare=6),
+    Column("PLAN", "plan", spare=5),
+    Column("POLICY", "policy", spare=4),
+    Column("WHY", "reason", Kind.PROSE, spare=2),
+    Column("CLAUSE", "clause", Kind.PROSE, spare=3),
+    Column("WAITS FOR", waiting, Kind.PROSE, spare=1),
 )
 _CHANGES: tuple[Column, ...] = (Column("", "change", Kind.ID), *_ACTS)
 
