@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import emit_json, say, table
 from orchestrator.cli.tables import Column, Kind
+from orchestrator.cli.times import Day
 from orchestrator.config.units import parse_duration
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Away(click.ParamType[tuple[int, timedelta]]):
 @click.option("--services", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="How many customers order.")
 @click.option("--days", type=click.IntRange(1, _MOST_DAYS), default=365, show_default=True, help="How long.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="The same seed is the same year.")
-@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default="2026-01-01", show_default=True, help="The first day.")
+@click.option("--start", type=Day(), default="2026-01-01", show_default=True, help="The first day, of a year from 2000 to 2080.")
 @click.option("--loss", type=Chance(), default="0", show_default=True, help="Webhooks that never come, such as 1%.")
 @click.option("--late", type=Chance(), default="0", show_default=True, help="Webhooks that come up to three days late.")
 @click.option("--duplicates", type=Chance(), default="0", show_default=True, help="Webhooks that come twice.")
@@ -146,7 +147,7 @@ def _scenario(
     *,
     services: int,
     days: int,
-    start: datetime,
+    start: date,
     loss: float,
     late: float,
     duplicates: float,
@@ -165,7 +166,7 @@ def _scenario(
 
     if start.year not in _YEARS:
         raise Failure(f"--start lies in a year from {_YEARS[0]} to {_YEARS[-1]}", exit_code=2)
-    begins = start.replace(tzinfo=UTC)
+    begins = datetime.combine(start, time(), UTC)
     return Scenario(
         services=services,
         start=begins,

@@ -24,8 +24,9 @@ from orchestrator.cli.remote.options import (
     json_option,
     one_of,
 )
-from orchestrator.cli.remote.watch import WAITS, say_waits
+from orchestrator.cli.remote.watch import WAITS, say_outcome
 from orchestrator.cli.tables import Column, Kind, Row
+from orchestrator.cli.times import Moment
 
 MOST_BYTES = 1 << 20
 REFUSED = 4
@@ -65,7 +66,7 @@ _evidence_option = click.option("--evidence", metavar="FILE", help="A file that 
 @click.option("--effect", type=click.Choice(HOLD_EFFECTS), required=True, help="What it does.")
 @_why_option
 @_evidence_option
-@click.option("--until", metavar="TIME", help="The clock lifts it then; ISO 8601 with its zone.")
+@click.option("--until", type=Moment(), help="The clock lifts it then, such as 2026-12-01T09:00+07:00. Left out: somebody must.")
 @json_option
 @click.pass_context
 def hold(context: click.Context, /, service: str, **options: Any) -> None:
@@ -92,7 +93,7 @@ def release(context: click.Context, /, service: str, **options: Any) -> None:
 @_why_option
 @click.option("--what", type=click.Choice(USES), help="With abuse: a use that the plan forbids.")
 @click.option("--effect", type=click.Choice(EFFECTS), help="One that the policy names; left out: the mildest.")
-@click.option("--received", metavar="TIME", help="When it was received; ISO 8601 with its zone. Left out: now.")
+@click.option("--received", type=Moment(), help="When it was received, such as 2026-12-01T09:00+07:00. Left out: now.")
 @_evidence_option
 @json_option
 @click.pass_context
@@ -199,12 +200,8 @@ def _act(
     found = client(context).post(path, given)
     if options["as_json"]:
         emit_json(found)
-    elif found["waits"]:
-        say_waits(f"{about}: ", found["job_id"], found["waits"])
-    elif found["job_id"]:
-        say(f"{about}: job {found['job_id']}   (follow it: orchestrator job watch {found['job_id']})")
     else:
-        say(f"{about}: {found['detail'] or found['outcome']}")
+        say_outcome(about, found)
     if ends and found["waits"]:
         context.exit(WAITS)
     return found
