@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 
 import click
@@ -10,6 +9,7 @@ import pytest
 
 from orchestrator.cli.main import cli
 from orchestrator.cli.times import Day, Moment
+from tests.commands import options
 from tests.served import process
 
 # Everything that an option for a time or a day is called here.
@@ -75,7 +75,7 @@ def test_the_refusal_names_the_option_what_was_given_and_what_is_accepted(words:
 
 def test_no_command_takes_a_time_or_a_day_in_another_way() -> None:
     found = {}
-    for path, option in options(cli, ()):
+    for path, option in options(cli):
         if isinstance(option.type, Moment | Day):
             found[path, option.opts[0]] = option
             continue
@@ -85,15 +85,3 @@ def test_no_command_takes_a_time_or_a_day_in_another_way() -> None:
     assert len(found) >= 6
     for (path, name), option in found.items():
         assert option.default is not None or "20" in (option.help or ""), (path, name, "its help shows one")
-
-
-def options(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Option]]:
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            assert inner is not None
-            yield from options(inner, (*path, name))
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            yield path, parameter

@@ -58,7 +58,9 @@ def group() -> None:
 @click.option("--service", "service_id", default="", help="Only charges of this service.")
 @click.option("--kind", type=click.Choice(CHARGES), help="Only charges of this kind.")
 @click.option("--since", type=Moment(), help="Only those made then or later, such as 2026-11-01T00:00+07:00.")
-@click.option("--open/--taken-back", "standing", default=None, help="Only charges that stand, or only those taken back.")
+@click.option(
+    "--open/--taken-back", "standing", default=None, help="Only charges that stand, or only those taken back. Left out: both."
+)
 @paging_options
 @json_option
 @click.pass_context

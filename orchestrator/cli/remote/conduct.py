@@ -57,16 +57,23 @@ _EVIDENCE: tuple[Column, ...] = (
 )
 
 _why_option = click.option("--why", required=True, help="A sentence; goes into the audit.")
-_evidence_option = click.option("--evidence", metavar="FILE", help="A file that is kept with it, 1 MiB at most.")
+_evidence_option = click.option("--evidence", metavar="FILE", help="A file of any kind that is kept with it, 1 MiB at most.")
 
 
 @click.command("hold")
 @click.argument("service")
 @click.option("--reason", "--hold", "reason", type=click.Choice(HOLDS), required=True, help="What the hold is for.")
-@click.option("--effect", type=click.Choice(HOLD_EFFECTS), required=True, help="What it does.")
+@click.option(
+    "--effect",
+    type=click.Choice(HOLD_EFFECTS),
+    required=True,
+    help="What it does: stop (switched off), limit (its network throttled), no-erase (not terminated), none (noted only); read-only is refused for a VPS.",
+)
 @_why_option
 @_evidence_option
-@click.option("--until", type=Moment(), help="The clock lifts it then, such as 2026-12-01T09:00+07:00. Left out: somebody must.")
+@click.option(
+    "--until", type=Moment(), help="The clock lifts it then, such as 2026-12-01T09:00+07:00. Left out: somebody has to."
+)
 @json_option
 @click.pass_context
 def hold(context: click.Context, /, service: str, **options: Any) -> None:
@@ -110,7 +117,7 @@ def report(context: click.Context, /, service: str, kind: str, **options: Any) -
 @click.command("answer")
 @click.argument("service")
 @click.argument("complaint")
-@click.option("--ceased", is_flag=True, help="The customer has stopped it.")
+@click.option("--ceased", is_flag=True, help="The customer has stopped it. One of these three is needed.")
 @click.option("--waived", is_flag=True, help="It does not count, on evidence.")
 @click.option("--resolved", is_flag=True, help="It is settled otherwise.")
 @_why_option
@@ -140,7 +147,7 @@ def complaints(context: click.Context, /, service: str, as_json: bool) -> None:
 @click.command("evidence")
 @click.argument("service")
 @click.argument("sha256", required=False)
-@click.option("--output", metavar="FILE", help="Where the file is written; one that is there is left alone.")
+@click.option("--output", metavar="FILE", help="With SHA256: where the file is written; one that is there is left alone.")
 @json_option
 @click.pass_context
 def evidence(context: click.Context, /, service: str, sha256: str | None, output: str | None, as_json: bool) -> None:

@@ -42,9 +42,16 @@ _CHANGES: tuple[Column, ...] = (Column("", "change", Kind.ID), *_ACTS)
 
 
 @click.command("forecast")
-@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 366), help="How far to look ahead.")
+@click.option(
+    "--days",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1, 366),
+    metavar="N",
+    help="How many days to look ahead, 366 at most.",
+)
 @click.option("--service", "service_id", default="", help="Only this service.")
-@click.option("--policy-file", metavar="FILE", help="Show what this policy would change, in place of the one of its name.")
+@click.option("--policy-file", metavar="FILE", help="Show what this policy (YAML) would change, in place of the one of its name.")
 @paging_options
 @json_option
 @click.pass_context

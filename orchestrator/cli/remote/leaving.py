@@ -20,8 +20,10 @@ from orchestrator.cli.times import Day
 @click.option("--why", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none.")
 @click.option("--confirmed", is_flag=True, help="The customer has confirmed it; also to confirm one that is noted.")
 @click.option("--on", type=Day(), help="It ends with this day of the provider's, such as 2026-12-31, whatever the policy says.")
-@click.option("--money-back", is_flag=True, help="At once, and billing is told to refund, where the policy promises that.")
-@click.option("--without-cause", is_flag=True, help="By the policy's clause on ending the contract without cause.")
+@click.option(
+    "--money-back", is_flag=True, help="It ends at once, and billing is told to refund, where the policy promises that."
+)
+@click.option("--without-cause", is_flag=True, help="It ends by the policy's clause on ending the contract without cause.")
 @click.option("--by-provider", is_flag=True, help="You end it, not the customer: without cause.")
 @click.option("--dry-run", is_flag=True, help="Print the day on which it would end and the clause, and change nothing.")
 @json_option
