@@ -67,7 +67,8 @@ _evidence_option = click.option("--evidence", metavar="FILE", help="A file of an
     "--effect",
     type=click.Choice(HOLD_EFFECTS),
     required=True,
-    help="What it does: stop (switched off), limit (its network throttled), no-erase (not terminated), none (noted only); read-only is refused for a VPS.",
+    help="What it does: stop (switched off), limit (its network throttled), no-erase (not terminated), none (noted only); "
+    "read-only is refused for a VPS.",
 )
 @_why_option
 @_evidence_option
