@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Caller, identify
-from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.context import ApiContext, Context, Submitted
+from orchestrator.api.schemas import Answer
 from orchestrator.domain.errors import RequestError
 from orchestrator.store import idempotency
 from orchestrator.store.database import Connection
@@ -30,6 +31,11 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 # An act tells its answer to this, inside the transaction that does what was asked.
 Keep = Callable[[Connection, BaseModel], None]
+
+
+def kept_answer(keep: Keep) -> Callable[[Connection, Submitted], None]:
+    """What an act of the engine calls beside its own writing."""
+    return lambda conn, submitted: keep(conn, Answer.of(submitted))
 
 
 class Once:

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from orchestrator.api.known import known
 from orchestrator.domain import archives
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, pending
-from orchestrator.domain.errors import NotFound
 from orchestrator.domain.forecast import forecast
 from orchestrator.domain.guards import ended_by
 from orchestrator.domain.policies import Policy
@@ -78,10 +78,8 @@ def walk(
     Raises NotFound for a ``service_id`` that is none.
     """
     if service_id:
-        one = services.several(conn, [service_id])
-        if not one:
-            raise NotFound(f"there is no service {service_id}", hint="`orchestrator service list` shows all of them")
-        return [told for each in _with_seen(conn, one) if (told := make(*each)) is not None], None
+        one = known(conn, service_id)
+        return [told for each in _with_seen(conn, [one]) if (told := make(*each)) is not None], None
     found: list[Told] = []
     cursor: str | None = after or None
     for _ in range(MOST_READ // _CHUNK):

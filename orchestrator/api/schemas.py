@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from orchestrator.api.context import Submitted
 from orchestrator.api.problems import outcome_of
 from orchestrator.api.service_schemas import fields
 from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
@@ -153,6 +154,11 @@ class Answer(BaseModel):
     detail: str = ""
     waits: str = Field(default="", description="Why the job waits for an operator; '' = it does not.")
     workflow: dict[str, Any] | None = Field(default=None, description="Only with dry_run: exactly what would run.")
+
+    @classmethod
+    def of(cls, submitted: Submitted) -> Answer:
+        outcome = "accepted" if submitted.job_id else "nothing"
+        return cls(outcome=outcome, job_id=submitted.job_id, detail=submitted.detail, waits=submitted.waits)
 
 
 class PlanOut(BaseModel):

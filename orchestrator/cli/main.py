@@ -88,16 +88,37 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option(
-    "--socket", envvar="ORCHESTRATOR_SOCKET", default=DEFAULT_SOCKET, show_default=True, help="The controller's socket."
+    "--socket",
+    envvar="ORCHESTRATOR_SOCKET",
+    show_envvar=True,
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    metavar="PATH",
+    help="The controller's unix socket.",
 )
-@click.option("--url", envvar="ORCHESTRATOR_URL", default="", help="Talk to a controller at this URL instead; needs a token.")
-@click.option("--token-file", envvar="ORCHESTRATOR_TOKEN_FILE", help="File with the token (or set ORCHESTRATOR_TOKEN).")
+@click.option(
+    "--url",
+    envvar="ORCHESTRATOR_URL",
+    show_envvar=True,
+    default="",
+    metavar="URL",
+    help="Talk to a controller over TCP instead, such as https://controller.example:8080; needs a token.",
+)
+@click.option(
+    "--token-file",
+    envvar="ORCHESTRATOR_TOKEN_FILE",
+    show_envvar=True,
+    metavar="FILE",
+    help="File with the token for --url; or the token itself in ORCHESTRATOR_TOKEN.",
+)
 @click.option(
     "--config",
     "config_dir",
     envvar="ORCHESTRATOR_CONFIG",
+    show_envvar=True,
     default=DEFAULT_CONFIG,
     show_default=True,
+    metavar="DIR",
     help="Configuration directory, for the commands that work on this machine.",
 )
 @click.version_option(package_name="orchestrator", prog_name="orchestrator")

@@ -61,17 +61,15 @@ def say(words: str = "", *, err: bool = False) -> None:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str) -> None:
-    """A line a row, within the terminal's width; what had to be left out for that is said on standard error."""
+    """A line a row, within the terminal's width; what finds no room there stands beneath its row."""
     if not rows:
         say(empty)
         return
     found = [[_cell(row, column.field) for column in columns] for row in rows]
-    (heading, *lines), left_out = lay_out(columns, found, _width())
+    heading, *lines = lay_out(columns, found, _width())
     click.echo(_bold(heading))
     for line in lines:
         click.echo(line)
-    if left_out:
-        say(f"left out for want of width: {', '.join(left_out)}   (--json has all)", err=True)
 
 
 def card(lines: Sequence[Line], row: Row) -> None:

@@ -1,5 +1,5 @@
 """Tables and cards for people. An id is never cut or folded, however narrow the terminal: other columns give way, and at last
-are left out, which is said.
+stand beneath their row, each by its name.
 
 Drawn by hand rather than with a library: which column may give way is the whole point, and the import costs more than the
 work.
@@ -20,6 +20,9 @@ Line = tuple[str, Field]
 """A line of a card: its name, and a field or a function of the row."""
 
 GAP = 2
+# What stands beneath a row, and what goes on there.
+_INDENT = " " * 4
+_FURTHER = _INDENT * 2
 
 
 class Kind(Enum):
@@ -38,7 +41,7 @@ _SHORTER = (r"\1Z", r"\2")
 
 
 class Column(NamedTuple):
-    """``spare``: 0 = always shown; of the others the highest is left out first where room is short."""
+    """``spare``: 0 = always beside the others; of those the highest is put beneath the row first where room is short."""
 
     heading: str
     field: Field
@@ -54,7 +57,9 @@ class _Laid:
 
     @property
     def least(self) -> int:
-        return min(self.width, max(_LEAST.get(self.column.kind, self.width), cells(self.column.heading)))
+        """A word that can be put beneath whole is not cut."""
+        whole = self.column.kind is Kind.WORD and self.column.spare
+        return self.width if whole else min(self.width, max(_LEAST.get(self.column.kind, self.width), cells(self.column.heading)))
 
 
 def cells(text: str) -> int:
@@ -62,18 +67,16 @@ def cells(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[str]]:
-    """The lines of the table within ``width`` cells, heading first, and the headings of columns that had to be left out.
-
-    Wider than ``width`` only where the columns that never give way are.
-    """
+def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The lines of the table within ``width`` cells, heading first. Wider only where the columns that never give way are."""
     laid = [_measured(column, [row[number] for row in rows]) for number, column in enumerate(columns)]
-    left_out = _leave_out(laid, width)
+    beneath = _take_out(laid, width)
     _narrow(laid, width)
     lines = _lines([column.column.heading for column in laid], laid)
     for number in range(len(rows)):
         lines += _lines([column.cells[number] for column in laid], laid)
-    return lines, left_out
+        lines += _beneath([(column.column, column.cells[number]) for column in beneath], width)
+    return lines
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -96,20 +99,44 @@ def _measured(column: Column, values: list[str]) -> _Laid:
     return _Laid(column, values, max(longest, cells(column.heading)))
 
 
-def _leave_out(laid: list[_Laid], width: int) -> list[str]:
-    """Take out what is empty, then what is worth least, until the rest fits at its narrowest."""
-    said: list[str] = []
+def _take_out(laid: list[_Laid], width: int) -> list[_Laid]:
+    """Take out what is empty, then what is worth least, until the rest fits at its narrowest; that which is to stand beneath."""
+    taken: list[_Laid] = []
     for empty in [column for column in laid if column.column.spare and not any(column.cells)]:
         if _whole(column.width for column in laid) > width:
             laid.remove(empty)
+    order = list(laid)
     while _whole(column.least for column in laid) > width:
         spare = [column for column in laid if column.column.spare]
         if not spare:
             break
-        gone = max(spare, key=lambda column: column.column.spare)
-        laid.remove(gone)
-        said.append(gone.column.heading)
-    return said
+        taken.append(max(spare, key=lambda column: column.column.spare))
+        laid.remove(taken[-1])
+    return sorted(taken, key=order.index)
+
+
+def _beneath(values: Iterable[tuple[Column, str]], width: int) -> list[str]:
+    """``name: value`` one behind the other while there is room; what is longer than a line goes on further in."""
+    lines: list[str] = []
+    for column, value in values:
+        if not value:
+            continue
+        first, *more = _folded(column, f"{column.heading.lower()}: {value.replace(chr(10), ', ')}", width)
+        longer = f"{lines[-1]}{' ' * GAP}{first}" if lines else ""
+        if longer and not more and cells(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines += [_INDENT + first, *(_FURTHER + line for line in more)]
+    return lines
+
+
+def _folded(column: Column, text: str, width: int) -> list[str]:
+    """The lines of one value beneath; only a word that alone is longer than a line is cut."""
+    if cells(text) <= width - len(_INDENT):
+        return [text]
+    room = max(_LEAST[Kind.PROSE], width - len(_FURTHER))
+    lines = wrapped(text, room)
+    return [_shortened(line, room) for line in lines] if column.kind is Kind.WORD else lines
 
 
 def _whole(widths: Iterable[int]) -> int:
@@ -150,9 +177,15 @@ def _cut(text: str, column: _Laid) -> str:
         return text
     if column.column.kind is Kind.TIME and (time := _TIME.fullmatch(text)):
         return next((shorter for form in _SHORTER if cells(shorter := time.expand(form)) <= column.width), time[2])
+    return _shortened(text, column.width)
+
+
+def _shortened(text: str, width: int) -> str:
+    if cells(text) <= width:
+        return text
     kept = ""
     for character in text:
-        if cells(kept + character) > column.width - 1:
+        if cells(kept + character) > width - 1:
             break
         kept += character
     return f"{kept}…"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from orchestrator.domain import decisions
 from orchestrator.domain.confirmation import Confirmation
@@ -43,7 +42,9 @@ class Desk:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
             self._refuse_over(conn, job)
             self._endings.run_again(conn, job, approved_by=who)
-            self._audit(conn, job, who, "job approved", {"waited for": job.approval_reason})
+            audit.append_of_job(
+                conn, job, "job approved", at=self._works.clock.now(), who=who, facts={"waited for": job.approval_reason}
+            )
             beside(conn, None)
 
     def cancel(self, job_id: str, who: str, beside: Beside[None]) -> None:
@@ -58,7 +59,8 @@ class Desk:
             if destroyed(conn, job):
                 raise WrongState(f"job {job_id} is past the point of no return: it can only go on", hint="job retry")
             self._endings.call_off(conn, job, by=who)
-            self._audit(conn, job, who, "job cancelled", {"state": job.state.value})
+            facts = {"state": job.state.value}
+            audit.append_of_job(conn, job, "job cancelled", at=self._works.clock.now(), who=who, facts=facts)
             beside(conn, None)
         self._wake()
 
@@ -86,7 +88,14 @@ class Desk:
                 self._endings.wait_again(conn, job, waits)
             else:
                 self._endings.run_again(conn, job, approved_by=job.approved_by)
-            self._audit(conn, job, who, "job retried", {"run": job.run + 1, "after": job.error_code, "waits": waits})
+            audit.append_of_job(
+                conn,
+                job,
+                "job retried",
+                at=self._works.clock.now(),
+                who=who,
+                facts={"run": job.run + 1, "after": job.error_code, "waits": waits},
+            )
             beside(conn, None)
 
     def _refuse_paid(self, conn: Connection, job: Job) -> None:
@@ -159,14 +168,3 @@ class Desk:
     def _forget_workflow(self, conn: Connection, job: Job, intent: Intent) -> None:
         job_store.replace_steps(conn, job.id, [])
         job_store.change(conn, job.id, workflow=None, payments=intent.payments, arguments=dict(intent.arguments))
-
-    def _audit(self, conn: Connection, job: Job, who: str, what: str, facts: Mapping[str, Any]) -> None:
-        audit.append(
-            conn,
-            at=self._works.clock.now(),
-            who=who,
-            what=what,
-            service_id=job.service_id,
-            job_id=job.id,
-            facts=dict(facts),
-        )

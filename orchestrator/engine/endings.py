@@ -98,7 +98,7 @@ class Endings:
             data=told,
             now=now,
         )
-        self._audit(conn, present, f"job {ending.state.value}", facts=told)
+        audit.append_of_job(conn, present, f"job {ending.state.value}", at=now, who=ENGINE, facts=told)
         tell_rest(conn, present, ending.state, now=now, code=ending.code, reason=ending.error)
         locks.release_service(conn, job.service_id, job_id=job.id)
         line_up(conn, self._durable, job.service_id)
@@ -118,7 +118,7 @@ class Endings:
             return
         job_store.change(conn, job.id, state=JobState.WAITING_APPROVAL, approval_reason=FROZEN_REASON)
         line_up(conn, self._durable, job.service_id)
-        self._audit(conn, present, "job waits: frozen", facts={})
+        audit.append_of_job(conn, present, "job waits: frozen", at=self._works.clock.now(), who=ENGINE)
         tell_rest(conn, present, JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=FROZEN_REASON)
 
     def call_off(self, conn: Connection, job: Job, *, by: str) -> None:
@@ -253,17 +253,6 @@ class Endings:
             "error_code": ending.code,
             "error": ending.error,
         }
-
-    def _audit(self, conn: Connection, job: Job, what: str, *, facts: Mapping[str, Any]) -> None:
-        audit.append(
-            conn,
-            at=self._works.clock.now(),
-            who=ENGINE,
-            what=what,
-            service_id=job.service_id,
-            job_id=job.id,
-            facts=dict(facts),
-        )
 
 
 def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobStep, ...]) -> ServiceFacts:

@@ -8,6 +8,7 @@ chain: for that, keep the last hash somewhere else and hand it to ``verify_chain
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain.canonical import canonical_json
+from orchestrator.domain.jobs import Job
 from orchestrator.store import settings
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
@@ -82,6 +84,13 @@ def append(
     conn.execute(_APPEND, {**values, "hash": digest})
     settings.put(conn, HEAD, {"seq": entry.seq, "hash": digest}, now=at)
     return AuditEntry(**{**values, "hash": digest})
+
+
+def append_of_job(
+    conn: Connection, job: Job, what: str, *, at: datetime, who: str, facts: Mapping[str, Any] | None = None
+) -> AuditEntry:
+    """As ``append``, about a job and its service."""
+    return append(conn, at=at, who=who, what=what, service_id=job.service_id, job_id=job.id, facts=dict(facts or {}))
 
 
 def list_page(

@@ -6,55 +6,13 @@ named here: migrations are blind to them. Dialects: SQLite (WAL) and PostgreSQL.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.types import TypeDecorator
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, on SQLite too (which has no time zones). Naive values are refused."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime must not reach the store")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
-
-
-def _table(name: str, *items: Any, **options: Any) -> sa.Table:
-    return sa.Table(name, metadata, *items, **options)
-
-
-def _text(name: str, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=options.pop("nullable", False), **options)
-
-
-def _time(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
-    return sa.Column(name, UtcDateTime, nullable=nullable)
-
+from orchestrator.store.columns import UtcDateTime
+from orchestrator.store.columns import metadata as metadata
+from orchestrator.store.columns import table as _table
+from orchestrator.store.columns import text as _text
+from orchestrator.store.columns import time as _time
 
 # Every webhook that was authentic, kept longer than billing retries (at least 7 days).
 # outcome: accepted | duplicate-command | stale | nothing | refused | dead (parsed, cannot be processed: see problem).

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cli.remote.made import MADE
 from orchestrator.cli.remote.service import _CARD, _LIST
 
 STATE = next(column.field for column in _LIST if column.heading == "STATE")
@@ -46,3 +47,33 @@ def test_what_is_in_force_is_told_apart_from_what_is_to_be(
 def test_a_field_of_a_service_is_shown_once() -> None:
     names = [name for name, _ in _CARD]
     assert sorted(set(names)) == sorted(names)
+
+
+STEPS = {
+    "place": {"node": "n1", "verdicts": [{"node": "n1", "fits": True}]},
+    "net": {"addresses": ["10.9.0.10", "fd09::1"], "lease": {"mac": "52:54:00:00:00:01"}, "mac": "52:54:00:00:00:01"},
+    "disk": {"volume": {"path": "/pool/orch.a.disk.qcow2", "capacity_bytes": 10 * 2**30, "secret_uuid": "1a64"}},
+    "seed": {"volume": {"path": "/pool/orch.a.seed.iso", "capacity_bytes": 69632, "secret_uuid": ""}},
+    "define": {"guest": "orch.a", "uuid": "a8edfd97", "boot": {}},
+    "verify": {"verified": {"addresses": ["10.9.0.10"]}},
+}
+KEPT = {"id": "orch.a.archive.j1", "node": "n1", "volumes": [], "bytes": 2**30, "kept_at": MOMENT, "until": None}
+
+
+def made(facts: dict[str, Any]) -> dict[str, str]:
+    return {name: field({"facts": facts}) for name, field in MADE if callable(field)}
+
+
+def test_what_jobs_made_is_told_in_a_few_lines_whatever_a_playbook_calls_its_steps() -> None:
+    assert made(STEPS) == {
+        "guest": "orch.a (UUID a8edfd97)",
+        "addresses": "10.9.0.10, fd09::1 (MAC 52:54:00:00:00:01)",
+        "volumes": "/pool/orch.a.disk.qcow2: 10 GiB, encrypted\n/pool/orch.a.seed.iso: 68 KiB",
+        "archive": "",
+    }
+
+
+def test_of_an_archived_service_its_archive_is_told_and_of_a_new_one_nothing() -> None:
+    assert made({"archive": KEPT})["archive"] == "orch.a.archive.j1 on n1, 1 GiB, kept 2026-11-20 12:00:00Z"
+    assert made({"archive": KEPT | {"until": MOMENT}})["archive"].endswith(", until 2026-11-20 12:00:00Z")
+    assert set(made({}).values()) == {""}

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator, Reader
 from orchestrator.api.context import Context, Submitted
-from orchestrator.api.once import Keep, OnceOnly
+from orchestrator.api.known import known
+from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.schemas import Answer as AnswerOut
 from orchestrator.api.service_schemas import ComplaintOut
-from orchestrator.api.vocabulary import CONTROLS
+from orchestrator.api.vocabulary import CONTROLS, Moment
 from orchestrator.domain import permissions
 from orchestrator.domain.complaints import Closed, ComplaintKind
 from orchestrator.domain.conduct import Answer
-from orchestrator.domain.errors import NotFound, RequestError
+from orchestrator.domain.errors import RequestError
 from orchestrator.domain.evidence import MOST_BYTES, Evidence
 from orchestrator.domain.permissions import Ask
 from orchestrator.domain.plans import Use
 from orchestrator.domain.policies import Effect
-from orchestrator.domain.services import SERVICE_ID, HoldEffect, HoldReason, Service
+from orchestrator.domain.services import SERVICE_ID, HoldEffect, HoldReason
 from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
-from orchestrator.store import evidence, services
+from orchestrator.store import evidence
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["conduct"])
@@ -67,7 +67,7 @@ class HoldRequest(BaseModel):
     reason: HoldReason
     effect: HoldEffect
     why: Why
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     evidence: EvidenceIn | None = None
 
 
@@ -86,7 +86,7 @@ class ComplaintRequest(BaseModel):
     why: Why
     what: Use | None = None
     effect: Effect | None = None
-    received_at: AwareDatetime | None = Field(default=None, description="When it reached the provider; left out: now.")
+    received_at: Moment | None = Field(default=None, description="When it reached the provider; left out: now.")
     evidence: EvidenceIn | None = None
 
 
@@ -142,8 +142,8 @@ class MayOut(BaseModel):
 def set_hold(caller: Operator, context: Context, once: OnceOnly, service_id: ServiceId, request: HoldRequest) -> JSONResponse:
     """Set a hold. One that stops the service makes the job that suspends it."""
     file = _file(request.evidence)
-    asked = HoldAsked(reason=request.reason, effect=request.effect, why=request.why, until=_dated(request.until), evidence=file)
-    return once.run(lambda keep: context.engine.hold(service_id, asked, caller.name, beside=_answered(keep)))
+    asked = HoldAsked(reason=request.reason, effect=request.effect, why=request.why, until=request.until, evidence=file)
+    return once.run(lambda keep: context.engine.hold(service_id, asked, caller.name, beside=kept_answer(keep)))
 
 
 @router.post("/{service_id}/holds/{reason}/release", response_model=AnswerOut, responses={202: {"model": AnswerOut}})
@@ -151,14 +151,14 @@ def release_hold(
     caller: Operator, context: Context, once: OnceOnly, service_id: ServiceId, reason: HoldReason, request: WhyRequest
 ) -> JSONResponse:
     """Lift a hold, whatever its effect. With the last one that stops it the service is as it was before."""
-    return once.run(lambda keep: context.engine.lift(service_id, reason, caller.name, request.why, beside=_answered(keep)))
+    return once.run(lambda keep: context.engine.lift(service_id, reason, caller.name, request.why, beside=kept_answer(keep)))
 
 
 @router.get("/{service_id}/complaints")
 def list_complaints(_caller: Reader, context: Context, service_id: ServiceId) -> ComplaintsOut:
     """The complaints against the service, the oldest first; of the closed ones the latest 200."""
     with context.db.read() as conn:
-        service = _known(conn, service_id)
+        service = known(conn, service_id)
     return ComplaintsOut(items=[ComplaintOut.of(complaint) for complaint in service.complaints])
 
 
@@ -170,14 +170,14 @@ def report(caller: Operator, context: Context, once: OnceOnly, service_id: Servi
         why=request.why,
         what=request.what.value if request.what else "",
         effect=request.effect,
-        received_at=_dated(request.received_at),
+        received_at=request.received_at,
         evidence=_file(request.evidence),
     )
 
     def act(keep: Keep) -> None:
         def beside(conn: Connection, submitted: Submitted) -> None:
-            made = _known(conn, service_id).complaints[-1]
-            keep(conn, ComplaintAnswer(**_answer(submitted).model_dump(), complaint=made.id))
+            made = known(conn, service_id).complaints[-1]
+            keep(conn, ComplaintAnswer(**AnswerOut.of(submitted).model_dump(), complaint=made.id))
 
         context.engine.report(service_id, said, caller.name, beside=beside)
 
@@ -195,14 +195,14 @@ def answer_complaint(
 ) -> JSONResponse:
     """End a complaint; its hold is lifted with it, unless another complaint holds the service so."""
     given = Answer(how=request.closed, by=caller.name, why=request.why, evidence=_file(request.evidence))
-    return once.run(lambda keep: context.engine.answer(service_id, complaint_id, given, beside=_answered(keep)))
+    return once.run(lambda keep: context.engine.answer(service_id, complaint_id, given, beside=kept_answer(keep)))
 
 
 @router.get("/{service_id}/evidence")
 def list_evidence(_caller: Reader, context: Context, service_id: ServiceId) -> EvidenceList:
     """The files that were attached to acts on the service, the oldest first, without their content."""
     with context.db.read() as conn:
-        _known(conn, service_id)
+        known(conn, service_id)
         found = evidence.of_service(conn, service_id)
     return EvidenceList(items=[EvidenceOut(**_parts(each)) for each in found])
 
@@ -219,7 +219,7 @@ def get_evidence(_caller: Reader, context: Context, service_id: ServiceId, sha25
 def may(_caller: Reader, context: Context, service_id: ServiceId, act: Ask) -> MayOut:
     """Whether its customer may have this done now, and if not, by which rule. Nothing is done."""
     with context.db.read() as conn:
-        service = _known(conn, service_id)
+        service = known(conn, service_id)
     terms = context.catalog.terms_of(service)
     refusal = permissions.may(act, service, terms)
     if refusal is None:
@@ -227,32 +227,9 @@ def may(_caller: Reader, context: Context, service_id: ServiceId, act: Ask) -> M
     return MayOut(act=act, allowed=False, reason=refusal.reason, rule=refusal.rule, policy=terms.policy.name)
 
 
-def _answered(keep: Keep) -> Callable[[Connection, Submitted], None]:
-    return lambda conn, submitted: keep(conn, _answer(submitted))
-
-
-def _answer(submitted: Submitted) -> AnswerOut:
-    outcome = "accepted" if submitted.job_id else "nothing"
-    return AnswerOut(outcome=outcome, job_id=submitted.job_id, detail=submitted.detail, waits=submitted.waits)
-
-
 def _file(given: EvidenceIn | None) -> Evidence | None:
     return None if given is None else given.file()
 
 
-def _dated(moment: datetime | None) -> datetime | None:
-    """Raises RequestError for a time with which nothing can be reckoned."""
-    if moment is not None and not 1970 <= moment.year <= 9000:
-        raise RequestError("a time between the years 1970 and 9000 is expected")
-    return moment
-
-
 def _parts(record: evidence.EvidenceRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in EvidenceOut.model_fields}
-
-
-def _known(conn: Connection, service_id: str) -> Service:
-    service = services.get(conn, service_id)
-    if service is None:
-        raise NotFound(f"there is no service {service_id}", hint="`orchestrator service list` shows all of them")
-    return service

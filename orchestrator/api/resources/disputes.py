@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator
-from orchestrator.api.context import Context, Submitted
-from orchestrator.api.once import Keep, OnceOnly
+from orchestrator.api.context import Context
+from orchestrator.api.once import OnceOnly, kept_answer
 from orchestrator.api.resources.services import ServiceId
 from orchestrator.api.schemas import Answer
 from orchestrator.api.vocabulary import CONTROLS, Moment
@@ -45,18 +45,17 @@ def post_dispute(
 ) -> JSONResponse:
     """Note that an invoice is disputed; the clock of nonpayment stands until it is settled."""
 
-    def act(keep: Keep) -> None:
-        context.engine.money.dispute(
+    return once.run(
+        lambda keep: context.engine.money.dispute(
             service_id,
             request.invoice_id,
             who=caller.name,
             why=request.why,
             part=request.part,
             issued_at=request.issued_at,
-            beside=lambda conn, submitted: keep(conn, _answer(submitted)),
+            beside=kept_answer(keep),
         )
-
-    return once.run(act)
+    )
 
 
 @router.post("/{service_id}/settle", response_model=Answer, responses={202: {"model": Answer}})
@@ -65,19 +64,8 @@ def post_settle(
 ) -> JSONResponse:
     """Note the verdict of a dispute: 202 with the job that brings the service back, where it was stopped for what is not due."""
 
-    def act(keep: Keep) -> None:
-        context.engine.money.settle(
-            service_id,
-            request.invoice_id,
-            who=caller.name,
-            why=request.why,
-            upheld=request.upheld,
-            beside=lambda conn, submitted: keep(conn, _answer(submitted)),
+    return once.run(
+        lambda keep: context.engine.money.settle(
+            service_id, request.invoice_id, who=caller.name, why=request.why, upheld=request.upheld, beside=kept_answer(keep)
         )
-
-    return once.run(act)
-
-
-def _answer(submitted: Submitted) -> Answer:
-    outcome = "accepted" if submitted.job_id else "nothing"
-    return Answer(outcome=outcome, job_id=submitted.job_id, detail=submitted.detail, waits=submitted.waits)
+    )

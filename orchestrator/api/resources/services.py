@@ -12,18 +12,19 @@ from starlette.responses import JSONResponse
 
 from orchestrator.api import outlook
 from orchestrator.api.callers import Actor, Reader
-from orchestrator.api.context import ApiContext, Context, Submitted
-from orchestrator.api.once import Keep, OnceOnly
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.known import known
+from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer, Explanation, VerdictOut
 from orchestrator.api.service_schemas import DeadlineOut, ServiceDetail, ServiceOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
-from orchestrator.domain.errors import NotFound, RequestError
+from orchestrator.domain.errors import RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
-from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
+from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle
 from orchestrator.observe.logs import redact
 from orchestrator.store import charges, jobs, overview, services
 from orchestrator.store.database import Connection
@@ -102,7 +103,7 @@ def list_services(
 def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> ServiceDetail:
     """One service with its facts, the next acts that its policy brings, and its newest charges."""
     with context.db.read() as conn:
-        service = _known(conn, service_id)
+        service = known(conn, service_id)
         at = outlook.moment(conn, now=context.clock.now(), ahead=_AHEAD)
         acts = outlook.of_one(conn, context.catalog, service, at)[:_NEXT_ACTS]
         next_acts = [DeadlineOut.of(act, asks_billing=context.catalog.asks_billing) for act in acts]
@@ -114,7 +115,7 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
 def explain_service(_caller: Reader, context: Context, service_id: ServiceId) -> Explanation:
     """Why this node, and why not the others: as written down when the service was placed."""
     with context.db.read() as conn:
-        _known(conn, service_id)
+        known(conn, service_id)
         node = services.facts(conn, service_id).node
         placed = _placement(conn, service_id)
     if placed is None:
@@ -153,7 +154,7 @@ def act_on_service(
             who=caller.name,
             why=asked.reason,
             arguments=arguments,
-            beside=lambda conn, submitted: keep(conn, _answer(submitted)),
+            beside=kept_answer(keep),
         )
 
     return once.run(act)
@@ -162,18 +163,6 @@ def act_on_service(
 def _dry_run(context: ApiContext, kind: IntentKind, service_id: str, arguments: dict[str, object]) -> Answer:
     resolved = context.engine.dry_run(kind, service_id, arguments)
     return Answer(outcome="dry-run", workflow=redact(workflow.to_json(resolved)))
-
-
-def _answer(submitted: Submitted) -> Answer:
-    outcome = "accepted" if submitted.job_id else "nothing"
-    return Answer(outcome=outcome, job_id=submitted.job_id, detail=submitted.detail, waits=submitted.waits)
-
-
-def _known(conn: Connection, service_id: str) -> Service:
-    service = services.get(conn, service_id)
-    if service is None:
-        raise NotFound(f"there is no service {service_id}", hint="`orchestrator service list` shows all of them")
-    return service
 
 
 def _placement(conn: Connection, service_id: str) -> tuple[Job, JobStep] | None:

@@ -26,7 +26,8 @@ group.add_command(remote.public_key)
 @click.option(
     "--public-key",
     type=click.Path(path_type=Path),
-    help="File with the public key it must be signed with (as `certificate public-key` prints it).",
+    metavar="FILE",
+    help="File with the public key it must be signed with: PEM, or as `certificate public-key` prints it. Left out: any key.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def verify(file: Path, public_key: Path | None, as_json: bool) -> None:

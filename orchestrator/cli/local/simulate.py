@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import emit_json, say, table
 from orchestrator.cli.tables import Column, Kind
+from orchestrator.cli.times import Day
 from orchestrator.config.units import parse_duration
 
 if TYPE_CHECKING:
@@ -86,30 +87,97 @@ class Away(click.ParamType[tuple[int, timedelta]]):
 
 
 @click.command("simulate")
-@click.option("--policy", "named", required=True, help="A policy's name in the configuration, or a file.")
-@click.option("--services", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="How many customers order.")
-@click.option("--days", type=click.IntRange(1, _MOST_DAYS), default=365, show_default=True, help="How long.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="The same seed is the same year.")
-@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default="2026-01-01", show_default=True, help="The first day.")
-@click.option("--loss", type=Chance(), default="0", show_default=True, help="Webhooks that never come, such as 1%.")
-@click.option("--late", type=Chance(), default="0", show_default=True, help="Webhooks that come up to three days late.")
-@click.option("--duplicates", type=Chance(), default="0", show_default=True, help="Webhooks that come twice.")
-@click.option("--outage", "outages", type=Away(), multiple=True, help="The controller is away: DAY:DURATION, such as 100:7d.")
-@click.option("--billing-outage", "billing_outages", type=Away(), multiple=True, help="Billing takes no messages: DAY:DURATION.")
-@click.option("--confirm-wait", type=Span(), default="3d", show_default=True, help="How long billing has to confirm.")
+@click.option(
+    "--policy", "named", required=True, metavar="NAME|FILE", help="A policy's name in the configuration, or its file (.yaml)."
+)
+@click.option(
+    "--services",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    default=1000,
+    show_default=True,
+    help="How many customers order, a service each.",
+)
+@click.option(
+    "--days", type=click.IntRange(1, _MOST_DAYS), metavar="N", default=365, show_default=True, help="How many days it lasts."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="What chance starts from: the same seed is the same year.",
+)
+@click.option("--start", type=Day(), default="2026-01-01", show_default=True, help="The first day, of a year from 2000 to 2080.")
+@click.option("--loss", type=Chance(), default="0", show_default=True, help="How many webhooks never come, such as 1% or 0.01.")
+@click.option(
+    "--late", type=Chance(), default="0", show_default=True, help="How many webhooks come up to three days late, such as 1%."
+)
+@click.option("--duplicates", type=Chance(), default="0", show_default=True, help="How many webhooks come twice, such as 2%.")
+@click.option(
+    "--outage",
+    "outages",
+    type=Away(),
+    multiple=True,
+    help="The controller is away: from which day on, and how long, such as 100:7d, 100:4h. May be repeated.",
+)
+@click.option(
+    "--billing-outage",
+    "billing_outages",
+    type=Away(),
+    multiple=True,
+    help="Billing takes no messages: from which day on, and how long, such as 90:2d. May be repeated.",
+)
+@click.option(
+    "--confirm-wait",
+    type=Span(),
+    default="3d",
+    show_default=True,
+    help="How long billing has to confirm a termination, such as 3d, 4h or 90m.",
+)
 @click.option("--unasked", is_flag=True, help="Billing cannot be asked: a person decides on each termination.")
-@click.option("--approve-after", type=Span(), default="4h", show_default=True, help="How long a person takes to decide.")
+@click.option(
+    "--approve-after", type=Span(), default="4h", show_default=True, help="How long a person takes to decide, such as 4h."
+)
 @click.option(
     "--approve-unseen",
     "unseen",
     is_flag=True,
     help="The person lets through what billing did not confirm, without a look into its books. It shows what that costs.",
 )
-@click.option("--reconcile-after", type=Span(), default="6h", show_default=True, help="How long after an outage one reconciles.")
-@click.option("--suspensions-per-hour", type=click.IntRange(0), default=20, show_default=True, help="The brake on suspensions.")
-@click.option("--terminations-per-hour", type=click.IntRange(0), default=5, show_default=True, help="The brake on terminations.")
-@click.option("--zone", default="Asia/Jakarta", show_default=True, help="The provider's time zone.")
-@click.option("--country", default="ID", show_default=True, help="Whose public holidays are no business days; '' for none.")
+@click.option(
+    "--reconcile-after",
+    type=Span(),
+    default="6h",
+    show_default=True,
+    help="How long after an outage somebody reconciles, such as 6h.",
+)
+@click.option(
+    "--suspensions-per-hour",
+    type=click.IntRange(0),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="The brake: more suspensions in an hour wait for a person.",
+)
+@click.option(
+    "--terminations-per-hour",
+    type=click.IntRange(0),
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="The brake: more terminations in an hour wait for a person.",
+)
+@click.option(
+    "--zone", default="Asia/Jakarta", show_default=True, help="The provider's time zone, by its name in the tz database."
+)
+@click.option(
+    "--country",
+    default="ID",
+    show_default=True,
+    help="The country, by its two letters, whose public holidays are no business days; '' for none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report, day by day.")
 @click.pass_context
 def simulate(context: click.Context, /, named: str, as_json: bool, zone: str, country: str, seed: int, **given: Any) -> None:
@@ -146,7 +214,7 @@ def _scenario(
     *,
     services: int,
     days: int,
-    start: datetime,
+    start: date,
     loss: float,
     late: float,
     duplicates: float,
@@ -165,7 +233,7 @@ def _scenario(
 
     if start.year not in _YEARS:
         raise Failure(f"--start lies in a year from {_YEARS[0]} to {_YEARS[-1]}", exit_code=2)
-    begins = start.replace(tzinfo=UTC)
+    begins = datetime.combine(start, time(), UTC)
     return Scenario(
         services=services,
         start=begins,

@@ -36,7 +36,12 @@ def group() -> None:
 
 @group.command("create")
 @click.argument("name")
-@click.option("--role", required=True, type=click.Choice(ROLES), help="What it may do.")
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(ROLES),
+    help="What it may do: readonly looks; billing also acts on services; operator also approves and freezes; admin everything.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def create(context: click.Context, /, name: str, role: str, as_json: bool) -> None:

@@ -45,7 +45,7 @@ def list_audit(context: click.Context, /, **options: Any) -> None:
 
 
 @group.command("verify")
-@click.option("--head", default="", help="A hash noted earlier, elsewhere, that must still be in the trail.")
+@click.option("--head", default="", metavar="HASH", help="A hash noted earlier, elsewhere, that must still be in the trail.")
 @json_option
 @click.pass_context
 def verify(context: click.Context, /, head: str, as_json: bool) -> None:

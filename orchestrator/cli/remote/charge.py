@@ -10,6 +10,7 @@ from orchestrator.cli.output import card, emit_json, moment, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import CHARGES, client, json_option, paging_options, show_list
 from orchestrator.cli.tables import Column, Kind, Line, Row
+from orchestrator.cli.times import Moment
 
 
 def rupiah(row: Row) -> str:
@@ -56,8 +57,10 @@ def group() -> None:
 @group.command("list")
 @click.option("--service", "service_id", default="", help="Only charges of this service.")
 @click.option("--kind", type=click.Choice(CHARGES), help="Only charges of this kind.")
-@click.option("--since", default="", metavar="TIME", help="Only those made then or later, such as 2026-11-01T00:00:00+07:00.")
-@click.option("--open/--taken-back", "standing", default=None, help="Only charges that stand, or only those taken back.")
+@click.option("--since", type=Moment(), help="Only those made then or later, such as 2026-11-01T00:00+07:00.")
+@click.option(
+    "--open/--taken-back", "standing", default=None, help="Only charges that stand, or only those taken back. Left out: both."
+)
 @paging_options
 @json_option
 @click.pass_context

@@ -24,8 +24,9 @@ from orchestrator.cli.remote.options import (
     json_option,
     one_of,
 )
-from orchestrator.cli.remote.watch import WAITS, say_waits
+from orchestrator.cli.remote.watch import WAITS, say_outcome
 from orchestrator.cli.tables import Column, Kind, Row
+from orchestrator.cli.times import Moment
 
 MOST_BYTES = 1 << 20
 REFUSED = 4
@@ -56,16 +57,24 @@ _EVIDENCE: tuple[Column, ...] = (
 )
 
 _why_option = click.option("--why", required=True, help="A sentence; goes into the audit.")
-_evidence_option = click.option("--evidence", metavar="FILE", help="A file that is kept with it, 1 MiB at most.")
+_evidence_option = click.option("--evidence", metavar="FILE", help="A file of any kind that is kept with it, 1 MiB at most.")
 
 
 @click.command("hold")
 @click.argument("service")
 @click.option("--reason", "--hold", "reason", type=click.Choice(HOLDS), required=True, help="What the hold is for.")
-@click.option("--effect", type=click.Choice(HOLD_EFFECTS), required=True, help="What it does.")
+@click.option(
+    "--effect",
+    type=click.Choice(HOLD_EFFECTS),
+    required=True,
+    help="What it does: stop (switched off), limit (its network throttled), no-erase (not terminated), none (noted only); "
+    "read-only is refused for a VPS.",
+)
 @_why_option
 @_evidence_option
-@click.option("--until", metavar="TIME", help="The clock lifts it then; ISO 8601 with its zone.")
+@click.option(
+    "--until", type=Moment(), help="The clock lifts it then, such as 2026-12-01T09:00+07:00. Left out: somebody has to."
+)
 @json_option
 @click.pass_context
 def hold(context: click.Context, /, service: str, **options: Any) -> None:
@@ -92,7 +101,7 @@ def release(context: click.Context, /, service: str, **options: Any) -> None:
 @_why_option
 @click.option("--what", type=click.Choice(USES), help="With abuse: a use that the plan forbids.")
 @click.option("--effect", type=click.Choice(EFFECTS), help="One that the policy names; left out: the mildest.")
-@click.option("--received", metavar="TIME", help="When it was received; ISO 8601 with its zone. Left out: now.")
+@click.option("--received", type=Moment(), help="When it was received, such as 2026-12-01T09:00+07:00. Left out: now.")
 @_evidence_option
 @json_option
 @click.pass_context
@@ -109,7 +118,7 @@ def report(context: click.Context, /, service: str, kind: str, **options: Any) -
 @click.command("answer")
 @click.argument("service")
 @click.argument("complaint")
-@click.option("--ceased", is_flag=True, help="The customer has stopped it.")
+@click.option("--ceased", is_flag=True, help="The customer has stopped it. One of these three is needed.")
 @click.option("--waived", is_flag=True, help="It does not count, on evidence.")
 @click.option("--resolved", is_flag=True, help="It is settled otherwise.")
 @_why_option
@@ -139,7 +148,7 @@ def complaints(context: click.Context, /, service: str, as_json: bool) -> None:
 @click.command("evidence")
 @click.argument("service")
 @click.argument("sha256", required=False)
-@click.option("--output", metavar="FILE", help="Where the file is written; one that is there is left alone.")
+@click.option("--output", metavar="FILE", help="With SHA256: where the file is written; one that is there is left alone.")
 @json_option
 @click.pass_context
 def evidence(context: click.Context, /, service: str, sha256: str | None, output: str | None, as_json: bool) -> None:
@@ -199,12 +208,8 @@ def _act(
     found = client(context).post(path, given)
     if options["as_json"]:
         emit_json(found)
-    elif found["waits"]:
-        say_waits(f"{about}: ", found["job_id"], found["waits"])
-    elif found["job_id"]:
-        say(f"{about}: job {found['job_id']}   (follow it: orchestrator job watch {found['job_id']})")
     else:
-        say(f"{about}: {found['detail'] or found['outcome']}")
+        say_outcome(about, found)
     if ends and found["waits"]:
         context.exit(WAITS)
     return found

@@ -10,6 +10,7 @@ from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, one_of
 from orchestrator.cli.remote.watch import WAITS, say_waits
+from orchestrator.cli.times import Moment
 
 _invoice_option = click.option("--invoice", "invoice_id", required=True, help="The invoice's id, as billing has it.")
 
@@ -19,7 +20,12 @@ _invoice_option = click.option("--invoice", "invoice_id", required=True, help="T
 @_invoice_option
 @click.option("--why", required=True, help="What the customer says; goes into the audit.")
 @click.option("--part", is_flag=True, help="Only a part is disputed: the rest stays due, and the clock goes on.")
-@click.option("--issued", "issued_at", metavar="TIME", help="When the invoice was issued, such as 2026-11-01T00:00:00+07:00.")
+@click.option(
+    "--issued",
+    "issued_at",
+    type=Moment(),
+    help="When the invoice was issued, such as 2026-11-01T00:00+07:00, for a policy whose days count from it.",
+)
 @json_option
 @click.pass_context
 def dispute(context: click.Context, /, service: str, as_json: bool, **body: Any) -> None:
@@ -30,8 +36,8 @@ def dispute(context: click.Context, /, service: str, as_json: bool, **body: Any)
 @click.command("settle")
 @click.argument("service")
 @_invoice_option
-@click.option("--upheld", is_flag=True, help="For the customer.")
-@click.option("--rejected", is_flag=True, help="Against the customer.")
+@click.option("--upheld", is_flag=True, help="For the customer. This or --rejected is needed.")
+@click.option("--rejected", is_flag=True, help="Against the customer. This or --upheld is needed.")
 @click.option("--why", default="", help="Why; goes into the audit.")
 @json_option
 @click.pass_context

@@ -31,20 +31,27 @@ _ACTS: tuple[Column, ...] = (
     Column("WHEN", moment("at"), Kind.TIME),
     Column("SERVICE", "service_id", Kind.ID),
     Column("ACT", "action", Kind.ID),
-    Column("CLIENT", "client_id", spare=5),
-    Column("PLAN", "plan", spare=4),
-    Column("POLICY", "policy", spare=3),
-    Column("WHY", "reason", Kind.PROSE, spare=1),
-    Column("CLAUSE", "clause", Kind.PROSE, spare=2),
-    Column("WAITS FOR", waiting, Kind.PROSE),
+    Column("CLIENT", "client_id", spare=6),
+    Column("PLAN", "plan", spare=5),
+    Column("POLICY", "policy", spare=4),
+    Column("WHY", "reason", Kind.PROSE, spare=2),
+    Column("CLAUSE", "clause", Kind.PROSE, spare=3),
+    Column("WAITS FOR", waiting, Kind.PROSE, spare=1),
 )
 _CHANGES: tuple[Column, ...] = (Column("", "change", Kind.ID), *_ACTS)
 
 
 @click.command("forecast")
-@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 366), help="How far to look ahead.")
+@click.option(
+    "--days",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1, 366),
+    metavar="N",
+    help="How many days to look ahead, 366 at most.",
+)
 @click.option("--service", "service_id", default="", help="Only this service.")
-@click.option("--policy-file", metavar="FILE", help="Show what this policy would change, in place of the one of its name.")
+@click.option("--policy-file", metavar="FILE", help="Show what this policy (YAML) would change, in place of the one of its name.")
 @paging_options
 @json_option
 @click.pass_context

@@ -22,7 +22,7 @@ def _waits_because(row: Row) -> str:
 _LIST: tuple[Column, ...] = (
     Column("JOB", "id", Kind.ID),
     Column("SERVICE", "service_id", Kind.ID),
-    Column("INTENT", "intent"),
+    Column("INTENT", "intent", Kind.ID),
     Column("STATE", "state", Kind.ID),
     Column("RUN", "run", spare=4),
     Column("CREATED", moment("created_at"), Kind.TIME, spare=2),
@@ -53,7 +53,7 @@ _STEPS: tuple[Column, ...] = (
     Column("ATTEMPTS", "attempts", spare=3),
     Column("STARTED", moment("started_at"), Kind.TIME, spare=1),
     Column("FINISHED", moment("finished_at"), Kind.TIME, spare=2),
-    Column("NOTE", lambda row: str(row["error"] or row["message"]), Kind.PROSE),
+    Column("NOTE", lambda row: str(row["error"] or row["message"]), Kind.PROSE, spare=4),
 )
 
 

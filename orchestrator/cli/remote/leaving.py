@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 import click
@@ -12,15 +12,18 @@ from orchestrator.cli.output import emit_json, say, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.confirm import confirm, meant_option
 from orchestrator.cli.remote.options import NeededToAct, client, json_option
+from orchestrator.cli.times import Day
 
 
 @click.command("cancel")
 @click.argument("service")
 @click.option("--why", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none.")
 @click.option("--confirmed", is_flag=True, help="The customer has confirmed it; also to confirm one that is noted.")
-@click.option("--on", type=click.DateTime(["%Y-%m-%d"]), help="It ends with this day, whatever the policy says.")
-@click.option("--money-back", is_flag=True, help="At once, and billing is told to refund, where the policy promises that.")
-@click.option("--without-cause", is_flag=True, help="By the policy's clause on ending the contract without cause.")
+@click.option("--on", type=Day(), help="It ends with this day of the provider's, such as 2026-12-31, whatever the policy says.")
+@click.option(
+    "--money-back", is_flag=True, help="It ends at once, and billing is told to refund, where the policy promises that."
+)
+@click.option("--without-cause", is_flag=True, help="It ends by the policy's clause on ending the contract without cause.")
 @click.option("--by-provider", is_flag=True, help="You end it, not the customer: without cause.")
 @click.option("--dry-run", is_flag=True, help="Print the day on which it would end and the clause, and change nothing.")
 @json_option
@@ -30,7 +33,7 @@ def cancel(
     /,
     service: str,
     why: str | None,
-    on: datetime | None,
+    on: date | None,
     dry_run: bool,
     as_json: bool,
     **flags: bool,
@@ -40,7 +43,7 @@ def cancel(
         raise Failure("--money-back goes neither with --without-cause nor with --by-provider", exit_code=2)
     body: dict[str, Any] = {"why": why or "", **flags}
     if on is not None:
-        body["on"] = on.date().isoformat()
+        body["on"] = on.isoformat()
     answer = client(context).post(below("services", service, "cancel"), body, dry_run="true" if dry_run else "")
     if as_json:
         emit_json(answer)

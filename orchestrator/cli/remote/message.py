@@ -77,7 +77,12 @@ def show(context: click.Context, /, message: str, as_json: bool) -> None:
 
 @group.command("retry")
 @click.argument("message", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every dead message, or those that --type and --service name.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Every dead message, or those that --type and --service name. This or MESSAGE is needed.",
+)
 @click.option("--type", "kind", default="", help="With --all: only messages of this type.")
 @click.option("--service", "service_id", default="", help="With --all: only messages about this service.")
 @json_option

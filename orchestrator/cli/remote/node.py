@@ -130,6 +130,7 @@ def host_keys(context: click.Context, /, node: str, as_json: bool) -> None:
     "--identity",
     required=True,
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="A private key file on the controller's machine that may log in to the node now.",
 )
 @click.option("--fingerprint", default="", metavar="SHA256:…", help="The host key you have checked; asked for when left out.")

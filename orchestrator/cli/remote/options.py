@@ -39,7 +39,7 @@ class NeededToAct(click.Option):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answered it.")
-watch_option = click.option("--watch", is_flag=True, help="Wait for the job and show its progress.")
+watch_option = click.option("--watch", is_flag=True, help="Wait for the job, show its progress, and end with its exit code.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Print the workflow that would run, and change nothing.")
 
 
@@ -61,9 +61,16 @@ def client(context: click.Context) -> Client:
 def paging_options(command: F) -> F:
     """--limit, --after and --all."""
     for option in (
-        click.option("--all", "everything", is_flag=True, help="Fetch every page."),
+        click.option("--all", "everything", is_flag=True, help="Fetch every page, not only one."),
         click.option("--after", default="", metavar="CURSOR", help="Go on behind this page (see the line 'more')."),
-        click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500), help="Items on a page."),
+        click.option(
+            "--limit",
+            default=50,
+            show_default=True,
+            type=click.IntRange(1, 500),
+            metavar="N",
+            help="Items on a page, 500 at most.",
+        ),
     ):
         command = option(command)
     return command

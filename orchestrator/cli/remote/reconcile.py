@@ -64,14 +64,15 @@ _COLUMNS: tuple[Column, ...] = (
     "--list-token-file", default="", metavar="FILE", help="File with the token that the URL's server asks for (Bearer)."
 )
 @click.option("--dry-run", is_flag=True, help="Only show the differences, and change nothing.")
-@click.option("--yes", is_flag=True, help="For scripts: do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask before payments are counted; for scripts.")
 @click.option("--keep-waiting", is_flag=True, help="Terminations that wait since a downtime go on waiting.")
 @json_option
 @click.pass_context
 def reconcile(context: click.Context, /, given: str, list_token_file: str, **options: Any) -> None:
     """Count the payments that billing's own list has and the controller has not; show every other difference.
 
-    The list is a JSON array, JSON lines or CSV with the columns service, paid_until and state.
+    The list is a JSON array, JSON lines or CSV with the columns service, paid_until (a time with its zone, such as
+    2026-12-01T00:00:00+07:00, or nothing) and state.
     """
     name, body = _fetched(given, list_token_file) if "://" in given else _read(given, list_token_file)
     calls = client(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from orchestrator.cli.remote.confirm import confirm, meant_option
 from orchestrator.cli.remote.dispute import dispute, settle
 from orchestrator.cli.remote.forecast import waiting
 from orchestrator.cli.remote.leaving import COMMANDS as LEAVING
+from orchestrator.cli.remote.made import MADE
 from orchestrator.cli.remote.options import (
     HOLDS,
     SERVICE_STATES,
@@ -25,7 +27,7 @@ from orchestrator.cli.remote.options import (
     show_list,
     watch_option,
 )
-from orchestrator.cli.remote.watch import WAITS, say_waits, watch_job
+from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Line, Row
 
@@ -139,9 +141,10 @@ _CARD: tuple[Line, ...] = (
     ("forgotten", moment("forgotten_at")),
     ("point of no return", moment("point_of_no_return")),
     ("archived", moment("archived_at")),
+    *MADE,
     ("to come", _deadline_lines),
-    ("facts", facts("facts")),
 )
+_FACTS: tuple[Line, ...] = (("facts", facts("facts")),)
 _VERDICTS: tuple[Column, ...] = (
     Column("NODE", "node", Kind.ID),
     Column("FITS", "fits"),
@@ -173,15 +176,16 @@ def list_services(context: click.Context, /, suspended: bool, limited: bool, **o
 
 @group.command("show")
 @click.argument("service")
+@click.option("--facts", "with_facts", is_flag=True, help="Also everything that the steps of its jobs recorded, a line each.")
 @json_option
 @click.pass_context
-def show(context: click.Context, /, service: str, as_json: bool) -> None:
+def show(context: click.Context, /, service: str, with_facts: bool, as_json: bool) -> None:
     """Show one service with its holds, what its jobs made, and what its policy brings next."""
     found = client(context).get(below("services", service))
     if as_json:
         emit_json(found)
     else:
-        card(_CARD, found)
+        card(_CARD + (_FACTS if with_facts else ()), found)
 
 
 @group.command("explain")
@@ -222,15 +226,13 @@ def _act(context: click.Context, service: str, action: str, options: dict[str, A
         return
     if options["as_json"]:
         emit_json(answer)
-    elif answer["waits"]:
-        say_waits(f"{service}: {action}: ", answer["job_id"], answer["waits"])
-    elif answer["job_id"]:
-        say(f"{service}: {action}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
     else:
-        say(f"{service}: {action}: no job was needed: {answer['detail'] or answer['outcome']}")
+        say_outcome(f"{service}: {action}", answer, none="no job was needed: ")
     if answer["waits"]:
         context.exit(WAITS)
 
+
+Acting = Callable[..., Any]
 
 _reason_option = click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
 _reason_needed = click.option(
@@ -241,76 +243,39 @@ _hold_option = click.option(
 )
 
 
-def _simple(action: str, help_text: str) -> None:
-    @group.command(action, help=help_text)
-    @click.argument("service")
-    @_reason_option
-    @dry_run_option
-    @watch_option
-    @json_option
+def _acting(action: str, help_text: str, *options: Callable[[Acting], Acting]) -> None:
     @click.pass_context
-    def command(context: click.Context, /, service: str, **options: Any) -> None:
-        _act(context, service, action, options)
+    def command(context: click.Context, /, service: str, **given: Any) -> None:
+        _act(context, service, action, given)
+
+    acting: Acting = command
+    every: tuple[Callable[[Acting], Acting], ...] = (
+        click.argument("service"),
+        *options,
+        dry_run_option,
+        watch_option,
+        json_option,
+    )
+    for option in reversed(every):
+        acting = option(acting)
+    group.command(action, help=help_text)(acting)
 
 
-_simple("provision", "Make a paid service that failed to be made, once more.")
-_simple("start", "Start the service's guest.")
-_simple("stop", "Stop the service's guest: ask it to shut down, then pull the plug.")
-_simple("reboot", "Reboot the service's guest.")
-_simple("reactivate", "Bring an archived service back, out of its archive.")
-_simple("check", "Compare the service with what is really there; changes nothing.")
-
-
-@group.command("suspend")
-@click.argument("service")
-@_reason_needed
-@_hold_option
-@dry_run_option
-@watch_option
-@json_option
-@click.pass_context
-def suspend(context: click.Context, /, service: str, **options: Any) -> None:
-    """Set a hold that stops the service, so that nobody can start it."""
-    _act(context, service, "suspend", options)
-
-
-@group.command("unsuspend")
-@click.argument("service")
-@_reason_option
-@_hold_option
-@dry_run_option
-@watch_option
-@json_option
-@click.pass_context
-def unsuspend(context: click.Context, /, service: str, **options: Any) -> None:
-    """Lift a hold; with the last one the service is as it was before."""
-    _act(context, service, "unsuspend", options)
-
-
-@group.command("limit")
-@click.argument("service")
-@_reason_needed
-@_hold_option
-@dry_run_option
-@watch_option
-@json_option
-@click.pass_context
-def limit(context: click.Context, /, service: str, **options: Any) -> None:
-    """Set a hold that throttles the service's network; it runs on."""
-    _act(context, service, "limit", options)
-
-
-@group.command("unlimit")
-@click.argument("service")
-@_reason_option
-@_hold_option
-@dry_run_option
-@watch_option
-@json_option
-@click.pass_context
-def unlimit(context: click.Context, /, service: str, **options: Any) -> None:
-    """Lift a hold that limits; with the last one the service has its plan's network again."""
-    _act(context, service, "unlimit", options)
+_acting("provision", "Make a paid service that failed to be made, once more.", _reason_option)
+_acting("start", "Start the service's guest.", _reason_option)
+_acting("stop", "Stop the service's guest: ask it to shut down, then pull the plug.", _reason_option)
+_acting("reboot", "Reboot the service's guest.", _reason_option)
+_acting("reactivate", "Bring an archived service back, out of its archive.", _reason_option)
+_acting("check", "Compare the service with what is really there; changes nothing.", _reason_option)
+_acting("suspend", "Set a hold that stops the service, so that nobody can start it.", _reason_needed, _hold_option)
+_acting("unsuspend", "Lift a hold; with the last one the service is as it was before.", _reason_option, _hold_option)
+_acting("limit", "Set a hold that throttles the service's network; it runs on.", _reason_needed, _hold_option)
+_acting(
+    "unlimit",
+    "Lift a hold that limits; with the last one the service has its plan's network again.",
+    _reason_option,
+    _hold_option,
+)
 
 
 @group.command("terminate")

@@ -36,7 +36,7 @@ def show(context: click.Context, /, as_json: bool) -> None:
     "--yes-terminate",
     type=click.IntRange(0, 1_000_000_000),
     metavar="COUNT",
-    help="At a change of policies: exactly so many services may be terminated by it.",
+    help="At a change of policies: exactly so many services may be terminated by it, as `terminations show` counts them.",
 )
 @json_option
 @click.pass_context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.failure import Failure
@@ -150,6 +150,16 @@ def say_waits(before: str, job_id: str, waits: str) -> None:
     """That a job was written down which waits, why, and what to do."""
     say(f"{before}job {job_id} waits: {waits}")
     say(let_run(job_id, waits))
+
+
+def say_outcome(about: str, answer: Mapping[str, Any], *, none: str = "") -> None:
+    """What became of an act: that its job waits, which job does it, or (behind ``none``) why there is none."""
+    if answer["waits"]:
+        say_waits(f"{about}: ", answer["job_id"], answer["waits"])
+    elif answer["job_id"]:
+        say(f"{about}: job {answer['job_id']}   (follow it: orchestrator job watch {answer['job_id']})")
+    else:
+        say(f"{about}: {none}{answer['detail'] or answer['outcome']}")
 
 
 def _ending(job: dict[str, Any]) -> str:

@@ -6,37 +6,29 @@ the store keeps it. For the sweep of each minute a service is looked at in the f
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from orchestrator.domain import archives, decisions, fence, outcomes
-from orchestrator.domain.brakes import brake
+from orchestrator.domain import decisions, outcomes
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.confirmation import Confirmation, stands
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
-from orchestrator.domain.errors import FenceClosed, OrchestratorError
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.guards import AWAY, MISSED_TURNS, pause_after
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Refusal
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import HoldReason, Service
+from orchestrator.domain.simulation.jobs import Jobs
 from orchestrator.domain.simulation.kept import Job, Kept, again
 from orchestrator.domain.simulation.outside import Outside
 from orchestrator.domain.simulation.punctuality import Key, Punctuality
 from orchestrator.domain.simulation.report import Report
-from orchestrator.domain.simulation.scenario import AGAIN, HOUR, Scenario
-from orchestrator.domain.simulation.timeline import Happening, Timeline, next_minute, whole_minute
+from orchestrator.domain.simulation.scenario import AGAIN, Scenario
+from orchestrator.domain.simulation.timeline import Timeline, next_minute, whole_minute
 from orchestrator.domain.terms import Terms
 
 _MINUTE = timedelta(minutes=1)
-_TAKES = {
-    IntentKind.PROVISION: timedelta(minutes=2),
-    IntentKind.REACTIVATE: timedelta(minutes=2),
-    IntentKind.TERMINATE: timedelta(minutes=3),
-}
-_TAKES_ELSE = timedelta(seconds=20)
 
 
 class Controller:
@@ -58,11 +50,9 @@ class Controller:
         self._terms = Terms(policy=policy, calendar=calendar)
         self._report = report
         self._outside = outside
-        self._recent: dict[IntentKind, deque[datetime]] = {IntentKind.SUSPEND: deque(), IntentKind.TERMINATE: deque()}
         self._punctuality = Punctuality(scenario, report)
-        self._terminations_wait = False
+        self._jobs = Jobs(timeline, scenario, self._terms, report, outside=outside, ended=self._ended)
         self._pauses: list[tuple[datetime, datetime]] = []
-        self._put_off: list[Happening] = []
         self.kept: dict[str, Kept] = {}
         for outage in scenario.outages:
             gap = outage.end - outage.start
@@ -97,7 +87,7 @@ class Controller:
         if event.type in decisions.PAYMENTS and record.state in decisions.GONE and not back:
             self._report.too_late += 1
         if isinstance(decision, Intent) and not (back and kept.unfinished(IntentKind.REACTIVATE)):
-            self._submit(kept, decision, now, waits=received.asks)
+            self._jobs.submit(kept, decision, now, waits=received.asks)
         if event.type in decisions.PAYMENTS and record.point_of_no_return is None:
             self._call_off(kept, record, now)
         self._changed(kept, now)
@@ -110,7 +100,7 @@ class Controller:
             back = kind == IntentKind.ERASE and kept.unfinished(IntentKind.REACTIVATE)
             pointless = kind == IntentKind.TERMINATE or back or (kind in outcomes.SETS and not owed)
             if pointless:
-                self._end(kept, job, JobState.CANCELLED, now)
+                self._jobs.end(kept, job, JobState.CANCELLED, now)
 
     def _answered(self, kept: Kept, event: Event, now: datetime) -> None:
         """Billing's answer to a question, as the engine takes it: to none it is none."""
@@ -120,21 +110,15 @@ class Controller:
         refused = event.type == EventType.TERMINATION_REFUSED
         self._report.act("billing refused" if refused else "billing confirmed", event.service_id, now)
         if refused:
-            self._drop(kept, job, now)
+            self._jobs.drop(kept, job, now)
         elif not self._stands(kept, job):
-            self._end(kept, job, JobState.CANCELLED, now)
+            self._jobs.end(kept, job, JobState.CANCELLED, now)
         else:
             job.question = job.question.confirmed(f"event {event.source}/{event.id}")
-            if job.question.waits(now=now) or self._terminations_wait or self._braked(job.intent.kind, now):
-                self._leave_to_a_person(kept, job, now)
+            if job.question.waits(now=now) or self._jobs.terminations_wait or self._jobs.braked(job.intent.kind, now):
+                self._jobs.leave_to_a_person(kept, job, now)
             else:
-                self._let_through(kept, job, now)
-
-    def _drop(self, kept: Kept, job: Job, now: datetime) -> None:
-        """Billing or a person says that it is not to be done; of the same debt it is not asked again."""
-        if job.key is not None:
-            kept.dropped.add(job.key)
-        self._end(kept, job, JobState.CANCELLED, now)
+                self._jobs.let_through(kept, job, now)
 
     def _stands(self, kept: Kept, job: Job) -> bool:
         """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
@@ -145,154 +129,22 @@ class Controller:
     # -- after an outage ----------------------------------------
 
     def _back(self, now: datetime) -> None:
-        self._terminations_wait = True
+        self._jobs.terminations_wait = True
         self._punctuality.terminations_wait(now)
         self.sweep(now)
 
     def release(self, now: datetime) -> None:
         """Terminations may go on: somebody has compared the records with billing's list."""
-        self._terminations_wait = False
         self._punctuality.terminations_go_on(now)
-        for happening in self._put_off:
-            self._timeline.at(now, happening)
-        self._put_off.clear()
-
-    # -- jobs ----------------------------------------
-
-    def _submit(
-        self,
-        kept: Kept,
-        intent: Intent,
-        now: datetime,
-        *,
-        waits: str = "",
-        key: Key | None = None,
-        question: Confirmation | None = None,
-    ) -> Job:
-        waits = waits or (question.waits(now=now) if question is not None else "") or self._braked(intent.kind, now)
-        kept.made += 1
-        job_id, state = f"{intent.service_id}.{kept.made}", JobState.WAITING_APPROVAL if waits else JobState.QUEUED
-        job = Job(job_id, intent, state, now, key=key, question=question)
-        kept.jobs.append(job)
-        if not waits:
-            self._let_through(kept, job, now)
-            return job
-        self._report.waits(1)
-        answer_by = None if question is None else question.answer_by
-        if answer_by is not None:
-            self._report.act("billing asked", intent.service_id, now)
-            self._timeline.at(self._scenario.taken(now), lambda at: self._outside.asked(intent.service_id, job_id, at))
-        self._leave_to_a_person(kept, job, answer_by or now)
-        return job
-
-    def _braked(self, kind: IntentKind, now: datetime) -> str:
-        if not kind.destructive:
-            return ""
-        for recent in self._recent.values():
-            while recent and recent[0] < now - HOUR:
-                recent.popleft()
-        return brake(
-            kind,
-            recent_suspensions=len(self._recent[IntentKind.SUSPEND]),
-            recent_terminations=len(self._recent[IntentKind.TERMINATE]),
-            limits=self._scenario.limits,
-            frozen=False,
-        )
-
-    def _leave_to_a_person(self, kept: Kept, job: Job, since: datetime) -> None:
-        """From ``since`` on a person has to decide; before that it may be over."""
-        self._timeline.at(self._scenario.up(since + self._scenario.approve_after), partial(self._decide, kept, job))
-
-    def _decide(self, kept: Kept, job: Job, now: datetime) -> None:
-        """A person decides on a job that waits: of a termination that billing did not confirm only after a look into its books,
-        for that is what the job asks for."""
-        if not job.waits or kept.service is None:
-            return
-        if job.intent.kind == IntentKind.TERMINATE and self._terminations_wait:
-            self._put_off.append(partial(self._decide, kept, job))
-            return
-        self._report.act("person decided", kept.service.id, now)
-        unsure = job.question is not None and not job.question.answered_by
-        if unsure and not self._scenario.unseen and not self._outside.look_up(kept.service, job.id, now):
-            if job.waits:  # else the payment that was found has ended it
-                self._drop(kept, job, now)
-            return
-        self._let_through(kept, job, now)
-
-    def _let_through(self, kept: Kept, job: Job, now: datetime) -> None:
-        if job.waits:
-            self._report.waits(-1)
-        job.state, job.allowed_at = JobState.QUEUED, now
-        if job.intent.kind in self._recent:
-            self._recent[job.intent.kind].append(now)
-        self._line_up(kept, now)
-
-    def _line_up(self, kept: Kept, now: datetime) -> None:
-        """A service's jobs run one at a time, the oldest first; it begins after the transaction that lets it."""
-        self._timeline.at(self._scenario.up(now), partial(self._start_next, kept))
-
-    def _start_next(self, kept: Kept, now: datetime) -> None:
-        if any(job.state == JobState.RUNNING for job in kept.jobs):
-            return
-        job = next((job for job in kept.jobs if job.state == JobState.QUEUED), None)
-        if job is None or kept.service is None:
-            return
-        try:
-            kept.service = outcomes.begin(kept.service, job.intent.kind)
-        except OrchestratorError as refused:
-            self._end(kept, job, JobState.FAILED, now, code=refused.code)
-            return
-        job.state = JobState.RUNNING
-        done = self._scenario.up(now + _TAKES.get(job.intent.kind, _TAKES_ELSE))
-        self._timeline.at(done, partial(self._carry_out, kept, job))
-
-    def _carry_out(self, kept: Kept, job: Job, now: datetime) -> None:
-        """The act itself: what destroys asks the fence."""
-        service, kind = kept.service, job.intent.kind
-        if service is None or job.state != JobState.RUNNING:
-            return
-        if kind.destructive and fence.closed(service, kind=kind, payments=job.intent.payments):
-            self._end(kept, job, JobState.FAILED, now, code=FenceClosed.code)
-            return
-        if kind.ends:
-            kept.service = replace(service, point_of_no_return=service.point_of_no_return or now)
-        if kind.ends and not job.intent.arguments.get(archives.KEEPS):
-            self._outside.wiped(service, job.id, now)
-        if kind == IntentKind.PROVISION:
-            kept.provisioned = True
-        self._report.act(f"{kind} done", service.id, now)
-        self._end(kept, job, JobState.DONE, now)
-
-    def _end(self, kept: Kept, job: Job, state: JobState, now: datetime, *, code: str = "") -> None:
-        if job.waits:
-            self._report.waits(-1)
-        job.state = state
-        kept.jobs.remove(job)
-        service, intent = kept.service, job.intent
-        assert service is not None
-        service = outcomes.finish(
-            service,
-            intent.kind,
-            state,
-            code,
-            now=now,
-            provisioned=kept.provisioned,
-            adds=str(intent.arguments["reason"]) if intent.arguments.get("adds") else "",
-            kept=bool(intent.arguments.get(archives.KEEPS)),
-        )
-        kept.service = service
-        if state == JobState.DONE and job.key is not None:
-            self._punctuality.done(service.id, job.key[0], allowed_at=job.allowed_at, now=now)
-        left = outcomes.follow_up(service, ended=intent.kind)
-        left = left or archives.paid_meanwhile(service, self._terms, payments=intent.payments)
-        if left is not None and not any(
-            other.state in (JobState.QUEUED, JobState.RUNNING) or other.intent.kind == left.kind for other in kept.jobs
-        ):
-            self._submit(kept, left, now)
-        self._line_up(kept, now)
-        self._changed(kept, now)
+        self._jobs.release(now)
 
     # -- deadlines ----------------------------------------
+
+    def _ended(self, kept: Kept, job: Job, now: datetime) -> None:
+        """A job has ended, and with it perhaps what a deadline was for."""
+        if job.state == JobState.DONE and job.key is not None and kept.service is not None:
+            self._punctuality.done(kept.service.id, job.key[0], allowed_at=job.allowed_at, now=now)
+        self._changed(kept, now)
 
     def _found(self, kept: Kept) -> tuple[tuple[Deadline, ...], tuple[Deadline, ...]]:
         """All deadlines, and those that were not seen to."""
@@ -330,7 +182,7 @@ class Controller:
         self._report.looks += 1
         for job in kept.waiting():
             if not self._stands(kept, job):
-                self._end(kept, job, JobState.CANCELLED, now)
+                self._jobs.end(kept, job, JobState.CANCELLED, now)
         _, left = self._found(kept)
         self._look_at(kept, next_due(left, now=now, again=AGAIN))
         for deadline in left:
@@ -347,7 +199,7 @@ class Controller:
 
     def _too_early(self, kept: Kept, deadline: Deadline, now: datetime) -> bool:
         paused = any(start <= now < end for start, end in self._pauses)
-        if deadline.action.destroys and (self._terminations_wait or paused):
+        if deadline.action.destroys and (self._jobs.terminations_wait or paused):
             return True
         wanted = deadline.action.intent
         if wanted is not None and kept.unfinished(wanted):
@@ -376,9 +228,9 @@ class Controller:
             asks = "the policy says 'may'" if deadline.asks else ""
             if deadline.action.destroys:
                 question = Confirmation.asking(asks=asks, now=now, wait=self._scenario.confirm_wait)
-                seen.job = self._submit(kept, received.decision, now, key=key, question=question)
+                seen.job = self._jobs.submit(kept, received.decision, now, key=key, question=question)
             else:
-                seen.job = self._submit(kept, received.decision, now, key=key, waits=asks)
+                seen.job = self._jobs.submit(kept, received.decision, now, key=key, waits=asks)
         if deadline.action == Action.CANCEL_ORDER:
             self._outside.cancelled(service)
 

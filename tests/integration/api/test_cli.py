@@ -49,7 +49,10 @@ def test_an_order_can_be_followed_to_its_end(served: Served) -> None:
     assert "followed" in ok(served.run("service", "list"))
     shown = ok(served.run("service", "show", "followed"))
     assert "active" in shown
-    assert "10.9." in shown + ok(served.run("ip", "show", "followed"))
+    assert re.search(r"^addresses +10\.9\.\d+\.\d+, .* \(MAC ", shown, re.MULTILINE)
+    assert re.search(r"^volumes +/.*orch\.followed\.disk\..*: 10 GiB", shown, re.MULTILINE)
+    assert "verdicts" not in shown, "what steps recorded is for scripts, and for whoever asks"
+    assert "place.verdicts.0.node: n1" in ok(served.run("service", "show", "followed", "--facts"))
 
 
 def test_explain_prints_every_nodes_reasons(served: Served) -> None:

@@ -1,0 +1,51 @@
+"""What the jobs of a service made of it, in a few lines of its card. They are found by what steps call them, whatever a playbook
+calls its steps; the rest of what steps recorded is for scripts, and for whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestrator.cli.output import human_bytes, text, when
+from orchestrator.cli.tables import Line, Row
+
+
+def _of_steps(row: Row) -> Iterator[Mapping[str, Any]]:
+    return (facts for facts in row["facts"].values() if isinstance(facts, dict))
+
+
+def _guest(row: Row) -> str:
+    return "\n".join(f"{f['guest']} (UUID {f['uuid']})" for f in _of_steps(row) if f.get("guest") and f.get("uuid"))
+
+
+def _addresses(row: Row) -> str:
+    return "\n".join(f"{text(f['addresses'])} (MAC {f['mac']})" for f in _of_steps(row) if f.get("addresses") and f.get("mac"))
+
+
+def _volumes(row: Row) -> str:
+    found = [facts["volume"] for facts in _of_steps(row) if isinstance(facts.get("volume"), dict)]
+    return "\n".join(_volume(volume) for volume in found if "path" in volume)
+
+
+def _volume(volume: Mapping[str, Any]) -> str:
+    words = [human_bytes(int(volume["capacity_bytes"])), "encrypted" if volume.get("secret_uuid") else ""]
+    return f"{volume['path']}: {', '.join(word for word in words if word)}"
+
+
+def _archive(row: Row) -> str:
+    return "\n".join(_kept(facts) for facts in _of_steps(row) if "kept_at" in facts)
+
+
+def _kept(archive: Mapping[str, Any]) -> str:
+    until = f", until {when(archive['until'])}" if archive.get("until") else ""
+    where = f"{archive['id']} on {archive['node']}"
+    return f"{where}, {human_bytes(int(archive['bytes']))}, kept {when(archive['kept_at'])}{until}"
+
+
+MADE: tuple[Line, ...] = (
+    ("guest", _guest),
+    ("addresses", _addresses),
+    ("volumes", _volumes),
+    ("archive", _archive),
+)
