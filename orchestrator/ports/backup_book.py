@@ -1,0 +1,61 @@
+"""What is written down of services' repositories and backups, and the keys that open them.
+
+The marks come before the acts: what is to be forgotten is marked before it is taken out of a repository, so that after a crash
+nobody takes for a backup what may be gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from orchestrator.domain.backups.words import Backup, Generation, Share
+from orchestrator.ports.repositories import RepositoryAccess
+
+
+class BackupBook(Protocol):
+    """Every method may be repeated. NotFound: there is no such service, generation or backup."""
+
+    def generations(self, service_id: str) -> tuple[Generation, ...]:
+        """All that the service ever had, the first first."""
+        ...
+
+    def begin(self, service_id: str, *, node: str) -> Generation:
+        """Write the next generation down, with a new random key, at the target of the node. Its repository is still to be made.
+
+        Refused: the node has no backup target, or one that lies on the node itself and nobody has agreed to that.
+        """
+        ...
+
+    def access(self, generation: Generation, *, keeper: bool = False) -> RepositoryAccess:
+        """How it is reached and opened: by a node, or (``keeper``) by who may delete there. WrongState: its key was destroyed.
+
+        The key is unwrapped for this, and stands in memory only as long as the answer does.
+        """
+        ...
+
+    def backups(self, service_id: str) -> tuple[Backup, ...]:
+        """All that are known of the service, the first first."""
+        ...
+
+    def write(self, backup: Backup) -> None:
+        """The whole row, new or not."""
+        ...
+
+    def last_share(self, service_id: str, number: int) -> Share | None:
+        """What was last read of the generation's packs."""
+        ...
+
+    def mark_forgotten(self, service_id: str, number: int, snapshot_ids: Collection[str]) -> tuple[str, ...]:
+        """These are to go. Returns those of them that are known: no others may be forgotten."""
+        ...
+
+    def mark_pruned(self, service_id: str, number: int) -> None:
+        """The room of what was forgotten was given back."""
+        ...
+
+    def mark_damaged(self, service_id: str, number: int, *, why: str) -> None: ...
+
+    def mark_destroyed(self, service_id: str, number: int, *, why: str) -> None:
+        """Repository and key are gone; the key is wiped from the store with this."""
+        ...
