@@ -24,7 +24,7 @@ _CHANGE = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _ONE = sa.select(jobs).where(jobs.c.id == sa.bindparam("job"))
 UNDER_WAY = tuple(state.value for state in (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING))
 FINAL = tuple(state.value for state in JobState if state.final)
-# Not as a parameter: only what is written so is known to be what the indexes are of. Each for itself: together they are not used.
+# Not as a parameter: who plans before the value is known would not use the indexes. Each for itself: together they are scanned.
 _LET_THROUGH = (jobs.c.intent == sa.bindparam("kind"), jobs.c.approval_reason == sa.literal_column("''"))
 _LATELY = sa.union(
     *(
