@@ -97,7 +97,7 @@ class Clerk:
         after = received.service
         playbook = self._orders.playbook(decision, after)
         if after is not None and after != before:
-            services.put(conn, after, now=now)
+            services.put(conn, after, now=now, before=before)
         if after is not None:
             tell_changed(conn, before, after, now=now)
             tell(conn, after, received.tells, now=now)

@@ -5,14 +5,15 @@ The question goes out with the job that waits for it, in one transaction; the an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.confirmation import DEADLINE, KEY, QUESTION, Confirmation, still_due
-from orchestrator.domain.deadlines import Deadline
+from orchestrator.domain.deadlines import Deadline, Told
 from orchestrator.domain.decisions import Received, Tell
 from orchestrator.domain.events import Event, EventType
-from orchestrator.domain.intents import Intent, JobState
+from orchestrator.domain.intents import Intent, IntentKind, JobState
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
@@ -26,6 +27,8 @@ from orchestrator.store import services
 from orchestrator.store.database import Connection
 
 OVER = "the clock: what it was to be done for is over"
+# No job of another kind waits for an answer (``prepared``).
+ASKED = tuple(kind for kind in IntentKind if kind.ends)
 
 
 class Confirming:
@@ -97,7 +100,7 @@ class Confirming:
     def remind(self, conn: Connection, *, now: datetime) -> int:
         """Say of each question whose time is over that a person has to decide; how many there were."""
         said = 0
-        for job in job_store.in_states(conn, [JobState.WAITING_APPROVAL]):
+        for job in job_store.in_states(conn, [JobState.WAITING_APPROVAL], of=ASKED):
             question = Confirmation.in_job(job)
             if question is None or question.answered_by or question.answer_by is None or now < question.answer_by:
                 continue
@@ -107,12 +110,16 @@ class Confirming:
                 said += 1
         return said
 
-    def call_off_stale(self, conn: Connection, service_id: str) -> bool:
-        """End the jobs that wait for a person or for billing because of what falls due no more; whether there were any."""
+    def call_off_stale(self, conn: Connection, service: Service, jobs: Iterable[Job], *, told: Told) -> bool:
+        """End those of the service's jobs that wait for a person or for billing because of what falls due no more; whether there
+        were any."""
+        terms = self._orders.terms(service)
         stale = [
             job
-            for job in job_store.waiting_for_approval(conn, [service_id])
-            if not destroyed(conn, job) and not self.stands(conn, job)
+            for job in jobs
+            if job.state == JobState.WAITING_APPROVAL
+            and not destroyed(conn, job)
+            and not still_due(job, service, terms, told=told)
         ]
         for job in stale:
             self._endings.call_off(conn, job, by=OVER)

@@ -7,15 +7,16 @@ missed is caught up: what is late is done in its order, and nothing is passed ov
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.domain import archives, decisions
-from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
+from orchestrator.domain.deadlines import Action, Deadline, next_due
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import IntentKind
-from orchestrator.domain.jobs import decided_at
+from orchestrator.domain.jobs import Job, decided_at
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
@@ -23,7 +24,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.guard import Guard
-from orchestrator.engine.looks import pass_over
+from orchestrator.engine.looks import left_of, pass_over
 from orchestrator.engine.overtaking import comes_back
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.turns import Turns
@@ -31,12 +32,24 @@ from orchestrator.store import audit, evidence, outbox, services, settings
 from orchestrator.store import deadlines as store
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
+from orchestrator.store.deadlines import Seen
 
 _log = logging.getLogger(__name__)
 BATCH = 200
+# So many of those for which there is something to do share a transaction: not one commit for each, and no long wait for others.
+GROUP = 25
 # A deadline that waits for something, or whose job failed, is looked at again after so long; failures double it.
 AGAIN = timedelta(minutes=10)
 AGAIN_CEILING = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A service as it stands when it is looked at: read once, in the transaction that acts on it. ``jobs``: those not over."""
+
+    service: Service
+    seen: Seen
+    jobs: tuple[Job, ...]
 
 
 class Due:
@@ -65,43 +78,58 @@ class Due:
             with self._works.db.read() as conn:
                 waiting = store.due(conn, now=now, limit=BATCH)
             acting = pass_over(self._works.db, self._catalog, waiting, now=now, again=AGAIN)
-            seen += sum(self._guarded(service_id, now) for service_id in acting if not self._works.halting.is_set())
+            groups = (acting[start : start + GROUP] for start in range(0, len(acting), GROUP))
+            seen += sum(self._guarded(group, now) for group in groups if not self._works.halting.is_set())
             full = len(waiting) == BATCH
             if full:
                 self._guard.look()  # a long turn is no time in which nobody was here
         return seen
 
-    def _guarded(self, service_id: str, now: datetime) -> int:
-        """One service whose deadlines cannot be seen to does not keep the others from theirs."""
+    def _guarded(self, group: Sequence[str], now: datetime) -> int:
+        """One service whose deadlines cannot be seen to does not keep the others from theirs: nothing is written then of those
+        that it shares a transaction with, and each has its own."""
         try:
             with self._works.db.write() as conn:
-                seen = self._look(conn, service_id, now)
-                self._works.at("due/before")
-            return seen
-        except OrchestratorError as exc:
-            _log.error("the deadlines of service %s could not be seen to: %s", service_id, exc)
-        except Exception:  # noqa: BLE001 - the rim of one service: what nobody foresaw is not to keep the others from their turn
-            _log.exception("the deadlines of service %s could not be seen to", service_id)
+                return self._look(conn, group, now)
+        except Exception as exc:  # noqa: BLE001 - the rim of one service: what nobody foresaw is not to keep the others from their turn
+            if len(group) == 1:
+                self._put_off(group[0], exc, now)
+                return 0
+        return sum(self._guarded((service_id,), now) for service_id in group if not self._works.halting.is_set())
+
+    def _put_off(self, service_id: str, problem: Exception, now: datetime) -> None:
+        foreseen = isinstance(problem, OrchestratorError)
+        words = "the deadlines of service %s could not be seen to: %s"
+        _log.error(words, service_id, problem, exc_info=None if foreseen else problem)
         with self._works.db.write() as conn:
             store.look_again(conn, service_id, now + AGAIN)
-        return 0
 
-    def _look(self, conn: Connection, service_id: str, now: datetime) -> int:
-        service = services.get(conn, service_id)
-        if service is None:
-            return 0
-        if self._confirming.call_off_stale(conn, service_id):
-            service = services.get(conn, service_id) or service
-        terms = self._catalog.terms_of(service)
-        known = store.seen_to(conn, [service_id])[service_id]
-        left = pending(deadlines(service, terms, told=known.told), known.settled)
-        tried = store.attempts(conn, service_id)
-        store.look_again(conn, service_id, next_due(left, now=now, again=AGAIN))
+    def _look(self, conn: Connection, group: Sequence[str], now: datetime) -> int:
+        """How many deadlines of these services were seen to. What is written of each stands or falls with all of it."""
+        found = self._found(conn, group)
+        stale = [
+            service_id
+            for service_id, each in found.items()
+            if self._confirming.call_off_stale(conn, each.service, each.jobs, told=each.seen.told)
+        ]
+        found |= self._found(conn, stale)
+        left = {service_id: left_of(each.service, self._catalog, each.seen) for service_id, each in found.items()}
+        # Before anything is done: whose record that changes is looked at in the next turn.
+        store.look_again_all(conn, {key: next_due(each, now=now, again=AGAIN) for key, each in left.items()})
+        seen = 0
+        for service_id in group:  # in their order: the longest overdue first
+            if service_id in found:
+                seen += self._see_to(conn, found[service_id], left[service_id], now)
+            self._works.at("due/before")
+        return seen
+
+    def _see_to(self, conn: Connection, found: _Found, left: Iterable[Deadline], now: datetime) -> int:
+        service, terms = found.service, self._catalog.terms_of(found.service)
         seen = 0
         for deadline in left:
             if deadline.action.marks or deadline.at > now or deadline.waits:
                 continue
-            if self._too_early(conn, service, terms, deadline, tried, now):
+            if self._too_early(conn, found, terms, deadline, now):
                 continue
             seen += 1
             if deadline.action.tells:
@@ -112,27 +140,26 @@ class Due:
                 break
         return seen
 
-    def _too_early(
-        self,
-        conn: Connection,
-        service: Service,
-        terms: Terms,
-        deadline: Deadline,
-        tried: Mapping[tuple[Action, str], tuple[int, datetime]],
-        now: datetime,
-    ) -> bool:
+    def _found(self, conn: Connection, service_ids: Sequence[str]) -> dict[str, _Found]:
+        if not service_ids:
+            return {}
+        seen, jobs = store.seen_to(conn, service_ids), job_store.unfinished_of(conn, service_ids)
+        found = services.several(conn, service_ids)
+        return {service.id: _Found(service, seen[service.id], jobs[service.id]) for service in found}
+
+    def _too_early(self, conn: Connection, found: _Found, terms: Terms, deadline: Deadline, now: datetime) -> bool:
         """A job of its kind is under way, it failed a short while ago, it is not its turn, or nothing is to be destroyed now."""
         if deadline.action.destroys and settings.get(conn, settings.TERMINATIONS_WAIT) is not None:
             return True
-        if deadline.action == Action.ERASE and self._comes_back(conn, service):
+        if deadline.action == Action.ERASE and self._comes_back(conn, found.service):
             return True
         wanted = deadline.action.intent
-        if wanted is not None and any(job.intent == wanted for job in job_store.unfinished(conn, service.id)):
+        if wanted is not None and any(job.intent == wanted for job in found.jobs):
             return True
-        times, last = tried.get((deadline.action, deadline.occurrence), (0, now))
+        times, last = found.seen.tried.get((deadline.action, deadline.occurrence), (0, now))
         if times > 0 and now < last + retry_after(times):
             return True
-        return deadline.action == Action.BACKUP and not Turns(conn).comes(service, terms, now=now)
+        return deadline.action == Action.BACKUP and not Turns(conn).comes(found.service, terms, now=now)
 
     def _comes_back(self, conn: Connection, service: Service) -> bool:
         """A job brings the archived service back, or is to: it was paid for while it was terminated, too late to stop that."""

@@ -23,7 +23,7 @@ class JobIds:
         with self._guard:
             milliseconds = max(int(now.timestamp() * 1000), self._last + 1)
             self._last = milliseconds
-        return "j" + _base32(milliseconds, _TIME_DIGITS) + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM_DIGITS))
+        return "j" + _base32(milliseconds, _TIME_DIGITS) + _base32(secrets.randbits(5 * _RANDOM_DIGITS), _RANDOM_DIGITS)
 
 
 def _base32(number: int, digits: int) -> str:

@@ -48,10 +48,12 @@ class Orders:
         if settings.freeze(conn) is not None:
             return FROZEN_REASON
         since = now - timedelta(hours=1)
+        counted = IntentKind.SUSPEND if kind == IntentKind.SUSPEND else IntentKind.TERMINATE  # each kind counts for itself
+        recent = {counted: job_store.recent(conn, intent=counted, since=since)}
         return brake(
             kind,
-            recent_suspensions=job_store.recent(conn, intent=IntentKind.SUSPEND, since=since),
-            recent_terminations=job_store.recent(conn, intent=IntentKind.TERMINATE, since=since),
+            recent_suspensions=recent.get(IntentKind.SUSPEND, 0),
+            recent_terminations=recent.get(IntentKind.TERMINATE, 0),
             limits=self._works.settings.limits,
             frozen=False,
         )

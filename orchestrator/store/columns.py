@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        """As the one that is inherited, in one call where that takes three: a record has a dozen times, most of them null."""
+        whole = super().result_processor(dialect, coltype)
+        if dialect.name != "sqlite" or whole is None:
+            return whole
+        return lambda text: None if text is None else whole(text)
 
 
 metadata = sa.MetaData(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,18 +20,21 @@ UNDONE = (JobState.FAILED.value,)
 # Made once: these run with every service that is looked at, and making a statement costs more than running it.
 _LOOK = sa.update(services).where(services.c.id == sa.bindparam("service")).values(next_due_at=sa.bindparam("look"))
 _WHOSE = occurrences.c.service_id.in_(sa.bindparam("whose", expanding=True))
-_TOLD = (
-    sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence, outbox.c.taken_at)
-    .join(outbox, outbox.c.id == occurrences.c.message_id)
-    .where(_WHOSE, outbox.c.taken_at.is_not(None))
-)
-_DONE = (
-    sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence)
+_SEEN = (
+    sa.select(
+        occurrences.c.service_id,
+        occurrences.c.action,
+        occurrences.c.occurrence,
+        occurrences.c.attempts,
+        occurrences.c.last_at,
+        occurrences.c.message_id,
+        outbox.c.taken_at,
+        jobs.c.state,
+    )
+    .outerjoin(outbox, outbox.c.id == occurrences.c.message_id)
     .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
     .where(_WHOSE)
-    .where(sa.or_(occurrences.c.message_id != "", jobs.c.state.not_in(UNDONE)))
 )
-_OF_ONE = sa.select(occurrences).where(occurrences.c.service_id == sa.bindparam("service"))
 _AGAIN = (
     sa.update(occurrences)
     .where(
@@ -50,10 +54,12 @@ _FIRST = sa.insert(occurrences)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``told``: when billing took what was to be told, by action and occurrence. ``settled``: what is done or under way."""
+    """``told``: when billing took what was to be told, by action and occurrence. ``settled``: what is done or under way.
+    ``tried``: how often each was tried, and when last."""
 
     told: dict[tuple[Action, str], datetime]
     settled: frozenset[tuple[Action, str]]
+    tried: dict[tuple[Action, str], tuple[int, datetime]]
 
 
 def due(conn: Connection, *, now: datetime, limit: int) -> tuple[str, ...]:
@@ -93,21 +99,20 @@ def next_looks(conn: Connection, service_ids: Sequence[str] | None = None) -> Ma
 
 
 def seen_to(conn: Connection, service_ids: Sequence[str]) -> dict[str, Seen]:
-    """What was done about the deadlines of each of these services. Two queries for a whole page."""
-    whose = {"whose": list(service_ids)}
-    taken: dict[str, dict[tuple[Action, str], datetime]] = {service_id: {} for service_id in service_ids}
-    for service_id, action, occurrence, taken_at in conn.execute(_TOLD, whose):
-        taken[service_id][Action(action), occurrence] = taken_at
-    done: dict[str, set[tuple[Action, str]]] = {service_id: set() for service_id in service_ids}
-    for service_id, action, occurrence in conn.execute(_DONE, whose):
-        done[service_id].add((Action(action), occurrence))
-    return {service_id: Seen(taken[service_id], frozenset(done[service_id])) for service_id in service_ids}
+    """What was done about the deadlines of each of these services. One query for a whole page."""
+    rows: dict[str, list[Any]] = {service_id: [] for service_id in service_ids}
+    for row in conn.execute(_SEEN, {"whose": list(service_ids)}):
+        rows[row.service_id].append(row)
+    return {service_id: _seen(found) if found else Seen({}, frozenset(), {}) for service_id, found in rows.items()}
 
 
-def attempts(conn: Connection, service_id: str) -> dict[tuple[Action, str], tuple[int, datetime]]:
-    """How often each was tried, and when last."""
-    rows = conn.execute(_OF_ONE, {"service": service_id})
-    return {(Action(row.action), row.occurrence): (row.attempts, row.last_at) for row in rows}
+def _seen(rows: Sequence[Any]) -> Seen:
+    found = {(Action(row.action), row.occurrence): row for row in rows}
+    return Seen(
+        told={key: row.taken_at for key, row in found.items() if row.taken_at is not None},
+        settled=frozenset(key for key, row in found.items() if row.message_id or row.state not in (None, *UNDONE)),
+        tried={key: (row.attempts, row.last_at) for key, row in found.items()},
+    )
 
 
 def note(

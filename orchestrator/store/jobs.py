@@ -18,8 +18,31 @@ from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store import access
 from orchestrator.store.tables import job_steps, jobs, services
 
+# Made once: making a statement costs more than running it.
+_ADD = sa.insert(jobs)
+_CHANGE = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
+_ONE = sa.select(jobs).where(jobs.c.id == sa.bindparam("job"))
 UNDER_WAY = tuple(state.value for state in (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING))
 FINAL = tuple(state.value for state in JobState if state.final)
+# Not as a parameter: who plans before the value is known would not use the indexes. Each for itself: together they are scanned.
+_LET_THROUGH = (jobs.c.intent == sa.bindparam("kind"), jobs.c.approval_reason == sa.literal_column("''"))
+_LATELY = sa.union(
+    *(
+        sa.select(jobs.c.id).where(*_LET_THROUGH, lately)
+        for lately in (
+            jobs.c.created_at >= sa.bindparam("since"),
+            jobs.c.started_at >= sa.bindparam("since"),
+            jobs.c.state.in_(UNDER_WAY),
+        )
+    )
+)
+_RECENT = sa.select(sa.func.count()).select_from(_LATELY.subquery())
+_WAITING = sa.select(jobs).where(
+    jobs.c.service_id.in_(sa.bindparam("whose", expanding=True)), jobs.c.state == JobState.WAITING_APPROVAL.value
+)
+_OPEN = sa.select(jobs).where(jobs.c.state.not_in(FINAL)).order_by(jobs.c.id)
+_UNFINISHED = _OPEN.where(jobs.c.service_id == sa.bindparam("whose"))
+_UNFINISHED_OF = _OPEN.where(jobs.c.service_id.in_(sa.bindparam("whose", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +69,12 @@ def add(conn: sa.Connection, job: Job) -> None:
         "approved_by": job.approved_by,
         "created_at": job.created_at,
     }
-    conn.execute(sa.insert(jobs).values(row))
+    conn.execute(_ADD, row)
 
 
 def get(conn: sa.Connection, job_id: str) -> Job:
     """The job; raises NotFound."""
-    row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    row = conn.execute(_ONE, {"job": job_id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no job {job_id}", job_id=job_id)
     return _job(row)
@@ -73,10 +96,12 @@ def list_page(
     return page, page[-1].id if len(rows) > limit else None
 
 
-def in_states(conn: sa.Connection, states: Iterable[JobState]) -> tuple[Job, ...]:
-    """All jobs in these states, oldest first: only for states that few jobs are in at a time."""
-    wanted = jobs.c.state.in_([state.value for state in states])
-    return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(wanted).order_by(jobs.c.id)))
+def in_states(
+    conn: sa.Connection, states: Iterable[JobState], *, of: Iterable[IntentKind] = tuple(IntentKind)
+) -> tuple[Job, ...]:
+    """All jobs of these kinds in these states, oldest first: only for what few jobs are at a time."""
+    wanted = jobs.c.state.in_([state.value for state in states]), jobs.c.intent.in_([kind.value for kind in of])
+    return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(*wanted).order_by(jobs.c.id)))
 
 
 def in_line(conn: sa.Connection) -> tuple[tuple[str, int], ...]:
@@ -95,9 +120,7 @@ def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:
     A job may have waited long before it was let through, so that when it was made says little: what is under way counts,
     and what began since.
     """
-    lately = sa.or_(jobs.c.created_at >= since, jobs.c.started_at >= since, jobs.c.state.in_(UNDER_WAY))
-    wanted = sa.and_(jobs.c.intent == intent.value, jobs.c.approval_reason == "", lately)
-    return int(conn.execute(sa.select(sa.func.count()).where(wanted)).scalar_one())
+    return int(conn.execute(_RECENT, {"kind": intent.value, "since": since}).scalar_one())
 
 
 def at_work(conn: sa.Connection, intent: IntentKind) -> dict[str, int]:
@@ -122,19 +145,25 @@ def last_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> Job |
 
 def waiting_for_approval(conn: sa.Connection, service_ids: Sequence[str]) -> tuple[Job, ...]:
     """The jobs of these services that wait for approval."""
-    wanted = (jobs.c.service_id.in_(service_ids), jobs.c.state == JobState.WAITING_APPROVAL.value)
-    return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(*wanted)))
+    return tuple(_job(row) for row in conn.execute(_WAITING, {"whose": list(service_ids)}))
 
 
 def unfinished(conn: sa.Connection, service_id: str) -> tuple[Job, ...]:
     """The service's jobs that run, or wait for their turn or for somebody, oldest first."""
-    wanted = (jobs.c.service_id == service_id, jobs.c.state.not_in(FINAL))
-    return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(*wanted).order_by(jobs.c.id)))
+    return tuple(_job(row) for row in conn.execute(_UNFINISHED, {"whose": service_id}))
+
+
+def unfinished_of(conn: sa.Connection, service_ids: Sequence[str]) -> dict[str, tuple[Job, ...]]:
+    """The same for each of these services."""
+    found: dict[str, tuple[Job, ...]] = dict.fromkeys(service_ids, ())
+    for row in conn.execute(_UNFINISHED_OF, {"whose": list(service_ids)}):
+        found[row.service_id] = (*found[row.service_id], _job(row))
+    return found
 
 
 def change(conn: sa.Connection, job_id: str, **values: Any) -> None:
     """Set columns of the job's row; enumeration members are stored by value."""
-    conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(_plain(values)))
+    conn.execute(_CHANGE, {"job": job_id, **_plain(values)})
 
 
 def stop_requested(conn: sa.Connection, job_id: str) -> bool:

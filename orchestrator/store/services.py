@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,8 +33,16 @@ from orchestrator.store.tables import holds, service_nodes, services
 # Of these nothing is left.
 _LEFT = (Lifecycle.ERASED.value, Lifecycle.CANCELLED.value)
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+# What a record is read from: not what our jobs made, which can be much.
+_RECORD = [column for column in services.c if column.name not in ("facts", "next_due_at")]
+# A service's node is written with its facts alone.
+_FIELDS = tuple(field.name for field in fields(Service) if field.name not in ("holds", "node"))
 # Made once: making a statement costs more than running it.
-_ONE = sa.select(services).where(services.c.id == sa.bindparam("service"))
+_ONE = sa.select(*_RECORD).where(services.c.id == sa.bindparam("service"))
+_SEVERAL = sa.select(*_RECORD).where(services.c.id.in_(sa.bindparam("which", expanding=True))).order_by(services.c.id)
+_WRITE = sa.update(services).where(services.c.id == sa.bindparam("service"))
+_LIFT = sa.delete(holds).where(holds.c.service_id == sa.bindparam("whose"))
+_HOLD = sa.insert(holds)
 _HOLDS = sa.select(holds).where(holds.c.service_id.in_(sa.bindparam("whose", expanding=True)))
 _HOLDS = _HOLDS.order_by(holds.c.since, holds.c.reason)
 
@@ -45,26 +53,31 @@ def get(conn: Connection, service_id: str) -> Service | None:
     return None if row is None else _service(row, _holds(conn, [service_id]).get(service_id, ()))
 
 
-def put(conn: Connection, service: Service, *, now: datetime) -> None:
+def put(conn: Connection, service: Service, *, now: datetime, before: Service | None = None) -> None:
     """Write the whole record and its holds; what our jobs made (``facts``) is left alone.
 
     Read it with ``get`` in the same write transaction: another's change in between would be lost. ``now`` is kept as
-    ``created_at`` of a new service that has none.
+    ``created_at`` of a new service that has none. ``before``: the record as it was read there, so that only what is other than it
+    needs to be written.
     """
-    values = _values(service)
+    values = _values(service, before)
     if service.created_at is None:
-        del values["created_at"]
-    changed = conn.execute(sa.update(services).where(services.c.id == service.id).values(**values))
+        values.pop("created_at", None)
+    changed = conn.execute(_WRITE, {"service": service.id, **values})
     if changed.rowcount == 0:
-        conn.execute(sa.insert(services).values({"created_at": now, "facts": {}, **values}))
-    conn.execute(sa.delete(holds).where(holds.c.service_id == service.id))
+        new = _values(service, None) | {"created_at": service.created_at or now, "facts": {}}
+        conn.execute(sa.insert(services).values(new))
+    if before is not None and before.holds == service.holds:
+        return
+    if before is None or before.holds:
+        conn.execute(_LIFT, {"whose": service.id})
     if service.holds:
-        conn.execute(sa.insert(holds), [{"service_id": service.id, **asdict(hold)} for hold in service.holds])
+        conn.execute(_HOLD, [{"service_id": service.id, **_hold_values(hold)} for hold in service.holds])
 
 
 def several(conn: Connection, service_ids: Sequence[str]) -> tuple[Service, ...]:
     """Those of these services that there are, by id, with their holds. Two queries."""
-    rows = conn.execute(sa.select(services).where(services.c.id.in_(service_ids)).order_by(services.c.id)).all()
+    rows = conn.execute(_SEVERAL, {"which": list(service_ids)}).all()
     standing = _holds(conn, [row.id for row in rows])
     return tuple(_service(row, standing.get(row.id, ())) for row in rows)
 
@@ -87,7 +100,7 @@ def list_page(
     ``leaving``: cancelled or terminated, with something left of it;
     ``limited``: with a hold that limits, or none.
     """
-    query = sa.select(services)
+    query = sa.select(*_RECORD)
     for column, wanted in (("state", state), ("plan", plan), ("node", node), ("client_id", client_id)):
         if wanted is not None:
             query = query.where(services.c[column] == wanted)
@@ -148,6 +161,23 @@ def _holds(conn: Connection, ids: list[str]) -> dict[str, tuple[Hold, ...]]:
     return found
 
 
+# How a field is kept that is no plain value.
+_COLUMNS: Mapping[str, Callable[[Any], Any]] = {
+    "ssh_keys": list,
+    "refunds": lambda refunds: [[refund.invoice_id, refund.until.isoformat()] for refund in refunds],
+    "chargebacks": lambda chargebacks: [[each.invoice_id, each.at.isoformat()] for each in chargebacks],
+    "disputes": lambda disputes: [_dispute_row(dispute) for dispute in disputes],
+    "traffic": lambda months: [[month.period, month.bytes, month.charged_gb] for month in months],
+    "complaints": lambda complaints: [_complaint_values(complaint) for complaint in complaints],
+    "state": str,
+    "cancellation": lambda cancellation: None if cancellation is None else _cancellation_values(cancellation),
+}
+
+
+def _hold_values(hold: Hold) -> dict[str, Any]:
+    return {name: getattr(hold, name) for name in Hold.__dataclass_fields__}
+
+
 def _hold(row: sa.Row[Any]) -> Hold:
     return Hold(
         reason=HoldReason(row.reason),
@@ -174,21 +204,13 @@ def _dispute(row: dict[str, Any]) -> DisputedInvoice:
     return DisputedInvoice(**row | {name: None if row[name] is None else datetime.fromisoformat(row[name]) for name in _MOMENTS})
 
 
-def _values(service: Service) -> dict[str, Any]:
-    values = asdict(service)
-    del values["holds"], values["node"]
-    values |= {
-        "ssh_keys": list(service.ssh_keys),
-        "refunds": [[refund.invoice_id, refund.until.isoformat()] for refund in service.refunds],
-        "chargebacks": [[each.invoice_id, each.at.isoformat()] for each in service.chargebacks],
-        "disputes": [_dispute_row(dispute) for dispute in service.disputes],
-        "traffic": [[month.period, month.bytes, month.charged_gb] for month in service.traffic],
-        "complaints": [_complaint_values(complaint) for complaint in service.complaints],
-        "state": str(service.state),
-        "cancellation": None if service.cancellation is None else _cancellation_values(service.cancellation),
-        "next_due_at": AT_ONCE,
+def _values(service: Service, before: Service | None) -> dict[str, Any]:
+    """The columns of the record, without those that are as they were."""
+    known = {name: getattr(service, name) for name in _FIELDS}
+    written = {name: value for name, value in known.items() if before is None or value != getattr(before, name)}
+    return {name: _COLUMNS[name](value) if name in _COLUMNS else value for name, value in written.items()} | {
+        "next_due_at": AT_ONCE
     }
-    return values
 
 
 def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:

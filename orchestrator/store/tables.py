@@ -157,6 +157,12 @@ evidence = _table(
     _text("by"),
 )
 
+
+def _let_through(moment: str) -> sa.Index:
+    through = sa.text("approval_reason = ''")
+    return sa.Index(f"ix_jobs_{moment}_let_through", moment, "intent", sqlite_where=through, postgresql_where=through)
+
+
 # The truth about jobs that people see; the engine's tables are its own. workflow: the resolved Workflow, written once.
 jobs = _table(
     "jobs",
@@ -179,6 +185,9 @@ jobs = _table(
     _time("created_at"),
     _time("started_at", nullable=True),
     _time("finished_at", nullable=True),
+    # What the brakes count with every job that they may hold back, of all jobs there ever were.
+    _let_through("created_at"),
+    _let_through("started_at"),
 )
 
 job_steps = _table(

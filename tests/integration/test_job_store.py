@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState
@@ -99,3 +101,17 @@ def test_the_brakes_count_what_was_let_through_lately(conn: Connection) -> None:
     assert jobs.recent(conn, intent=IntentKind.SUSPEND, since=since) == 3
     jobs.change(conn, "j000", state=JobState.DONE, started_at=since)
     assert jobs.recent(conn, intent=IntentKind.SUSPEND, since=since) == 3
+
+
+def test_what_the_brakes_count_is_found_without_reading_every_job_there_ever_was(conn: Connection) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(conn, "before_cursor_execute", note)
+    jobs.recent(conn, intent=IntentKind.SUSPEND, since=NOW)
+    ((statement, parameters),) = asked
+    plan = [row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert [detail for detail in plan if detail.startswith("SEARCH jobs")]
+    assert not [detail for detail in plan if detail.startswith("SCAN jobs")], plan

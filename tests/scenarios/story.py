@@ -208,8 +208,8 @@ class Story(Year):
         for service_id, look in deadlines.next_looks(conn).items():
             service = services.get(conn, service_id)
             assert service is not None
-            left = left_of(service, self.it.catalog, deadlines.seen_to(conn, [service_id])[service_id])
-            tried = deadlines.attempts(conn, service_id)
+            seen = deadlines.seen_to(conn, [service_id])[service_id]
+            left, tried = left_of(service, self.it.catalog, seen), seen.tried
             found += [deadline.at for deadline in left]
             again = [tried[key] for deadline in left if (key := (deadline.action, deadline.occurrence)) in tried]
             found += [max(last + retry_after(times), look or last) for times, last in again]

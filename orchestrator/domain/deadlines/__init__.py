@@ -25,6 +25,8 @@ from orchestrator.domain.terms import Terms
 
 __all__ = ["Action", "Deadline", "Told", "deadlines", "next_due", "pending", "proven_for_nonpayment", "unpaid_since"]
 
+_RANKS = {action: rank for rank, action in enumerate(Action)}
+
 
 def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, ...]:
     """All that is to come for the service as its record stands, the earliest first.
@@ -39,7 +41,7 @@ def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, 
     ]
     for part in (of_leaving, of_archive, of_reactivation, of_traffic, of_hours, of_disputes, of_chargeback, of_backups):
         found += part(service, terms)
-    return tuple(sorted(found, key=lambda deadline: (deadline.at, list(Action).index(deadline.action))))
+    return tuple(sorted(found, key=lambda deadline: (deadline.at, _RANKS[deadline.action])))
 
 
 def pending(found: tuple[Deadline, ...], done: frozenset[tuple[Action, str]]) -> tuple[Deadline, ...]:
