@@ -77,7 +77,8 @@ def _guest(before: Service, record: Service, reason: HoldReason, *, who: str, wh
 
 def _hindered(service: Service, hold: Hold) -> tuple[str, str] | None:
     """Why the hold cannot be set, and by which rule."""
-    if service.state in OVER:
+    # What is known of its customer outlives the service, and a court may want it kept.
+    if service.state in OVER and hold.reason != HoldReason.LEGAL:
         return f"it is {service.state}: there is nothing left to hold", RULE_LIFECYCLE
     if hold.effect == HoldEffect.READ_ONLY:
         return "a VPS cannot be made read-only: what its guest writes is its own affair; limit or stop it", RULE_HOLDS

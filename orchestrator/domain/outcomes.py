@@ -178,7 +178,8 @@ def _out_of_the_archive(service: Service, kind: IntentKind, *, now: datetime) ->
 
 
 def _erased(service: Service, *, now: datetime) -> Service:
-    """Who might log in belongs to what was erased, and there is nothing left to hold."""
+    """Who might log in belongs to what was erased. Nothing is left to hold but, for a court, what is known of the customer."""
     erased = transition(service.state, Cause.ERASE_DONE)
     service = replace(service, ended_at=service.ended_at or now, suspension_proven_at=None, limited_proven_at=None)
-    return replace(service, state=erased, ssh_keys=(), password_hash="", holds=())
+    legal = tuple(hold for hold in service.holds if hold.reason == HoldReason.LEGAL)
+    return replace(service, state=erased, ssh_keys=(), password_hash="", holds=legal)

@@ -1,4 +1,4 @@
-"""Deleting what is personal of a service in all that is kept of it besides its record: events, messages and jobs.
+"""Deleting what is personal of a service in all that is kept of it besides its record: events, messages, jobs and evidence.
 
 The audit trail is not touched: its hashes hold it together, and it names services, jobs and operators. Certificates are signed.
 """
@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from orchestrator.store import access
 from orchestrator.store.database import Connection
-from orchestrator.store.tables import events, job_steps, jobs, outbox
+from orchestrator.store.tables import events, evidence, job_steps, jobs, outbox
 
 
 def forget(conn: Connection, service_id: str, blanks: Mapping[str, object]) -> None:
-    """Put the blanks in place of these keys' values. Digests and signatures stay those of what was said.
+    """Put the blanks in place of these keys' values, and delete the files. Digests and signatures stay those of what was said.
 
     A certificate names the customer, and stays where it is kept. Its copy in a message goes once billing has that, and not
     before: half a certificate would be none.
@@ -30,6 +30,7 @@ def forget(conn: Connection, service_id: str, blanks: Mapping[str, object]) -> N
             if (left := access.without(said, blanks if taken_at is None else {**blanks, "certificate": None})) != said:
                 text = json.dumps(left, ensure_ascii=False, separators=(",", ":"))
                 conn.execute(sa.update(table).where(key == row_id).values(body=text))
+    conn.execute(sa.delete(evidence).where(evidence.c.service_id == service_id))
     mine = sa.select(jobs.c.id, jobs.c.workflow).where(jobs.c.service_id == service_id)
     for job_id, workflow in conn.execute(mine).all():
         _steps(conn, job_id, blanks)

@@ -21,7 +21,7 @@ from orchestrator.domain.services import Service
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.registry import STEPS
-from orchestrator.store import audit, deadlines, outbox, services, settings
+from orchestrator.store import audit, deadlines, jobs, outbox, services, settings
 from tests.fault.house import PLAN, House, Options, prepared
 from tests.store_files import fresh_database
 
@@ -126,8 +126,7 @@ class Year:
         with house.db.read() as conn:
             now = self.clock.now()
             posted = not (outbox.new(conn, now=now, limit=1) or outbox.again(conn, now=now, limit=1))
-        open_states = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
-        return posted and not any(job.state in open_states for s in ("s1", "s2", "s3") for job in house.jobs(s))
+            return posted and not jobs.in_states(conn, [JobState.QUEUED, JobState.RUNNING, JobState.UNDOING])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The story of a test: ``@pytest.mark.parametrize`` names no provider, the module does (``PROVIDER``)."""
+"""The story of a test. The module names its provider (``PROVIDER``); one of several providers parametrizes ``provider``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from tests.scenarios.story import Story
 
 
 @pytest.fixture
-def story(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Story]:
-    made = Story(tmp_path / "state", request.module.PROVIDER)
+def provider(request: pytest.FixtureRequest) -> str:
+    named: str = request.module.PROVIDER
+    return named
+
+
+@pytest.fixture
+def story(tmp_path: Path, provider: str) -> Iterator[Story]:
+    made = Story(tmp_path / "state", provider)
     yield made
     made.close()

@@ -101,6 +101,11 @@ class Story(Year):
     def overdue(self) -> Story:
         """A service that runs, and whose invoice falls due on day 0."""
         self.running()
+        return self.owes()
+
+    def owes(self) -> Story:
+        """An invoice falls due, from whose day is counted now."""
+        self.day0 = self.clock.now()
         self.says("invoice.overdue", invoice_id="i1", due_at=self.day0.isoformat())
         return self
 
@@ -138,8 +143,15 @@ class Story(Year):
 
     def pays_at(self, point: str, *, days: int = 30, invoice: str = "i1") -> None:
         """The customer's payment comes in when a job passes the point."""
+        self.meanwhile(point, self._payment(days=days, invoice=invoice))
+
+    def pays_and_it_dies_at(self, point: str, *, days: int = 30, invoice: str = "i1") -> None:
+        """The payment is the last thing that the controller hears before it breaks off."""
+        self.dies_at(point, self._payment(days=days, invoice=invoice))
+
+    def _payment(self, *, days: int, invoice: str) -> Callable[[], object]:
         until = (self.day0 + days * DAY).isoformat()
-        self.meanwhile(point, lambda: self.it.event("invoice.paid", "s1", invoice_id=invoice, paid_until=until))
+        return lambda: self.it.event("invoice.paid", "s1", invoice_id=invoice, paid_until=until)
 
     def dies_at(self, point: str, first: Callable[[], object] = lambda: None) -> None:
         """The controller breaks off when a job passes the point, ``first`` being done; it is started again at once."""
@@ -178,6 +190,11 @@ class Story(Year):
         while self.clock.ahead < end:
             self._jump(min(self._until_something_is_due(), end - self.clock.ahead))
             self.turn()
+
+    def next(self) -> None:
+        """The clock goes on to the next moment at which something falls due; an hour, where what is due waits for a look."""
+        by = self._until_something_is_due()
+        self.later(by if by < 10_000 * DAY else HOUR)
 
     def _jump(self, by: timedelta) -> None:
         """The clock goes on, and the controller counts as having looked all the while.

@@ -7,14 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.domain import cancellations, conduct, leaving, reactivation
+from orchestrator.domain import archives, cancellations, charges, conduct, leaving, reactivation
 from orchestrator.domain.calendar import DayKind, Days
 from orchestrator.domain.complaints import Closed, ComplaintKind
-from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.errors import PermanentDriverError, Refused
 from orchestrator.domain.intents import Refusal
+from orchestrator.domain.plans import Use
+from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import CancellationKind
 from tests.fault.house import CALENDAR, PLAN
-from tests.scenarios.acts import answers, archive, begin_on, holds, owed, reports, terms
+from tests.scenarios.acts import answers, archive, begin_on, excess_traffic, holds, is_let_end, owed, reports, terms
 from tests.scenarios.story import DAY, HOUR, MINUTE, Story
 from tests.unit.decision_words import E, event
 from tests.unit.test_deadlines import DUE, SERVICE, suspended
@@ -96,6 +98,73 @@ def test_aktivasi_kembali_the_fee_is_due_once_for_a_suspension_that_was_paid_awa
     assert (story.state, owed(story)) == ("active", [("reactivation", 50_000, BACK)])
 
 
+@pytest.mark.parametrize(
+    ("kind", "amount"),
+    [
+        ("dedicated", 150_000),
+        ("colocation", 300_000),
+        ("half-rack", 1_000_000),
+        ("full-rack", 2_500_000),
+        ("hosting", None),
+        ("cloud", None),
+        ("reseller", None),
+    ],
+)
+def test_aktivasi_kembali_the_fees_of_the_kinds_that_this_version_makes_none_of(kind: str, amount: int | None) -> None:
+    """Hosting's stands in an annex that nobody has; of cloud and reseller the text has no amount."""
+    charge = charges.reactivation("s1", DUE, terms(PROVIDER, kind), why="it was cut off")
+    assert (charge and (charge.amount, charge.clause)) == (amount and (amount, BACK))
+
+
+def test_aktivasi_kembali_who_cancelled_comes_back_for_the_fee_too(story: Story) -> None:
+    begin_on(story, 10).running()
+    story.says("service.cancel", version=1, reason="moves away")
+    first = story.service.activated_at
+    assert first is not None
+    story.until(CALENDAR.add_months(first, 1) - story.day0 + HOUR)
+    story.confirms()
+    assert story.state == "archived"
+    story.day0 = story.clock.now()
+    story.pays()
+    assert (story.state, owed(story)) == ("active", [("reactivation", 50_000, BACK)])
+    story.until(29 * DAY)
+    assert (story.state, story.service.cancellation) == ("active", None)
+
+
+def test_aktivasi_kembali_who_pays_before_the_wipe_of_what_billing_ends_keeps_it_without_a_fee(story: Story) -> None:
+    story.begin().running()
+    for version, point in enumerate(("hold/before", "archive/during", "archive/after", "undefine/after", "wipe/before"), start=1):
+        story.pays_at(f"vps-terminate/{point}", days=version)
+        story.says("service.terminate", version=version, reason="arrears")
+        assert (story.passed, story.state, archive(story), owed(story)) == (True, "active", False, []), point
+    assert (story.told("payment."), story.told("certificate.")) == ([], [])
+
+
+@pytest.mark.parametrize("point", ["wipe/during", "certificate/during", "finish/before"])
+def test_aktivasi_kembali_who_pays_as_the_controller_dies_in_the_wipe_gets_it_back(story: Story, point: str) -> None:
+    story.begin().running()
+    story.pays_and_it_dies_at(f"vps-terminate/{point}", days=60)
+    story.says("service.terminate", version=1, reason="arrears")
+    story.turn()
+    assert (story.passed, story.state, story.done) == (True, "active", ["provision", "terminate", "reactivate"])
+    assert (owed(story), story.told("payment.")) == ([("reactivation", 50_000, BACK)], [])
+
+
+@pytest.mark.parametrize(("point", "back"), [("vps-erase/destroy/before", True), ("vps-erase/destroy/during", False)])
+def test_aktivasi_kembali_a_payment_and_a_crash_while_the_archive_is_erased(story: Story, point: str, back: bool) -> None:
+    terminated(story).until(5 * DAY + 10 * MINUTE)
+    story.pays_and_it_dies_at(point, days=60)
+    story.confirms()
+    story.turn()
+    wanted = ("active", []) if back else ("erased", ["payment.too_late"])
+    assert (story.passed, (story.state, story.told("payment."))) == (True, wanted)
+
+
+def test_aktivasi_kembali_of_shared_hosting_no_archive_is_promised() -> None:
+    assert archives.kept_for(terms(PROVIDER, "hosting")) is None
+    assert archives.kept_for(terms(PROVIDER, "dedicated")) == Days(5)
+
+
 def test_aktivasi_kembali_what_does_not_run_2_business_days_after_the_payment_is_told(story: Story) -> None:
     begin_on(story, 10).overdue()
     story.says("service.suspend", version=1, reason="overdue")
@@ -148,7 +217,7 @@ def test_penagihan_asked_for_less_than_14_days_before_the_end_it_runs_a_period_l
     assert story.done == ["provision"]
 
 
-def test_masa_berlaku_a_vps_is_taken_for_a_month_and_a_rack_for_a_year(story: Story) -> None:
+def test_masa_berlaku_a_vps_is_taken_for_a_month_colocation_for_three_and_a_rack_for_a_year(story: Story) -> None:
     begin_on(story, 10).running()
     story.pays(days=20)
     story.says("service.cancel", version=1, reason="moves away")
@@ -157,8 +226,8 @@ def test_masa_berlaku_a_vps_is_taken_for_a_month_and_a_rack_for_a_year(story: St
     assert activated is not None
     assert noted["effective_at"] == CALENDAR.add_months(activated, 1).isoformat()
     assert noted["clause"].endswith("; Masa Berlaku Perjanjian")
-    rack = leaving.minimum_end(story.service, terms(PROVIDER, "full-rack"))
-    assert rack == CALENDAR.add_months(activated, 12)
+    for kind, months in {"hosting": 1, "dedicated": 1, "colocation": 3, "half-rack": 12, "full-rack": 12}.items():
+        assert leaving.minimum_end(story.service, terms(PROVIDER, kind)) == CALENDAR.add_months(activated, months), kind
 
 
 def test_layanan_per_jam_started_hours_are_charged_when_it_has_ended(story: Story) -> None:
@@ -205,14 +274,7 @@ def test_refund_what_cannot_be_delivered_is_given_back_within_3_business_days(st
 
 
 def test_biaya_satu_kali_traffic_in_excess_is_charged_when_the_month_is_over(story: Story) -> None:
-    story.plan = replace(PLAN, traffic_bytes=10**12, traffic_over_per_gb=500)
-    begin_on(story, 27).running()
-    period = f"{CALENDAR.day(story.clock.now()):%Y-%m}"
-    story.says("usage.traffic", period=period, bytes=10**12 + 7 * 10**9)
-    end = CALENDAR.month(story.clock.now())[1] - story.day0
-    story.until(end - 10 * MINUTE)
-    assert owed(story) == []
-    story.until(end + 10 * MINUTE)
+    excess_traffic(story)
     assert owed(story) == [("traffic", 3_500, "Kebijakan Billing, Biaya Satu Kali / Setup Fee")]
 
 
@@ -224,6 +286,24 @@ def test_pelanggaran_a_breach_suspends_and_a_payment_does_not_lift_it(story: Sto
     assert story.state == "active, suspended"
     answers(story, complaint, Closed.CEASED)
     assert (story.state, holds(story)) == ("active", [])
+
+
+def test_pelanggaran_a_breach_may_end_it_for_good_which_a_person_and_billing_agree_to(story: Story) -> None:
+    story.begin().running()
+    reports(story, ComplaintKind.ABUSE, effect=Effect.TERMINATE)
+    story.until(HOUR)
+    assert (story.done[-1], "Pelanggaran dan Sanksi" in story.last.reason, story.told("notice.")) == ("terminate", True, [])
+    is_let_end(story)
+    assert (story.state, archive(story)) == ("archived", True)
+
+
+def test_pelanggaran_what_the_plan_forbids_is_a_breach_and_what_it_sells_is_none(story: Story) -> None:
+    story.plan = replace(PLAN, forbids=(Use.MINING, Use.OPEN_PROXY))
+    story.begin().running()
+    with pytest.raises(Refused, match="plan small does not forbid vpn"):
+        reports(story, ComplaintKind.ABUSE, what="vpn")
+    reports(story, ComplaintKind.ABUSE, what="mining")
+    assert (story.state, story.messages("complaint.reported")[0]["what"]) == ("active, suspended", "mining")
 
 
 def test_layanan_hosting_an_account_whose_domain_expired_is_stopped_until_it_is_renewed() -> None:

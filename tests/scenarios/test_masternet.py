@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 
-import pytest
-
 from orchestrator.domain.complaints import Closed, ComplaintKind
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.policies import Effect
@@ -93,10 +91,3 @@ def test_hak_8_up_to_deleting_it_which_a_person_and_billing_agree_to(story: Stor
     assert story.waits
     story.agrees()
     assert story.state == "erased"
-
-
-@pytest.mark.parametrize("days", [30, 90])
-def test_what_the_text_is_silent_on_is_not_done(story: Story, days: int) -> None:
-    """No order is cancelled, nobody reminded, no fee charged."""
-    story.begin().ordered().until(days * DAY)
-    assert (story.state, story.told("notice."), story.told("charge.")) == ("ordered", [], [])

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from orchestrator.domain import permissions
+from orchestrator.domain import personal
 from orchestrator.domain.calendar import DayKind, Days
 from orchestrator.domain.complaints import Closed, ComplaintKind
 from orchestrator.domain.errors import Refused
@@ -16,7 +16,22 @@ from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import CancellationKind
 from tests.fault.house import CALENDAR
-from tests.scenarios.acts import FILE, answers, begin_on, ends, holds, month_end, network, reports, terms
+from tests.scenarios.acts import (
+    FILE,
+    answers,
+    archive,
+    begin_on,
+    ends,
+    excess_traffic,
+    forgets,
+    holds,
+    may,
+    month_end,
+    network,
+    owed,
+    reports,
+    terms,
+)
 from tests.scenarios.story import DAY, HOUR, MINUTE, Story
 
 PROVIDER = "zettagrid"
@@ -89,11 +104,40 @@ def test_4_8_2_either_side_ends_it_without_cause_by_30_days_notice(story: Story)
 
 def test_5_3_1_nothing_is_returned_to_who_has_left(story: Story) -> None:
     story.begin().running()
-    assert permissions.may(Ask.RESTORE, story.service, terms(PROVIDER, "vps")) is None
+    assert may(story, Ask.RESTORE) == ""
     story.says("service.terminate", version=1, reason="left")
-    refusal = permissions.may(Ask.RESTORE, story.service, terms(PROVIDER, "vps"))
-    assert refusal is not None
-    assert "5.3.1" in refusal.rule
+    assert "[zettagrid: 5.3.1]" in may(story, Ask.RESTORE)
+
+
+def test_5_3_3_all_is_erased_with_the_end_long_before_the_90_days(story: Story) -> None:
+    begin_on(story, day=10).running()
+    story.says("service.cancel", version=1, reason="moves away")
+    end = month_end(story.clock.now())
+    story.later(end + HOUR - story.clock.now())
+    story.confirms()
+    assert (story.state, archive(story), story.told("certificate.")) == ("erased", False, ["certificate.issued"])
+    assert story.service.ended_at is not None
+    assert story.service.ended_at - end < DAY
+
+
+def test_5_3_2_metadata_is_kept_without_limit_and_no_request_deletes_it(story: Story) -> None:
+    story.begin().running()
+    story.says("service.terminate", version=1, reason="left")
+    story.until(20 * 366 * DAY)
+    with pytest.raises(Refused, match="has no rule by which personal data"):
+        forgets(story)
+    assert (story.service.client_id, story.service.order_id) == ("c1", "o-s1")
+    assert not {"client_id", "order_id"} & set(personal.blanks(terms(PROVIDER)))
+
+
+def test_4_8_2_not_before_what_is_paid_for_ends_where_that_is_longer(story: Story) -> None:
+    story.begin().running()
+    story.pays(days=60)
+    ends(story, CancellationKind.WITHOUT_CAUSE)
+    story.until(60 * DAY - HOUR)
+    assert story.done == ["provision"]
+    story.until(60 * DAY + 2 * HOUR)
+    assert (story.done[-1], "4.8.2" in story.last.reason) == ("terminate", True)
 
 
 @pytest.mark.parametrize(("days", "given"), [(7, True), (8, False)])
@@ -114,10 +158,10 @@ def test_7_4_1_money_is_given_back_within_7_days_of_the_purchase_without_the_set
     assert story.done[-1] == "terminate"
 
 
-def disputed(story: Story, *, issued: timedelta) -> str:
+def disputed(story: Story, *, issued: timedelta, part: bool = False) -> str:
     story.begin().overdue().until(DAY)
     issued_at = (story.clock.now() - issued).isoformat()
-    return story.says("invoice.disputed", invoice_id="i1", issued_at=issued_at, reason="double booking")
+    return story.says("invoice.disputed", invoice_id="i1", issued_at=issued_at, part=part, reason="double booking")
 
 
 def test_7_2_a_dispute_within_10_days_stops_the_clock_and_its_verdict_is_due_in_5_business_days(story: Story) -> None:
@@ -132,6 +176,12 @@ def test_7_2_a_dispute_within_10_days_stops_the_clock_and_its_verdict_is_due_in_
 
 def test_7_2_a_dispute_that_comes_later_stops_nothing(story: Story) -> None:
     disputed(story, issued=11 * DAY)
+    story.until(15 * DAY + 2 * HOUR)
+    assert story.done[-1] == "terminate"
+
+
+def test_7_2_2_what_is_not_disputed_of_an_invoice_stays_due(story: Story) -> None:
+    disputed(story, issued=2 * DAY, part=True)
     story.until(15 * DAY + 2 * HOUR)
     assert story.done[-1] == "terminate"
 
@@ -217,6 +267,28 @@ def test_4_2_1_5_8_2_and_4_13_10_the_mildest_that_the_clause_has_is_done_at_once
     assert (story.state, holds(story)) == (state, [("abuse", held)])
     answers(story, complaint, Closed.RESOLVED)
     assert (story.state, holds(story)) == ("active", [])
+
+
+def test_4_13_10_what_harms_others_may_be_shut_down_besides(story: Story) -> None:
+    story.begin().running()
+    reports(story, ComplaintKind.HARM, effect=Effect.SUSPEND)
+    assert (story.state, holds(story)) == ("active, suspended", [("abuse", "stop")])
+
+
+def test_7_1_1_b_and_7_3_8_traffic_in_excess_is_charged_in_arrears(story: Story) -> None:
+    excess_traffic(story)
+    assert owed(story) == [("traffic", 3_500, "7.1.1 b, 7.3.8")]
+
+
+def test_7_3_16_a_payment_at_the_last_moment_before_an_operator_agrees_is_never_stopped(story: Story) -> None:
+    story.begin().running()
+    story.pays(days=30)
+    story.says("invoice.charged_back", invoice_id="i1", paid_until=story.day0.isoformat())
+    assert story.waits
+    story.pays(invoice="i2")
+    assert (story.state, story.waits, story.service.holds) == ("active", "", ())
+    story.until(29 * DAY)
+    assert (story.state, story.service.suspension_proven_at) == ("active", None)
 
 
 def test_4_2_1_the_customer_is_told_before_a_termination_for_reckless_use(story: Story) -> None:

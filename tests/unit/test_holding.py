@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.domain import fence, holding
+from orchestrator.domain import fence, holding, personal
 from orchestrator.domain.deadlines import Action, deadlines
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.evidence import MOST_BYTES, Evidence
@@ -64,6 +64,19 @@ def test_there_is_one_hold_of_each_reason() -> None:
 @pytest.mark.parametrize("state", [L.ERASED, L.CANCELLED])
 def test_what_is_over_cannot_be_held(state: Lifecycle) -> None:
     assert "nothing left to hold" in reason(holding.set_hold(service(state), asked(effect=HoldEffect.NO_ERASE)))
+
+
+@pytest.mark.parametrize("state", [L.ERASED, L.CANCELLED])
+def test_a_legal_hold_keeps_what_is_known_of_a_customer_when_the_service_is_over(state: Lifecycle) -> None:
+    kept = holding.set_hold(service(state), asked(HoldReason.LEGAL, HoldEffect.NO_ERASE)).service
+    assert kept is not None
+    assert personal.kept_by(kept) == "a legal hold forbids deleting personal data"
+    assert "only a provisioned service" in reason(holding.set_hold(service(state), asked(HoldReason.LEGAL)))
+
+
+def test_a_legal_hold_with_an_end_ends_for_what_is_over_too() -> None:
+    held = replace(service(L.ERASED), holds=(asked(HoldReason.LEGAL, HoldEffect.NO_ERASE, until=NOW + HOUR),))
+    assert [(d.action, d.at) for d in deadlines(held, NO_TERMS, told={})] == [(Action.LIFT_HOLD, NOW + HOUR)]
 
 
 @pytest.mark.parametrize("state", [L.ORDERED, L.TERMINATING, L.ARCHIVED, L.FAILED])

@@ -121,6 +121,13 @@ def test_an_erased_service_keeps_nothing_to_log_in_with_and_no_hold() -> None:
     assert (after.ssh_keys, after.password_hash, after.holds) == ((), "", ())
 
 
+def test_a_legal_hold_outlives_what_it_came_too_late_to_keep() -> None:
+    """It was set when the wipe had begun: what is known of the customer is still to be kept."""
+    before = service(L.TERMINATING, HoldReason.NONPAYMENT, point_of_no_return=NOW)
+    legal = Hold(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, by="anna", why="a court", since=NOW)
+    assert finish(before.with_hold(legal), K.TERMINATE, JobState.DONE, "", now=NOW).holds == (legal,)
+
+
 # -- what the end of a job leaves to do ------------------------------------------------------------------
 
 ABUSE = HoldReason.ABUSE

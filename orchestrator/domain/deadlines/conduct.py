@@ -14,13 +14,9 @@ from orchestrator.domain.policies import Abuse, Effect, Rule
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
-_OVER = frozenset({Lifecycle.ERASED, Lifecycle.CANCELLED})
-
 
 def of_holds(service: Service) -> Iterator[Deadline]:
     """A hold that was set until a time is lifted then, whatever its reason."""
-    if service.state in _OVER:
-        return
     for hold in service.holds:
         if hold.until is not None:
             yield Deadline(
