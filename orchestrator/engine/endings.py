@@ -19,7 +19,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed
-from orchestrator.store import audit, charges, events, fence, locks, outbox, services, settings
+from orchestrator.store import audit, charges, deadlines, events, fence, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -117,8 +117,14 @@ class Endings:
         self._audit(conn, present, "job waits: frozen", facts={})
         tell_rest(conn, present, JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=FROZEN_REASON)
 
-    def call_off(self, conn: Connection, job: Job, *, by: str) -> None:
-        """End a job that is not over: at once where it has made nothing yet, else before its next step, and undo what it made."""
+    def call_off(self, conn: Connection, job: Job, *, by: str, for_good: bool = False) -> None:
+        """End a job that is not over: at once where it has made nothing yet, else before its next step, and undo what it made.
+
+        What fell due is seen to no more, and asked for anew as soon as it is due again; unless it is ``for_good``, by a person's
+        decision or billing's word.
+        """
+        if not for_good:
+            deadlines.not_seen_to(conn, job.service_id, job_id=job.id)
         resting = job.state in (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
         begun = any(step.applied for step in job_store.steps(conn, job.id))
         if (resting or job.state == JobState.QUEUED) and not begun:
@@ -170,6 +176,10 @@ class Endings:
             provisioned=provisioned,
             adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
             kept=archive_of(steps) is not None,
+            elsewhere=any(
+                other.id != job.id and other.intent == IntentKind.TERMINATE and other.workflow is not None
+                for other in job_store.unfinished(conn, service.id)
+            ),
         )
         if after != service:
             services.put(conn, after, now=now)

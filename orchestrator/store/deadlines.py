@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from orchestrator.domain.deadlines import Action
+from orchestrator.domain.deadlines import Action, Waiting
 from orchestrator.domain.intents import JobState
 from orchestrator.store.database import Connection
 from orchestrator.store.services import AT_ONCE
 from orchestrator.store.tables import jobs, occurrences, outbox, services
 
-# A job that ended so did not do what fell due; one that a person cancelled is that person's decision.
+# A job that ended so did not do what fell due; one that a person cancelled is that person's decision. One that was overtaken is
+# no occurrence's any more (``not_seen_to``).
 UNDONE = (JobState.FAILED.value,)
 # Made once: these run with every service that is looked at, and making a statement costs more than running it.
 _LOOK = sa.update(services).where(services.c.id == sa.bindparam("service")).values(next_due_at=sa.bindparam("look"))
@@ -25,7 +26,14 @@ _TOLD = (
     .where(_WHOSE, outbox.c.taken_at.is_not(None))
 )
 _DONE = (
-    sa.select(occurrences.c.service_id, occurrences.c.action, occurrences.c.occurrence)
+    sa.select(
+        occurrences.c.service_id,
+        occurrences.c.action,
+        occurrences.c.occurrence,
+        jobs.c.id,
+        jobs.c.state,
+        jobs.c.approval_reason,
+    )
     .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
     .where(_WHOSE)
     .where(sa.or_(occurrences.c.message_id != "", jobs.c.state.not_in(UNDONE)))
@@ -50,10 +58,14 @@ _FIRST = sa.insert(occurrences)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``told``: when billing took what was to be told, by action and occurrence. ``settled``: what is done or under way."""
+    """``told``: when billing took what was to be told, by action and occurrence. ``settled``: what is done or under way.
+
+    ``waiting``: of these the ones whose job waits for somebody: that job, and why.
+    """
 
     told: dict[tuple[Action, str], datetime]
     settled: frozenset[tuple[Action, str]]
+    waiting: dict[tuple[Action, str], Waiting] = field(default_factory=dict)
 
 
 def due(conn: Connection, *, now: datetime, limit: int) -> tuple[str, ...]:
@@ -93,9 +105,12 @@ def seen_to(conn: Connection, service_ids: Sequence[str]) -> dict[str, Seen]:
     for service_id, action, occurrence, taken_at in conn.execute(_TOLD, whose):
         taken[service_id][Action(action), occurrence] = taken_at
     done: dict[str, set[tuple[Action, str]]] = {service_id: set() for service_id in service_ids}
-    for service_id, action, occurrence in conn.execute(_DONE, whose):
+    waiting: dict[str, dict[tuple[Action, str], Waiting]] = {service_id: {} for service_id in service_ids}
+    for service_id, action, occurrence, job_id, state, reason in conn.execute(_DONE, whose):
         done[service_id].add((Action(action), occurrence))
-    return {service_id: Seen(taken[service_id], frozenset(done[service_id])) for service_id in service_ids}
+        if state == JobState.WAITING_APPROVAL.value:
+            waiting[service_id][Action(action), occurrence] = Waiting(job_id, reason)
+    return {one: Seen(taken[one], frozenset(done[one]), waiting[one]) for one in service_ids}
 
 
 def attempts(conn: Connection, service_id: str) -> dict[tuple[Action, str], tuple[int, datetime]]:
@@ -114,3 +129,9 @@ def note(
         return
     first = {"service_id": service_id, "action": action.value, "occurrence": occurrence, "attempts": 1, "first_at": now}
     conn.execute(_FIRST, {**first, **seen})
+
+
+def not_seen_to(conn: Connection, service_id: str, *, job_id: str) -> None:
+    """What the job was made for was not done, and is to be done should it be due again; how often it was tried is kept."""
+    mine = (occurrences.c.service_id == service_id, occurrences.c.job_id == job_id)
+    conn.execute(sa.update(occurrences).where(*mine).values(job_id=""))
