@@ -97,7 +97,8 @@ def hindered(job: Job, service: Service, terms: Terms, *, told: Told, now: datet
     if not isinstance(made_for, list):
         return ""
     action, occurrence = made_for
-    return _missing(service, terms, told=told, action=Action(action), occurrence=occurrence, now=now)
+    due = max(now, job.created_at)  # a clock that is set back calls nothing off
+    return _missing(service, terms, told=told, action=Action(action), occurrence=occurrence, now=due)
 
 
 def _missing(service: Service, terms: Terms, *, told: Told, action: Action, occurrence: str, now: datetime) -> str:

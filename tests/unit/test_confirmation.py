@@ -64,10 +64,10 @@ def test_where_nobody_can_be_asked_a_person_makes_sure() -> None:
 TERMS = Terms(policy=POLICY, calendar=CALENDAR)
 
 
-def why(service: Service, now: datetime) -> str:
+def why(service: Service, now: datetime, made: datetime = DUE) -> str:
     """Why the job that was made for the termination of ``suspended()`` is not to be done then."""
     (ends,) = [each for each in deadlines(suspended(), TERMS, told={}) if each.action == Action.TERMINATE]
-    job = replace(JOB, arguments={DEADLINE: [ends.action.value, ends.occurrence]})
+    job = replace(JOB, created_at=made, arguments={DEADLINE: [ends.action.value, ends.occurrence]})
     return hindered(job, service, TERMS, told={}, now=now)
 
 
@@ -76,6 +76,7 @@ def test_a_job_that_waits_may_go_while_its_deadline_is_due_and_nothing_is_in_its
     assert why(suspended(), late) == ""
     assert why(replace(suspended(), state=Lifecycle.TERMINATING), late) == "", "it has begun"
     assert why(suspended(), DUE).startswith("it falls due at ")
+    assert why(suspended(), DUE, made=late) == "", "a clock that is set back calls nothing off"
     assert why(replace(suspended(), holds=()), late) == "what it was to be done for is over", "its suspension was lifted"
     keep = replace(hold(HoldReason.MANUAL), effect=HoldEffect.NO_ERASE)
     assert why(replace(suspended(), holds=(*suspended().holds, keep)), late) == "a hold forbids erasing"
