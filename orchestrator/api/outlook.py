@@ -49,7 +49,7 @@ def moment(conn: Connection, *, now: datetime, ahead: timedelta) -> Moment:
 def to_come(service: Service, policy: Policy, catalog: Catalog, seen: Seen, at: Moment) -> tuple[Deadline, ...]:
     """The acts to come by this policy, the earliest first; with what each waits for."""
     terms = catalog.terms_of(service, policy=policy)
-    found = forecast(service, terms, now=at.now, until=at.until, told=seen.told, settled=seen.settled)
+    found = forecast(service, terms, now=at.now, until=at.until, told=seen.told, settled=seen.settled, waiting=seen.waiting)
     said = (
         _destroying(deadline, at, asks_billing=catalog.asks_billing) if deadline.action.destroys else deadline
         for deadline in found
@@ -58,7 +58,12 @@ def to_come(service: Service, policy: Policy, catalog: Catalog, seen: Seen, at: 
 
 
 def _destroying(deadline: Deadline, at: Moment, *, asks_billing: bool) -> Deadline:
-    """None comes while terminations wait; where billing cannot be asked a person agrees to each, whatever the policy says."""
+    """None comes while terminations wait; where billing cannot be asked a person agrees to each, whatever the policy says.
+
+    What has its job already waits for what that waits for.
+    """
+    if deadline.job:
+        return deadline
     return replace(
         deadline, asks=deadline.asks or not asks_billing, waits=deadline.waits or (RELEASE if at.terminations_wait else "")
     )
@@ -129,12 +134,15 @@ def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, i
     for start in range(0, len(ids), _CHUNK):
         for service, seen in _with_seen(conn, services.several(conn, ids[start : start + _CHUNK])):
             found = deadlines(service, catalog.terms_of(service), told=seen.told)
+            # A job of the kind that waits for somebody is done first.
+            waits = {action.intent for action, _ in seen.waiting}
             counted.update(
                 deadline.action
                 for deadline in pending(found, seen.settled)
                 if deadline.at <= now
                 and not (deadline.waits or deadline.action.marks or deadline.action.recurs)
                 and not (wait and deadline.action.destroys)
+                and (deadline.action.intent is None or deadline.action.intent not in waits)
             )
     return {action: counted[action] for action in Action}
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
 from orchestrator.domain.deadlines import Action, Deadline
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.jobs import Job
 from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import (
     Cancellation,
@@ -151,7 +153,8 @@ class CancellationOut(BaseModel):
 class DeadlineOut(BaseModel):
     """An act to come. ``asks``: it waits for an operator's approval, because the text says "may" or because it destroys
     and no billing system can be asked. ``confirms``: billing is asked first, and a person decides only where it does not answer.
-    ``waits``: what else keeps it from being done at its time; '' = nothing."""
+    ``waits``: what else keeps it from being done at its time; '' = nothing. ``job_id``: the job that is to do it, where that is
+    there and waits; ``waits`` then says for what."""
 
     action: Action
     at: datetime
@@ -160,6 +163,7 @@ class DeadlineOut(BaseModel):
     asks: bool
     confirms: bool
     waits: str
+    job_id: str
 
     @classmethod
     def of(cls, deadline: Deadline, *, asks_billing: bool) -> DeadlineOut:
@@ -169,8 +173,9 @@ class DeadlineOut(BaseModel):
             reason=deadline.reason,
             clause=deadline.clause,
             asks=deadline.asks,
-            confirms=deadline.action.destroys and asks_billing,
+            confirms=deadline.action.destroys and asks_billing and not deadline.job,
             waits=deadline.waits,
+            job_id=deadline.job,
         )
 
 
@@ -183,6 +188,19 @@ class ChargeNote(BaseModel):
     reason: str
     made_at: datetime
     open: bool
+
+
+class JobNote(BaseModel):
+    """A job that is not over, in a few words; ``/v1/jobs`` has all of it. ``waits``: why it waits for somebody."""
+
+    id: str
+    intent: IntentKind
+    state: JobState
+    waits: str
+
+    @classmethod
+    def of(cls, job: Job) -> JobNote:
+        return cls(id=job.id, intent=job.intent, state=job.state, waits=job.approval_reason)
 
 
 class DisputeOut(BaseModel):
@@ -218,10 +236,12 @@ class TrafficOut(BaseModel):
 
 
 class ServiceDetail(ServiceOut):
-    """A service with what its jobs made, where it ever was, the next acts that its policy brings, and its newest charges."""
+    """A service with what its jobs made, where it ever was, the jobs that are not over, the next acts that its policy brings, and
+    its newest charges."""
 
     nodes_ever: list[str]
     facts: dict[str, Any]
+    jobs: list[JobNote]
     deadlines: list[DeadlineOut]
     charges: list[ChargeNote]
     disputes: list[DisputeOut]
@@ -233,13 +253,19 @@ class ServiceDetail(ServiceOut):
 
     @classmethod
     def with_facts(
-        cls, service: Service, facts: ServiceFacts, deadlines: Sequence[DeadlineOut], charges: Sequence[ChargeRecord]
+        cls,
+        service: Service,
+        facts: ServiceFacts,
+        jobs: Sequence[Job],
+        deadlines: Sequence[DeadlineOut],
+        charges: Sequence[ChargeRecord],
     ) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
         return cls(
             **base.model_dump(),
             nodes_ever=list(facts.nodes_ever),
             facts=redact(facts.values),
+            jobs=[JobNote.of(job) for job in jobs],
             deadlines=list(deadlines),
             charges=[ChargeNote(**fields(charge, ChargeNote.model_fields)) for charge in charges],
             disputes=[DisputeOut.of(dispute) for dispute in service.disputes],

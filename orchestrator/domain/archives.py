@@ -87,6 +87,13 @@ def will_bring_back(service: Service, terms: Terms) -> bool:
     return promised and service.state == Lifecycle.TERMINATING and kept_for(terms) is not None
 
 
+def settled(service: Service, *, since: datetime) -> bool:
+    """Whether a payment stands that was not taken back, or a dispute was won after ``since``."""
+    if service.charged_back_at is not None:
+        return False
+    return service.paid_at is not None or (service.settled_at is not None and service.settled_at > since)
+
+
 def reactivate(service: Service, *, reason: str, who: str) -> tuple[Service, Intent | Refusal]:
     """Bring it back out of its archive; what it owed is settled, or somebody says so."""
     if service.state != Lifecycle.ARCHIVED:

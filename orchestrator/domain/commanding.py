@@ -11,7 +11,6 @@ from datetime import datetime
 
 from orchestrator.domain import archives, cancellations, conduct, lapsing
 from orchestrator.domain.intents import CANCELLATION, RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, Refusal
-from orchestrator.domain.outcomes import begin
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Service, transition
 from orchestrator.domain.terms import NO_TERMS, Terms
@@ -134,7 +133,10 @@ def unlimit(record: Service, reason: HoldReason, *, who: str, why: str) -> Recei
 def terminate(
     record: Service, *, who: str, why: str, terms: Terms, now: datetime, arguments: Mapping[str, object] | None = None
 ) -> Received:
-    """``arguments``: of them only the cancellation that it carries out is kept."""
+    """The job moves the state when it begins (``outcomes.begin``): until then the service goes on as it is.
+
+    ``arguments``: of them only the cancellation that it carries out is kept.
+    """
     if record.state in (Lifecycle.ERASED, Lifecycle.CANCELLED, Lifecycle.TERMINATING):
         return Received(service=lapsing.withdrawn(record), decision=Nothing(reason=f"it is {record.state} already"))
     if not record.erasable:
@@ -145,9 +147,6 @@ def terminate(
     if record.state == Lifecycle.ARCHIVED:
         return refuse(record, archives.not_again(record, terms), RULE_LIFECYCLE)
     keeps = {} if record.state == Lifecycle.FAILED else archives.keeping(terms)
-    # While it is being provisioned the job waits behind that one, and ``begin`` moves the state.
-    if record.state != Lifecycle.PROVISIONING:
-        record = begin(record, IntentKind.TERMINATE)
     carried = {CANCELLATION: arguments[CANCELLATION]} if arguments and CANCELLATION in arguments else {}
     intent = Intent.on(IntentKind.TERMINATE, record, reason=why, who=who, arguments={**keeps, **carried})
     return Received(service=record, decision=intent)

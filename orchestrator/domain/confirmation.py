@@ -83,21 +83,32 @@ class Confirmation:
         return f"billing is asked to confirm it, until {_minute(self.answer_by)}{besides}"
 
 
-def stands(service: Service, terms: Terms, *, told: Told, action: Action, occurrence: str) -> bool:
-    """Whether the deadline that a job was made for still falls due, the job not having done anything yet."""
-    # A termination that waits has moved the record already.
-    before = replace(service, state=Lifecycle.ACTIVE) if service.state == Lifecycle.TERMINATING else service
-    found = deadlines(before, terms, told=told)
-    return any((deadline.action, deadline.occurrence) == (action, occurrence) for deadline in found)
+def stands(service: Service, terms: Terms, *, told: Told, action: Action, occurrence: str, now: datetime) -> bool:
+    """Whether the deadline that a job was made for is due, the job not having done anything yet."""
+    return not _missing(service, terms, told=told, action=action, occurrence=occurrence, now=now)
 
 
-def still_due(job: Job, service: Service, terms: Terms, *, told: Told) -> bool:
-    """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
+def hindered(job: Job, service: Service, terms: Terms, *, told: Told, now: datetime) -> str:
+    """Why a job that waits is not to be done now: '' = it may. One that no deadline made stands by itself.
+
+    By what the clock itself looks at: a job that is called off for it is made anew as soon as its deadline is due again.
+    """
     made_for = job.arguments.get(DEADLINE)
     if not isinstance(made_for, list):
-        return True
+        return ""
     action, occurrence = made_for
-    return stands(service, terms, told=told, action=Action(action), occurrence=occurrence)
+    due = max(now, job.created_at)  # a clock that is set back calls nothing off
+    return _missing(service, terms, told=told, action=Action(action), occurrence=occurrence, now=due)
+
+
+def _missing(service: Service, terms: Terms, *, told: Told, action: Action, occurrence: str, now: datetime) -> str:
+    # A termination that has begun has moved the record.
+    before = replace(service, state=Lifecycle.ACTIVE) if service.state == Lifecycle.TERMINATING else service
+    found = (d for d in deadlines(before, terms, told=told) if (d.action, d.occurrence) == (action, occurrence))
+    deadline = next(found, None)
+    if deadline is None:
+        return "what it was to be done for is over"
+    return deadline.waits or (f"it falls due at {_minute(deadline.at)}" if deadline.at > now else "")
 
 
 def _moment(text: str | None) -> datetime | None:

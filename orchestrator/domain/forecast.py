@@ -6,17 +6,20 @@ at once, a notice as taken at once, and what waits for an operator as approved.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from orchestrator.domain.archives import archived, kept_for
-from orchestrator.domain.deadlines import Action, Deadline, Told, deadlines, pending
+from orchestrator.domain.deadlines import Action, Deadline, Told, Waiting, deadlines, pending
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
 # So many acts of one service are told at most; each is done once, so that this is never reached.
 MOST = 100
+NOBODY: Mapping[tuple[Action, str], Waiting] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,20 @@ def forecast(
     until: datetime,
     told: Told,
     settled: frozenset[tuple[Action, str]] = frozenset(),
+    waiting: Mapping[tuple[Action, str], Waiting] = NOBODY,
 ) -> tuple[Deadline, ...]:
     """The acts from now until ``until``, in the order in which they will come, without those that only recur.
 
     What is late already comes ``now``.
 
-    One that something is in the way of stands at its time with its ``waits``, and nothing is told of what would follow it.
+    One that something is in the way of stands at its time with its ``waits``, and nothing is told of what would follow it. So
+    does one whose job waits for somebody (``waiting``), and what would make another job of that kind.
     """
     found: list[Deadline] = []
-    known, done = dict(told), set(settled)
+    known, done = dict(told), set(settled) - waiting.keys()
     while len(found) < MOST:
-        left = pending(deadlines(service, terms, told=known), frozenset(done))
-        left = tuple(deadline for deadline in left if not deadline.action.recurs)
+        all_left = pending(deadlines(service, terms, told=known), frozenset(done))
+        left = [_behind(deadline, waiting) for deadline in all_left if not deadline.action.recurs]
         due = next((deadline for deadline in left if not deadline.waits), None)
         if due is None or due.at > until:
             blocked = [deadline for deadline in left if deadline.waits and deadline.at <= until]
@@ -70,6 +75,16 @@ def changes(service_id: str, before: tuple[Deadline, ...], after: tuple[Deadline
     comes = tuple(new[key] for key in new if key not in old)
     goes = tuple(old[key] for key in old if key not in new)
     return Change(service_id, comes, goes) if comes or goes else None
+
+
+def _behind(deadline: Deadline, waiting: Mapping[tuple[Action, str], Waiting]) -> Deadline:
+    """The deadline with the job that waits to do it, or behind one of the same kind that waits."""
+    own = waiting.get((deadline.action, deadline.occurrence))
+    if own is not None:
+        return replace(deadline, asks=False, waits=f"job {own.job}: {own.why}", job=own.job)
+    kind = deadline.action.intent
+    other = next((job for (action, _), job in waiting.items() if kind is not None and action.intent == kind), None)
+    return deadline if other is None or deadline.waits else replace(deadline, waits=f"job {other.job} waits to {kind} it already")
 
 
 def _done(service: Service, deadline: Deadline, at: datetime, terms: Terms) -> Service:

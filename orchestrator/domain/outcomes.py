@@ -17,6 +17,8 @@ from orchestrator.domain.services import Cause, HoldEffect, HoldReason, Lifecycl
 SETS = {IntentKind.SUSPEND: HoldEffect.STOP, IntentKind.LIMIT: HoldEffect.LIMIT}
 # What brings the guest to what the holds say.
 KEEPS_HOLDS = frozenset({IntentKind.SUSPEND, IntentKind.UNSUSPEND, IntentKind.LIMIT, IntentKind.UNLIMIT})
+_ENDED = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
+_ON_ARCHIVES = frozenset({IntentKind.ERASE, IntentKind.REACTIVATE})
 
 
 def begin(service: Service, kind: IntentKind) -> Service:
@@ -32,7 +34,7 @@ def begin(service: Service, kind: IntentKind) -> Service:
         if not service.erasable:
             raise Refused("a hold forbids to destroy the service's data", rule=RULE_HOLDS)
         return service if state == Lifecycle.TERMINATING else replace(service, state=transition(state, Cause.TERMINATE_STARTED))
-    if kind in (IntentKind.ERASE, IntentKind.REACTIVATE):
+    if kind in _ON_ARCHIVES:
         return _begin_archived(service, kind)
     if state != Lifecycle.ACTIVE:
         raise WrongState(f"the service is {state}: {kind} needs an active one", state=str(state))
@@ -45,6 +47,13 @@ def begin(service: Service, kind: IntentKind) -> Service:
     if kind == IntentKind.UNLIMIT and service.limited:
         raise Refused(f"the service is limited for {', '.join(service.limit_reasons)}", rule=RULE_HOLDS)
     return service
+
+
+def never(service: Service, kind: IntentKind) -> str:
+    """Why a job of ``kind`` that has not begun never will; '' = it may yet. The service has ended while it waited."""
+    if service.state not in _ENDED or (service.state == Lifecycle.ARCHIVED and kind in _ON_ARCHIVES):
+        return ""
+    return f"the service is {service.state}"
 
 
 def _begin_archived(service: Service, kind: IntentKind) -> Service:
@@ -69,13 +78,14 @@ def finish(
     adds: str = "",
     kept: bool = False,
     on_request: bool = False,
+    elsewhere: bool = False,
 ) -> Service:
     """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
 
     ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
     ``error_code`` is the job's ('' where it went well). ``adds``: the hold that the decision to suspend or to limit added; who
     cancels the job takes that back, and no other. ``kept``: the termination kept an archive. ``on_request``: its customer asked
-    for the backup.
+    for the backup. ``elsewhere``: another job has begun to terminate it, so that the end of this one moves nothing.
     """
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
@@ -88,7 +98,7 @@ def finish(
         return replace(service, holds=tuple(h for h in service.holds if (h.reason, h.effect) != (adds, SETS[kind])))
     if kind in KEEPS_HOLDS and ended_well:
         return _in_force(service, kind, now=now)
-    if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING:
+    if kind == IntentKind.TERMINATE and service.state == Lifecycle.TERMINATING and not elsewhere:
         if ended_well and kept:
             return archived(service, now=now)
         return _terminated(service, ended_well=ended_well, gave_up=gave_up, provisioned=provisioned, now=now)

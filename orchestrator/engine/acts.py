@@ -313,7 +313,7 @@ def frozen(conn: Connection, job: Job) -> bool:
 
 def destroyed(conn: Connection, job: Job) -> bool:
     """Whether the fence let a destructive act of the job through: it can then no longer be stopped or undone."""
-    if not job.intent.ends:
+    if not job.intent.ends or job.workflow is None:  # one that has not begun destroyed nothing, whatever another did
         return False
     service = services.get(conn, job.service_id)
     return service is not None and service.point_of_no_return is not None

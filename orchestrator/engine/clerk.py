@@ -10,7 +10,7 @@ from orchestrator.domain import decisions
 from orchestrator.domain.charges import Charge, ChargeKind
 from orchestrator.domain.decisions import Received
 from orchestrator.domain.errors import NotFound, Refused, WrongState
-from orchestrator.domain.intents import RULE_LIFECYCLE, Decision, Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.intents import RULE_LIFECYCLE, Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import refused
@@ -113,7 +113,7 @@ class Clerk:
         service = services.get(conn, service_id)
         if service is None:
             raise NotFound(f"there is no service {service_id}", service_id=service_id)
-        return service, once(conn, decide(service, self._orders.terms(service), now))
+        return service, once(conn, service, decide(service, self._orders.terms(service), now))
 
 
 def charge(conn: Connection, owed: Iterable[Charge], *, job: Job | None, now: datetime) -> None:
@@ -125,22 +125,36 @@ def charge(conn: Connection, owed: Iterable[Charge], *, job: Job | None, now: da
         charges.make(conn, each, job_id=doing[-1].id if doing else "", now=now)
 
 
-def once(conn: Connection, received: Received) -> Received:
-    """What was decided, unless it asks for a termination that waits for the provisioning to end and knows of the last payment,
-    or for what a job does already with an archive."""
-    decision: Decision = received.decision
-    service = received.service
-    if service is not None and service.state == Lifecycle.ARCHIVED and isinstance(decision, Intent):
-        for job in job_store.unfinished(conn, service.id):
-            if job.intent == decision.kind and not job.stop_requested:
-                return replace(received, decision=Nothing(reason=f"job {job.id} does it: {job.intent}"), note="")
-            if decision.kind == IntentKind.ERASE and job.intent == IntentKind.REACTIVATE:
-                return refused(service, f"job {job.id} brings it back: cancel that first", RULE_LIFECYCLE)
+def once(conn: Connection, before: Service | None, received: Received) -> Received:
+    """What was decided, unless a job does it already, or will: of jobs that have not begun the record knows nothing.
+
+    ``before``: the record that it was decided on. A termination that a payment has overtaken since is not taken for a new one.
+    """
+    decision, service = received.decision, received.service
+    if before is None or service is None or not isinstance(decision, Intent):
         return received
-    if service is None or service.state != Lifecycle.PROVISIONING or not isinstance(decision, Intent):
+    if service.state == Lifecycle.ARCHIVED:
+        return _once_archived(conn, service, received, decision)
+    if decision.kind not in (IntentKind.TERMINATE, IntentKind.PROVISION):
         return received
     for job in job_store.unfinished(conn, service.id):
-        same = job.intent == decision.kind == IntentKind.TERMINATE and job.payments == decision.payments
-        if same and not job.stop_requested:
-            return replace(received, decision=Nothing(reason=f"job {job.id} terminates it once it is provisioned"))
+        if job.intent == IntentKind.TERMINATE and job.payments == decision.payments and not job.stop_requested:
+            # What is to be terminated is not made before that.
+            unmoved = replace(service, state=before.state)
+            return replace(received, service=unmoved, decision=Nothing(reason=_ends(job, service)), note="")
     return received
+
+
+def _once_archived(conn: Connection, service: Service, received: Received, decision: Intent) -> Received:
+    for job in job_store.unfinished(conn, service.id):
+        if job.intent == decision.kind and not job.stop_requested:
+            return replace(received, decision=Nothing(reason=f"job {job.id} does it: {job.intent}"), note="")
+        if decision.kind == IntentKind.ERASE and job.intent == IntentKind.REACTIVATE:
+            return refused(service, f"job {job.id} brings it back: cancel that first", RULE_LIFECYCLE)
+    return received
+
+
+def _ends(job: Job, service: Service) -> str:
+    if job.state == JobState.WAITING_APPROVAL:
+        return f"job {job.id} terminates it, and waits: {job.approval_reason}"
+    return f"job {job.id} terminates it" + (" once it is provisioned" if service.state == Lifecycle.PROVISIONING else "")

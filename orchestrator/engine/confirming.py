@@ -9,16 +9,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain.confirmation import DEADLINE, KEY, QUESTION, Confirmation, still_due
+from orchestrator.domain import confirmation, outcomes
+from orchestrator.domain.confirmation import DEADLINE, KEY, QUESTION, Confirmation
 from orchestrator.domain.deadlines import Deadline, Told
 from orchestrator.domain.decisions import Received, Tell
+from orchestrator.domain.errors import WrongState
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import Intent, IntentKind, JobState
 from orchestrator.domain.jobs import FROZEN_REASON, Job
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works, destroyed
-from orchestrator.engine.endings import Endings
+from orchestrator.engine.endings import Ending, Endings
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.telling import tell
 from orchestrator.store import deadlines as store
@@ -26,7 +28,7 @@ from orchestrator.store import jobs as job_store
 from orchestrator.store import services
 from orchestrator.store.database import Connection
 
-OVER = "the clock: what it was to be done for is over"
+CLOCK = "the clock"
 # No job of another kind waits for an answer (``prepared``).
 ASKED = tuple(kind for kind in IntentKind if kind.ends)
 
@@ -77,7 +79,7 @@ class Confirming:
         # A refusal counts as long as nothing is destroyed, whoever has let the job run meanwhile.
         if event.type == EventType.TERMINATION_REFUSED and job is not None and job.intent.ends and not destroyed(conn, job):
             why = f" ({event.reason})" if event.reason else ""
-            self._endings.call_off(conn, job, by=f"billing, which refuses it{why}: {by}")
+            self._endings.call_off(conn, job, by=f"billing, which refuses it{why}: {by}", for_good=True)
             return job.id, "the job is called off"
         if (
             job is None
@@ -86,9 +88,9 @@ class Confirming:
             or event.type != EventType.TERMINATION_CONFIRMED
         ):
             return "", f"no job {event.job_id} of service {event.service_id} waits for an answer"
-        if not self.stands(conn, job):
-            self._endings.call_off(conn, job, by=OVER)
-            return job.id, "what it was to be done for is over: the job is called off"
+        if hindered := self.hindered(conn, job):
+            self._endings.call_off(conn, job, by=f"{CLOCK}: {hindered}")
+            return job.id, f"{hindered}: the job is called off"
         confirmed = question.confirmed(by)
         reason = confirmed.waits(now=now) or self._orders.held(conn, job.intent, now=now)
         job_store.change(conn, job.id, arguments={**job.arguments, KEY: confirmed.to_json()}, approval_reason=reason)
@@ -111,24 +113,26 @@ class Confirming:
         return said
 
     def call_off_stale(self, conn: Connection, service: Service, jobs: Iterable[Job], *, told: Told) -> bool:
-        """End those of the service's jobs that wait for a person or for billing because of what falls due no more; whether there
+        """End those of the service's jobs that wait for somebody and are not to be done now, or can be no more; whether there
         were any."""
-        terms = self._orders.terms(service)
-        stale = [
-            job
-            for job in jobs
-            if job.state == JobState.WAITING_APPROVAL
-            and not destroyed(conn, job)
-            and not still_due(job, service, terms, told=told)
-        ]
-        for job in stale:
-            self._endings.call_off(conn, job, by=OVER)
-        return bool(stale)
+        terms, now, found = self._orders.terms(service), self._works.clock.now(), False
+        for job in jobs:
+            if job.state != JobState.WAITING_APPROVAL:
+                continue
+            never = "" if job.workflow is not None else outcomes.never(service, job.intent)
+            hindered = "" if destroyed(conn, job) else confirmation.hindered(job, service, terms, told=told, now=now)
+            if never:  # it failed, as it would if somebody let it run: nobody has decided against it, nor against its hold
+                self._endings.write(conn, job, Ending(state=JobState.FAILED, code=WrongState.code, error=never))
+            elif hindered:
+                self._endings.call_off(conn, job, by=f"{CLOCK}: {hindered}")
+            found = found or bool(never or hindered)
+        return found
 
-    def stands(self, conn: Connection, job: Job) -> bool:
-        """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
+    def hindered(self, conn: Connection, job: Job) -> str:
+        """Why the job is not to be done now; '' = it may. One that no deadline made stands by itself."""
         service = services.get(conn, job.service_id)
         if service is None:
-            return True
+            return ""
         told = store.seen_to(conn, [service.id])[service.id].told
-        return still_due(job, service, self._orders.terms(service), told=told)
+        terms = self._orders.terms(service)
+        return confirmation.hindered(job, service, terms, told=told, now=self._works.clock.now())

@@ -11,6 +11,7 @@ from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import DECIDED_AT, FROZEN_REASON, Job, decided_at
 from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Works, destroyed
+from orchestrator.engine.clerk import once
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.orders import Orders
@@ -58,7 +59,7 @@ class Desk:
                 raise WrongState(f"job {job_id} is {job.state}: there is nothing to cancel")
             if destroyed(conn, job):
                 raise WrongState(f"job {job_id} is past the point of no return: it can only go on", hint="job retry")
-            self._endings.call_off(conn, job, by=who)
+            self._endings.call_off(conn, job, by=who, for_good=True)
             facts = {"state": job.state.value}
             audit.append_of_job(conn, job, "job cancelled", at=self._works.clock.now(), who=who, facts=facts)
             beside(conn, None)
@@ -110,10 +111,11 @@ class Desk:
             )
 
     def _refuse_over(self, conn: Connection, job: Job) -> None:
-        """What ends a service because of a deadline that is none any more is not let run: raises WrongState."""
-        if job.intent.ends and not destroyed(conn, job) and not self._confirming.stands(conn, job):
+        """What ends a service because of a deadline that is not due any more is not let run: raises WrongState."""
+        hindered = "" if not job.intent.ends or destroyed(conn, job) else self._confirming.hindered(conn, job)
+        if hindered:
             raise WrongState(
-                f"what job {job.id} was to be done for is over",
+                f"job {job.id} is not to be done now: {hindered}",
                 hint=f"if it is still wanted: orchestrator service {job.intent} {job.service_id}",
             )
 
@@ -149,7 +151,8 @@ class Desk:
         now = self._works.clock.now()
         arguments = dict(job.arguments)
         terms = self._orders.terms(service)
-        received = decisions.command(job.intent, service, who=who, why=job.reason, now=now, arguments=arguments, terms=terms)
+        decided = decisions.command(job.intent, service, who=who, why=job.reason, now=now, arguments=arguments, terms=terms)
+        received = once(conn, service, decided)
         if isinstance(received.decision, Refusal):
             raise Refused(f"{received.decision.reason} [{received.decision.rule}]", rule=received.decision.rule)
         if isinstance(received.decision, Nothing):

@@ -166,7 +166,7 @@ class Due:
         if comes_back(conn, service.id):
             return True
         ended = job_store.last_done(conn, service.id, IntentKind.TERMINATE)
-        if ended is None or service.settled_at is None:
+        if ended is None or not archives.settled(service, since=ended.created_at):
             return False
         return archives.paid_meanwhile(service, self._catalog.terms_of(service), payments=decided_at(ended)) is not None
 

@@ -121,8 +121,14 @@ class Endings:
         audit.append_of_job(conn, present, "job waits: frozen", at=self._works.clock.now(), who=ENGINE)
         tell_rest(conn, present, JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=FROZEN_REASON)
 
-    def call_off(self, conn: Connection, job: Job, *, by: str) -> None:
-        """End a job that is not over: at once where it has made nothing yet, else before its next step, and undo what it made."""
+    def call_off(self, conn: Connection, job: Job, *, by: str, for_good: bool = False) -> None:
+        """End a job that is not over: at once where it has made nothing yet, else before its next step, and undo what it made.
+
+        What fell due is seen to no more, and asked for anew as soon as it is due again; unless it is ``for_good``, by a person's
+        decision or billing's word.
+        """
+        if not for_good:
+            deadlines.not_seen_to(conn, job.service_id, job_id=job.id)
         resting = job.state in (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
         begun = any(step.applied for step in job_store.steps(conn, job.id))
         if (resting or job.state == JobState.QUEUED) and not begun:
@@ -175,6 +181,10 @@ class Endings:
             adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
             kept=archive_of(steps) is not None,
             on_request=bool(job.arguments.get(ON_REQUEST)),
+            elsewhere=any(
+                other.id != job.id and other.intent == IntentKind.TERMINATE and other.workflow is not None
+                for other in job_store.unfinished(conn, service.id)
+            ),
         )
         if after != service:
             services.put(conn, after, now=now)

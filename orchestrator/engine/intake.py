@@ -30,7 +30,7 @@ from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.leaving import call_off_ends
 from orchestrator.engine.orders import Orders
-from orchestrator.engine.overtaking import call_off, comes_back, counts_as_paid, overtaken
+from orchestrator.engine.overtaking import call_off, call_off_return, comes_back, counts_as_paid, overtaken
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, commands, events, forgetting, outbox, services
 from orchestrator.store.database import Connection
@@ -187,7 +187,7 @@ class Intake:
             return Acceptance(outcome="duplicate-command", detail=f"version {version} of this command was taken before")
         terms = self._orders.terms(service, plan=event.plan)
         received = self._refused_change(event, service, terms) or once(
-            conn, decisions.receive(event, service, now=now, counted=counted, terms=terms)
+            conn, service, decisions.receive(event, service, now=now, counted=counted, terms=terms)
         )
         decision = received.decision
         job = self._clerk.carry(conn, service, received, now=now)
@@ -196,16 +196,25 @@ class Intake:
         if version is not None and not received.stale:
             commands.add(conn, event.service_id, event.type.value, version=version, source=event.source, event_id=event.id)
         self._tell_too_late(conn, event, received, seq=seq, now=now)
-        paid = event.type in PAYMENTS or counts_as_paid(service, received.service)
-        if paid or overtaken(service, received.service):
-            by = f"the {_word(event)} of event {event.source}/{event.id}"
-            call_off(conn, self._endings, received.service, by=by, paid=paid)
-        if received.service is not None and event.type in (EventType.SERVICE_CANCEL, EventType.SERVICE_KEEP):
-            call_off_ends(conn, self._endings, received.service, by=f"event {event.source}/{event.id}")
+        ended = self._overtake(conn, event, service, received.service)
         if job is None:
-            return Acceptance(outcome="stale" if received.stale else "nothing", detail=received.note or decision.reason)
+            said = _said(received.note or decision.reason, ended)
+            return Acceptance(outcome="stale" if received.stale else "nothing", detail=said)
         waits = f"the job waits for approval: {job.approval_reason}" if job.approval_reason else ""
-        return Acceptance(outcome="accepted", job_id=job.id, detail="; ".join(filter(None, (received.note, waits))))
+        return Acceptance(outcome="accepted", job_id=job.id, detail=_said(received.note, ended, waits))
+
+    def _overtake(self, conn: Connection, event: Event, before: Service | None, after: Service | None) -> str:
+        """End what the event makes pointless; a sentence about it, '' where that was nothing."""
+        by = f"event {event.source}/{event.id}"
+        ended: tuple[str, ...] = ()
+        paid = event.type in PAYMENTS or counts_as_paid(before, after)
+        if paid or overtaken(before, after):
+            ended = call_off(conn, self._endings, after, by=f"the {_word(event)} of {by}", paid=paid)
+        if after is not None and event.type in (EventType.SERVICE_CANCEL, EventType.SERVICE_KEEP):
+            ended = call_off_ends(conn, self._endings, after, by=by)
+        if after is not None and event.type in (EventType.INVOICE_REFUNDED, EventType.INVOICE_CHARGED_BACK):
+            ended = call_off_return(conn, self._endings, after, by=f"the {_word(event)} of {by}")
+        return "" if not ended else f"called off: job {', job '.join(ended)}"
 
     def _answered(self, conn: Connection, event: Event, *, seq: int, now: datetime) -> Acceptance:
         """Billing's answer to our question. A refusal that says until when it is paid tells of a payment that was lost."""
@@ -275,10 +284,16 @@ class Intake:
         return self._clerk.dry_run(service_id, decide)
 
 
+def _said(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
 def _word(event: Event) -> str:
     """What it is that calls a job off."""
     if event.type in PAYMENTS:
         return "payment"
+    if event.type in (EventType.INVOICE_REFUNDED, EventType.INVOICE_CHARGED_BACK):
+        return "refund" if event.type == EventType.INVOICE_REFUNDED else "chargeback"
     return "dispute" if event.type == EventType.INVOICE_DISPUTED else "verdict"
 
 

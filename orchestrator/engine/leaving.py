@@ -97,12 +97,16 @@ class Leaving:
         return self._clerk.act(service_id, decide, who=who, what=what, facts=facts, beside=and_call_off)
 
 
-def call_off_ends(conn: Connection, endings: Endings, service: Service, *, by: str) -> None:
-    """End the terminations that carry out a cancellation which was taken back or changed, where nothing was destroyed yet."""
+def call_off_ends(conn: Connection, endings: Endings, service: Service, *, by: str) -> tuple[str, ...]:
+    """End the terminations that carry out a cancellation which was taken back or changed, where nothing was destroyed yet; which
+    jobs these were."""
     if service.point_of_no_return is not None:
-        return
+        return ()
     standing = "" if service.cancellation is None else service.cancellation.token
+    ended = []
     for job in job_store.unfinished(conn, service.id):
         carried = job.arguments.get(CANCELLATION, "")
         if job.intent == IntentKind.TERMINATE and carried and carried != standing:
             endings.call_off(conn, job, by=by)
+            ended.append(job.id)
+    return tuple(ended)

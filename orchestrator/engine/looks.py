@@ -9,8 +9,10 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from orchestrator.domain.confirmation import still_due
+from orchestrator.domain import outcomes
+from orchestrator.domain.confirmation import hindered
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
+from orchestrator.domain.jobs import Job
 from orchestrator.domain.services import Service
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.turns import Turns
@@ -44,11 +46,8 @@ def _pass_over(
 ) -> tuple[str, ...]:
     found = {service.id: service for service in services.several(conn, service_ids)}
     seen = store.seen_to(conn, list(found))
-    stale = {
-        job.service_id
-        for job in job_store.waiting_for_approval(conn, list(found))
-        if not still_due(job, found[job.service_id], catalog.terms_of(found[job.service_id]), told=seen[job.service_id].told)
-    }
+    waiting = job_store.waiting_for_approval(conn, list(found))
+    stale = {job.service_id for job in waiting if _stale(job, found[job.service_id], catalog, seen[job.service_id], now=now)}
     turns = Turns(conn)
     acting: list[str] = []
     looks: dict[str, datetime | None] = {}
@@ -65,3 +64,9 @@ def _pass_over(
             looks[service_id] = next_due(left, now=now, again=again)
     store.look_again_all(conn, looks)
     return tuple(acting)
+
+
+def _stale(job: Job, service: Service, catalog: Catalog, seen: Seen, *, now: datetime) -> bool:
+    """Whether a job that waits is not to be done now, or can be no more."""
+    never = job.workflow is None and outcomes.never(service, job.intent)
+    return bool(never or hindered(job, service, catalog.terms_of(service), told=seen.told, now=now))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from orchestrator.domain import archives
 from orchestrator.domain.confirmation import DEADLINE
 from orchestrator.domain.deadlines import Action
 from orchestrator.domain.intents import CANCELLATION, IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.outcomes import SETS
-from orchestrator.domain.services import HoldReason, Service
+from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.engine.endings import Endings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -20,18 +21,32 @@ RESTING = (JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR)
 _NO_DEBT = frozenset({Action.END.value, Action.TERMINATE_CONDUCT.value})
 
 
-def call_off(conn: Connection, endings: Endings, after: Service | None, *, by: str, paid: bool) -> None:
-    """End what is pointless now: a termination, the erasure of what comes back, and a suspension or a limit for nonpayment.
+def call_off(conn: Connection, endings: Endings, after: Service | None, *, by: str, paid: bool) -> tuple[str, ...]:
+    """End what is pointless now: a termination, the erasure of what comes back, and a suspension or a limit for nonpayment;
+    which jobs these were. What fell due is asked for again should it fall due again, by a refund for instance.
 
     ``paid``: else a dispute stopped the clock of nonpayment. Of a payment the fence knows, so that only what waits for somebody
     has to be ended here; of a dispute it knows nothing, and what runs, or is about to, is stopped too. A dispute says nothing
     against an end that was asked for by a cancellation, or for conduct.
     """
     if after is None or after.point_of_no_return is not None:
-        return
+        return ()
+    ended = []
     for job in job_store.unfinished(conn, after.id):
         if (job.state in RESTING and _pointless(conn, job, after, paid=paid)) or (not paid and _for_debt(job)):
             endings.call_off(conn, job, by=by)
+            ended.append(job.id)
+    return tuple(ended)
+
+
+def call_off_return(conn: Connection, endings: Endings, after: Service, *, by: str) -> tuple[str, ...]:
+    """The payment that was to bring an archived service back was itself taken back: what waits to do so is ended."""
+    if after.archived_at is None or after.state != Lifecycle.ARCHIVED or archives.settled(after, since=after.archived_at):
+        return ()
+    waiting = [job for job in job_store.waiting_for_approval(conn, [after.id]) if job.intent == IntentKind.REACTIVATE]
+    for job in waiting:
+        endings.call_off(conn, job, by=by)
+    return tuple(job.id for job in waiting)
 
 
 def _pointless(conn: Connection, job: Job, after: Service, *, paid: bool) -> bool:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.domain.deadlines import Action
+from orchestrator.domain.deadlines import Action, Waiting
 from orchestrator.domain.intents import JobState
 from orchestrator.store.database import Connection
 from orchestrator.store.services import AT_ONCE
 from orchestrator.store.tables import jobs, occurrences, outbox, services
 
-# A job that ended so did not do what fell due; one that a person cancelled is that person's decision.
+# A job that ended so did not do what fell due; one that a person cancelled is that person's decision. One that was overtaken is
+# no occurrence's any more (``not_seen_to``).
 UNDONE = (JobState.FAILED.value,)
+_WAITS = JobState.WAITING_APPROVAL.value
 # Made once: these run with every service that is looked at, and making a statement costs more than running it.
 _LOOK = sa.update(services).where(services.c.id == sa.bindparam("service")).values(next_due_at=sa.bindparam("look"))
 _WHOSE = occurrences.c.service_id.in_(sa.bindparam("whose", expanding=True))
@@ -29,7 +31,9 @@ _SEEN = (
         occurrences.c.last_at,
         occurrences.c.message_id,
         outbox.c.taken_at,
+        jobs.c.id,
         jobs.c.state,
+        jobs.c.approval_reason,
     )
     .outerjoin(outbox, outbox.c.id == occurrences.c.message_id)
     .outerjoin(jobs, jobs.c.id == occurrences.c.job_id)
@@ -55,11 +59,14 @@ _FIRST = sa.insert(occurrences)
 @dataclass(frozen=True, slots=True)
 class Seen:
     """``told``: when billing took what was to be told, by action and occurrence. ``settled``: what is done or under way.
-    ``tried``: how often each was tried, and when last."""
+    ``tried``: how often each was tried, and when last. ``waiting``: of what is settled that whose job waits for somebody: that
+    job, and why.
+    """
 
     told: dict[tuple[Action, str], datetime]
     settled: frozenset[tuple[Action, str]]
-    tried: dict[tuple[Action, str], tuple[int, datetime]]
+    tried: dict[tuple[Action, str], tuple[int, datetime]] = field(default_factory=dict)
+    waiting: dict[tuple[Action, str], Waiting] = field(default_factory=dict)
 
 
 def due(conn: Connection, *, now: datetime, limit: int) -> tuple[str, ...]:
@@ -103,7 +110,7 @@ def seen_to(conn: Connection, service_ids: Sequence[str]) -> dict[str, Seen]:
     rows: dict[str, list[Any]] = {service_id: [] for service_id in service_ids}
     for row in conn.execute(_SEEN, {"whose": list(service_ids)}):
         rows[row.service_id].append(row)
-    return {service_id: _seen(found) if found else Seen({}, frozenset(), {}) for service_id, found in rows.items()}
+    return {service_id: _seen(found) if found else Seen({}, frozenset()) for service_id, found in rows.items()}
 
 
 def _seen(rows: Sequence[Any]) -> Seen:
@@ -112,6 +119,7 @@ def _seen(rows: Sequence[Any]) -> Seen:
         told={key: row.taken_at for key, row in found.items() if row.taken_at is not None},
         settled=frozenset(key for key, row in found.items() if row.message_id or row.state not in (None, *UNDONE)),
         tried={key: (row.attempts, row.last_at) for key, row in found.items()},
+        waiting={key: Waiting(row.id, row.approval_reason) for key, row in found.items() if row.state == _WAITS},
     )
 
 
@@ -125,3 +133,9 @@ def note(
         return
     first = {"service_id": service_id, "action": action.value, "occurrence": occurrence, "attempts": 1, "first_at": now}
     conn.execute(_FIRST, {**first, **seen})
+
+
+def not_seen_to(conn: Connection, service_id: str, *, job_id: str) -> None:
+    """What the job was made for was not done, and is to be done should it be due again; how often it was tried is kept."""
+    mine = (occurrences.c.service_id == service_id, occurrences.c.job_id == job_id)
+    conn.execute(sa.update(occurrences).where(*mine).values(job_id=""))

@@ -265,21 +265,83 @@ def test_a_termination_stopped_half_way_leaves_no_paid_guest_switched_off(build:
     assert "s1.ending" not in things.things(house.world)
 
 
-def test_a_hold_that_came_before_a_termination_stops_the_guest_when_the_termination_is_called_off(build: Builder) -> None:
+def test_a_hold_that_came_before_a_termination_stops_the_guest_also_where_the_termination_is_overtaken(build: Builder) -> None:
     pause = Pause("thing.make s1.checked")
     house = build(on_apply=pause)
     provisioned(house, "s1")
     house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
-    assert pause.reached.wait(10)  # the suspension waits behind it, and meets a service that is terminating
+    assert pause.reached.wait(10)  # both wait behind it: the service is not terminating before its turn comes
     house.event("service.suspend", "s1", version=1, reason="abuse")
     house.event("service.terminate", "s1", version=2)
+    assert house.state("s1") == "active"
     paid(house, "s1")
     pause.go_on.set()
     ends = settled(house, "s1")
-    suspend = IntentKind.SUSPEND
-    assert ends[2:] == [(suspend, JobState.FAILED), (TERMINATE, JobState.FAILED), (suspend, JobState.DONE)]
-    assert house.jobs("s1")[-1].arguments == {"reason": "abuse", "holds": ["abuse"]}
-    assert "s1.held" in things.things(house.world)
+    assert ends[2:] == [(IntentKind.SUSPEND, JobState.DONE), (TERMINATE, JobState.FAILED)]
+    assert (house.state("s1"), "s1.held" in things.things(house.world)) == ("active", True)
+
+
+def test_a_second_termination_makes_no_second_job_whatever_the_first_waits_for(build: Builder) -> None:
+    house = build(options=Options(limits=BrakeLimits(suspensions_per_hour=9, terminations_per_hour=0)))
+    provisioned(house, "s1")
+    first = house.event("service.terminate", "s1", version=1)
+    assert (house.job(first.job_id).state, house.state("s1")) == (JobState.WAITING_APPROVAL, "active")
+    again = house.event("service.terminate", "s1", version=2)
+    asked = house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={})
+    assert (again.outcome, again.job_id, asked.job_id) == ("nothing", "", "")
+    assert f"job {first.job_id} terminates it, and waits: " in again.detail
+    house.engine.cancel(first.job_id, "anna")
+    third = house.event("service.terminate", "s1", version=3)
+    with pytest.raises(WrongState, match=f"job {third.job_id} terminates it"):
+        house.engine.retry(first.job_id, "anna")
+    house.engine.approve(third.job_id, "anna")
+    assert (house.wait(third.job_id).state, house.state("s1")) == (JobState.DONE, "erased")
+
+
+def test_the_end_of_a_termination_that_waited_moves_nothing_where_another_has_begun(build: Builder) -> None:
+    behind, ending = Pause("thing.make s1.checked"), Pause("thing.make s1.ending")
+
+    def both(act: str) -> None:
+        behind(act)
+        ending(act)
+
+    house = build(on_apply=both, options=Options(limits=BrakeLimits(suspensions_per_hour=9, terminations_per_hour=1)))
+    provisioned(house, "s1")
+    house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert behind.reached.wait(30)
+    first = house.event("service.terminate", "s1", version=1).job_id
+    paid(house, "s1")
+    second = house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id
+    assert house.job(second).state == JobState.WAITING_APPROVAL
+    behind.go_on.set()
+    assert ending.reached.wait(30)
+    house.engine.cancel(second, "anna")
+    assert (house.job(second).state, house.state("s1")) == (JobState.CANCELLED, "terminating")
+    ending.go_on.set()
+    assert (house.wait(first).error_code, house.state("s1")) == ("fence-closed", "active")
+
+
+def test_what_waits_while_the_service_ends_can_be_done_no_more_and_ends_too(build: Builder) -> None:
+    house = build(options=Options(limits=BrakeLimits(suspensions_per_hour=0, terminations_per_hour=9)))
+    provisioned(house, "s1")
+    suspend = house.event("service.suspend", "s1", version=1, reason="abuse").job_id
+    assert house.job(suspend).state == JobState.WAITING_APPROVAL
+    end = house.event("service.terminate", "s1", version=2).job_id
+    assert house.wait(end).state == JobState.DONE
+    house.engine.fall_due()
+    assert (house.job(suspend).state, house.job(suspend).error_code) == (JobState.FAILED, "wrong-state")
+
+
+def test_a_termination_that_waits_keeps_a_failed_order_from_being_made_and_a_payment_does_not_mind_it(build: Builder) -> None:
+    house = build(options=Options(limits=BrakeLimits(suspensions_per_hour=9, terminations_per_hour=0)))
+    house.world.fault("thing.make", nth=1, error=PermanentDriverError("the disk is gone"))
+    assert house.wait(house.order("s1").job_id).state == JobState.FAILED
+    end = house.event("service.terminate", "s1", version=1).job_id
+    assert (house.job(end).state, house.state("s1")) == (JobState.WAITING_APPROVAL, "failed")
+    asked = house.engine.command(IntentKind.PROVISION, "s1", who="anna", why="", arguments={})
+    assert (asked.job_id, f"job {end} terminates it" in asked.detail, house.state("s1")) == ("", True, "failed")
+    made = house.event("order.paid", "s1", event_id="again", client_id="c1", plan="small").job_id
+    assert (house.wait(made).state, house.job(end).state, house.state("s1")) == (JobState.DONE, JobState.CANCELLED, "active")
 
 
 def test_a_hold_that_came_while_provisioning_failed_stops_the_guest_of_the_next_attempt_past_the_brakes(build: Builder) -> None:

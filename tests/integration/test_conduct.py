@@ -16,7 +16,7 @@ from orchestrator.config.policies import load_policies
 from orchestrator.domain.complaints import Closed, ComplaintKind
 from orchestrator.domain.conduct import Answer
 from orchestrator.domain.deadlines import Action
-from orchestrator.domain.errors import OrchestratorError, Refused, TransientDriverError
+from orchestrator.domain.errors import OrchestratorError, Refused, TransientDriverError, WrongState
 from orchestrator.domain.evidence import Evidence
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Effect
@@ -204,9 +204,10 @@ def test_a_termination_that_waits_does_not_destroy_what_a_legal_hold_keeps(year:
     year.later(HOUR)
     job = house.jobs("s1")[-1]
     house.engine.hold("s1", LEGAL, "bert")
-    house.engine.approve(job.id, "anna")
-    year.rest()
-    assert house.job(job.id).state == JobState.FAILED
+    with pytest.raises(WrongState):
+        house.engine.approve(job.id, "anna")
+    year.later(HOUR)
+    assert (house.job(job.id).state, "forbids erasing" in house.job(job.id).error) == (JobState.CANCELLED, True)
     assert (house.state("s1"), record(house).point_of_no_return) == ("active", None)
 
 

@@ -138,7 +138,7 @@ def test_what_billing_confirmed_waits_for_a_freeze_and_goes_on_with_its_end(year
     job = due_to_die(house, year)
     house.engine.freeze("anna", "a look at the books")
     confirm(house, year, job)
-    assert (house.job(job.id).state, house.state("s1")) == (JobState.WAITING_APPROVAL, "terminating")
+    assert (house.job(job.id).state, house.state("s1")) == (JobState.WAITING_APPROVAL, "active")
     house.engine.unfreeze("anna")
     year.rest()
     assert house.state("s1") == "erased"

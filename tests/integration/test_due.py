@@ -182,7 +182,7 @@ def test_who_never_pays_is_reminded_suspended_told_and_terminated_by_the_clock(y
     year.later(7 * DAY - 3 * HOUR)
     assert (acts(house), told(house)) == (["provision", "suspend"], ["notice.remind-suspend", "notice.notice-terminate"])
     year.later(4 * HOUR)
-    assert (acts(house)[-1], house.state("s1")) == ("terminate", "terminating")
+    assert (acts(house)[-1], house.state("s1")) == ("terminate", "active")
     agree(house, year)
     assert house.state("s1") == "erased"
     year.later(2 * DAY)

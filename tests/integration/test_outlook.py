@@ -17,7 +17,7 @@ from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.plans import Plan, PlanKind
 from orchestrator.domain.policies import SILENT, Overdue, Policy, Suspend, Terminate, TerminateSince
-from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.services import Cancellation, Lifecycle, Service
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import deadlines, jobs, services, settings
 from orchestrator.store.database import Connection, Database
@@ -109,6 +109,33 @@ def test_what_has_a_job_is_late_only_where_that_failed(db: Database, state: JobS
         # As the controller leaves it after its look.
         deadlines.look_again(conn, "s1", NOW + timedelta(minutes=9))
     assert late(db) == counted
+
+
+def test_what_has_a_job_that_waits_is_foretold_with_it_and_another_of_its_kind_is_not_late(db: Database) -> None:
+    told = catalog(ONLY_TERMINATE)
+    with db.write() as conn:
+        service = put(conn, "s1", NOW - 30 * DAY)
+        leaves = replace(service, cancellation=Cancellation(asked_at=NOW - 9 * DAY, by="anna", why="", at=NOW - DAY))
+        services.put(conn, leaves, now=NOW)
+        ends = next(each for each in due(leaves, told.terms_of(leaves), told={}) if each.action == Action.TERMINATE)
+    assert late(db, ONLY_TERMINATE) == {"terminate": 1, "end": 1}
+    job = suspending("j1", JobState.WAITING_APPROVAL)
+    with db.write() as conn:
+        jobs.add(conn, replace(job, intent=IntentKind.TERMINATE, approval_reason="billing is asked"))
+        deadlines.note(conn, "s1", ends.action, ends.occurrence, now=NOW, job_id="j1")
+    assert late(db, ONLY_TERMINATE) == {}
+    with db.read() as conn:
+        at = outlook.moment(conn, now=NOW, ahead=30 * DAY)
+        acts = outlook.of_one(conn, told, leaves, at)
+    assert {(act.action.value, act.waits, act.job) for act in acts} == {
+        ("terminate", "job j1: billing is asked", "j1"),
+        ("end", "job j1 waits to terminate it already", ""),
+    }
+    with db.write() as conn:
+        deadlines.not_seen_to(conn, "s1", job_id="j1")
+        seen = deadlines.seen_to(conn, ["s1"])["s1"]
+        assert seen.settled == frozenset()
+        assert seen.tried[ends.action, ends.occurrence][0] == 1
 
 
 def test_a_termination_that_waits_for_proof_or_for_a_release_is_not_late(db: Database) -> None:

@@ -55,7 +55,7 @@ def test_overdue_services_it_ends_30_days_after_the_suspension_with_a_notice_7_d
     story.until(suspended + 30 * DAY + 2 * HOUR)
     assert story.done[-1] == "terminate"
     story.confirms()
-    assert story.state == "terminating, suspended"
+    assert story.state == "active, suspended"
     assert "billing has confirmed it" in story.waits
     story.agrees()
     assert story.state == "erased"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from orchestrator.domain.archives import archive_until, erase_by, kept_for, paid_meanwhile
+from orchestrator.domain.archives import archive_until, erase_by, kept_for, paid_meanwhile, settled
 from orchestrator.domain.calendar import Calendar, Days
 from orchestrator.domain.deadlines import Action, Deadline, deadlines
 from orchestrator.domain.decisions import Received, command, fall_due, receive
@@ -30,7 +30,7 @@ from orchestrator.domain.policies import (
     Terminate,
     TerminateSince,
 )
-from orchestrator.domain.services import Cancellation, HoldEffect, HoldReason, Service
+from orchestrator.domain.services import Cancellation, Chargeback, DisputedInvoice, HoldEffect, HoldReason, Service
 from orchestrator.domain.terms import Terms
 from tests.unit.decision_words import NOW, E, K, L, event, hold, service
 
@@ -162,6 +162,7 @@ def test_the_erasure_falls_due_at_the_end_by_its_clause_and_is_that_ends_own() -
         (replace(KEPT, holds=(hold(HoldReason.ABUSE, HoldEffect.NO_ERASE),)), TERMS, "a hold forbids erasing"),
         (replace(KEPT, holds=(hold(HoldReason.NONPAYMENT),)), TERMS, ""),
         (replace(KEPT, paid_at=NOW + DAY), TERMS, "it was paid for since, and is to be brought back"),
+        (replace(KEPT, paid_at=NOW + DAY, chargebacks=(Chargeback("i1", NOW + 2 * DAY),)), TERMS, ""),
         (replace(KEPT, paid_at=NOW - DAY), TERMS, ""),
         (replace(KEPT, paid_at=NOW + DAY), terms(late_payment=None), ""),
     ],
@@ -276,3 +277,12 @@ def test_it_stays_archived_until_it_runs_again() -> None:
         assert finish(KEPT, K.REACTIVATE, state, "x", now=NOW) == KEPT
     with pytest.raises(WrongState):
         begin(replace(KEPT, point_of_no_return=NOW), K.REACTIVATE)
+
+
+def test_what_was_taken_back_is_no_payment_that_keeps_an_archive_and_a_dispute_that_was_won_since_is_one() -> None:
+    won = DisputedInvoice(invoice_id="i1", raised_at=NOW, settled_at=NOW + DAY, upheld=True)
+    assert settled(replace(KEPT, paid_at=NOW - DAY), since=NOW), "said late: it stands all the same"
+    assert not settled(KEPT, since=NOW)
+    assert not settled(replace(KEPT, paid_at=NOW, chargebacks=(Chargeback("i1", NOW + DAY),)), since=NOW)
+    assert settled(replace(KEPT, disputes=(won,)), since=NOW)
+    assert not settled(replace(KEPT, disputes=(won,)), since=NOW + 2 * DAY)

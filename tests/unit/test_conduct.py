@@ -270,7 +270,7 @@ def test_a_termination_for_conduct_is_decided_as_any_and_a_legal_hold_is_in_its_
     (deadline,) = due(record, "herza")
     received = decisions.fall_due(deadline, record, terms=terms("herza"), now=NOW)
     assert isinstance(received.decision, Intent)
-    assert (received.decision.kind, after(received).state) == (IntentKind.TERMINATE, L.TERMINATING)
+    assert (received.decision.kind, after(received).state) == (IntentKind.TERMINATE, L.ACTIVE)
     legal = replace(record, holds=(hold(HoldReason.LEGAL, HoldEffect.NONE),))
     assert [d.waits for d in due(legal, "herza")] == ["a hold forbids erasing"]
 

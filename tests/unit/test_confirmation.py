@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.domain.confirmation import KEY, Confirmation
+from orchestrator.domain.confirmation import DEADLINE, KEY, Confirmation, hindered
+from orchestrator.domain.deadlines import Action, deadlines
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
+from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
+from orchestrator.domain.terms import Terms
+from tests.unit.test_deadlines import CALENDAR, DAY, DUE, POLICY, hold, suspended
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -55,3 +59,26 @@ def test_what_billing_confirmed_goes_unless_the_text_says_may() -> None:
 def test_where_nobody_can_be_asked_a_person_makes_sure() -> None:
     assert asked(wait=None).waits(now=NOW).startswith("make sure that it was not paid")
     assert asked("may", wait=None).waits(now=NOW).endswith("; may")
+
+
+TERMS = Terms(policy=POLICY, calendar=CALENDAR)
+
+
+def why(service: Service, now: datetime, made: datetime = DUE) -> str:
+    """Why the job that was made for the termination of ``suspended()`` is not to be done then."""
+    (ends,) = [each for each in deadlines(suspended(), TERMS, told={}) if each.action == Action.TERMINATE]
+    job = replace(JOB, created_at=made, arguments={DEADLINE: [ends.action.value, ends.occurrence]})
+    return hindered(job, service, TERMS, told={}, now=now)
+
+
+def test_a_job_that_waits_may_go_while_its_deadline_is_due_and_nothing_is_in_its_way() -> None:
+    late = DUE + 30 * DAY
+    assert why(suspended(), late) == ""
+    assert why(replace(suspended(), state=Lifecycle.TERMINATING), late) == "", "it has begun"
+    assert why(suspended(), DUE).startswith("it falls due at ")
+    assert why(suspended(), DUE, made=late) == "", "a clock that is set back calls nothing off"
+    assert why(replace(suspended(), holds=()), late) == "what it was to be done for is over", "its suspension was lifted"
+    keep = replace(hold(HoldReason.MANUAL), effect=HoldEffect.NO_ERASE)
+    assert why(replace(suspended(), holds=(*suspended().holds, keep)), late) == "a hold forbids erasing"
+    assert why(replace(suspended(), payments=9), late) == "what it was to be done for is over"
+    assert hindered(JOB, suspended(), TERMS, told={}, now=DUE) == "", "no deadline made it"

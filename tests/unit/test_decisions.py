@@ -57,8 +57,8 @@ TABLE: dict[EventType, tuple[str, ...]] = {
     E.SERVICE_CHANGE_PLAN: ("-: refused", *[REFUSED] * 8),
     E.SERVICE_RESET_PASSWORD: ("-: refused", *[REFUSED] * 8),
     E.SERVICE_TERMINATE: (
-        *("-: refused", "cancelled: nothing", "same: terminate", "terminating: terminate", SAME, REFUSED, SAME, SAME),
-        "terminating: terminate",
+        *("-: refused", "cancelled: nothing", "same: terminate", "same: terminate", SAME, REFUSED, SAME, SAME),
+        "same: terminate",
     ),
     E.SERVICE_CANCEL: ("-: refused", "cancelled: nothing", *[SAME] * 6, "cancelled: nothing"),
     E.SERVICE_KEEP: ("-: refused", *[SAME] * 4, *[REFUSED] * 3, SAME),

@@ -91,3 +91,16 @@ def test_payments_and_versions_only_grow(kinds: list[EventType], versions: list[
         assert record is not None
         assert record.payments >= before.payments
         assert record.version >= before.version
+
+
+@given(
+    st.lists(st.sampled_from(list(EventType)), min_size=1, max_size=12),
+    st.sampled_from([state for state in L if state != L.TERMINATING]),
+)
+def test_no_decision_moves_a_service_to_terminating_before_its_job_begins(kinds: list[EventType], state: Lifecycle) -> None:
+    record: Service | None = service(state, version=0)
+    for number, kind in enumerate(kinds, start=1):
+        values = {"version": number} if kind.is_command else {}
+        record = receive(event(kind, **values), record, now=NOW).service
+        assert record is not None
+        assert record.state != L.TERMINATING

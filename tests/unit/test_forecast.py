@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from orchestrator.domain.calendar import Days
-from orchestrator.domain.deadlines import Action, Deadline
+from orchestrator.domain.deadlines import Action, Deadline, Waiting
 from orchestrator.domain.forecast import changes, forecast
 from orchestrator.domain.policies import SILENT, Notices, Policy, TerminateSince
-from orchestrator.domain.services import HoldReason, Lifecycle, Service
+from orchestrator.domain.services import Cancellation, HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
 from tests.unit.test_deadlines import CALENDAR, DAY, DUE, POLICY, SERVICE, hold, since, suspended
 
@@ -88,3 +88,19 @@ def test_an_act_that_would_not_be_asked_about_any_more_is_a_change() -> None:
 def test_every_act_moves_by_as_much_as_the_due_date_does() -> None:
     later = ahead(replace(SERVICE, due_at=DUE + timedelta(days=10)))
     assert days_of(later) == [("suspend", 12), ("terminate", 19)]
+
+
+def test_what_has_a_job_that_waits_stands_with_it_and_another_of_its_kind_behind_it() -> None:
+    (act,) = [each for each in ahead(suspended()) if each.action == Action.TERMINATE]
+    key = (act.action, act.occurrence)
+    terms = Terms(policy=POLICY, calendar=CALENDAR)
+
+    def with_job(service: Service) -> tuple[Deadline, ...]:
+        waiting = {key: Waiting("j7", "billing is asked")}
+        return forecast(service, terms, now=DUE, until=DUE + 60 * DAY, told={}, settled=frozenset({key}), waiting=waiting)
+
+    (own,) = with_job(suspended())
+    assert (own.at, own.waits, own.job) == (act.at, "job j7: billing is asked", "j7")
+    leaves = replace(suspended(), cancellation=Cancellation(asked_at=DUE, by="anna", why="", at=DUE + 20 * DAY))
+    ended = [(each.action.value, each.waits) for each in with_job(leaves) if each.action == Action.END]
+    assert ended == [("end", "job j7 waits to terminate it already")]

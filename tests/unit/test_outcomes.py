@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.errors import FenceClosed, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
-from orchestrator.domain.outcomes import begin, finish, follow_up
+from orchestrator.domain.outcomes import begin, finish, follow_up, never
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from tests.unit.decision_words import MONTH, NOW, K, L, hold, service
 
@@ -224,3 +224,15 @@ def test_jobs_follow_each_other_to_where_the_holds_say_and_then_end(
         assert record.stopped == (record.suspension_proven_at is not None)
         assert record.stopped or record.limited == (record.limited_proven_at is not None)
         assert record.holds == tuple(holds)
+
+
+def test_what_waits_can_be_done_no_more_once_the_service_has_ended() -> None:
+    assert [kind.value for kind in K if not never(service(L.ARCHIVED), kind)] == ["erase", "reactivate"]
+    assert [kind for kind in K if not never(service(L.ERASED), kind) or not never(service(L.CANCELLED), kind)] == []
+    assert [kind for kind in K if never(service(L.ACTIVE), kind) or never(service(L.PROVISIONING), kind)] == []
+
+
+def test_the_end_of_a_termination_moves_nothing_where_another_one_has_begun() -> None:
+    begun = service(L.TERMINATING)
+    assert finish(begun, K.TERMINATE, JobState.CANCELLED, "", now=NOW, elsewhere=True) == begun
+    assert finish(service(L.ACTIVE), K.TERMINATE, JobState.CANCELLED, "", now=NOW).state == L.ACTIVE, "it had not begun"

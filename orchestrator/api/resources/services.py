@@ -101,14 +101,15 @@ def list_services(
 
 @router.get("/{service_id}")
 def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> ServiceDetail:
-    """One service with its facts, the next acts that its policy brings, and its newest charges."""
+    """One service with its facts, the jobs that are not over, the next acts that its policy brings, and its newest charges."""
     with context.db.read() as conn:
         service = known(conn, service_id)
         at = outlook.moment(conn, now=context.clock.now(), ahead=_AHEAD)
         acts = outlook.of_one(conn, context.catalog, service, at)[:_NEXT_ACTS]
         next_acts = [DeadlineOut.of(act, asks_billing=context.catalog.asks_billing) for act in acts]
         owed = charges.latest(conn, service_id, limit=_CHARGES)
-        return ServiceDetail.with_facts(service, services.facts(conn, service_id), next_acts, owed)
+        under_way = jobs.unfinished(conn, service_id)
+        return ServiceDetail.with_facts(service, services.facts(conn, service_id), under_way, next_acts, owed)
 
 
 @router.get("/{service_id}/explain")

@@ -52,6 +52,10 @@ def _complaint_lines(row: Row) -> str:
     return "\n".join(f"{c['id']} {c['kind']} ({c['effect']}): {c['why']}" for c in row["complaints"] if c["closed"] is None)
 
 
+def _job_lines(row: Row) -> str:
+    return "\n".join(f"{j['id']} {j['intent']}: {j['waits'] and 'waits: '}{j['waits'] or j['state']}" for j in row["jobs"])
+
+
 def _deadline_lines(row: Row) -> str:
     return "\n".join(f"{when(d['at'])} {d['action']}: {d['reason']} ({d['clause']}){waiting(d, '; ')}" for d in row["deadlines"])
 
@@ -111,6 +115,7 @@ _LIST: tuple[Column, ...] = (
 _CARD: tuple[Line, ...] = (
     ("service", "id"),
     ("state", _state),
+    ("jobs", _job_lines),
     ("holds", _hold_lines),
     ("complaints", _complaint_lines),
     ("client", "client_id"),

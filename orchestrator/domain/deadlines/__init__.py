@@ -19,11 +19,11 @@ from orchestrator.domain.deadlines.money import of_chargeback, of_disputes, of_h
 from orchestrator.domain.deadlines.nonpayment import of_nonpayment, proven_for_nonpayment, unpaid_since
 from orchestrator.domain.deadlines.orders import of_order
 from orchestrator.domain.deadlines.reactivating import of_reactivation
-from orchestrator.domain.deadlines.words import Action, Deadline, Told
+from orchestrator.domain.deadlines.words import Action, Deadline, Told, Waiting
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
 
-__all__ = ["Action", "Deadline", "Told", "deadlines", "next_due", "pending", "proven_for_nonpayment", "unpaid_since"]
+__all__ = ["Action", "Deadline", "Told", "Waiting", "deadlines", "next_due", "pending", "proven_for_nonpayment", "unpaid_since"]
 
 _RANKS = {action: rank for rank, action in enumerate(Action)}
 

@@ -39,5 +39,6 @@ def _waits(service: Service, terms: Terms) -> str:
         return "a hold forbids erasing"
     if service.debt_disputed:
         return "the debt for which it was terminated is disputed"
-    paid = service.paid_at is not None and service.archived_at is not None and service.paid_at > service.archived_at
+    archived_at, paid_at = service.archived_at, service.paid_at
+    paid = archived_at is not None and paid_at is not None and paid_at > archived_at and service.charged_back_at is None
     return "it was paid for since, and is to be brought back" if paid and brings_back(service, terms) else ""

@@ -91,7 +91,8 @@ class Deadline:
 
     ``occurrence``: what it belongs to and how often it comes; with the action it is done once. ``asks``: the text says "may", so
     that it waits for an operator. ``waits``: why it is not done even when its time has come; '' where nothing is in the way.
-    ``evidence``: the SHA-256 of the files that go with what is told.
+    ``evidence``: the SHA-256 of the files that go with what is told. ``job``: the one that is to do what is foretold, and
+    waits for somebody.
     """
 
     action: Action
@@ -102,6 +103,15 @@ class Deadline:
     asks: bool = False
     waits: str = ""
     evidence: tuple[str, ...] = ()
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job that a deadline made and that waits for somebody; ``why`` as operators read it."""
+
+    job: str
+    why: str
 
 
 Told = Mapping[tuple[Action, str], datetime]

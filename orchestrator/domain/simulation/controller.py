@@ -100,7 +100,7 @@ class Controller:
             back = kind == IntentKind.ERASE and kept.unfinished(IntentKind.REACTIVATE)
             pointless = kind == IntentKind.TERMINATE or back or (kind in outcomes.SETS and not owed)
             if pointless:
-                self._jobs.end(kept, job, JobState.CANCELLED, now)
+                self._overtaken(kept, job, now)
 
     def _answered(self, kept: Kept, event: Event, now: datetime) -> None:
         """Billing's answer to a question, as the engine takes it: to none it is none."""
@@ -111,8 +111,8 @@ class Controller:
         self._report.act("billing refused" if refused else "billing confirmed", event.service_id, now)
         if refused:
             self._jobs.drop(kept, job, now)
-        elif not self._stands(kept, job):
-            self._jobs.end(kept, job, JobState.CANCELLED, now)
+        elif not self._stands(kept, job, now):
+            self._overtaken(kept, job, now)
         else:
             job.question = job.question.confirmed(f"event {event.source}/{event.id}")
             if job.question.waits(now=now) or self._jobs.terminations_wait or self._jobs.braked(job.intent.kind, now):
@@ -120,11 +120,24 @@ class Controller:
             else:
                 self._jobs.let_through(kept, job, now)
 
-    def _stands(self, kept: Kept, job: Job) -> bool:
-        """Whether what the job was made for still falls due; a job that no deadline made stands by itself."""
+    def _overtaken(self, kept: Kept, job: Job, now: datetime) -> None:
+        """It is pointless now; what fell due is asked for anew should it be due again."""
+        kept.not_seen_to(job)
+        self._jobs.end(kept, job, JobState.CANCELLED, now)
+
+    def _stands(self, kept: Kept, job: Job, now: datetime) -> bool:
+        """Whether what the job was made for is still due; a job that no deadline made stands by itself."""
         if job.key is None or kept.service is None:
             return True
-        return stands(kept.service, self._terms, told=kept.told, action=job.key[0], occurrence=job.key[1])
+        return stands(kept.service, self._terms, told=kept.told, action=job.key[0], occurrence=job.key[1], now=now)
+
+    def _end_stale(self, kept: Kept, now: datetime) -> None:
+        """End what waits and is not to be done now, or can be no more."""
+        for job in kept.waiting():
+            if kept.service is not None and (never := outcomes.never(kept.service, job.intent.kind)):
+                self._jobs.end(kept, job, JobState.FAILED, now, code=never)
+            elif not self._stands(kept, job, now):
+                self._overtaken(kept, job, now)
 
     # -- after an outage ----------------------------------------
 
@@ -158,7 +171,7 @@ class Controller:
         found, left = self._found(kept)
         self._watch(kept, found, left, now)
         minute = next_minute(now)
-        stale = any(not self._stands(kept, job) for job in kept.waiting())
+        stale = any(not self._stands(kept, job, minute) for job in kept.waiting())
         if stale or any(deadline.at <= minute and not deadline.waits for deadline in left):
             self._look_at(kept, minute)
         else:
@@ -180,9 +193,7 @@ class Controller:
         if number != kept.look or kept.service is None:
             return
         self._report.looks += 1
-        for job in kept.waiting():
-            if not self._stands(kept, job):
-                self._jobs.end(kept, job, JobState.CANCELLED, now)
+        self._end_stale(kept, now)
         _, left = self._found(kept)
         self._look_at(kept, next_due(left, now=now, again=AGAIN))
         for deadline in left:

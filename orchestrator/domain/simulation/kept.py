@@ -85,6 +85,12 @@ class Kept:
         """The jobs that wait for a person or for billing; they may be ended meanwhile."""
         return (job for job in tuple(self.jobs) if job.waits)
 
+    def not_seen_to(self, job: Job) -> None:
+        """What the job was made for was not done; how often it was tried is kept."""
+        seen = self.seen.get(job.key) if job.key is not None else None
+        if seen is not None and seen.job is job:
+            seen.job = None
+
     def note(self, deadline: Deadline, now: datetime) -> Seen:
         """The deadline is seen to, once more."""
         seen = self.seen.setdefault((deadline.action, deadline.occurrence), Seen())

@@ -48,6 +48,9 @@ def test_a_braked_job_waits_until_it_is_approved(tmp_path: Path) -> None:
         assert live.wait(answer["job_id"]).approved_by.startswith("unix:")
         refused(live.http.post(f"/v1/jobs/{answer['job_id']}/approve"), 409, "wrong-state")
         other = live.http.post("/v1/services/braked/terminate", json={"reason": "test"}).json()
+        shown = live.http.get("/v1/services/braked").json()
+        told = {"id": other["job_id"], "intent": "terminate", "state": "waiting_approval", "waits": other["waits"]}
+        assert (shown["state"], shown["jobs"]) == ("active", [told]), "it is not terminating before the job begins"
         cancelled = live.http.post(f"/v1/jobs/{other['job_id']}/cancel").json()
         assert cancelled["state"] == "cancelled"
         assert cancelled["exit_code"] == OUTCOMES["wrong-state"].exit_code
