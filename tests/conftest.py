@@ -18,6 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """One of several processes in labs of their own keeps its temporary files in its lab, and not beside those of the others."""
+    if environment.inside() and hasattr(config, "workerinput"):
+        config.option.basetemp = None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that asks for the lab is marked as one, so that `-m 'not lab'` leaves it out."""
     for item in items:

@@ -144,7 +144,9 @@ class Live(Talks):
         if change is not None:
             self.context = change(self.context)
         self.tokens = {role: self._token(role) for role in tokens.ROLES}
-        self.http = httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://controller", timeout=30)
+        self.http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(self.socket), verify=False), base_url="http://controller", timeout=30
+        )
         self._clients = [self.http]
         self._running = threading.Event()
         self._server = server.Server(create_app(self.context), ready=self._running.set)
@@ -171,7 +173,7 @@ class Live(Talks):
     def tcp(self, token: str = "") -> httpx.Client:
         """A client over TCP, with a token or without."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=False)
         self._clients.append(client)
         return client
 

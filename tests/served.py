@@ -67,7 +67,9 @@ class Served(Talks):
         self.socket = directory / "api.sock"
         self._log = directory / "serve.log"
         self._said = directory / "serve.out"
-        self.http = httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://controller", timeout=30)
+        self.http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(self.socket), verify=False), base_url="http://controller", timeout=30
+        )
         self.process = self.start()
 
     def run(self, *arguments: str) -> Ran:

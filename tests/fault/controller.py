@@ -15,6 +15,7 @@ import sys
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.calendar import Days
@@ -147,9 +148,20 @@ def resting(house: House) -> dict[str, str]:
 
 
 def main() -> None:
-    directory = Path(sys.argv[1])
     told = json.loads(sys.stdin.read())
-    orders = Orders(**told | {"scenarios": [Scenario(**item) for item in told["scenarios"]]})
+    live(Path(sys.argv[1]), Orders(**told | {"scenarios": [Scenario(**item) for item in told["scenarios"]]}))
+
+
+def forked(directory: Path, orders: Orders, said: Path) -> None:
+    """The life of a process that was forked for it; what it says on its standard error goes into a file."""
+    with said.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    live(directory, orders)
+
+
+def live(directory: Path, orders: Orders) -> NoReturn:
+    """Start, do as told, and end this process."""
     points = Points(orders)
     archiving = any(scenario.intent in (KEEPING, IntentKind.ERASE, IntentKind.REACTIVATE) for scenario in orders.scenarios)
     house = open_house(directory, orders.suite, points, workers=len(orders.scenarios) + 2, archiving=archiving)

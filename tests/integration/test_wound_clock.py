@@ -48,7 +48,7 @@ class Wound(Talks):
         made = command("--config", str(directory), "init")
         assert made.returncode == 0, made.stderr
         self.http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(directory / "api.sock")), base_url="http://controller", timeout=30
+            transport=httpx.HTTPTransport(uds=str(directory / "api.sock"), verify=False), base_url="http://controller", timeout=30
         )
         self.start()
 

@@ -107,8 +107,11 @@ def make_scratch() -> Scratch:
     """A new scratch directory, locked by this process and by those that inherit the descriptor."""
     directory = SCRATCH / f"{PREFIX}{secrets.token_hex(4)}"
     directory.mkdir(mode=0o711)
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # Locked before it has its name: another lab that starts at this moment would take a free lock for one that was left.
+    unnamed = directory / "lock.new"
+    lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    unnamed.rename(directory / "lock")
     return Scratch(directory=directory, lock=lock)
 
 

@@ -11,6 +11,7 @@ import libvirt
 
 from orchestrator.domain.errors import (
     AlreadyExists,
+    NoCapacity,
     OrchestratorError,
     PermanentDriverError,
     TransientDriverError,
@@ -32,6 +33,7 @@ from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 KEY_BYTES = 32
 CHUNK_BYTES = 256 * 1024
 WIPING = ".wiping"  # how the node agent renames a volume before it destroys it
+_AVAILABLE = 3  # where virStoragePoolGetInfo puts the free bytes
 CLEAN_SECONDS = 15.0  # to take back what a failed creation left, whatever was left of its own time
 
 
@@ -131,9 +133,13 @@ class LibvirtVolumes:
                 raise
             refresh(session, pool, budget)
             facts = self._look(session, pool, name, budget)
-            if facts is None or facts.capacity_bytes != len(content):
-                raise TransientDriverError(f"the volume {name} is not whole on the node after it was written")
-            return facts
+            if facts is not None and facts.capacity_bytes == len(content):
+                return facts
+            _take_back(pool, name)
+            refresh(session, pool, budget)
+            if pool.info()[_AVAILABLE] < len(content):  # libvirt does not always tell that a write failed
+                raise NoCapacity(f"the storage pool {self._pool} is full")
+            raise TransientDriverError(f"the volume {name} is not whole on the node after it was written")
 
         return self._connection.run(f"writing the volume {name}", work, deadline=deadline)
 
