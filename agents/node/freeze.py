@@ -120,7 +120,7 @@ def _thaw(guest: str) -> None:
 
 
 def _virsh(verb: str, guest: str) -> list[str]:
-    return ["virsh", "--quiet", "--connect", "qemu:///system", verb, guest]
+    return ["virsh", "--connect", "qemu:///system", verb, guest]
 
 
 def _count(said: str) -> int:
