@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import sys
 import zipfile
@@ -16,6 +17,9 @@ from agents.node import VERSION
 
 HERE = Path(__file__).parent
 _ENTRY = "import sys\n\nfrom agents.node.main import main\n\nsys.exit(main())\n"
+CARRIED = ("mfusepy",)
+"""Pure Python modules of others that travel in the zipapp, as they are installed here."""
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date that a ZIP archive can hold
 
 
@@ -41,6 +45,8 @@ def zipapp() -> bytes:
     members = {"__main__.py": _ENTRY.encode()}
     for source in (HERE / "__init__.py", *(HERE / "node").rglob("*.py")):
         members[f"agents/{source.relative_to(HERE)}"] = source.read_bytes()
+    for name in CARRIED:
+        members[f"{name}.py"] = _module(name)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
@@ -49,6 +55,14 @@ def zipapp() -> bytes:
             info.create_system = 3  # Unix, whatever this runs on
             archive.writestr(info, members[name])
     return buffer.getvalue()
+
+
+def _module(name: str) -> bytes:
+    """The source of an installed module of one file."""
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise ImportError(f"the module {name} is not installed, and the agent needs it", name=name)
+    return Path(found.origin).read_bytes()
 
 
 def bundle() -> Bundle:

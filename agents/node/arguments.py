@@ -12,6 +12,7 @@ from agents.node.protocol import AgentError
 
 # The controller's pattern of a service id, and the names of volumes that follow from it: orch.<service>.<role>.<job>.<suffix>
 SERVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
+_GUEST = re.compile(r"orch\.[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 VOLUME_NAME = re.compile(r"orch\.[A-Za-z0-9][A-Za-z0-9_-]{0,47}(\.[A-Za-z0-9_-]{1,64}){1,4}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -95,4 +96,5 @@ service_id = _text(SERVICE_ID, "a service id")
 sha256 = _text(_SHA256, "a SHA-256 in lower-case hexadecimal digits")
 passphrase = _text(_PASSPHRASE, "a passphrase of 16 to 512 printable ASCII characters")
 uuid = _text(_UUID, "a UUID in lower case")
+guest = _text(_GUEST, "the name of a service's guest")
 interface = _text(_INTERFACE, "the name of a network interface")

@@ -10,6 +10,7 @@ from agents.node import arguments as a
 from agents.node.arguments import Field
 from agents.node.call import Call
 from agents.node.doctor import doctor, hello
+from agents.node.freeze import guest_freeze, guest_thaw
 from agents.node.keys import secret_wipe
 from agents.node.make import FORMATS, volume_make
 from agents.node.residue import residue
@@ -52,6 +53,8 @@ COMMANDS: dict[str, Command] = {
         lasting=True,
     ),
     "secret-wipe": Command({"uuid": Field(a.uuid)}, secret_wipe, lasting=True),
+    "guest-freeze": Command({"guest": Field(a.guest), "seconds": Field(a.count(1, 60), 5)}, guest_freeze),
+    "guest-thaw": Command({"guest": Field(a.guest)}, guest_thaw, lasting=True),
     "residue": Command({"service_id": Field(a.service_id), "pool_path": Field(a.path), "clean": Field(a.flag)}, residue),
     **{name: Command(fields, run) for name, (fields, run) in REPOSITORIES.items()},
 }

@@ -1,31 +1,40 @@
-"""The guest agent inside a real Debian guest, asked through libvirt."""
+"""The guest agent inside a real Debian guest, asked through libvirt and by the node's own agent."""
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agents.node.freeze import HOLD_SECONDS
 from orchestrator.ports.hypervisor import Power, PowerAction
-from tests.contract.nodes import LONG, LibvirtNode
+from tests.contract.nodes import LONG, LibvirtNode, sh
 from tests.integration.libvirt_guests import define_guest, remove_guest
 from tests.lab import daemons
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
+from tests.local_agent import words
 
 SECONDS_TO_BOOT = 240.0
 
+pytestmark = [pytest.mark.lab, pytest.mark.guest]
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def node(lab: Lab, debian_template: Installed) -> Iterator[LibvirtNode]:
     made = LibvirtNode(lab, debian_template)
     yield made
     made.connection.close()
 
 
-@pytest.mark.guest
-def test_the_agent_answers_once_the_guest_is_up_and_lets_it_shut_down(node: LibvirtNode) -> None:
+@pytest.fixture(scope="module")
+def guest(node: LibvirtNode) -> Iterator[str]:
+    """Its name, once its agent answers."""
     definition, volumes = define_guest(node, 60, size=node.boot.size_bytes, agent=True)
     hypervisor, console = node.hypervisor, Path(f"/var/log/libvirt/qemu/{definition.name}.console.log")
     try:
@@ -34,10 +43,54 @@ def test_the_agent_answers_once_the_guest_is_up_and_lets_it_shut_down(node: Libv
         daemons.wait_until(
             "the agent", lambda: hypervisor.agent_ping(definition.name, deadline=10), seconds=SECONDS_TO_BOOT, log=console
         )
-        facts = hypervisor.guest(definition.name, deadline=LONG)
-        assert facts is not None
-        assert facts.agent_connected
-        assert hypervisor.power(definition.name, PowerAction.SHUTDOWN, deadline=LONG).power is Power.STOPPED
-        assert hypervisor.agent_ping(definition.name, deadline=10) is False
+        yield definition.name
     finally:
         remove_guest(node, definition.name, volumes)
+
+
+def frozen(guest: str) -> bool:
+    """Whether the guest's agent says so; while it is, it answers to nothing else."""
+    asked = json.dumps({"execute": "guest-fsfreeze-status"})
+    said: str = json.loads(sh("virsh", "qemu-agent-command", guest, asked))["return"]
+    return said == "frozen"
+
+
+def test_a_guest_is_frozen_until_it_is_told_to_thaw(node: LibvirtNode, guest: str) -> None:
+    assert node.agent.call("guest-freeze", {"guest": guest, "seconds": 60}, deadline=90)["frozen"] >= 1
+    assert frozen(guest)
+    assert node.agent.call("guest-thaw", {"guest": guest}, deadline=60)["held"] is True
+    assert not frozen(guest)
+
+
+def test_a_guest_thaws_although_nobody_comes_back(node: LibvirtNode, guest: str) -> None:
+    """The call that froze it is killed with all that it can reach, and nothing ever asks for the thaw."""
+    call = subprocess.Popen(words(node.agent.place, "guest-freeze"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert call.stdin is not None
+    assert call.stdout is not None
+    call.stdin.write(json.dumps({"guest": guest, "seconds": 60}).encode())
+    call.stdin.close()
+    assert json.loads(call.stdout.readline())["result"]["frozen"] >= 1
+    call.send_signal(signal.SIGKILL)
+    call.wait()
+    assert frozen(guest)
+    time.sleep(HOLD_SECONDS / 2)
+    daemons.wait_until("the thaw", lambda: not frozen(guest), seconds=HOLD_SECONDS + 20)
+    assert node.agent.call("guest-thaw", {"guest": guest}, deadline=60)["held"] is False
+
+
+def test_a_guest_without_an_agent_is_said_not_to_be_frozen(node: LibvirtNode) -> None:
+    definition, volumes = define_guest(node, 61, size=node.boot.size_bytes)
+    try:
+        answer = node.agent.call("guest-freeze", {"guest": definition.name, "seconds": 10}, deadline=60)
+        assert answer["frozen"] == 0
+        assert answer["why"]
+    finally:
+        remove_guest(node, definition.name, volumes)
+
+
+def test_the_agent_lets_the_guest_shut_down_and_is_gone_with_it(node: LibvirtNode, guest: str) -> None:
+    facts = node.hypervisor.guest(guest, deadline=LONG)
+    assert facts is not None
+    assert facts.agent_connected
+    assert node.hypervisor.power(guest, PowerAction.SHUTDOWN, deadline=LONG).power is Power.STOPPED
+    assert node.hypervisor.agent_ping(guest, deadline=10) is False

@@ -1,0 +1,156 @@
+"""Exports of running guests' disks by libvirt's pull-mode backup (https://libvirt.org/kbase/live_full_disk_backup.html).
+
+A checkpoint begins with each export, in the same moment: QEMU notes in a bitmap of the image what the guest writes from then on.
+The next export names that checkpoint and gets its bitmap beside the data. A bitmap is lost where QEMU crashes or the image is
+made anew; libvirt then refuses to begin, and the export begins once more without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import libvirt
+
+from orchestrator.domain.errors import WrongState
+from orchestrator.drivers.libvirt.connection import Budget, Connection, Session
+from orchestrator.drivers.libvirt.domains import find, require
+from orchestrator.drivers.libvirt.errors import code_of
+from orchestrator.drivers.libvirt.guest_xml import parse
+from orchestrator.ports.disk_exports import Export
+
+TARGET = "vda"
+EXPORT = "disk"
+BITMAP = "changed"
+CHECKPOINT_PREFIX = "orch."
+"""How checkpoints of ours are called: others' are left alone, and never taken for a base."""
+
+_POLL_SECONDS = 0.1
+# What libvirt answers where a bitmap or checkpoint cannot be used: gone, broken off, of another size.
+_NO_BITMAP = (
+    libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT,
+    libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT,
+    libvirt.VIR_ERR_INVALID_ARG,
+    libvirt.VIR_ERR_OPERATION_FAILED,
+    libvirt.VIR_ERR_INTERNAL_ERROR,
+)
+
+
+class LibvirtExports:
+    """The DiskExports of one node. ``directory``: where QEMU's user may write; sockets and scratch files lie there."""
+
+    def __init__(self, connection: Connection, *, directory: str = "/var/lib/libvirt/qemu") -> None:
+        self._connection = connection
+        self._directory = directory
+
+    def begin(self, guest: str, *, checkpoint: str, since: str, deadline: float) -> Export:
+        budget = self._connection.budget(deadline)
+
+        def work(session: Session) -> Export:
+            domain = require(session, guest)
+            self._free(domain, guest, budget)
+            usable = since if since and since in _ours(domain) else ""
+            try:
+                return self._begin(domain, guest, checkpoint, usable)
+            except libvirt.libvirtError as error:
+                if not usable or code_of(error) not in _NO_BITMAP:
+                    raise
+            return self._begin(domain, guest, checkpoint, "")
+
+        return self._connection.run(f"freezing the disk of {guest}", work, deadline=deadline)
+
+    def end(self, guest: str, *, deadline: float) -> None:
+        budget = self._connection.budget(deadline)
+
+        def work(session: Session) -> None:
+            domain = find(session, guest)
+            if domain is not None:
+                self._free(domain, guest, budget)
+
+        self._connection.run(f"ending the export of {guest}", work, deadline=deadline)
+
+    def checkpoints(self, guest: str, *, deadline: float) -> tuple[str, ...]:
+        def work(session: Session) -> tuple[str, ...]:
+            domain = find(session, guest)
+            return () if domain is None else _ours(domain)
+
+        return self._connection.run(f"looking at the checkpoints of {guest}", work, deadline=deadline)
+
+    def drop(self, guest: str, checkpoint: str, *, deadline: float) -> None:
+        def work(session: Session) -> None:
+            domain = find(session, guest)
+            if domain is None or checkpoint not in _ours(domain):
+                return
+            found = domain.checkpointLookupByName(checkpoint)
+            try:
+                found.delete(0)
+            except libvirt.libvirtError as error:
+                # The bitmap of a stopped or crashed guest cannot be merged; the note is worth nothing then, and goes.
+                if code_of(error) == libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT:
+                    return
+                found.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+
+        self._connection.run(f"dropping the checkpoint {checkpoint}", work, deadline=deadline)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _begin(self, domain: Any, guest: str, checkpoint: str, since: str) -> Export:
+        socket = f"{self._directory}/{guest}.nbd"
+        domain.backupBegin(
+            backup_xml(socket=socket, scratch=f"{self._directory}/{guest}.scratch", since=since), checkpoint_xml(checkpoint), 0
+        )
+        return Export(guest=guest, socket=socket, name=EXPORT, checkpoint=checkpoint, since=since, bitmap=BITMAP if since else "")
+
+    def _free(self, domain: Any, guest: str, budget: Budget) -> None:
+        """End an export of ours. Raises WrongState where the guest does not run, or another's job works on it."""
+        if not domain.isActive():
+            raise WrongState(f"{guest} does not run")
+        while (socket := _export_of(domain)) is not None:
+            if not socket.startswith(f"{self._directory}/orch."):
+                raise WrongState(f"somebody else's backup of {guest} is under way", hint="virsh domjobinfo tells of it")
+            with contextlib.suppress(libvirt.libvirtError):  # it may end by itself in this moment
+                domain.abortJob()
+            if budget.passed:
+                raise WrongState(f"the export of {guest} does not end")
+            budget.sleep(_POLL_SECONDS)
+
+
+def backup_xml(*, socket: str, scratch: str, since: str) -> str:
+    """https://libvirt.org/formatbackup.html; every other disk (the seed image) is left out."""
+    incremental = f"<incremental>{_text(since)}</incremental>" if since else ""
+    bitmap = f" exportbitmap={quoteattr(BITMAP)}" if since else ""
+    return (
+        f"<domainbackup mode='pull'>{incremental}<server transport='unix' socket={quoteattr(socket)}/><disks>"
+        f"<disk name='{TARGET}' backup='yes' type='file' exportname={quoteattr(EXPORT)}{bitmap}>"
+        f"<scratch file={quoteattr(scratch)}/></disk></disks></domainbackup>"
+    )
+
+
+def checkpoint_xml(name: str) -> str:
+    """https://libvirt.org/formatcheckpoint.html"""
+    disks = f"<disks><disk name='{TARGET}' checkpoint='bitmap'/></disks>"
+    return f"<domaincheckpoint><name>{_text(name)}</name>{disks}</domaincheckpoint>"
+
+
+def _text(value: str) -> str:
+    return quoteattr(value)[1:-1]
+
+
+def _export_of(domain: Any) -> str | None:
+    """The socket of the backup that is under way, '' where it has none (a push-mode one), None where there is none."""
+    try:
+        described = domain.backupGetXMLDesc(0)
+    except libvirt.libvirtError as error:
+        if code_of(error) == libvirt.VIR_ERR_NO_DOMAIN_BACKUP:
+            return None
+        raise
+    server = parse(described).find("server")
+    return "" if server is None else server.get("socket", "")
+
+
+def _ours(domain: Any) -> tuple[str, ...]:
+    """Our checkpoints, parents before children."""
+    found = domain.listAllCheckpoints(libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)
+    return tuple(name for name in (checkpoint.getName() for checkpoint in found) if name.startswith(CHECKPOINT_PREFIX))
