@@ -38,6 +38,10 @@ class Backend(ABC):
     """Raises AgentError: driver-transient (not reached, or the time was up), refused (this way in may not delete)."""
 
     @abstractmethod
+    def require_way_in(self) -> None:
+        """Raises AgentError where there is none, and says why; restic loses what ssh says of it."""
+
+    @abstractmethod
     def remove_lock(self, lock_id: str) -> None:
         """One lock; absent is success."""
 
@@ -82,6 +86,9 @@ def backend(repository: Repository, files: argv.Files, *, end: float) -> Backend
 class _Local(Backend):
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def require_way_in(self) -> None:
+        """A directory of this machine needs none."""
 
     def remove_lock(self, lock_id: str) -> None:
         (self._path / "locks" / lock_id).unlink(missing_ok=True)
@@ -130,6 +137,9 @@ class _Sftp(Backend):
 
     def __init__(self, repository: Repository, files: argv.Files, end: float) -> None:
         self._repository, self._files, self._end = repository, files, end
+
+    def require_way_in(self) -> None:
+        self._batch(["pwd"])
 
     def remove_lock(self, lock_id: str) -> None:
         said = self._batch([f"rm {quoted(f'{self._repository.path}/locks/{lock_id}')}"])
@@ -212,6 +222,9 @@ class _Rest(Backend):
     def __init__(self, repository: Repository, end: float) -> None:
         self._repository, self._end = repository, end
         self._connection: http.client.HTTPConnection | None = None
+
+    def require_way_in(self) -> None:
+        self._ask("HEAD", "config")
 
     def remove_lock(self, lock_id: str) -> None:
         self._delete(f"locks/{lock_id}")

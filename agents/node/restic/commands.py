@@ -53,7 +53,12 @@ def session(call: Call, *, alone: bool) -> Iterator[Session]:
         files = held.enter_context(files_of(call.place, repository))
         reached(repository)
         restic = Restic(call.place, repository, files=files, limits=limits, say=call.progress, end=end)
-        yield Session(repository=repository, files=files, restic=restic, end=end)
+        try:
+            yield Session(repository=repository, files=files, restic=restic, end=end)
+        except AgentError as exc:
+            if exc.details.get("reason") == "network":
+                backend(repository, files, end=end).require_way_in()
+            raise
 
 
 def reached(repository: Repository) -> None:
