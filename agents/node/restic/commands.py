@@ -215,14 +215,14 @@ def repository_check(call: Call) -> dict[str, Any]:
                     say=call.progress,
                     end=work.end,
                 )
-        stored = 0 if found["errors"] else _object(work.restic.done(argv.stored(), doing=doing), doing).get("total_size", 0)
+        stored = work.backend().stored_bytes()
     return {
         **found,
         "sound": not found["errors"] and not compared.differing,
         "compared": compared.compared,
         "changed": compared.changed,
         "differing": compared.differing,
-        "stored_bytes": int(stored),
+        "stored_bytes": stored,
     }
 
 
