@@ -32,6 +32,11 @@ def flip(path: Path, at: int = 40) -> None:
         file.write(bytes([was[0] ^ 0xFF]))
 
 
+def locks_in(repository: Path) -> set[str]:
+    """The locks in a repository on this machine; a file that is still being written has another name."""
+    return {path.name for path in (repository / "locks").iterdir() if len(path.name) == 64}
+
+
 def slow_source(scratch: Path) -> Path:
     source = scratch / "slow source"
     shutil.rmtree(source, ignore_errors=True)
@@ -60,19 +65,18 @@ def in_background(work: Callable[[], object]) -> threading.Thread:
 
 def leave_lock(agent: LocalAgent | None, access: RepositoryAccess, repository: Path, scratch: Path) -> None:
     """Kill a backup that holds a lock: one of the agent's, or (None) somebody else's, who goes to the directory itself."""
-    source, locks = slow_source(scratch), repository / "locks"
-    before = set(locks.iterdir())
+    source, before = slow_source(scratch), locks_in(repository)
     if agent is None:
         words = ["restic", "--repo", str(repository), "backup", "--limit-upload", "50", str(source)]
         environment = {**os.environ, "RESTIC_PASSWORD": access.password, "RESTIC_CACHE_DIR": str(scratch / "cache of somebody")}
         process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until("a lock", lambda: set(locks.iterdir()) > before)
+        wait_until("a lock", lambda: locks_in(repository) > before)
         process.kill()
         process.wait()
         return
     spec = BackupSpec(service_id="s1", job_id="killed", source=DirectorySource(str(source)), limits=SLOW)
     work = in_background(lambda: ResticRepositories(agent).backup(access, spec, deadline=180.0))
-    wait_until("a lock", lambda: set(locks.iterdir()) > before)
+    wait_until("a lock", lambda: locks_in(repository) > before)
     (pid,) = running(agent)
     os.kill(pid, signal.SIGKILL)
     work.join()

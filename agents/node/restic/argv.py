@@ -122,7 +122,7 @@ def backup(
 
 def restore(snapshot: str, *, only: Sequence[str], delete: bool, verify: bool, target: str = ".") -> list[str]:
     """Into ``target``; "." = the directory in which it runs. ``only``: paths inside the snapshot, from its root."""
-    told = ["restore", snapshot, "--target", target]
+    told = ["restore", snapshot, "--target", target, "--sparse"]
     for path in only:
         told += ["--include", pattern(path)]
     if delete:
@@ -156,8 +156,3 @@ def locks() -> list[str]:
 
 def lock(lock_id: str) -> list[str]:
     return ["cat", "lock", lock_id, "--no-lock"]
-
-
-def stored() -> list[str]:
-    """What the repository holds, by its index."""
-    return ["stats", "--mode", "raw-data", "--no-lock"]
