@@ -186,6 +186,8 @@ class PlanOut(BaseModel):
     traffic_bytes: int | None
     traffic_over_per_gb: int
     price_per_hour: int
+    backups_bought: bool
+    backup_cap_bytes: int | None
     forbids: list[Use]
 
     @classmethod

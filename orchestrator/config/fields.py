@@ -204,6 +204,7 @@ MemorySize = Annotated[
 ]
 DiskSize = Annotated[int, *_kind(_size_within(2**20, 2**50, "a disk has between 1 MiB and 1024 TiB", unit=512), _SIZE_SCHEMA)]
 Traffic = Annotated[int, *_kind(_size_within(10**9, 10**18, "a month's traffic is between 1 GB and 1,000,000 TB"), _SIZE_SCHEMA)]
+BackupCap = Annotated[int, *_kind(_size_within(10**6, 2**50, "a backup's cap is between 1 MB and 1024 TiB"), _SIZE_SCHEMA)]
 BodyLimit = Annotated[int, *_kind(_size_within(1024, 16 * 2**20, "between 1 KiB and 16 MiB"), _SIZE_SCHEMA)]
 Rate = Annotated[int, *_kind(parse_rate, _RATE_SCHEMA)]
 LimitedRate = Annotated[int, *_kind(_limited_rate, {"type": "string", "pattern": RATE_PATTERN})]

@@ -213,6 +213,12 @@ class PlanFile(_File):
     price_per_hour: int = Field(
         default=0, ge=0, le=10**12, description="Whole rupiah for each started hour, of a service by the hour; 0 = it is not."
     )
+    backups_bought: bool = Field(
+        default=False, description="Backups are part of what is sold, or more of them than the policy gives unasked."
+    )
+    backup_cap: f.BackupCap | None = Field(
+        default=None, description="No backup of a service with more allocated; left out: a guest has no cap."
+    )
     policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
     forbids: v.Uses = Field(default_factory=list, description="What its customers may not run; empty = nothing.")
 

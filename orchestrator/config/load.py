@@ -356,6 +356,8 @@ def _plan(entry: PlanFile) -> Plan:
         traffic_bytes=entry.traffic,
         traffic_over_per_gb=entry.traffic_over_per_gb,
         price_per_hour=entry.price_per_hour,
+        backups_bought=entry.backups_bought,
+        backup_cap_bytes=entry.backup_cap,
         forbids=tuple(sorted(entry.forbids)),
         description=entry.description,
     )

@@ -138,6 +138,8 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "traffic": None if plan.traffic_bytes is None else size_words(plan.traffic_bytes),
         "traffic_over_per_gb": plan.traffic_over_per_gb,
         "price_per_hour": plan.price_per_hour,
+        "backups_bought": plan.backups_bought,
+        "backup_cap": None if plan.backup_cap_bytes is None else size_words(plan.backup_cap_bytes),
         "policy": plan.policy,
         "forbids": [use.value for use in plan.forbids],
     }

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from orchestrator.api import vocabulary
 from orchestrator.config.policy_stored import from_store, to_store
+from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
@@ -94,6 +95,7 @@ class Options:
     give_up_after: timedelta = timedelta(days=3)
     notify_deadline_seconds: float = 15.0
     due_seconds: float = 60.0
+    backups: Mapping[str, NodeBackups] = field(default_factory=dict)
 
 
 def _nowhere(_point: str) -> None:
@@ -131,6 +133,7 @@ class House:
             policies=policies or {},
             calendar=CALENDAR,
             asks_billing=options.asks_billing,
+            backups=options.backups,
         )
         self.engine = Engine(
             db=self.db,

@@ -71,6 +71,7 @@ def test_restic_dies_with_its_agent_and_what_that_left_goes_with_the_next_call(
     (pid,) = running(ground.agent)
     assert ground.processes() == [pid]
     assert len(secret_files(ground)) == 1
+    os.kill(pid, signal.SIGSTOP)  # it cannot notice by itself that nobody reads its output any more
     slow.kill()
     wait_until("the end of restic", lambda: not ground.processes(), seconds=10)
     assert ground.repositories.snapshots(ground.access, deadline=LONG) == ()
@@ -78,6 +79,7 @@ def test_restic_dies_with_its_agent_and_what_that_left_goes_with_the_next_call(
     assert list((ground.agent.place.state / "restic/scratch").iterdir()) == []
     (lock,) = ground.repositories.unlock(ground.access, deadline=LONG)
     assert (lock.pid, lock.ours, lock.removed) == (pid, True, True)
+    assert locks_in(ground.repository) == set()
     assert running(ground.agent) == []
 
 

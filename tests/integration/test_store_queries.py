@@ -90,7 +90,7 @@ class TestServices:
             services.put(conn, SERVICE, now=NOW)
             services.set_facts(conn, "s1", ServiceFacts(node="n1", values={"guest": {"uuid": "u"}}), now=NOW)
             services.put(conn, changed, now=NOW + timedelta(days=9))
-            assert services.get(conn, "s1") == replace(changed, created_at=NOW)
+            assert services.get(conn, "s1") == replace(changed, created_at=NOW, node="n1")
             assert services.facts(conn, "s1") == ServiceFacts(node="n1", nodes_ever=("n1",), values={"guest": {"uuid": "u"}})
 
     def test_a_new_record_is_born_now(self, db: Database) -> None:

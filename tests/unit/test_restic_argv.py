@@ -8,7 +8,7 @@ import pytest
 
 from agents.node.restic import argv
 from agents.node.restic.argv import Files, Limits
-from agents.node.restic.backend import destruction, quoted
+from agents.node.restic.backend import destruction, listing, quoted
 from agents.node.restic.repository import Repository, repository
 
 SECRETS = {
@@ -125,3 +125,13 @@ def test_sftp_removes_the_keys_first_and_what_is_restics_own_only() -> None:
 
 def test_a_path_for_sftp_is_one_word_whatever_is_in_it() -> None:
     assert quoted('/a "b" \\c') == '"/a \\"b\\" \\\\c"'
+
+
+def test_what_sftp_lists_is_read_with_its_bytes() -> None:
+    said = (
+        'sftp> -ls -ln "/srv/s1.1/keys"\n'
+        "-r--------    1 0        0             439 Nov 27 03:02 /srv/s1.1/keys/17fa\n"
+        "drwx------    ? 0        0            4096 Nov 27 03:02 /srv/s1.1/data/00\n"
+        "-r--------    ? 0        0        18380666 Nov 27  2025 /srv/s1.1/data/62/6245\n"
+    )
+    assert listing(said) == {"17fa": 439, "6245": 18380666}

@@ -166,8 +166,3 @@ def locks() -> list[str]:
 
 def lock(lock_id: str) -> list[str]:
     return ["cat", "lock", lock_id, "--no-lock"]
-
-
-def stored() -> list[str]:
-    """What the repository holds, by its index."""
-    return ["stats", "--mode", "raw-data", "--no-lock"]

@@ -38,6 +38,10 @@ class Backend(ABC):
     """Raises AgentError: driver-transient (not reached, or the time was up), refused (this way in may not delete)."""
 
     @abstractmethod
+    def require_way_in(self) -> None:
+        """Raises AgentError where there is none, and says why; restic loses what ssh says of it."""
+
+    @abstractmethod
     def remove_lock(self, lock_id: str) -> None:
         """One lock; absent is success."""
 
@@ -46,12 +50,16 @@ class Backend(ABC):
         """All of the repository; absent is success."""
 
     @abstractmethod
-    def names(self, kind: str) -> list[str]:
-        """The files of one of ``KINDS``, or of the first level of ``data``."""
+    def sizes(self, kind: str) -> dict[str, int]:
+        """The files of one of ``KINDS``, with their bytes."""
+
+    def stored_bytes(self) -> int:
+        """What the repository occupies. restic would read its index for that, which takes seconds."""
+        return sum(size for kind in KINDS for size in self.sizes(kind).values())
 
     def discard_unfinished(self) -> None:
         """Remove the keys of a repository that has no ``config`` and holds nothing; refused where it holds anything."""
-        holding = [kind for kind in ("data", "snapshots", "index") if self.names(kind)]
+        holding = [kind for kind in ("data", "snapshots", "index") if self.sizes(kind)]
         if holding:
             raise AgentError(
                 "refused",
@@ -59,7 +67,7 @@ class Backend(ABC):
                 hint="it is damaged, and its data may be saved: an operator must look",
                 reason="damaged",
             )
-        for key in self.names("keys"):
+        for key in self.sizes("keys"):
             self.remove_key(key)
 
     @abstractmethod
@@ -83,16 +91,19 @@ class _Local(Backend):
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def require_way_in(self) -> None:
+        """A directory of this machine needs none."""
+
     def remove_lock(self, lock_id: str) -> None:
         (self._path / "locks" / lock_id).unlink(missing_ok=True)
 
     def remove_key(self, name: str) -> None:
         (self._path / "keys" / name).unlink(missing_ok=True)
 
-    def names(self, kind: str) -> list[str]:
+    def sizes(self, kind: str) -> dict[str, int]:
         """Packs are told, not the directories of two digits, which are made with the repository."""
         top = self._path / kind
-        return sorted(each.name for each in top.rglob("*") if each.is_file()) if top.is_dir() else []
+        return {each.name: each.stat().st_size for each in top.rglob("*") if each.is_file()} if top.is_dir() else {}
 
     def destroy(self, say: Say) -> None:
         there = self._names()
@@ -131,6 +142,9 @@ class _Sftp(Backend):
     def __init__(self, repository: Repository, files: argv.Files, end: float) -> None:
         self._repository, self._files, self._end = repository, files, end
 
+    def require_way_in(self) -> None:
+        self._batch(["pwd"])
+
     def remove_lock(self, lock_id: str) -> None:
         said = self._batch([f"rm {quoted(f'{self._repository.path}/locks/{lock_id}')}"])
         if said.returncode != 0 and _MISSING not in said.stderr.lower():
@@ -141,10 +155,9 @@ class _Sftp(Backend):
         if said.returncode != 0:
             raise self._failure("removing a key", said)
 
-    def names(self, kind: str) -> list[str]:
+    def sizes(self, kind: str) -> dict[str, int]:
         tops = [f"{kind}/{number:02x}" for number in range(256)] if kind == "data" else [kind]
-        said = self._batch([f"-ls -1 {quoted(f'{self._repository.path}/{top}')}" for top in tops])
-        return [posixpath.basename(line.strip()) for line in said.stdout.splitlines() if line and not line.startswith("sftp>")]
+        return listing(self._batch([f"-ls -ln {quoted(f'{self._repository.path}/{top}')}" for top in tops]).stdout)
 
     def destroy(self, say: Say) -> None:
         say(0.0, f"destroying {self._repository.location}")
@@ -201,6 +214,15 @@ def destruction(path: str) -> list[str]:
     return [*lines, f"-rm {quoted(f'{path}/config')}", f"-rmdir {quoted(path)}"]
 
 
+def listing(output: str) -> dict[str, int]:
+    """Names and bytes of the files that ``ls -ln`` of sftp(1) tells. Pure.
+
+    A line is mode, links, owner, group, bytes, three words of date, name.
+    """
+    rows = [line.split(None, 8) for line in output.splitlines() if line.startswith("-")]
+    return {posixpath.basename(row[8].strip()): int(row[4]) for row in rows if len(row) == 9 and row[4].isdigit()}
+
+
 def quoted(path: str) -> str:
     """A path as sftp(1) takes it: between double quotes nothing but a quote and a backslash means anything."""
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -213,6 +235,9 @@ class _Rest(Backend):
         self._repository, self._end = repository, end
         self._connection: http.client.HTTPConnection | None = None
 
+    def require_way_in(self) -> None:
+        self._ask("HEAD", "config")
+
     def remove_lock(self, lock_id: str) -> None:
         self._delete(f"locks/{lock_id}")
 
@@ -221,23 +246,23 @@ class _Rest(Backend):
 
     def destroy(self, say: Say) -> None:
         for kind in KINDS:
-            names = self.names(kind)
+            names = self.sizes(kind)
             for number, name in enumerate(names):
                 say(number / len(names), f"destroying {self._repository.location}: {kind}")
                 self._delete(f"{kind}/{name}")
         self._delete("config")
 
     def left(self) -> list[str]:
-        found = [f"{kind}/{name}" for kind in KINDS for name in self.names(kind)]
+        found = [f"{kind}/{name}" for kind in KINDS for name in self.sizes(kind)]
         status, _ = self._ask("HEAD", "config")
         return found + (["config"] if status == http.client.OK else [])
 
-    def names(self, kind: str) -> list[str]:
+    def sizes(self, kind: str) -> dict[str, int]:
         status, body = self._ask("GET", f"{kind}/")
         if status == http.client.NOT_FOUND:
-            return []
+            return {}
         self._require(status, f"listing {kind}")
-        return [str(row["name"]) for row in json.loads(body or b"[]") or []]
+        return {str(row["name"]): int(row.get("size", 0)) for row in json.loads(body or b"[]") or []}
 
     def _delete(self, name: str) -> None:
         status, _ = self._ask("DELETE", name)

@@ -53,7 +53,12 @@ def session(call: Call, *, alone: bool) -> Iterator[Session]:
         files = held.enter_context(files_of(call.place, repository))
         reached(repository)
         restic = Restic(call.place, repository, files=files, limits=limits, say=call.progress, end=end)
-        yield Session(repository=repository, files=files, restic=restic, end=end)
+        try:
+            yield Session(repository=repository, files=files, restic=restic, end=end)
+        except AgentError as exc:
+            if exc.details.get("reason") == "network":
+                backend(repository, files, end=end).require_way_in()
+            raise
 
 
 def reached(repository: Repository) -> None:
@@ -210,14 +215,14 @@ def repository_check(call: Call) -> dict[str, Any]:
                     say=call.progress,
                     end=work.end,
                 )
-        stored = 0 if found["errors"] else _object(work.restic.done(argv.stored(), doing=doing), doing).get("total_size", 0)
+        stored = work.backend().stored_bytes()
     return {
         **found,
         "sound": not found["errors"] and not compared.differing,
         "compared": compared.compared,
         "changed": compared.changed,
         "differing": compared.differing,
-        "stored_bytes": int(stored),
+        "stored_bytes": stored,
     }
 
 

@@ -44,6 +44,8 @@ _PLAN: tuple[Line, ...] = (
     ("traffic a month", lambda row: "not limited" if row["traffic_bytes"] is None else size("traffic_bytes")(row)),
     ("traffic over it", lambda row: f"Rp {row['traffic_over_per_gb']:,} per GB" if row["traffic_over_per_gb"] else ""),
     ("price an hour", lambda row: f"Rp {row['price_per_hour']:,}" if row["price_per_hour"] else ""),
+    ("backups bought", "backups_bought"),
+    ("backup cap", lambda row: "" if row["backup_cap_bytes"] is None else size("backup_cap_bytes")(row)),
     ("forbids", "forbids"),
 )
 _TEMPLATES: tuple[Column, ...] = (

@@ -44,12 +44,10 @@ class Granted:
     why: str
 
 
-def used(known: Iterable[Restore], calendar: Calendar, at: datetime, *, but: str = "") -> int:
-    """How many restores count in the calendar month of ``at``, the one of the id ``but`` left out."""
+def used(known: Iterable[Restore], calendar: Calendar, at: datetime) -> int:
+    """How many restores count in the calendar month of ``at``."""
     first, following = calendar.month(at)
-    return sum(
-        1 for each in known if each.state == RestoreState.COUNTED and each.id != but and first <= each.counted_at < following
-    )
+    return sum(1 for each in known if each.state == RestoreState.COUNTED and first <= each.counted_at < following)
 
 
 def left(known: Iterable[Restore], terms: Terms, at: datetime) -> int | None:
@@ -72,7 +70,7 @@ def ask(service: Service, request: Request, known: Iterable[Restore], *, terms: 
     if before is not None and before.state == RestoreState.COUNTED:
         return Granted(restore=before, charge=None, why="it counts already: it is the same request")
     wanted = WantedRestore(id=request.id, service_id=service.id, size_bytes=request.size_bytes, at=now)
-    number = used(known, terms.calendar, now, but=request.id)
+    number = used(known, terms.calendar, now)
     verdict = restore_terms(terms, wanted, used_this_month=number, pay=request.pay)
     if isinstance(verdict, Refusal):
         return verdict

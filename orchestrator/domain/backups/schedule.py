@@ -255,4 +255,4 @@ def _in_turn(name: str, node: _Node, grid: list[datetime]) -> tuple[list[Planned
         for _ in range(min(node.backups.at_once, len(line))):
             slot, _turn, service_id = line.popleft()
             planned.append(Planned(service_id=service_id, node=name, slot=slot, at=at))
-    return planned, len(line) + len(due) - taken
+    return planned, len(line)

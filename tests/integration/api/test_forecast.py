@@ -28,6 +28,7 @@ overdue:
   suspend: {after: 2 days, clause: "2 a"}
   terminate: {after: 7 days, since: suspension, asks: true, notice: 3 days, clause: "2 b"}
 restore: {per_month: 1, clause: "7"}
+downgrade: {refund: false, clause: "8"}
 """
 WHO = ("b-late", "c-late", "d-held")
 
@@ -161,8 +162,8 @@ def test_a_policy_of_no_plan_says_so(live: Live) -> None:
     ("text", "where"),
     [
         (POLICY.replace("after: 40 days", "after: soon"), "new.yaml:6: order.cancel_unpaid.after: "),
-        (POLICY + "late_fee: 5\n", "new.yaml:11: late_fee: "),
-        (POLICY + "late_payment: {what: from-archive, clause: '8'}\n", "new.yaml:11: late_payment.what: needs an archive"),
+        (POLICY + "late_fee: 5\n", "new.yaml:12: late_fee: "),
+        (POLICY + "late_payment: {what: from-archive, clause: '8'}\n", "new.yaml:12: late_payment.what: needs an archive"),
         ("a: [", "new.yaml:"),
         ("a: &a [*a, *a]", "new.yaml:"),
     ],
@@ -198,12 +199,17 @@ def test_a_policy_is_told_in_sentences_with_what_is_kept_and_what_is_silent(live
     assert rules["overdue.suspend"]["sentence"] == "An overdue service is suspended 2 days after the due date."
     shown = {
         path: (rules[path]["clause"], rules[path]["kept"], rules[path]["silent"])
-        for path in ("overdue.suspend", "restore", "archive")
+        for path in ("overdue.suspend", "restore", "downgrade", "archive")
     }
-    assert shown == {"overdue.suspend": ("2 a", True, False), "restore": ("7", False, False), "archive": ("", False, True)}
+    assert shown == {
+        "overdue.suspend": ("2 a", True, False),
+        "restore": ("7", True, False),
+        "downgrade": ("8", False, False),
+        "archive": ("", False, True),
+    }
     lines = say(live, "policy", "show", "default").stdout.splitlines()
     assert any("kept" in line and "suspended 2 days" in line and "2 a" in line for line in lines)
-    assert any("by hand" in line and "1 restore" in line for line in lines)
+    assert any("by hand" in line and "smaller plan" in line for line in lines)
     assert any("silent" in line and "Keeping an archive" in line for line in lines)
     refused(live.http.get("/v1/policies/none"), 404, "not-found")
 
@@ -229,7 +235,7 @@ def test_the_command_line_shows_what_a_policy_file_would_change(live: Live, tmp_
     wrong = say(live, "forecast", "--policy-file", str(file))
     assert wrong.returncode == 2
     assert "new.yaml:6: order.cancel_unpaid.after" in wrong.stderr
-    assert "new.yaml:11: late_fee" in wrong.stderr
+    assert "new.yaml:12: late_fee" in wrong.stderr
     assert say(live, "forecast", "--policy-file", str(tmp_path / "none.yaml")).returncode == 2
     file.write_bytes(b"\xff\xfe")
     assert "UTF-8" in say(live, "forecast", "--policy-file", str(file)).stderr
