@@ -23,16 +23,19 @@ sys.exit(run(sys.argv[2:], sys.stdin.buffer, sys.stdout.buffer, place=Place(Path
 """
 
 
-def words(place: Place, command: str) -> list[str]:
-    """The call of an agent whose node lies under the root of ``place``."""
-    return [sys.executable, "-c", PROGRAM, str(place.root), command]
+def words(place: Place, command: str, zipapp: Path | None = None) -> list[str]:
+    """The call of an agent whose node lies under the root of ``place``. ``zipapp``: as it is shipped, with the node's Python."""
+    if zipapp is None:
+        return [sys.executable, "-c", PROGRAM, str(place.root), command]
+    return ["/usr/bin/python3", "-I", "-c", f"import sys; sys.path.insert(0, {str(zipapp)!r}){PROGRAM}", str(place.root), command]
 
 
 class LocalAgent:
     """NodeTransport to it. ``root`` holds its configuration and state; ``pools`` are the directories it may touch."""
 
-    def __init__(self, root: Path, pools: Sequence[Path]) -> None:
+    def __init__(self, root: Path, pools: Sequence[Path], *, zipapp: Path | None = None) -> None:
         self.place = Place(root)
+        self._zipapp = zipapp
         self.place.config.parent.mkdir(parents=True, exist_ok=True)
         self.place.config.write_text(json.dumps({"pool_paths": [str(pool) for pool in pools]}))
 
@@ -42,7 +45,9 @@ class LocalAgent:
         reader = LineReader(progress)
         asked = json.dumps(dict(request)).encode()
         try:
-            done = subprocess.run(words(self.place, command), input=asked, capture_output=True, timeout=deadline, check=False)
+            done = subprocess.run(
+                words(self.place, command, self._zipapp), input=asked, capture_output=True, timeout=deadline, check=False
+            )
         except subprocess.TimeoutExpired:
             raise TransientDriverError(f"{command} did not end in time") from None
         reader.feed(done.stdout)

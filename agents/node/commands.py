@@ -9,6 +9,7 @@ from typing import Any
 from agents.node import arguments as a
 from agents.node.arguments import Field
 from agents.node.call import Call
+from agents.node.disk.table import TABLE as DISKS
 from agents.node.doctor import doctor, hello
 from agents.node.freeze import guest_freeze, guest_thaw
 from agents.node.keys import secret_wipe
@@ -56,5 +57,5 @@ COMMANDS: dict[str, Command] = {
     "guest-freeze": Command({"guest": Field(a.guest), "seconds": Field(a.count(1, 60), 5)}, guest_freeze),
     "guest-thaw": Command({"guest": Field(a.guest)}, guest_thaw, lasting=True),
     "residue": Command({"service_id": Field(a.service_id), "pool_path": Field(a.path), "clean": Field(a.flag)}, residue),
-    **{name: Command(fields, run) for name, (fields, run) in REPOSITORIES.items()},
+    **{name: Command(fields, run) for name, (fields, run) in {**REPOSITORIES, **DISKS}.items()},
 }

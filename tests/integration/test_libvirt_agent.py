@@ -64,14 +64,13 @@ def test_a_guest_is_frozen_until_it_is_told_to_thaw(node: LibvirtNode, guest: st
 
 def test_a_guest_thaws_although_nobody_comes_back(node: LibvirtNode, guest: str) -> None:
     """The call that froze it is killed with all that it can reach, and nothing ever asks for the thaw."""
-    call = subprocess.Popen(words(node.agent.place, "guest-freeze"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert call.stdin is not None
-    assert call.stdout is not None
-    call.stdin.write(json.dumps({"guest": guest, "seconds": 60}).encode())
-    call.stdin.close()
-    assert json.loads(call.stdout.readline())["result"]["frozen"] >= 1
-    call.send_signal(signal.SIGKILL)
-    call.wait()
+    with subprocess.Popen(words(node.agent.place, "guest-freeze"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as call:
+        assert call.stdin is not None
+        assert call.stdout is not None
+        call.stdin.write(json.dumps({"guest": guest, "seconds": 60}).encode())
+        call.stdin.close()
+        assert json.loads(call.stdout.readline())["result"]["frozen"] >= 1
+        call.send_signal(signal.SIGKILL)
     assert frozen(guest)
     time.sleep(HOLD_SECONDS / 2)
     daemons.wait_until("the thaw", lambda: not frozen(guest), seconds=HOLD_SECONDS + 20)

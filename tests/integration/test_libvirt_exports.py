@@ -38,8 +38,9 @@ with shown(Exported(**asked["disk"]), sys.argv[2], known={int(k): v for k, v in 
     stats = [os.stat(f"{s.directory}/{seg.path_of(i)}") for i in range(s.segments)]
     with open(f"{s.directory}/{seg.path_of(asked['index'])}", "rb") as stream:
         content = stream.read()
+    read = s.bytes_read()
 print(json.dumps({"times": [s.st_mtime_ns for s in stats], "inodes": [s.st_ino for s in stats], "content": content.hex(),
-    "dirty": s.dirty, "read": s.bytes_read, "size": s.size}))
+    "dirty": s.dirty, "read": read, "size": s.size}))
 """
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.node.disk import segments as seg
+from agents.node.disk.commands import FileTimes
 
 SIZE = 10 * seg.SEGMENT_BYTES + 512
 
@@ -61,3 +64,12 @@ def test_an_extent_is_cut_to_the_segment() -> None:
     assert seg.within(extents, 1, SIZE) == [(0, 512), (1024, 512)]
     assert seg.within(extents, 10, SIZE) == [(0, 512)]
     assert seg.within(extents, 5, SIZE) == []
+
+
+def test_a_list_of_files_is_read_to_the_nanosecond() -> None:
+    lines = FileTimes()
+    row = {"type": "file", "path": f"/{seg.path_of(3)}", "mtime": "2026-11-27T11:00:00.123456789+07:00"}
+    text = json.dumps({"message_type": "snapshot"}) + "\n" + json.dumps(row) + "\n"
+    lines.take(text[:60].encode())
+    lines.take(text[60:].encode())
+    assert lines.found == [(seg.path_of(3), 1_795_752_000_123_456_789)]

@@ -61,6 +61,11 @@ class Disk:
         with self._one() as handle:
             handle.flush()
 
+    def close(self) -> None:
+        """Say good-bye to the server on every connection, so that what was written is with it."""
+        while not self._free.empty():
+            self._free.get().shutdown()
+
     @contextmanager
     def _one(self) -> Iterator[Any]:
         """A connection for this thread alone. What libnbd raises comes out as OSError, so that no reader knows the library."""

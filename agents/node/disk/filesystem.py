@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import threading
 from array import array
@@ -11,11 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import mfusepy
-
 from agents.node.disk import segments as seg
 from agents.node.disk.blocks import Disk
 from agents.node.disk.segments import Extent
+
+COUNTER = ".bytes-read"
+"""A file that stands in no listing and tells how much was read from the disk."""
 
 KEPT = 16
 """Segments held in memory: the kernel asks for a file in pieces, of several files at a time."""
@@ -26,6 +28,7 @@ READ_BYTES = 1024 * 1024
 _ZEROS = bytes(seg.SEGMENT_BYTES)
 _ROOT_INODE = 1
 _DIRECTORY_INODES = 1 << 40
+_COUNTER_INODE = (1 << 40) - 1
 _FILE_INODES = 2
 
 
@@ -93,6 +96,8 @@ class Segments:
         if path == "/":
             return _directory(_ROOT_INODE, max(self._ages, default=0), len(self._ages))
         name = path[1:]
+        if name == COUNTER:
+            return {"st_ino": _COUNTER_INODE, "st_mode": stat.S_IFREG | 0o400, "st_nlink": 1, "st_size": 20, **_at(0)}
         if "/" not in name:
             number = self._directory(name)
             return _directory(_DIRECTORY_INODES + number, self._ages[number], 0)
@@ -118,25 +123,32 @@ class Segments:
             yield seg.name_of(index), {"st_ino": _FILE_INODES + index, "st_mode": stat.S_IFREG}, 0
 
     def open(self, path: str, flags: int) -> int:
-        return self._segment(path[1:])
+        return _COUNTER_INODE if path[1:] == COUNTER else self._segment(path[1:])
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+        if path[1:] == COUNTER:
+            return f"{self._content.bytes_read:>20}".encode()[offset : offset + size]
         return self._content.read(fh, offset, size)
 
     def _directory(self, name: str) -> int:
         number = int(name) if name.isascii() and name.isdigit() else -1
         if not 0 <= number < len(self._ages) or seg.directory_of(number * seg.PER_DIRECTORY) != name:
-            raise mfusepy.FuseOSError(errno.ENOENT)
+            raise _absent()
         return number
 
     def _segment(self, path: str) -> int:
         try:
             index = seg.index_of(path)
         except ValueError:
-            raise mfusepy.FuseOSError(errno.ENOENT) from None
+            raise _absent() from None
         if index >= len(self._times):
-            raise mfusepy.FuseOSError(errno.ENOENT)
+            raise _absent()
         return index
+
+
+def _absent() -> OSError:
+    """mfusepy hands the number of an OSError to the kernel."""
+    return OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _directory(inode: int, time: int, children: int) -> dict[str, Any]:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import re
+import socket as socket_module
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agents.node.image import key_file
 from agents.node.protocol import AgentError
 
 START_SECONDS = 20.0
+_GREETING = b"NBDMAGIC"
 _LEASH = ("setpriv", "--pdeathsig", "KILL")
 _IN_USE = re.compile(r"Failed to get .*lock|Is another process using the image")
 _SAID_LIMIT = 500
@@ -35,6 +37,7 @@ def words(path: str, kind: str, socket: str, *, writing: bool, key: int | None) 
 @contextmanager
 def served(path: str, kind: str, *, socket: str, passphrase: str = "", writing: bool = False) -> Iterator[str]:
     """The socket. Raises AgentError: driver-transient where the volume is in use, driver-permanent where it cannot be opened."""
+    Path(socket).unlink(missing_ok=True)
     with key_file(passphrase) as key:
         process = subprocess.Popen(
             [*_LEASH, *words(path, kind, socket, writing=writing, key=key)],
@@ -48,18 +51,29 @@ def served(path: str, kind: str, *, socket: str, passphrase: str = "", writing: 
             _await(process, socket, path)
             yield socket
         finally:
-            # The end of the server flushes what was written; it is waited for.
+            # The end of the server flushes what was written; it is waited for. It leaves its socket.
             process.terminate()
             try:
                 process.communicate(timeout=START_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+            Path(socket).unlink(missing_ok=True)
+
+
+def _answers(path: str) -> bool:
+    """Whether the server greets a client (NBD protocol, "Fixed newstyle negotiation")."""
+    with socket_module.socket(socket_module.AF_UNIX) as client, suppress(OSError):
+        client.settimeout(START_SECONDS)
+        client.connect(path)
+        return client.recv(len(_GREETING)) == _GREETING
+    return False
 
 
 def _await(process: subprocess.Popen[bytes], socket: str, path: str) -> None:
+    """It listens before it has opened the image: only who answers has the disk."""
     end = time.monotonic() + START_SECONDS
-    while not Path(socket).exists():
+    while not _answers(socket):
         if process.poll() is not None:
             said = " ".join(process.communicate()[1].decode(errors="replace").split())[:_SAID_LIMIT]
             code = "driver-transient" if _IN_USE.search(said) else "driver-permanent"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import select
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from agents.node.disk import segments as seg
+from agents.node.disk.filesystem import COUNTER
 from agents.node.disk.mounts import die_with_parent, keep_mounts_private, unmount
 from agents.node.protocol import AgentError
 
@@ -20,6 +22,7 @@ READY_SECONDS = 60.0
 """For opening the disk, asking for its blocks and mounting."""
 
 END_SECONDS = 10.0
+SOME = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +34,19 @@ class Exported:
     bitmap: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """``dirty`` segments have a new time. ``bytes_read`` from the disk is known when the block has ended."""
+    """So many ``dirty`` segments have a new time; ``some`` of them, chosen at random."""
 
     directory: str
     size: int
     segments: int
     dirty: int
-    bytes_read: int = 0
+    some: list[int]
+
+    def bytes_read(self) -> int:
+        """From the disk, until now. Asked while the disk is shown."""
+        return int((Path(self.directory) / COUNTER).read_text())
 
 
 @contextmanager
@@ -60,13 +67,11 @@ def shown(disk: Exported, directory: str, *, known: Mapping[int, int]) -> Iterat
     with os.fdopen(reader, "rb") as words:
         try:
             found = _said(words, READY_SECONDS)
-            result = Shown(directory=directory, **found["ready"])
             try:
-                yield result
+                yield Shown(directory=directory, **found["ready"])
             finally:
                 with suppress(OSError):
                     unmount(directory)
-            result.bytes_read = _said(words, END_SECONDS)["read"]
         finally:
             _end(child)
 
@@ -95,7 +100,7 @@ def _end(child: int) -> None:
 
 
 def _serve(disk: Exported, directory: str, known: Mapping[int, int], writer: int) -> NoReturn:
-    """The child. It says one word on ``writer`` when the disk is shown, one at the end, and nothing on the agent's streams."""
+    """The child. It says one word on ``writer``, and nothing on the agent's streams."""
     die_with_parent()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
@@ -105,7 +110,7 @@ def _serve(disk: Exported, directory: str, known: Mapping[int, int], writer: int
         os.write(writer, json.dumps(word).encode() + b"\n")
 
     try:
-        say({"read": _show(disk, directory, known, say)})
+        _show(disk, directory, known, say)
     except AgentError as error:
         say({"error": {"code": error.code, "message": error.message}})
     except Exception as error:  # noqa: BLE001 - the rim of this process: the parent hears of it, and no traceback leaves the node
@@ -114,8 +119,8 @@ def _serve(disk: Exported, directory: str, known: Mapping[int, int], writer: int
         os._exit(0)
 
 
-def _show(disk: Exported, directory: str, known: Mapping[int, int], say: Any) -> int:
-    """Returns the bytes that were read from the disk, once it was unmounted."""
+def _show(disk: Exported, directory: str, known: Mapping[int, int], say: Callable[[dict[str, Any]], None]) -> None:
+    """Returns when it was unmounted."""
     import mfusepy
 
     from agents.node.disk.blocks import Disk
@@ -124,12 +129,12 @@ def _show(disk: Exported, directory: str, known: Mapping[int, int], say: Any) ->
     opened = Disk(disk.socket, disk.export, bitmap=disk.bitmap)
     dirty = set(seg.touched(opened.changed())) if disk.bitmap else set(range(seg.count(opened.size)))
     times = seg.times(opened.size, known=known if disk.bitmap else {}, dirty=dirty, now=time.time_ns())
-    changed = sum(1 for index, moment in enumerate(times) if known.get(index) != moment)
+    changed = [index for index, moment in enumerate(times) if known.get(index) != moment]
     content = Content(opened, opened.data())
-    ready = {"size": opened.size, "segments": len(times), "dirty": changed}
+    some = secrets.SystemRandom().sample(changed, min(SOME, len(changed)))
+    ready = {"size": opened.size, "segments": len(times), "dirty": len(changed), "some": some}
     segments = Segments(content, size=opened.size, times=times, ready=lambda: say({"ready": ready}))
     # direct_io: the kernel asks for what the reader asks for, not for its own 128 KiB. Our times never change: names and
     # attributes may be kept.
     fixed = {"ro": True, "use_ino": True, "direct_io": True, "max_read": READ_BYTES, "attr_timeout": 3600, "entry_timeout": 3600}
     mfusepy.FUSE(segments, directory, foreground=True, fsname="orchestrator-disk", **fixed)
-    return content.bytes_read

@@ -137,6 +137,16 @@ def pattern(path: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\*?[" else letter for letter in path)
 
 
+def listing(snapshot: str) -> list[str]:
+    """Every file of the snapshot with its metadata, one JSON object a line."""
+    return ["ls", "--no-lock", snapshot]
+
+
+def archive(snapshot: str) -> list[str]:
+    """The content of all files of the snapshot as one tar archive on standard output."""
+    return ["dump", "--no-lock", "--archive", "tar", snapshot, "/"]
+
+
 def check(*, part: int, of: int) -> list[str]:
     """Structure and index, and the data of the packs of one part of ``of``; part 0 = no data."""
     return ["check", *([f"--read-data-subset={part}/{of}"] if part else [])]

@@ -13,12 +13,14 @@ import selectors
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 from agents.node.place import Place
 from agents.node.protocol import AgentError
@@ -60,8 +62,28 @@ class Restic:
             raise failure(said, doing)
         return said
 
-    def run(self, verb: Sequence[str], *, doing: str, view: View | None = None) -> Said:
-        """How it ended. Raises what ``say`` raises, after restic has ended."""
+    def stream(self, verb: Sequence[str], *, doing: str, consume: Callable[[BinaryIO], None]) -> Said:
+        """A run that must go well, whose output is no message but content, read by ``consume`` in a thread of its own.
+
+        Raises what ``consume`` raises, after restic has ended.
+        """
+        with _Stream(consume) as stream:
+            said = self.run(verb, doing=doing, take=stream.take)
+        if stream.problem is not None:
+            raise stream.problem
+        if said.status != DONE or said.stopped:
+            raise failure(said, doing)
+        return said
+
+    def run(
+        self,
+        verb: Sequence[str],
+        *,
+        doing: str,
+        view: View | None = None,
+        take: Callable[[bytes], None] | None = None,
+    ) -> Said:
+        """How it ended. Raises what ``say`` raises, after restic has ended. ``take`` gets its output as it comes, unread."""
         words = argv.words(self._repository, self._files, self._limits, verb)
         parent = os.getpid()
 
@@ -89,7 +111,7 @@ class Restic:
             start_new_session=True,
             preexec_fn=become,  # the agent has one thread
         )
-        hearing = _Hearing(process, self._repository.secrets)
+        hearing = _Hearing(process, self._repository.secrets, take)
         try:
             while not hearing.listen(BEAT):
                 self._say(hearing.fraction, f"{doing}{hearing.progress}")
@@ -110,6 +132,7 @@ class _Hearing:
 
     process: subprocess.Popen[bytes]
     secrets: tuple[str, ...]
+    take: Callable[[bytes], None] | None = None
     stopped: str = ""
     killed: bool = False
     fraction: float = 0.0
@@ -137,6 +160,9 @@ class _Hearing:
         while self._selector.get_map() and (left := until - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):
                 data = os.read(key.fd, _READ)
+                if data and self.take is not None and key.fd == self._out():
+                    self.take(data)
+                    continue
                 if not data:
                     self._take(key.fd, b"\n")
                     self._selector.unregister(key.fileobj)
@@ -200,6 +226,45 @@ class _Hearing:
 
     def _clean(self, text: str) -> str:
         return scrub(text, self.secrets)
+
+
+class _Stream:
+    """Hands on to a thread what is taken, for who reads rather than is told. The thread begins with the first of it, when restic
+    has been started (a process is not forked where there are threads)."""
+
+    def __init__(self, consume: Callable[[BinaryIO], None]) -> None:
+        self._consume = consume
+        self._reader, self._writer = os.pipe()
+        self._thread: threading.Thread | None = None
+        self.problem: BaseException | None = None
+
+    def __enter__(self) -> _Stream:
+        return self
+
+    def take(self, data: bytes) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        left = memoryview(data)
+        with suppress(BrokenPipeError):  # the reader gave up, and has said why; the rest is of no use
+            while left and self.problem is None:
+                left = left[os.write(self._writer, left) :]
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._writer)
+        if self._thread is None:
+            os.close(self._reader)
+        else:
+            self._thread.join()
+
+    def _work(self) -> None:
+        with os.fdopen(self._reader, "rb") as stream:
+            try:
+                self._consume(stream)
+                while stream.read(_READ):  # what stands behind the end of what was read (the padding of an archive)
+                    pass
+            except BaseException as problem:  # noqa: BLE001 - raised again by who waits for the run
+                self.problem = problem
 
 
 def _end(process: subprocess.Popen[bytes], hearing: _Hearing) -> None:

@@ -65,7 +65,7 @@ class LibvirtExports:
 
         def work(session: Session) -> None:
             domain = find(session, guest)
-            if domain is not None:
+            if domain is not None and domain.isActive():
                 self._free(domain, guest, budget)
 
         self._connection.run(f"ending the export of {guest}", work, deadline=deadline)
