@@ -146,8 +146,8 @@ def test_the_second_backup_of_a_disk(ground: Ground) -> None:
         "The second backup of a guest's disk",
         f"A disk of {SIZE // GIB} GiB, full of random bytes, after {WRITES} writes of {WRITE // 1024} KiB. Ours: the agent's"
         f" `disk-backup` with the bitmap of what changed, which shows the disk as {segments} files and compares 8 segments"
-        " afterwards. Bare: `nbdcopy … - | restic backup --stdin`, which reads all of it. The bytes read are restic's, by segments"
-        " with a change.",
+        " afterwards. Bare: `nbdcopy … - | restic backup --stdin`, which reads all of it. The bytes read are restic's, by"
+        " segments with a change.",
         [
             Row("the first backup", f"{first_ours:.1f} s", f"{first_bare:.1f} s", f"{first_ours / first_bare:.1f} ×"),
             near.row(f"writes within 1 % of the segments ({near_told[-1]['dirty']} changed)"),
