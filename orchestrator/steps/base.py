@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from orchestrator.ports.address_pool import AddressPool
+from orchestrator.ports.backup_book import BackupBook
 from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.fence import Fence
@@ -43,13 +44,18 @@ class Needed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """The outside world as a job sees it. The node-bound ports are opened by node name and kept by ``wiring``."""
+    """The outside world as a job sees it. The node-bound ports are opened by node name and kept by ``wiring``.
+
+    ``keeper``: repositories as the controller's own machine reaches them, for what no node may do (``book.access(keeper=True)``).
+    """
 
     hypervisor: Callable[[str], Hypervisor]
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
     backups: Callable[[str], BackupStore]
     repositories: Callable[[str], Repositories]
+    keeper: Repositories
+    book: BackupBook
     reach: Reach
     addresses: AddressPool
     ledger: Ledger

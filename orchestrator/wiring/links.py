@@ -26,6 +26,7 @@ from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnect
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
 from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
+from orchestrator.drivers.local.agent import LocalTransport
 from orchestrator.drivers.local.no_backups import NoBackups
 from orchestrator.drivers.local.reach import TcpReach
 from orchestrator.drivers.restic import ResticRepositories
@@ -42,6 +43,7 @@ from orchestrator.ports.secrets import Secrets
 from orchestrator.ports.volumes import VolumeStore
 from orchestrator.store import nodes as node_store
 from orchestrator.store.database import Database
+from orchestrator.wiring.backups import agent_root, run_limits
 
 FAKE = "fake"
 WORLD_FILE = "simulated-nodes.json"
@@ -80,6 +82,13 @@ class Links:
         self._lock = threading.Lock()
         self._open: dict[str, _Link] = {}
         self._world = _simulated(config)
+        self._limits = run_limits(config)
+        # Where all nodes are simulated, so is what their backups lie on.
+        simulated = self._world is not None and all(node.driver == FAKE for node in config.nodes)
+        self._here = LocalTransport(zipapp=bundle.zipapp, root=agent_root(config))
+        self.keeper: Repositories = ResticRepositories(self._here, limits=self._limits)
+        if simulated and self._world is not None:
+            self.keeper = FakeRepositories(self._world, config.nodes[0].name, clock=clock)
         real = SshEnrolment(bundle=bundle, secrets=secrets, identity=identity)
         self.enrolment: Enrolment = real if self._world is None else _ByDriver(real, FakeEnrolment(self._world))
         self.reach: Reach = TcpReach() if self._world is None else FakeReach(self._world)
@@ -111,6 +120,7 @@ class Links:
             links, self._open = self._open, {}
         for link in links.values():
             link.close()
+        self._here.close()
 
     def _link(self, name: str) -> _Link:
         node = self._nodes.get(name)
@@ -150,7 +160,7 @@ class Links:
             volumes=LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom),
             agent=agent,
             backups=NoBackups(node.name),
-            repositories=ResticRepositories(agent),
+            repositories=ResticRepositories(agent, limits=self._limits),
         )
 
 

@@ -27,10 +27,11 @@ CLEANING_SECONDS = 15.0
 
 
 class ResticRepositories:
-    """``agent`` is the node's, and not closed here."""
+    """``agent`` is the node's, and not closed here. ``limits``: what a run may take where nothing else is asked for."""
 
-    def __init__(self, agent: NodeTransport) -> None:
+    def __init__(self, agent: NodeTransport, *, limits: RunLimits = RunLimits()) -> None:  # noqa: B008 -- a frozen value
         self._agent = agent
+        self._limits = limits
 
     def create(self, access: RepositoryAccess, *, deadline: float) -> str:
         return answers.text(self._call("repository-create", access, {}, deadline), "id")
@@ -48,7 +49,7 @@ class ResticRepositories:
             "path": spec.source.path,
             "host": spec.service_id,
             "tags": _tags(spec.service_id, spec.job_id),
-            "limits": _limits(spec.limits),
+            "limits": self._asked(spec.limits),
             "full": spec.full,
             "scan": spec.scan,
         }
@@ -58,6 +59,7 @@ class ResticRepositories:
         self, access: RepositoryAccess, spec: VerifySpec, *, deadline: float, progress: Progress | None = None
     ) -> VerifyFacts:
         asked: dict[str, Any] = {"snapshot": spec.snapshot, "part": spec.part, "of": spec.of, "samples": spec.samples}
+        asked["limits"] = self._asked(RunLimits())
         if spec.source is not None:
             asked["path"] = spec.source.path
         return answers.verified(self._call("repository-check", access, asked, deadline, progress))
@@ -71,7 +73,7 @@ class ResticRepositories:
         deadline: float,
         progress: Progress | None = None,
     ) -> tuple[str, ...]:
-        asked = {"snapshots": list(snapshots), "prune": prune}
+        asked = {"snapshots": list(snapshots), "prune": prune, "limits": self._asked(RunLimits())}
         return answers.texts(self._call("repository-forget", access, asked, deadline, progress), "left")
 
     def restore(
@@ -83,7 +85,7 @@ class ResticRepositories:
             "only": list(spec.only),
             "delete": spec.delete,
             "verify": spec.verify,
-            "limits": _limits(spec.limits),
+            "limits": self._asked(spec.limits),
         }
         return answers.restored(self._call("directory-restore", access, asked, deadline, progress))
 
@@ -95,6 +97,9 @@ class ResticRepositories:
 
     def close(self) -> None:
         """Nothing of its own is open."""
+
+    def _asked(self, limits: RunLimits) -> dict[str, Any]:
+        return asdict(self._limits if limits == RunLimits() else limits)
 
     def _call(
         self,
@@ -111,7 +116,3 @@ class ResticRepositories:
 
 def _tags(service_id: str, job_id: str) -> list[str]:
     return [f"{name}={value}" for name, value in (("service", service_id), ("job", job_id)) if value]
-
-
-def _limits(limits: RunLimits) -> dict[str, Any]:
-    return asdict(limits)
