@@ -15,6 +15,7 @@ from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.backup_book import BackupBook
 from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.ledger import Ledger
@@ -56,6 +57,7 @@ class Ports:
     repositories: Callable[[str], Repositories]
     keeper: Repositories
     book: BackupBook
+    exports: Callable[[str], DiskExports]
     reach: Reach
     addresses: AddressPool
     ledger: Ledger

@@ -141,6 +141,7 @@ class Controller:
             repositories=self.links.repositories,
             keeper=self.links.keeper,
             book=self.book,
+            exports=self.links.exports,
             reach=self.links.reach,
             addresses=self.addresses,
             ledger=self.ledger,

@@ -16,6 +16,7 @@ from orchestrator.domain.errors import NotFound, WrongState
 from orchestrator.domain.plans import Node
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.backup_store import FakeBackupStore
+from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeEnrolment
 from orchestrator.drivers.fake.reach import FakeReach
@@ -28,12 +29,14 @@ from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
 from orchestrator.drivers.local.agent import LocalTransport
 from orchestrator.drivers.local.no_backups import NoBackups
+from orchestrator.drivers.local.no_exports import NoExports
 from orchestrator.drivers.local.reach import TcpReach
 from orchestrator.drivers.restic import ResticRepositories
 from orchestrator.drivers.ssh import SshEnrolment, SshTransport
 from orchestrator.drivers.ssh.host_keys import host_key
 from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.node_transport import NodeTransport
@@ -61,8 +64,10 @@ class _Link:
     agent: NodeTransport
     backups: BackupStore
     repositories: Repositories
+    exports: DiskExports
 
     def close(self) -> None:
+        self.exports.close()
         self.repositories.close()
         self.backups.close()
         self.agent.close()
@@ -108,6 +113,9 @@ class Links:
     def repositories(self, name: str) -> Repositories:
         return self._link(name).repositories
 
+    def exports(self, name: str) -> DiskExports:
+        return self._link(name).exports
+
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``)."""
         facts = self.hypervisor(node.name).node_facts(deadline=_LOOK_SECONDS)
@@ -146,6 +154,7 @@ class Links:
                 agent=FakeAgent(world, node.name, clock=self._clock),
                 backups=FakeBackupStore(world, node.name, clock=self._clock),
                 repositories=FakeRepositories(world, node.name, clock=self._clock),
+                exports=FakeExports(world, node.name),
             )
         kind, _, blob = pinned.partition(" ")
         trusted = host_key(kind, base64.b64decode(blob))
@@ -161,6 +170,7 @@ class Links:
             agent=agent,
             backups=NoBackups(node.name),
             repositories=ResticRepositories(agent, limits=self._limits),
+            exports=NoExports(node.name),
         )
 
 

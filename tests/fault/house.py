@@ -24,6 +24,7 @@ from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
     FakeAgent,
     FakeBackupStore,
+    FakeExports,
     FakeHypervisor,
     FakeNotifier,
     FakeReach,
@@ -169,6 +170,7 @@ class House:
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, LocalSecrets(directory, {}), NODES, self.clock),
+            exports=lambda node: FakeExports(world, node),
             reach=FakeReach(world),
             addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
             ledger=StoreLedger(self.db, NODES, self.clock),

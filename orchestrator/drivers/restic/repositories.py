@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.drivers.restic import answers
 from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.repositories import (
     BackupFacts,
     BackupSpec,
+    DirectorySource,
     LockFacts,
     Progress,
     RepositoryAccess,
@@ -18,6 +20,7 @@ from orchestrator.ports.repositories import (
     RestoreSpec,
     RunLimits,
     SnapshotFacts,
+    Source,
     VerifyFacts,
     VerifySpec,
 )
@@ -46,7 +49,7 @@ class ResticRepositories:
         self, access: RepositoryAccess, spec: BackupSpec, *, deadline: float, progress: Progress | None = None
     ) -> BackupFacts:
         asked = {
-            "path": spec.source.path,
+            "path": _directory(spec.source),
             "host": spec.service_id,
             "tags": _tags(spec.service_id, spec.job_id),
             "limits": self._asked(spec.limits),
@@ -61,7 +64,7 @@ class ResticRepositories:
         asked: dict[str, Any] = {"snapshot": spec.snapshot, "part": spec.part, "of": spec.of, "samples": spec.samples}
         asked["limits"] = self._asked(RunLimits())
         if spec.source is not None:
-            asked["path"] = spec.source.path
+            asked["path"] = _directory(spec.source)
         return answers.verified(self._call("repository-check", access, asked, deadline, progress))
 
     def forget(
@@ -79,6 +82,8 @@ class ResticRepositories:
     def restore(
         self, access: RepositoryAccess, spec: RestoreSpec, *, deadline: float, progress: Progress | None = None
     ) -> RestoreFacts:
+        if spec.disk is not None:
+            _directory(spec.disk)
         asked = {
             "path": spec.directory,
             "snapshot": spec.snapshot,
@@ -116,3 +121,9 @@ class ResticRepositories:
 
 def _tags(service_id: str, job_id: str) -> list[str]:
     return [f"{name}={value}" for name, value in (("service", service_id), ("job", job_id)) if value]
+
+
+def _directory(source: Source) -> str:
+    if isinstance(source, DirectorySource):
+        return source.path
+    raise PermanentDriverError("the node's agent of this version does not read or write the disks of guests for a repository")
