@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from orchestrator.api import vocabulary
 from orchestrator.config.policy_stored import from_store, to_store
+from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
@@ -44,7 +45,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
-from tests.backup_books import book_of
+from tests.backup_books import TARGET, book_of
 
 NODES = (Node(name="n1", zone="z1", address="192.0.2.11", driver="fake", heavy_slots=2),)
 TEMPLATE_SHA256 = "1" * 64
@@ -133,6 +134,7 @@ class House:
             policies=policies or {},
             calendar=CALENDAR,
             asks_billing=options.asks_billing,
+            backups={node.name: NodeBackups(target=TARGET.name, at_once=1000) for node in declared},
         )
         self.engine = Engine(
             db=self.db,
