@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "template": Entry(f"{_REMOTE}.catalog:template", "OS images that guests are made from."),
     "ip": Entry(f"{_REMOTE}.ip:group", "Address ranges and who holds what of them."),
     "event": Entry(f"{_REMOTE}.event:group", "What billing said, and the dead letters."),
+    "backup": Entry(f"{_REMOTE}.backup:group", "Backups of services: what stands, and making one now."),
     "charge": Entry(f"{_REMOTE}.charge:group", "What customers owe for operations, beside their invoices."),
     "message": Entry(f"{_REMOTE}.message:group", "What billing is told, whether it took it, and what it did not."),
     "audit": Entry(f"{_REMOTE}.audit:group", "Who did what; append-only, chained by hashes."),
