@@ -41,7 +41,7 @@ def verified(stand: Stand, service: str) -> list[Any]:
 def test_a_backup_replaces_the_last_one_and_stores_what_changed(stand: Stand) -> None:
     (service,) = stand.take(RUNNING, 1, plan=SEALED)
     address = sight.address(stand.site, service)
-    tiny.plant(address, OFFSET, secrets.token_bytes(64), copies=60_000)
+    tiny.plant(address, OFFSET, secrets.token_bytes(64), copies=500)
     stand.done([stand.command("backup", service)])
     (first,) = verified(stand, service)
     assert first["consistency"] == "crash"  # there is no agent inside to hold it still
