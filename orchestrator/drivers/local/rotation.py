@@ -46,8 +46,3 @@ def rotate_master_key(state_dir: Path, rewrap: Callable[[keys.LocalSecrets], Non
     previous.unlink()
     sync_directory(directory)
     return resumed
-
-
-def unfinished(state_dir: Path) -> bool:
-    """Whether a rotation was broken off."""
-    return any(is_there(state_dir / "keys" / name) for name in (keys.MASTER_NEXT, keys.MASTER_PREVIOUS))
