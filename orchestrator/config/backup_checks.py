@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator.config.checks import Entry, known_name, twice
-from orchestrator.config.files import BackupsSection, ControllerBackup, NodeEntry, TargetEntry
+from orchestrator.config.files import BackupsSection, NodeEntry, TargetEntry
 from orchestrator.config.problems import Problem
 from orchestrator.domain.backups.offer import Hours
 from orchestrator.domain.backups.targets import Kind, on_itself, place_of
@@ -16,7 +16,6 @@ _WAY = ("user", "secret_file", "ssh_key_file")
 def check(
     targets: Sequence[Entry[TargetEntry]],
     nodes: Sequence[Entry[NodeEntry]],
-    controller: Entry[ControllerBackup] | None,
     section: Entry[BackupsSection] | None,
     *,
     target_names: frozenset[str] | None,
@@ -28,8 +27,6 @@ def check(
         yield from _target(target, node_names)
     for node in nodes:
         yield from _node(node, targets, target_names)
-    if controller is not None:
-        yield from _controller(controller, targets, target_names)
     if section is not None and section.sure("opens", "closes", "slot", "closed"):
         yield from _hours(section)
 
@@ -93,21 +90,6 @@ def _node(
             "backups",
             f"{why}: what takes the node's disks takes the copies with them. Name a target elsewhere, or accept it with "
             "'backups_on_own_node: true'",
-        )
-
-
-def _controller(
-    entry: Entry[ControllerBackup], targets: Sequence[Entry[TargetEntry]], target_names: frozenset[str] | None
-) -> Iterator[Problem]:
-    yield from known_name(entry, "target", entry.value.target, target_names, "target for backups")
-    target = next((each for each in targets if each.value.name == entry.value.target), None)
-    if target is None or not target.sure("location") or not entry.sure("target", "on_own_machine"):
-        return
-    if place_of(target.value.location).kind is Kind.DIRECTORY and not entry.value.on_own_machine:
-        yield entry.problem(
-            "target",
-            "a directory lies on the controller's own machine: what takes its disks takes the copies with them. Name a target "
-            "elsewhere, or accept it with 'on_own_machine: true'",
         )
 
 

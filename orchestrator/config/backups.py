@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.config.backup_values import clock_words, span_words
 from orchestrator.config.files import BackupsSection, TargetEntry
-from orchestrator.config.model import BackupSettings, ControllerCopies
+from orchestrator.config.model import BackupSettings
 from orchestrator.config.units import duration_words, rate_words
 from orchestrator.domain.backups.offer import ALL_DAY, Hours
 from orchestrator.domain.backups.targets import Kind, Target, Way, place_of
@@ -17,7 +17,6 @@ Absolute = Callable[[str], Path]
 
 
 def backup_settings(section: BackupsSection, absolute: Absolute) -> BackupSettings:
-    controller = section.controller
     return BackupSettings(
         targets={entry.name: _target(entry, absolute) for entry in section.targets},
         hours=_hours(section),
@@ -25,7 +24,6 @@ def backup_settings(section: BackupsSection, absolute: Absolute) -> BackupSettin
         download=section.download,
         niceness=section.niceness,
         io_priority=section.io_priority,
-        controller=None if controller is None else ControllerCopies(**controller.model_dump()),
     )
 
 
@@ -60,8 +58,8 @@ def _way(location: str, user: str, secret: str | None, ssh_key: str | None, entr
 
 def backups_shown(settings: BackupSettings) -> dict[str, Any]:
     """In JSON types; read again it is the same."""
-    hours, controller = settings.hours, settings.controller
-    shown: dict[str, Any] = {
+    hours = settings.hours
+    return {
         "targets": [_target_shown(target) for target in settings.targets.values()],
         "opens": clock_words(hours.opens),
         "closes": clock_words(hours.closes),
@@ -71,15 +69,7 @@ def backups_shown(settings: BackupSettings) -> dict[str, Any]:
         "download": rate_words(settings.download),
         "niceness": settings.niceness,
         "io_priority": settings.io_priority,
-        "controller": None,
     }
-    if controller is not None:
-        shown["controller"] = {
-            "target": controller.target,
-            "keep": controller.keep,
-            "on_own_machine": controller.on_own_machine,
-        }
-    return shown
 
 
 def _target_shown(target: Target) -> dict[str, Any]:

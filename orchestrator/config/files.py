@@ -102,12 +102,6 @@ class TargetEntry(_File):
     keeper_ssh_key_file: f.PathText | None = Field(default=None, description="File with the private SSH key of a keeper by sftp.")
 
 
-class ControllerBackup(_File):
-    target: f.Name = Field(description="Name of the target where the copies of the controller's own state go.")
-    keep: int = Field(default=14, ge=1, le=1000, description="How many verified copies are kept.")
-    on_own_machine: bool = Field(default=False, description="true = the target may be a directory of the controller's machine.")
-
-
 class BackupsSection(_File):
     targets: list[TargetEntry] = Field(default_factory=list, max_length=100, description="Where copies go.")
     opens: b.ClockTime = Field(
@@ -124,7 +118,6 @@ class BackupsSection(_File):
     download: b.KibRate = Field(default=0, description="What a run may fetch; 0 = no limit.")
     niceness: int = Field(default=10, ge=0, le=19, description="How far a run stands back for the processor (nice).")
     io_priority: int = Field(default=7, ge=-1, le=7, description="Its turn at the disks, 7 the last; -1 = only when they idle.")
-    controller: ControllerBackup | None = Field(default=None, description="Copies of the controller's own state.")
 
 
 class OrchestratorFile(_File):

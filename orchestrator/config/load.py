@@ -17,7 +17,6 @@ from orchestrator.config.checks import Entries, Entry, Names, check
 from orchestrator.config.files import (
     BackupsSection,
     BillingEntry,
-    ControllerBackup,
     NodeEntry,
     NodesFile,
     OrchestratorFile,
@@ -108,7 +107,6 @@ class _Reading:
     node_names: frozenset[str] | None = None
     targets: list[Entry[TargetEntry]] = field(default_factory=list)
     backups: Entry[BackupsSection] | None = None
-    controller: Entry[ControllerBackup] | None = None
     ranges_whole: bool = False
 
     def file(self, model: type[M], path: Path) -> tuple[M | None, Document | None]:
@@ -130,7 +128,6 @@ class _Reading:
         return backup_checks.check(
             self.targets,
             self.entries.nodes,
-            self.controller,
             self.backups,
             target_names=self.target_names,
             node_names=self.node_names,
@@ -219,7 +216,6 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         reading.target_names = _names(document, "backups", "targets")
         reading.targets = _entries(TargetEntry, document, "backups", "targets", name="unread-*", location="/unread-*")
         reading.backups = _section(BackupsSection, document, "backups")
-        reading.controller = _section(ControllerBackup, document, "backups", "controller", target="unread")
     if found is None or document is None:
         return None
     directory = path.parent.absolute()

@@ -29,17 +29,8 @@ class BillingSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControllerCopies:
-    """Copies of the controller's own state: where they go, and how many verified ones are kept."""
-
-    target: str
-    keep: int
-    on_own_machine: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSettings:
-    """``upload`` and ``download`` in bytes a second, 0 = no limit. ``controller`` None = its own state is not copied."""
+    """``upload`` and ``download`` in bytes a second, 0 = no limit."""
 
     targets: Mapping[str, Target] = field(default_factory=dict)
     hours: Hours = ALL_DAY
@@ -47,7 +38,6 @@ class BackupSettings:
     download: int = 0
     niceness: int = 10
     io_priority: int = 7
-    controller: ControllerCopies | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.domain.backups.escrow import EscrowEntry
 from orchestrator.domain.backups.targets import Target, Way, on_itself
 from orchestrator.domain.backups.words import Backup, Generation, Share
-from orchestrator.domain.errors import ConfigError, NotFound, Refused, WrongState
+from orchestrator.domain.errors import ConfigError, NotFound, PermanentDriverError, Refused, WrongState
 from orchestrator.domain.plans import Node
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import RepositoryAccess
@@ -18,8 +19,6 @@ from orchestrator.store import backups, services
 from orchestrator.store.database import Connection, Database
 
 KEY_BYTES = 32
-CONTROLLER = "orchestrator.controller"
-"""Whose repository holds the controller's own state. No service has such an id: there is no dot in those."""
 
 
 def key_context(service_id: str, number: int) -> str:
@@ -74,6 +73,20 @@ class Places:
         )
 
 
+def rewrap_all(db: Database, secrets: Secrets, alone: Secrets) -> int:
+    """Wrap every key anew, in one transaction, and see that each opens with the new master key ``alone``. How many."""
+    with db.write() as conn:
+        known = backups.wrapped_keys(conn)
+        for each in known:
+            context = key_context(each.service_id, each.number)
+            key = secrets.unwrap(each.wrapped_key, context=context)
+            fresh = secrets.wrap(key, context=context)
+            if alone.unwrap(fresh, context=context) != key:
+                raise PermanentDriverError(f"the key of {each.service_id}.{each.number} was not wrapped anew as it is")
+            backups.rewrap(conn, each.service_id, each.number, fresh)
+    return len(known)
+
+
 class StoreBackupBook:
     """``random``: so many random bytes."""
 
@@ -96,12 +109,6 @@ class StoreBackupBook:
             if services.get(conn, service_id) is None:
                 raise NotFound(f"there is no service {service_id}")
             return self._begin(conn, service_id, target)
-
-    def begin_controllers(self, target: str) -> Generation:
-        """The same for the controller's own state."""
-        declared = self._places.target(target)
-        with self._db.write() as conn:
-            return self._begin(conn, CONTROLLER, declared)
 
     def _begin(self, conn: Connection, service_id: str, target: Target) -> Generation:
         number = max((each.number for each in backups.generations(conn, service_id)), default=0) + 1
@@ -161,6 +168,22 @@ class StoreBackupBook:
         """See the port."""
         with self._db.write() as conn:
             backups.mark_destroyed(conn, service_id, number, why=why, now=self._clock.now())
+
+    def escrow(self) -> tuple[EscrowEntry, ...]:
+        """Every repository whose key is kept, with its key."""
+        with self._db.read() as conn:
+            return tuple(self._entry(generation) for generation in backups.wrapped_keys(conn))
+
+    def _entry(self, known: Generation) -> EscrowEntry:
+        target = self._places.targets.get(known.target)
+        return EscrowEntry(
+            service_id=known.service_id,
+            number=known.number,
+            target=known.target,
+            location="" if target is None else target.way.to(known.service_id, known.number),
+            state=known.state.value,
+            key=self._secrets.unwrap(known.wrapped_key, context=key_context(known.service_id, known.number)).decode(),
+        )
 
     @contextmanager
     def _marking(self, service_id: str, number: int) -> Iterator[Connection]:

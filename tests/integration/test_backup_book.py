@@ -22,7 +22,7 @@ from orchestrator.drivers.local.files import read_secret, read_trusted
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.ports.repositories import RunLimits
 from orchestrator.store import backups, services
-from orchestrator.store.backup_book import CONTROLLER, Places, StoreBackupBook, key_context
+from orchestrator.store.backup_book import Places, StoreBackupBook
 from orchestrator.store.database import Database
 from orchestrator.wiring.backups import node_backups, run_limits
 
@@ -221,12 +221,6 @@ def test_backups_are_written_whole_and_marked(site: Site) -> None:
     assert (first.state, first.pruned_at is not None, second.state) == (BackupState.FORGOTTEN, True, BackupState.VERIFIED)
     book.mark_damaged("s1", 1, why="a pack is gone")
     assert (book.generations("s1")[0].state, book.generations("s1")[0].why) == (GenerationState.DAMAGED, "a pack is gone")
-
-
-def test_the_controllers_own_repository_is_that_of_no_service(site: Site) -> None:
-    generation = site.book.begin_controllers("main")
-    assert site.book.access(generation).location == f"rest:https://backup.test:8000/{CONTROLLER}.1/"
-    assert key_context(CONTROLLER, 1) not in {key_context(service_id, 1) for service_id in ("s1", "s2", "controller")}
 
 
 def configured(directory: Path) -> Path:

@@ -89,7 +89,7 @@ def test_hours_and_limits_are_read_in_base_units(configs: Path) -> None:
 
 def test_what_is_shown_reads_again_as_the_same(configs: Path, tmp_path: Path) -> None:
     hours: dict[str, Any] = {"opens": "22:00", "closes": "06:00", "closed": ["Sat 22:00-Sun 04:00", "Wed 23:00-24:00"]}
-    config = load(say(configs, REST, SFTP, hv1={"backups": "main"}, controller={"target": "vault", "keep": 3}, **hours))
+    config = load(say(configs, REST, SFTP, hv1={"backups": "main"}, **hours))
     shown = files(config)
     for name in ("orchestrator.yaml", "nodes.yaml"):
         (configs / name).write_text(json.dumps(shown[name]))
@@ -142,8 +142,6 @@ def test_a_faulty_target_is_named(configs: Path, target: dict[str, Any], changes
         ({"slot": "90s"}, "backups.slot", "whole minutes"),
         ({"opens": "01:00", "closes": "01:10"}, "backups.slot", "no slot for a backup is left"),
         ({"upload": "10 B/s"}, "backups.upload", "at least 1 KiB/s"),
-        ({"controller": {"target": "disc"}}, "backups.controller.target", "did you mean 'disk'?"),
-        ({"controller": {"target": "disk"}}, "backups.controller.target", "on_own_machine"),
     ],
 )
 def test_a_faulty_section_is_named(configs: Path, section: dict[str, Any], path: str, words: str) -> None:
@@ -190,11 +188,8 @@ def test_all_faults_come_at_once_and_one_hides_no_other(configs: Path) -> None:
         DIRECTORY,
         hv1={"backups": "mian"},
         opens="9",
-        controller={"target": "disk", "keep": 0},
     )
     assert sorted(problem.path for problem in problems_of(configs)) == [
-        "backups.controller.keep",
-        "backups.controller.target",
         "backups.opens",
         "backups.targets[0].location",
         "backups.targets[1].name",

@@ -81,8 +81,29 @@ def _make_file(path: Path, content: bytes, mode: int) -> bool:
             return False
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return True
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put the content (mode 0600) in the file's place, whole: a reader finds the old one or the new one.
+
+    Raises ConfigError where it cannot be written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}", hint=_AS_WHOM) from exc
 
 
 def make_private_directory(path: Path) -> None:
@@ -125,7 +146,7 @@ def is_there(path: Path) -> bool:
     return True
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
