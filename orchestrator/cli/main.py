@@ -40,7 +40,6 @@ COMMANDS: dict[str, Entry] = {
     "template": Entry(f"{_REMOTE}.catalog:template", "OS images that guests are made from."),
     "ip": Entry(f"{_REMOTE}.ip:group", "Address ranges and who holds what of them."),
     "event": Entry(f"{_REMOTE}.event:group", "What billing said, and the dead letters."),
-    "backup": Entry(f"{_REMOTE}.backup:group", "Backups of services: what stands, and making one now."),
     "charge": Entry(f"{_REMOTE}.charge:group", "What customers owe for operations, beside their invoices."),
     "message": Entry(f"{_REMOTE}.message:group", "What billing is told, whether it took it, and what it did not."),
     "audit": Entry(f"{_REMOTE}.audit:group", "Who did what; append-only, chained by hashes."),
@@ -50,7 +49,9 @@ COMMANDS: dict[str, Entry] = {
     "reconcile": Entry(f"{_REMOTE}.reconcile:reconcile", "Billing's own list: count the payments that were lost."),
     "freeze": Entry(f"{_REMOTE}.freeze:group", "Stop everything that suspends or destroys, at once."),
     "certificate": Entry(f"{_LOCAL}.certificate:group", "Proofs of wiping; verify works without a controller."),
-    "backup": Entry(f"{_LOCAL}.backup:group", "Copies of services: their keys for the worst case."),
+    "backup": Entry(
+        f"{_LOCAL}.backup:group", "Backups of services: what stands, making one now, and their keys for the worst case."
+    ),
     "init": Entry(f"{_LOCAL}.setup:init", "Make the state directory, the keys and the database."),
     "serve": Entry(f"{_LOCAL}.setup:serve", "Run the controller."),
     "migrate": Entry(f"{_LOCAL}.setup:migrate", "Bring the database to this version."),

@@ -1,4 +1,4 @@
-"""orchestrator backup export-keys, show-escrow: the keys of the repositories, for the day on which there is no controller."""
+"""orchestrator backup: now, list and show ask the controller; export-keys and show-escrow are for the day on which there is none."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import emit_json, say
+from orchestrator.cli.remote import backup as remote
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
 _passphrase_option = click.option(
@@ -23,6 +24,11 @@ _passphrase_option = click.option(
 @click.group("backup")
 def group() -> None:
     """Copies of services."""
+
+
+group.add_command(remote.now)
+group.add_command(remote.list_backups)
+group.add_command(remote.show)
 
 
 @group.command("export-keys")

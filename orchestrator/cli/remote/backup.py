@@ -1,4 +1,4 @@
-"""orchestrator backup …"""
+"""orchestrator backup now, list, show (the group stands in cli/local/backup.py)."""
 
 from __future__ import annotations
 
@@ -52,12 +52,7 @@ _CARD: tuple[Line, ...] = (
 )
 
 
-@click.group(name="backup")
-def group() -> None:
-    """Backups of services: what stands, and making one now."""
-
-
-@group.command("now")
+@click.command("now")
 @click.argument("service")
 @click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
 @dry_run_option
@@ -69,7 +64,7 @@ def now(context: click.Context, /, service: str, **options: Any) -> None:
     act(context, service, "backup", options)
 
 
-@group.command("list")
+@click.command("list")
 @click.option("--service", "service_id", default="", help="Only backups of this service.")
 @click.option("--state", type=click.Choice(BACKUP_STATES), help="Only backups in this state.")
 @paging_options
@@ -80,7 +75,7 @@ def list_backups(context: click.Context, /, **options: Any) -> None:
     show_list(context, "backups", _LIST, empty="no backups", **options)
 
 
-@group.command("show")
+@click.command("show")
 @click.argument("backup")
 @json_option
 @click.pass_context
