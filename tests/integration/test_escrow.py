@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -90,6 +91,8 @@ def test_restic_alone_restores_from_the_escrow_when_the_controller_is_lost(site:
     shutil.rmtree(home)
 
     shown = command("backup", "show-escrow", str(sealed), "--passphrase-file", str(site.passphrase)).stdout
+    told = command("backup", "show-escrow", str(clear), "--json").stdout
+    assert json.loads(told)["repositories"][0]["service"] == "s1"
     for words in (shown, clear.read_text()):
         block = next(block for block in words.split("\n\n") if "service:    s1" in block)
         said = dict(re.split(r":\s+", line, maxsplit=1) for line in block.splitlines())

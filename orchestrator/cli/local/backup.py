@@ -1,4 +1,4 @@
-"""orchestrator backup: now, list and show ask the controller; export-keys and show-escrow are for the day on which there is none."""
+"""orchestrator backup: now, list and show ask the controller; export-keys and show-escrow are for the day without one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote import backup as remote
+from orchestrator.domain.backups.escrow import repositories
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
 _passphrase_option = click.option(
@@ -59,14 +60,18 @@ def export_keys(context: click.Context, /, file: Path, passphrase_file: Path | N
 @group.command("show-escrow")
 @_file_argument
 @_passphrase_option
-def show_escrow(file: Path, passphrase_file: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show_escrow(file: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Print what such a file holds. Needs no controller, no network and no configuration."""
     from orchestrator.drivers.local import escrow
 
     content = escrow.read(file)
     if escrow.is_sealed(content):
         content = escrow.unseal(content, _passphrase(passphrase_file, twice=False))
-    click.echo(content, nl=False)
+    if as_json:
+        emit_json({"repositories": repositories(content)})
+    else:
+        click.echo(content, nl=False)
 
 
 def _passphrase(path: Path | None, *, twice: bool) -> str:

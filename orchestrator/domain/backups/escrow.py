@@ -49,3 +49,11 @@ def _block(entry: EscrowEntry) -> str:
         "key": entry.key,
     }
     return "".join(f"{word + ':':<12}{value}\n" for word, value in lines.items())
+
+
+def repositories(told: str) -> list[dict[str, str]]:
+    """The blocks of such a text, by their words; other lines are passed over."""
+    lines = (block.splitlines() for block in told.split("\n\n"))
+    pairs = ([line.partition(":") for line in block if not line.startswith("#")] for block in lines)
+    found = ({word: value.strip() for word, _, value in block if value} for block in pairs)
+    return [block for block in found if {"service", "key"} <= block.keys()]
