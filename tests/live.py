@@ -49,12 +49,13 @@ billing: [{source: shop, secret_files: [secrets/newest, secrets/old]}]
 webhooks: {tolerance: 5m, body_limit: 16 KiB}
 brakes: {suspensions_per_hour: 1000, terminations_per_hour: 1000}
 address_cool_down: 1h
+backups: {targets: [{name: main, location: /srv/backup}]}
 """,
     "nodes.yaml": """
 zones:
   - name: z1
 nodes:
-  - {name: n1, zone: z1, address: 192.0.2.11, driver: fake}
+  - {name: n1, zone: z1, address: 192.0.2.11, driver: fake, backups: main, backups_on_own_node: true}
   - {name: n2, zone: z1, address: 192.0.2.12, driver: fake, maintenance: true}
 address_ranges:
   - {name: v4, zone: z1, network: 10.9.0.0/16, gateway: 10.9.0.1, first: 10.9.0.10, last: 10.9.255.250}

@@ -16,6 +16,7 @@ from orchestrator.api.context import ApiContext
 from orchestrator.api.once import KeyLocks
 from orchestrator.api.resources import (
     audit,
+    backups,
     catalog,
     certificates,
     charges,
@@ -44,7 +45,7 @@ from orchestrator.domain.errors import OrchestratorError
 TITLE = "Orchestrator"
 RESOURCES = (
     *(webhooks, disputes, leaving, conduct, services, charges, jobs, nodes, catalog, policies, forecast, ips, events, audit),
-    *(certificates, reconciliation, messages, terminations, freeze, health),
+    *(backups, certificates, reconciliation, messages, terminations, freeze, health),
 )
 
 

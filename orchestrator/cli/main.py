@@ -49,12 +49,14 @@ COMMANDS: dict[str, Entry] = {
     "reconcile": Entry(f"{_REMOTE}.reconcile:reconcile", "Billing's own list: count the payments that were lost."),
     "freeze": Entry(f"{_REMOTE}.freeze:group", "Stop everything that suspends or destroys, at once."),
     "certificate": Entry(f"{_LOCAL}.certificate:group", "Proofs of wiping; verify works without a controller."),
+    "backup": Entry(f"{_LOCAL}.backup:group", "Backups of services: what stands, making one, and their keys."),
     "init": Entry(f"{_LOCAL}.setup:init", "Make the state directory, the keys and the database."),
     "serve": Entry(f"{_LOCAL}.setup:serve", "Run the controller."),
     "migrate": Entry(f"{_LOCAL}.setup:migrate", "Bring the database to this version."),
     "config": Entry(f"{_LOCAL}.config:group", "Check and show the configuration."),
     "simulate": Entry(f"{_LOCAL}.simulate:simulate", "Run a fleet through a year under a policy, on a virtual clock."),
     "doctor": Entry(f"{_LOCAL}.doctor:doctor", "Find out what keeps the controller from working."),
+    "rotate-master-key": Entry(f"{_LOCAL}.setup:rotate_master_key", "Put a new master key in the old one's place."),
     "token": Entry(f"{_LOCAL}.token:group", "Tokens for the API over TCP."),
 }
 

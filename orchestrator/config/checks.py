@@ -67,19 +67,19 @@ class Entries:
 
 def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Problem]:
     """Every fault across values. ``ranges_whole`` False: some range is unsound, so that missing addresses prove nothing."""
-    yield from _twice(entries.billing, "source", lambda entry: entry.source)
-    yield from _twice(entries.zones, "name", lambda entry: entry.name)
-    yield from _twice(entries.nodes, "name", lambda entry: entry.name)
-    yield from _twice(entries.ranges, "name", lambda entry: entry.name)
-    yield from _twice(entries.templates, "name", lambda entry: entry.name)
-    yield from _twice(entries.plans, "name", lambda entry: entry.name)
+    yield from twice(entries.billing, "source", lambda entry: entry.source)
+    yield from twice(entries.zones, "name", lambda entry: entry.name)
+    yield from twice(entries.nodes, "name", lambda entry: entry.name)
+    yield from twice(entries.ranges, "name", lambda entry: entry.name)
+    yield from twice(entries.templates, "name", lambda entry: entry.name)
+    yield from twice(entries.plans, "name", lambda entry: entry.name)
     for billing in entries.billing:
         yield from _billing(billing)
     for node in entries.nodes:
-        yield from _known(node, "zone", node.value.zone, names.zones, "zone")
+        yield from known_name(node, "zone", node.value.zone, names.zones, "zone")
     yield from _same_machine(entries.nodes)
     for span in entries.ranges:
-        yield from _known(span, "zone", span.value.zone, names.zones, "zone")
+        yield from known_name(span, "zone", span.value.zone, names.zones, "zone")
         yield from _range(span)
     yield from _shared_addresses(entries.ranges, entries.nodes)
     for template in entries.templates:
@@ -91,7 +91,7 @@ def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Pro
         yield from _zones_without_addresses(entries, names)
 
 
-def _twice(entries: Sequence[Entry[M]], key: str, name: Callable[[M], str]) -> Iterator[Problem]:
+def twice(entries: Sequence[Entry[M]], key: str, name: Callable[[M], str]) -> Iterator[Problem]:
     first: dict[str, Entry[M]] = {}
     for entry in entries:
         other = first.setdefault(name(entry.value), entry)
@@ -100,7 +100,7 @@ def _twice(entries: Sequence[Entry[M]], key: str, name: Callable[[M], str]) -> I
             yield entry.problem(key, f"'{name(entry.value)}' is there twice: first on {where}")
 
 
-def _known(entry: Entry[Any], key: str | Path, name: str, known: frozenset[str] | None, what: str) -> Iterator[Problem]:
+def known_name(entry: Entry[Any], key: str | Path, name: str, known: frozenset[str] | None, what: str) -> Iterator[Problem]:
     if known is not None and name not in known:
         yield entry.problem(key, f"there is no {what} '{name}'{did_you_mean(name, known)}")
 
@@ -216,10 +216,10 @@ def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], nam
         ("zones", plan.zones, names.zones, "zone"),
     ):
         for position, name in enumerate(listed):
-            yield from _known(entry, (key, position), name, known, what)
+            yield from known_name(entry, (key, position), name, known, what)
             if name in listed[:position]:
                 yield entry.problem((key, position), f"'{name}' is there twice")
-    yield from _known(entry, "policy", plan.policy, names.policies, "policy")
+    yield from known_name(entry, "policy", plan.policy, names.policies, "policy")
     if entry.sure("templates") and plan.default_template is not None and plan.default_template not in plan.templates:
         near = did_you_mean(plan.default_template, plan.templates)
         yield entry.problem("default_template", f"'{plan.default_template}' is not one of this plan's templates{near}")

@@ -5,11 +5,12 @@ What concerns more than one value (references between files, addresses inside th
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestrator.config import backup_values as b
 from orchestrator.config import fields as f
 from orchestrator.config import policy_values as v
 from orchestrator.domain.plans import LIMITED_NETWORK
@@ -83,6 +84,42 @@ class JobsSection(_File):
     )
 
 
+class TargetEntry(_File):
+    name: f.Name = Field(description="Name of the target, as nodes give it.")
+    location: b.Location = Field(
+        description="By which nodes reach it: a directory, sftp:user@host:/directory, rest:https://host:port/name/."
+    )
+    keeper: b.Location | Literal[""] = Field(
+        default="", description="The controller's own way, by which alone things are deleted; '' = the nodes' own way deletes."
+    )
+    on_node: f.Name | Literal[""] = Field(default="", description="Node on whose disk it lies; '' = on that of no node.")
+    user: b.RestUser = Field(default="", description="User of the rest-server.")
+    secret_file: f.PathText | None = Field(default=None, description="File that holds the user's password.")
+    ssh_key_file: f.PathText | None = Field(default=None, description="File with the private SSH key for sftp.")
+    ssh_known_hosts_file: f.PathText | None = Field(default=None, description="File with the host keys of the SSH servers.")
+    keeper_user: b.RestUser = Field(default="", description="User of the keeper's rest-server.")
+    keeper_secret_file: f.PathText | None = Field(default=None, description="File that holds that user's password.")
+    keeper_ssh_key_file: f.PathText | None = Field(default=None, description="File with the private SSH key of a keeper by sftp.")
+
+
+class BackupsSection(_File):
+    targets: list[TargetEntry] = Field(default_factory=list, max_length=100, description="Where copies go.")
+    opens: b.ClockTime = Field(
+        default=time(0), json_schema_extra={"default": "00:00"}, description="From when on backups are begun, each day."
+    )
+    closes: b.ClockTime = Field(
+        default=time(0), json_schema_extra={"default": "00:00"}, description="Until when; the same as 'opens' = all day."
+    )
+    slot: b.SlotLength = Field(
+        default=timedelta(minutes=30), json_schema_extra={"default": "30m"}, description="How far apart backups of a node begin."
+    )
+    closed: list[b.WeekSpan] = Field(default_factory=list, max_length=50, description="Parts of the week in which none is made.")
+    upload: b.KibRate = Field(default=0, description="What a run may send; 0 = no limit.")
+    download: b.KibRate = Field(default=0, description="What a run may fetch; 0 = no limit.")
+    niceness: int = Field(default=10, ge=0, le=19, description="How far a run stands back for the processor (nice).")
+    io_priority: int = Field(default=7, ge=-1, le=7, description="Its turn at the disks, 7 the last; -1 = only when they idle.")
+
+
 class OrchestratorFile(_File):
     """orchestrator.yaml: the controller itself."""
 
@@ -105,6 +142,7 @@ class OrchestratorFile(_File):
     messages: MessagesSection = Field(default_factory=MessagesSection, description="What billing systems are told.")
     brakes: BrakesSection = Field(default_factory=BrakesSection, description="How much may be suspended or destroyed unasked.")
     jobs: JobsSection = Field(default_factory=JobsSection, description="How jobs are run.")
+    backups: BackupsSection = Field(default_factory=BackupsSection, description="Where and when copies of services are made.")
     address_cool_down: f.CoolDown = Field(
         default=timedelta(hours=24), json_schema_extra={"default": "24h"}, description="How long a released address stays unused."
     )
@@ -136,7 +174,10 @@ class NodeEntry(_File):
     disk_ratio: f.Ratio = Field(default=1.0, description="Disk promised per capacity of the pool.")
     reserved_memory: f.Size = Field(default=0, description="Memory that the node keeps for itself.")
     heavy_slots: int = Field(default=2, ge=1, le=64, description="Heavy steps (copies, wipes) at the same time.")
-    maintenance: bool = Field(default=False, description="true = no new guests are placed here.")
+    maintenance: bool = Field(default=False, description="true = no new guests are placed here, and no backups made.")
+    backups: f.Name | Literal[""] = Field(default="", description="Target of its services' backups; '' = none are made.")
+    backups_on_own_node: bool = Field(default=False, description="true = they may lie on the node itself.")
+    backups_at_once: int = Field(default=1, ge=1, le=64, description="Backups of the node's services at the same time.")
 
 
 class RangeEntry(_File):

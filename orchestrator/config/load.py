@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from orchestrator.config import backup_checks
+from orchestrator.config.backups import backup_settings
 from orchestrator.config.checks import Entries, Entry, Names, check
 from orchestrator.config.files import (
+    BackupsSection,
     BillingEntry,
     NodeEntry,
     NodesFile,
     OrchestratorFile,
     PlanFile,
     RangeEntry,
+    TargetEntry,
     TemplateEntry,
     TemplatesFile,
     ZoneEntry,
@@ -73,7 +77,7 @@ def load(directory: Path) -> Config:
     names = Names(
         zones=reading.zone_names, templates=reading.template_names, policies=reading.policy_names, locations=_locations(policies)
     )
-    across = check(reading.entries, names, ranges_whole=reading.ranges_whole)
+    across = (*check(reading.entries, names, ranges_whole=reading.ranges_whole), *reading.of_backups())
     reading.problems.extend([problem for problem in across if not reading.told(problem)])
     if reading.problems or settings is None or nodes is None or templates is None:
         raise config_error(f"the configuration in {directory} cannot be used", reading.problems)
@@ -99,6 +103,10 @@ class _Reading:
     zone_names: frozenset[str] | None = None
     template_names: frozenset[str] | None = None
     policy_names: frozenset[str] | None = None
+    target_names: frozenset[str] | None = None
+    node_names: frozenset[str] | None = None
+    targets: list[Entry[TargetEntry]] = field(default_factory=list)
+    backups: Entry[BackupsSection] | None = None
     ranges_whole: bool = False
 
     def file(self, model: type[M], path: Path) -> tuple[M | None, Document | None]:
@@ -114,6 +122,16 @@ class _Reading:
         found, problems = validate(model, document)
         self.problems.extend(problems)
         return found, document
+
+    def of_backups(self) -> Iterator[Problem]:
+        """What is wrong across the values of backups."""
+        return backup_checks.check(
+            self.targets,
+            self.entries.nodes,
+            self.backups,
+            target_names=self.target_names,
+            node_names=self.node_names,
+        )
 
     def told(self, problem: Problem) -> bool:
         """Whether that value, or a part of it, is known to be faulty by itself."""
@@ -157,31 +175,47 @@ def _none(sentence: str, directory: Path) -> ConfigError:
     )
 
 
-def _list(document: Document, key: str) -> list[object]:
-    values = document.data.get(key) if isinstance(document.data, dict) else None
+def _value(document: Document, path: Sequence[str]) -> object:
+    value: object = document.data
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _list(document: Document, *path: str) -> list[object]:
+    values = _value(document, path)
     return values if isinstance(values, list) else []
 
 
-def _names(document: Document, key: str) -> frozenset[str]:
-    named = (value.get("name") for value in _list(document, key) if isinstance(value, dict))
+def _names(document: Document, *path: str) -> frozenset[str]:
+    named = (value.get("name") for value in _list(document, *path) if isinstance(value, dict))
     return frozenset(name for name in named if isinstance(name, str))
 
 
-def _entries(model: type[M], document: Document, key: str, **stand_ins: object) -> list[Entry[M]]:
+def _entries(model: type[M], document: Document, *path: str, **stand_ins: object) -> list[Entry[M]]:
     """The entries of a list that could be read. A ``*`` in what stands in becomes the entry's position: names are unlike."""
     found: list[Entry[M]] = []
-    for position, value in enumerate(_list(document, key)):
+    for position, value in enumerate(_list(document, *path)):
         instead = {k: v.replace("*", str(position)) if isinstance(v, str) else v for k, v in stand_ins.items()}
         read = salvage(model, value, instead)
         if read is not None:
-            found.append(Entry(document, (key, position), read[0], read[1]))
+            found.append(Entry(document, (*path, position), read[0], read[1]))
     return found
+
+
+def _section(model: type[M], document: Document, *path: str, **stand_ins: object) -> Entry[M] | None:
+    """One mapping, as far as it could be read."""
+    read = salvage(model, _value(document, path), stand_ins)
+    return None if read is None else Entry(document, path, *read)
 
 
 def _settings(reading: _Reading, path: Path) -> Settings | None:
     found, document = reading.file(OrchestratorFile, path)
     if document is not None:
         reading.entries.billing = _entries(BillingEntry, document, "billing", source="unread-*", secret_files=["unread"])
+        reading.target_names = _names(document, "backups", "targets")
+        reading.targets = _entries(TargetEntry, document, "backups", "targets", name="unread-*", location="/unread-*")
+        reading.backups = _section(BackupsSection, document, "backups")
     if found is None or document is None:
         return None
     directory = path.parent.absolute()
@@ -212,6 +246,7 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         address_cool_down=found.address_cool_down,
         job_threads=found.jobs.threads,
         keep_engine_rows=found.jobs.keep,
+        backups=backup_settings(found.backups, lambda name: _path(directory, name)),
     )
 
 
@@ -234,6 +269,7 @@ def _nodes(reading: _Reading, path: Path) -> NodesFile | None:
     found, document = reading.file(NodesFile, path)
     if document is not None:
         reading.zone_names = _names(document, "zones")
+        reading.node_names = _names(document, "nodes")
         reading.entries.zones = _entries(ZoneEntry, document, "zones", name="unread-*")
         reading.entries.nodes = _entries(NodeEntry, document, "nodes", name="unread-*", zone="unread", address="unread-*.invalid")
         # Where a range's addresses are in doubt, nothing can be said about what others share with it.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.config.holidays import Holiday
+from orchestrator.domain.backups.offer import ALL_DAY, Hours
+from orchestrator.domain.backups.targets import Target
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
 from orchestrator.domain.policies import Policy
@@ -23,6 +26,18 @@ class BillingSource:
     secret_files: tuple[Path, ...]
     notify_url: str = ""
     notify_secret_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """``upload`` and ``download`` in bytes a second, 0 = no limit."""
+
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    hours: Hours = ALL_DAY
+    upload: int = 0
+    download: int = 0
+    niceness: int = 10
+    io_priority: int = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +67,7 @@ class Settings:
     address_cool_down: timedelta
     job_threads: int
     keep_engine_rows: timedelta
+    backups: BackupSettings = field(default_factory=BackupSettings)
 
     @property
     def told(self) -> BillingSource | None:

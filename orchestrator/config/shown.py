@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.config.backups import backups_shown
 from orchestrator.config.model import BillingSource, Config, Settings
 from orchestrator.config.policy_shown import shown
 from orchestrator.config.units import duration_words, rate_words, size_words
@@ -52,6 +53,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
             "terminations_per_hour": settings.brakes.terminations_per_hour,
         },
         "jobs": {"threads": settings.job_threads, "keep": duration_words(settings.keep_engine_rows)},
+        "backups": backups_shown(settings.backups),
         "address_cool_down": duration_words(settings.address_cool_down),
     }
 
@@ -82,6 +84,9 @@ def _node(node: Node) -> dict[str, Any]:
         "reserved_memory": size_words(node.reserved_memory_bytes),
         "heavy_slots": node.heavy_slots,
         "maintenance": node.maintenance,
+        "backups": node.backups,
+        "backups_on_own_node": node.backups_on_own_node,
+        "backups_at_once": node.backups_at_once,
     }
 
 

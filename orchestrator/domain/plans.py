@@ -139,6 +139,9 @@ class Node:
     reserved_memory_bytes: int = 0
     heavy_slots: int = 2
     maintenance: bool = False
+    backups: str = ""  # the target of its services' backups; '' = none are made
+    backups_on_own_node: bool = False
+    backups_at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from orchestrator.domain.conduct import Answer
-from orchestrator.domain.errors import ConfigError, WrongState
+from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.playbooks import Playbook, Workflow
@@ -39,8 +37,8 @@ from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
 from orchestrator.store.settings import Compared
+from orchestrator.store.state_lock import take
 
-LOCK_FILE = "controller.lock"
 _DRAIN_POLL_SECONDS = 0.05
 
 
@@ -307,22 +305,4 @@ class Engine:
         return not self._busy
 
     def _take_directory(self) -> None:
-        path = self._works.settings.state_dir / LOCK_FILE
-        try:
-            lock = path.open("a+", encoding="ascii")
-        except OSError as exc:
-            raise ConfigError(f"the state directory {path.parent} cannot be written: {exc.strerror}") from exc
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            lock.seek(0)
-            other = lock.read().strip() or "unknown"
-            lock.close()
-            raise WrongState(
-                f"another controller (process {other}) runs on {path.parent}",
-                hint="stop it first, or use another state directory",
-            ) from exc
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock_file = lock
+        self._lock_file = take(self._works.settings.state_dir)

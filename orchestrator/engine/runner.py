@@ -15,8 +15,9 @@ from typing import Any
 
 from orchestrator.domain import archives, outcomes, specs
 from orchestrator.domain import workflow as workflows
+from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
-from orchestrator.domain.intents import JobState, StepState
+from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
 from orchestrator.domain.services import Service, ServiceFacts
@@ -245,6 +246,7 @@ def resolved(
         raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")
     known = {"node": facts.node, "nodes_ever": list(facts.nodes_ever), **facts.values}
     about = {
+        **(promised.for_backup(catalog.terms_of(service)) if job.intent == IntentKind.BACKUP else {}),
         **job.arguments,
         "id": job.id,
         "service_id": job.service_id,

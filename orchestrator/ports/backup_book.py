@@ -30,6 +30,9 @@ class BackupBook(Protocol):
     def access(self, generation: Generation, *, keeper: bool = False) -> RepositoryAccess:
         """How it is reached and opened: by a node, or (``keeper``) by who may delete there. WrongState: its key was destroyed.
 
+        With ``keeper`` it is the same as without where no keeper is declared: then the node itself deletes. What differs is
+        for the controller alone, and never leaves its machine (``Ports.keeper``).
+
         The key is unwrapped for this, and stands in memory only as long as the answer does.
         """
         ...

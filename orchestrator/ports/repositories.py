@@ -36,7 +36,23 @@ class DirectorySource:
     path: str
 
 
-Source: TypeAlias = DirectorySource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSource:
+    """The disk of a guest. ``path``: its volume on the node, of a guest that is off; else ``socket`` and ``export`` lead to it.
+
+    ``secret_uuid`` opens an encrypted volume. ``bitmap``: what the export calls the note of what changed since ``parent``, the
+    whole id of a snapshot of this disk; both '' = everything is read.
+    """
+
+    path: str = ""
+    secret_uuid: str = ""
+    socket: str = ""
+    export: str = ""
+    bitmap: str = ""
+    parent: str = ""
+
+
+Source: TypeAlias = DirectorySource | DiskSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +163,14 @@ class VerifyFacts:
 class RestoreSpec:
     """``directory`` on the node is made where it is missing (not its parent). ``only``: these paths, from the snapshot's root.
 
-    ``delete``: what the snapshot does not have is removed there. ``verify``: what was written is read back.
+    ``delete``: what the snapshot does not have is removed there. ``verify``: what was written is read back. ``disk``: of a
+    snapshot of a disk the volume (its ``path`` and ``secret_uuid``) that is written, in place of a directory; it is there, of the
+    snapshot's size, and no guest runs on it.
     """
 
     snapshot: str
-    directory: str
+    directory: str = ""
+    disk: DiskSource | None = None
     only: tuple[str, ...] = ()
     delete: bool = False
     verify: bool = True

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from orchestrator.ports.address_pool import AddressPool
+from orchestrator.ports.backup_book import BackupBook
 from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.ledger import Ledger
@@ -43,13 +45,19 @@ class Needed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """The outside world as a job sees it. The node-bound ports are opened by node name and kept by ``wiring``."""
+    """The outside world as a job sees it. The node-bound ports are opened by node name and kept by ``wiring``.
+
+    ``keeper``: repositories as the controller's own machine reaches them, for what no node may do (``book.access(keeper=True)``).
+    """
 
     hypervisor: Callable[[str], Hypervisor]
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
     backups: Callable[[str], BackupStore]
     repositories: Callable[[str], Repositories]
+    keeper: Repositories
+    book: BackupBook
+    exports: Callable[[str], DiskExports]
     reach: Reach
     addresses: AddressPool
     ledger: Ledger

@@ -7,9 +7,13 @@ from typing import Any
 from orchestrator.domain.workflow import Arguments
 from orchestrator.steps.archive import ArchiveDestroy, ArchiveKeep, ArchiveProveGone, ArchiveRestore
 from orchestrator.steps.arguments import describe
+from orchestrator.steps.backup_make import BackupMake
+from orchestrator.steps.backup_prepare import BackupPrepare
+from orchestrator.steps.backup_settle import BackupSettle
 from orchestrator.steps.base import Step
 from orchestrator.steps.certificate import CertificateErasure, CertificateIssue
 from orchestrator.steps.destroy import GuestRecord, GuestUndefine
+from orchestrator.steps.disk_export import DiskExport, DiskRelease
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
 from orchestrator.steps.holds import GuestHold, GuestProveSuspended, GuestReleaseHold, GuestRestorePower
@@ -35,6 +39,11 @@ _ALL: tuple[Step[Any], ...] = (
     ArchiveRestore(),
     ArchiveDestroy(),
     ArchiveProveGone(),
+    BackupPrepare(),
+    DiskExport(),
+    BackupMake(),
+    BackupSettle(),
+    DiskRelease(),
     SeedCreate(),
     GuestDefine(),
     GuestStart(),

@@ -129,3 +129,48 @@ def verify_certificate(path: Path, public_key: Path | None) -> Verdict:
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
     return offline.verify_certificate(data, None if public_key is None else offline.read_public_key(public_key))
+
+
+def export_keys(config: Config, path: Path, *, passphrase: str | None, who: str) -> int:
+    """Write the key of every repository to a new file, sealed with the passphrase, or in clear where that is None. How many.
+
+    Raises ConfigError, among others where the file is there.
+    """
+    import os
+
+    from orchestrator.domain.backups.escrow import text
+    from orchestrator.drivers.local import escrow
+    from orchestrator.drivers.local.keys import LocalSecrets
+    from orchestrator.store import audit
+    from orchestrator.store.backup_book import StoreBackupBook
+    from orchestrator.wiring.backups import places
+
+    secrets = LocalSecrets(config.settings.state_dir, {})
+    with opened(config) as (db, clock):
+        book = StoreBackupBook(db, secrets=secrets, places=places(config), clock=clock, random=os.urandom)
+        entries, now = book.escrow(), clock.now()
+        plain = text(entries, provider=config.settings.provider, now=now)
+        escrow.write(path, plain if passphrase is None else escrow.seal(plain, passphrase))
+        with db.write() as conn:
+            facts = {"file": str(path), "repositories": len(entries), "sealed": passphrase is not None}
+            audit.append(conn, at=now, who=who, what="backup keys exported", facts=facts)
+    return len(entries)
+
+
+def rotate_master_key(config: Config, *, who: str) -> tuple[int, bool]:
+    """A new master key: how many keys of repositories were wrapped anew, and whether an earlier rotation was finished with it.
+
+    Raises WrongState where a controller runs on the state directory.
+    """
+    from orchestrator.drivers.local import keys
+    from orchestrator.drivers.local.rotation import rotate_master_key as rotate
+    from orchestrator.store import audit
+    from orchestrator.store.backup_book import rewrap_all
+    from orchestrator.store.state_lock import take
+
+    state_dir, counted = config.settings.state_dir, []
+    with take(state_dir), opened(config) as (db, clock):
+        resumed = rotate(state_dir, lambda secrets: counted.append(rewrap_all(db, secrets, keys.only_new(state_dir))))
+        with db.write() as conn:
+            audit.append(conn, at=clock.now(), who=who, what="master key rotated", facts={"repositories": counted[0]})
+    return counted[0], resumed

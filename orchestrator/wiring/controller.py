@@ -28,6 +28,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
 from orchestrator.wiring import calendar_of
+from orchestrator.wiring.backups import backup_book, node_backups
 from orchestrator.wiring.identity import identity_of
 from orchestrator.wiring.links import Links
 from orchestrator.wiring.probe import WriteProbe
@@ -61,6 +62,7 @@ class Controller:
         )
         self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
         self.ledger = StoreLedger(self.db, config.nodes, self.clock)
+        self.book = backup_book(config, self.db, self.secrets, self.clock)
         self._notifier = _notifier(settings, self.clock)
         self.catalog = Catalog(
             plans=config.plans,
@@ -70,6 +72,7 @@ class Controller:
             policies=config.policies,
             calendar=calendar_of(config),
             asks_billing=self._notifier is not None,
+            backups=node_backups(config),
         )
         scrape = Scrape(
             self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock, posts=self._notifier is not None
@@ -136,6 +139,9 @@ class Controller:
             agent=self.links.agent,
             backups=self.links.backups,
             repositories=self.links.repositories,
+            keeper=self.links.keeper,
+            book=self.book,
+            exports=self.links.exports,
             reach=self.links.reach,
             addresses=self.addresses,
             ledger=self.ledger,

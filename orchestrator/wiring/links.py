@@ -16,6 +16,7 @@ from orchestrator.domain.errors import NotFound, WrongState
 from orchestrator.domain.plans import Node
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.backup_store import FakeBackupStore
+from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeEnrolment
 from orchestrator.drivers.fake.reach import FakeReach
@@ -23,9 +24,11 @@ from orchestrator.drivers.fake.repositories import FakeRepositories
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
+from orchestrator.drivers.libvirt.exports import LibvirtExports
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
 from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
+from orchestrator.drivers.local.agent import LocalTransport
 from orchestrator.drivers.local.no_backups import NoBackups
 from orchestrator.drivers.local.reach import TcpReach
 from orchestrator.drivers.restic import ResticRepositories
@@ -33,6 +36,7 @@ from orchestrator.drivers.ssh import SshEnrolment, SshTransport
 from orchestrator.drivers.ssh.host_keys import host_key
 from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.node_transport import NodeTransport
@@ -42,6 +46,7 @@ from orchestrator.ports.secrets import Secrets
 from orchestrator.ports.volumes import VolumeStore
 from orchestrator.store import nodes as node_store
 from orchestrator.store.database import Database
+from orchestrator.wiring.backups import agent_root, run_limits
 
 FAKE = "fake"
 WORLD_FILE = "simulated-nodes.json"
@@ -59,8 +64,10 @@ class _Link:
     agent: NodeTransport
     backups: BackupStore
     repositories: Repositories
+    exports: DiskExports
 
     def close(self) -> None:
+        self.exports.close()
         self.repositories.close()
         self.backups.close()
         self.agent.close()
@@ -80,6 +87,13 @@ class Links:
         self._lock = threading.Lock()
         self._open: dict[str, _Link] = {}
         self._world = _simulated(config)
+        self._limits = run_limits(config)
+        # Where all nodes are simulated, so is what their backups lie on.
+        simulated = self._world is not None and all(node.driver == FAKE for node in config.nodes)
+        self._here = LocalTransport(zipapp=bundle.zipapp, root=agent_root(config))
+        self.keeper: Repositories = ResticRepositories(self._here, limits=self._limits)
+        if simulated and self._world is not None:
+            self.keeper = FakeRepositories(self._world, config.nodes[0].name, clock=clock)
         real = SshEnrolment(bundle=bundle, secrets=secrets, identity=identity)
         self.enrolment: Enrolment = real if self._world is None else _ByDriver(real, FakeEnrolment(self._world))
         self.reach: Reach = TcpReach() if self._world is None else FakeReach(self._world)
@@ -99,6 +113,9 @@ class Links:
     def repositories(self, name: str) -> Repositories:
         return self._link(name).repositories
 
+    def exports(self, name: str) -> DiskExports:
+        return self._link(name).exports
+
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``)."""
         facts = self.hypervisor(node.name).node_facts(deadline=_LOOK_SECONDS)
@@ -111,6 +128,7 @@ class Links:
             links, self._open = self._open, {}
         for link in links.values():
             link.close()
+        self._here.close()
 
     def _link(self, name: str) -> _Link:
         node = self._nodes.get(name)
@@ -136,6 +154,7 @@ class Links:
                 agent=FakeAgent(world, node.name, clock=self._clock),
                 backups=FakeBackupStore(world, node.name, clock=self._clock),
                 repositories=FakeRepositories(world, node.name, clock=self._clock),
+                exports=FakeExports(world, node.name),
             )
         kind, _, blob = pinned.partition(" ")
         trusted = host_key(kind, base64.b64decode(blob))
@@ -150,7 +169,8 @@ class Links:
             volumes=LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom),
             agent=agent,
             backups=NoBackups(node.name),
-            repositories=ResticRepositories(agent),
+            repositories=ResticRepositories(agent, limits=self._limits),
+            exports=LibvirtExports(connection),
         )
 
 

@@ -20,6 +20,7 @@ from orchestrator.drivers.fake import (
     FakeAgent,
     FakeBackupStore,
     FakeClock,
+    FakeExports,
     FakeHypervisor,
     FakeReach,
     FakeRepositories,
@@ -35,6 +36,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from tests.backup_books import book_of
 from tests.fault.house import RANGES
 from tests.store_files import fresh_database
 
@@ -86,6 +88,9 @@ class Stage:
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
+            keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
+            book=book_of(self.db, self.secrets, NODES, self.clock),
+            exports=lambda node: FakeExports(world, node),
             reach=FakeReach(world),
             addresses=self.addresses,
             ledger=self.ledger,

@@ -10,10 +10,12 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain import outcomes, workflow
+from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure, Workflow
+from orchestrator.domain.terms import Terms
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts
@@ -61,7 +63,7 @@ class Play:
     ) -> None:
         self.stage, self.job = stage, job
         about = {**ABOUT, "id": job, "holds": list(holds), "limits": list(limits), "limited": bool(limits)}
-        about |= {"archive": bool(until), "archive_until": until}
+        about |= {"archive": bool(until), "archive_until": until, **promised.for_backup(Terms())}
         self.workflow: Workflow = workflow.resolve(BOOKS[name], service_id="s1", spec=stage.spec, facts=facts, job=about)
         self.given: dict[str, Facts] = {}
         self.applied: list[tuple[str, Facts]] = []
@@ -140,7 +142,7 @@ def reversible() -> list[tuple[str, str]]:
 
 
 def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
-    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD, IntentKind.BACKUP, IntentKind.RESTORE}
+    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD, IntentKind.RESTORE}
     assert set(BOOKS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
     assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())
 

@@ -36,6 +36,7 @@ PLANS = (
     replace(SMALL, name=PLAIN_COPY, encrypted=False, full_copy=True),
 )
 DEBIAN = PlanLine(name=FULL, template="debian", memory="512 MiB", disk="3 GiB")
+COPIES = "copies"
 OPEN = ("queued", "running", "undoing")
 REST_SECONDS = 300.0
 # In which state a job of the intent finds its service, and leaves it.
@@ -212,6 +213,8 @@ def standing(lab: Lab, directory: Path, templates: tuple[Installed, ...], plans:
     templates = tuple(patient(template) for template in templates)
     board = Board(directory / "board")
     board.prepare()
+    copies = directory / "copies"
+    copies.mkdir()
     with Billing(SECRET) as billing:
         site = Site(
             lab=lab,
@@ -221,8 +224,15 @@ def standing(lab: Lab, directory: Path, templates: tuple[Installed, ...], plans:
             billing=billing,
             main=(sys.executable, "-m", "tests.fault.crashing", str(board.directory)),
             address_count=150,
-            settings={"jobs": {"threads": 64}},
-            node={"heavy_slots": 4, "cpu_ratio": 100, "disk_ratio": 100, "memory_ratio": 4},
+            settings={"jobs": {"threads": 64}, "backups": {"targets": [{"name": COPIES, "location": str(copies)}]}},
+            node={
+                "heavy_slots": 4,
+                "cpu_ratio": 100,
+                "disk_ratio": 100,
+                "memory_ratio": 4,
+                "backups": COPIES,
+                "backups_on_own_node": True,
+            },
         )
         stand = Stand(site=site, board=board)
         try:

@@ -18,10 +18,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.domain.backups.words import BackupState
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import guest_name
 from orchestrator.drivers.fake import FakeWorld
-from orchestrator.store import addresses, jobs, services
+from orchestrator.store import addresses, backups, jobs, services
 from orchestrator.store.database import Connection, Database, sqlite_url
 from orchestrator.store.tables import certificates, outbox, reservations, service_locks
 from tests.fault import controller, things
@@ -42,6 +43,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
     IntentKind.UNLIMIT: (IntentKind.PROVISION, IntentKind.LIMIT),
     IntentKind.START: (IntentKind.PROVISION, IntentKind.STOP),
+    IntentKind.BACKUP: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
@@ -127,6 +129,7 @@ def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
             seen["archives"] = archives(world, service_id)
+            seen["held"] = [texts for _, texts in held(world, service_id)]
     finally:
         db.close()
     return _masked(seen, service_id)
@@ -148,6 +151,31 @@ def archives(world: FakeWorld, service_id: str) -> list[Any]:
         for key, archive in sorted(world.read().get("archives", {}).items())
         if archive["service_id"] == service_id
     ]
+
+
+def held(world: FakeWorld, service_id: str) -> list[tuple[str, list[str]]]:
+    """Every snapshot of the service that can be read, with what it holds."""
+    kept = world.read().get("repositories", {})
+    return [
+        (snapshot["id"], sorted(file["text"] for file in snapshot["files"].values()))
+        for name, repository in sorted(kept.items())
+        if name.startswith(f"{service_id}.") and repository["password"]
+        for snapshot in repository["snapshots"].values()
+        if not snapshot["damaged"]
+    ]
+
+
+def good_backups(directory: Path, service_id: str) -> int:
+    """How many backups of the service the store calls verified, that are held with all that the customer wrote."""
+    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    try:
+        with db.read() as conn:
+            known = backups.of_service(conn, service_id)
+    finally:
+        db.close()
+    there = dict(held(seeded_world(directory), service_id))
+    verified = [each.snapshot_id for each in known if each.state == BackupState.VERIFIED]
+    return sum(there.get(snapshot) == [LETTERS.format(service_id)] for snapshot in verified)
 
 
 def copies(directory: Path, service_id: str) -> int:
@@ -179,6 +207,11 @@ def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
         "mac": addresses.held_mac(conn, service_id) is not None,
         "reserved": _count(conn, reservations, service_id),
         "certificates": _count(conn, certificates, service_id),
+        "backups": [
+            (each.job_id, each.state.value, each.consistency, str(each.share), each.pruned_at is not None, each.problem)
+            for each in backups.of_service(conn, service_id)
+        ],
+        "generations": [(each.number, each.state.value) for each in backups.generations(conn, service_id)],
         "locks": _count(conn, service_locks, service_id),
     }
 
@@ -203,6 +236,9 @@ def _node(node: dict[str, Any], service_id: str) -> dict[str, Any]:
         "volumes": sorted(
             (key, v["backing"], v["capacity_bytes"], v["markers"]) for key, v in node["volumes"].items() if _mine(key, name)
         ),
+        "checkpoints": node.get("checkpoints", {}).get(name, []),
+        "exported": name in node.get("exports", {}),
+        "frozen": name in node.get("frozen", []),
         "secrets": sorted(key for key in node["secrets"] if _mine(key, name)),
         "files": sorted(file for file in node["files"] if _mine(file.rpartition("/")[2], service_id, name)),
     }

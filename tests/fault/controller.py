@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
 from orchestrator.engine import current_job
 from orchestrator.store import jobs
+from tests.backup_books import TARGET
 from tests.fault import things
 from tests.fault.house import House, Options, seeded_world
 
@@ -111,7 +113,8 @@ class Points:
 
 
 def open_house(directory: Path, suite: str, points: Points, workers: int, *, archiving: bool = False) -> House:
-    options = Options(workers=workers, heavy_slots={"n1": 1000}, poll_seconds=0.02, drain_seconds=30.0)
+    places = {"n1": NodeBackups(target=TARGET.name, at_once=1000)}
+    options = Options(workers=workers, heavy_slots={"n1": 1000}, poll_seconds=0.02, drain_seconds=30.0, backups=places)
     if suite == "things":
         return House(
             directory, steps=things.steps(seeded_world(directory)), playbooks=things.playbooks(), options=options, at=points

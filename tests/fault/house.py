@@ -25,6 +25,7 @@ from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
     FakeAgent,
     FakeBackupStore,
+    FakeExports,
     FakeHypervisor,
     FakeNotifier,
     FakeReach,
@@ -44,6 +45,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from tests.backup_books import book_of
 
 NODES = (Node(name="n1", zone="z1", address="192.0.2.11", driver="fake", heavy_slots=2),)
 TEMPLATE_SHA256 = "1" * 64
@@ -169,6 +171,9 @@ class House:
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
+            keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
+            book=book_of(self.db, LocalSecrets(directory, {}), NODES, self.clock),
+            exports=lambda node: FakeExports(world, node),
             reach=FakeReach(world),
             addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
             ledger=StoreLedger(self.db, NODES, self.clock),

@@ -17,7 +17,17 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.playbooks import OnFailure
-from tests.fault.battery import PROCESS_SECONDS, ROOT, WIDTH, Battery, batches, copies, service, snapshot
+from tests.fault.battery import (
+    PROCESS_SECONDS,
+    ROOT,
+    WIDTH,
+    Battery,
+    batches,
+    copies,
+    good_backups,
+    service,
+    snapshot,
+)
 from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared
 from tests.store_files import fresh_database
@@ -151,6 +161,35 @@ def test_killed_at_any_instant_the_customers_data_is_there_at_least_once(battery
         battery.process(directory, scenarios, submit=False)
         assert [point for point, there in dead.items() if there not in (1, 2)] == []
         assert [copies(directory, scenario.service) for scenario in scenarios] == [1] * len(scenarios)
+
+
+def test_killed_at_any_instant_of_a_backup_a_verified_one_stands(battery: Battery, tmp_path: Path, whole_matrix: bool) -> None:
+    """As the world stands when the process is dead; when all has come to rest; and as it stands when the job fails."""
+    points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="backup"))
+    assert [state for _, state, *_ in wanted["backups"]] == ["forgotten", "verified"]
+    assert (wanted["held"], len(wanted["checkpoints"]), wanted["exported"], wanted["frozen"]) == (
+        [["the letters of SERVICE"]],
+        1,
+        False,
+        False,
+    )
+    scenarios = [Scenario(service="", intent="backup", kill=point) for point in dict.fromkeys(points)]
+    scenarios += [replace(each, fail=f"vps-backup/{step}/before") for each in scenarios for step in failing(each, whole_matrix)]
+    for number, batch in enumerate(batches(scenarios)):
+        directory = tmp_path / f"killed-{number}"
+        battery.state_before("backup", directory)
+        named = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
+        battery.process(directory, named, kill=True)
+        assert [each.kill for each in named if not good_backups(directory, each.service)] == []
+        battery.process(directory, named, submit=False)
+        assert [good_backups(directory, each.service) for each in named] == [1] * len(named)
+
+
+def failing(scenario: Scenario, whole: bool) -> list[str]:
+    """The later steps whose failure follows the kill."""
+    steps = [step.id for step in BOOKS["vps-backup"].steps]
+    at = scenario.kill.split("/")[1]
+    return steps[steps.index(at) + 1 :] if whole and at in steps else []
 
 
 def test_killed_at_any_instant_of_an_erasure_the_archive_is_whole_until_the_fence_was_asked(

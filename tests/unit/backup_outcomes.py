@@ -37,7 +37,7 @@ def outcomes(terms: Terms, *, words: bool) -> Iterator[object]:
             last = replace(BACKED_UP, backup_asked_at=ACTIVE_SINCE)
             found = asking.requested(last, who="anna", why="x", terms=by, now=ACTIVE_SINCE + day * DAY)
             yield _decision(found, words)
-        yield [_refusal(caps.refuses(each, by), words) for each in MEASURED]
+        yield [_refusal(caps.refuses(each, caps.caps(by)), words) for each in MEASURED]
         yield overwrite.next_act(_verified(overwrite.keeps(by)))
         yield overwrite.told(by) if words else ""
         yield [besides(ask, by) for ask in (Ask.BACKUP, Ask.RESTORE)]

@@ -58,6 +58,24 @@ GOOD: dict[str, dict[str, object]] = {
     "directory-measure": {"path": "/home/s1", "seconds": 60},
     "directory-backup": {**IN_DIRECTORY, "host": "s1", "tags": ["service=s1", "job=j1"], "parent": "0" * 64, "full": True},
     "directory-restore": {**IN_DIRECTORY, "snapshot": "0" * 64, "only": ["/letters"], "delete": True, "verify": True},
+    "disk-backup": {
+        **ON_REPOSITORY,
+        "host": "s1",
+        "tags": ["service=s1"],
+        "socket": "/var/lib/libvirt/qemu/orch.s1.nbd",
+        "export": "disk",
+        "bitmap": "changed",
+        "parent": "0" * 64,
+        "samples": 8,
+    },
+    "disk-restore": {
+        **ON_REPOSITORY,
+        "path": "/srv/pool/orch.s1.root.j1.qcow2",
+        "secret_uuid": "3f0c5cf0-5f3e-4a38-9a93-1c1d5a6f3a11",
+        "snapshot": "0" * 64,
+    },
+    "guest-freeze": {"guest": "orch.s1", "seconds": 5},
+    "guest-thaw": {"guest": "orch.s1"},
 }
 
 BAD_VALUES: list[tuple[str, str, object]] = [
@@ -145,6 +163,17 @@ BAD_VALUES: list[tuple[str, str, object]] = [
     ("directory-restore", "only", ["/../etc"]),
     ("directory-restore", "path", "/home/s1/"),
     ("directory-measure", "seconds", 0),
+    ("disk-backup", "socket", "orch.s1.nbd"),
+    ("disk-backup", "export", "disk?socket=/run/x"),
+    ("disk-backup", "bitmap", ""),
+    ("disk-backup", "host", "s1/../s2"),
+    ("disk-restore", "path", "root.qcow2"),
+    ("disk-restore", "secret_uuid", "../../shadow"),
+    ("disk-restore", "format", "vmdk"),
+    ("guest-freeze", "guest", "s1"),
+    ("guest-freeze", "guest", "orch.s1; id"),
+    ("guest-freeze", "seconds", 0),
+    ("guest-thaw", "guest", "orch.--domain"),
 ]
 
 

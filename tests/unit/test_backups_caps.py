@@ -32,12 +32,12 @@ def offered(terms: Terms, cap_bytes: int | None = None, cap_inodes: int | None =
     ],
 )
 def test_an_account_may_have_what_was_promised_and_not_one_more(size: int, inodes: int, passes: bool) -> None:
-    assert (refuses(Measured(size_bytes=size, inodes=inodes), ACCOUNT) is None) is passes
+    assert (refuses(Measured(size_bytes=size, inodes=inodes), caps(ACCOUNT)) is None) is passes
 
 
 def test_who_is_refused_is_told_the_numbers_the_largest_directories_and_the_rule() -> None:
     largest = (("mail", 9 * GB, 200_000), ("www/cache", 2 * GB, 60_000), ("tmp", GB, 10), ("logs", 1, 1))
-    refusal = refuses(Measured(size_bytes=12 * GB, inodes=250_001, largest=largest), ACCOUNT)
+    refusal = refuses(Measured(size_bytes=12 * GB, inodes=250_001, largest=largest), caps(ACCOUNT))
     assert refusal is not None
     assert refusal.reason == (
         "backup refused: it has 12,000,000,000 bytes (at most 10,000,000,000) and 250,001 inodes (at most 250,000); "
@@ -48,18 +48,18 @@ def test_who_is_refused_is_told_the_numbers_the_largest_directories_and_the_rule
 
 
 def test_only_what_is_over_is_told() -> None:
-    refusal = refuses(Measured(size_bytes=GB, inodes=300_000), ACCOUNT)
+    refusal = refuses(Measured(size_bytes=GB, inodes=300_000), caps(ACCOUNT))
     assert refusal is not None
     assert refusal.reason == "backup refused: it has 300,000 inodes (at most 250,000); the last backup stays"
 
 
 def test_a_policys_caps_are_for_accounts_and_a_guest_has_its_plans_alone() -> None:
     huge = Measured(size_bytes=500 * GB, inodes=10**7)
-    assert refuses(huge, GUEST) is None
-    refusal = refuses(huge, offered(GUEST, cap_bytes=100 * GB))
+    assert refuses(huge, caps(GUEST)) is None
+    refusal = refuses(huge, caps(offered(GUEST, cap_bytes=100 * GB)))
     assert refusal is not None
     assert (refusal.rule, "(at most 100,000,000,000)" in refusal.reason, "inodes" in refusal.reason) == ("plan big", True, False)
-    assert refuses(huge, offered(GUEST, cap_bytes=500 * GB, cap_inodes=1)) is None
+    assert refuses(huge, caps(offered(GUEST, cap_bytes=500 * GB, cap_inodes=1))) is None
 
 
 def test_a_plans_own_cap_takes_the_place_of_the_policys_each_by_itself() -> None:
@@ -68,12 +68,12 @@ def test_a_plans_own_cap_takes_the_place_of_the_policys_each_by_itself() -> None
         ("bytes", 50 * GB, "plan big"),
         ("inodes", 250_000, "tnet: Backup Data"),
     ]
-    refusal = refuses(Measured(size_bytes=51 * GB, inodes=250_001), own)
+    refusal = refuses(Measured(size_bytes=51 * GB, inodes=250_001), caps(own))
     assert refusal is not None
     assert refusal.rule == "plan big; tnet: Backup Data"
 
 
 def test_where_nobody_says_anything_nothing_is_refused() -> None:
-    assert refuses(Measured(size_bytes=10**15, inodes=10**9), Terms(policy=SILENT, kind="hosting")) is None
+    assert refuses(Measured(size_bytes=10**15, inodes=10**9), caps(Terms(policy=SILENT, kind="hosting"))) is None
     own = offered(Terms(policy=SILENT, kind="hosting"), cap_inodes=5)
-    assert refuses(Measured(size_bytes=10**15, inodes=6), own) is not None
+    assert refuses(Measured(size_bytes=10**15, inodes=6), caps(own)) is not None

@@ -54,6 +54,7 @@ class Action(StrEnum):
     TERMINATE = IntentKind.TERMINATE
     REACTIVATE = IntentKind.REACTIVATE
     CHECK = IntentKind.CHECK
+    BACKUP = IntentKind.BACKUP
 
 
 class ActionRequest(BaseModel):

@@ -64,6 +64,24 @@ def migrate(context: click.Context, /, as_json: bool) -> None:
         say("the database was brought to this version" if changed else "the database is at this version already")
 
 
+@click.command("rotate-master-key")
+@_json_option
+@click.pass_context
+def rotate_master_key(context: click.Context, /, as_json: bool) -> None:
+    """Make a new master key and wrap everything with it anew. Stop the controller before; broken off, run it again."""
+    from orchestrator import wiring
+
+    count, resumed = wiring.rotate_master_key(wiring.load_config(config_dir(context)), who=f"unix:{getpass.getuser()}")
+    if as_json:
+        emit_json({"repositories": count, "resumed": resumed})
+        return
+    say("the rotation that was broken off is finished" if resumed else "there is a new master key")
+    say(f"wrapped anew: the signing key, and the keys of {count} repositories")
+    say(
+        "Copy the keys in the state directory to their safe place again. Older copies of the database open with the old key only."
+    )
+
+
 @click.command("serve")
 @click.option(
     "--log-level",

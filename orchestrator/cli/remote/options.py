@@ -17,6 +17,7 @@ SERVICE_STATES = ("ordered", "provisioning", "active", "terminating", "archived"
 JOB_STATES = ("waiting_approval", "queued", "running", "undoing", "done", "failed", "needs_operator", "cancelled")
 EVENT_OUTCOMES = ("accepted", "duplicate-command", "stale", "nothing", "refused", "dead")
 MESSAGE_STATES = ("waiting", "taken", "dead")
+BACKUP_STATES = ("begun", "made", "verified", "partial", "failed", "refused", "forgotten")
 HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")
 CHARGES = ("reactivation", "traffic", "hours", "restore")
 HOLD_EFFECTS = ("stop", "limit", "no-erase", "read-only", "none")

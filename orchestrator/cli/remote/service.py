@@ -214,7 +214,7 @@ group.add_command(dispute)
 group.add_command(settle)
 
 
-def _act(context: click.Context, service: str, action: str, options: dict[str, Any]) -> None:
+def act(context: click.Context, service: str, action: str, options: dict[str, Any]) -> None:
     """Ask for one act and show what became of it."""
     body = {"reason": options.get("reason") or ""}
     if "hold" in options:
@@ -251,7 +251,7 @@ _hold_option = click.option(
 def _acting(action: str, help_text: str, *options: Callable[[Acting], Acting]) -> None:
     @click.pass_context
     def command(context: click.Context, /, service: str, **given: Any) -> None:
-        _act(context, service, action, given)
+        act(context, service, action, given)
 
     acting: Acting = command
     every: tuple[Callable[[Acting], Acting], ...] = (
@@ -295,7 +295,7 @@ def terminate(context: click.Context, /, service: str, meant: str, **options: An
     """Destroy the service and its data for good, and write the certificate of it."""
     if not options["dry_run"]:
         confirm(service, meant, what="terminate destroys data", warning=f"This destroys {service} and all of its data.")
-    _act(context, service, "terminate", options)
+    act(context, service, "terminate", options)
 
 
 for each in (*CONDUCT, *LEAVING):

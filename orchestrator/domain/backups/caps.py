@@ -10,6 +10,7 @@ A policy's caps are for accounts. A guest has one only where its plan sets it, i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.domain.backups.words import Measured
@@ -52,12 +53,13 @@ def caps(terms: Terms) -> tuple[Cap, ...]:
     return tuple(found)
 
 
-def refuses(measured: Measured, terms: Terms) -> Refusal | None:
+def refuses(measured: Measured, holding: Iterable[Cap]) -> Refusal | None:
     """Why the source is not backed up, with the numbers, the largest directories and the rule; None where it is.
 
-    To be asked before a run, and again of what a run has found so far: a source may grow while it is read.
+    ``holding``: what ``caps`` says of the service. To be asked before a run, and again after it: a source may grow while it is
+    read.
     """
-    over = [(cap, cap.over(measured)) for cap in caps(terms) if cap.over(measured)]
+    over = [(cap, cap.over(measured)) for cap in holding if cap.over(measured)]
     if not over:
         return None
     numbers = " and ".join(f"{there:,} {cap.what} (at most {cap.most:,})" for cap, there in over)

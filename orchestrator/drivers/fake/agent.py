@@ -36,6 +36,8 @@ FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "secret-wipe": (frozenset({"uuid"}), frozenset()),
     "residue": (frozenset({"service_id", "pool_path", "clean"}), frozenset()),
     "directory-measure": (frozenset({"path", "seconds"}), frozenset()),
+    "guest-freeze": (frozenset({"guest"}), frozenset({"seconds"})),
+    "guest-thaw": (frozenset({"guest"}), frozenset()),
 }
 
 
@@ -59,6 +61,8 @@ class FakeAgent:
             "volume-wipe": self._volume_wipe,
             "secret-wipe": self._secret_wipe,
             "residue": self._residue,
+            "guest-freeze": self._guest_freeze,
+            "guest-thaw": self._guest_thaw,
             "directory-measure": lambda request: [lambda node: directory_report(node, str(request["path"]))],
         }
         if command not in commands:
@@ -71,7 +75,7 @@ class FakeAgent:
         result = self._world.act(
             f"agent.{command}",
             node=self._node,
-            subject=str(request.get("path") or request.get("service_id") or request.get("uuid") or ""),
+            subject=str(request.get("path") or request.get("service_id") or request.get("uuid") or request.get("guest") or ""),
             deadline=deadline,
             stages=stages,
         )
@@ -223,6 +227,32 @@ class FakeAgent:
                     secret["wiped"] = True
                     return {"uuid": uuid, "wiped": True, "bytes_overwritten": 88, "in_place": True, "limits": []}
             return {"uuid": uuid, "absent": True}
+
+        return [stage]
+
+    def _guest_freeze(self, request: Mapping[str, Any]) -> list[Stage]:
+        name = str(request["guest"])
+
+        def stage(node: State) -> dict[str, Any]:
+            guest = node["guests"].get(name)
+            if guest is None or guest["power"] != "running" or not guest["definition"]["agent"]:
+                return {"frozen": 0, "why": "its guest agent does not answer"}
+            node.setdefault("frozen", [])
+            if name in node["frozen"]:
+                node["frozen"].remove(name)
+                raise WrongState(f"{name} was frozen already, and thawed now")
+            node["frozen"].append(name)
+            return {"frozen": 1}
+
+        return [stage]
+
+    def _guest_thaw(self, request: Mapping[str, Any]) -> list[Stage]:
+        name = str(request["guest"])
+
+        def stage(node: State) -> dict[str, Any]:
+            held = name in node.get("frozen", [])
+            node["frozen"] = [each for each in node.get("frozen", []) if each != name]
+            return {"held": held, "seconds": 0.0}
 
         return [stage]
 

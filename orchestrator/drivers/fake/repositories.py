@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, Refused, TransientDriverError
+from orchestrator.drivers.fake.disks import disk_files, write_disk
 from orchestrator.drivers.fake.world import FakeWorld, State, node_of
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import (
     BackupFacts,
     BackupSpec,
+    DiskSource,
     FailedItem,
     LockFacts,
     Progress,
@@ -25,6 +27,7 @@ from orchestrator.ports.repositories import (
     RestoreFacts,
     RestoreSpec,
     SnapshotFacts,
+    Source,
     VerifyFacts,
     VerifySpec,
 )
@@ -75,12 +78,12 @@ class FakeRepositories:
 
         def store(state: State, node: State) -> None:
             _unlocked(state, access)
-            _directory(node, spec.source.path)
+            source_files(node, spec.source)
 
         def appear(state: State, node: State) -> BackupFacts:
-            kept, files = _unlocked(state, access), _directory(node, spec.source.path)
+            kept, files = _unlocked(state, access), source_files(node, spec.source)
             before = [row for row in kept["snapshots"].values() if row["service_id"] == spec.service_id]
-            known = before[-1]["files"] if before and not spec.full else {}
+            known = before[-1]["files"] if before and not spec.full and not reads_all(spec.source) else {}
             held = {path: dict(file) for path, file in files.items() if not file["unreadable"]}
             failed = tuple(FailedItem(item=f"/{path}", message="permission denied") for path in files if path not in held)
             changed = [path for path in held if known.get(path) != held[path]]
@@ -125,7 +128,7 @@ class FakeRepositories:
             differing: list[str] = []
             alone: dict[str, State] = {}
             if spec.source is not None:
-                files = _directory(node, spec.source.path)
+                files = source_files(node, spec.source)
                 alone = {path: file for path, file in files.items() if file["revision"] <= row["revision"]}
                 sampled = sorted(alone)[: spec.samples]
                 differing = [path for path in sampled if row["files"].get(path, {}).get("text") != alone[path]["text"]]
@@ -201,7 +204,8 @@ class FakeRepositories:
                 whole=True, files=written, bytes=sizes, files_skipped=len(files) - written, files_deleted=len(doomed)
             )
 
-        found: RestoreFacts = self._act("restore", access, deadline, [begin, end], progress)
+        stages: list[Stage] = [begin, end] if spec.disk is None else _disk_stages(access, spec.snapshot, spec.disk)
+        found: RestoreFacts = self._act("restore", access, deadline, stages, progress)
         return found
 
     def unlock(self, access: RepositoryAccess, *, deadline: float) -> tuple[LockFacts, ...]:
@@ -330,6 +334,34 @@ def _directory(node: State, path: str) -> dict[str, State]:
         return _directories(node)[path]
     except KeyError:
         raise NotFound(f"there is no directory {path}", reason="no-source") from None
+
+
+def _disk_stages(access: RepositoryAccess, snapshot: str, disk: DiskSource) -> list[Stage]:
+    """The first half of the disk is written, then all of it."""
+
+    def texts(state: State) -> list[str]:
+        return [file["text"] for file in _row(_unlocked(state, access), snapshot, access)["files"].values()]
+
+    def begin(state: State, node: State) -> None:
+        found = texts(state)
+        write_disk(node, disk, found[: len(found) // 2])
+
+    def end(state: State, node: State) -> RestoreFacts:
+        found = texts(state)
+        write_disk(node, disk, found)
+        return RestoreFacts(whole=True, files=len(found), bytes=sum(len(text.encode()) for text in found))
+
+    return [begin, end]
+
+
+def source_files(node: State, source: Source) -> dict[str, State]:
+    """What the source holds now. Raises NotFound."""
+    return disk_files(node, source) if isinstance(source, DiskSource) else _directory(node, source.path)
+
+
+def reads_all(source: Source) -> bool:
+    """A disk of which is not known what changed in it."""
+    return isinstance(source, DiskSource) and not source.bitmap
 
 
 def _opened(state: State, access: RepositoryAccess) -> State:

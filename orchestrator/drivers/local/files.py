@@ -19,6 +19,15 @@ def read_secret(path: Path, *, what: str) -> bytes:
     Raises ConfigError where it is missing, is no plain file, belongs to another user (root's is fine), can be read or
     written by group or others, or is larger than 64 KiB.
     """
+    return _read(path, what, allowed=0o700)
+
+
+def read_trusted(path: Path, *, what: str) -> bytes:
+    """The same of a file that anybody may read, but nobody else may write."""
+    return _read(path, what, allowed=0o755)
+
+
+def _read(path: Path, what: str, *, allowed: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as exc:
@@ -26,7 +35,7 @@ def read_secret(path: Path, *, what: str) -> bytes:
     except OSError as exc:
         raise ConfigError(f"{what}: {path} cannot be read: {exc.strerror}") from exc
     try:
-        _refuse_unsafe(os.fstat(descriptor), path, what)
+        _refuse_unsafe(os.fstat(descriptor), path, what, allowed)
         content = os.read(descriptor, LARGEST + 1)
     finally:
         os.close(descriptor)
@@ -35,16 +44,15 @@ def read_secret(path: Path, *, what: str) -> bytes:
     return content
 
 
-def _refuse_unsafe(status: os.stat_result, path: Path, what: str) -> None:
+def _refuse_unsafe(status: os.stat_result, path: Path, what: str, allowed: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"{what}: {path} is no plain file")
     if status.st_uid not in (0, os.geteuid()):
         raise ConfigError(f"{what}: {path} belongs to another user", hint=f"chown {os.geteuid()} {path}")
-    if status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise ConfigError(
-            f"{what}: {path} can be used by other users of this machine (mode {mode:04o})", hint=f"chmod 600 {path}"
-        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o777 & ~allowed:
+        hint = "chmod 600" if allowed == 0o700 else "chmod 644"
+        raise ConfigError(f"{what}: {path} can be used by other users of this machine (mode {mode:04o})", hint=f"{hint} {path}")
 
 
 def make_file(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
@@ -73,8 +81,29 @@ def _make_file(path: Path, content: bytes, mode: int) -> bool:
             return False
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return True
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put the content (mode 0600) in the file's place, whole: a reader finds the old one or the new one.
+
+    Raises ConfigError where it cannot be written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}", hint=_AS_WHOM) from exc
 
 
 def make_private_directory(path: Path) -> None:
@@ -117,7 +146,7 @@ def is_there(path: Path) -> bool:
     return True
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

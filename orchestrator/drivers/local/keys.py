@@ -11,6 +11,7 @@ import base64
 import binascii
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -24,6 +25,9 @@ from orchestrator.drivers.local.files import is_there, make_file, make_private_d
 from orchestrator.ports.secrets import Signature
 
 MASTER_PREFIX = b"orchestrator-master-key-1:"
+MASTER, SIGNING = "master.key", "signing.key"
+# Only there while a new master key is put in place of the old one (``rotation``).
+MASTER_NEXT, MASTER_PREVIOUS = "master.next.key", "master.previous.key"
 SIGNING_CONTEXT = "orchestrator/signing-key/1"
 
 # Wrapped form, version 1: one byte 1, a random nonce of 12 bytes, AES-256-GCM (NIST SP 800-38D) with the context as AAD.
@@ -47,26 +51,64 @@ def init_keys(state_dir: Path) -> str:
         raise ConfigError(
             f"{master} is missing, but {signing} was wrapped with it", hint="bring the master key back from its copy"
         )
-    make_file(master, MASTER_PREFIX + base64.b64encode(os.urandom(32)) + b"\n")
-    box = AESGCM(_master_key(master))
+    make_file(master, new_master_key())
+    box = _Box(directory)
     private = Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    make_file(signing, _wrap(box, private, SIGNING_CONTEXT))
+    make_file(signing, box.wrap(private, SIGNING_CONTEXT))
     public = _signing_key(box, signing).public_key()
     make_file(directory / "signing.pub", public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), mode=0o644)
     return key_id(public.public_bytes_raw())
 
 
+def new_master_key() -> bytes:
+    """The content of a file that holds a fresh one."""
+    return MASTER_PREFIX + base64.b64encode(os.urandom(32)) + b"\n"
+
+
+def check_master_key(path: Path) -> None:
+    """Raises ConfigError where the file holds none."""
+    _master_key(path)
+
+
+def only_new(state_dir: Path) -> LocalSecrets:
+    """Secrets that open nothing but what the present master key has wrapped."""
+    return LocalSecrets(state_dir, {}, previous=False)
+
+
+class _Box:
+    """Wraps with the master key of a directory. What another wrapped before, while it is being replaced, opens too."""
+
+    def __init__(self, directory: Path, *, previous: bool = True) -> None:
+        self._master = AESGCM(_master_key(directory / MASTER))
+        before = directory / MASTER_PREVIOUS
+        self._all = [self._master]
+        if previous and is_there(before):
+            self._all.append(AESGCM(_master_key(before)))
+
+    def wrap(self, secret: bytes, context: str) -> bytes:
+        return _wrap(self._master, secret, context)
+
+    def unwrap(self, wrapped: bytes, context: str) -> bytes:
+        """Raises PermanentDriverError."""
+        *others, last = self._all
+        for box in others:
+            with suppress(PermanentDriverError):
+                return _unwrap(box, wrapped, context)
+        return _unwrap(last, wrapped, context)
+
+
 class LocalSecrets:
     """Keys of ``state_dir`` (made by ``init_keys``) and, by billing source, the files of its webhook secrets, newest first.
 
+    ``previous``: what the master key before wrapped opens too, while the rest is being wrapped anew.
     Raises ConfigError where a file is missing, malformed or open to other users.
     """
 
-    def __init__(self, state_dir: Path, webhook_files: Mapping[str, Sequence[Path]]) -> None:
+    def __init__(self, state_dir: Path, webhook_files: Mapping[str, Sequence[Path]], *, previous: bool = True) -> None:
         directory = state_dir / "keys"
         if not is_there(directory / "master.key"):
             raise ConfigError(f"there is no master key in {directory}", hint="run: orchestrator init")
-        self._box = AESGCM(_master_key(directory / "master.key"))
+        self._box = _Box(directory, previous=previous)
         self._signing = _signing_key(self._box, directory / "signing.key")
         self._public = self._signing.public_key()
         self._key_id = key_id(self._public.public_bytes_raw())
@@ -94,11 +136,11 @@ class LocalSecrets:
 
     def wrap(self, secret: bytes, *, context: str) -> bytes:
         """See the port."""
-        return _wrap(self._box, secret, context)
+        return self._box.wrap(secret, context)
 
     def unwrap(self, wrapped: bytes, *, context: str) -> bytes:
         """See the port. Raises PermanentDriverError for another master key, another context or an altered value."""
-        return _unwrap(self._box, wrapped, context)
+        return self._box.unwrap(wrapped, context)
 
     def webhook_secrets(self, source: str) -> tuple[str, ...]:
         """See the port. Read anew at each call, so that a rotation needs no restart."""
@@ -131,9 +173,9 @@ def _master_key(path: Path) -> bytes:
     return key
 
 
-def _signing_key(box: AESGCM, path: Path) -> Ed25519PrivateKey:
+def _signing_key(box: _Box, path: Path) -> Ed25519PrivateKey:
     try:
-        return Ed25519PrivateKey.from_private_bytes(_unwrap(box, read_secret(path, what="signing key"), SIGNING_CONTEXT))
+        return Ed25519PrivateKey.from_private_bytes(box.unwrap(read_secret(path, what="signing key"), SIGNING_CONTEXT))
     except (PermanentDriverError, ValueError) as exc:
         raise ConfigError(f"signing key: {path} cannot be opened with the master key beside it") from exc
 

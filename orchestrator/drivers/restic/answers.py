@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar
@@ -85,6 +86,22 @@ def backup(answer: Answer) -> BackupFacts:
         failed=_failed(answer),
         failed_count=int(answer["failed_count"]),
     )
+
+
+@checked
+def disk_backup(answer: Answer) -> BackupFacts:
+    """A segment that the snapshot does not hold as the disk does counts as one that could not be read."""
+    facts = backup(answer)
+    differing = tuple(FailedItem(item=str(path), message="the snapshot differs from the disk") for path in answer["differing"])
+    if not differing:
+        return facts
+    return replace(facts, whole=False, failed=(*facts.failed, *differing), failed_count=facts.failed_count + len(differing))
+
+
+@checked
+def disk_restored(answer: Answer) -> RestoreFacts:
+    """Whole, or the agent would have said so."""
+    return RestoreFacts(whole=True, files=int(answer["written"]), bytes=int(answer["bytes"]))
 
 
 @checked

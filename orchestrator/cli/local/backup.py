@@ -1,0 +1,83 @@
+"""orchestrator backup: now, list and show ask the controller; export-keys and show-escrow are for the day without one."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.local.place import config_dir
+from orchestrator.cli.output import emit_json, say
+from orchestrator.cli.remote import backup as remote
+from orchestrator.domain.backups.escrow import repositories
+
+_file_argument = click.argument("file", type=click.Path(path_type=Path))
+_passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File (mode 0600) with the passphrase; else it is asked.",
+)
+
+
+@click.group("backup")
+def group() -> None:
+    """Copies of services."""
+
+
+group.add_command(remote.now)
+group.add_command(remote.list_backups)
+group.add_command(remote.show)
+
+
+@group.command("export-keys")
+@_file_argument
+@_passphrase_option
+@click.option("--in-clear", is_flag=True, help="Seal it with nothing: whoever has the file reads every backup.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def export_keys(context: click.Context, /, file: Path, passphrase_file: Path | None, in_clear: bool, as_json: bool) -> None:
+    """Write location and key of every repository to a new file, for a safe: with it restic alone reads the backups."""
+    from orchestrator import wiring
+
+    if in_clear and passphrase_file is not None:
+        raise Failure("--in-clear and --passphrase-file exclude each other", exit_code=2)
+    config = wiring.load_config(config_dir(context))
+    if file.exists():
+        raise Failure(f"{file} is there already, and is left as it is", hint="name another file", exit_code=2)
+    passphrase = None if in_clear else _passphrase(passphrase_file, twice=True)
+    count = wiring.export_keys(config, file, passphrase=passphrase, who=f"unix:{getpass.getuser()}")
+    if in_clear:
+        say("the keys stand in the file in clear: whoever has it reads every backup", err=True)
+    if as_json:
+        emit_json({"file": str(file), "repositories": count, "sealed": not in_clear})
+    else:
+        say(f"{file}: the keys of {count} repositories. Keep it away from this machine, and its passphrase away from it.")
+
+
+@group.command("show-escrow")
+@_file_argument
+@_passphrase_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show_escrow(file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Print what such a file holds. Needs no controller, no network and no configuration."""
+    from orchestrator.drivers.local import escrow
+
+    content = escrow.read(file)
+    if escrow.is_sealed(content):
+        content = escrow.unseal(content, _passphrase(passphrase_file, twice=False))
+    if as_json:
+        emit_json({"repositories": repositories(content)})
+    else:
+        click.echo(content, nl=False)
+
+
+def _passphrase(path: Path | None, *, twice: bool) -> str:
+    if path is not None:
+        from orchestrator.drivers.local import escrow
+
+        return escrow.passphrase_of(path)
+    asked: str = click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
+    return asked

@@ -1,0 +1,88 @@
+"""orchestrator backup now, list, show (the group stands in cli/local/backup.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.output import card, emit_json, moment, size
+from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.options import (
+    BACKUP_STATES,
+    client,
+    dry_run_option,
+    json_option,
+    paging_options,
+    show_list,
+    watch_option,
+)
+from orchestrator.cli.remote.service import act
+from orchestrator.cli.tables import Column, Kind, Line
+
+_LIST: tuple[Column, ...] = (
+    Column("BACKUP", "id", Kind.ID),
+    Column("SERVICE", "service_id", Kind.ID, spare=4),
+    Column("STATE", "state"),
+    Column("BEGUN", moment("begun_at"), Kind.TIME, spare=2),
+    Column("SIZE", size("size_bytes"), spare=3),
+    Column("KIND", "consistency", spare=3),
+    Column("PROBLEM", "problem", Kind.PROSE, spare=1),
+)
+_CARD: tuple[Line, ...] = (
+    ("backup", "id"),
+    ("service", "service_id"),
+    ("job", "job_id"),
+    ("state", "state"),
+    ("generation", "generation"),
+    ("snapshot", "snapshot_id"),
+    ("slot", moment("slot")),
+    ("begun", moment("begun_at")),
+    ("made", moment("made_at")),
+    ("verified", moment("verified_at")),
+    ("forgotten", moment("forgotten_at")),
+    ("room given back", moment("pruned_at")),
+    ("size", size("size_bytes")),
+    ("inodes", "inodes"),
+    ("stored", size("stored_bytes")),
+    ("consistency", "consistency"),
+    ("share read", "share"),
+    ("problem", "problem"),
+    ("left out", "left_out"),
+)
+
+
+@click.command("now")
+@click.argument("service")
+@click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def now(context: click.Context, /, service: str, **options: Any) -> None:
+    """Make a backup of the service now, unless its policy says that it is too soon, or that it gets none."""
+    act(context, service, "backup", options)
+
+
+@click.command("list")
+@click.option("--service", "service_id", default="", help="Only backups of this service.")
+@click.option("--state", type=click.Choice(BACKUP_STATES), help="Only backups in this state.")
+@paging_options
+@json_option
+@click.pass_context
+def list_backups(context: click.Context, /, **options: Any) -> None:
+    """List backups, the newest first; those that are forgotten, too."""
+    show_list(context, "backups", _LIST, empty="no backups", **options)
+
+
+@click.command("show")
+@click.argument("backup")
+@json_option
+@click.pass_context
+def show(context: click.Context, /, backup: str, as_json: bool) -> None:
+    """Show one backup, and why it does not count where it does not."""
+    found = client(context).get(below("backups", backup))
+    if as_json:
+        emit_json(found)
+    else:
+        card(_CARD, found)

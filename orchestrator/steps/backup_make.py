@@ -1,0 +1,175 @@
+"""Making one snapshot: within its cap, whole, and known of before anybody may rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from orchestrator.domain.backups.caps import Cap, refuses
+from orchestrator.domain.backups.words import Backup, BackupState, Generation, Measured
+from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused
+from orchestrator.ports.repositories import BackupFacts, BackupSpec, DirectoryFacts, DiskSource
+from orchestrator.steps.base import Done, Facts, Needed, StepContext
+from orchestrator.steps.common import POOL_SECONDS, BaseStep, Timer
+from orchestrator.steps.repository import UNSEEN, Shelf, source_of
+
+RUN_SECONDS = 12 * 3600.0
+MEASURE_SECONDS = 3600.0
+# So many of the files that could not be read are written down.
+NAMED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeArgs:
+    """``generation`` as backup.prepare gave it; ``disk``, ``volume`` and ``consistency`` as disk.export did, or a ``directory``.
+
+    ``slot``: that of the schedule, '' = it was asked for.
+    """
+
+    node: str
+    generation: int
+    disk: DiskSource | None = None
+    volume: str = ""
+    directory: str = ""
+    consistency: str = "files"
+    caps: tuple[Cap, ...] = ()
+    slot: str = ""
+
+
+class BackupMake(BaseStep[MakeArgs]):
+    """Measure the source, refuse it where it is over its cap, and make a snapshot of it.
+
+    A run that was broken off is never taken for a backup, whatever it left: the next attempt makes another.
+    """
+
+    name: ClassVar[str] = "backup.make"
+    args = MakeArgs
+    heavy: ClassVar[bool] = True
+    deadline_seconds: ClassVar[float] = RUN_SECONDS
+
+    def check(self, ctx: StepContext, args: MakeArgs) -> Done | Needed:
+        """Done where the repository holds a snapshot with this job's tag that the book knows as whole."""
+        known = {each.snapshot_id: each for each in own_rows(ctx) if each.state.whole and each.generation == args.generation}
+        if known:
+            there, access = _reach(ctx, args)[1]
+            for snapshot in there.snapshots(access, job_id=ctx.job_id, deadline=POOL_SECONDS):
+                if snapshot.id in known:
+                    return Done(_facts(known[snapshot.id]), made_by=ctx.job_id)
+        return Needed("this job has made no whole snapshot yet")
+
+    def apply(self, ctx: StepContext, args: MakeArgs) -> Facts:
+        """Raises Refused where the source is over its cap, PermanentDriverError where something of it could not be read.
+
+        Either way the backups that stand are as they were.
+        """
+        timer = Timer(ctx)
+        give_up(ctx, UNSEEN)
+        row = _begin(ctx, args)
+        row = _gate(ctx, args, row, timer)
+        shelf, (there, access) = _reach(ctx, args)
+        shelf.unlock(shelf.generation(args.generation))
+        ctx.ports.book.write(row)
+        spec = BackupSpec(service_id=ctx.service_id, job_id=ctx.job_id, source=source_of(args.disk, args.directory))
+        made = there.backup(access, spec, deadline=timer.left(), progress=ctx.progress)
+        row = _as_made(row, made, ctx.ports.clock.now())
+        ctx.ports.book.write(row)
+        if not made.whole:
+            raise PermanentDriverError(f"the backup is not whole, and does not count: {row.problem}; the last one stays")
+        if args.caps:  # the source may have grown while it was read
+            _gate(ctx, args, row, timer)
+        return _facts(row)
+
+    def undo(self, ctx: StepContext, args: MakeArgs, facts: Mapping[str, Any]) -> None:
+        """What was not verified does not count; its snapshot goes when another backup is verified."""
+        give_up(ctx, "its job failed before it was verified")
+
+
+def own_rows(ctx: StepContext) -> tuple[Backup, ...]:
+    """What this job has begun, the first first."""
+    return tuple(each for each in ctx.ports.book.backups(ctx.service_id) if each.job_id == ctx.job_id)
+
+
+def give_up(ctx: StepContext, why: str) -> None:
+    """What this job began and nobody has verified does not count."""
+    for row in own_rows(ctx):
+        if row.state in (BackupState.BEGUN, BackupState.MADE):
+            ctx.ports.book.write(replace(row, state=BackupState.FAILED, problem=row.problem or why))
+
+
+def _reach(ctx: StepContext, args: MakeArgs) -> tuple[Shelf, Any]:
+    shelf = Shelf(ctx, args.node)
+    return shelf, shelf.on_node(shelf.generation(args.generation))
+
+
+def _begin(ctx: StepContext, args: MakeArgs) -> Backup:
+    return Backup(
+        id=f"{ctx.job_id}-{len(own_rows(ctx)) + 1}",
+        service_id=ctx.service_id,
+        job_id=ctx.job_id,
+        generation=args.generation,
+        begun_at=ctx.ports.clock.now(),
+        slot=datetime.fromisoformat(args.slot) if args.slot else None,
+        consistency=args.consistency,
+    )
+
+
+def _gate(ctx: StepContext, args: MakeArgs, row: Backup, timer: Timer) -> Backup:
+    """The row with what the source holds. Raises Refused where that is over its cap, and writes that down."""
+    if not args.caps:
+        return row
+    measured = _measured(ctx, args, timer)
+    row = replace(row, size_bytes=measured.size_bytes, inodes=measured.inodes)
+    refusal = refuses(measured, args.caps)
+    if refusal is None:
+        return row
+    state = BackupState.FAILED if row.snapshot_id else BackupState.REFUSED
+    ctx.ports.book.write(replace(row, state=state, problem=f"{refusal.reason} [{refusal.rule}]"))
+    raise Refused(f"{refusal.reason} [{refusal.rule}]", rule=refusal.rule)
+
+
+def _measured(ctx: StepContext, args: MakeArgs, timer: Timer) -> Measured:
+    """Of a guest what its volume occupies on the node."""
+    if args.disk is not None:
+        volume = ctx.ports.volumes(args.node).volume(args.volume, deadline=POOL_SECONDS)
+        if volume is None:
+            raise NotFound(f"{args.volume} is not in the pool of {args.node}")
+        return Measured(size_bytes=volume.allocated_bytes)
+    seconds = timer.left(MEASURE_SECONDS)
+    request = {"path": args.directory, "seconds": seconds}
+    report = ctx.ports.agent(args.node).call("directory-measure", request, deadline=seconds, progress=ctx.progress)
+    facts = DirectoryFacts.from_report(report)
+    largest = {share.path: (share.path, share.bytes, share.inodes) for share in (*facts.largest, *facts.fullest)}
+    return Measured(size_bytes=facts.bytes, inodes=facts.inodes, largest=tuple(largest.values()))
+
+
+def _as_made(row: Backup, made: BackupFacts, now: datetime) -> Backup:
+    row = replace(
+        row,
+        state=BackupState.MADE if made.whole else BackupState.PARTIAL,
+        snapshot_id=made.snapshot,
+        made_at=now,
+        size_bytes=row.size_bytes or made.bytes,
+        inodes=row.inodes or made.files,
+        stored_bytes=made.bytes_stored,
+    )
+    if made.whole:
+        return row
+    named = tuple(failed.item for failed in made.failed[:NAMED])
+    why = f"{made.failed_count} of its files could not be read: {', '.join(named[:3])}"
+    return replace(row, problem=why, left_out=named)
+
+
+def newest_verified(ctx: StepContext, generation: Generation) -> Backup | None:
+    """The newest backup of the generation that counts."""
+    found = [
+        each
+        for each in ctx.ports.book.backups(ctx.service_id)
+        if each.generation == generation.number and each.state == BackupState.VERIFIED
+    ]
+    return max(found, key=lambda each: (each.made_at or each.begun_at, each.id), default=None)
+
+
+def _facts(row: Backup) -> Facts:
+    return {"backup": row.id, "snapshot": row.snapshot_id, "bytes": row.size_bytes, "stored_bytes": row.stored_bytes}

@@ -1,0 +1,159 @@
+"""The repositories of the job's service as they are reached from its node, and from where things are deleted.
+
+What is decided is in ``domain.backups.overwrite``; here it is looked at, and one act carried out. The marks in the book come
+before the acts, but for destroying: that needs the key, and what is left of a repository opens to nobody without it.
+"""
+
+from __future__ import annotations
+
+from orchestrator.domain.backups.overwrite import Act, Destroy, Forget, Held, MarkDamaged, Note, Prune, Standing
+from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
+from orchestrator.domain.errors import NotFound, PermanentDriverError
+from orchestrator.ports.repositories import DirectorySource, DiskSource, Repositories, RepositoryAccess, Source
+from orchestrator.steps.base import StepContext
+from orchestrator.steps.common import POOL_SECONDS, Timer
+
+UNSEEN = "nobody saw how its run ended"
+
+
+def source_of(disk: DiskSource | None, directory: str) -> Source:
+    """Raises PermanentDriverError where neither is given."""
+    if disk is not None:
+        return disk
+    if not directory:
+        raise PermanentDriverError("the backup has neither a disk nor a directory", hint="mend the playbook")
+    return DirectorySource(directory)
+
+
+class Shelf:
+    """Everything that is held for the service, one look or one act at a time."""
+
+    def __init__(self, ctx: StepContext, node: str, *, keep: int = 1) -> None:
+        self._ctx = ctx
+        self._node = node
+        self._keep = keep
+        self._timer = Timer(ctx)
+        self.absent: frozenset[int] = frozenset()
+        """The generations whose repository was not there at the last look."""
+
+    def look(self) -> Standing:
+        """What every generation that stands holds, and what the book knows. One that is damaged may not even tell."""
+        generations = self._ctx.ports.book.generations(self._ctx.service_id)
+        held: list[Held] = []
+        absent = set()
+        for generation in (each for each in generations if each.stands):
+            found = self._held(generation)
+            held += found or ()
+            if found is None:
+                absent.add(generation.number)
+        self.absent = frozenset(absent)
+        return Standing(
+            service_id=self._ctx.service_id,
+            generations=generations,
+            held=tuple(held),
+            backups=self._ctx.ports.book.backups(self._ctx.service_id),
+            keep=self._keep,
+        )
+
+    def _held(self, generation: Generation) -> tuple[Held, ...] | None:
+        there, access = self.on_node(generation)
+        try:
+            found = there.snapshots(access, deadline=self._timer.left(POOL_SECONDS))
+        except NotFound:
+            return None
+        except PermanentDriverError:
+            if generation.state == GenerationState.MADE:
+                raise
+            return ()
+        return tuple(
+            Held(generation=generation.number, snapshot_id=each.id, service=each.service_id, job=each.job_id) for each in found
+        )
+
+    def generation(self, number: int) -> Generation:
+        """Raises NotFound."""
+        for each in self._ctx.ports.book.generations(self._ctx.service_id):
+            if each.number == number:
+                return each
+        raise NotFound(f"service {self._ctx.service_id} has no generation {number} of its backups")
+
+    def on_node(self, generation: Generation) -> tuple[Repositories, RepositoryAccess]:
+        """By which snapshots are made and read."""
+        return self._ctx.ports.repositories(self._node), self._ctx.ports.book.access(generation)
+
+    def by_keeper(self, generation: Generation) -> tuple[Repositories, RepositoryAccess]:
+        """By which things are deleted: the controller's own way to the target, or the node's where it has no other."""
+        there, access = self.on_node(generation)
+        keepers = self._ctx.ports.book.access(generation, keeper=True)
+        return (there, access) if keepers == access else (self._ctx.ports.keeper, keepers)
+
+    def unlock(self, generation: Generation) -> None:
+        """Take away the locks of runs of ours that are proven dead. Those of others stay, and what needs them gone fails."""
+        for there, access in _both(self.on_node(generation), self.by_keeper(generation)):
+            there.unlock(access, deadline=self._timer.left(POOL_SECONDS))
+
+    # -- acts ------------------------------------------------------------
+
+    def carry(self, act: Act, *, why: str) -> bool:
+        """Carry the act out, and say whether it was one that needs no more than that. ``why``: what replaces a generation."""
+        match act:
+            case Note():
+                self._note(act)
+            case MarkDamaged():
+                self._ctx.ports.book.mark_damaged(self._ctx.service_id, act.generation, why=act.why)
+            case Forget():
+                self._forget(act)
+            case Prune():
+                self._prune(act)
+            case Destroy():
+                self._destroy(act, why=why)
+            case _:
+                return False
+        return True
+
+    def _note(self, act: Note) -> None:
+        """Write down what a run left that did not come to its end. It is never whole."""
+        held, now = act.held, self._ctx.ports.clock.now()
+        self._ctx.ports.book.write(
+            Backup(
+                id=f"{held.job}-{held.snapshot_id[:12]}",
+                service_id=self._ctx.service_id,
+                job_id=held.job,
+                generation=held.generation,
+                begun_at=now,
+                state=BackupState.PARTIAL,
+                snapshot_id=held.snapshot_id,
+                problem=UNSEEN,
+            )
+        )
+
+    def _forget(self, act: Forget) -> None:
+        """Raises PermanentDriverError where one of them is still there afterwards."""
+        known = self._ctx.ports.book.mark_forgotten(self._ctx.service_id, act.generation, act.snapshot_ids)
+        there, access = self.by_keeper(self.generation(act.generation))
+        left = there.forget(access, known, prune=False, deadline=self._timer.left(), progress=self._ctx.progress)
+        still = sorted(set(known) & set(left))
+        if still:
+            raise PermanentDriverError(f"{len(still)} forgotten snapshots are still held: {', '.join(still)}")
+
+    def _prune(self, act: Prune) -> None:
+        there, access = self.by_keeper(self.generation(act.generation))
+        there.forget(access, (), prune=True, deadline=self._timer.left(), progress=self._ctx.progress)
+        self._ctx.ports.book.mark_pruned(self._ctx.service_id, act.generation)
+
+    def _destroy(self, act: Destroy, *, why: str) -> None:
+        """The repository, this node's cache of it, and then its key."""
+        generation = self.generation(act.generation)
+        there, access = self.by_keeper(generation)
+        node, opened = self.on_node(generation)
+        there.destroy(access, deadline=self._timer.left())
+        if opened != access:
+            node.destroy(opened, only_cache=True, deadline=self._timer.left(POOL_SECONDS))
+        self._ctx.ports.book.mark_destroyed(self._ctx.service_id, act.generation, why=why)
+
+
+Way = tuple[Repositories, RepositoryAccess]
+
+
+def _both(one: Way, other: Way) -> tuple[Way, ...]:
+    """Each, and once where they are the same."""
+    return (one,) if one[1] == other[1] else (one, other)

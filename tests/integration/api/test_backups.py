@@ -1,0 +1,72 @@
+"""Backups over the API and the CLI: real engine and store, simulated nodes and repositories."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import run
+from tests.integration.api.answers import refused
+from tests.live import Live
+
+
+def backed_up(live: Live, service_id: str) -> dict[str, Any]:
+    """A provisioned service with a backup that was asked for; the backup as it is told."""
+    live.provisioned(service_id)
+    answer = live.http.post(f"/v1/services/{service_id}/backup", json={"reason": "before the update"})
+    assert answer.status_code == 202, answer.text
+    job = live.wait(answer.json()["job_id"])
+    assert job.state == "done", job.error
+    (made,) = live.http.get("/v1/backups", params={"service_id": service_id}).json()["items"]
+    return dict(made)
+
+
+def test_a_backup_that_is_asked_for_is_made_verified_and_told_of(live: Live) -> None:
+    made = backed_up(live, "asks")
+    assert (made["state"], made["slot"], made["consistency"], made["share"]) == ("verified", None, "frozen", "1/13")
+    assert live.http.get(f"/v1/backups/{made['id']}").json() == made
+    refused(live.http.get("/v1/backups/nobody"), 404, "not-found")
+    refused(live.http.get("/v1/backups", params={"state": "perfect"}), 400, "request-invalid")
+
+
+def test_the_one_before_it_is_told_of_as_forgotten(live: Live) -> None:
+    first = backed_up(live, "twice")
+    live.wait(live.http.post("/v1/services/twice/backup", json={}).json()["job_id"])
+    found = live.http.get("/v1/backups", params={"service_id": "twice"}).json()["items"]
+    assert [each["state"] for each in found] == ["verified", "forgotten"]
+    assert found[1]["id"] == first["id"]
+    (good,) = live.http.get("/v1/backups", params={"service_id": "twice", "state": "verified"}).json()["items"]
+    assert good["id"] == found[0]["id"]
+
+
+def test_the_same_request_again_makes_one_backup(live: Live) -> None:
+    live.provisioned("once")
+    again = {"Idempotency-Key": "weekend-once"}
+    jobs = [live.http.post("/v1/services/once/backup", json={}, headers=again).json()["job_id"] for _ in range(2)]
+    live.wait(jobs[0])
+    assert jobs[0] == jobs[1]
+    assert len(live.http.get("/v1/backups", params={"service_id": "once"}).json()["items"]) == 1
+
+
+def test_a_service_that_is_not_there_yet_gets_none_and_the_rule_is_named(live: Live) -> None:
+    live.send("order.created", "waits", client_id="c1", plan="small", order_id="o-waits")
+    answer = live.http.post("/v1/services/waits/backup", json={})
+    assert "lifecycle of a service" in answer.text
+    assert answer.status_code in (403, 409, 422)
+
+
+def test_the_cli_makes_lists_and_shows_backups(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    live.provisioned("typed")
+    socket = ["--socket", str(live.socket)]
+    assert run([*socket, "backup", "now", "typed", "--dry-run"]) == 0
+    assert "backup.settle" in capsys.readouterr().out
+    assert run([*socket, "backup", "now", "typed", "--watch"]) == 0
+    capsys.readouterr()
+    assert run([*socket, "backup", "list", "--service", "typed", "--json"]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["items"]
+    assert run([*socket, "backup", "show", made["id"]]) == 0
+    shown = capsys.readouterr().out
+    assert "verified" in shown
+    assert made["snapshot_id"] in shown
