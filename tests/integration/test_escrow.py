@@ -45,9 +45,6 @@ class Site:
             backups=f"{{targets: [{{name: main, location: {self.kept}}}]}}",
             state_dir=str(directory / "state"),
         )
-        nodes = (self.configs / "nodes.yaml").read_text()
-        named = nodes.replace("name: n1,", "name: n1, backups: main, backups_on_own_node: true,", 1)
-        (self.configs / "nodes.yaml").write_text(named)
         self.config = wiring.load_config(self.configs)
         wiring.init(self.config)
         self.passphrase = directory / "passphrase"

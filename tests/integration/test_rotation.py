@@ -32,10 +32,6 @@ class Site:
 
     def __init__(self, directory: Path) -> None:
         write_config(directory, backups=TARGETS)
-        nodes = (directory / "nodes.yaml").read_text()
-        (directory / "nodes.yaml").write_text(
-            nodes.replace("name: n1,", "name: n1, backups: main, backups_on_own_node: true,", 1)
-        )
         self.directory = directory
         self.config = wiring.load_config(directory)
         wiring.init(self.config)
