@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from orchestrator.api import outlook
+from orchestrator.domain.backups.schedule import missed, next_slot
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
+    BackupsCount,
     ChargesCount,
     ErasuresCount,
     HoldsCount,
@@ -24,7 +26,7 @@ from orchestrator.observe.snapshot import (
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import charges, jobs, nodes, outbox, overview, services, settings
+from orchestrator.store import backups, charges, jobs, nodes, outbox, overview, services, settings
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
@@ -78,6 +80,8 @@ class Scrape:
                 charges=tuple(
                     ChargesCount(kind=k, plan=p, count=n, amount=a) for (k, p), (n, a) in sorted(charges.totals(conn).items())
                 ),
+                backups=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.counts(conn).items()),
+                repositories_damaged=backups.damaged(conn),
             )
 
     def services(self) -> Iterator[ServiceGauges]:
@@ -87,7 +91,11 @@ class Scrape:
             with self._db.read() as conn:
                 found, after = services.list_page(conn, limit=_PAGE, after=after)
                 where = overview.nodes_of(conn, [service.id for service in found])
+                good = backups.last_good(conn, [service.id for service in found])
+            now = self._clock.now()
             for service in found:
+                last, terms = good.get(service.id), self._catalog.terms_of(service)
+                made = None if last is None else last.made_at
                 yield ServiceGauges(
                     id=service.id,
                     plan=service.plan,
@@ -95,6 +103,9 @@ class Scrape:
                     node=where.get(service.id, ""),
                     holds=tuple(hold.reason.value for hold in service.holds),
                     paid_until=None if service.paid_until is None else service.paid_until.timestamp(),
+                    backup_verified_at=None if made is None else made.timestamp(),
+                    backup_bytes=None if last is None else last.size_bytes,
+                    backups_missed=None if next_slot(service, terms) is None else len(missed(service, terms, now=now)),
                 )
             if after is None:
                 return

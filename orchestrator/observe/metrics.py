@@ -92,6 +92,7 @@ class _StateCollector(Collector):
         yield from _node_gauges(now.nodes)
         yield from _range_gauges(now)
         yield from _charge_gauges(now)
+        yield from _backup_gauges(now)
 
 
 class _ServiceCollector(Collector):
@@ -106,13 +107,33 @@ class _ServiceCollector(Collector):
         paid = GaugeMetricFamily(
             "orchestrator_service_paid_until_timestamp_seconds", "Until when a service is paid, Unix time.", labels=("service",)
         )
+        verified = GaugeMetricFamily(
+            "orchestrator_service_backup_verified_timestamp_seconds",
+            "When a service's last verified backup was made, Unix time; no series before the first.",
+            labels=("service",),
+        )
+        size = GaugeMetricFamily(
+            "orchestrator_service_backup_bytes", "Size of what a service's last verified backup holds.", labels=("service",)
+        )
+        missed = GaugeMetricFamily(
+            "orchestrator_service_backup_missed_slots",
+            "Slots of a service's schedule that are over and had no backup; no series where there is no schedule.",
+            labels=("service",),
+        )
         for service in self._services():
             info.add_metric((service.id, service.plan, service.state, service.node), 1)
             for reason in service.holds:
                 holds.add_metric((service.id, reason), 1)
             if service.paid_until is not None:
                 paid.add_metric((service.id,), service.paid_until)
-        yield from (info, holds, paid)
+            for family, value in (
+                (verified, service.backup_verified_at),
+                (size, service.backup_bytes),
+                (missed, service.backups_missed),
+            ):
+                if value is not None:
+                    family.add_metric((service.id,), value)
+        yield from (info, holds, paid, verified, size, missed)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:
@@ -222,3 +243,11 @@ def _charge_gauges(now: Snapshot) -> Iterator[Metric]:
         number.add_metric((row.kind, row.plan), row.count)
         amount.add_metric((row.kind, row.plan), row.amount)
     yield from (number, amount)
+
+
+def _backup_gauges(now: Snapshot) -> Iterator[Metric]:
+    backups = GaugeMetricFamily("orchestrator_backups", "Backups that were begun, by what became of them.", labels=("state",))
+    for row in now.backups:
+        backups.add_metric((row.state,), row.count)
+    yield backups
+    yield _gauge("repositories_damaged", "Repositories in which damage was found and that still stand.", now.repositories_damaged)

@@ -37,6 +37,14 @@ class ChargesCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupsCount:
+    """Attempts at backups that are in one state."""
+
+    state: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitCount:
     """Whether terminations wait for one reason."""
 
@@ -89,7 +97,11 @@ class RangeGauges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceGauges:
-    """One service, for /metrics/services. ``paid_until`` is a Unix time, None = never paid."""
+    """One service, for /metrics/services. ``paid_until`` is a Unix time, None = never paid.
+
+    ``backup_verified_at`` (Unix time) and ``backup_bytes`` of the last verified backup, None where there is none.
+    ``backups_missed``: slots of its schedule that are over and were not seen to, None where it has no schedule.
+    """
 
     id: str
     plan: str
@@ -97,6 +109,9 @@ class ServiceGauges:
     node: str
     holds: tuple[str, ...]
     paid_until: float | None
+    backup_verified_at: float | None = None
+    backup_bytes: int | None = None
+    backups_missed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,4 +140,6 @@ class Snapshot:
     looks_compared_at: float | None = None
     late: tuple[LateCount, ...] = ()
     charges: tuple[ChargesCount, ...] = ()
+    backups: tuple[BackupsCount, ...] = ()
+    repositories_damaged: int = 0
     erasures: tuple[ErasuresCount, ...] = ()

@@ -187,6 +187,19 @@ def last_good(conn: Connection, service_ids: Sequence[str] | None = None) -> dic
     return {row.service_id: _backup(row) for row in rows}
 
 
+def counts(conn: Connection) -> dict[BackupState, int]:
+    """How many there are in each state."""
+    rows = conn.execute(sa.select(backups.c.state, sa.func.count()).group_by(backups.c.state))
+    found = {str(state): int(count) for state, count in rows}
+    return {state: found.get(state.value, 0) for state in BackupState}
+
+
+def damaged(conn: Connection) -> int:
+    """How many repositories stand in which damage was found."""
+    query = sa.select(sa.func.count()).where(repositories.c.state == GenerationState.DAMAGED.value)
+    return conn.execute(query).scalar_one()
+
+
 def refused(conn: Connection) -> dict[str, str]:
     """The services whose last attempt was refused for their size, and what was said."""
     last = sa.select(backups.c.service_id, sa.func.max(backups.c.begun_at).label("at")).group_by(backups.c.service_id).subquery()

@@ -62,6 +62,10 @@ CASES = (
     ("LooksDiffer", "orchestrator_looks_differing", "0x5 1x300", ((4, False), (7, True))),
     ("LooksDiffer", "orchestrator_looks_compared_timestamp_seconds", "0x3000", ((2879, False), (2882, True))),
     ("DeadLetters", "orchestrator_dead_letters", "0x5 1x300", ((4, False), (7, True))),
+    ("BackupsAreMissed", 'orchestrator_service_backup_missed_slots{service="s1"}', "1x10 2x300", ((20, False), (60, True))),
+    ("BackupsAreRefused", 'orchestrator_backups{state="refused"}', "3x10 4x300", ((9, False), (20, True))),
+    ("BackupsArePartial", 'orchestrator_backups{state="partial"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
+    ("RepositoriesAreDamaged", "orchestrator_repositories_damaged", "0x5 1x300", ((4, False), (7, True))),
 )
 # What else the rule asks for.
 BESIDE = {
@@ -82,7 +86,7 @@ def test_an_alert_fires_when_it_should_and_not_before(
     tmp_path: Path, alert: str, series: str, values: str, moments: tuple[tuple[int, bool], ...]
 ) -> None:
     rule = ALERTS[alert]
-    labels = dict(re.findall(r'(\w+)="(\w+)"', series)) if "sum(" not in rule["expr"] else {}
+    labels = dict(re.findall(r'(\w+)="(\w+)"', series)) if not re.search(r"\b(sum|count)\(", rule["expr"]) else {}
     told = {name: text.replace("{{ $labels.node }}", "hv1") for name, text in rule["annotations"].items()}
     fired = {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": told}
     cases = [{"eval_time": f"{at}m", "alertname": alert, "exp_alerts": [fired] if fires else []} for at, fires in moments]

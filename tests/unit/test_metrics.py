@@ -9,6 +9,7 @@ import pytest
 from orchestrator.domain.errors import StoreUnavailable
 from orchestrator.observe.metrics import Metrics
 from orchestrator.observe.snapshot import (
+    BackupsCount,
     HoldsCount,
     JobsCount,
     LateCount,
@@ -62,9 +63,21 @@ FULL = Snapshot(
     frozen=True,
     terminations_wait=True,
     late=(LateCount(action="suspend", count=3), LateCount(action="terminate", count=0)),
+    backups=(BackupsCount(state="verified", count=8),),
+    repositories_damaged=2,
 )
 SERVICES = (
-    ServiceGauges(id="s1", plan="vps-1", state="active", node="hv1", holds=("abuse",), paid_until=1.5e9),
+    ServiceGauges(
+        id="s1",
+        plan="vps-1",
+        state="active",
+        node="hv1",
+        holds=("abuse",),
+        paid_until=1.5e9,
+        backup_verified_at=1.4e9,
+        backup_bytes=4096,
+        backups_missed=0,
+    ),
     ServiceGauges(id="s2", plan='v"\\\n', state="ordered", node="", holds=(), paid_until=None),
 )
 
@@ -105,6 +118,8 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         "orchestrator_approval_jobs 2.0",
         "orchestrator_terminations_wait 1.0",
         'orchestrator_deadlines_late{action="suspend"} 3.0',
+        'orchestrator_backups{state="verified"} 8.0',
+        "orchestrator_repositories_damaged 2.0",
         'orchestrator_deadlines_late{action="terminate"} 0.0',
         'orchestrator_services{plan="vps-1",state="active"} 4.0',
         'orchestrator_holds{effect="stop",reason="nonpayment"} 1.0',

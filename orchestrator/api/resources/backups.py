@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
@@ -11,8 +12,13 @@ from pydantic import BaseModel
 from orchestrator.api.callers import Reader
 from orchestrator.api.context import Context
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
+from orchestrator.domain.backups.schedule import plan_week
 from orchestrator.domain.backups.words import Backup, BackupState
-from orchestrator.store import backups
+from orchestrator.domain.services import Service
+from orchestrator.store import backups, services
+from orchestrator.store.database import Connection
+
+_PAGE = 500
 
 router = APIRouter(prefix="/v1/backups", tags=["backups"])
 
@@ -72,6 +78,67 @@ def list_backups(
             state=None if state is None else state.value,
         )
     return Page(items=[BackupOut.of(backup) for backup in found], next=following)
+
+
+class PlannedOut(BaseModel):
+    """A backup to come. ``slot``: the service's own, by which it falls due; ``at``: when its node comes to it."""
+
+    service_id: str
+    node: str
+    slot: datetime
+    at: datetime
+
+
+class LeftOutOut(BaseModel):
+    """A service that gets no backup unasked, and why."""
+
+    service_id: str
+    reason: str
+
+
+class CrowdedOut(BaseModel):
+    """A node that cannot do in a week what falls due in it, and how many are put off beyond it."""
+
+    node: str
+    beyond: int
+
+
+class WeekOut(BaseModel):
+    """The week from ``start`` on, by time. Services without a schedule stand nowhere in it."""
+
+    start: datetime
+    planned: list[PlannedOut]
+    left_out: list[LeftOutOut]
+    crowded: list[CrowdedOut]
+
+
+@router.get("/plan")
+def plan(_caller: Reader, context: Context, service_id: Word = "", node: Word = "") -> WeekOut:
+    """The backups of the coming week that the schedule brings, and which services are left out."""
+    catalog, start = context.catalog, context.clock.now()
+    with context.db.read() as conn:
+        over = backups.refused(conn)
+        week = plan_week(_all(conn), catalog.terms_of, calendar=catalog.calendar, start=start, refused=over)
+    wanted = [each for each in week.planned if service_id in ("", each.service_id) and node in ("", each.node)]
+    return WeekOut(
+        start=week.start,
+        planned=[PlannedOut(service_id=each.service_id, node=each.node, slot=each.slot, at=each.at) for each in wanted],
+        left_out=[
+            LeftOutOut(service_id=each.service_id, reason=each.reason)
+            for each in week.left_out
+            if service_id in ("", each.service_id)
+        ],
+        crowded=[CrowdedOut(node=name, beyond=count) for name, count in week.crowded.items() if node in ("", name)],
+    )
+
+
+def _all(conn: Connection) -> Iterator[Service]:
+    after: str | None = None
+    while True:
+        found, after = services.list_page(conn, limit=_PAGE, after=after)
+        yield from found
+        if after is None:
+            return
 
 
 @router.get("/{backup_id}")

@@ -1,4 +1,4 @@
-"""orchestrator backup: now, list and show ask the controller; export-keys and show-escrow are for the day without one."""
+"""orchestrator backup: now, list, plan and show ask the controller; export-keys and show-escrow are for the day without one."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def group() -> None:
 
 group.add_command(remote.now)
 group.add_command(remote.list_backups)
+group.add_command(remote.plan)
 group.add_command(remote.show)
 
 

@@ -1,4 +1,4 @@
-"""orchestrator backup now, list, show (the group stands in cli/local/backup.py)."""
+"""orchestrator backup now, list, plan, show (the group stands in cli/local/backup.py)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import card, emit_json, moment, size
+from orchestrator.cli.output import card, emit_json, moment, say, size, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import (
     BACKUP_STATES,
@@ -29,6 +29,13 @@ _LIST: tuple[Column, ...] = (
     Column("KIND", "consistency", spare=3),
     Column("PROBLEM", "problem", Kind.PROSE, spare=1),
 )
+_WEEK: tuple[Column, ...] = (
+    Column("AT", moment("at"), Kind.TIME),
+    Column("SERVICE", "service_id", Kind.ID),
+    Column("NODE", "node", Kind.ID),
+    Column("SLOT", moment("slot"), Kind.TIME, spare=1),
+)
+_LEFT_OUT: tuple[Column, ...] = (Column("SERVICE", "service_id", Kind.ID), Column("WHY", "reason", Kind.PROSE, spare=1))
 _CARD: tuple[Line, ...] = (
     ("backup", "id"),
     ("service", "service_id"),
@@ -73,6 +80,25 @@ def now(context: click.Context, /, service: str, **options: Any) -> None:
 def list_backups(context: click.Context, /, **options: Any) -> None:
     """List backups, the newest first; those that are forgotten, too."""
     show_list(context, "backups", _LIST, empty="no backups", **options)
+
+
+@click.command("plan")
+@click.option("--service", "service_id", default="", help="Only this service.")
+@click.option("--node", default="", help="Only backups on this node.")
+@json_option
+@click.pass_context
+def plan(context: click.Context, /, service_id: str, node: str, as_json: bool) -> None:
+    """Show the coming week: which backups the schedule brings when, and which services are left out and why."""
+    week = client(context).get("backups/plan", service_id=service_id, node=node)
+    if as_json:
+        emit_json(week)
+        return
+    table(_WEEK, week["planned"], empty="no backup falls due in the coming week")
+    if week["left_out"]:
+        say("\nleft out:")
+        table(_LEFT_OUT, week["left_out"], empty="")
+    for crowded in week["crowded"]:
+        say(f"node {crowded['node']} cannot do all that falls due: {crowded['beyond']} are put off beyond the week", err=True)
 
 
 @click.command("show")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -70,3 +71,12 @@ def test_the_cli_makes_lists_and_shows_backups(live: Live, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "verified" in shown
     assert made["snapshot_id"] in shown
+
+
+def test_prometheus_is_told_of_the_last_verified_backup(live: Live) -> None:
+    made = backed_up(live, "watched")
+    single = live.http.get("/metrics/services").text
+    (verified,) = [line for line in single.splitlines() if 'backup_verified_timestamp_seconds{service="watched"}' in line]
+    assert float(verified.rpartition(" ")[2]) == pytest.approx(datetime.fromisoformat(made["made_at"]).timestamp(), abs=1)
+    assert f'orchestrator_service_backup_bytes{{service="watched"}} {float(made["size_bytes"])}' in single
+    assert 'orchestrator_backups{state="verified"}' in live.http.get("/metrics").text
