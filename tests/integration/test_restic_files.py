@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 import struct
 import subprocess
@@ -57,8 +56,7 @@ def furnish(home: Path) -> None:
     os.setxattr(program, "user.colour", b"\x00\xffblue")
     os.setxattr(home / "site/index.html", "system.posix_acl_access", ACL)
     os.utime(home / "site/index.html", ns=(1, 987654321_123456789))
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.path.relpath(home / "socket"))
+    os.mknod(home / "socket", stat.S_IFSOCK | 0o600)  # not bound: the lab's directories are too deep for its path
     (home / "empty").mkdir()
 
 
