@@ -17,7 +17,7 @@ runs_programs() {
 }
 
 scratch=
-if usable && scratch=$(mktemp -d "$MEMORY/orchestrator-tests.XXXXXX"); then
+if usable && scratch=$(mktemp -d "$MEMORY/orch.XXXXXX"); then
     trap 'rm -rf "$scratch"' EXIT
     trap 'exit 130' HUP INT TERM
     if runs_programs "$scratch"; then
