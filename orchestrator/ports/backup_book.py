@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from orchestrator.domain.backups.words import Backup, Generation, Share
+from orchestrator.domain.backups.words import Backup, Generation, GenerationState, Share
 from orchestrator.ports.repositories import RepositoryAccess
 
 
@@ -57,8 +57,7 @@ class BackupBook(Protocol):
         """The room of what was forgotten was given back."""
         ...
 
-    def mark_damaged(self, service_id: str, number: int, *, why: str) -> None: ...
-
-    def mark_destroyed(self, service_id: str, number: int, *, why: str) -> None:
-        """Repository and key are gone; the key is wiped from the store with this."""
+    def mark(self, service_id: str, number: int, state: GenerationState, *, why: str) -> None:
+        """What has become of the generation: ``DAMAGED``; ``DOOMED``, before its repository is destroyed; ``DESTROYED``, and with
+        that its key is wiped from the store."""
         ...

@@ -41,7 +41,7 @@ class BackupPrepare(BaseStep[PrepareArgs]):
         act, newest = next_act(standing), standing.newest
         if newest is None or isinstance(act, Note | MarkDamaged | Begin):
             return Needed(f"to be done first: {type(act).__name__}")
-        if newest.number in shelf.absent:
+        if newest.number in standing.absent:
             return Needed(f"the repository of generation {newest.number} is still to be made")
         return Done(_facts(newest))
 
@@ -56,7 +56,7 @@ class BackupPrepare(BaseStep[PrepareArgs]):
             elif isinstance(act, Note | MarkDamaged):
                 shelf.carry(act, why="")
             else:
-                if newest.number in shelf.absent:
+                if newest.number in standing.absent:
                     there, access = shelf.on_node(newest)
                     there.create(access, deadline=timer.left(POOL_SECONDS))
                 return _facts(newest)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from orchestrator.domain.backups.overwrite import Settled, Standing, Verify, next_act, next_share
 from orchestrator.domain.backups.promised import SHARES
-from orchestrator.domain.backups.words import Backup, BackupState
+from orchestrator.domain.backups.words import Backup, BackupState, GenerationState
 from orchestrator.domain.errors import NotFound, PermanentDriverError
 from orchestrator.ports.repositories import DiskSource, VerifyFacts, VerifySpec
 from orchestrator.steps.backup_make import RUN_SECONDS
@@ -90,7 +90,7 @@ class BackupSettle(BaseStep[SettleArgs]):
             return
         why = _wrong(found)
         if found.errors or found.broken_packs:
-            ctx.ports.book.mark_damaged(ctx.service_id, act.generation, why=why)
+            ctx.ports.book.mark(ctx.service_id, act.generation, GenerationState.DAMAGED, why=why)
         ctx.ports.book.write(replace(row, state=BackupState.FAILED, problem=why, share=share))
         raise PermanentDriverError(f"the backup was not verified: {why}; the last one stays")
 

@@ -1,7 +1,7 @@
 """The repositories of the job's service as they are reached from its node, and from where things are deleted.
 
 What is decided is in ``domain.backups.overwrite``; here it is looked at, and one act carried out. The marks in the book come
-before the acts, but for destroying: that needs the key, and what is left of a repository opens to nobody without it.
+before the acts. A key goes last: what is left of a repository opens to nobody without it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ class Shelf:
         self._node = node
         self._keep = keep
         self._timer = Timer(ctx)
-        self.absent: frozenset[int] = frozenset()
-        """The generations whose repository was not there at the last look."""
 
     def look(self) -> Standing:
         """What every generation that stands holds, and what the book knows. One that is damaged may not even tell."""
@@ -46,11 +44,11 @@ class Shelf:
             held += found or ()
             if found is None:
                 absent.add(generation.number)
-        self.absent = frozenset(absent)
         return Standing(
             service_id=self._ctx.service_id,
             generations=generations,
             held=tuple(held),
+            absent=frozenset(absent),
             backups=self._ctx.ports.book.backups(self._ctx.service_id),
             keep=self._keep,
         )
@@ -99,7 +97,7 @@ class Shelf:
             case Note():
                 self._note(act)
             case MarkDamaged():
-                self._ctx.ports.book.mark_damaged(self._ctx.service_id, act.generation, why=act.why)
+                self._mark(act.generation, GenerationState.DAMAGED, act.why)
             case Forget():
                 self._forget(act)
             case Prune():
@@ -143,12 +141,16 @@ class Shelf:
     def _destroy(self, act: Destroy, *, why: str) -> None:
         """The repository, this node's cache of it, and then its key."""
         generation = self.generation(act.generation)
+        self._mark(generation.number, GenerationState.DOOMED, why)
         there, access = self.by_keeper(generation)
         node, opened = self.on_node(generation)
         there.destroy(access, deadline=self._timer.left())
         if opened != access:
             node.destroy(opened, only_cache=True, deadline=self._timer.left(POOL_SECONDS))
-        self._ctx.ports.book.mark_destroyed(self._ctx.service_id, act.generation, why=why)
+        self._mark(generation.number, GenerationState.DESTROYED, why)
+
+    def _mark(self, generation: int, state: GenerationState, why: str) -> None:
+        self._ctx.ports.book.mark(self._ctx.service_id, generation, state, why=why)
 
 
 Way = tuple[Repositories, RepositoryAccess]

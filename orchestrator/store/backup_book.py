@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.domain.backups.escrow import EscrowEntry
 from orchestrator.domain.backups.targets import Target, Way, on_itself
-from orchestrator.domain.backups.words import Backup, Generation, Share
+from orchestrator.domain.backups.words import Backup, Generation, GenerationState, Share
 from orchestrator.domain.errors import ConfigError, NotFound, PermanentDriverError, Refused, WrongState
 from orchestrator.domain.plans import Node
 from orchestrator.ports.clock import Clock
@@ -159,15 +159,17 @@ class StoreBackupBook:
         with self._marking(service_id, number) as conn:
             backups.mark_pruned(conn, service_id, number, now=self._clock.now())
 
-    def mark_damaged(self, service_id: str, number: int, *, why: str) -> None:
+    def mark(self, service_id: str, number: int, state: GenerationState, *, why: str) -> None:
         """See the port."""
         with self._db.write() as conn:
-            backups.mark_damaged(conn, service_id, number, why=why, now=self._clock.now())
-
-    def mark_destroyed(self, service_id: str, number: int, *, why: str) -> None:
-        """See the port."""
-        with self._db.write() as conn:
-            backups.mark_destroyed(conn, service_id, number, why=why, now=self._clock.now())
+            if state == GenerationState.DAMAGED:
+                backups.mark_damaged(conn, service_id, number, why=why, now=self._clock.now())
+            elif state == GenerationState.DOOMED:
+                backups.mark_doomed(conn, service_id, number, why=why)
+            elif state == GenerationState.DESTROYED:
+                backups.mark_destroyed(conn, service_id, number, why=why, now=self._clock.now())
+            else:
+                raise ValueError(f"a generation is not made by marking it {state}")
 
     def escrow(self) -> tuple[EscrowEntry, ...]:
         """Every repository whose key is kept, with its key."""

@@ -62,6 +62,14 @@ def mark_damaged(conn: Connection, service_id: str, number: int, *, why: str, no
     return generation(conn, service_id, number)
 
 
+def mark_doomed(conn: Connection, service_id: str, number: int, *, why: str) -> Generation:
+    """It is to be destroyed: the mark that comes before the act."""
+    known = generation(conn, service_id, number)
+    if known.stands and known.state != GenerationState.DOOMED:
+        _change(conn, replace(known, state=GenerationState.DOOMED, why=why))
+    return generation(conn, service_id, number)
+
+
 def mark_destroyed(conn: Connection, service_id: str, number: int, *, why: str, now: datetime) -> Generation:
     """It is gone, and its key with it: what is left of the repository opens to nobody. What it held is forgotten."""
     known = generation(conn, service_id, number)

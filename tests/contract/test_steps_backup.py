@@ -377,8 +377,23 @@ def replacing(stage: Stage, *, damaged: bool) -> Facts:
     backed_up(stage, facts)
     stage.clock.advance(timedelta(minutes=1))
     if damaged:
-        stage.ports.book.mark_damaged("s1", 1, why="a pack is broken")
+        stage.ports.book.mark("s1", 1, GenerationState.DAMAGED, why="a pack is broken")
     return facts
+
+
+def test_a_repository_whose_disk_is_not_mounted_keeps_its_key(tmp_path: Path) -> None:
+    """The next backup begins a new one; when the disk is there again, so is what it held."""
+    stage = set_up(tmp_path)
+    facts = replacing(stage, damaged=False)
+    with stage.world.change() as state:
+        away = state["repositories"].pop("s1.1")
+    backed_up(stage, facts, "j3")
+    first, second = stage.ports.book.generations("s1")
+    assert (first.state, bool(first.wrapped_key), second.state) == (GenerationState.DAMAGED, True, GenerationState.MADE)
+    with stage.world.change() as state:
+        state["repositories"]["s1.1"] = away
+    assert stage.ports.repositories("n1").snapshots(stage.ports.book.access(first), deadline=10) != ()
+    stage.close()
 
 
 def acts_of_a_backup(tmp_path: Path, *, damaged: bool) -> list[str]:

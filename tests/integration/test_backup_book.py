@@ -162,7 +162,7 @@ def test_a_wrapped_key_opens_no_other_repository(site: Site, db: Database, servi
 def test_a_destroyed_generation_has_no_key_any_more_whoever_asks(site: Site, db: Database) -> None:
     book = site.book
     generation = book.begin("s1", node="n1")
-    book.mark_destroyed("s1", 1, why="the service has ended")
+    book.mark("s1", 1, GenerationState.DESTROYED, why="the service has ended")
     for known in (generation, *book.generations("s1")):
         with pytest.raises(WrongState, match="was destroyed"):
             book.access(known)
@@ -176,8 +176,8 @@ def test_what_is_not_there_is_told(site: Site) -> None:
     for mark in (
         lambda: book.mark_forgotten("s1", 1, ["x"]),
         lambda: book.mark_pruned("s1", 1),
-        lambda: book.mark_damaged("s1", 1, why="x"),
-        lambda: book.mark_destroyed("s1", 1, why="x"),
+        lambda: book.mark("s1", 1, GenerationState.DAMAGED, why="x"),
+        lambda: book.mark("s1", 1, GenerationState.DESTROYED, why="x"),
     ):
         with pytest.raises(NotFound, match="no generation 1"):
             mark()
@@ -219,7 +219,7 @@ def test_backups_are_written_whole_and_marked(site: Site) -> None:
     book.mark_pruned("s1", 1)
     first, second = book.backups("s1")
     assert (first.state, first.pruned_at is not None, second.state) == (BackupState.FORGOTTEN, True, BackupState.VERIFIED)
-    book.mark_damaged("s1", 1, why="a pack is gone")
+    book.mark("s1", 1, GenerationState.DAMAGED, why="a pack is gone")
     assert (book.generations("s1")[0].state, book.generations("s1")[0].why) == (GenerationState.DAMAGED, "a pack is gone")
 
 

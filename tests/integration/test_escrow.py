@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import wiring
+from orchestrator.domain.backups.words import GenerationState
 from orchestrator.domain.errors import ConfigError, RequestError
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.drivers.local import escrow
@@ -115,7 +116,7 @@ def test_every_repository_stands_in_it_with_its_own_key(site: Site) -> None:
 
 def test_one_that_was_destroyed_does_not(site: Site) -> None:
     with site.book() as book:
-        book.mark_destroyed("s1", 1, why="the service has ended")
+        book.mark("s1", 1, GenerationState.DESTROYED, why="the service has ended")
     site.run("export-keys", str(site.directory / "clear"), "--in-clear")
     assert site.accesses[0].password not in (site.directory / "clear").read_text()
 

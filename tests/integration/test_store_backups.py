@@ -72,6 +72,9 @@ def test_a_generation_is_kept_with_its_wrapped_key_until_it_is_destroyed(conn: C
     assert backups.mark_damaged(conn, "s1", 1, why="another", now=NOW + DAY) == damaged
     backups.rewrap(conn, "s1", 2, b"another key")
     assert [each.wrapped_key for each in backups.wrapped_keys(conn)] == [b"key 1", b"another key"]
+    doomed = backups.mark_doomed(conn, "s1", 1, why="replaced")
+    assert (doomed.state, doomed.wrapped_key, doomed.stands) == (GenerationState.DOOMED, b"key 1", True)
+    assert backups.mark_damaged(conn, "s1", 1, why="late", now=NOW) == doomed
     gone = backups.mark_destroyed(conn, "s1", 1, why="replaced", now=NOW + DAY)
     assert (gone.state, gone.wrapped_key, gone.destroyed_at) == (GenerationState.DESTROYED, b"", NOW + DAY)
     assert backups.mark_damaged(conn, "s1", 1, why="late", now=NOW) == gone

@@ -320,8 +320,14 @@ def held(number: int, of: int = 1, service: str = "s1", job: str | None = None) 
     return Held(generation=of, snapshot_id=f"x{number}", service=service, job=f"j{number}" if job is None else job)
 
 
-def act(*rows: Backup, holds: tuple[Held, ...], generations: tuple[Generation, ...] = (generation(),), keep: int = 1) -> rule.Act:
-    return next_act(Standing(service_id="s1", generations=generations, held=holds, backups=rows, keep=keep))
+def act(
+    *rows: Backup,
+    holds: tuple[Held, ...],
+    generations: tuple[Generation, ...] = (generation(),),
+    keep: int = 1,
+    absent: frozenset[int] = frozenset(),
+) -> rule.Act:
+    return next_act(Standing(service_id="s1", generations=generations, held=holds, absent=absent, backups=rows, keep=keep))
 
 
 def test_a_service_without_a_repository_is_given_its_first_generation_and_a_backup_at_once() -> None:
@@ -384,6 +390,18 @@ def test_damage_begins_a_new_generation_and_the_old_one_stays_until_the_new_one_
     holds = (held(1), held(2, of=2))
     assert act(first, backup(2, S.MADE, of=2), holds=holds, generations=both) == rule.Verify(2, "b2", "x2")
     assert act(first, backup(2, S.VERIFIED, of=2), holds=holds, generations=both) == rule.Destroy(1)
+
+
+def test_a_repository_that_is_not_there_keeps_its_key_unless_its_destruction_had_begun() -> None:
+    """Its disk may only not be mounted: with the key everything in it would be lost."""
+    rows = (backup(1, S.VERIFIED), backup(2, S.VERIFIED, of=2))
+    holds, gone = (held(2, of=2),), frozenset({1})
+    damaged = (generation(1, GenerationState.DAMAGED), generation(2))
+    assert act(*rows, holds=holds, generations=damaged, absent=gone) == rule.Settled(
+        "generation 1 is not there, and its key is kept: a person decides"
+    )
+    doomed = (generation(1, GenerationState.DOOMED), generation(2))
+    assert act(*rows, holds=holds, generations=doomed, absent=gone) == rule.Destroy(1)
 
 
 def test_of_several_to_be_kept_the_old_generation_stays_until_the_new_one_has_as_many() -> None:

@@ -8,6 +8,8 @@ act of this rule takes away the last verified snapshot:
   damaged; and only what the store knows. It is marked in the store first, then forgotten, then its room is given back.
 - Where there is damage (found by a check, or a whole snapshot that is not there any more) nothing is added to that repository nor
   taken from it. A new generation is begun, and the old one destroyed when the new one has as many verified as are to be kept.
+- A repository that is not there at all is not destroyed, for it may be there again tomorrow: its disk is not mounted. Its key is
+  kept. Only where its destruction had begun is that carried to its end.
 - What is neither known nor left by a job of ours is never touched, nor is an older repository that holds such a thing.
 - What does not count is kept while nothing counts: a partial copy is better than none.
 """
@@ -38,12 +40,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """``held``: of every generation that stands, as its repository says; it must have been asked of all of them. ``backups``: all
-    that is known. ``keep``: how many verified ones, at least 1."""
+    """``held``: of every generation that stands, as its repository says; it must have been asked of all of them. ``absent``: the
+    generations whose repository was not there. ``backups``: all that is known. ``keep``: how many verified ones, at least 1."""
 
     service_id: str
     generations: tuple[Generation, ...] = ()
     held: tuple[Held, ...] = ()
+    absent: frozenset[int] = frozenset()
     backups: tuple[Backup, ...] = ()
     keep: int = 1
 
@@ -118,7 +121,7 @@ class Prune:
 
 @dataclass(frozen=True, slots=True)
 class Destroy:
-    """An older generation that nothing is needed of any more: its key and its repository."""
+    """An older generation that nothing is needed of any more: mark it in the store, then its repository goes, then its key."""
 
     generation: int
 
@@ -183,15 +186,18 @@ def _tidy(standing: Standing, newest: int, kept: tuple[Backup, ...]) -> Act:
         return Forget(newest, tuple(surplus))
     if any(each.generation == newest and _unpruned(each) for each in standing.backups):
         return Prune(newest)
-    older = sorted(each.number for each in standing.generations if each.number != newest and each.stands)
+    older = sorted((each for each in standing.generations if each.number != newest and each.stands), key=lambda each: each.number)
     if older and len(kept) < standing.keep:
-        return Settled(f"generation {older[0]} stays until {standing.keep} in generation {newest} are verified")
+        return Settled(f"generation {older[0].number} stays until {standing.keep} in generation {newest} are verified")
     strange = {each.generation for each in foreign(standing)}
-    done_with = [number for number in older if number not in strange]
+    missing = {each.number for each in older if each.state != GenerationState.DOOMED} & standing.absent
+    done_with = [each.number for each in older if each.number not in strange | missing]
     if done_with:
         return Destroy(done_with[0])
     if older:
-        return Settled(f"generation {older[0]} holds what is not ours: a person decides")
+        number = older[0].number
+        why = "is not there, and its key is kept" if number in missing else "holds what is not ours"
+        return Settled(f"generation {number} {why}: a person decides")
     return Settled(f"{len(kept)} of {standing.keep} to be kept, verified")
 
 

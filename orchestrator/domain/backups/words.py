@@ -9,10 +9,11 @@ from enum import StrEnum
 
 class GenerationState(StrEnum):
     """``DAMAGED``: what it holds cannot be relied on any more; nothing is added, and nothing taken away until a newer one
-    stands. ``DESTROYED``: it is gone."""
+    stands. ``DOOMED``: it is being destroyed; what is not there of it any more went by our own hand. ``DESTROYED``: gone."""
 
     MADE = "made"
     DAMAGED = "damaged"
+    DOOMED = "doomed"
     DESTROYED = "destroyed"
 
 
