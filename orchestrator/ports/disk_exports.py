@@ -40,7 +40,10 @@ class DiskExports(Protocol):
         ...
 
     def drop(self, guest: str, checkpoint: str, *, deadline: float) -> None:
-        """Forget the checkpoint; what it noted counts for the one before it. Absent = success."""
+        """Forget the checkpoint; what it noted counts for the one before it. Absent = success.
+
+        Where it cannot be handed on, as of a guest that is off, those before it are forgotten, too: no note tells too little.
+        """
         ...
 
     def close(self) -> None: ...

@@ -137,7 +137,7 @@ def _measured(ctx: StepContext, args: MakeArgs, timer: Timer) -> Measured:
             raise NotFound(f"{args.volume} is not in the pool of {args.node}")
         return Measured(size_bytes=volume.allocated_bytes)
     seconds = timer.left(MEASURE_SECONDS)
-    request = {"path": args.directory, "seconds": seconds}
+    request = {"path": args.directory, "seconds": max(1, int(seconds))}
     report = ctx.ports.agent(args.node).call("directory-measure", request, deadline=seconds, progress=ctx.progress)
     facts = DirectoryFacts.from_report(report)
     largest = {share.path: (share.path, share.bytes, share.inodes) for share in (*facts.largest, *facts.fullest)}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from orchestrator.domain.backups.promised import whole_again
 from orchestrator.domain.backups.words import Backup
-from orchestrator.domain.errors import NotFound, OrchestratorError, WrongState
+from orchestrator.domain.errors import DriverError, NotFound, PreconditionError, WrongState
 from orchestrator.domain.plans import guest_name
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.hypervisor import GuestDisk, GuestFacts, Power
@@ -28,7 +28,7 @@ FROZEN = "frozen"
 CRASH = "crash"
 STOPPED = "stopped"
 # The guest's agent has so long to freeze; the node thaws by itself some seconds after, whatever becomes of us.
-FREEZE_SECONDS = 5.0
+FREEZE_SECONDS = 5
 FREEZE_CALL_SECONDS = 20.0
 
 
@@ -106,7 +106,7 @@ class _Stillness:
         request = {"guest": self._guest, "seconds": FREEZE_SECONDS}
         try:
             self._frozen = bool(self._agent.call("guest-freeze", request, deadline=FREEZE_CALL_SECONDS)["frozen"])
-        except OrchestratorError:  # it is backed up all the same, and labelled so
+        except (DriverError, PreconditionError):  # it is backed up all the same, and labelled so
             self._frozen = False
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +114,7 @@ class _Stillness:
             return
         try:
             answer = self._agent.call("guest-thaw", {"guest": self._guest}, deadline=FREEZE_CALL_SECONDS)
-        except OrchestratorError:  # the node thaws it by itself
+        except (DriverError, PreconditionError):  # the node thaws it by itself
             return
         self.held = self._frozen and bool(answer["held"])
 

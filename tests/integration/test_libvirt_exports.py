@@ -183,6 +183,20 @@ def test_what_is_known_is_lost_with_a_qemu_that_was_killed(guest: Running, expor
     assert (export.since, export.bitmap) == ("", "")
 
 
+def test_a_note_that_cannot_be_handed_on_takes_those_before_it_with_it(guest: Running, exports: LibvirtExports) -> None:
+    """Else the next export would take for unchanged what was written after the one that went."""
+    name, hypervisor = guest.definition.name, guest.node.hypervisor
+    for checkpoint, since in (("orch.one", ""), ("orch.two", "orch.one")):
+        exports.begin(name, checkpoint=checkpoint, since=since, deadline=LONG)
+        exports.end(name, deadline=LONG)
+    kill_qemu(name)  # the bitmaps were in its memory
+    hypervisor.power(name, PowerAction.START, deadline=LONG)
+    exports.drop(name, "orch.two", deadline=LONG)
+    assert exports.checkpoints(name, deadline=LONG) == ()
+    export = exports.begin(name, checkpoint="orch.three", since="orch.one", deadline=LONG)
+    assert (export.since, export.bitmap) == ("", "")
+
+
 def kill_qemu(guest: str) -> None:
     pid = int(Path(f"/run/libvirt/qemu/{guest}.pid").read_text())
     os.kill(pid, signal.SIGKILL)

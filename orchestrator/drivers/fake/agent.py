@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from agents.node.arguments import parse
+from agents.node.commands import COMMANDS
+from agents.node.protocol import AgentError
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
 from orchestrator.drivers.fake.repositories import directory_report
 from orchestrator.drivers.fake.volumes import make
@@ -21,24 +25,6 @@ WIPING = ".wiping"
 RECORDS = "/var/lib/orchestrator-agent/wipes"
 VERSION = "fake"
 Stage = Callable[[State], dict[str, Any]]
-
-# What a request of each command must hold, and what it may hold besides.
-FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "hello": (frozenset(), frozenset()),
-    "doctor": (frozenset({"pool_path", "bridge"}), frozenset()),
-    "template-check": (frozenset({"path", "sha256"}), frozenset()),
-    "volume-state": (frozenset({"path"}), frozenset()),
-    "volume-make": (
-        frozenset({"path", "capacity_bytes", "seconds"}),
-        frozenset({"template", "template_format", "full_copy", "passphrase"}),
-    ),
-    "volume-wipe": (frozenset({"path", "method"}), frozenset({"samples"})),
-    "secret-wipe": (frozenset({"uuid"}), frozenset()),
-    "residue": (frozenset({"service_id", "pool_path", "clean"}), frozenset()),
-    "directory-measure": (frozenset({"path", "seconds"}), frozenset()),
-    "guest-freeze": (frozenset({"guest"}), frozenset({"seconds"})),
-    "guest-thaw": (frozenset({"guest"}), frozenset()),
-}
 
 
 class FakeAgent:
@@ -67,10 +53,10 @@ class FakeAgent:
         }
         if command not in commands:
             raise PermanentDriverError(f"the agent of {self._node} knows no command {command!r}")
-        needed, possible = FIELDS[command]
-        wrong = sorted((needed - set(request)) | (set(request) - needed - possible))
-        if wrong:
-            raise RequestError(f"the request for {command} lacks a field or has one too many: {', '.join(wrong)}")
+        try:  # as the agent on a node does: what that would refuse is refused here
+            parse(COMMANDS[command].fields, json.loads(json.dumps(dict(request))))
+        except AgentError as exc:
+            raise RequestError(f"{command}: {exc.message}") from None
         stages = commands[command](request)
         result = self._world.act(
             f"agent.{command}",

@@ -86,10 +86,8 @@ class LibvirtExports:
             try:
                 found.delete(0)
             except libvirt.libvirtError as error:
-                # The bitmap of a stopped or crashed guest cannot be merged; the note is worth nothing then, and goes.
-                if code_of(error) == libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT:
-                    return
-                found.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+                if code_of(error) != libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT:
+                    _give_up(domain, checkpoint)
 
         self._connection.run(f"dropping the checkpoint {checkpoint}", work, deadline=deadline)
 
@@ -148,6 +146,14 @@ def _export_of(domain: Any) -> str | None:
         raise
     server = parse(described).find("server")
     return "" if server is None else server.get("socket", "")
+
+
+def _give_up(domain: Any, checkpoint: str) -> None:
+    """Forget a note that cannot be merged into the one before it, as of a guest that is off or whose QEMU crashed, and with it
+    all before it: without what it noted they would tell less than what has changed, and nobody would see that."""
+    names = _ours(domain)
+    for name in names[: names.index(checkpoint) + 1] if checkpoint in names else ():
+        domain.checkpointLookupByName(name).delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
 
 
 def _ours(domain: Any) -> tuple[str, ...]:
