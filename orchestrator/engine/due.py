@@ -116,20 +116,22 @@ class Due:
         left = {service_id: left_of(each.service, self._catalog, each.seen) for service_id, each in found.items()}
         # Before anything is done: whose record that changes is looked at in the next turn.
         store.look_again_all(conn, {key: next_due(each, now=now, again=AGAIN) for key, each in left.items()})
-        seen = 0
+        seen, turns = 0, Turns(conn)
         for service_id in group:  # in their order: the longest overdue first
             if service_id in found:
-                seen += self._see_to(conn, found[service_id], left[service_id], now)
+                seen += self._see_to(conn, found[service_id], left[service_id], now, turns=turns)
             self._works.at("due/before")
         return seen
 
-    def _see_to(self, conn: Connection, found: _Found, left: Iterable[Deadline], now: datetime) -> int:
+    def _see_to(self, conn: Connection, found: _Found, left: Iterable[Deadline], now: datetime, *, turns: Turns) -> int:
         service, terms = found.service, self._catalog.terms_of(found.service)
         seen = 0
         for deadline in left:
             if deadline.action.marks or deadline.at > now or deadline.waits:
                 continue
-            if self._too_early(conn, found, terms, deadline, now):
+            if self._too_early(conn, found, deadline, now):
+                continue
+            if deadline.action == Action.BACKUP and not turns.comes(service, terms, now=now):
                 continue
             seen += 1
             if deadline.action.tells:
@@ -147,8 +149,8 @@ class Due:
         found = services.several(conn, service_ids)
         return {service.id: _Found(service, seen[service.id], jobs[service.id]) for service in found}
 
-    def _too_early(self, conn: Connection, found: _Found, terms: Terms, deadline: Deadline, now: datetime) -> bool:
-        """A job of its kind is under way, it failed a short while ago, it is not its turn, or nothing is to be destroyed now."""
+    def _too_early(self, conn: Connection, found: _Found, deadline: Deadline, now: datetime) -> bool:
+        """A job of its kind is under way, it failed a short while ago, or nothing is to be destroyed now."""
         if deadline.action.destroys and settings.get(conn, settings.TERMINATIONS_WAIT) is not None:
             return True
         if deadline.action == Action.ERASE and self._comes_back(conn, found.service):
@@ -157,9 +159,7 @@ class Due:
         if wanted is not None and any(job.intent == wanted for job in found.jobs):
             return True
         times, last = found.seen.tried.get((deadline.action, deadline.occurrence), (0, now))
-        if times > 0 and now < last + retry_after(times):
-            return True
-        return deadline.action == Action.BACKUP and not Turns(conn).comes(found.service, terms, now=now)
+        return times > 0 and now < last + retry_after(times)
 
     def _comes_back(self, conn: Connection, service: Service) -> bool:
         """A job brings the archived service back, or is to: it was paid for while it was terminated, too late to stop that."""

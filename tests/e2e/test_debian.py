@@ -25,6 +25,7 @@ CALM = "never"
 MIDDLE = {
     "provision": "define/during",
     "check": "guest/before",
+    "backup": "make/during",
     "stop": "stop/during",
     "start": "start/during",
     "reboot": "reboot/during",
@@ -134,6 +135,11 @@ def test_the_life_of_a_debian_guest(stand: Stand, tmp_path: Path, killed: str) -
     life.command("start")
     assert inside("cat /root/mine") == "mine"
     life.command("check")
+
+    # Backed up while its own agent holds its file systems still.
+    life.command("backup")
+    (made,) = site.http("GET", f"/v1/backups?service_id={service}&state=verified").json()["items"]
+    assert made["consistency"] == "frozen"
     life.event("terminate", "service.terminate", version=3, reason="cancelled")
     assert (sight.left(site, service), sight.files(site, service)) == ({}, [])
     assert sight.rows(site, service)["certificates"] == 1

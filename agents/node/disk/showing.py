@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from agents.node.disk import segments as seg
 from agents.node.disk.filesystem import COUNTER
-from agents.node.disk.mounts import die_with_parent, keep_mounts_private, unmount
+from agents.node.kernel import die_with_parent, keep_mounts_private, unmount
 from agents.node.protocol import AgentError
 
 READY_SECONDS = 60.0

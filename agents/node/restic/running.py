@@ -6,7 +6,6 @@ where it does not, it is killed. Nothing of it is left when a call returns.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import selectors
@@ -22,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from agents.node.kernel import die_with_parent
 from agents.node.place import Place
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, messages, processes
@@ -39,10 +39,8 @@ GRACE = 10.0
 OUTPUT_LIMIT = 4 << 20
 STDERR_KEPT = 16 << 10
 _READ = 64 << 10
-_PR_SET_PDEATHSIG = 1
 
 Say = Callable[[float, str], None]
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Restic:
@@ -90,7 +88,7 @@ class Restic:
         def become() -> None:
             """In the child: bound to the agent's life, on record, in its directory."""
             try:
-                _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                die_with_parent()
                 if os.getppid() != parent:
                     os._exit(NO_VIEW)
                 processes.note(self._place, self._repository.location)

@@ -8,7 +8,6 @@ the same, so that a home that was moved still has its parent snapshot.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
@@ -16,12 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from agents.node import kernel
 from agents.node.protocol import AgentError
-
-_CLONE_NEWNS = 0x00020000
-_RDONLY, _NOSUID, _NODEV, _REMOUNT, _NOSYMFOLLOW, _NOATIME, _BIND, _REC, _PRIVATE = 1, 2, 4, 32, 256, 1024, 4096, 16384, 1 << 18
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +33,15 @@ class View:
         if os.geteuid() != 0:  # only in tests: nobody but root may mount, and only root has anything to guard
             os.chdir(self.directory)
             return
-        _require(_libc.unshare(_CLONE_NEWNS), "unshare")
-        _mount(None, "/", _REC | _PRIVATE)
+        kernel.keep_mounts_private()
         # Opened in the new namespace: a mount of the old one cannot be bound here.
         fd = open_directory(self.directory)
         found = os.fstat(fd)
         if (found.st_dev, found.st_ino) != self.identity:
             raise OSError(errno.ESTALE, "another directory took its place", self.directory)
-        _mount(f"/proc/self/fd/{fd}", self.place, _BIND)
-        guard = _NOSYMFOLLOW | _NOSUID | _NODEV | _NOATIME | (0 if self.write else _RDONLY)
-        _mount(None, self.place, _REMOUNT | _BIND | guard)
+        kernel.mount(f"/proc/self/fd/{fd}", self.place, kernel.BIND)
+        guard = kernel.NOSYMFOLLOW | kernel.NOSUID | kernel.NODEV | kernel.NOATIME | (0 if self.write else kernel.RDONLY)
+        kernel.mount(None, self.place, kernel.REMOUNT | kernel.BIND | guard)
         os.close(fd)
         os.chdir(self.place)
 
@@ -101,14 +95,3 @@ def make_directory(path: str) -> None:
                 os.fchown(made, owner.st_uid, owner.st_gid)
         finally:
             os.close(made)
-
-
-def _mount(source: str | None, target: str, flags: int) -> None:
-    text = None if source is None else os.fsencode(source)
-    _require(_libc.mount(text, os.fsencode(target), None, ctypes.c_ulong(flags), None), f"mounting {target}")
-
-
-def _require(answer: int, doing: str) -> None:
-    if answer != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), doing)
