@@ -40,7 +40,7 @@ demo: images ## a service from the paid order to the wipe certificate, and two t
 test: images lint ## everything, on real parts (under half an hour)
 	@$(AS_ROOT) tests/scratch.sh $(PYTEST) $(IN_LABS) tests
 
-check: venv ## lint, types, import contracts, unit and contract tests on fakes (no root, under a minute)
+check: venv ## lint, types, import contracts, unit and contract tests on fakes (no root, about a minute)
 	@$(MAKE) -j2 --output-sync=target lint unit
 
 unit: venv

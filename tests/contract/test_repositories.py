@@ -11,6 +11,7 @@ import pytest
 from orchestrator.domain.errors import PermanentDriverError, Refused, TransientDriverError
 from orchestrator.drivers.fake import FakeRepositories, FakeWorld
 from orchestrator.drivers.fake import repositories as fake
+from orchestrator.drivers.fake.repository_state import name_of
 from orchestrator.drivers.restic import ResticRepositories
 from orchestrator.ports.repositories import RepositoryAccess
 from tests.contract.repositories import FILES, LONG, RepositoriesContract, Site
@@ -61,11 +62,11 @@ class RealNode:
         return {str(path.relative_to(top)): path.read_text() for path in top.rglob("*") if path.is_file()}
 
     def damage(self, access: RepositoryAccess, snapshot: str) -> None:
-        for pack in (self._kept / fake.name_of(access.location)).glob("data/*/*"):
+        for pack in (self._kept / name_of(access.location)).glob("data/*/*"):
             flip(pack)
 
     def leave_lock(self, access: RepositoryAccess, *, ours: bool) -> None:
-        leave_lock(self._agent if ours else None, access, self._kept / fake.name_of(access.location), self._scratch)
+        leave_lock(self._agent if ours else None, access, self._kept / name_of(access.location), self._scratch)
 
 
 class TestFakeRepositories(RepositoriesContract):

@@ -19,7 +19,8 @@ from orchestrator.domain.errors import (
     TransientDriverError,
     WrongState,
 )
-from orchestrator.drivers.fake.repositories import damage, falsify, leave_lock, name_of, put_file
+from orchestrator.drivers.fake.repositories import damage, falsify, leave_lock, put_file
+from orchestrator.drivers.fake.repository_state import name_of
 from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts
 from orchestrator.store import backups

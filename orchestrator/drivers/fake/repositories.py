@@ -12,8 +12,24 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, Refused, TransientDriverError
-from orchestrator.drivers.fake.disks import disk_files, write_disk
+from orchestrator.domain.errors import AlreadyExists
+from orchestrator.drivers.fake.disks import write_disk
+from orchestrator.drivers.fake.repository_state import (
+    directories_of,
+    directory_of,
+    is_below,
+    kept_in,
+    must_delete,
+    name_of,
+    next_revision,
+    opened_of,
+    reads_all,
+    revision_of,
+    row_of,
+    size_of,
+    source_files,
+    unlocked_of,
+)
 from orchestrator.drivers.fake.world import FakeWorld, State, node_of
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import (
@@ -27,12 +43,10 @@ from orchestrator.ports.repositories import (
     RestoreFacts,
     RestoreSpec,
     SnapshotFacts,
-    Source,
     VerifyFacts,
     VerifySpec,
 )
 
-APPEND_ONLY = "append-only"
 Stage = Callable[[State, State], Any]
 
 
@@ -46,7 +60,7 @@ class FakeRepositories:
 
     def create(self, access: RepositoryAccess, *, deadline: float) -> str:
         def stage(state: State, _node: State) -> str:
-            kept = _kept(state)
+            kept = kept_in(state)
             there = kept.get(name_of(access.location))
             if there is not None and there["password"] != access.password:
                 raise AlreadyExists(f"making the repository {access.location}: there is one, and this key does not open it")
@@ -61,7 +75,7 @@ class FakeRepositories:
         self, access: RepositoryAccess, *, service_id: str = "", job_id: str = "", deadline: float
     ) -> tuple[SnapshotFacts, ...]:
         def stage(state: State, _node: State) -> tuple[SnapshotFacts, ...]:
-            rows = _opened(state, access)["snapshots"].values()
+            rows = opened_of(state, access)["snapshots"].values()
             wanted = [
                 row for row in rows if service_id in ("", row["service_id"]) and job_id in ("", row["job_id"])
             ]  # in the order in which they were made
@@ -77,11 +91,11 @@ class FakeRepositories:
         now = self._clock.now() if self._clock else datetime.fromtimestamp(0, UTC)
 
         def store(state: State, node: State) -> None:
-            _unlocked(state, access)
+            unlocked_of(state, access)
             source_files(node, spec.source)
 
         def appear(state: State, node: State) -> BackupFacts:
-            kept, files = _unlocked(state, access), source_files(node, spec.source)
+            kept, files = unlocked_of(state, access), source_files(node, spec.source)
             before = [row for row in kept["snapshots"].values() if row["service_id"] == spec.service_id]
             known = before[-1]["files"] if before and not spec.full and not reads_all(spec.source) else {}
             held = {path: dict(file) for path, file in files.items() if not file["unreadable"]}
@@ -91,7 +105,7 @@ class FakeRepositories:
             row = {
                 "id": hashlib.sha256(f"snapshot {made}".encode()).hexdigest(),
                 "taken_at": now.isoformat(),
-                "revision": _revision(state),
+                "revision": revision_of(state),
                 "service_id": spec.service_id,
                 "job_id": spec.job_id,
                 "files": held,
@@ -102,7 +116,7 @@ class FakeRepositories:
                 snapshot=str(row["id"]),
                 whole=not failed,
                 files=len(held),
-                bytes=_size(held),
+                bytes=size_of(held),
                 files_changed=len(changed),
                 bytes_stored=sum(len(held[path]["text"]) for path in changed),
                 started_at=now,
@@ -118,11 +132,11 @@ class FakeRepositories:
         self, access: RepositoryAccess, spec: VerifySpec, *, deadline: float, progress: Progress | None = None
     ) -> VerifyFacts:
         def stage(state: State, node: State) -> VerifyFacts:
-            kept = _unlocked(state, access)
-            row = _row(kept, spec.snapshot, access)
+            kept = unlocked_of(state, access)
+            row = row_of(kept, spec.snapshot, access)
             # Snapshots share packs: damage to one is found whichever is looked at, in the part of the packs where it lies.
             damaged = [each["id"] for each in kept["snapshots"].values() if each["damaged"] and spec.part]
-            stored = sum(_size(each["files"]) for each in kept["snapshots"].values())
+            stored = sum(size_of(each["files"]) for each in kept["snapshots"].values())
             if damaged:
                 return VerifyFacts(sound=False, errors=len(damaged), broken_packs=tuple(damaged), messages=("ciphertext",))
             differing: list[str] = []
@@ -154,14 +168,14 @@ class FakeRepositories:
         """Two stages: the snapshots go, then what nothing refers to."""
 
         def go(state: State, _node: State) -> None:
-            kept = _unlocked(state, access)
+            kept = unlocked_of(state, access)
             if any(each in kept["snapshots"] for each in snapshots):
-                _deletes(access)
+                must_delete(access)
             for each in snapshots:
                 kept["snapshots"].pop(each, None)
 
         def left(state: State, _node: State) -> tuple[str, ...]:
-            return tuple(_unlocked(state, access)["snapshots"])
+            return tuple(unlocked_of(state, access)["snapshots"])
 
         found: tuple[str, ...] = self._act("forget", access, deadline, [go, left], progress)
         return found
@@ -172,15 +186,15 @@ class FakeRepositories:
         """Two stages, so that what is broken off in between leaves a directory that is half written."""
 
         def wanted(state: State) -> dict[str, State]:
-            files = _row(_unlocked(state, access), spec.snapshot, access)["files"]
+            files = row_of(unlocked_of(state, access), spec.snapshot, access)["files"]
             below = tuple(path.strip("/") for path in spec.only)
-            return {path: file for path, file in files.items() if not below or _is_below(path, below)}
+            return {path: file for path, file in files.items() if not below or is_below(path, below)}
 
         def write(state: State, node: State, part: Mapping[str, State]) -> int:
-            target, written = _directories(node).setdefault(spec.directory, {}), 0
+            target, written = directories_of(node).setdefault(spec.directory, {}), 0
             for path, file in part.items():
                 if target.get(path, {}).get("text") != file["text"]:
-                    target[path] = {"text": file["text"], "unreadable": False, "revision": _next_revision(state)}
+                    target[path] = {"text": file["text"], "unreadable": False, "revision": next_revision(state)}
                     written += 1
             return written
 
@@ -193,10 +207,10 @@ class FakeRepositories:
         def end(state: State, node: State) -> RestoreFacts:
             files = wanted(state)
             written = done[0] + write(state, node, files)
-            target, doomed = _directories(node)[spec.directory], []
+            target, doomed = directories_of(node)[spec.directory], []
             if spec.delete:
                 below = tuple(path.strip("/") for path in spec.only)
-                doomed = [path for path in target if path not in files and (not below or _is_below(path, below))]
+                doomed = [path for path in target if path not in files and (not below or is_below(path, below))]
             for path in doomed:
                 del target[path]
             sizes = sum(len(file["text"]) for file in files.values())
@@ -210,7 +224,7 @@ class FakeRepositories:
 
     def unlock(self, access: RepositoryAccess, *, deadline: float) -> tuple[LockFacts, ...]:
         def stage(state: State, node: State) -> tuple[LockFacts, ...]:
-            kept = _opened(state, access)
+            kept = opened_of(state, access)
             found = tuple(_lock(lock, node["name"]) for lock in kept["locks"])
             gone = {lock.id for lock in found if lock.removed}
             kept["locks"] = [lock for lock in kept["locks"] if lock["id"] not in gone]
@@ -223,13 +237,13 @@ class FakeRepositories:
         """Two stages, as the real one: the keys go, and with them whatever it held; then the rest."""
 
         def keys(state: State, _node: State) -> None:
-            there = _kept(state).get(name_of(access.location))
+            there = kept_in(state).get(name_of(access.location))
             if there is not None:
-                _deletes(access)
+                must_delete(access)
                 there["password"] = None
 
         def rest(state: State, _node: State) -> None:
-            _kept(state).pop(name_of(access.location), None)
+            kept_in(state).pop(name_of(access.location), None)
 
         def cache(_state: State, _node: State) -> None:
             """The simulated node keeps none."""
@@ -256,42 +270,42 @@ class FakeRepositories:
 def put_file(world: FakeWorld, node: str, directory: str, path: str, text: str, *, unreadable: bool = False) -> None:
     """Write a file of a simulated directory, which is made where it is missing; ``path`` is relative to it."""
     with world.change() as state:
-        files = _directories(node_of(state, node)).setdefault(directory, {})
-        files[path] = {"text": text, "unreadable": unreadable, "revision": _next_revision(state)}
+        files = directories_of(node_of(state, node)).setdefault(directory, {})
+        files[path] = {"text": text, "unreadable": unreadable, "revision": next_revision(state)}
 
 
 def drop_file(world: FakeWorld, node: str, directory: str, path: str) -> None:
     with world.change() as state:
-        del _directories(node_of(state, node))[directory][path]
+        del directories_of(node_of(state, node))[directory][path]
 
 
 def texts(world: FakeWorld, node: str, directory: str) -> dict[str, str]:
     """What the directory's files hold, by path."""
-    return {path: str(file["text"]) for path, file in _directories(world.node(node)).get(directory, {}).items()}
+    return {path: str(file["text"]) for path, file in directories_of(world.node(node)).get(directory, {}).items()}
 
 
 def leave_lock(world: FakeWorld, location: str, *, node: str = "", alive: bool = False) -> None:
     """A lock in the repository, of a run of ``node`` ('' = of somebody else's), which is dead or goes on."""
     with world.change() as state:
-        locks = _kept(state)[name_of(location)]["locks"]
+        locks = kept_in(state)[name_of(location)]["locks"]
         locks.append({"id": hashlib.sha256(f"lock {len(locks)}".encode()).hexdigest(), "node": node, "alive": alive})
 
 
 def damage(world: FakeWorld, location: str, snapshot: str) -> None:
     """A byte of a pack of this snapshot is not what it was: found by whoever reads that pack."""
     with world.change() as state:
-        _kept(state)[name_of(location)]["snapshots"][snapshot]["damaged"] = True
+        kept_in(state)[name_of(location)]["snapshots"][snapshot]["damaged"] = True
 
 
 def falsify(world: FakeWorld, location: str, snapshot: str, path: str) -> None:
     """The snapshot holds something else than the file had: found by comparing only."""
     with world.change() as state:
-        _kept(state)[name_of(location)]["snapshots"][snapshot]["files"][path]["text"] += "?"
+        kept_in(state)[name_of(location)]["snapshots"][snapshot]["files"][path]["text"] += "?"
 
 
 def directory_report(node: State, path: str) -> dict[str, Any]:
     """What ``directory-measure`` says of a simulated directory. Raises NotFound."""
-    files = _directory(node, path)
+    files = directory_of(node, path)
     above = {"/".join(parts[:end]) for parts in (name.split("/") for name in files) for end in range(1, len(parts))}
     shares: list[dict[str, Any]] = [
         {
@@ -302,8 +316,8 @@ def directory_report(node: State, path: str) -> dict[str, Any]:
         for directory in sorted(above)
     ]
     return {
-        "bytes": _size(files),
-        "file_bytes": _size(files),
+        "bytes": size_of(files),
+        "file_bytes": size_of(files),
         "files": len(files),
         "directories": len(above),
         "inodes": 1 + len(files) + len(above),
@@ -314,33 +328,11 @@ def directory_report(node: State, path: str) -> dict[str, Any]:
     }
 
 
-def name_of(location: str) -> str:
-    """What a repository is known by, whichever endpoint leads to it."""
-    return location.rstrip("/").rpartition("/")[2]
-
-
-def _kept(state: State) -> dict[str, State]:
-    kept: dict[str, State] = state.setdefault("repositories", {})
-    return kept
-
-
-def _directories(node: State) -> dict[str, dict[str, State]]:
-    kept: dict[str, dict[str, State]] = node.setdefault("directories", {})
-    return kept
-
-
-def _directory(node: State, path: str) -> dict[str, State]:
-    try:
-        return _directories(node)[path]
-    except KeyError:
-        raise NotFound(f"there is no directory {path}", reason="no-source") from None
-
-
 def _disk_stages(access: RepositoryAccess, snapshot: str, disk: DiskSource) -> list[Stage]:
     """The first half of the disk is written, then all of it."""
 
     def texts(state: State) -> list[str]:
-        return [file["text"] for file in _row(_unlocked(state, access), snapshot, access)["files"].values()]
+        return [file["text"] for file in row_of(unlocked_of(state, access), snapshot, access)["files"].values()]
 
     def begin(state: State, node: State) -> None:
         found = texts(state)
@@ -354,45 +346,6 @@ def _disk_stages(access: RepositoryAccess, snapshot: str, disk: DiskSource) -> l
     return [begin, end]
 
 
-def source_files(node: State, source: Source) -> dict[str, State]:
-    """What the source holds now. Raises NotFound."""
-    return disk_files(node, source) if isinstance(source, DiskSource) else _directory(node, source.path)
-
-
-def reads_all(source: Source) -> bool:
-    """A disk of which is not known what changed in it."""
-    return isinstance(source, DiskSource) and not source.bitmap
-
-
-def _opened(state: State, access: RepositoryAccess) -> State:
-    there = _kept(state).get(name_of(access.location))
-    if there is None:
-        raise NotFound(f"there is no repository at {access.location}", reason="no-repository")
-    if there["password"] != access.password:
-        raise PermanentDriverError(f"{access.location}: the repository does not open with this key", reason="wrong-password")
-    return there
-
-
-def _unlocked(state: State, access: RepositoryAccess) -> State:
-    there = _opened(state, access)
-    for lock in there["locks"]:
-        holder = f"process 4711 of root on {lock['node'] or 'elsewhere'}"
-        raise TransientDriverError(f"{access.location}: the repository is locked by {holder}", reason="locked")
-    return there
-
-
-def _deletes(access: RepositoryAccess) -> None:
-    if APPEND_ONLY in access.location:
-        raise Refused(f"{access.location}: an append-only endpoint does not delete", reason="append-only")
-
-
-def _row(kept: State, snapshot: str, access: RepositoryAccess) -> State:
-    row: State | None = kept["snapshots"].get(snapshot)
-    if row is None:
-        raise NotFound(f"there is no snapshot {snapshot[:8]} in {access.location}", reason="no-snapshot")
-    return row
-
-
 def _snapshot(row: State) -> SnapshotFacts:
     return SnapshotFacts(
         id=row["id"],
@@ -400,7 +353,7 @@ def _snapshot(row: State) -> SnapshotFacts:
         service_id=row["service_id"],
         job_id=row["job_id"],
         files=len(row["files"]),
-        bytes=_size(row["files"]),
+        bytes=size_of(row["files"]),
     )
 
 
@@ -415,21 +368,3 @@ def _lock(lock: State, node: str) -> LockFacts:
         ours=ours,
         removed=ours and not lock["alive"],
     )
-
-
-def _is_below(path: str, above: tuple[str, ...]) -> bool:
-    return any(path == each or path.startswith(f"{each}/") for each in above)
-
-
-def _size(files: Mapping[str, State]) -> int:
-    return sum(len(file["text"].encode()) for file in files.values())
-
-
-def _revision(state: State) -> int:
-    """Grows with every write to a simulated directory: what is older than a snapshot is known by it."""
-    return int(state.get("revision", 0))
-
-
-def _next_revision(state: State) -> int:
-    state["revision"] = _revision(state) + 1
-    return int(state["revision"])
