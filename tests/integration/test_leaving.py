@@ -55,7 +55,13 @@ def running(house: House, year: Year, days: int = 5) -> None:
     """A service that is paid for so many days."""
     until = (year.clock.now() + days * DAY).isoformat()
     answer = house.event(
-        "order.paid", "s1", client_id="c-77", plan="small", order_id="o-88", hostname="h.example", paid_until=until
+        "order.paid",
+        "s1",
+        client_id="client-of-yore",
+        plan="small",
+        order_id="order-of-yore",
+        hostname="h.example",
+        paid_until=until,
     )
     assert house.wait(answer.job_id).state == JobState.DONE
 
@@ -172,7 +178,7 @@ def test_money_back_is_told_once_and_the_service_ends_at_once(year: Year) -> Non
     agree(house, year)
     assert house.state("s1") == "erased"
     (due,) = said(house, "refund.due")
-    assert (due["reason"], due["setup_fees"], due["clause"], due["client_id"]) == ("money-back", False, "6", "c-77")
+    assert (due["reason"], due["setup_fees"], due["clause"], due["client_id"]) == ("money-back", False, "6", "client-of-yore")
 
 
 def test_money_back_outside_the_window_is_refused_and_nothing_ends(year: Year) -> None:
@@ -217,7 +223,8 @@ def kept(house: House) -> str:
     return repr((record(house), page, mine, steps, told))
 
 
-PERSONAL = ("c-77", "o-88", "h.example")
+PERSONAL = ("client-of-yore", "order-of-yore", "h.example")
+"""Words that no identifier of ours can hold by chance."""
 
 
 def test_a_year_after_the_end_what_is_personal_is_gone_and_the_trail_holds(year: Year) -> None:
@@ -250,7 +257,7 @@ def test_on_request_it_is_deleted_at_once_and_what_comes_afterwards_too(year: Ye
     year.rest()
     forget(house)
     assert [word for word in PERSONAL if word in kept(house)] == []
-    house.event("invoice.paid", "s1", client_id="c-77", order_id="o-88", invoice_id="i-99")
+    house.event("invoice.paid", "s1", client_id="client-of-yore", order_id="order-of-yore", invoice_id="i-99")
     year.rest()
     assert [word for word in (*PERSONAL, "i-99") if word in kept(house)] == []
     assert said(house, "payment.too_late")
