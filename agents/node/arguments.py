@@ -19,6 +19,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _PASSPHRASE = re.compile(r"[!-~]{16,512}")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 PATH_LIMIT = 1024
+LOCATIONS_LIMIT = 1000
 
 Check = Callable[[Any], Any]
 
@@ -66,6 +67,14 @@ def path(value: Any) -> str:
     if not value.isprintable() or posixpath.normpath(value) != value or value.startswith("//"):
         raise ValueError("is not a path in its normal form")
     return value
+
+
+def locations(value: Any) -> tuple[str, ...]:
+    """Where repositories of backups lie, or lay: of each only its cache is known by it."""
+    wrong = not isinstance(value, list) or len(value) > LOCATIONS_LIMIT
+    if wrong or not all(isinstance(each, str) and each.isprintable() and len(each) <= PATH_LIMIT for each in value):
+        raise ValueError(f"is not a list of at most {LOCATIONS_LIMIT} locations")
+    return tuple(value)
 
 
 def flag(value: Any) -> bool:

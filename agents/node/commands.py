@@ -56,6 +56,14 @@ COMMANDS: dict[str, Command] = {
     "secret-wipe": Command({"uuid": Field(a.uuid)}, secret_wipe, lasting=True),
     "guest-freeze": Command({"guest": Field(a.guest), "seconds": Field(a.count(1, 60), 5)}, guest_freeze),
     "guest-thaw": Command({"guest": Field(a.guest)}, guest_thaw, lasting=True),
-    "residue": Command({"service_id": Field(a.service_id), "pool_path": Field(a.path), "clean": Field(a.flag)}, residue),
+    "residue": Command(
+        {
+            "service_id": Field(a.service_id),
+            "pool_path": Field(a.path),
+            "clean": Field(a.flag),
+            "repositories": Field(a.locations, ()),
+        },
+        residue,
+    ),
     **{name: Command(fields, run) for name, (fields, run) in {**REPOSITORIES, **DISKS}.items()},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from agents.node.call import Call
 from agents.node.place import Place
 from agents.node.protocol import AgentError
 from agents.node.records import records_of
+from agents.node.restic.running import cache_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def residue(call: Call) -> dict[str, Any]:
     pool = Path(place.pool(call.arguments["pool_path"]))
     with place.lock(f"residue {name}"):
         kept = [str(p) for p in (*_named(pool, name), *_secrets(place, name))]
-        by_products: list[Path] = records_of(place, f"{name}.")
+        by_products: list[Path] = [*records_of(place, f"{name}."), *_caches(place, call.arguments["repositories"])]
         for store in STORES:
             entries = list(_named(place.root / store.directory, name))
             if store.ours_to_remove:
@@ -62,6 +63,14 @@ def residue(call: Call) -> dict[str, Any]:
                 raise AgentError("wrong-state", f"the guest {name} is still defined on this node", hint="undefine it first")
             removed = [str(p) for p in by_products if _remove(p)]
         return {"found": sorted([*kept, *map(str, by_products)]), "removed": sorted(removed)}
+
+
+def _caches(place: Place, locations: Iterable[str]) -> Iterator[Path]:
+    """What this node keeps of these repositories."""
+    for location in locations:
+        cache = cache_directory(place, location)
+        if cache.exists():
+            yield cache
 
 
 def _named(directory: Path, name: str) -> Iterator[Path]:

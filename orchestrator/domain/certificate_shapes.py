@@ -53,6 +53,16 @@ COPY_SHAPE: dict[str, type | tuple[type, ...]] = {
     "kept_at": str,
     "until": str,
 }
+# One that was issued before there were backups has none.
+BACKUP_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "generation": int,
+    "target": str,
+    "state": str,
+    "snapshots": list,
+    "key_destroyed_at": str,
+    "why": str,
+    "seen": list,
+}
 ARCHIVE_SHAPE: dict[str, type | tuple[type, ...]] = {
     "id": str,
     "kept_from": str,
@@ -66,7 +76,8 @@ ERASURE_SHAPE: dict[str, type | tuple[type, ...]] = {
     name: kind for name, kind in SHAPE.items() if name not in ("guest", "volumes", "keys_destroyed")
 } | {"archive": dict}
 SHAPES = {FORMAT: SHAPE, ERASURE: ERASURE_SHAPE}
-INNER = {"volumes": VOLUME_SHAPE, "copies": COPY_SHAPE}
+INNER = {"volumes": VOLUME_SHAPE, "copies": COPY_SHAPE, "backups": BACKUP_SHAPE}
+_ONE = {"volumes": "volume", "copies": "copy", "backups": "backup"}
 
 
 def problems(certificate: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,12 +91,12 @@ def problems(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     for members, inner in INNER.items():
         given = certificate.get(members, [])
         for number, item in enumerate(given if isinstance(given, list) else []):
-            where = f"{members.removesuffix('s') if members == 'volumes' else 'copy'} {number}"
+            where = f"{_ONE[members]} {number}"
             found += _wrong(item, inner, where) if isinstance(item, dict) else [f"{where} is no object"]
     if isinstance(certificate.get("archive"), dict):
         found += _wrong(certificate["archive"], ARCHIVE_SHAPE, "the archive")
-    if not isinstance(certificate.get("copies", []), list):
-        found.append("the certificate: copies is malformed")
+    optional = [members for members in INNER if members not in shape]
+    found += [f"the certificate: {each} is malformed" for each in optional if not isinstance(certificate.get(each, []), list)]
     if not isinstance(certificate.get("signature"), dict):
         found.append("it is not signed")
     elif certificate["signature"].get("algorithm") != ALGORITHM:

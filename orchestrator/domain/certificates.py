@@ -15,9 +15,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.domain.backups.copies import KEYS, STATE, KnownCopy
 from orchestrator.domain.canonical import canonical_json
 from orchestrator.domain.certificate_shapes import ALGORITHM, ERASURE, FORMAT, VERSION, problems
 from orchestrator.domain.errors import PermanentDriverError
+
+DESTROYED = "destroyed"
+GONE = "It was removed by whoever may delete there, seen to be gone, and its key, tried once more, found no repository."
+NOT_FOUND = "It was not found when it was to be destroyed: what may be left of it opens to nobody without its key."
+KEY_GONE = "Its key is wiped from the store."
+_COPIES = {KEYS: "a copy of keys may be kept", STATE: "a copy of the controller's state is kept"}
 
 # Checks an Ed25519 signature: (public key of 32 bytes, payload, signature of 64 bytes) -> whether it holds.
 Check = Callable[[bytes, bytes, bytes], bool]
@@ -78,24 +85,24 @@ class ResidueCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OtherCopy:
-    """A copy that stays when the volumes are wiped. ``until``: so long at least, then it is erased, with a certificate of that;
-    None = nobody said. ``sha256`` of what it holds, one for each volume."""
+class EndedBackups:
+    """One repository of the service's backups that is destroyed (``state`` destroyed), or was not there and is given up
+    (``given-up``); either way its key is destroyed since ``key_destroyed_at``. ``snapshots``: those that went with it."""
 
-    id: str
-    reached_from: str
-    bytes: int
-    sha256: tuple[str, ...]
-    kept_at: datetime
-    until: datetime | None
+    generation: int
+    target: str
+    state: str
+    snapshots: tuple[str, ...]
+    key_destroyed_at: datetime
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wipe:
     """Everything a certificate says. ``asked_by`` names the event or operator, ``approved_by`` who or what let it through.
 
-    ``keys_destroyed``: the secrets of encrypted volumes that were destroyed on the node. ``copies``: every other copy that is
-    still kept. Times UTC.
+    ``keys_destroyed``: the secrets of encrypted volumes that were destroyed on the node. ``backups``: every repository that there
+    was. ``copies``: every other copy that is known, of data or of keys. Times UTC.
     """
 
     certificate_id: str
@@ -111,7 +118,8 @@ class Wipe:
     residue: Sequence[ResidueCheck]
     issued_at: datetime
     keys_destroyed: Sequence[str] = ()
-    copies: Sequence[OtherCopy] = ()
+    backups: Sequence[EndedBackups] = ()
+    copies: Sequence[KnownCopy] = ()
 
 
 def certificate_id(job_id: str) -> str:
@@ -133,7 +141,8 @@ def build(wipe: Wipe, *, public_key: bytes) -> dict[str, Any]:
         "volumes": [_volume(volume) for volume in wipe.volumes],
         "keys_destroyed": list(wipe.keys_destroyed),
         "residue": residue(wipe.residue),
-        "copies": [_copy(copy) for copy in wipe.copies],
+        "backups": [ended(each) for each in wipe.backups],
+        "copies": [other_copy(copy) for copy in wipe.copies],
         "asked_by": wipe.asked_by,
         "reason": wipe.reason,
         "approved_by": wipe.approved_by,
@@ -232,7 +241,8 @@ def _says(certificate: Mapping[str, Any], own: str, *, pinned: bool) -> tuple[st
 
 def _erased(certificate: Mapping[str, Any]) -> list[str]:
     archive = certificate["archive"]
-    return [f"service {certificate['service']}: its archive {archive['id']}, kept since {archive['kept_at']}, is erased"]
+    erased = f"service {certificate['service']}: its archive {archive['id']}, kept since {archive['kept_at']}, is erased"
+    return [erased, *_backups(certificate)]
 
 
 def _wiped(certificate: Mapping[str, Any]) -> list[str]:
@@ -241,9 +251,22 @@ def _wiped(certificate: Mapping[str, Any]) -> list[str]:
     sentences += [
         f"{v['name']}: the read-back was not made or did not succeed, see its limits" for v in volumes if not v["verified"]
     ]
+    return sentences + _backups(certificate)
+
+
+def _backups(certificate: Mapping[str, Any]) -> list[str]:
+    """One that was issued before there were backups says nothing of them."""
+    sentences = []
+    for each in certificate.get("backups", []):
+        what = "its repository is destroyed" if each["state"] == DESTROYED else "its repository was not found"
+        sentences.append(
+            f"backups, generation {each['generation']} at {each['target']}: {what}, and its key is destroyed since "
+            f"{each['key_destroyed_at']}"
+        )
     for copy in certificate.get("copies", []):
         until = f"until {copy['until']} at least" if copy["until"] else "without an end that is known"
-        sentences.append(f"a copy is still kept: {copy['id']}, {until}")
+        kind = _COPIES.get(copy.get("kind", ""), "a copy is still kept")
+        sentences.append(" ".join(filter(None, (f"{kind}: {copy['id']}, {until}.", copy.get("says", "")))))
     return sentences
 
 
@@ -264,14 +287,30 @@ def _volume(volume: WipedVolume) -> dict[str, Any]:
     }
 
 
-def _copy(copy: OtherCopy) -> dict[str, Any]:
+def other_copy(copy: KnownCopy) -> dict[str, Any]:
+    """A copy that stays, as a certificate holds it. ``sha256`` is empty: of a backup ``says`` names the snapshot."""
     return {
+        "kind": copy.kind,
         "id": copy.id,
         "reached_from": copy.reached_from,
         "bytes": copy.bytes,
-        "sha256": list(copy.sha256),
+        "sha256": [],
         "kept_at": utc_text(copy.kept_at),
         "until": "" if copy.until is None else utc_text(copy.until),
+        "says": copy.says,
+    }
+
+
+def ended(backups: EndedBackups) -> dict[str, Any]:
+    """A repository that is no more, as a certificate holds it, with what was seen of that."""
+    return {
+        "generation": backups.generation,
+        "target": backups.target,
+        "state": backups.state,
+        "snapshots": list(backups.snapshots),
+        "key_destroyed_at": utc_text(backups.key_destroyed_at),
+        "why": backups.why,
+        "seen": [GONE if backups.state == DESTROYED else NOT_FOUND, KEY_GONE],
     }
 
 

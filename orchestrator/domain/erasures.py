@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from orchestrator.domain.backups.copies import KnownCopy
 from orchestrator.domain.certificate_shapes import ERASURE, VERSION
-from orchestrator.domain.certificates import ResidueCheck, embedded, residue, utc_text
+from orchestrator.domain.certificates import EndedBackups, ResidueCheck, embedded, ended, other_copy, residue, utc_text
 
-LIMITS = ("The archive was removed from its store, which is asked again at the end; the store's medium was not overwritten.",)
+LIMITS = (
+    "The archive was removed with its repository, and the key that opened it is destroyed; the medium of its target was not "
+    "overwritten.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """Everything a certificate of an erasure says. ``volumes``: each {name, capacity_bytes, sha256} that the archive held;
-    ``kept_from``: the node from which it was kept. Times UTC."""
+    """Everything a certificate of an erasure says. ``volumes``: each {name, capacity_bytes, snapshot} that the archive held;
+    ``kept_from``: the node from which it was kept. ``backups``: every repository that there was. ``copies``: every other copy
+    that is known, of keys. Times UTC."""
 
     certificate_id: str
     provider: str
@@ -37,6 +42,8 @@ class Erasure:
     destroyed_at: datetime
     residue: Sequence[ResidueCheck]
     issued_at: datetime
+    backups: Sequence[EndedBackups] = ()
+    copies: Sequence[KnownCopy] = ()
 
 
 def certificate_id(job_id: str) -> str:
@@ -63,6 +70,8 @@ def build(erasure: Erasure, *, public_key: bytes) -> dict[str, Any]:
             "destroyed_at": utc_text(erasure.destroyed_at),
             "limits": list(LIMITS),
         },
+        "backups": [ended(each) for each in erasure.backups],
+        "copies": [other_copy(copy) for copy in erasure.copies],
         "residue": residue(erasure.residue),
         "asked_by": erasure.asked_by,
         "reason": erasure.reason,

@@ -245,8 +245,10 @@ def resolved(
     if playbook is None:
         raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")
     known = {"node": facts.node, "nodes_ever": list(facts.nodes_ever), **facts.values}
+    keeps = bool(job.arguments.get(archives.KEEPS))
     about = {
-        **(promised.for_backup(catalog.terms_of(service)) if job.intent == IntentKind.BACKUP else {}),
+        **(promised.for_backup(catalog.terms_of(service)) if keeps or job.intent == IntentKind.BACKUP else {}),
+        **({archives.KEEPS: False, "archive_until": ""} if job.intent == IntentKind.TERMINATE else {}),
         **job.arguments,
         "id": job.id,
         "service_id": job.service_id,
@@ -258,7 +260,7 @@ def resolved(
         "client_id": service.client_id,
         "provider": catalog.provider,
     }
-    if job.arguments.get(archives.KEEPS):
+    if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))
         about["archive_until"] = "" if end is None else end.isoformat()
     return workflows.resolve(playbook, service_id=service.id, spec=wanted_spec(catalog, service), facts=known, job=about)

@@ -7,10 +7,21 @@ nobody takes for a backup what may be gone.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.domain.backups.words import Backup, Generation, GenerationState, Share
+from orchestrator.domain.backups.copies import KnownCopy
+from orchestrator.domain.backups.words import Backup, Generation, GenerationState
 from orchestrator.ports.repositories import RepositoryAccess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """``locations`` of every repository that the service ever had, by whatever way, as far as its target is still declared: by
+    these caches are known. ``copies``: what is known of other copies of its data, and of its keys."""
+
+    locations: tuple[str, ...] = ()
+    copies: tuple[KnownCopy, ...] = ()
 
 
 class BackupBook(Protocol):
@@ -45,10 +56,6 @@ class BackupBook(Protocol):
         """The whole row, new or not."""
         ...
 
-    def last_share(self, service_id: str, number: int) -> Share | None:
-        """What was last read of the generation's packs."""
-        ...
-
     def mark_forgotten(self, service_id: str, number: int, snapshot_ids: Collection[str]) -> tuple[str, ...]:
         """These are to go. Returns those of them that are known: no others may be forgotten."""
         ...
@@ -58,6 +65,10 @@ class BackupBook(Protocol):
         ...
 
     def mark(self, service_id: str, number: int, state: GenerationState, *, why: str) -> None:
-        """What has become of the generation: ``DAMAGED``; ``DOOMED``, before its repository is destroyed; ``DESTROYED``, and with
-        that its key is wiped from the store."""
+        """What has become of the generation: ``DAMAGED``; ``DOOMED``, before its repository is destroyed; ``DESTROYED``
+        or ``GIVEN_UP``, and with that its key is wiped from the store."""
+        ...
+
+    def traces(self, service_id: str) -> Traces:
+        """What else is to be looked at, and told, when the service ends."""
         ...

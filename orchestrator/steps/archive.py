@@ -1,38 +1,52 @@
-"""The archive of a service that ends: kept before anything is destroyed, brought back, destroyed, and proven gone."""
+"""The archive of a service that ends: a verified backup of its stopped disk, kept before anything is destroyed, and brought back.
+
+It lies in the service's own repository and is opened by its key; ``backup.destroy`` spares it, and ends it when its time is over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError, UndoFailed
+from orchestrator.domain.backups.words import Backup, BackupState
+from orchestrator.domain.errors import NotFound, PermanentDriverError
 from orchestrator.domain.plans import guest_name, volume_name
-from orchestrator.ports.backup_store import ArchivedVolume, ArchiveFacts, ArchiveSpec
-from orchestrator.ports.volumes import VolumeFacts
+from orchestrator.ports.repositories import DiskSource, RestoreSpec
 from orchestrator.steps.arguments import dump
+from orchestrator.steps.backup_make import RUN_SECONDS, BackupMake, MakeArgs, give_up, own_rows
+from orchestrator.steps.backup_prepare import BackupPrepare, PrepareArgs
+from orchestrator.steps.backup_settle import BackupSettle, SettleArgs
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Timer, own_guest
-from orchestrator.steps.fence import ask, require, withdraw
-from orchestrator.steps.storage import SEED
+from orchestrator.steps.common import POOL_SECONDS, BaseStep, Timer, guest_uuid, own_guest
+from orchestrator.steps.disk_export import STOPPED
+from orchestrator.steps.repository import Shelf
+from orchestrator.steps.storage import SEED, VolumeArgs, VolumeCreate, disk_name
 from orchestrator.steps.wipe import VolumeRef
-
-# A copy of a whole disk, read back, takes its time.
-COPY_SECONDS = 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptArchive:
-    """An archive as archive.keep gave it; ``node``: from where it was kept and is reached."""
+    """An archive as archive.keep gave it: a snapshot of ``disk``, of so many ``bytes``, in that generation of the service's
+    repositories. ``node``: from where it was kept; ``backup``: its row."""
 
     id: str
     node: str
     job: str
-    volumes: tuple[ArchivedVolume, ...]
+    target: str
+    generation: int
+    snapshot: str
+    backup: str
+    disk: str
     bytes: int
     kept_at: datetime
     until: datetime | None = None
+
+
+def own_archive(ctx: StepContext) -> Backup | None:
+    """What this job has kept, by the book."""
+    return next((row for row in reversed(own_rows(ctx)) if row.state == BackupState.VERIFIED), None)
 
 
 def archive_id(ctx: StepContext) -> str:
@@ -40,217 +54,154 @@ def archive_id(ctx: StepContext) -> str:
     return f"{guest_name(ctx.service_id)}.archive.{ctx.job_id}"
 
 
-def archives_of(ctx: StepContext, node: str) -> tuple[ArchiveFacts, ...]:
-    """Every archive of the service that is reached from the node, with what is left of others."""
-    return ctx.ports.backups(node).archives(ctx.service_id, deadline=ASK_SECONDS)
-
-
-def _known(node: str, kept: ArchiveFacts) -> Facts:
-    archive = KeptArchive(
-        id=kept.id,
-        node=node,
-        job=kept.job_id,
-        volumes=kept.volumes,
-        bytes=kept.bytes,
-        kept_at=kept.kept_at,
-        until=kept.until,
-    )
-    return dump(archive)
-
-
-def _by_id(archives: Iterable[ArchiveFacts], wanted: str) -> ArchiveFacts | None:
-    return next((archive for archive in archives if archive.id == wanted), None)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepArgs:
-    """``volumes`` as guest.record wrote them down; ``until``: so long at least it is kept, '' where nothing says so."""
+    """``volumes`` as guest.record wrote them down; ``until``: so long at least it is kept, '' where nothing says so. ``keep``: so
+    many verified backups stand as long as the service is not ended."""
 
     node: str
     volumes: tuple[VolumeRef, ...]
     until: str = ""
+    keep: int = 1
 
 
 class ArchiveKeep(BaseStep[KeepArgs]):
-    """Keep a copy of the service's disks, whole and read back. The seed image is not kept: it is made anew."""
+    """Make a backup of the stopped guest's disk, and read all of it back. The seed image is not kept: it is made anew.
+
+    As long as nothing is destroyed it is a backup like any other. Where the termination is taken back it stays as such, but not
+    as this job's any more: the guest may run again, and a later attempt keeps what is there then.
+    """
 
     name: ClassVar[str] = "archive.keep"
     args = KeepArgs
     heavy: ClassVar[bool] = True
-    deadline_seconds: ClassVar[float] = COPY_SECONDS
+    deadline_seconds: ClassVar[float] = RUN_SECONDS
 
     def check(self, ctx: StepContext, args: KeepArgs) -> Done | Needed:
-        kept = _by_id(archives_of(ctx, args.node), archive_id(ctx))
-        if kept is None or not kept.whole:
-            return Needed("no whole archive of this job is kept")
-        return Done(_known(args.node, kept), made_by=ctx.job_id)
+        kept = own_archive(ctx)
+        if kept is None or not Shelf(ctx, args.node).look().holds(kept):
+            return Needed("no verified backup of this job is held")
+        return Done(_known(ctx, args, kept), made_by=ctx.job_id)
 
     def apply(self, ctx: StepContext, args: KeepArgs) -> Facts:
-        """Raises Refused where the node has no store, NotFound where there is no disk to keep."""
-        spec = ArchiveSpec(
-            id=archive_id(ctx),
-            service_id=ctx.service_id,
-            job_id=ctx.job_id,
-            volumes=_disks(ctx, args),
-            until=datetime.fromisoformat(args.until) if args.until else None,
-        )
-        if not spec.volumes:
-            raise NotFound(f"no disk of {ctx.service_id} is known on {args.node}: there is nothing to keep of it")
-        return _known(args.node, ctx.ports.backups(args.node).keep(spec, deadline=Timer(ctx).left()))
+        """Raises Refused where the node has no target for backups, NotFound where there is no disk to keep."""
+        disk = _disk(ctx, args)
+        source = DiskSource(path=disk.path, secret_uuid=disk.secret_uuid)
+        prepared = BackupPrepare().apply(ctx, PrepareArgs(node=args.node, keep=args.keep))
+        wanted = MakeArgs(node=args.node, generation=prepared["generation"], disk=source, volume=disk.name, consistency=STOPPED)
+        made = BackupMake().check(ctx, wanted)
+        facts = made.facts if isinstance(made, Done) else BackupMake().apply(ctx, wanted)
+        settle = SettleArgs(node=args.node, backup=facts["backup"], disk=source, keep=args.keep, shares=1)
+        BackupSettle().apply(ctx, settle)
+        kept = own_archive(ctx)
+        if kept is None:
+            raise PermanentDriverError(f"no verified backup of {ctx.service_id} was kept", hint="an operator has to look")
+        return _known(ctx, args, kept)
 
     def undo(self, ctx: StepContext, args: KeepArgs, facts: Mapping[str, Any]) -> None:
-        """Destroy what this job kept, as long as the disks are there. Raises UndoFailed where it is the only copy."""
-        if _by_id(archives_of(ctx, args.node), archive_id(ctx)) is None:
-            return
-        there = {volume.name for volume in ctx.ports.volumes(args.node).volumes(deadline=POOL_SECONDS)}
-        gone = [name for name in _disks(ctx, args) if name not in there]
-        if gone:
-            raise UndoFailed(f"{', '.join(gone)} is gone: the archive {archive_id(ctx)} is the only copy and stays")
-        ctx.ports.backups(args.node).destroy(archive_id(ctx), deadline=Timer(ctx).left())
+        """Nothing is taken away: what is verified counts for the service, but no longer as what this job has kept."""
+        give_up(ctx, "its job failed before it was verified")
+        for row in own_rows(ctx):
+            if row.state == BackupState.VERIFIED:
+                ctx.ports.book.write(replace(row, job_id=""))
 
 
-def _disks(ctx: StepContext, args: KeepArgs) -> tuple[str, ...]:
+def _disk(ctx: StepContext, args: KeepArgs) -> VolumeRef:
+    """Raises NotFound where there is none, PermanentDriverError where there are several: a guest comes back with one."""
     seeds = volume_name(ctx.service_id, SEED, "", "").rstrip(".") + "."
-    return tuple(ref.name for ref in args.volumes if not ref.name.startswith(seeds))
+    disks = [ref for ref in args.volumes if not ref.name.startswith(seeds)]
+    if not disks:
+        raise NotFound(f"no disk of {ctx.service_id} is known on {args.node}: there is nothing to keep of it")
+    if len(disks) > 1:
+        names = ", ".join(ref.name for ref in disks)
+        raise PermanentDriverError(
+            f"{ctx.service_id} has several disks on {args.node}, and an archive is of one: {names}",
+            hint="an operator has to look, and to remove what is not the guest's",
+        )
+    return disks[0]
+
+
+def _known(ctx: StepContext, args: KeepArgs, kept: Backup) -> Facts:
+    archive = KeptArchive(
+        id=archive_id(ctx),
+        node=args.node,
+        job=ctx.job_id,
+        target=Shelf(ctx, args.node).generation(kept.generation).target,
+        generation=kept.generation,
+        snapshot=kept.snapshot_id,
+        backup=kept.id,
+        disk=_disk(ctx, args).name,
+        bytes=kept.size_bytes,
+        kept_at=kept.made_at or kept.begun_at,
+        until=datetime.fromisoformat(args.until) if args.until else None,
+    )
+    return dump(archive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreArgs:
-    """``archive`` as archive.keep gave it, ``volume`` as volume.create did."""
+    """``archive`` as archive.keep gave it; the disk is made with ``capacity_bytes``."""
 
     node: str
     archive: KeptArchive
-    volume: VolumeFacts
+    capacity_bytes: int
+    encrypted: bool
+
+    @property
+    def volume(self) -> VolumeArgs:
+        """An empty disk: what the archive holds is all that is on it."""
+        return VolumeArgs(
+            node=self.node,
+            capacity_bytes=self.capacity_bytes,
+            template="",
+            template_format="qcow2",
+            full_copy=False,
+            encrypted=self.encrypted,
+        )
 
 
 class ArchiveRestore(BaseStep[RestoreArgs]):
-    """Write what the archive holds over the new disk, read back. The archive stays."""
+    """Make the guest's disk out of the archive, read back. The archive stays as it is.
+
+    How far a restore came cannot be seen on a disk, and none is written onto a disk that holds something: one that was broken off
+    is begun anew, with a new disk. Once this job has defined the guest on it, it is done.
+    """
 
     name: ClassVar[str] = "archive.restore"
     args = RestoreArgs
     heavy: ClassVar[bool] = True
-    deadline_seconds: ClassVar[float] = COPY_SECONDS
+    deadline_seconds: ClassVar[float] = RUN_SECONDS
 
     def check(self, ctx: StepContext, args: RestoreArgs) -> Done | Needed:
-        """What was restored once is not written over again: the guest may have run on it since."""
-        found = ctx.ports.backups(args.node).restored(args.volume.name, deadline=ASK_SECONDS)
-        if found != args.archive.id:
-            return Needed(f"{args.volume.name} does not hold what {args.archive.id} does")
-        return Done(_restored(args))
+        """Raises AlreadyExists where another job's disk of this service lies in the pool."""
+        found, guest = VolumeCreate().check(ctx, args.volume), own_guest(ctx, args.node)
+        if isinstance(found, Done) and guest is not None and guest.uuid == guest_uuid(ctx):
+            return Done({**found.facts, "restored": args.archive.id}, made_by=ctx.job_id)
+        return Needed(f"{disk_name(ctx)} is not known to hold what {args.archive.id} does")
 
     def apply(self, ctx: StepContext, args: RestoreArgs) -> Facts:
-        """Raises PermanentDriverError where the guest is defined already, or the archive is not of one disk."""
-        if len(args.archive.volumes) != 1:
-            names = ", ".join(volume.name for volume in args.archive.volumes)
-            raise PermanentDriverError(f"the archive {args.archive.id} is of several disks, and the guest has one: {names}")
+        """Raises PermanentDriverError where a guest is defined already: its disk is not written over."""
+        timer = Timer(ctx)
         if own_guest(ctx, args.node) is not None:
             raise PermanentDriverError(
                 f"{guest_name(ctx.service_id)} is defined on {args.node}: its disk is not written over",
                 hint="an operator has to look",
             )
-        source = args.archive.volumes[0].name
-        store = ctx.ports.backups(args.node)
-        store.restore(args.archive.id, source=source, volume=args.volume.name, deadline=Timer(ctx).left())
-        return _restored(args)
+        VolumeCreate().check(ctx, args.volume)
+        ctx.ports.volumes(args.node).delete(disk_name(ctx), deadline=timer.left(POOL_SECONDS))
+        made = VolumeCreate().apply(ctx, args.volume)
+        self._fill(ctx, args, made["volume"], timer)
+        return {**made, "restored": args.archive.id}
 
+    def _fill(self, ctx: StepContext, args: RestoreArgs, volume: Mapping[str, Any], timer: Timer) -> None:
+        shelf = Shelf(ctx, args.node)
+        generation = shelf.generation(args.archive.generation)
+        shelf.unlock(generation)
+        there, access = shelf.on_node(generation)
+        disk = DiskSource(path=str(volume["path"]), secret_uuid=str(volume["secret_uuid"]))
+        spec = RestoreSpec(snapshot=args.archive.snapshot, disk=disk)
+        there.restore(access, spec, deadline=timer.left(), progress=ctx.progress)
 
-def _restored(args: RestoreArgs) -> Facts:
-    digests = [volume.sha256 for volume in args.archive.volumes]
-    return {"restored": args.archive.id, "into": args.volume.name, "sha256": digests}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestroyArgs:
-    """``archive`` as archive.keep gave it. ``last``: it is the last copy of the customer's data, and with it there is none."""
-
-    archive: KeptArchive
-    last: bool = True
-
-
-class ArchiveDestroy(BaseStep[DestroyArgs]):
-    """Destroy the archive, and whatever is left of others of the service. Of the last copy it is the point of no return."""
-
-    name: ClassVar[str] = "archive.destroy"
-    args = DestroyArgs
-    destructive: ClassVar[bool] = True
-    deadline_seconds: ClassVar[float] = 3600.0
-    # As with a wipe: once begun there is no way back.
-    attempts: ClassVar[int] = 9
-
-    def check(self, ctx: StepContext, args: DestroyArgs) -> Done | Needed:
-        left = [archive.id for archive in archives_of(ctx, args.archive.node)]
-        return Needed(f"still kept: {', '.join(left)}") if left else Done(_destroyed(ctx, args), made_by=ctx.job_id)
-
-    def apply(self, ctx: StepContext, args: DestroyArgs) -> Facts:
-        """Raises FenceClosed and Frozen as long as nothing was destroyed; once it has begun it is carried to its end."""
-        if not args.last:
-            ask(ctx, "destroy archive")
-        elif not _begun(ctx, args):
-            return self._past_the_fence(ctx, args)
-        return self._destroy(ctx, args)
-
-    def _past_the_fence(self, ctx: StepContext, args: DestroyArgs) -> Facts:
-        try:
-            require(ctx, "erase archive")
-            return self._destroy(ctx, args)
-        except OrchestratorError:
-            # The note of the point of no return may stay only where something was destroyed, or nobody can tell.
-            if not _begun(ctx, args):
-                withdraw(ctx)
-            raise
-
-    def _destroy(self, ctx: StepContext, args: DestroyArgs) -> Facts:
-        """The archive first: what is left of others is no way back."""
-        store, timer = ctx.ports.backups(args.archive.node), Timer(ctx)
-        store.destroy(args.archive.id, deadline=timer.left())
-        for other in archives_of(ctx, args.archive.node):
-            store.destroy(other.id, deadline=timer.left())
-        return _destroyed(ctx, args)
-
-    def undo(self, ctx: StepContext, args: DestroyArgs, facts: Mapping[str, Any]) -> None:
-        """Nothing can be taken back; where it had not begun nothing was done. Raises UndoFailed where it had."""
-        if _begun(ctx, args):
-            raise UndoFailed(f"the archive {args.archive.id} is destroyed, or half so: it cannot be brought back")
-
-
-def _begun(ctx: StepContext, args: DestroyArgs) -> bool:
-    there = _by_id(archives_of(ctx, args.archive.node), args.archive.id)
-    return there is None or not there.whole
-
-
-def _destroyed(ctx: StepContext, args: DestroyArgs) -> Facts:
-    return {"destroyed": dump(args.archive), "destroyed_at": ctx.ports.clock.now().isoformat()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoneArgs:
-    """``archive`` as archive.keep gave it."""
-
-    archive: KeptArchive
-
-
-class ArchiveProveGone(BaseStep[GoneArgs]):
-    """Look from every node the service ever was on for an archive of it, or what is left of one. Removes nothing."""
-
-    name: ClassVar[str] = "archive.prove-gone"
-    args = GoneArgs
-    attempts: ClassVar[int] = 9
-
-    def check(self, ctx: StepContext, args: GoneArgs) -> Done | Needed:
-        nodes = sorted({args.archive.node, *ctx.ports.ledger.nodes_ever(ctx.service_id)})
-        left = [f"{node}: {archive.id}" for node in nodes for archive in archives_of(ctx, node)]
-        if left:
-            return Needed("; ".join(left)[:1000])
-        at = ctx.ports.clock.now()
-        checks: list[dict[str, Any]] = [
-            {"node": node, "checked_at": at.isoformat(), "found": [], "removed": []} for node in nodes
-        ]
-        seen = f"no archive of {ctx.service_id} from {', '.join(nodes)} at {at.isoformat(timespec='seconds')}"
-        return Done({"proof": seen, "checks": checks})
-
-    def apply(self, ctx: StepContext, args: GoneArgs) -> Facts:
-        """Nothing is for this step to remove: PermanentDriverError, naming what is left."""
-        found = self.check(ctx, args)
-        if isinstance(found, Needed):
-            raise PermanentDriverError(f"an archive of {ctx.service_id} is left: {found.why}", hint="an operator has to look")
-        return found.facts
+    def undo(self, ctx: StepContext, args: RestoreArgs, facts: Mapping[str, Any]) -> None:
+        """Remove the disk: what it holds is in the archive."""
+        VolumeCreate().undo(ctx, args.volume, facts)

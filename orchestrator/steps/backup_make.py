@@ -105,7 +105,7 @@ def _reach(ctx: StepContext, args: MakeArgs) -> tuple[Shelf, Any]:
 
 def _begin(ctx: StepContext, args: MakeArgs) -> Backup:
     return Backup(
-        id=f"{ctx.job_id}-{len(own_rows(ctx)) + 1}",
+        id=f"{ctx.job_id}-{1 + sum(each.id.startswith(f'{ctx.job_id}-') for each in ctx.ports.book.backups(ctx.service_id))}",
         service_id=ctx.service_id,
         job_id=ctx.job_id,
         generation=args.generation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from orchestrator.domain.backups.overwrite import Settled, Standing, Verify, next_act, next_share
+from orchestrator.domain.backups.overwrite import Settled, Standing, Verify, last_share, next_act, next_share
 from orchestrator.domain.backups.promised import SHARES
 from orchestrator.domain.backups.words import Backup, BackupState, GenerationState
 from orchestrator.domain.errors import NotFound, PermanentDriverError
@@ -75,7 +75,7 @@ class BackupSettle(BaseStep[SettleArgs]):
     def _verify(self, ctx: StepContext, shelf: Shelf, act: Verify, args: SettleArgs) -> None:
         """Read it and compare; write down what was found, the damage of a repository before all else."""
         row, generation = _backup(ctx, act.backup_id), shelf.generation(act.generation)
-        share = next_share(ctx.ports.book.last_share(ctx.service_id, act.generation), within=args.shares)
+        share = next_share(last_share(ctx.ports.book.backups(ctx.service_id), act.generation), within=args.shares)
         spec = VerifySpec(
             snapshot=act.snapshot_id,
             source=source_of(args.disk, args.directory) if act.backup_id == args.backup else None,

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.backup_book import BackupBook
-from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
@@ -53,7 +52,6 @@ class Ports:
     hypervisor: Callable[[str], Hypervisor]
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
-    backups: Callable[[str], BackupStore]
     repositories: Callable[[str], Repositories]
     keeper: Repositories
     book: BackupBook

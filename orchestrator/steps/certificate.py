@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
 from orchestrator.domain import certificates, erasures
+from orchestrator.domain.backups.copies import KnownCopy
 from orchestrator.domain.plans import guest_name
-from orchestrator.steps.archive import KeptArchive, archives_of
+from orchestrator.steps.archive import KeptArchive
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueArgs:
-    """``wiped`` and ``keys_destroyed`` as volume.wipe gave them, ``checks`` as residue.prove did."""
+    """``wiped`` and ``keys_destroyed`` as volume.wipe gave them, ``checks`` as residue.prove did, ``backups`` and ``copies`` as
+    backup.destroy gave them (``destroyed`` there)."""
 
     client_id: str
     provider: str
@@ -26,6 +28,8 @@ class IssueArgs:
     wiped: list[dict[str, Any]]
     keys_destroyed: list[str]
     checks: list[dict[str, Any]]
+    backups: tuple[certificates.EndedBackups, ...] = ()
+    copies: tuple[KnownCopy, ...] = ()
 
 
 class CertificateIssue(BaseStep[IssueArgs]):
@@ -52,23 +56,27 @@ class CertificateIssue(BaseStep[IssueArgs]):
             residue=_checks(args.checks),
             issued_at=ctx.ports.clock.now(),
             keys_destroyed=args.keys_destroyed,
-            copies=_copies(ctx),
+            backups=args.backups,
+            copies=args.copies,
         )
         return _keep(ctx, certificates.build(wipe, public_key=ctx.ports.secrets.public_key()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureArgs:
-    """``destroyed`` and ``destroyed_at`` as archive.destroy gave them, ``checks`` as archive.prove-gone did."""
+    """``archive`` as archive.keep gave it; ``backups``, ``destroyed_at`` and ``copies`` as backup.destroy did (``destroyed``
+    there), ``checks`` as residue.prove did."""
 
     client_id: str
     provider: str
     asked_by: str
     reason: str
     approved_by: str
-    destroyed: KeptArchive
+    archive: KeptArchive
     destroyed_at: str
     checks: list[dict[str, Any]]
+    backups: tuple[certificates.EndedBackups, ...] = ()
+    copies: tuple[KnownCopy, ...] = ()
 
 
 class CertificateErasure(BaseStep[ErasureArgs]):
@@ -81,7 +89,7 @@ class CertificateErasure(BaseStep[ErasureArgs]):
         return _issued(ctx)
 
     def apply(self, ctx: StepContext, args: ErasureArgs) -> Facts:
-        archive = args.destroyed
+        archive = args.archive
         erasure = erasures.Erasure(
             certificate_id=erasures.certificate_id(ctx.job_id),
             provider=args.provider,
@@ -93,12 +101,14 @@ class CertificateErasure(BaseStep[ErasureArgs]):
             approved_by=args.approved_by,
             archive_id=archive.id,
             kept_from=archive.node,
-            volumes=[asdict(volume) for volume in archive.volumes],
+            volumes=[{"name": archive.disk, "capacity_bytes": archive.bytes, "snapshot": archive.snapshot}],
             bytes=archive.bytes,
             kept_at=archive.kept_at,
             destroyed_at=datetime.fromisoformat(args.destroyed_at),
             residue=_checks(args.checks),
             issued_at=ctx.ports.clock.now(),
+            backups=args.backups,
+            copies=args.copies,
         )
         return _keep(ctx, erasures.build(erasure, public_key=ctx.ports.secrets.public_key()))
 
@@ -127,19 +137,3 @@ def _checks(given: list[dict[str, Any]]) -> list[certificates.ResidueCheck]:
         )
         for c in given
     ]
-
-
-def _copies(ctx: StepContext) -> list[certificates.OtherCopy]:
-    """Every copy that is kept at this moment, as the stores themselves say; each once, though several nodes may reach it."""
-    found: dict[str, certificates.OtherCopy] = {}
-    for node in ctx.ports.ledger.nodes_ever(ctx.service_id):
-        for archive in archives_of(ctx, node):
-            found[archive.id] = certificates.OtherCopy(
-                id=archive.id,
-                reached_from=node,
-                bytes=archive.bytes,
-                sha256=tuple(volume.sha256 for volume in archive.volumes),
-                kept_at=archive.kept_at,
-                until=archive.until,
-            )
-    return list(found.values())

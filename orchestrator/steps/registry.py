@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.domain.workflow import Arguments
-from orchestrator.steps.archive import ArchiveDestroy, ArchiveKeep, ArchiveProveGone, ArchiveRestore
+from orchestrator.steps.archive import ArchiveKeep, ArchiveRestore
 from orchestrator.steps.arguments import describe
+from orchestrator.steps.backup_destroy import BackupDestroy
 from orchestrator.steps.backup_make import BackupMake
 from orchestrator.steps.backup_prepare import BackupPrepare
 from orchestrator.steps.backup_settle import BackupSettle
@@ -37,8 +38,7 @@ _ALL: tuple[Step[Any], ...] = (
     VolumeWipe(),
     ArchiveKeep(),
     ArchiveRestore(),
-    ArchiveDestroy(),
-    ArchiveProveGone(),
+    BackupDestroy(),
     BackupPrepare(),
     DiskExport(),
     BackupMake(),

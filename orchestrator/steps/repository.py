@@ -138,16 +138,48 @@ class Shelf:
         there.forget(access, (), prune=True, deadline=self._timer.left(), progress=self._ctx.progress)
         self._ctx.ports.book.mark_pruned(self._ctx.service_id, act.generation)
 
-    def _destroy(self, act: Destroy, *, why: str) -> None:
-        """The repository, this node's cache of it, and then its key."""
+    def _destroy(self, act: Destroy, *, why: str, state: GenerationState = GenerationState.DESTROYED) -> None:
+        """The repository, this node's cache of it, and then its key, which opens nothing there any more."""
         generation = self.generation(act.generation)
-        self._mark(generation.number, GenerationState.DOOMED, why)
+        if state == GenerationState.DESTROYED:
+            self._mark(generation.number, GenerationState.DOOMED, why)
         there, access = self.by_keeper(generation)
-        node, opened = self.on_node(generation)
         there.destroy(access, deadline=self._timer.left())
-        if opened != access:
-            node.destroy(opened, only_cache=True, deadline=self._timer.left(POOL_SECONDS))
-        self._mark(generation.number, GenerationState.DESTROYED, why)
+        self._prove_shut(generation)
+        self.drop_cache(generation)
+        self._mark(generation.number, state, why)
+
+    def end(self, generation: Generation, *, why: str) -> None:
+        """Destroy it though nothing replaces it. One that is not there, and not by our hand, is given up: its key is destroyed.
+
+        Raises what the driver does where the place itself is not there, or not reached: then nobody can say that it is gone.
+        """
+        absent = generation.state != GenerationState.DOOMED and self._absent(generation)
+        state = GenerationState.GIVEN_UP if absent else GenerationState.DESTROYED
+        self._destroy(Destroy(generation.number), why=why, state=state)
+
+    def drop_cache(self, generation: Generation) -> None:
+        """What this node keeps of the repository, so that it is read faster."""
+        node, opened = self.on_node(generation)
+        node.destroy(opened, only_cache=True, deadline=self._timer.left(POOL_SECONDS))
+
+    def _absent(self, generation: Generation) -> bool:
+        try:
+            return self._held(generation) is None
+        except PermanentDriverError:  # whatever is wrong with it, something is there
+            return False
+
+    def _prove_shut(self, generation: Generation) -> None:
+        """See that its key opens nothing any more. Raises PermanentDriverError where it does."""
+        for there, access in _both(self.on_node(generation), self.by_keeper(generation)):
+            try:
+                there.snapshots(access, deadline=self._timer.left(POOL_SECONDS))
+            except NotFound:
+                continue
+            raise PermanentDriverError(
+                f"generation {generation.number} of the backups of {self._ctx.service_id} was destroyed, and still opens",
+                hint="an operator has to look",
+            )
 
     def _mark(self, generation: int, state: GenerationState, why: str) -> None:
         self._ctx.ports.book.mark(self._ctx.service_id, generation, state, why=why)

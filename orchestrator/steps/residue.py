@@ -26,7 +26,8 @@ class _Look:
 
 
 class ResidueProve(BaseStep[ResidueArgs]):
-    """Look on every node for the guest, its volumes, keys and files; remove by-products such as logs, and nothing else."""
+    """Look on every node for the guest, its volumes, keys, files and caches of backups; remove by-products such as logs and those
+    caches, and nothing else."""
 
     name: ClassVar[str] = "residue.prove"
     args = ResidueArgs
@@ -34,7 +35,8 @@ class ResidueProve(BaseStep[ResidueArgs]):
     attempts: ClassVar[int] = 9
 
     def check(self, ctx: StepContext, args: ResidueArgs) -> Done | Needed:
-        looks = [_look(ctx, node) for node in ctx.ports.ledger.nodes_ever(ctx.service_id)]
+        caches = ctx.ports.book.traces(ctx.service_id).locations
+        looks = [_look(ctx, node, caches) for node in ctx.ports.ledger.nodes_ever(ctx.service_id)]
         found = [f"{look.node}: {thing}" for look in looks for thing in (*look.things, *look.files)]
         return Needed("; ".join(found)[:1000]) if found else Done(_proof(ctx, [look.node for look in looks], {}))
 
@@ -43,18 +45,17 @@ class ResidueProve(BaseStep[ResidueArgs]):
 
         By-products go only when nothing else is left: the records of a wipe are among them, and may still be needed.
         """
-        nodes = ctx.ports.ledger.nodes_ever(ctx.service_id)
+        nodes, caches = ctx.ports.ledger.nodes_ever(ctx.service_id), ctx.ports.book.traces(ctx.service_id).locations
         removed: dict[str, list[str]] = {}
         for node in nodes:
-            look = _look(ctx, node)
+            look = _look(ctx, node, caches)
             if look.things:
                 raise PermanentDriverError(
                     f"something of {ctx.service_id} is left on {node}: {', '.join(look.things)}", hint="an operator has to look"
                 )
             if look.files:
-                request = {"service_id": ctx.service_id, "pool_path": _pool_path(ctx, node), "clean": True}
-                removed[node] = list(ctx.ports.agent(node).call("residue", request, deadline=ASK_SECONDS)["removed"])
-        left = [f"{node}: {path}" for node in nodes for path in _look(ctx, node).files]
+                removed[node] = list(_ask(ctx, node, caches, clean=True)["removed"])
+        left = [f"{node}: {path}" for node in nodes for path in _look(ctx, node, caches).files]
         if left:
             raise PermanentDriverError(
                 f"files of {ctx.service_id} cannot be removed: {', '.join(left)}", hint="an operator has to look"
@@ -62,16 +63,22 @@ class ResidueProve(BaseStep[ResidueArgs]):
         return _proof(ctx, list(nodes), removed)
 
 
-def _look(ctx: StepContext, node: str) -> _Look:
+def _look(ctx: StepContext, node: str, caches: tuple[str, ...]) -> _Look:
     name = guest_name(ctx.service_id)
     store = ctx.ports.volumes(node)
     things = [f"volume {v.name}" for v in store.volumes(deadline=POOL_SECONDS) if v.name.startswith(f"{name}.")]
     things += [f"key of {volume}" for volume in store.secrets(deadline=ASK_SECONDS) if volume.startswith(f"{name}.")]
     if ctx.ports.hypervisor(node).guest(name, deadline=ASK_SECONDS) is not None:
         things.insert(0, f"guest {name}")
-    request = {"service_id": ctx.service_id, "pool_path": _pool_path(ctx, node), "clean": False}
-    files: list[str] = ctx.ports.agent(node).call("residue", request, deadline=ASK_SECONDS)["found"]
-    return _Look(node=node, things=tuple(things), files=tuple(files))
+    return _Look(node=node, things=tuple(things), files=tuple(_ask(ctx, node, caches, clean=False)["found"]))
+
+
+def _ask(ctx: StepContext, node: str, caches: tuple[str, ...], *, clean: bool) -> dict[str, Any]:
+    """The node's own report. ``caches``: the repositories of which it is to keep nothing."""
+    request: dict[str, Any] = {"service_id": ctx.service_id, "pool_path": _pool_path(ctx, node), "clean": clean}
+    if caches:
+        request["repositories"] = list(caches)
+    return ctx.ports.agent(node).call("residue", request, deadline=ASK_SECONDS)
 
 
 def _pool_path(ctx: StepContext, node: str) -> str:
@@ -87,5 +94,7 @@ def _proof(ctx: StepContext, nodes: list[str], removed: dict[str, list[str]]) ->
     checks: list[dict[str, Any]] = [
         {"node": node, "checked_at": at.isoformat(), "found": [], "removed": removed.get(node, [])} for node in nodes
     ]
-    proof = f"guest, volumes, keys and files of {ctx.service_id} absent from {where} at {at.isoformat(timespec='seconds')}"
+    proof = (
+        f"guest, volumes, keys, files and caches of {ctx.service_id} absent from {where} at {at.isoformat(timespec='seconds')}"
+    )
     return {"proof": proof, "checks": checks}

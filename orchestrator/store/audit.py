@@ -103,6 +103,12 @@ def list_page(
     return page(conn, query, key=audit.c.seq, limit=limit, after=after, newest_first=True, make=_entry)
 
 
+def times_of(conn: Connection, what: str, *, since: datetime) -> tuple[datetime, ...]:
+    """When that was done since then, the first time first."""
+    query = sa.select(audit.c.at).where(audit.c.what == what, audit.c.at >= since).order_by(audit.c.seq)
+    return tuple(conn.scalars(query))
+
+
 def verify_chain(conn: Connection, *, head: str = "") -> ChainCheck:
     """Read the whole trail and say whether it holds. ``head``: a hash noted earlier, elsewhere, that must be in it."""
     previous, count, seen = "", 0, not head

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from orchestrator.domain.backups.copies import KnownCopy, copies_of_keys, no_copies
 from orchestrator.domain.backups.escrow import EscrowEntry
 from orchestrator.domain.backups.targets import Target, Way, on_itself
-from orchestrator.domain.backups.words import Backup, Generation, GenerationState, Share
+from orchestrator.domain.backups.words import ENDED, Backup, Generation, GenerationState
 from orchestrator.domain.errors import ConfigError, NotFound, PermanentDriverError, Refused, WrongState
 from orchestrator.domain.plans import Node
+from orchestrator.ports.backup_book import Traces
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import RepositoryAccess
 from orchestrator.ports.secrets import Secrets
-from orchestrator.store import backups, services
+from orchestrator.store import audit, backups, services
 from orchestrator.store.database import Connection, Database
 
 KEY_BYTES = 32
+EXPORTED = "backup keys exported"
+"""What the audit calls an export of all keys."""
 
 
 def key_context(service_id: str, number: int) -> str:
@@ -61,6 +66,12 @@ class Places:
             )
         return target
 
+    def locations(self, generation: Generation) -> tuple[str, ...]:
+        """Where its repository lies, or lay, by each way that is known; none where its target is not declared any more."""
+        target = self.targets.get(generation.target)
+        ways = () if target is None else (target.way, *(() if target.keeper is None else (target.keeper,)))
+        return tuple(way.to(generation.service_id, generation.number) for way in ways)
+
     def access(self, way: Way, location: str, password: str) -> RepositoryAccess:
         """Raises ConfigError where a file of its secrets cannot be used."""
         return RepositoryAccess(
@@ -88,14 +99,25 @@ def rewrap_all(db: Database, secrets: Secrets, alone: Secrets) -> int:
 
 
 class StoreBackupBook:
-    """``random``: so many random bytes."""
+    """``random``: so many random bytes. ``of_state``: the copies of the controller's own state that may hold a wrapped key of
+    since that time."""
 
-    def __init__(self, db: Database, *, secrets: Secrets, places: Places, clock: Clock, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        secrets: Secrets,
+        places: Places,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        of_state: Callable[[datetime], tuple[KnownCopy, ...]] = no_copies,
+    ) -> None:
         self._db = db
         self._secrets = secrets
         self._places = places
         self._clock = clock
         self._random = random
+        self._of_state = of_state
 
     def generations(self, service_id: str) -> tuple[Generation, ...]:
         """See the port."""
@@ -144,11 +166,6 @@ class StoreBackupBook:
         with self._db.write() as conn:
             backups.put(conn, backup)
 
-    def last_share(self, service_id: str, number: int) -> Share | None:
-        """See the port."""
-        with self._db.read() as conn:
-            return backups.last_share(conn, service_id, number)
-
     def mark_forgotten(self, service_id: str, number: int, snapshot_ids: Collection[str]) -> tuple[str, ...]:
         """See the port."""
         with self._marking(service_id, number) as conn:
@@ -166,10 +183,20 @@ class StoreBackupBook:
                 backups.mark_damaged(conn, service_id, number, why=why, now=self._clock.now())
             elif state == GenerationState.DOOMED:
                 backups.mark_doomed(conn, service_id, number, why=why)
-            elif state == GenerationState.DESTROYED:
-                backups.mark_destroyed(conn, service_id, number, why=why, now=self._clock.now())
+            elif state in ENDED:
+                backups.mark_destroyed(conn, service_id, number, why=why, now=self._clock.now(), state=state)
             else:
                 raise ValueError(f"a generation is not made by marking it {state}")
+
+    def traces(self, service_id: str) -> Traces:
+        """See the port."""
+        with self._db.read() as conn:
+            known = backups.generations(conn, service_id)
+            since = min((each.made_at for each in known), default=None)
+            exports = () if since is None else audit.times_of(conn, EXPORTED, since=since)
+        locations = {location for each in known for location in self._places.locations(each)}
+        copies = (*copies_of_keys(exports), *(() if since is None else self._of_state(since)))
+        return Traces(locations=tuple(sorted(locations)), copies=copies)
 
     def escrow(self) -> tuple[EscrowEntry, ...]:
         """Every repository whose key is kept, with its key."""

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.overwrite import Held, Standing
 from orchestrator.domain.backups.words import (
+    ENDED,
     Backup,
     BackupState,
     Generation,
@@ -70,11 +71,19 @@ def mark_doomed(conn: Connection, service_id: str, number: int, *, why: str) -> 
     return generation(conn, service_id, number)
 
 
-def mark_destroyed(conn: Connection, service_id: str, number: int, *, why: str, now: datetime) -> Generation:
-    """It is gone, and its key with it: what is left of the repository opens to nobody. What it held is forgotten."""
+def mark_destroyed(
+    conn: Connection,
+    service_id: str,
+    number: int,
+    *,
+    why: str,
+    now: datetime,
+    state: GenerationState = GenerationState.DESTROYED,
+) -> Generation:
+    """It is gone, or given up, and its key with it: what is left of the repository opens to nobody. What it held is forgotten."""
     known = generation(conn, service_id, number)
     if known.stands:
-        gone = replace(known, state=GenerationState.DESTROYED, wrapped_key=b"", why=why, destroyed_at=now)
+        gone = replace(known, state=state, wrapped_key=b"", why=why, destroyed_at=now)
         _change(conn, gone)
         mine = (backups.c.service_id == service_id, backups.c.generation == number, backups.c.snapshot_id != "")
         left = {"state": BackupState.FORGOTTEN.value, "pruned_at": now}
@@ -85,7 +94,7 @@ def mark_destroyed(conn: Connection, service_id: str, number: int, *, why: str, 
 
 def wrapped_keys(conn: Connection) -> tuple[Generation, ...]:
     """Every generation whose key is kept, by service and number: what escrow and a new master key have to go through."""
-    query = sa.select(repositories).where(repositories.c.state != GenerationState.DESTROYED.value)
+    query = sa.select(repositories).where(repositories.c.state.not_in([state.value for state in ENDED]))
     return tuple(_generation(row) for row in conn.execute(query.order_by(repositories.c.service_id, repositories.c.number)))
 
 
@@ -176,14 +185,6 @@ def mark_pruned(conn: Connection, service_id: str, number: int, *, now: datetime
     mine = (backups.c.service_id == service_id, backups.c.generation == number)
     forgotten = (*mine, backups.c.state == BackupState.FORGOTTEN.value, backups.c.pruned_at.is_(None))
     conn.execute(sa.update(backups).where(*forgotten).values(pruned_at=now))
-
-
-def last_share(conn: Connection, service_id: str, number: int) -> Share | None:
-    """What was last read of the generation's packs by a check that came to its end."""
-    mine = (backups.c.service_id == service_id, backups.c.generation == number, backups.c.share != "")
-    query = sa.select(backups.c.share).where(*mine, backups.c.verified_at.is_not(None))
-    found = conn.execute(query.order_by(backups.c.verified_at.desc(), backups.c.id.desc()).limit(1)).scalar()
-    return None if found is None else _share(found)
 
 
 def last_good(conn: Connection, service_ids: Sequence[str] | None = None) -> dict[str, Backup]:

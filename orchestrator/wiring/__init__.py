@@ -142,7 +142,7 @@ def export_keys(config: Config, path: Path, *, passphrase: str | None, who: str)
     from orchestrator.drivers.local import escrow
     from orchestrator.drivers.local.keys import LocalSecrets
     from orchestrator.store import audit
-    from orchestrator.store.backup_book import StoreBackupBook
+    from orchestrator.store.backup_book import EXPORTED, StoreBackupBook
     from orchestrator.wiring.backups import places
 
     secrets = LocalSecrets(config.settings.state_dir, {})
@@ -153,7 +153,7 @@ def export_keys(config: Config, path: Path, *, passphrase: str | None, who: str)
         escrow.write(path, plain if passphrase is None else escrow.seal(plain, passphrase))
         with db.write() as conn:
             facts = {"file": str(path), "repositories": len(entries), "sealed": passphrase is not None}
-            audit.append(conn, at=now, who=who, what="backup keys exported", facts=facts)
+            audit.append(conn, at=now, who=who, what=EXPORTED, facts=facts)
     return len(entries)
 
 

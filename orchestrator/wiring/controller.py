@@ -137,7 +137,6 @@ class Controller:
             hypervisor=self.links.hypervisor,
             volumes=self.links.volumes,
             agent=self.links.agent,
-            backups=self.links.backups,
             repositories=self.links.repositories,
             keeper=self.links.keeper,
             book=self.book,

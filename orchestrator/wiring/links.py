@@ -15,7 +15,6 @@ from orchestrator.config.model import Config
 from orchestrator.domain.errors import NotFound, WrongState
 from orchestrator.domain.plans import Node
 from orchestrator.drivers.fake.agent import FakeAgent
-from orchestrator.drivers.fake.backup_store import FakeBackupStore
 from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeEnrolment
@@ -29,12 +28,10 @@ from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
 from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
 from orchestrator.drivers.local.agent import LocalTransport
-from orchestrator.drivers.local.no_backups import NoBackups
 from orchestrator.drivers.local.reach import TcpReach
 from orchestrator.drivers.restic import ResticRepositories
 from orchestrator.drivers.ssh import SshEnrolment, SshTransport
 from orchestrator.drivers.ssh.host_keys import host_key
-from orchestrator.ports.backup_store import BackupStore
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
@@ -62,14 +59,12 @@ class _Link:
     hypervisor: Hypervisor
     volumes: VolumeStore
     agent: NodeTransport
-    backups: BackupStore
     repositories: Repositories
     exports: DiskExports
 
     def close(self) -> None:
         self.exports.close()
         self.repositories.close()
-        self.backups.close()
         self.agent.close()
         self.volumes.close()
         self.hypervisor.close()
@@ -106,9 +101,6 @@ class Links:
 
     def agent(self, name: str) -> NodeTransport:
         return self._link(name).agent
-
-    def backups(self, name: str) -> BackupStore:
-        return self._link(name).backups
 
     def repositories(self, name: str) -> Repositories:
         return self._link(name).repositories
@@ -152,7 +144,6 @@ class Links:
                 hypervisor=FakeHypervisor(world, node.name),
                 volumes=FakeVolumes(world, node.name),
                 agent=FakeAgent(world, node.name, clock=self._clock),
-                backups=FakeBackupStore(world, node.name, clock=self._clock),
                 repositories=FakeRepositories(world, node.name, clock=self._clock),
                 exports=FakeExports(world, node.name),
             )
@@ -168,7 +159,6 @@ class Links:
             hypervisor=LibvirtHypervisor(connection, pool=node.pool),
             volumes=LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom),
             agent=agent,
-            backups=NoBackups(node.name),
             repositories=ResticRepositories(agent, limits=self._limits),
             exports=LibvirtExports(connection),
         )

@@ -18,7 +18,6 @@ from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.drivers.fake import (
     FakeAgent,
-    FakeBackupStore,
     FakeClock,
     FakeExports,
     FakeHypervisor,
@@ -86,7 +85,6 @@ class Stage:
             hypervisor=lambda node: FakeHypervisor(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
-            backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, self.secrets, NODES, self.clock),
@@ -197,7 +195,6 @@ class Stage:
                 if not tokens and guest["mark"]:
                     guest["mark"] = {**guest["mark"], "tokens": []}
             found[name] = {"guests": guests, "volumes": node["volumes"], "secrets": sorted(node["secrets"])}
-        found["archives"] = self.world.read().get("archives", {})
         lease, standing = self.addresses.lease("s1"), self.ledger.reservation("s1")
         return {**found, "lease": lease, "reservation": standing and asdict(standing)}
 

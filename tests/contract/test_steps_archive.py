@@ -9,22 +9,23 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.errors import FenceClosed, NotFound, OrchestratorError, PermanentDriverError, Refused, UndoFailed
+from orchestrator.domain.backups.words import BackupState
+from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError, Refused
 from orchestrator.domain.intents import IntentKind
-from orchestrator.domain.services import Hold, HoldEffect, HoldReason
-from orchestrator.drivers.fake.backup_store import digest
 from orchestrator.drivers.fake.world import Where
-from orchestrator.drivers.local.no_backups import NoBackups
 from orchestrator.steps.base import Done, Facts
-from tests.contract.stage import NOW, Stage, set_up
+from orchestrator.store.backup_book import Places, StoreBackupBook
+from tests.contract.stage import NODES, Stage, set_up
 from tests.contract.test_playbooks import UNTIL, Play, play, provisioned
 
 LETTERS = "the customer's letters"
 # What changes the world, among the calls that the playbooks make.
 ACTS = (
-    "backups.keep",
-    "backups.restore",
-    "backups.destroy",
+    "repositories.create",
+    "repositories.backup",
+    "repositories.restore",
+    "repositories.forget",
+    "repositories.destroy",
     "hypervisor.define",
     "hypervisor.undefine",
     "hypervisor.power",
@@ -49,18 +50,22 @@ def written(stage: Stage) -> Facts:
     return facts
 
 
-def copies(stage: Stage) -> list[str]:
-    """Where the customer's data is whole: in volumes that nobody began to wipe and whose key is there, and in whole archives."""
-    state = stage.world.read()
-    node = state["nodes"]["n1"]
+def held(stage: Stage) -> list[list[str]]:
+    """What the snapshots hold that can be read, the oldest first."""
+    opened = [each for each in stage.world.read().get("repositories", {}).values() if each["password"]]
+    rows = [row for each in opened for row in each["snapshots"].values() if not row["damaged"]]
+    return [sorted(file["text"] for file in row["files"].values()) for row in rows]
+
+
+def copies(stage: Stage) -> int:
+    """How often the customer's data is whole: in volumes that nobody began to wipe and whose key is there, and in snapshots."""
+    node = stage.world.read()["nodes"]["n1"]
     keys = {name for name, secret in node["secrets"].items() if not secret["wiped"]}
     disks = [name for name, volume in node["volumes"].items() if volume["markers"] == [LETTERS] and name in keys]
-    archives = [(key, archive) for key, archive in state.get("archives", {}).items() if archive["whole"]]
-    kept = [key for key, archive in archives if [v["markers"] for v in archive["volumes"].values()] == [[LETTERS]]]
-    return disks + kept
+    return len(disks) + held(stage).count([LETTERS])
 
 
-def keep_args(stage: Stage, facts: Facts) -> Facts:
+def keep_args(facts: Facts) -> Facts:
     volume = facts["disk"]["volume"]
     refs = [
         {"name": volume["name"], "path": volume["path"]},
@@ -76,79 +81,105 @@ def stopped(stage: Stage) -> Facts:
     return facts
 
 
-# -- each step ------------------------------------------------------------------------
+# -- keeping ------------------------------------------------------------------------
 
 
-def test_keeping_copies_the_disk_and_not_the_seed_and_again_finds_it_done(stage: Stage) -> None:
+def test_keeping_is_a_verified_backup_of_the_disk_and_not_of_the_seed_and_again_finds_it_done(stage: Stage) -> None:
     facts = stopped(stage)
-    kept = stage.apply("archive.keep", keep_args(stage, facts), job="j2")
+    kept = stage.apply("archive.keep", keep_args(facts), job="j2")
     assert (kept["id"], kept["node"], kept["job"], kept["until"]) == ("orch.s1.archive.j2", "n1", "j2", "2026-11-25T12:00:00Z")
-    disk = facts["disk"]["volume"]["name"]
-    assert [(v["name"], v["sha256"]) for v in kept["volumes"]] == [(disk, digest(stage.world.node("n1")["volumes"][disk]))]
-    found = stage.check("archive.keep", keep_args(stage, facts), job="j2")
+    (row,) = stage.ports.book.backups("s1")
+    assert (row.state, row.snapshot_id, str(row.share)) == (BackupState.VERIFIED, kept["snapshot"], "1/1")
+    assert (kept["disk"], held(stage)) == (facts["disk"]["volume"]["name"], [[LETTERS]])
+    found = stage.check("archive.keep", keep_args(facts), job="j2")
     assert isinstance(found, Done)
     assert (found.facts, found.made_by) == (kept, "j2")
-    assert not isinstance(stage.check("archive.keep", keep_args(stage, facts), job="j3"), Done), "another job's is not this one's"
+    assert not isinstance(stage.check("archive.keep", keep_args(facts), job="j3"), Done), "another job's is not this one's"
 
 
-def test_undoing_it_destroys_what_this_job_kept_and_no_others(stage: Stage) -> None:
+def test_what_was_kept_before_the_guest_ran_again_is_not_what_is_kept_after_it(stage: Stage) -> None:
     facts = stopped(stage)
-    stage.apply("archive.keep", keep_args(stage, facts), job="j2")
-    stage.undo("archive.keep", keep_args(stage, facts), job="j3")
-    assert len(copies(stage)) == 2
-    stage.undo("archive.keep", keep_args(stage, facts), job="j2")
-    assert copies(stage) == [facts["disk"]["volume"]["name"]]
+    stage.apply("archive.keep", keep_args(facts), job="j2")
+    stage.undo("archive.keep", keep_args(facts), job="j2")
+    assert [row.state for row in stage.ports.book.backups("s1")] == [BackupState.VERIFIED], "it still counts for the service"
+    stage.world.plant("n1", facts["disk"]["volume"]["name"], "a new letter")
+    assert not isinstance(stage.check("archive.keep", keep_args(facts), job="j2"), Done)
+    stage.apply("archive.keep", keep_args(facts), job="j2")
+    assert held(stage) == [["a new letter", LETTERS]]
 
 
-def test_the_only_copy_is_not_undone(stage: Stage) -> None:
+def test_a_copy_that_is_not_what_was_on_the_disk_is_no_archive(stage: Stage) -> None:
     facts = stopped(stage)
-    stage.apply("archive.keep", keep_args(stage, facts), job="j2")
-    with stage.world.change() as state:
-        del state["nodes"]["n1"]["volumes"][facts["disk"]["volume"]["name"]]
-    with pytest.raises(UndoFailed, match="only copy"):
-        stage.undo("archive.keep", keep_args(stage, facts), job="j2")
-    assert copies(stage) == ["orch.s1.archive.j2"]
+    stage.fails("repositories.verify", PermanentDriverError("ciphertext verification failed"))
+    with pytest.raises(PermanentDriverError):
+        stage.apply("archive.keep", keep_args(facts), job="j2")
+    assert not isinstance(stage.check("archive.keep", keep_args(facts), job="j2"), Done)
 
 
-def test_where_there_is_no_disk_nothing_is_kept_and_nothing_is_called_kept(stage: Stage) -> None:
+def test_where_there_is_no_disk_or_more_than_one_nothing_is_called_kept(stage: Stage) -> None:
     facts = stopped(stage)
-    args = keep_args(stage, facts)
+    args = keep_args(facts)
     with pytest.raises(NotFound, match="nothing to keep"):
         stage.apply("archive.keep", {**args, "volumes": args["volumes"][1:]}, job="j2")
+    other = {"name": "orch.s1.disk.j0.qcow2", "path": "/pool/orch.s1.disk.j0.qcow2"}
+    with pytest.raises(PermanentDriverError, match="several disks"):
+        stage.apply("archive.keep", {**args, "volumes": [*args["volumes"], other]}, job="j2")
 
 
-def test_on_a_node_without_a_store_the_termination_stops_with_everything_there(stage: Stage) -> None:
+def test_on_a_node_without_a_target_the_termination_stops_with_everything_there(stage: Stage) -> None:
     facts = written(stage)
     running = play(stage, "vps-terminate", facts)
     before = stage.snapshot()
-    stage.ports = replace(stage.ports, backups=NoBackups)
-    with pytest.raises(Refused, match="no backup store is configured for node n1"):
+    places = Places(targets={}, nodes={node.name: node for node in NODES}, secret=str, trusted=str)
+    book = StoreBackupBook(stage.db, secrets=stage.secrets, places=places, clock=stage.clock, random=bytes)
+    stage.ports = replace(stage.ports, book=book)
+    with pytest.raises(Refused, match="node n1 has no target for backups"):
         running.run()
     running.undo()
     assert stage.snapshot() == before
+
+
+# -- bringing it back ------------------------------------------------------------------------
 
 
 def archived(stage: Stage, kind: IntentKind) -> Play:
     return play(stage, f"vps-{kind}", written(stage))
 
 
-def test_what_is_brought_back_is_byte_for_byte_what_was_kept(stage: Stage) -> None:
+def test_what_is_brought_back_is_what_was_kept_and_stays_as_the_last_backup(stage: Stage) -> None:
     running = archived(stage, IntentKind.REACTIVATE)
-    (archive,) = stage.world.read()["archives"].values()
     made = running.run()
     disk = stage.world.node("n1")["volumes"][made["disk"]["volume"]["name"]]
-    assert digest(disk) == next(iter(archive["volumes"].values()))["sha256"]
-    assert stage.world.read()["archives"] == {}
-    assert stage.guest()["power"] == "running"
+    assert (disk["markers"], disk["backing"], stage.guest()["power"]) == ([LETTERS], "", "running")
+    assert [row.state for row in stage.ports.book.backups("s1")] == [BackupState.VERIFIED]
 
 
 def test_a_disk_that_the_guest_has_written_to_since_is_not_restored_again(stage: Stage) -> None:
     running = archived(stage, IntentKind.REACTIVATE)
-    made = running.run()
-    disk = made["disk"]["volume"]["name"]
+    disk = running.run()["disk"]["volume"]["name"]
     stage.world.plant("n1", disk, "a new letter")
     running.run()
     assert stage.world.node("n1")["volumes"][disk]["markers"] == [LETTERS, "a new letter"]
+
+
+def test_a_restore_that_was_broken_off_is_begun_anew_on_a_new_disk(stage: Stage) -> None:
+    running = archived(stage, IntentKind.REACTIVATE)
+    stage.fails("repositories.restore", PermanentDriverError("broken off"), where="after")
+    with pytest.raises(PermanentDriverError, match="broken off"):
+        running.run()
+    assert running.run()["disk"]["restored"] == "orch.s1.archive.j2"
+    assert stage.guest()["power"] == "running"
+
+
+def test_another_guest_of_the_name_keeps_its_disk(stage: Stage) -> None:
+    running = archived(stage, IntentKind.REACTIVATE)
+    running.run()
+    call = next(call for call in running.workflow.calls if call.step == "archive.restore")
+    stage.job(IntentKind.REACTIVATE, "j9")
+    before = stage.snapshot()
+    with pytest.raises(PermanentDriverError, match="is defined on n1"):
+        stage.apply("archive.restore", {**call.args, "node": "n1"}, job="j9")
+    assert stage.snapshot() == before
 
 
 def test_bringing_it_back_neither_minds_a_payment_nor_passes_a_point_of_no_return(stage: Stage) -> None:
@@ -156,54 +187,6 @@ def test_bringing_it_back_neither_minds_a_payment_nor_passes_a_point_of_no_retur
     stage.pay()
     running.run()
     assert stage.service().point_of_no_return is None
-
-
-@pytest.mark.parametrize("why", ["paid", "held"])
-def test_the_last_copy_is_destroyed_past_the_fence_only(stage: Stage, why: str) -> None:
-    running = archived(stage, IntentKind.ERASE)
-    legal = Hold(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, by="anna", why="a court", since=NOW)
-    if why == "paid":
-        stage.pay()
-    else:
-        stage.put(stage.service().with_hold(legal))
-    with pytest.raises(FenceClosed):
-        running.run()
-    assert (copies(stage), stage.service().point_of_no_return) == (["orch.s1.archive.j2"], None)
-    running.undo()
-
-
-def test_an_erasure_notes_the_point_of_no_return_and_is_carried_to_its_end(stage: Stage) -> None:
-    running = archived(stage, IntentKind.ERASE)
-    stage.fails("backups.destroy", PermanentDriverError("broken off"), where="during")
-    with pytest.raises(PermanentDriverError):
-        running.run()
-    assert (copies(stage), stage.service().point_of_no_return is None) == ([], False)
-    with pytest.raises(UndoFailed):
-        running.undo()
-    stage.pay()
-    running.run()
-    assert stage.world.read()["archives"] == {}
-
-
-def test_an_erasure_that_destroyed_nothing_leaves_no_point_of_no_return(stage: Stage) -> None:
-    running = archived(stage, IntentKind.ERASE)
-    stage.fails("backups.destroy", PermanentDriverError("no"))
-    with pytest.raises(PermanentDriverError):
-        running.run()
-    assert (copies(stage), stage.service().point_of_no_return) == (["orch.s1.archive.j2"], None)
-
-
-def test_what_is_left_of_another_archive_goes_too_and_nothing_left_is_what_is_proven(stage: Stage) -> None:
-    running = archived(stage, IntentKind.ERASE)
-    with stage.world.change() as state:
-        torso = {**state["archives"]["orch.s1.archive.j2"], "whole": False, "job_id": "j0"}
-        state["archives"]["orch.s1.archive.j0"] = torso
-    archive = running.workflow.calls[0].args["archive"]
-    with pytest.raises(PermanentDriverError, match=r"orch\.s1\.archive\.j0"):
-        stage.run("archive.prove-gone", {"archive": archive}, job="j3")
-    made = running.run()
-    assert stage.world.read()["archives"] == {}
-    assert [check["node"] for check in made["gone"]["checks"]] == ["n1"]
 
 
 # -- the data is always somewhere -----------------------------------------------------

@@ -44,6 +44,8 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.UNLIMIT: (IntentKind.PROVISION, IntentKind.LIMIT),
     IntentKind.START: (IntentKind.PROVISION, IntentKind.STOP),
     IntentKind.BACKUP: (IntentKind.PROVISION, IntentKind.BACKUP),
+    IntentKind.TERMINATE: (IntentKind.PROVISION, IntentKind.BACKUP),
+    KEEPING: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
@@ -128,7 +130,6 @@ def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
     try:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
-            seen["archives"] = archives(world, service_id)
             seen["held"] = [texts for _, texts in held(world, service_id)]
     finally:
         db.close()
@@ -142,15 +143,6 @@ def write_letters(directory: Path) -> None:
         _, _, rest = name.partition("orch.")
         if rest.partition(".")[2].startswith("disk."):
             world.plant(things.NODE, name, LETTERS.format(rest.partition(".")[0]))
-
-
-def archives(world: FakeWorld, service_id: str) -> list[Any]:
-    """Every archive of the service, whole or not, with what it holds."""
-    return [
-        (key, archive["whole"], sorted((name, copy["markers"]) for name, copy in archive["volumes"].items()))
-        for key, archive in sorted(world.read().get("archives", {}).items())
-        if archive["service_id"] == service_id
-    ]
 
 
 def held(world: FakeWorld, service_id: str) -> list[tuple[str, list[str]]]:
@@ -179,11 +171,11 @@ def good_backups(directory: Path, service_id: str) -> int:
 
 
 def copies(directory: Path, service_id: str) -> int:
-    """How many whole copies of what the customer wrote there are: volumes that nobody has begun to wipe, and whole archives."""
+    """How many whole copies of what the customer wrote there are: volumes that nobody has begun to wipe, and snapshots."""
     world, letters, name = seeded_world(directory), [LETTERS.format(service_id)], guest_name(service_id)
     volumes = world.node(things.NODE)["volumes"]
     disks = [key for key, volume in volumes.items() if _mine(key, name) and volume["markers"] == letters]
-    kept = [held for _, whole, held in archives(world, service_id) if whole and [markers for _, markers in held] == [letters]]
+    kept = [texts for _, texts in held(world, service_id) if texts == letters]
     return len(kept) + sum(not key.endswith(".wiping") for key in disks)
 
 
@@ -236,6 +228,7 @@ def _node(node: dict[str, Any], service_id: str) -> dict[str, Any]:
         "volumes": sorted(
             (key, v["backing"], v["capacity_bytes"], v["markers"]) for key, v in node["volumes"].items() if _mine(key, name)
         ),
+        "caches": [where for where in node.get("caches", []) if f"/{service_id}." in where],
         "checkpoints": node.get("checkpoints", {}).get(name, []),
         "exported": name in node.get("exports", {}),
         "frozen": name in node.get("frozen", []),

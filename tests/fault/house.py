@@ -24,7 +24,6 @@ from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
     FakeAgent,
-    FakeBackupStore,
     FakeExports,
     FakeHypervisor,
     FakeNotifier,
@@ -169,7 +168,6 @@ class House:
             hypervisor=lambda node: FakeHypervisor(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
-            backups=lambda node: FakeBackupStore(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, LocalSecrets(directory, {}), NODES, self.clock),

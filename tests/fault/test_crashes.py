@@ -37,7 +37,7 @@ BOOKS = load_playbooks(PLAYBOOKS)
 pytestmark = pytest.mark.timeout(1800)
 INTENTS = sorted([*(name.removeprefix("vps-") for name in BOOKS), KEEPING])
 # A failure there, of what cannot be had back any more, can only be carried on.
-BEYOND = ("vps-terminate/wipe/during", "vps-erase/destroy/during", "vps-reactivate/drop/during")
+BEYOND = ("vps-terminate/wipe/during", "vps-erase/destroy/during")
 
 
 @pytest.fixture(scope="session")
@@ -136,16 +136,25 @@ def written(seen: dict[str, Any]) -> list[Any]:
 
 
 def test_the_three_lives_of_an_archive_leave_exactly_one_copy_or_none(battery: Battery, tmp_path: Path) -> None:
-    held = "the letters of SERVICE"
+    letters = ["the letters of SERVICE"]
     _, kept = battery.recon(tmp_path / "kept", Scenario(service="", intent=KEEPING))
     _, back = battery.recon(tmp_path / "back", Scenario(service="", intent="reactivate"))
     _, gone = battery.recon(tmp_path / "gone", Scenario(service="", intent="erase"))
     assert (kept["state"], kept["volumes"], kept["secrets"], kept["guests"]) == ("archived", [], [], [])
-    ((_, whole, [[_, markers]]),) = kept["archives"]
-    assert (whole, markers, kept["certificates"], kept["facts"].keys()) == (True, [held], 1, {"archive"})
-    assert (back["state"], back["archives"], back["guests"][0]["power"]) == ("active", [], "running")
-    assert written(back) == [[held]]
-    assert (gone["state"], gone["archives"], gone["volumes"], gone["certificates"]) == ("erased", [], [], 2)
+    assert (kept["held"], kept["certificates"], kept["facts"].keys()) == ([letters], 1, {"archive"})
+    assert [state for _, state, *_ in kept["backups"]] == ["forgotten", "verified"]
+    assert (back["state"], back["held"], back["guests"][0]["power"]) == ("active", [letters], "running")
+    assert written(back) == [letters]
+    assert (gone["state"], gone["held"], gone["volumes"], gone["certificates"]) == ("erased", [], [], 2)
+    assert gone["generations"] == [[1, "destroyed"]]
+
+
+def test_a_termination_leaves_nothing_of_the_backups(battery: Battery, tmp_path: Path) -> None:
+    before = snapshot(battery.state_before("terminate", tmp_path / "before"), service(0))
+    assert (before["held"], len(before["caches"])) == ([["the letters of SERVICE"]], 1)
+    _, gone = battery.recon(tmp_path / "gone", Scenario(service="", intent="terminate"))
+    assert (gone["held"], gone["caches"], gone["generations"]) == ([], [], [[1, "destroyed"]])
+    assert [state for _, state, *_ in gone["backups"]] == ["forgotten"]
 
 
 @pytest.mark.parametrize("intent", [KEEPING, "reactivate"])
@@ -159,8 +168,10 @@ def test_killed_at_any_instant_the_customers_data_is_there_at_least_once(battery
         battery.process(directory, scenarios, kill=True)
         dead = {scenario.kill: copies(directory, scenario.service) for scenario in scenarios}
         battery.process(directory, scenarios, submit=False)
-        assert [point for point, there in dead.items() if there not in (1, 2)] == []
-        assert [copies(directory, scenario.service) for scenario in scenarios] == [1] * len(scenarios)
+        assert [point for point, there in dead.items() if there not in (1, 2, 3)] == []
+        # What was brought back is in the guest, and in the archive that it came from.
+        rest = 1 if intent == KEEPING else 2
+        assert [copies(directory, scenario.service) for scenario in scenarios] == [rest] * len(scenarios)
 
 
 def test_killed_at_any_instant_of_a_backup_a_verified_one_stands(battery: Battery, tmp_path: Path, whole_matrix: bool) -> None:
@@ -221,7 +232,7 @@ def test_paid_at_any_instant_of_the_end_it_runs_again_with_its_data_or_billing_i
         directory = tmp_path / f"paid-{number}"
         for scenario, seen in zip(batch, battery.run(directory, batch), strict=True):
             gone = scenario.kill in lost
-            assert (seen["state"], seen["archives"]) == ("erased" if gone else "active", []), (scenario, seen["jobs"])
+            assert (seen["state"], bool(seen["held"])) == ("erased" if gone else "active", not gone), (scenario, seen["jobs"])
             assert written(seen) == ([] if gone else [["the letters of SERVICE"]]), scenario
             assert ("payment.too_late" in seen["outbox"]) == gone, (scenario, seen["outbox"])
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from orchestrator.api import outlook
+from orchestrator.domain.backups.words import BackupState
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.canonical import canonical_json
 from orchestrator.domain.errors import PermanentDriverError, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
-from orchestrator.drivers.fake.backup_store import digest
 from orchestrator.drivers.local.certificates import verify_certificate
-from orchestrator.store import certificates, services
+from orchestrator.store import backups, certificates, services
 from tests.fault.house import House
 from tests.integration.test_due import DAY, HOUR, Year, acts, record
 
@@ -58,9 +58,11 @@ def disk(house: House) -> str:
     return str(names[0]) if len(names) == 1 else f"{len(names)} disks"
 
 
-def archives(house: House) -> dict[str, Any]:
-    found: dict[str, Any] = house.world.read().get("archives", {})
-    return found
+def archives(house: House) -> dict[str, list[str]]:
+    """What every snapshot of the service holds that can be read, by its id."""
+    opened = [each for each in house.world.read().get("repositories", {}).values() if each["password"]]
+    rows = [row for each in opened for row in each["snapshots"].values()]
+    return {row["id"]: [file["text"] for file in row["files"].values()] for row in rows}
 
 
 def pay(house: House, year: Year, number: int = 1) -> str:
@@ -89,13 +91,13 @@ def test_a_termination_leaves_one_archive_and_a_certificate_that_names_it(year: 
     house = terminated(year)
     service = record(house)
     assert (service.state.value, service.point_of_no_return, service.archived_at is not None) == ("archived", None, True)
-    (kept,) = archives(house).values()
-    assert (kept["whole"], next(iter(kept["volumes"].values()))["markers"]) == (True, [LETTERS])
+    ((snapshot, kept),) = archives(house).items()
+    assert kept == [LETTERS]
     assert [name for name in house.world.node("n1")["volumes"] if name.startswith("orch.s1")] == []
     assert not house.world.on_medium("n1", LETTERS)
     (certificate,) = of_s1(house)
     (copy,) = certificate["copies"]
-    assert (copy["id"], copy["sha256"]) == (next(iter(archives(house))), [next(iter(kept["volumes"].values()))["sha256"]])
+    assert (copy["kind"], snapshot in copy["says"]) == ("archive", True)
     assert service.archived_at is not None
     assert copy["until"][:10] == (service.archived_at + KEEP).date().isoformat()
     with house.db.read() as conn:
@@ -130,9 +132,8 @@ def test_when_its_days_are_over_it_is_erased_once_somebody_agrees_and_certified(
     assert (facts.values, facts.nodes_ever) == ({}, ("n1",))
 
 
-def test_a_payment_brings_it_back_with_what_it_held_and_the_archive_goes(year: Year) -> None:
+def test_a_payment_brings_it_back_with_what_it_held_and_the_archive_is_its_backup_then(year: Year) -> None:
     house = running(year)
-    before = digest(house.world.node("n1")["volumes"][disk(house)])
     ended = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="asked", arguments={})
     house.wait(ended.job_id)
     year.later(DAY)
@@ -141,9 +142,11 @@ def test_a_payment_brings_it_back_with_what_it_held_and_the_archive_goes(year: Y
     assert (service.state.value, service.archived_at, service.point_of_no_return) == ("active", None, None)
     assert acts(house) == ["provision", "terminate", "reactivate"]
     node = house.world.node("n1")
-    assert digest(node["volumes"][disk(house)]) == before
+    assert node["volumes"][disk(house)]["markers"] == [LETTERS]
     assert node["guests"]["orch.s1"]["power"] == "running"
-    assert (archives(house), late(house)) == ({}, 0)
+    assert (list(archives(house).values()), late(house)) == ([[LETTERS]], 0)
+    with house.db.read() as conn:
+        assert [row.state for row in backups.of_service(conn, "s1")] == [BackupState.VERIFIED]
     year.later(3 * DAY)
     assert acts(house) == ["provision", "terminate", "reactivate"]
 
@@ -154,8 +157,7 @@ def test_one_that_came_back_can_be_terminated_and_erased_again(year: Year) -> No
     ended = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="asked", arguments={})
     assert house.wait(ended.job_id).state == JobState.DONE
     assert (house.state("s1"), len(archives(house))) == ("archived", 1)
-    (kept,) = archives(house).values()
-    assert [volume["markers"] for volume in kept["volumes"].values()] == [[LETTERS]]
+    assert list(archives(house).values()) == [[LETTERS]], "the first one went when the second was kept"
     year.later(KEEP + HOUR)
     house.engine.approve(waiting(house).id, "anna")
     year.rest()
@@ -177,7 +179,6 @@ def test_a_payment_calls_off_the_erasure_that_waits_for_approval(year: Year) -> 
     job = waiting(house)
     pay(house, year)
     assert (house.job(job.id).state, house.state("s1")) == (JobState.CANCELLED, "active")
-    assert archives(house) == {}
 
 
 @pytest.mark.parametrize("rule", [None, LatePayment(what=LatePaymentEffect.REFUSED, clause="8")])
@@ -204,7 +205,7 @@ def test_a_payment_after_the_erasure_is_too_late(year: Year) -> None:
 
 def test_a_termination_that_can_keep_no_archive_destroys_nothing(year: Year) -> None:
     house = running(year)
-    house.world.fault("backups.keep", nth=0, error=PermanentDriverError("the store is away"))
+    house.world.fault("repositories.backup", nth=0, error=PermanentDriverError("the target is away"))
     before = house.world.node("n1")
     ended = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="asked", arguments={})
     job = house.wait(ended.job_id)
@@ -228,7 +229,7 @@ def test_a_reactivation_that_fails_leaves_the_archive_and_nothing_else_and_it_is
     house.world.clear_faults()
     again = house.engine.command(IntentKind.REACTIVATE, "s1", who="anna", why="paid", arguments={})
     assert house.wait(again.job_id).state == JobState.DONE
-    assert (house.state("s1"), archives(house)) == ("active", {})
+    assert (house.state("s1"), archives(house)) == ("active", kept)
 
 
 def test_a_failed_reactivation_is_tried_again(year: Year) -> None:
@@ -238,7 +239,7 @@ def test_a_failed_reactivation_is_tried_again(year: Year) -> None:
     house.world.clear_faults()
     house.engine.retry(house.jobs("s1")[-1].id, "anna")
     year.rest()
-    assert (house.state("s1"), archives(house)) == ("active", {})
+    assert (house.state("s1"), len(archives(house))) == ("active", 1)
 
 
 def test_a_hold_that_forbids_erasing_keeps_the_archive(year: Year) -> None:
@@ -278,7 +279,7 @@ def test_operators_bring_back_what_is_archived_only_and_do_not_terminate_it_agai
     with pytest.raises(Refused, match="its erasure follows its policy, at "):
         house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="asked", arguments={})
     workflow = house.engine.dry_run(IntentKind.REACTIVATE, "s1", {})
-    assert [call.id for call in workflow.calls if not call.skipped][-1] == "drop"
+    assert "archive.restore" in [call.step for call in workflow.calls if not call.skipped]
     year.later(KEEP + HOUR)
     house.engine.approve(waiting(house).id, "anna")
     year.rest()
@@ -288,7 +289,7 @@ def test_operators_bring_back_what_is_archived_only_and_do_not_terminate_it_agai
 
 def test_an_erasure_that_destroyed_nothing_can_still_be_overtaken_by_a_payment(year: Year) -> None:
     house = terminated(year)
-    house.world.fault("backups.destroy", nth=0, error=PermanentDriverError("the store is away"))
+    house.world.fault("repositories.snapshots", nth=0, error=Refused("the target is away"))
     year.later(KEEP + HOUR)
     house.engine.approve(waiting(house).id, "anna")
     year.rest()
@@ -298,15 +299,11 @@ def test_an_erasure_that_destroyed_nothing_can_still_be_overtaken_by_a_payment(y
     assert (house.state("s1"), late(house)) == ("active", 0)
 
 
-def test_a_freeze_keeps_the_archive_of_what_runs_again_until_it_is_lifted(year: Year) -> None:
+def test_what_is_paid_for_comes_back_under_a_freeze_too_and_what_it_comes_from_stays(year: Year) -> None:
     house = terminated(year)
     house.engine.freeze("anna", "looking")
     pay(house, year)
-    job = house.jobs("s1")[-1]
-    assert (job.intent, job.state, len(archives(house))) == (IntentKind.REACTIVATE, JobState.WAITING_APPROVAL, 1)
-    house.engine.unfreeze("anna")
-    year.rest()
-    assert (house.state("s1"), archives(house)) == ("active", {})
+    assert (house.state("s1"), len(archives(house))) == ("active", 1)
 
 
 def test_what_came_back_is_as_it_was_sold_and_can_be_checked_and_suspended(year: Year) -> None:

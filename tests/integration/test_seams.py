@@ -156,7 +156,7 @@ def test_who_paid_while_it_was_destroyed_comes_back_also_when_the_termination_ne
     house.engine.retry(job.id, "anna")
     year.rest()
     assert (acts(house), house.state("s1")) == (["provision", "terminate", "reactivate"], "active")
-    assert archives(house) == {}
+    assert list(archives(house).values()) == [[LETTERS]]
 
 
 def test_what_was_paid_while_it_was_destroyed_is_not_erased_where_it_could_not_be_brought_back(year: Year) -> None:
@@ -181,7 +181,7 @@ def test_nothing_is_erased_while_a_guest_of_it_is_half_brought_back(year: Year) 
     assert house.wait(house.order("s1").job_id).state == JobState.DONE
     ended = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="asked", arguments={})
     assert house.wait(ended.job_id).state == JobState.DONE
-    house.world.fault("backups.destroy", nth=0, error=PermanentDriverError("no"))
+    house.world.fault("volumes.delete", nth=0, error=PermanentDriverError("no"))
     back = house.engine.command(IntentKind.REACTIVATE, "s1", who="anna", why="asked", arguments={})
     assert house.wait(back.job_id).state == JobState.NEEDS_OPERATOR
     house.world.clear_faults()
@@ -189,10 +189,9 @@ def test_nothing_is_erased_while_a_guest_of_it_is_half_brought_back(year: Year) 
     assert acts(house)[-1] == "reactivate", "nothing is to be erased"
     with pytest.raises(Refused, match="brings it back"):
         house.engine.command(IntentKind.ERASE, "s1", who="anna", why="asked", arguments={})
-    assert house.world.node("n1")["guests"]["orch.s1"]["power"] == "running"
     house.engine.retry(back.job_id, "anna")
     year.rest()
-    assert (house.state("s1"), archives(house)) == ("active", {})
+    assert (house.state("s1"), len(archives(house))) == ("active", 1)
 
 
 def test_an_erasure_that_waited_before_somebody_brought_it_back_destroys_nothing(year: Year) -> None:
@@ -202,7 +201,7 @@ def test_an_erasure_that_waited_before_somebody_brought_it_back_destroys_nothing
     assert house.wait(ended.job_id).state == JobState.DONE
     year.later(3 * DAY)
     erase = waiting(house)
-    house.world.fault("backups.destroy", nth=0, error=PermanentDriverError("no"))
+    house.world.fault("volumes.delete", nth=0, error=PermanentDriverError("no"))
     back = house.engine.command(IntentKind.REACTIVATE, "s1", who="anna", why="asked", arguments={})
     assert house.wait(back.job_id).state == JobState.NEEDS_OPERATOR
     house.world.clear_faults()
@@ -211,7 +210,7 @@ def test_an_erasure_that_waited_before_somebody_brought_it_back_destroys_nothing
     assert (house.job(erase.id).state, len(archives(house)), record(house).point_of_no_return) == (JobState.FAILED, 1, None)
     house.engine.retry(back.job_id, "anna")
     year.rest()
-    assert (house.state("s1"), archives(house)) == ("active", {})
+    assert (house.state("s1"), len(archives(house))) == ("active", 1)
 
 
 @pytest.mark.parametrize("upheld", [True, False])
@@ -230,7 +229,7 @@ def test_the_archive_of_what_was_terminated_for_a_debt_that_is_disputed_since_wa
     house.event("invoice.dispute_settled", "s1", invoice_id="i1", upheld=upheld)
     year.later(HOUR)
     if upheld:
-        assert (acts(house)[-1], house.state("s1"), archives(house), record(house).holds) == ("reactivate", "active", {}, ())
+        assert (acts(house)[-1], house.state("s1"), len(archives(house)), record(house).holds) == ("reactivate", "active", 1, ())
     else:
         waiting(house)
 

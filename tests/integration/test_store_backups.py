@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.backups.allowance import Granted, Request, ask, used
-from orchestrator.domain.backups.overwrite import Forget, Held, Prune, Settled, next_act
+from orchestrator.domain.backups.overwrite import Forget, Held, Prune, Settled, last_share, next_act
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState, RestoreState, Share
 from orchestrator.domain.errors import AlreadyExists, NotFound, WrongState
 from orchestrator.domain.policies import SILENT, Restore
@@ -146,12 +146,12 @@ def test_what_was_not_recorded_is_never_forgotten_by_an_empty_id(conn: Connectio
 
 
 def test_the_share_that_was_read_last_is_the_one_of_the_last_check_that_ended(conn: Connection) -> None:
-    assert backups.last_share(conn, "s1", 1) is None
+    assert last_share(backups.of_service(conn, "s1"), 1) is None
     backups.put(conn, replace(backup(1), share=Share(number=1, of=8)))
     backups.put(conn, replace(backup(2, S.FORGOTTEN), verified_at=NOW + 2 * DAY, share=Share(number=2, of=8)))
     backups.put(conn, replace(backup(3, S.FAILED), share=Share(number=3, of=8)))
     backups.put(conn, replace(backup(4, of=2), share=Share(number=7, of=8)))
-    assert backups.last_share(conn, "s1", 1) == Share(number=2, of=8)
+    assert last_share(backups.of_service(conn, "s1"), 1) == Share(number=2, of=8)
 
 
 def test_the_last_good_one_of_each_service_is_the_newest_that_is_verified(conn: Connection) -> None:

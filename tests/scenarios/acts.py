@@ -136,5 +136,5 @@ def holds(story: Story) -> list[tuple[str, str]]:
 
 
 def archive(story: Story) -> bool:
-    """Whether the store has a copy of the service's data."""
-    return bool(story.it.world.read().get("archives"))
+    """Whether there is a copy of the service's data apart from its node."""
+    return any(each["snapshots"] for each in story.it.world.read().get("repositories", {}).values())

@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.domain.backups.copies import ONLY_KEYS, KnownCopy, copies_of_keys
 from orchestrator.domain.certificates import (
+    GONE,
+    KEY_GONE,
+    NOT_FOUND,
+    EndedBackups,
     ResidueCheck,
     Verdict,
     Wipe,
     WipedVolume,
     build,
     certificate_id,
+    ended,
     key_id,
     payload,
     signed,
@@ -250,3 +257,37 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None
         read_public_key(file)
     with pytest.raises(RequestError):
         read_public_key(tmp_path / "missing")
+
+
+ENDED = EndedBackups(
+    generation=1, target="main", state="destroyed", snapshots=("ab" * 32,), key_destroyed_at=NOON, why="the service ended: job j1"
+)
+
+
+def test_what_was_destroyed_of_the_backups_and_what_is_left_is_said() -> None:
+    archive = KnownCopy(kind="archive", id="orch.s1.archive.j1", kept_at=NOON, until=NOON, bytes=5, says="Snapshot ab.")
+    keys = copies_of_keys([NOON])
+    lost = replace(ENDED, generation=2, state="given-up", snapshots=())
+    certificate = issued(backups=(ENDED, lost), copies=(archive, *keys))
+    assert [each["seen"] for each in certificate["backups"]] == [[GONE, KEY_GONE], [NOT_FOUND, KEY_GONE]]
+    said = check(certificate).sentences
+    since = "and its key is destroyed since 2026-03-01T12:00:00Z"
+    assert f"backups, generation 1 at main: its repository is destroyed, {since}" in said
+    assert f"backups, generation 2 at main: its repository was not found, {since}" in said
+    assert "a copy is still kept: orch.s1.archive.j1, until 2026-03-01T12:00:00Z at least. Snapshot ab." in said
+    assert any("a copy of keys may be kept" in sentence and ONLY_KEYS in sentence for sentence in said)
+
+
+def test_one_from_before_there_were_backups_holds_as_it_did() -> None:
+    older = build(wipe(), public_key=PUBLIC)
+    del older["backups"], older["copies"]
+    verdict = check(sign(older))
+    assert verdict.ok
+    assert not [sentence for sentence in verdict.sentences if "backups" in sentence]
+
+
+@pytest.mark.parametrize("value", [{}, [1], [{"generation": 1}], [{**ended(ENDED), "snapshots": "ab"}]])
+def test_a_section_on_backups_that_is_malformed_is_refuted(value: Any) -> None:
+    verdict = check(sign({**build(wipe(), public_key=PUBLIC), "backups": value}))
+    assert not verdict.ok
+    assert "backup" in verdict.sentences[0]

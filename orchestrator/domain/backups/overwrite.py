@@ -16,7 +16,7 @@ act of this rule takes away the last verified snapshot:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState, Share
@@ -233,6 +233,13 @@ def _lost(standing: Standing) -> Iterator[Backup]:
 
 
 # -- what is read of a repository at each run ------------------------------------------------------------
+
+
+def last_share(backups: Iterable[Backup], generation: int) -> Share | None:
+    """What was last read of the generation's packs by a check that came to its end."""
+    read = [each for each in backups if each.generation == generation and each.share is not None and each.verified_at is not None]
+    newest = max(read, key=lambda each: (each.verified_at, each.id), default=None)
+    return None if newest is None else newest.share
 
 
 def next_share(last: Share | None, *, within: int) -> Share:

@@ -9,12 +9,19 @@ from enum import StrEnum
 
 class GenerationState(StrEnum):
     """``DAMAGED``: what it holds cannot be relied on any more; nothing is added, and nothing taken away until a newer one
-    stands. ``DOOMED``: it is being destroyed; what is not there of it any more went by our own hand. ``DESTROYED``: gone."""
+    stands. ``DOOMED``: it is being destroyed; what is not there of it any more went by our own hand. ``DESTROYED``: gone, and its
+    key with it. ``GIVEN_UP``: nobody saw it gone, for it was not there or a person gave it up; its key is destroyed, so that what
+    may be left of it opens to nobody."""
 
     MADE = "made"
     DAMAGED = "damaged"
     DOOMED = "doomed"
     DESTROYED = "destroyed"
+    GIVEN_UP = "given-up"
+
+
+# Those without a key.
+ENDED = frozenset({GenerationState.DESTROYED, GenerationState.GIVEN_UP})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +29,7 @@ class Generation:
     """One repository of a service in time, numbered from 1, with a key of its own that is kept ``wrapped_key`` by the master key.
 
     ``target``: the name of where it lies. ``why``: what the damage was, or by whose word it was destroyed.
+    ``destroyed_at``: when its key was, and with it the rest.
     """
 
     service_id: str
@@ -36,7 +44,7 @@ class Generation:
 
     @property
     def stands(self) -> bool:
-        return self.state != GenerationState.DESTROYED
+        return self.state not in ENDED
 
 
 class BackupState(StrEnum):
@@ -90,7 +98,8 @@ MOST_SHARES = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """One attempt at a backup. ``slot``: that of the schedule for which it was made; None: it was asked for.
+    """One attempt at a backup. ``slot``: that of the schedule for which it was made; None: it was asked for. ``job_id``: '' where
+    its job was taken back afterwards: a backup it is, but not what that job has kept.
 
     ``snapshot_id`` '' where it left none, or nobody knows of one. ``inodes`` and ``size_bytes``: of the source; ``read_bytes``
     and ``stored_bytes``: what the run read of it, and what that added to the repository. ``consistency``: how much of one moment

@@ -1,7 +1,6 @@
 """The simulated node that ships with the product: for trying out, and for every test of what lies above the drivers."""
 
 from orchestrator.drivers.fake.agent import FakeAgent
-from orchestrator.drivers.fake.backup_store import FakeBackupStore
 from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeClock, FakeEnrolment, FakeNotifier
@@ -12,7 +11,6 @@ from orchestrator.drivers.fake.world import FakeWorld
 
 __all__ = [
     "FakeAgent",
-    "FakeBackupStore",
     "FakeClock",
     "FakeEnrolment",
     "FakeExports",

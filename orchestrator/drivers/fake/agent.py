@@ -255,11 +255,13 @@ class FakeAgent:
             kept += [
                 f"/etc/libvirt/secrets/{secret['uuid']}.xml" for name, secret in node["secrets"].items() if _belongs(name, own)
             ]
-            by_products = [*files, *(f"{RECORDS}/{name}.report" for name in records)]
+            caches = [where for where in request.get("repositories", ()) if where in node.get("caches", [])]
+            by_products = [*files, *(f"{RECORDS}/{name}.report" for name in records), *(f"cache of {where}" for where in caches)]
             if clean:
                 if own in node["guests"]:
                     raise WrongState(f"the guest {own} is still defined on this node", hint="undefine it first")
                 node["files"] = [path for path in node["files"] if path not in files]
+                node["caches"] = [where for where in node.get("caches", []) if where not in caches]
                 for name in records:
                     del _reports(node)[name]
             return {"found": _told([*by_products, *kept]), "removed": _told(by_products if clean else [])}

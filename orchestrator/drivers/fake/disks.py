@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.domain.errors import NotFound, TransientDriverError, WrongState
+from orchestrator.domain.errors import NotFound, Refused, TransientDriverError, WrongState
 from orchestrator.drivers.fake.world import State
 from orchestrator.ports.repositories import DiskSource
 
@@ -22,9 +22,12 @@ def disk_files(node: State, source: DiskSource) -> dict[str, State]:
 
 
 def write_disk(node: State, disk: DiskSource, texts: Iterable[str]) -> int:
-    """Replace what the volume holds; what is not encrypted can be read from the medium."""
+    """Write onto an empty volume, or go on with that; what is not encrypted can be read from the medium."""
     volume = _idle(node, disk.path)
-    volume["markers"] = list(texts)
+    written = list(texts)
+    if volume["markers"] != written[: len(volume["markers"])]:
+        raise Refused(f"{disk.path}: the volume is not empty, and is not written over")
+    volume["markers"] = written
     if not volume["secret_uuid"]:
         node["raw"] += [text for text in volume["markers"] if text not in node["raw"]]
     return len(volume["markers"])

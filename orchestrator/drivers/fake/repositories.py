@@ -112,6 +112,7 @@ class FakeRepositories:
                 "damaged": False,
             }
             kept["snapshots"][row["id"]] = row
+            node["caches"] = sorted({*node.get("caches", []), access.location})
             return BackupFacts(
                 snapshot=str(row["id"]),
                 whole=not failed,
@@ -234,7 +235,7 @@ class FakeRepositories:
         return found
 
     def destroy(self, access: RepositoryAccess, *, only_cache: bool = False, deadline: float) -> None:
-        """Two stages, as the real one: the keys go, and with them whatever it held; then the rest."""
+        """Three stages, as the real one: the keys go, and with them whatever it held; the rest; then this node's cache of it."""
 
         def keys(state: State, _node: State) -> None:
             there = kept_in(state).get(name_of(access.location))
@@ -245,10 +246,10 @@ class FakeRepositories:
         def rest(state: State, _node: State) -> None:
             kept_in(state).pop(name_of(access.location), None)
 
-        def cache(_state: State, _node: State) -> None:
-            """The simulated node keeps none."""
+        def cache(_state: State, node: State) -> None:
+            node["caches"] = [where for where in node.get("caches", []) if where != access.location]
 
-        self._act("destroy", access, deadline, [cache] if only_cache else [keys, rest])
+        self._act("destroy", access, deadline, [cache] if only_cache else [keys, rest, cache])
 
     def close(self) -> None:
         """Nothing is kept open."""
