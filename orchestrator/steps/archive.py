@@ -64,15 +64,19 @@ def _by_id(archives: Iterable[ArchiveFacts], wanted: str) -> ArchiveFacts | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepArgs:
-    """``volumes`` as guest.record wrote them down; ``until``: so long at least it is kept, '' where nothing says so."""
+    """``volumes`` as guest.record wrote them down; ``until``: so long at least it is kept, '' where nothing says so.
+
+    ``beside``: names of those that nobody runs on, such as a disk that a restore has replaced ($job.kept).
+    """
 
     node: str
     volumes: tuple[VolumeRef, ...]
     until: str = ""
+    beside: tuple[str, ...] = ()
 
 
 class ArchiveKeep(BaseStep[KeepArgs]):
-    """Keep a copy of the service's disks, whole and read back. The seed image is not kept: it is made anew."""
+    """Keep a copy of the service's disks, whole and read back. The seed image is made anew, what stands beside is left out."""
 
     name: ClassVar[str] = "archive.keep"
     args = KeepArgs
@@ -111,7 +115,7 @@ class ArchiveKeep(BaseStep[KeepArgs]):
 
 def _disks(ctx: StepContext, args: KeepArgs) -> tuple[str, ...]:
     seeds = volume_name(ctx.service_id, SEED, "", "").rstrip(".") + "."
-    return tuple(ref.name for ref in args.volumes if not ref.name.startswith(seeds))
+    return tuple(ref.name for ref in args.volumes if not ref.name.startswith(seeds) and ref.name not in args.beside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
