@@ -33,6 +33,7 @@ from orchestrator.api.resources import (
     nodes,
     policies,
     reconciliation,
+    restores,
     services,
     terminations,
     webhooks,
@@ -44,8 +45,8 @@ from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
 RESOURCES = (
-    *(webhooks, disputes, leaving, conduct, services, charges, jobs, nodes, catalog, policies, forecast, ips, events, audit),
-    *(backups, certificates, reconciliation, messages, terminations, freeze, health),
+    *(webhooks, disputes, leaving, conduct, restores, services, charges, jobs, nodes, catalog, policies, forecast, ips, events),
+    *(audit, backups, certificates, reconciliation, messages, terminations, freeze, health),
 )
 
 

@@ -25,9 +25,11 @@ from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.secrets import Secrets
 
 if TYPE_CHECKING:
+    from orchestrator.domain.backups.restoring import Asked
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
+    from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
     from orchestrator.store.charges import ChargeRecord
     from orchestrator.store.database import Connection, Database
@@ -110,11 +112,22 @@ class Leaves(Protocol):
     def would_end(self, service_id: str, *, kind: CancellationKind, confirmed: bool, on: datetime | None) -> Leave: ...
 
 
+class Restores(Protocol):
+    """How restores are asked for; see ``engine.restoring``."""
+
+    def restore(self, service_id: str, asked: Asked, *, who: str, beside: Callable[[Connection, Restored], None]) -> Restored: ...
+
+    def would(self, service_id: str, asked: Asked, *, who: str) -> Restored: ...
+
+
 class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
 
     @property
     def money(self) -> MoneyControl: ...
+
+    @property
+    def restoring(self) -> Restores: ...
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
 

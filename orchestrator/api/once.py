@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -47,6 +48,13 @@ class Once:
         self._who = who
         self._key = key
         self._fingerprint = fingerprint
+
+    def request_id(self, about: str) -> str:
+        """An id of the request ``about`` something: the same where its caller sends it again under its key; else a new one."""
+        if not self._key:
+            return f"r.{secrets.token_hex(12)}"
+        said = "\n".join((self._who, about, self._key))
+        return f"k.{hashlib.sha256(said.encode()).hexdigest()[:24]}"
 
     def run(self, act: Callable[[Keep], object]) -> JSONResponse:
         """The answer that ``act`` told (202 where it names a job, else 200), or the one kept under the key.

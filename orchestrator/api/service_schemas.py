@@ -13,6 +13,7 @@ from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
 from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
+from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
 from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import (
     Cancellation,
@@ -235,9 +236,25 @@ class TrafficOut(BaseModel):
     charged_gb: int
 
 
+class KeptVolumeOut(BaseModel):
+    """A volume that stands beside the disk until its time is over. ``job_id``: the restore that left it."""
+
+    name: str
+    kind: KeptKind
+    node: str
+    path: str
+    job_id: str
+    kept_at: datetime
+    until: datetime
+
+    @classmethod
+    def of(cls, volume: KeptVolume) -> KeptVolumeOut:
+        return cls(**fields(volume, cls.model_fields))
+
+
 class ServiceDetail(ServiceOut):
-    """A service with what its jobs made, where it ever was, the jobs that are not over, the next acts that its policy brings, and
-    its newest charges."""
+    """A service with what its jobs made, where it ever was, the jobs that are not over, the next acts that its policy brings,
+    its newest charges, and the volumes that are kept beside its disk."""
 
     nodes_ever: list[str]
     facts: dict[str, Any]
@@ -250,6 +267,7 @@ class ServiceDetail(ServiceOut):
     complaints: list[ComplaintOut]
     domain_expired_at: datetime | None
     domain_renewed_at: datetime | None
+    kept: list[KeptVolumeOut]
 
     @classmethod
     def with_facts(
@@ -274,6 +292,7 @@ class ServiceDetail(ServiceOut):
             complaints=[ComplaintOut.of(complaint) for complaint in service.complaints],
             domain_expired_at=service.domain_expired_at,
             domain_renewed_at=service.domain_renewed_at,
+            kept=[KeptVolumeOut.of(volume) for volume in service.kept],
         )
 
 

@@ -24,6 +24,7 @@ def backup_settings(section: BackupsSection, absolute: Absolute) -> BackupSettin
         download=section.download,
         niceness=section.niceness,
         io_priority=section.io_priority,
+        keep_restored=section.keep_restored,
     )
 
 
@@ -69,6 +70,7 @@ def backups_shown(settings: BackupSettings) -> dict[str, Any]:
         "download": rate_words(settings.download),
         "niceness": settings.niceness,
         "io_priority": settings.io_priority,
+        "keep_restored": duration_words(settings.keep_restored),
     }
 
 

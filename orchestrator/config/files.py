@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestrator.config import backup_values as b
 from orchestrator.config import fields as f
 from orchestrator.config import policy_values as v
+from orchestrator.domain.backups.offer import KEEP_RESTORED
 from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure
 
@@ -118,6 +119,11 @@ class BackupsSection(_File):
     download: b.KibRate = Field(default=0, description="What a run may fetch; 0 = no limit.")
     niceness: int = Field(default=10, ge=0, le=19, description="How far a run stands back for the processor (nice).")
     io_priority: int = Field(default=7, ge=-1, le=7, description="Its turn at the disks, 7 the last; -1 = only when they idle.")
+    keep_restored: f.Kept = Field(
+        default=KEEP_RESTORED,
+        json_schema_extra={"default": "7d"},
+        description="How long a disk that a restore replaced is kept, and what was restored beside one.",
+    )
 
 
 class OrchestratorFile(_File):

@@ -21,12 +21,13 @@ from orchestrator.domain import (
     coming_back,
     commanding,
     conduct,
+    kept,
     lapsing,
     merging,
     personal,
     reactivation,
 )
-from orchestrator.domain.backups import asking
+from orchestrator.domain.backups import asking, restoring
 from orchestrator.domain.claims import Claim
 
 # Told on from here, where every decision is asked for.
@@ -278,6 +279,17 @@ def command(
         case IntentKind.BACKUP:
             return asking.requested(service, who=who, why=why, terms=terms, now=now)
         case _:
+            return _copies(kind, service, arguments, who=who, why=why, terms=terms)
+
+
+def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """A command on what is made of backups."""
+    match kind:
+        case IntentKind.RESTORE:
+            return restoring.again(service, arguments, who=who, why=why, terms=terms)
+        case IntentKind.TIDY:
+            return kept.tidy(service, kept.named(arguments), who=who, why=why)
+        case _:
             return commanding.refuse(service, f"{kind} is not carried out by this version", RULE_VOCABULARY)
 
 
@@ -301,8 +313,9 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
             return _charged(deadline, service, terms, why)
         case Action.LIFT_HOLD | Action.LIMIT_CONDUCT:
             return conduct.fall_due(deadline, service, terms=terms, now=now, why=why)
-        case Action.BACKUP:
-            return asking.scheduled(service, deadline.occurrence, who=who, why=why)
+        case Action.TIDY | Action.BACKUP:
+            due = kept.due if deadline.action == Action.TIDY else asking.scheduled
+            return due(service, deadline.occurrence, who=who, why=why)
         case Action.CANCEL_ORDER:
             ended = commanding.cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
             return lapsing.lapsed(ended, now=now) if service.state == Lifecycle.ORDERED else ended

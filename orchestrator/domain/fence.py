@@ -14,6 +14,7 @@ BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
     IntentKind.STOP: frozenset({Lifecycle.ACTIVE}),
     IntentKind.REBOOT: frozenset({Lifecycle.ACTIVE}),
     IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.TIDY: frozenset({Lifecycle.ACTIVE}),
 }
 
 
@@ -30,16 +31,22 @@ def closed(service: Service, *, kind: IntentKind, payments: int, cancellation: o
     # It was brought back, and its archive is a copy of what is there again: no payment and no hold minds that.
     if kind == IntentKind.REACTIVATE:
         return ""
+    # No payment makes a copy be kept longer than was said; a hold does.
+    if kind == IntentKind.TIDY:
+        return _kept_by_a_hold(service)
     if service.payments != payments:
         return "it was paid since the job was decided"
     if cancellation and (service.cancellation is None or service.cancellation.token != cancellation):
         return "its cancellation was taken back, or given another day, since the job was decided"
     if kind == IntentKind.ERASE and service.debt_disputed:
         return "the debt for which it was terminated is disputed"
-    if kind.ends:
-        for hold in service.holds:
-            if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:
-                return f"a {hold.reason} hold of {hold.by} forbids erasing ({hold.why})"
+    return _kept_by_a_hold(service) if kind.ends else ""
+
+
+def _kept_by_a_hold(service: Service) -> str:
+    for hold in service.holds:
+        if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:
+            return f"a {hold.reason} hold of {hold.by} forbids erasing ({hold.why})"
     return ""
 
 

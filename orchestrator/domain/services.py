@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from orchestrator.domain.complaints import Complaint
 from orchestrator.domain.errors import WrongState
+from orchestrator.domain.kept_volumes import KeptVolume
 
 # Part of guest, volume and filter names on a node: no dot, because a dot separates the parts of those names.
 SERVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
@@ -218,6 +219,7 @@ class Service:
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
     ``node``: where it is, as its facts have it; it is read with the record and never written by it. ``backups_seen_to``: the
     slots of its schedule up to then are seen to; ``backup_asked_at``: when the last backup was made that its customer asked for.
+    ``kept``: volumes that stand beside its disk for a while.
     """
 
     id: str
@@ -261,6 +263,7 @@ class Service:
     node: str = ""
     backups_seen_to: datetime | None = None
     backup_asked_at: datetime | None = None
+    kept: tuple[KeptVolume, ...] = ()
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.domain import archives, coming_back, outcomes
+from orchestrator.domain import archives, coming_back, kept, outcomes
 from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
@@ -31,6 +31,8 @@ ENGINE = "orchestrator"
 # What a fee for coming back is for.
 COMES_BACK = (IntentKind.UNSUSPEND, IntentKind.REACTIVATE)
 CERTIFICATE = "certificate.issued"
+# Of what these leave nothing is known under their steps.
+_MAKES_NOTHING = (IntentKind.CHECK, IntentKind.TIDY)
 # Backups that wait for their node are looked at again within so long, and at once when one of them has ended.
 _WAITING = timedelta(minutes=10)
 # The step that keeps an archive; what it gave is known of an archived service under the same word.
@@ -186,6 +188,9 @@ class Endings:
                 for other in job_store.unfinished(conn, service.id)
             ),
         )
+        ended_well = ending.state == JobState.DONE and not ending.code
+        keep = self._terms(service).backups.keep_restored
+        after = kept.after_job(after, job, steps, ended_well=ended_well, now=now, keep=keep)
         if after != service:
             services.put(conn, after, now=now)
             tell_changed(conn, service, after, now=now)
@@ -268,11 +273,11 @@ class Endings:
 def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobStep, ...]) -> ServiceFacts:
     """What is known of a service's things after a job: the facts of its done steps by step id, over what was known.
 
-    A check makes nothing. Where everything was made by this job and undone, or destroyed, nothing is left but the nodes it
-    ever was on, and the archive that is kept.
+    A check makes nothing, and what is kept beside the disk stands in the record. Where everything was made by this job and
+    undone, or destroyed, nothing is left but the nodes it ever was on, and the archive that is kept.
     """
     ended = ending.state == JobState.DONE
-    if job.intent == IntentKind.CHECK or (job.intent == IntentKind.ERASE and not ended):
+    if job.intent in _MAKES_NOTHING or (job.intent == IntentKind.ERASE and not ended):
         return known
     undone = ending.state in (JobState.FAILED, JobState.CANCELLED)
     if job.intent == IntentKind.TERMINATE and ended:

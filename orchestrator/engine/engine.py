@@ -29,6 +29,7 @@ from orchestrator.engine.mail import Mail, MailDesk
 from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
+from orchestrator.engine.restoring import Restoring
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import Beside, Catalog, EngineSettings, PolicyTexts, nothing_beside
 from orchestrator.engine.slots import Slots
@@ -62,7 +63,8 @@ class Engine:
     ``on_step`` is told (step, outcome, seconds) of each attempt, ``on_delivery`` the outcome of each post. Without ``notifier``
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
-    transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators.
+    transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
+    ``restoring``: restores.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Engine:
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, confirming=confirming, wake=self._wake)
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
+        self.restoring = Restoring(self._works, clerk=clerk, catalog=catalog)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._brakes = Guard(self._works, catalog, policy_texts)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)

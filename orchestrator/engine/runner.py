@@ -259,6 +259,7 @@ def resolved(
         "payments": job.payments,
         "client_id": service.client_id,
         "provider": catalog.provider,
+        "kept": [each.name for each in service.kept],
     }
     if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))

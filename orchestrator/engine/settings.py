@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.domain.backups.offer import NodeBackups, Offer
+from orchestrator.domain.backups.offer import KEEP_RESTORED, NodeBackups, Offer
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.plans import Node, Plan, PlanKind, Template
@@ -44,6 +44,7 @@ class Catalog:
     Promises are counted in days of the ``calendar``. ``asks_billing``: a billing system is told things, and so can be asked to
     confirm a termination; else only people are. ``backups``: by node, where the copies of its services go; a node that is not
     named has no target, and no backup of its services is made.
+    ``keep_restored``: how long what a restore replaced, or wrote beside a disk, is kept.
     """
 
     plans: Mapping[str, Plan]
@@ -55,6 +56,7 @@ class Catalog:
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
     tariffs: Tariffs = field(default_factory=Tariffs)
     backups: Mapping[str, NodeBackups] = field(default_factory=dict)
+    keep_restored: timedelta = KEEP_RESTORED
 
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
@@ -83,9 +85,10 @@ class Catalog:
         """What is sold of backups with it. A service whose plan is not sold any more has them as any other."""
         node = self.backups.get(service.node)
         if plan is None:
-            return Offer(node=node)
+            return Offer(node=node, keep_restored=self.keep_restored)
         return Offer(
             node=node,
+            keep_restored=self.keep_restored,
             plan=plan.name,
             bought=plan.backups_bought,
             cap_bytes=plan.backup_cap_bytes,

@@ -57,16 +57,20 @@ def archive_id(ctx: StepContext) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepArgs:
     """``volumes`` as guest.record wrote them down; ``until``: so long at least it is kept, '' where nothing says so. ``keep``: so
-    many verified backups stand as long as the service is not ended."""
+    many verified backups stand as long as the service is not ended. ``beside``: names of volumes that nobody runs on, such as a
+    disk that a restore has replaced ($job.kept).
+    """
 
     node: str
     volumes: tuple[VolumeRef, ...]
     until: str = ""
     keep: int = 1
+    beside: tuple[str, ...] = ()
 
 
 class ArchiveKeep(BaseStep[KeepArgs]):
-    """Make a backup of the stopped guest's disk, and read all of it back. The seed image is not kept: it is made anew.
+    """Make a backup of the stopped guest's disk, and read all of it back. The seed image is made anew, what stands beside is left
+    out.
 
     As long as nothing is destroyed it is a backup like any other. Where the termination is taken back it stays as such, but not
     as this job's any more: the guest may run again, and a later attempt keeps what is there then.
@@ -109,7 +113,7 @@ class ArchiveKeep(BaseStep[KeepArgs]):
 def _disk(ctx: StepContext, args: KeepArgs) -> VolumeRef:
     """Raises NotFound where there is none, PermanentDriverError where there are several: a guest comes back with one."""
     seeds = volume_name(ctx.service_id, SEED, "", "").rstrip(".") + "."
-    disks = [ref for ref in args.volumes if not ref.name.startswith(seeds)]
+    disks = [ref for ref in args.volumes if not ref.name.startswith(seeds) and ref.name not in args.beside]
     if not disks:
         raise NotFound(f"no disk of {ctx.service_id} is known on {args.node}: there is nothing to keep of it")
     if len(disks) > 1:

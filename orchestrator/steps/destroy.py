@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from orchestrator.domain.errors import UndoFailed
 from orchestrator.domain.plans import guest_name
-from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark
+from orchestrator.ports.hypervisor import GuestDefinition, GuestMark
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Look, Timer, node_state, own_guest, put_down
+from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Look, Timer, own_guest, put_down
+from orchestrator.steps.definition import definition_of
 from orchestrator.steps.fence import ask
 from orchestrator.steps.wipe import VolumeRef, volumes_of
 
@@ -32,7 +33,7 @@ class GuestRecord(Look[RecordArgs]):
 
     def look(self, ctx: StepContext, args: RecordArgs) -> Facts:
         facts = own_guest(ctx, args.node)
-        definition = None if facts is None else _definition(ctx, facts, args)
+        definition = None if facts is None else definition_of(ctx, facts, args.node, args.known)
         return {
             "definition": None if definition is None else dump(definition),
             "autostart": facts is not None and facts.autostart,
@@ -48,35 +49,6 @@ def _known_volumes(known: Mapping[str, Any]) -> dict[str, VolumeRef]:
         if isinstance(volume, Mapping):
             refs[volume["name"]] = VolumeRef(name=volume["name"], path=volume["path"], secret_uuid=volume.get("secret_uuid", ""))
     return refs
-
-
-def _definition(ctx: StepContext, facts: GuestFacts, args: RecordArgs) -> GuestDefinition | None:
-    """The guest as it is defined now. None where it has no addresses any more: such a one is not brought back.
-
-    What it boots with is not told by the hypervisor: that is as step guest.define recorded it.
-    """
-    lease = ctx.ports.addresses.lease(ctx.service_id)
-    if lease is None or facts.mark is None:
-        return None
-    boot: Mapping[str, Any] = next(
-        (g["boot"] for g in args.known.values() if isinstance(g, Mapping) and isinstance(g.get("boot"), Mapping)), {}
-    )
-    return GuestDefinition(
-        name=facts.name,
-        uuid=facts.uuid,
-        mark=facts.mark,
-        vcpus=facts.vcpus,
-        memory_bytes=facts.memory_bytes,
-        cpu_percent=facts.cpu_percent or 100,
-        disks=facts.disks,
-        bridge=facts.bridge or node_state(ctx, args.node).node.bridge,
-        lease=lease,
-        network_bytes_per_second=facts.network_bytes_per_second,
-        kernel=str(boot.get("kernel", "")),
-        initrd=str(boot.get("initrd", "")),
-        kernel_arguments=str(boot.get("kernel_arguments", "")),
-        agent=bool(boot.get("agent", True)),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from orchestrator.domain.errors import WrongState
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestFacts, Power
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Look, OnNode, node_state, own_guest
+from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep, Look, node_state, own_guest
 from orchestrator.steps.compare import Expected, differences
 from orchestrator.steps.wipe import volumes_of
 
@@ -69,13 +69,21 @@ def _limiting(facts: GuestFacts, *, limited: bool) -> list[str]:
     return [f"it is limited on its node for {', '.join(found)}, and not in our records"] if found and not limited else []
 
 
-class VolumeCheck(Look[OnNode]):
-    """Whether the disk is there with its key and its template, and no volume beside those that the guest uses."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeCheckArgs:
+    """``kept``: names of the volumes that stand beside the disk for a while ($job.kept)."""
+
+    node: str
+    kept: tuple[str, ...] = ()
+
+
+class VolumeCheck(Look[VolumeCheckArgs]):
+    """Whether the disk is there with its key and its template, and beside those that the guest uses only what is kept."""
 
     name: ClassVar[str] = "volume.check"
-    args = OnNode
+    args = VolumeCheckArgs
 
-    def look(self, ctx: StepContext, args: OnNode) -> Facts:
+    def look(self, ctx: StepContext, args: VolumeCheckArgs) -> Facts:
         store = ctx.ports.volumes(args.node)
         there = {v.path: v for v in store.volumes(deadline=POOL_SECONDS)}
         facts = own_guest(ctx, args.node)
@@ -89,7 +97,9 @@ class VolumeCheck(Look[OnNode]):
                 drift.append(f"the key of {volume.name} is gone")
             if volume.backing_path and volume.backing_path not in there:
                 drift.append(f"the template under {volume.name} is gone: {volume.backing_path}")
-        drift += [f"volume {ref.name} belongs to no guest" for ref in volumes_of(ctx, args.node, {}) if ref.path not in used]
+        beside = {ref.name for ref in volumes_of(ctx, args.node, {}) if ref.path not in used}
+        drift += [f"volume {name} belongs to no guest" for name in sorted(beside - set(args.kept))]
+        drift += [f"volume {name} is gone, and was to be kept" for name in sorted(set(args.kept) - beside)]
         return {"drift": drift}
 
 

@@ -14,6 +14,7 @@ from orchestrator.steps.backup_settle import BackupSettle
 from orchestrator.steps.base import Step
 from orchestrator.steps.certificate import CertificateErasure, CertificateIssue
 from orchestrator.steps.destroy import GuestRecord, GuestUndefine
+from orchestrator.steps.discard import VolumeDiscard
 from orchestrator.steps.disk_export import DiskExport, DiskRelease
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
@@ -23,6 +24,7 @@ from orchestrator.steps.network import AddressAllocate, AddressRelease
 from orchestrator.steps.place import NodeRelease, NodeReserve
 from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
 from orchestrator.steps.residue import ResidueProve
+from orchestrator.steps.restore import DiskSwitch, GuestBringBack, RestoreWrite
 from orchestrator.steps.storage import SeedCreate, TemplateCheck, VolumeCreate
 from orchestrator.steps.wipe import VolumeWipe
 
@@ -44,6 +46,10 @@ _ALL: tuple[Step[Any], ...] = (
     BackupMake(),
     BackupSettle(),
     DiskRelease(),
+    RestoreWrite(),
+    DiskSwitch(),
+    GuestBringBack(),
+    VolumeDiscard(),
     SeedCreate(),
     GuestDefine(),
     GuestStart(),

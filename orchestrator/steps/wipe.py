@@ -106,18 +106,8 @@ class VolumeWipe(BaseStep[WipeArgs]):
             raise
 
     def _destroy(self, ctx: StepContext, args: WipeArgs, timer: Timer) -> Facts:
-        agent, store = ctx.ports.agent(args.node), ctx.ports.volumes(args.node)
         for number, ref in enumerate(args.volumes):
-
-            def progress(fraction: float, sentence: str, number: int = number, ref: VolumeRef = ref) -> None:
-                ctx.progress((number + fraction) / len(args.volumes), f"{ref.name}: {sentence}")
-
-            method = CRYPTO_ERASE if ref.secret_uuid or ref.name in store.secrets(deadline=ASK_SECONDS) else OVERWRITE
-            request = {"path": ref.path, "method": method, "samples": SAMPLES}
-            agent.call("volume-wipe", request, deadline=timer.left(), progress=progress)
-            if ref.secret_uuid:
-                agent.call("secret-wipe", {"uuid": ref.secret_uuid}, deadline=ASK_SECONDS)
-            store.delete(ref.name, deadline=POOL_SECONDS)
+            destroy(ctx, args.node, ref, timer, done=number, of=len(args.volumes))
         return _facts(args, _look(ctx, args))
 
     def undo(self, ctx: StepContext, args: WipeArgs, facts: Mapping[str, Any]) -> None:
@@ -125,6 +115,21 @@ class VolumeWipe(BaseStep[WipeArgs]):
         begun = [s.ref.name for s in _look(ctx, args) if s.begun]
         if begun:
             raise UndoFailed(f"past the point of no return: {', '.join(begun)} cannot be brought back")
+
+
+def destroy(ctx: StepContext, node: str, ref: VolumeRef, timer: Timer, *, done: int = 0, of: int = 1) -> None:
+    """The volume, with the key that opens it; absent = success. It is the ``done``-th of so many that the step destroys."""
+    agent, store = ctx.ports.agent(node), ctx.ports.volumes(node)
+
+    def progress(fraction: float, sentence: str) -> None:
+        ctx.progress((done + fraction) / of, f"{ref.name}: {sentence}")
+
+    method = CRYPTO_ERASE if ref.secret_uuid or ref.name in store.secrets(deadline=ASK_SECONDS) else OVERWRITE
+    request = {"path": ref.path, "method": method, "samples": SAMPLES}
+    agent.call("volume-wipe", request, deadline=timer.left(), progress=progress)
+    if ref.secret_uuid:
+        agent.call("secret-wipe", {"uuid": ref.secret_uuid}, deadline=ASK_SECONDS)
+    store.delete(ref.name, deadline=POOL_SECONDS)
 
 
 def _look(ctx: StepContext, args: WipeArgs) -> list[_Seen]:

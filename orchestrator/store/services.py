@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
+from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
 from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import (
     Cancellation,
@@ -169,6 +170,7 @@ _COLUMNS: Mapping[str, Callable[[Any], Any]] = {
     "disputes": lambda disputes: [_dispute_row(dispute) for dispute in disputes],
     "traffic": lambda months: [[month.period, month.bytes, month.charged_gb] for month in months],
     "complaints": lambda complaints: [_complaint_values(complaint) for complaint in complaints],
+    "kept": lambda volumes: [_kept_values(volume) for volume in volumes],
     "state": str,
     "cancellation": lambda cancellation: None if cancellation is None else _cancellation_values(cancellation),
 }
@@ -256,6 +258,27 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         node=row.node,
         backups_seen_to=row.backups_seen_to,
         backup_asked_at=row.backup_asked_at,
+        kept=tuple(_kept(each) for each in row.kept),
+    )
+
+
+_KEPT_TIMES = ("kept_at", "until")
+
+
+def _kept_values(volume: KeptVolume) -> dict[str, str]:
+    values = asdict(volume)
+    return values | {name: values[name].isoformat() for name in _KEPT_TIMES}
+
+
+def _kept(values: Mapping[str, str]) -> KeptVolume:
+    return KeptVolume(
+        name=values["name"],
+        kind=KeptKind(values["kind"]),
+        node=values["node"],
+        path=values["path"],
+        job_id=values["job_id"],
+        kept_at=datetime.fromisoformat(values["kept_at"]),
+        until=datetime.fromisoformat(values["until"]),
     )
 
 

@@ -99,6 +99,8 @@ services = _table(
     _time("lapsed_at", nullable=True),
     _time("backups_seen_to", nullable=True),
     _time("backup_asked_at", nullable=True),
+    # Volumes that stand beside its disk for a while (domain.kept_volumes).
+    sa.Column("kept", sa.JSON, nullable=False, server_default="[]"),
 )
 
 # What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an

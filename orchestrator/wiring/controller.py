@@ -73,6 +73,7 @@ class Controller:
             calendar=calendar_of(config),
             asks_billing=self._notifier is not None,
             backups=node_backups(config),
+            keep_restored=settings.backups.keep_restored,
         )
         scrape = Scrape(
             self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock, posts=self._notifier is not None

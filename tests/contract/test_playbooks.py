@@ -33,7 +33,7 @@ ABOUT = {
     "payments": 1,
 }
 UNTIL = "2026-11-25T12:00:00+00:00"
-IRREVOCABLE = {("vps-terminate", "wipe"), ("vps-erase", "destroy")}
+IRREVOCABLE = {("vps-terminate", "wipe"), ("vps-erase", "destroy"), ("vps-tidy", "discard")}
 
 
 @pytest.fixture
@@ -60,10 +60,11 @@ class Play:
         holds: tuple[str, ...] = (),
         limits: tuple[str, ...] = (),
         until: str = "",
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.stage, self.job = stage, job
         about = {**ABOUT, "id": job, "holds": list(holds), "limits": list(limits), "limited": bool(limits)}
-        about |= {"archive": bool(until), "archive_until": until, **promised.for_backup(Terms())}
+        about |= {"archive": bool(until), "archive_until": until, "kept": [], **promised.for_backup(Terms()), **(more or {})}
         self.workflow: Workflow = workflow.resolve(BOOKS[name], service_id="s1", spec=stage.spec, facts=facts, job=about)
         self.given: dict[str, Facts] = {}
         self.applied: list[tuple[str, Facts]] = []
@@ -122,11 +123,18 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
         Play(stage, "vps-limit", "j2", facts=facts, limits=("abuse",)).run()
     if kind == IntentKind.START:
         Play(stage, "vps-stop", "j2", facts=facts).run()
+    more: dict[str, Any] = {}
+    if kind in (IntentKind.RESTORE, IntentKind.TIDY):
+        made = Play(stage, "vps-backup", "j2", facts=facts).run()
+        more = {"backup": made["make"]["backup"], "role": "disk"}
+    if kind == IntentKind.TIDY:
+        beside = Play(stage, "vps-restore", "j2", facts=facts, more={**more, "role": "beside"}).run()
+        more = {"names": [beside["restore"]["into"]["name"]]}
     stage.job(kind, "j3")
     until = UNTIL if kind == IntentKind.TERMINATE else ""
     holds = ("nonpayment",) if kind == IntentKind.SUSPEND else ()
     limits = ("abuse",) if kind == IntentKind.LIMIT else ()
-    return Play(stage, name, "j3", facts=facts, holds=holds, limits=limits, until=until)
+    return Play(stage, name, "j3", facts=facts, holds=holds, limits=limits, until=until, more=more)
 
 
 def reversible() -> list[tuple[str, str]]:
@@ -142,7 +150,7 @@ def reversible() -> list[tuple[str, str]]:
 
 
 def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
-    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD, IntentKind.RESTORE}
+    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD}
     assert set(BOOKS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
     assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())
 

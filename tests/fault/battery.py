@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from orchestrator.domain.backups.words import BackupState
 from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.kept_volumes import KeptKind
 from orchestrator.domain.plans import guest_name
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.store import addresses, backups, jobs, services
@@ -46,6 +47,8 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.BACKUP: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.TERMINATE: (IntentKind.PROVISION, IntentKind.BACKUP),
     KEEPING: (IntentKind.PROVISION, IntentKind.BACKUP),
+    IntentKind.RESTORE: (IntentKind.PROVISION, IntentKind.BACKUP),
+    IntentKind.TIDY: (IntentKind.PROVISION, IntentKind.BACKUP, IntentKind.RESTORE),
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
@@ -145,6 +148,39 @@ def write_letters(directory: Path) -> None:
             world.plant(things.NODE, name, LETTERS.format(rest.partition(".")[0]))
 
 
+def write_more(directory: Path, service_id: str, text: str) -> None:
+    """The service's guest writes to the disk that it has."""
+    world = seeded_world(directory)
+    path = world.node(things.NODE)["guests"][guest_name(service_id)]["definition"]["disks"][0]["path"]
+    world.plant(things.NODE, path.rpartition("/")[2], text)
+
+
+def disk_of(directory: Path, service_id: str) -> list[str] | None:
+    """What the disk holds that the guest's definition names; None where that is not there."""
+    node = seeded_world(directory).node(things.NODE)
+    path = node["guests"][guest_name(service_id)]["definition"]["disks"][0]["path"]
+    found = node["volumes"].get(path.rpartition("/")[2])
+    return None if found is None else _plain(found["markers"], service_id)
+
+
+def safety_copies(directory: Path, service_id: str) -> list[list[str]]:
+    """What the volumes hold that the service's record calls safety copies."""
+    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    try:
+        with db.read() as conn:
+            record = services.get(conn, service_id)
+    finally:
+        db.close()
+    assert record is not None
+    volumes = seeded_world(directory).node(things.NODE)["volumes"]
+    kept = [each.name for each in record.kept if each.kind == KeptKind.SAFETY_COPY]
+    return [_plain(volumes[name]["markers"], service_id) for name in kept]
+
+
+def _plain(texts: Sequence[str], service_id: str) -> list[str]:
+    return [text.removesuffix(f" of {service_id}") for text in texts]
+
+
 def held(world: FakeWorld, service_id: str) -> list[tuple[str, list[str]]]:
     """Every snapshot of the service that can be read, with what it holds."""
     kept = world.read().get("repositories", {})
@@ -199,6 +235,8 @@ def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
         "mac": addresses.held_mac(conn, service_id) is not None,
         "reserved": _count(conn, reservations, service_id),
         "certificates": _count(conn, certificates, service_id),
+        "kept": [(each.kind.value, each.name) for each in record.kept],
+        "restores": [(each.state.value, each.done_at is not None, each.why) for each in backups.restores_of(conn, service_id)],
         "backups": [
             (each.job_id, each.state.value, each.consistency, str(each.share), each.pruned_at is not None, each.problem)
             for each in backups.of_service(conn, service_id)

@@ -19,11 +19,13 @@ from typing import NoReturn
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.backups.offer import NodeBackups
+from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
 from orchestrator.engine import current_job
+from orchestrator.engine.settings import nothing_beside
 from orchestrator.store import jobs
 from tests.backup_books import TARGET
 from tests.fault import things
@@ -131,6 +133,8 @@ def submit(house: House, scenario: Scenario) -> None:
         house.order(scenario.service)
     elif scenario.intent == UNPAID:
         house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
+    elif scenario.intent == IntentKind.RESTORE:
+        house.engine.restoring.restore(scenario.service, Asked(request_id="r1", why="a test"), who="anna", beside=nothing_beside)
     elif scenario.intent == KEEPING:
         house.engine.command(IntentKind.TERMINATE, scenario.service, who="anna", why="a test", arguments={})
     else:

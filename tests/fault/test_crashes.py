@@ -24,9 +24,12 @@ from tests.fault.battery import (
     Battery,
     batches,
     copies,
+    disk_of,
     good_backups,
+    safety_copies,
     service,
     snapshot,
+    write_more,
 )
 from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared
@@ -194,6 +197,29 @@ def test_killed_at_any_instant_of_a_backup_a_verified_one_stands(battery: Batter
         assert [each.kill for each in named if not good_backups(directory, each.service)] == []
         battery.process(directory, named, submit=False)
         assert [good_backups(directory, each.service) for each in named] == [1] * len(named)
+
+
+def test_killed_at_any_instant_of_a_restore_the_guest_has_one_whole_disk(battery: Battery, tmp_path: Path) -> None:
+    """As the world stands when the process is dead; when all has come to rest; and what was written since the backup is kept."""
+    points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent="restore"))
+    since = "written since"
+    for number, batch in enumerate(
+        batches([Scenario(service="", intent="restore", kill=point) for point in dict.fromkeys(points)])
+    ):
+        directory = tmp_path / f"killed-{number}"
+        battery.state_before("restore", directory)
+        scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
+        for each in scenarios:
+            write_more(directory, each.service, since)
+        battery.process(directory, scenarios, kill=True)
+        dead = {each.kill: disk_of(directory, each.service) for each in scenarios}
+        old, new = ["the letters", since], ["the letters"]
+        assert {point: text for point, text in dead.items() if text not in (old, new)} == {}
+        switched = list(dead).index("vps-restore/disk/during") if "vps-restore/disk/during" in dead else len(dead)
+        assert [text == new for text in dead.values()] == [place >= switched or number > 0 for place in range(len(dead))]
+        battery.process(directory, scenarios, submit=False)
+        assert [disk_of(directory, each.service) for each in scenarios] == [new] * len(scenarios)
+        assert [safety_copies(directory, each.service) for each in scenarios] == [[old]] * len(scenarios)
 
 
 def failing(scenario: Scenario, whole: bool) -> list[str]:

@@ -40,6 +40,9 @@ _CHARGES = 5
 _AHEAD = timedelta(days=366)
 
 
+_NEED_A_REASON = (IntentKind.SUSPEND, IntentKind.LIMIT, IntentKind.TERMINATE, IntentKind.TIDY)
+
+
 class Action(StrEnum):
     """What an operator may ask for a service."""
 
@@ -55,11 +58,12 @@ class Action(StrEnum):
     REACTIVATE = IntentKind.REACTIVATE
     CHECK = IntentKind.CHECK
     BACKUP = IntentKind.BACKUP
+    TIDY = IntentKind.TIDY
 
 
 class ActionRequest(BaseModel):
-    """``reason`` is a sentence for the audit, needed to suspend, to limit and to terminate; ``hold`` is the hold that suspend
-    and limit set, and unsuspend and unlimit lift.
+    """``reason`` is a sentence for the audit, needed to suspend, to limit, to terminate and to tidy; ``hold`` is the hold that
+    suspend and limit set, and unsuspend and unlimit lift.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -143,7 +147,7 @@ def act_on_service(
     """Have it done: 202 with the job that does it, 200 where nothing had to be done or with dry_run."""
     kind = IntentKind(action.value)
     asked = request or ActionRequest()
-    if not dry_run and not asked.reason and kind in (IntentKind.SUSPEND, IntentKind.LIMIT, IntentKind.TERMINATE):
+    if not dry_run and not asked.reason and kind in _NEED_A_REASON:
         raise RequestError(f"{kind} needs a reason", hint='send {"reason": "…"}')
     arguments: dict[str, object] = {"reason": asked.hold.value} if kind in KEEPS_HOLDS else {}
     if dry_run:

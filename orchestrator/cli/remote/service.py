@@ -65,6 +65,10 @@ def _charge_lines(row: Row) -> str:
     return "\n".join(f"{when(c['made_at'])} {rupiah(c)}{'' if c['open'] else back}: {c['reason']}" for c in row["charges"])
 
 
+def _kept_lines(row: Row) -> str:
+    return "\n".join(f"{k['path']}: {k['kind']} of job {k['job_id']}, until {when(k['until'])}" for k in row["kept"])
+
+
 def _dispute_lines(row: Row) -> str:
     return "\n".join(f"invoice {d['invoice_id']} of {when(d['raised_at'])}: {_verdict(d)}" for d in row["disputes"])
 
@@ -147,6 +151,7 @@ _CARD: tuple[Line, ...] = (
     ("point of no return", moment("point_of_no_return")),
     ("archived", moment("archived_at")),
     *MADE,
+    ("kept", _kept_lines),
     ("to come", _deadline_lines),
 )
 _FACTS: tuple[Line, ...] = (("facts", facts("facts")),)
@@ -296,6 +301,21 @@ def terminate(context: click.Context, /, service: str, meant: str, **options: An
     if not options["dry_run"]:
         confirm(service, meant, what="terminate destroys data", warning=f"This destroys {service} and all of its data.")
     act(context, service, "terminate", options)
+
+
+@group.command("tidy")
+@click.argument("service")
+@_reason_needed
+@meant_option
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def tidy(context: click.Context, /, service: str, meant: str, **options: Any) -> None:
+    """Wipe now what a restore left beside the service's disk: its old disk, and volumes that were restored beside it."""
+    if not options["dry_run"]:
+        confirm(service, meant, what="tidy destroys data", warning=f"This destroys what is kept beside the disk of {service}.")
+    act(context, service, "tidy", options)
 
 
 for each in (*CONDUCT, *LEAVING):

@@ -8,6 +8,8 @@ from datetime import time, timedelta
 DAY_MINUTES = 24 * 60
 WEEK_MINUTES = 7 * DAY_MINUTES
 _MINUTE = timedelta(minutes=1)
+# How long a disk that a restore replaced is kept, and what was restored beside one, where the provider says nothing else.
+KEEP_RESTORED = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,14 @@ class Offer:
     """What holds for one service. ``node`` None: its node has no target, so that no backup of it can be made.
 
     ``plan``: its name, for what is told. ``bought``: it has bought backups, or more of them than are included. ``cap_bytes`` and
-    ``cap_inodes``: the plan's own, in place of the policy's.
+    ``cap_inodes``: the plan's own, in place of the policy's. ``keep_restored``: how long a disk that a restore replaced is kept,
+    and what was restored beside one.
     """
 
     node: NodeBackups | None = None
     plan: str = ""
     bought: bool = False
+    keep_restored: timedelta = KEEP_RESTORED
     cap_bytes: int | None = None
     cap_inodes: int | None = None
 

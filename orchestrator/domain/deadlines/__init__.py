@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from orchestrator.domain.deadlines.archives import of_archive
 from orchestrator.domain.deadlines.backups import of_backups
 from orchestrator.domain.deadlines.conduct import of_conduct, of_holds
+from orchestrator.domain.deadlines.kept import of_kept
 from orchestrator.domain.deadlines.leaving import of_leaving
 from orchestrator.domain.deadlines.money import of_chargeback, of_disputes, of_hours, of_traffic
 from orchestrator.domain.deadlines.nonpayment import of_nonpayment, proven_for_nonpayment, unpaid_since
@@ -37,6 +38,7 @@ def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, 
         *of_order(service, terms),
         *of_nonpayment(service, terms, told),
         *of_holds(service),
+        *of_kept(service),
         *of_conduct(service, terms, told),
     ]
     for part in (of_leaving, of_archive, of_reactivation, of_traffic, of_hours, of_disputes, of_chargeback, of_backups):

@@ -31,6 +31,7 @@ class Action(StrEnum):
     TERMINATE_CONDUCT = "terminate-conduct"
     END = "end"
     ERASE = "erase"
+    TIDY = "tidy"
     FORGET = "forget"
     LATE_REACTIVATION = "late-reactivation"
     MINIMUM_TERM_ENDS = "minimum-term-ends"
@@ -71,6 +72,7 @@ _INTENTS = {
     Action.TERMINATE_CONDUCT: IntentKind.TERMINATE,
     Action.END: IntentKind.TERMINATE,
     Action.ERASE: IntentKind.ERASE,
+    Action.TIDY: IntentKind.TIDY,
 }
 _TELLS = frozenset(
     {

@@ -1,0 +1,94 @@
+"""orchestrator restore, and backup restores: bringing back what a backup holds, and what was counted of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.output import emit_json, human_bytes, moment, say, size, table, when
+from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.options import NeededToAct, client, dry_run_option, json_option, watch_option
+from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
+from orchestrator.cli.remote.workflow import show_workflow
+from orchestrator.cli.tables import Column, Kind, Row
+
+_LIST: tuple[Column, ...] = (
+    Column("ASKED", moment("counted_at"), Kind.TIME),
+    Column("STATE", lambda row: "done" if row["done_at"] else row["state"]),
+    Column("SIZE", size("size_bytes"), spare=3),
+    Column("JOB", "job_id", Kind.ID, spare=2),
+    Column("CHARGE", "charge_id", Kind.ID, spare=4),
+    Column("BY", "asked_by", spare=5),
+    Column("WHY", "why", Kind.PROSE, spare=1),
+)
+
+
+@click.command("restore")
+@click.argument("service")
+@click.option("--backup", default="", help="Which backup; left out: the newest verified one.")
+@click.option("--beside", is_flag=True, help="Onto a new volume beside the disk; nothing else changes.")
+@click.option("--pay", is_flag=True, help="What it costs beyond the month's allowance may be charged.")
+@click.option("--reason", "--why", "reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none.")
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def restore(
+    context: click.Context, /, service: str, reason: str | None, dry_run: bool, watch: bool, as_json: bool, **given: Any
+) -> None:
+    """Bring back what a backup of the service holds. In place the guest is stopped for it, and its old disk kept for a while."""
+    body = {"reason": reason or "", **given}
+    calls = client(context)
+    answer = calls.post(below("services", service, "restore"), body, dry_run="true" if dry_run else "")
+    if dry_run:
+        _would(service, answer, as_json=as_json)
+        return
+    if watch and answer["job_id"]:
+        if not as_json:
+            say(f"{service}: restore: job {answer['job_id']}")
+        watch_job(calls, answer["job_id"], as_json=as_json)
+        return
+    if as_json:
+        emit_json(answer)
+    else:
+        say(_sentence(answer))
+        say_outcome(f"{service}: restore", answer, none="no job was needed: ")
+    if answer["waits"]:
+        context.exit(WAITS)
+
+
+def _would(service: str, answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(answer)
+        return
+    say(f"{service}: would restore {_sentence(answer)}")
+    show_workflow(answer["workflow"] or {}, as_json=False)
+
+
+def _sentence(answer: Row) -> str:
+    where = "beside its disk" if answer["beside"] else "in place of its disk"
+    costs = f"; it costs Rp {answer['amount']:,}" if answer["amount"] else ""
+    made = f" of {when(answer['made_at'])}" if answer["made_at"] else ""
+    return f"backup {answer['backup_id']}{made}, {human_bytes(answer['size_bytes'])}, {where}: {answer['counts']}{costs}"
+
+
+@click.command("restores")
+@click.argument("service")
+@json_option
+@click.pass_context
+def restores(context: click.Context, /, service: str, as_json: bool) -> None:
+    """Show what was restored of the service, and what of this month's allowance is left."""
+    found = client(context).get(below("services", service, "restores"))
+    if as_json:
+        emit_json(found)
+        return
+    table(_LIST, found["items"], empty="nothing was restored")
+    say(_allowance(found))
+
+
+def _allowance(found: Row) -> str:
+    if found["per_month"] is None:
+        return "the policy counts no restores"
+    more = "" if found["over_per_gb"] is None else f"; more at Rp {found['over_per_gb']:,} per GB: --pay"
+    return f"{found['used']} of {found['per_month']} used this month, {found['left']} left{more}"

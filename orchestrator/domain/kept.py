@@ -1,0 +1,91 @@
+"""What jobs do to the volumes that are kept beside a service's disk: which a restore leaves, and which were wiped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, Nothing, StepState
+from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
+from orchestrator.domain.received import Received, refused
+from orchestrator.domain.services import Lifecycle, Service
+
+# What a restored volume is for, as its name says it on the node.
+DISK = "disk"
+BESIDE = "beside"
+# The steps that leave one, and the one that wipes them.
+WRITES = "restore.write"
+SWITCHES = "disk.switch"
+DISCARDS = "volume.discard"
+# The arguments of a job: what the volume that it makes is for; the volumes that it wipes, by name.
+ROLE = "role"
+NAMES = "names"
+# With the service they go.
+_ENDED = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED})
+
+
+def after_job(
+    service: Service, job: Job, steps: Iterable[JobStep], *, ended_well: bool, now: datetime, keep: timedelta
+) -> Service:
+    """The record with what stands beside its disk when the job is over; the same job's again changes nothing.
+
+    A wipe that came half way has wiped what its done steps say. ``keep``: how long what a restore leaves is kept.
+    """
+    if service.state in _ENDED:
+        return replace(service, kept=())
+    if job.intent == IntentKind.RESTORE and ended_well:
+        there = {each.name for each in service.kept}
+        more = tuple(each for each in _left_by(service, job, steps, now=now, keep=keep) if each.name not in there)
+        return replace(service, kept=(*service.kept, *more))
+    if job.intent == IntentKind.TIDY:
+        gone = {name for step in _done(steps, DISCARDS) for name in step.get("discarded", ())}
+        return replace(service, kept=tuple(each for each in service.kept if each.name not in gone))
+    return service
+
+
+def tidy(service: Service, names: Iterable[str], *, who: str, why: str) -> Received:
+    """Wipe those of these volumes that are kept, or all where none is named."""
+    wanted = set(names)
+    there = [each.name for each in service.kept if not wanted or each.name in wanted]
+    if not there:
+        return Received(service=service, decision=Nothing(reason="no such volume is kept any more"))
+    if not service.erasable:
+        return refused(service, "a hold forbids to destroy the service's data", RULE_HOLDS)
+    return Received(service=service, decision=Intent.on(IntentKind.TIDY, service, reason=why, who=who, arguments={NAMES: there}))
+
+
+def due(service: Service, name: str, *, who: str, why: str) -> Received:
+    """The time of one of them is over."""
+    return tidy(service, [name], who=who, why=why)
+
+
+def named(arguments: Mapping[str, object]) -> tuple[str, ...]:
+    """The volumes that the arguments of a job name."""
+    names = arguments.get(NAMES)
+    return tuple(str(name) for name in names) if isinstance(names, list | tuple) else ()
+
+
+def _left_by(service: Service, job: Job, steps: Iterable[JobStep], *, now: datetime, keep: timedelta) -> Iterable[KeptVolume]:
+    steps = tuple(steps)
+    found: list[tuple[KeptKind, Mapping[str, Any]]] = [
+        (KeptKind.SAFETY_COPY, facts["safety"]) for facts in _done(steps, SWITCHES)
+    ]
+    if job.arguments.get(ROLE) == BESIDE:
+        found += [(KeptKind.BESIDE, facts["into"]) for facts in _done(steps, WRITES)]
+    for kind, volume in found:
+        yield KeptVolume(
+            name=str(volume["name"]),
+            kind=kind,
+            node=service.node,
+            path=str(volume["path"]),
+            job_id=job.id,
+            kept_at=now,
+            until=now + keep,
+        )
+
+
+def _done(steps: Iterable[JobStep], name: str) -> list[Mapping[str, Any]]:
+    return [step.facts or {} for step in steps if step.step == name and step.state == StepState.DONE]

@@ -1,0 +1,126 @@
+"""Restores as they are asked for: the job, what it counts as and what it costs, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.domain.backups import allowance, restoring
+from orchestrator.domain.backups.allowance import Granted
+from orchestrator.domain.backups.restoring import Asked
+from orchestrator.domain.backups.words import Backup, Restore, RestoreState
+from orchestrator.domain.errors import NotFound, Refused, WrongState
+from orchestrator.domain.intents import Refusal
+from orchestrator.domain.playbooks import Workflow
+from orchestrator.domain.received import Received
+from orchestrator.domain.services import Service
+from orchestrator.domain.terms import Terms
+from orchestrator.engine.acts import Works
+from orchestrator.engine.clerk import Clerk, Submitted
+from orchestrator.engine.settings import Beside, Catalog
+from orchestrator.store import backups, services
+from orchestrator.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What becomes of a restore: its job, the backup it restores, and how it counts. ``workflow``: only of a dry run."""
+
+    submitted: Submitted
+    backup: Backup
+    granted: Granted
+    workflow: Workflow | None = None
+
+
+class Restoring:
+    """Raises what the store raises; a refusal is raised as Refused before anything is written."""
+
+    def __init__(self, works: Works, *, clerk: Clerk, catalog: Catalog) -> None:
+        self._works = works
+        self._clerk = clerk
+        self._catalog = catalog
+
+    def restore(self, service_id: str, asked: Asked, *, who: str, beside: Beside[Restored]) -> Restored:
+        """Make its job, count it, and charge what it costs. One that was asked for before, and counts, has its job already.
+
+        Raises NotFound, Refused, WrongState, StoreUnavailable.
+        """
+        with self._works.db.write() as conn:
+            before = self._before(conn, service_id, asked)
+            if before is not None:
+                beside(conn, before)
+                return before
+            backup = _picked(conn, service_id, asked)
+        told: list[Restored] = []
+
+        def count(conn: Connection, submitted: Submitted) -> None:
+            if _picked(conn, service_id, asked) != backup or self._before(conn, service_id, asked) is not None:
+                raise WrongState("what is known of its backups has changed in this moment", hint="ask again")
+            assert isinstance(backup, Backup)  # a refusal was raised by the decision
+            granted = self._granted(conn, service_id, asked, backup, who=who)
+            backups.count_restore(conn, granted.restore, granted.charge, job_id=submitted.job_id, now=self._works.clock.now())
+            counted = replace(granted, restore=replace(granted.restore, job_id=submitted.job_id))
+            told.append(Restored(submitted=submitted, backup=backup, granted=counted))
+            beside(conn, told[-1])
+
+        facts = {"backup": "" if isinstance(backup, Refusal) else backup.id, "beside": asked.beside, "pay": asked.pay}
+        self._clerk.act(
+            service_id,
+            _deciding(asked, backup, who=who),
+            who=who,
+            what="restore",
+            facts=facts | {"why": asked.why, "request": asked.request_id},
+            beside=count,
+        )
+        return told[-1]
+
+    def would(self, service_id: str, asked: Asked, *, who: str) -> Restored:
+        """What it would restore, how it would count and what it would cost; changes nothing. Raises as ``restore``."""
+        with self._works.db.read() as conn:
+            backup = _picked(conn, service_id, asked)
+        workflow = self._clerk.dry_run(service_id, _deciding(asked, backup, who=who))
+        assert isinstance(backup, Backup)  # a refusal was raised by the decision
+        with self._works.db.read() as conn:
+            granted = self._granted(conn, service_id, asked, backup, who=who)
+        return Restored(submitted=Submitted(job_id="", detail=""), backup=backup, granted=granted, workflow=workflow)
+
+    def _before(self, conn: Connection, service_id: str, asked: Asked) -> Restored | None:
+        """The same request, where it was granted before and counts."""
+        known = next((each for each in backups.restores_of(conn, service_id) if each.id == asked.request_id), None)
+        if known is None or known.state != RestoreState.COUNTED:
+            return None
+        found = next((each for each in backups.of_service(conn, service_id) if each.snapshot_id == known.snapshot_id), None)
+        if found is None or asked.backup_id not in ("", found.id):
+            raise Refused(
+                f"restore refused: {asked.request_id} was asked for before, of another backup [{allowance.RULE_REQUESTS}]",
+                rule=allowance.RULE_REQUESTS,
+            )
+        said = Submitted(job_id=known.job_id, detail="it was asked for before: it counts once")
+        return Restored(submitted=said, backup=found, granted=Granted(restore=known, charge=None, why=said.detail))
+
+    def _granted(self, conn: Connection, service_id: str, asked: Asked, backup: Backup, *, who: str) -> Granted:
+        service = services.get(conn, service_id)
+        if service is None:
+            raise NotFound(f"there is no service {service_id}", service_id=service_id)
+        known: tuple[Restore, ...] = backups.restores_of(conn, service_id)
+        request = restoring.request_of(asked, backup, who=who)
+        terms = self._catalog.terms_of(service)
+        granted = allowance.ask(service, request, known, terms=terms, now=self._works.clock.now())
+        if isinstance(granted, Refusal):
+            raise Refused(f"{granted.reason} [{granted.rule}]", rule=granted.rule)
+        return granted
+
+
+def _picked(conn: Connection, service_id: str, asked: Asked) -> Backup | Refusal:
+    if services.get(conn, service_id) is None:
+        raise NotFound(f"there is no service {service_id}", service_id=service_id)
+    known = backups.of_service(conn, service_id)
+    return restoring.pick(known, backups.generations(conn, service_id), asked.backup_id)
+
+
+def _deciding(asked: Asked, backup: Backup | Refusal, *, who: str) -> Callable[[Service, Terms, datetime], Received]:
+    def decide(service: Service, terms: Terms, _now: datetime) -> Received:
+        return restoring.decide(service, asked, backup, who=who, terms=terms)
+
+    return decide
