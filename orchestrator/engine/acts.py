@@ -38,7 +38,8 @@ T = TypeVar("T")
 current_job: ContextVar[str] = ContextVar("current_job", default="")
 Given = Mapping[str, Mapping[str, Any]]
 
-_PROGRESS_SECONDS = 0.5
+# Of fifty steps under way each report is a write: they are not to keep the controller busy.
+_PROGRESS_SECONDS = 1.0
 _STORE_RETRY_SECONDS = 0.5
 
 
@@ -92,7 +93,7 @@ class Works:
 
 
 class _Progress:
-    """Writes a step's progress down, at most every half second; a store that is away costs a report, not the step."""
+    """Writes a step's progress down, at most once a second; a store that is away costs a report, not the step."""
 
     def __init__(self, works: Works, job_id: str, position: int) -> None:
         self._works = works
@@ -117,7 +118,7 @@ class _Progress:
 
 
 class _StopFlag:
-    """Whether the job is asked to stop, looked up at most twice a second."""
+    """Whether the job is asked to stop, looked up at most once a second."""
 
     def __init__(self, works: Works, job_id: str) -> None:
         self._works = works

@@ -54,12 +54,16 @@ class Slots:
         """Hold on to every slot that is held now; called from the sweep, well within the lease."""
         with self._guard:
             tokens = tuple(self._held)
-        for token in tokens:
-            with self._db.write() as conn:
-                kept = locks.renew_slot(conn, token, expires_at=self._clock.now() + self._lease)
-            if not kept:
-                # Slots only bound the load: the step goes on, one more than wanted beside it.
-                _log.warning("the slot of a running heavy step was given to another")
+        if not tokens:
+            return
+        with self._db.write() as conn:
+            until = self._clock.now() + self._lease
+            lost = [token for token in tokens if not locks.renew_slot(conn, token, expires_at=until)]
+        with self._guard:
+            lost = [token for token in lost if token in self._held]  # the others were given back meanwhile
+        for _ in lost:
+            # Slots only bound the load: the step goes on, one more than wanted beside it.
+            _log.warning("the slot of a running heavy step was given to another")
 
     def _take(self, node: str, *, job_id: str, stopping: Callable[[], bool], waiting: Callable[[str], None]) -> str:
         token = secrets.token_hex(8)

@@ -75,7 +75,8 @@ class RunLimits:
 class BackupSpec:
     """A snapshot to be made. ``job_id`` is kept in it, so that a job that crashed finds what it made.
 
-    ``full``: read every file, whatever its metadata says. ``scan``: count first, so that progress knows its end.
+    ``full``: read every file, whatever its metadata says. ``scan``: let restic count first, too. ``most_bytes`` and
+    ``most_inodes``: what a directory may hold at most, as DirectoryFacts counts; None = there is no cap.
     """
 
     service_id: str
@@ -84,6 +85,8 @@ class BackupSpec:
     limits: RunLimits = RunLimits()
     full: bool = False
     scan: bool = False
+    most_bytes: int | None = None
+    most_inodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +110,54 @@ class FailedItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryShare:
+    """A directory below the measured one with all that it holds."""
+
+    path: str
+    bytes: int
+    inodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryFacts:
+    """What the agent's ``directory-measure`` found (docs/node-agent.md). ``bytes`` and ``inodes`` count hard links once."""
+
+    bytes: int
+    inodes: int
+    files: int
+    file_bytes: int
+    directories: int
+    links: int
+    sockets: int
+    others: int
+    unreadable: int
+    largest: tuple[DirectoryShare, ...] = ()
+    fullest: tuple[DirectoryShare, ...] = ()
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any]) -> DirectoryFacts:
+        """Raises KeyError, TypeError or ValueError where the report is none."""
+        numbers = ("bytes", "inodes", "files", "file_bytes", "directories", "links", "sockets", "others", "unreadable")
+        return cls(
+            **{name: int(report[name]) for name in numbers},
+            largest=tuple(_share(row) for row in report["largest"]),
+            fullest=tuple(_share(row) for row in report["fullest"]),
+        )
+
+
+def _share(row: Mapping[str, Any]) -> DirectoryShare:
+    return DirectoryShare(path=str(row["path"]), bytes=int(row["bytes"]), inodes=int(row["inodes"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupFacts:
     """``whole`` is false where something could not be read: ``failed`` has the first of ``failed_count`` items.
 
     ``files`` and ``bytes`` are those of the snapshot, by names; ``files_changed`` were read anew; ``bytes_stored`` is what the
-    run added to the repository.
+    run added to the repository. ``measured``: what a directory holds, found by a walk before the run, or in its course.
+
+    ``over``: that is more than it may hold. Nothing was read, or the run was ended; ``snapshot`` '' where it left none. What it
+    may have left at its very end does not count.
     """
 
     snapshot: str
@@ -124,6 +170,8 @@ class BackupFacts:
     ended_at: datetime
     failed: tuple[FailedItem, ...] = ()
     failed_count: int = 0
+    over: bool = False
+    measured: DirectoryFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,46 +251,6 @@ class LockFacts:
     removed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectoryShare:
-    """A directory below the measured one with all that it holds."""
-
-    path: str
-    bytes: int
-    inodes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectoryFacts:
-    """What the agent's ``directory-measure`` found (docs/node-agent.md). ``bytes`` and ``inodes`` count hard links once."""
-
-    bytes: int
-    inodes: int
-    files: int
-    file_bytes: int
-    directories: int
-    links: int
-    sockets: int
-    others: int
-    unreadable: int
-    largest: tuple[DirectoryShare, ...] = ()
-    fullest: tuple[DirectoryShare, ...] = ()
-
-    @classmethod
-    def from_report(cls, report: Mapping[str, Any]) -> DirectoryFacts:
-        """Raises KeyError, TypeError or ValueError where the report is none."""
-        numbers = ("bytes", "inodes", "files", "file_bytes", "directories", "links", "sockets", "others", "unreadable")
-        return cls(
-            **{name: int(report[name]) for name in numbers},
-            largest=tuple(_share(row) for row in report["largest"]),
-            fullest=tuple(_share(row) for row in report["fullest"]),
-        )
-
-
-def _share(row: Mapping[str, Any]) -> DirectoryShare:
-    return DirectoryShare(path=str(row["path"]), bytes=int(row["bytes"]), inodes=int(row["inodes"]))
-
-
 class Repositories(Protocol):
     """Of every method: NotFound: there is no such repository. TransientDriverError: it is locked (the message says by whom), not
     reached, or the time was up. PermanentDriverError: it does not open with this key, or the driver failed for good. NoCapacity:
@@ -265,7 +273,7 @@ class Repositories(Protocol):
     def backup(
         self, access: RepositoryAccess, spec: BackupSpec, *, deadline: float, progress: Progress | None = None
     ) -> BackupFacts:
-        """Make a snapshot. NotFound also where the source is missing, before anything is written."""
+        """Make a snapshot, unless the source is over its cap. NotFound also where it is missing, before anything is written."""
         ...
 
     def verify(

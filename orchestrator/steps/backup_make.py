@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from orchestrator.domain.backups.caps import Cap, refuses
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, Measured
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused
-from orchestrator.ports.repositories import BackupFacts, BackupSpec, DirectoryFacts, DiskSource
+from orchestrator.ports.repositories import BackupFacts, BackupSpec, DiskSource
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import POOL_SECONDS, BaseStep, Timer
 from orchestrator.steps.repository import UNSEEN, Shelf, source_of
 
 RUN_SECONDS = 12 * 3600.0
-MEASURE_SECONDS = 3600.0
 # So many of the files that could not be read are written down.
 NAMED = 20
 
@@ -67,18 +66,20 @@ class BackupMake(BaseStep[MakeArgs]):
         timer = Timer(ctx)
         give_up(ctx, UNSEEN)
         row = _begin(ctx, args)
-        row = _gate(ctx, args, row, timer)
+        if args.disk is not None:
+            row = _gate(ctx, args, row)
         shelf, (there, access) = _reach(ctx, args)
         shelf.unlock(shelf.generation(args.generation))
         ctx.ports.book.write(row)
-        spec = BackupSpec(service_id=ctx.service_id, job_id=ctx.job_id, source=source_of(args.disk, args.directory))
-        made = there.backup(access, spec, deadline=timer.left(), progress=ctx.progress)
+        made = there.backup(access, _spec(ctx, args), deadline=timer.left(), progress=ctx.progress)
         row = _as_made(row, made, ctx.ports.clock.now())
+        if made.over:
+            _refuse(ctx, args, row, _counted(made))
         ctx.ports.book.write(row)
         if not made.whole:
             raise PermanentDriverError(f"the backup is not whole, and does not count: {row.problem}; the last one stays")
-        if args.caps:  # the source may have grown while it was read
-            _gate(ctx, args, row, timer)
+        if args.disk is not None:  # it may have grown while it was read
+            _gate(ctx, args, row)
         return _facts(row)
 
     def undo(self, ctx: StepContext, args: MakeArgs, facts: Mapping[str, Any]) -> None:
@@ -115,43 +116,61 @@ def _begin(ctx: StepContext, args: MakeArgs) -> Backup:
     )
 
 
-def _gate(ctx: StepContext, args: MakeArgs, row: Backup, timer: Timer) -> Backup:
-    """The row with what the source holds. Raises Refused where that is over its cap, and writes that down."""
+def _spec(ctx: StepContext, args: MakeArgs) -> BackupSpec:
+    """A directory is measured where it is read, by the same walk; so its caps go there."""
+    caps = {cap.what: cap.most for cap in args.caps if args.disk is None}
+    return BackupSpec(
+        service_id=ctx.service_id,
+        job_id=ctx.job_id,
+        source=source_of(args.disk, args.directory),
+        most_bytes=caps.get("bytes"),
+        most_inodes=caps.get("inodes"),
+    )
+
+
+def _gate(ctx: StepContext, args: MakeArgs, row: Backup) -> Backup:
+    """The row with what the guest's volume occupies on the node, where there is a cap. Raises Refused where that is over it."""
     if not args.caps:
         return row
-    measured = _measured(ctx, args, timer)
-    row = replace(row, size_bytes=measured.size_bytes, inodes=measured.inodes)
+    volume = ctx.ports.volumes(args.node).volume(args.volume, deadline=POOL_SECONDS)
+    if volume is None:
+        raise NotFound(f"{args.volume} is not in the pool of {args.node}")
+    measured = Measured(size_bytes=volume.allocated_bytes)
+    row = replace(row, size_bytes=measured.size_bytes)
+    if refuses(measured, args.caps) is not None:
+        _refuse(ctx, args, row, measured)
+    return row
+
+
+def _refuse(ctx: StepContext, args: MakeArgs, row: Backup, measured: Measured) -> NoReturn:
+    """Write down and raise that there is too much. A snapshot that was made all the same never counts."""
     refusal = refuses(measured, args.caps)
     if refusal is None:
-        return row
-    state = BackupState.FAILED if row.snapshot_id else BackupState.REFUSED
-    ctx.ports.book.write(replace(row, state=state, problem=f"{refusal.reason} [{refusal.rule}]"))
-    raise Refused(f"{refusal.reason} [{refusal.rule}]", rule=refusal.rule)
+        raise PermanentDriverError("the run was ended for its size, which is within the cap", hint="look at the node's agent")
+    said = f"{refusal.reason} [{refusal.rule}]"
+    refused = replace(row, state=BackupState.REFUSED, size_bytes=measured.size_bytes, inodes=measured.inodes, problem=said)
+    ctx.ports.book.write(refused)
+    raise Refused(said, rule=refusal.rule)
 
 
-def _measured(ctx: StepContext, args: MakeArgs, timer: Timer) -> Measured:
-    """Of a guest what its volume occupies on the node."""
-    if args.disk is not None:
-        volume = ctx.ports.volumes(args.node).volume(args.volume, deadline=POOL_SECONDS)
-        if volume is None:
-            raise NotFound(f"{args.volume} is not in the pool of {args.node}")
-        return Measured(size_bytes=volume.allocated_bytes)
-    seconds = timer.left(MEASURE_SECONDS)
-    request = {"path": args.directory, "seconds": max(1, int(seconds))}
-    report = ctx.ports.agent(args.node).call("directory-measure", request, deadline=seconds, progress=ctx.progress)
-    facts = DirectoryFacts.from_report(report)
+def _counted(made: BackupFacts) -> Measured:
+    """What a directory holds, as it was measured with the run."""
+    facts = made.measured
+    if facts is None:
+        return Measured(size_bytes=made.bytes, inodes=made.files)
     largest = {share.path: (share.path, share.bytes, share.inodes) for share in (*facts.largest, *facts.fullest)}
     return Measured(size_bytes=facts.bytes, inodes=facts.inodes, largest=tuple(largest.values()))
 
 
 def _as_made(row: Backup, made: BackupFacts, now: datetime) -> Backup:
+    source = _counted(made)
     row = replace(
         row,
         state=BackupState.MADE if made.whole else BackupState.PARTIAL,
         snapshot_id=made.snapshot,
         made_at=now,
-        size_bytes=row.size_bytes or made.bytes,
-        inodes=row.inodes or made.files,
+        size_bytes=row.size_bytes or source.size_bytes,
+        inodes=row.inodes or source.inodes,
         stored_bytes=made.bytes_stored,
     )
     if made.whole:

@@ -125,13 +125,14 @@ class Shelf:
         )
 
     def _forget(self, act: Forget) -> None:
-        """Raises PermanentDriverError where one of them is still there afterwards."""
+        """Their room is given back by the same call. Raises PermanentDriverError where one of them is still there afterwards."""
         known = self._ctx.ports.book.mark_forgotten(self._ctx.service_id, act.generation, act.snapshot_ids)
         there, access = self.by_keeper(self.generation(act.generation))
-        left = there.forget(access, known, prune=False, deadline=self._timer.left(), progress=self._ctx.progress)
+        left = there.forget(access, known, prune=True, deadline=self._timer.left(), progress=self._ctx.progress)
         still = sorted(set(known) & set(left))
         if still:
             raise PermanentDriverError(f"{len(still)} forgotten snapshots are still held: {', '.join(still)}")
+        self._ctx.ports.book.mark_pruned(self._ctx.service_id, act.generation)
 
     def _prune(self, act: Prune) -> None:
         there, access = self.by_keeper(self.generation(act.generation))

@@ -31,8 +31,9 @@ PASSWORD = "a key that nobody guesses"
 class Ground:
     """A disk of 4 GiB, full of random bytes, in an image that notes what is written to it; and a repository of each kind."""
 
-    def __init__(self, directory: Path) -> None:
-        self.image, self.socket = directory / "disk.qcow2", directory / "orch.bench.nbd"
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self.image = directory / "disk.qcow2"
+        self.socket = lab.directory / "orch.bench.nbd"  # a socket's path is 107 bytes at most
         built = directory / "agent.pyz"
         built.write_bytes(zipapp())
         self.agent = LocalAgent(directory / "agent", [directory], zipapp=built)
@@ -107,7 +108,7 @@ class Ground:
 
 @pytest.fixture
 def ground(lab: Lab, tmp_path: Path) -> Ground:
-    return Ground(tmp_path)
+    return Ground(lab, tmp_path)
 
 
 def _measured(ground: Ground, places: list[list[int]]) -> tuple[Pair, list[dict[str, Any]]]:

@@ -18,6 +18,7 @@ from tests.contract.repositories import FILES, LONG, RepositoriesContract, Site
 from tests.lab.environment import Lab
 from tests.local_agent import LocalAgent
 from tests.rest_server import SECRET, USER, RestServer, free_port, rest_servers
+from tests.restic_keys import plant
 from tests.restic_runs import flip, leave_lock
 
 PASSWORD = "the service's own key"
@@ -125,6 +126,7 @@ class OnThisMachine(RepositoriesContract):
             keeper=keeper,
             home=str(home),
             aside=str(tmp_path / "aside"),
+            plant=lambda: plant(kept / "s1.1", PASSWORD),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from orchestrator.ports.repositories import (
 )
 from tests.lab.environment import Lab
 from tests.local_agent import LocalAgent
+from tests.restic_keys import plant
 
 LONG = 180.0
 
@@ -43,12 +44,25 @@ class Ground:
         return ResticRepositories(self.agent)
 
     def make(self) -> None:
-        self.repositories.create(self.access, deadline=LONG)
+        """An empty repository, which opens more quickly than one that restic makes."""
+        plant(self.repository, self.access.password)
 
-    def backup(self, directory: Path | None = None, *, limits: RunLimits | None = None, deadline: float = LONG) -> BackupFacts:
+    def backup(
+        self,
+        directory: Path | None = None,
+        *,
+        limits: RunLimits | None = None,
+        deadline: float = LONG,
+        most_bytes: int | None = None,
+        most_inodes: int | None = None,
+    ) -> BackupFacts:
         source = DirectorySource(str(directory or self.home))
         spec = BackupSpec(service_id="s1", job_id="j1", source=source, limits=limits or RunLimits())
+        spec = replace(spec, most_bytes=most_bytes, most_inodes=most_inodes)
         return self.repositories.backup(self.access, spec, deadline=deadline)
+
+    def held(self) -> list[str]:
+        return [each.id for each in self.repositories.snapshots(self.access, deadline=LONG)]
 
     def restore(self, snapshot: str, *, only: tuple[str, ...] = (), delete: bool = False) -> RestoreFacts:
         spec = RestoreSpec(snapshot=snapshot, directory=str(self.aside), only=only, delete=delete)
@@ -65,6 +79,17 @@ class Ground:
     def processes(self) -> list[int]:
         """Of restic on this repository."""
         return processes(lambda words: b"restic" in words and os.fsencode(self.access.location) in words)
+
+
+def fill(directory: Path, count: int) -> None:
+    """So many empty files, quickly."""
+    directory.mkdir(exist_ok=True)
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        for number in range(count):
+            os.close(os.open(f"{number}", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=fd))
+    finally:
+        os.close(fd)
 
 
 def processes(wanted: Callable[[list[bytes]], bool]) -> list[int]:

@@ -23,6 +23,7 @@ from tests.lab import tiny
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
 from tests.local_agent import LocalAgent
+from tests.restic_keys import plant
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
 
@@ -66,7 +67,7 @@ def exports(node: LibvirtNode, guest: Running) -> Iterator[LibvirtExports]:
 @pytest.fixture
 def repository(agent: LocalAgent, tmp_path: Path) -> dict[str, str]:
     made = {"location": str(tmp_path / "s26.1"), "password": "a key that nobody guesses"}
-    agent.call("repository-create", {"repository": made, "seconds": 60}, deadline=90)
+    plant(tmp_path / "s26.1", made["password"])
     return made
 
 

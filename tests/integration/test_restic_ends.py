@@ -174,15 +174,15 @@ def test_a_repository_that_cannot_even_be_read_is_never_sound(ground: Ground, ki
 
 
 def test_a_making_that_was_broken_off_is_begun_anew_and_a_damaged_repository_is_not(ground: Ground) -> None:
-    ground.make()
+    ground.repositories.create(ground.access, deadline=LONG)
     (ground.repository / "config").unlink()
-    ground.make()
+    ground.repositories.create(ground.access, deadline=LONG)
     (ground.home / "file").write_text("x")
     ground.backup()
     (ground.repository / "config").unlink()
     keys = list((ground.repository / "keys").iterdir())
     with pytest.raises(Refused, match="config is missing"):
-        ground.make()
+        ground.repositories.create(ground.access, deadline=LONG)
     assert list((ground.repository / "keys").iterdir()) == keys
 
 

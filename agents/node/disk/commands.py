@@ -20,7 +20,7 @@ from agents.node.disk.showing import Shown, shown
 from agents.node.disk.sources import source, volume
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, check
-from agents.node.restic.commands import Session, listed, made, seen, session
+from agents.node.restic.commands import Session, listed, made, made_row, seen, session
 from agents.node.restic.outcome import DONE, failure
 
 DISKS = "disks"
@@ -47,6 +47,8 @@ def disk_backup(call: Call) -> dict[str, Any]:
                     host=given["host"], tags=given["tags"], limits=given["limits"], parent=given["parent"] if known else ""
                 )
                 result = made(work.restic.run(verb, doing=doing, view=view), doing)
+                work.known.add(made_row(result, given))
+                work.known.note_times(result["snapshot"], segments.times)
             read = segments.bytes_read()
             chosen = sample(segments, wanted=given["samples"])
             differing = _compare(work, Path(directory), result["snapshot"], chosen, doing)
@@ -63,8 +65,11 @@ def disk_backup(call: Call) -> dict[str, Any]:
 
 def times_of(work: Session, snapshot: str, doing: str) -> dict[int, int]:
     """The times of the segments in a snapshot; none where it is not there, or holds anything but segments."""
-    if all(row["id"] != snapshot for row in listed(work.restic, doing)):
+    if all(row["id"] != snapshot for row in listed(work, doing)):
         return {}
+    noted = work.known.times(snapshot)
+    if noted is not None:
+        return seg.of_runs(noted)
     lines = FileTimes()
     said = work.restic.run(argv.listing(snapshot), doing=doing, take=lines.take)
     if said.status != DONE or said.stopped:
@@ -142,7 +147,7 @@ def disk_restore(call: Call) -> dict[str, Any]:
     given = call.arguments
     doing = f"restoring {given['path']}"
     with session(call, alone=False) as work:
-        row = check.require(listed(work.restic, doing), given["snapshot"], given["repository"].location)
+        row = check.require(listed(work, doing), given["snapshot"], given["repository"].location)
         with volume(call, given, writing=True) as exported:
             disk = Disk(exported.socket, exported.export)
             if disk.data():

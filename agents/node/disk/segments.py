@@ -8,7 +8,8 @@ Pure: no disk is touched here.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, groupby, repeat
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 PER_DIRECTORY = 1024
@@ -69,6 +70,16 @@ def times(size: int, *, known: Mapping[int, int], dirty: Iterable[int], now: int
         if index < len(found):
             found[index] = now
     return found
+
+
+def runs(found: Sequence[int]) -> list[tuple[int, int]]:
+    """Times as they follow each other: each with the number of segments that have it."""
+    return [(moment, sum(1 for _ in same)) for moment, same in groupby(found)]
+
+
+def of_runs(found: Iterable[Sequence[int]]) -> dict[int, int]:
+    """The time of each segment again. Raises ValueError where these are no runs."""
+    return dict(enumerate(chain.from_iterable(repeat(moment, number) for moment, number in found)))
 
 
 def within(extents: Iterable[Extent], index: int, size: int) -> list[Extent]:

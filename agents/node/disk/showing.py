@@ -36,13 +36,14 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """So many ``dirty`` segments have a new time; ``some`` of them, chosen at random."""
+    """So many ``dirty`` segments have a new time; ``some`` of them, chosen at random. ``times``: of all (``segments.runs``)."""
 
     directory: str
     size: int
     segments: int
     dirty: int
     some: list[int]
+    times: list[list[int]]
 
     def bytes_read(self) -> int:
         """From the disk, until now. Asked while the disk is shown."""
@@ -132,7 +133,7 @@ def _show(disk: Exported, directory: str, known: Mapping[int, int], say: Callabl
     changed = [index for index, moment in enumerate(times) if known.get(index) != moment]
     content = Content(opened, opened.data())
     some = secrets.SystemRandom().sample(changed, min(SOME, len(changed)))
-    ready = {"size": opened.size, "segments": len(times), "dirty": len(changed), "some": some}
+    ready = {"size": opened.size, "segments": len(times), "dirty": len(changed), "some": some, "times": seg.runs(times)}
     segments = Segments(content, size=opened.size, times=times, ready=lambda: say({"ready": ready}))
     # direct_io: the kernel asks for what the reader asks for, not for its own 128 KiB. Our times never change: names and
     # attributes may be kept.

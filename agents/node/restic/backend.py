@@ -57,6 +57,13 @@ class Backend(ABC):
         """What the repository occupies. restic would read its index for that, which takes seconds."""
         return sum(size for kind in KINDS for size in self.sizes(kind).values())
 
+    @abstractmethod
+    def files_of(self, kind: str) -> list[str]:
+        """The names of the files of one of ``KINDS`` but ``data``, of a repository that has a ``config``.
+
+        Raises AgentError where it has none, or it cannot be told: then restic has to be asked.
+        """
+
     def discard_unfinished(self) -> None:
         """Remove the keys of a repository that has no ``config`` and holds nothing; refused where it holds anything."""
         holding = [kind for kind in ("data", "snapshots", "index") if self.sizes(kind)]
@@ -104,6 +111,13 @@ class _Local(Backend):
         """Packs are told, not the directories of two digits, which are made with the repository."""
         top = self._path / kind
         return {each.name: each.stat().st_size for each in top.rglob("*") if each.is_file()} if top.is_dir() else {}
+
+    def files_of(self, kind: str) -> list[str]:
+        try:
+            (self._path / "config").lstat()
+            return [each.name for each in (self._path / kind).iterdir()]
+        except OSError as exc:
+            raise AgentError("driver-permanent", f"{exc.filename}: {exc.strerror}", reason="unknown") from None
 
     def destroy(self, say: Say) -> None:
         there = self._names()
@@ -158,6 +172,12 @@ class _Sftp(Backend):
     def sizes(self, kind: str) -> dict[str, int]:
         tops = [f"{kind}/{number:02x}" for number in range(256)] if kind == "data" else [kind]
         return listing(self._batch([f"-ls -ln {quoted(f'{self._repository.path}/{top}')}" for top in tops]).stdout)
+
+    def files_of(self, kind: str) -> list[str]:
+        said = self._batch([f"ls -ln {quoted(f'{self._repository.path}/{each}')}" for each in ("config", kind)])
+        if said.returncode != 0:
+            raise self._failure(f"listing {kind}", said)
+        return [name for name in listing(said.stdout) if name != "config"]
 
     def destroy(self, say: Say) -> None:
         say(0.0, f"destroying {self._repository.location}")
@@ -243,6 +263,13 @@ class _Rest(Backend):
 
     def remove_key(self, name: str) -> None:
         self._delete(f"keys/{name}")
+
+    def files_of(self, kind: str) -> list[str]:
+        status, _ = self._ask("HEAD", "config")
+        self._require(status, "looking for config")
+        status, body = self._ask("GET", f"{kind}/")
+        self._require(status, f"listing {kind}")
+        return [str(row["name"]) for row in json.loads(body or b"[]") or []]
 
     def destroy(self, say: Say) -> None:
         for kind in KINDS:

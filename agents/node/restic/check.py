@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import re
 import shutil
 from collections.abc import Sequence
@@ -66,28 +67,45 @@ def moment_ns(text: str) -> int:
     return int(datetime.fromisoformat(_FRACTION.sub(r".\1", text)).timestamp() * 1_000_000) * 1000
 
 
-def compare(
-    restic: Restic, source: int, path: str, *, snapshot: str, taken_ns: int, wanted: int, scratch: str, say: Say, end: float
-) -> Compared:
-    """Compare so many files of the open directory ``source`` that nobody touched since before the snapshot, chosen at random."""
-    walk = Walk(source, path, say=say, end=end, samples=wanted, older_than_ns=taken_ns, sample_limit=SAMPLE_LIMIT)
-    samples = walk.run().samples
-    found = Compared()
-    if not samples:
+def chosen(source: int, path: str, *, wanted: int, taken_ns: int, say: Say, end: float) -> list[Sample]:
+    """So many files of the open directory ``source`` that nobody touched since before ``taken_ns``, at random."""
+    return Walk(source, path, say=say, end=end, samples=wanted, older_than_ns=taken_ns, sample_limit=SAMPLE_LIMIT).run().samples
+
+
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """Of a snapshot that was taken at ``taken_ns`` with its source, an open directory."""
+
+    source: int
+    taken_ns: int
+    doing: str
+
+    def run(self, restic: Restic, snapshot: str, samples: Sequence[Sample], wanted: int, *, scratch: str) -> Compared:
+        """Compare ``wanted`` of the samples, at random, that are still as they were."""
+        found = Compared()
+        taken: list[Sample] = []
+        for sample in random.SystemRandom().sample(samples, len(samples)):
+            if len(taken) == wanted:
+                break
+            if _digest(self.source, sample, self.taken_ns, read=False) is None:
+                found.changed += 1
+            else:
+                taken.append(sample)
+        if taken:
+            self._compare(restic, snapshot, taken, Path(scratch) / "samples", found)
         return found
-    target = Path(scratch) / "samples"
-    target.mkdir(mode=0o700)
-    doing = f"reading {len(samples)} files back from the snapshot of {path}"
-    try:
-        verb = argv.restore(snapshot, target=str(target), only=[f"/{each.path}" for each in samples], delete=False, verify=False)
-        said = restic.run(verb, doing=doing)
-        if said.stopped or said.status not in (DONE, FATAL) or (said.status == FATAL and not said.error_count):
-            raise failure(said, doing)
-        for sample in samples:
-            _one(source, target, sample, taken_ns, found)
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
-    return found
+
+    def _compare(self, restic: Restic, snapshot: str, samples: Sequence[Sample], target: Path, found: Compared) -> None:
+        target.mkdir(mode=0o700)
+        only = [f"/{each.path}" for each in samples]
+        try:
+            said = restic.run(argv.restore(snapshot, target=str(target), only=only, delete=False, verify=False), doing=self.doing)
+            if said.stopped or said.status not in (DONE, FATAL) or (said.status == FATAL and not said.error_count):
+                raise failure(said, self.doing)
+            for sample in samples:
+                _one(self.source, target, sample, self.taken_ns, found)
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
 
 
 def _one(source: int, target: Path, sample: Sample, taken_ns: int, found: Compared) -> None:
@@ -107,8 +125,11 @@ def _one(source: int, target: Path, sample: Sample, taken_ns: int, found: Compar
         found.differing.append(sample.path)
 
 
-def _digest(source: int, sample: Sample, taken_ns: int) -> bytes | None:
-    """Of the file as it was sampled; None where it, or its place, has changed since. No link is followed."""
+def _digest(source: int, sample: Sample, taken_ns: int, *, read: bool = True) -> bytes | None:
+    """Of the file as it was sampled; None where it, or its place, has changed since. No link is followed.
+
+    Without ``read`` only that is looked at.
+    """
     *above, name = sample.path.split("/")
     fds = [os.dup(source)]
     try:
@@ -119,7 +140,7 @@ def _digest(source: int, sample: Sample, taken_ns: int) -> bytes | None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOATIME * (os.geteuid() == 0)
         fds.append(os.open(name, flags, dir_fd=fds[-1]))
         digest = hashlib.sha256()
-        while block := os.read(fds[-1], _BLOCK):
+        while read and (block := os.read(fds[-1], _BLOCK)):
             digest.update(block)
         status = os.fstat(fds[-1])
     except OSError:

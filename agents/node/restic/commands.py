@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,8 @@ from agents.node.call import Call
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, check, locks, view
 from agents.node.restic.backend import Backend, backend
+from agents.node.restic.gate import SAMPLES_KEPT, Gate, Most
+from agents.node.restic.known import Known
 from agents.node.restic.measure import Walk
 from agents.node.restic.outcome import DONE, NO_REPOSITORY, PARTIAL, WRONG_PASSWORD, Said, failure, items
 from agents.node.restic.repository import REST, Repository
@@ -35,6 +37,7 @@ class Session:
     repository: Repository
     files: argv.Files
     restic: Restic
+    known: Known
     end: float
 
     def backend(self) -> Backend:
@@ -54,7 +57,8 @@ def session(call: Call, *, alone: bool) -> Iterator[Session]:
         reached(repository)
         restic = Restic(call.place, repository, files=files, limits=limits, say=call.progress, end=end)
         try:
-            yield Session(repository=repository, files=files, restic=restic, end=end)
+            known = Known(cache_directory(call.place, repository.location), repository)
+            yield Session(repository=repository, files=files, restic=restic, known=known, end=end)
         except AgentError as exc:
             if exc.details.get("reason") == "network":
                 backend(repository, files, end=end).require_way_in()
@@ -119,17 +123,26 @@ def repository_create(call: Call) -> dict[str, Any]:
 def repository_snapshots(call: Call) -> dict[str, Any]:
     """Every snapshot that carries all of the ``tags``, oldest first. Takes no lock."""
     with session(call, alone=False) as work:
-        found = listed(work.restic, f"listing the snapshots of {call.arguments['repository'].location}")
+        found = listed(work, f"listing the snapshots of {call.arguments['repository'].location}")
     wanted = set(call.arguments["tags"])
     return {"snapshots": [each for each in found if wanted <= set(each["tags"])]}
 
 
 def directory_backup(call: Call) -> dict[str, Any]:
     """A snapshot of the directory. ``whole`` is false where some of it could not be read: the snapshot is there, and the items
-    that failed are told. Raises AgentError before restic starts where the directory is missing."""
+    that failed are told. Raises AgentError before restic starts where the directory is missing.
+
+    ``over``: it holds more than ``most_bytes`` or ``most_inodes``, as ``measured`` tells; then restic was not started, or was
+    ended. Where it was found only at the very end there is a snapshot all the same, and it does not count.
+    """
     given = call.arguments
     doing = f"backing up {given['path']}"
+    most = Most(bytes=given["most_bytes"], inodes=given["most_inodes"])
     with seen(call, given["path"]) as source, session(call, alone=True) as work:
+        gate = Gate(given["path"], most, say=call.progress, end=work.end)
+        if gate.measure(samples=SAMPLES_KEPT):
+            return _refused(gate)
+        expected = gate.found.file_bytes
         verb = argv.backup(
             host=given["host"],
             tags=given["tags"],
@@ -138,7 +151,35 @@ def directory_backup(call: Call) -> dict[str, Any]:
             scan=given["scan"],
             full=given["full"],
         )
-        return made(work.restic.run(verb, doing=doing, view=source), doing)
+        said = work.restic.run(verb, doing=doing, view=source, watch=gate.watch, expected=expected)
+        if gate.over and said.status not in (DONE, PARTIAL):
+            return _refused(gate)
+        told = made(said, doing)
+        directories = sum(told[f"dirs_{what}"] for what in ("new", "changed", "unmodified")) - _above(source.place)
+        over = gate.read(told["files"], told["bytes"], more_directories=directories - gate.found.directories)
+        work.known.add(made_row(told, given), gate.samples, source=source.identity)
+        return {**told, "over": over, "whole": told["whole"] and not over, "measured": gate.report}
+
+
+def _above(place: str) -> int:
+    """The directories on the way to the one that was backed up, which are in the snapshot, too."""
+    return len(place.strip("/").split("/"))
+
+
+def _refused(gate: Gate) -> dict[str, Any]:
+    """No snapshot was made."""
+    return {"over": True, "snapshot": "", "whole": False, "measured": gate.report}
+
+
+def made_row(told: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The snapshot as restic will list it, but for the moment between restic's own start and that of its reading."""
+    return {
+        "id": told["snapshot"],
+        "time": told["started_at"],
+        "host": given["host"],
+        "tags": list(given["tags"]),
+        **{name: told[name] for name in ("files", "bytes", "bytes_stored")},
+    }
 
 
 def made(said: Said, doing: str) -> dict[str, Any]:
@@ -198,23 +239,22 @@ def repository_check(call: Call) -> dict[str, Any]:
     if given["part"] > given["of"]:
         raise AgentError("request-invalid", f"there is no part {given['part']} of {given['of']}")
     with session(call, alone=True) as work:
-        row = check.require(listed(work.restic, doing), given["snapshot"], location)
+        row = check.require(listed(work, doing), given["snapshot"], location)
         said = work.restic.run(argv.check(part=given["part"], of=given["of"]), doing=doing)
         found = check.soundness(said, doing)
         compared = check.Compared()
         if given["path"] and given["samples"] and not found["errors"]:
             with view.opened(given["path"]) as source:
-                compared = check.compare(
-                    work.restic,
-                    source,
-                    given["path"],
-                    snapshot=given["snapshot"],
-                    taken_ns=check.moment_ns(row["time"]),
-                    wanted=given["samples"],
-                    scratch=work.files.scratch,
-                    say=call.progress,
-                    end=work.end,
+                taken_ns = check.moment_ns(row["time"])
+                samples = (
+                    work.known.samples(given["snapshot"], view.identity(source)) if given["samples"] <= SAMPLES_KEPT else None
                 )
+                if samples is None:
+                    samples = check.chosen(
+                        source, given["path"], wanted=given["samples"], taken_ns=taken_ns, say=call.progress, end=work.end
+                    )
+                comparing = check.Comparing(source, taken_ns, doing=f"{doing}: comparing it with {given['path']}")
+                compared = comparing.run(work.restic, given["snapshot"], samples, given["samples"], scratch=work.files.scratch)
         stored = work.backend().stored_bytes()
     return {
         **found,
@@ -237,7 +277,7 @@ def repository_forget(call: Call) -> dict[str, Any]:
         if said is not None and (said.stopped or said.status not in (DONE, PARTIAL)):
             raise failure(said, doing)
         # It says nothing of those that it could not remove, or that were gone before: what is listed counts.
-        left = [row["id"] for row in listed(work.restic, doing)]
+        left = [row["id"] for row in listed(work, doing)]
         stayed = [each[:8] for each in left if each in doomed]
         if stayed and said is not None:
             raise failure(said, f"{doing}: still there: {', '.join(stayed)}")
@@ -273,15 +313,23 @@ def repository_destroy(call: Call) -> dict[str, Any]:
     return {"gone": not given["only_cache"], "cache_removed": had_cache}
 
 
-def listed(restic: Restic, doing: str) -> list[dict[str, Any]]:
-    """The snapshots of a repository, oldest first."""
-    said = restic.done(argv.snapshots(), doing=doing)
+def listed(work: Session, doing: str) -> list[dict[str, Any]]:
+    """The snapshots of a repository, oldest first: as they are known, where it holds those that are known and no other."""
+    try:
+        known = work.known.rows(work.backend().files_of("snapshots"))
+    except AgentError:  # restic will say it in its own words
+        known = None
+    if known is not None:
+        work.known.keep(known)
+        return known
+    said = work.restic.done(argv.snapshots(), doing=doing)
     try:
         rows = json.loads(said.plain)
-        found = [_snapshot(row) for row in rows or []]
+        found = sorted((_snapshot(row) for row in rows or []), key=lambda each: str(each["time"]))
     except (ValueError, TypeError, AttributeError, KeyError):
         raise AgentError("driver-permanent", f"{doing}: restic's answer cannot be read") from None
-    return sorted(found, key=lambda each: str(each["time"]))
+    work.known.keep(found)
+    return found
 
 
 def _snapshot(row: dict[str, Any]) -> dict[str, Any]:
@@ -290,9 +338,7 @@ def _snapshot(row: dict[str, Any]) -> dict[str, Any]:
         "id": str(row["id"]),
         "time": str(row["time"]),
         "host": str(row.get("hostname", "")),
-        "paths": [str(path) for path in row.get("paths") or []],
         "tags": [str(tag) for tag in row.get("tags") or []],
-        "parent": str(row.get("parent", "")),
         "files": int(summary.get("total_files_processed", 0)),
         "bytes": int(summary.get("total_bytes_processed", 0)),
         "bytes_stored": int(summary.get("data_added_packed", 0)),

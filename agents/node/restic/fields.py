@@ -10,6 +10,7 @@ from agents.node import arguments as a
 from agents.node.arguments import Field, parse
 from agents.node.protocol import AgentError
 from agents.node.restic.argv import COMPRESSIONS, Limits
+from agents.node.restic.gate import NO_CAP
 from agents.node.restic.repository import repository
 
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -77,5 +78,7 @@ SECONDS = Field(seconds)
 """After which the call gives up by itself."""
 
 FLAG = Field(a.flag, False)
+MOST = Field(a.count(0, NO_CAP), NO_CAP)
+
 SNAPSHOT = Field(snapshot_id)
 DIRECTORY = Field(a.path)

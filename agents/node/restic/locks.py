@@ -16,6 +16,7 @@ from agents.node.place import Place
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, processes
 from agents.node.restic.backend import Backend
+from agents.node.restic.known import ids
 from agents.node.restic.outcome import DONE
 from agents.node.restic.processes import RunRecord
 from agents.node.restic.running import Restic
@@ -41,8 +42,12 @@ def owner(lock: Lock, location: str, records: Sequence[RunRecord]) -> RunRecord 
 
 
 def unlock(restic: Restic, place: Place, backend: Backend, location: str, *, doing: str) -> list[dict[str, Any]]:
-    """Remove the locks of this node's dead runs; tell of all that were found."""
-    found = _locks(restic, doing)
+    """Remove the locks of this node's dead runs; tell of all that were found. Where there is no lock restic is not asked."""
+    try:
+        none = not ids(backend.files_of("locks"))
+    except AgentError:  # restic will say it in its own words
+        none = False
+    found = [] if none else _locks(restic, doing)
     records = [record for _, record in processes.records(place)]
     told = []
     for lock in found:

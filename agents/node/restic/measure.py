@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import heapq
+import math
 import os
 import random
 import stat
@@ -17,6 +18,7 @@ from agents.node.protocol import AgentError
 LARGEST = 10
 UNREADABLE_TOLD = 20
 _BEAT = 0.5
+_NEARLY_ONE = 1 - 2.0**-50
 
 Say = Callable[[float, str], None]
 
@@ -82,8 +84,7 @@ class Walk:
         self._root, self._path, self._say, self._end = root, path, say, end
         self._wanted, self._older_than_ns = samples, older_than_ns
         self._sample_limit = sample_limit
-        self._met = 0
-        self._chance = random.SystemRandom()
+        self._reservoir = _Reservoir(samples)
         self._seen: set[int] = set()
         self._beat = 0.0
         self.found = Measured()
@@ -129,8 +130,9 @@ class Walk:
             for entry in entries:
                 try:
                     status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # gone meanwhile
+                except OSError as exc:
+                    self._cannot(f"{relative}/{entry.name}".lstrip("/"), exc)
+                    continue
                 name = f"{relative}/{entry.name}" if relative else entry.name
                 mode = status.st_mode
                 if stat.S_ISDIR(mode):
@@ -164,15 +166,12 @@ class Walk:
         self._sizes[relative] = (size, inodes)
 
     def _sample(self, name: str, status: os.stat_result) -> None:
-        """Each file that has been left alone for long enough has the same chance (reservoir sampling, Vitter's algorithm R)."""
+        """Each file that has been left alone for long enough has the same chance."""
         if max(status.st_mtime_ns, status.st_ctime_ns) >= self._older_than_ns or status.st_size > self._sample_limit:
             return
-        self._met += 1
-        sample = Sample(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if len(self.found.samples) < self._wanted:
-            self.found.samples.append(sample)
-        elif (place := self._chance.randrange(self._met)) < self._wanted:
-            self.found.samples[place] = sample
+        place = self._reservoir.place()
+        if place is not None:
+            self.found.samples[place : place + 1] = [Sample(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)]
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -202,3 +201,29 @@ class Walk:
                 whole[parent] = (before[0] + total[0], before[1] + total[1])
         whole.pop("", None)
         return whole
+
+
+class _Reservoir:
+    """So many of a number of things that is not known before, each with the same chance: Li's algorithm L, which asks chance once
+    for each that is taken and not for each that is passed by."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._met, self._next = size, 0, size
+        self._chance = random.SystemRandom()
+        self._weight = 1.0
+
+    def place(self) -> int | None:
+        """Where the next thing is put, in place of the one that is there; None: it is passed by."""
+        number, self._met = self._met, self._met + 1
+        if number < self._size:
+            if number == self._size - 1:
+                self._skip(number)
+            return number
+        if number < self._next:
+            return None
+        self._skip(number)
+        return self._chance.randrange(self._size)
+
+    def _skip(self, number: int) -> None:
+        self._weight *= math.exp(math.log(1.0 - self._chance.random()) / self._size)
+        self._next = number + 1 + int(math.log(1.0 - self._chance.random()) / math.log1p(-min(self._weight, _NEARLY_ONE)))

@@ -41,6 +41,8 @@ STDERR_KEPT = 16 << 10
 _READ = 64 << 10
 
 Say = Callable[[float, str], None]
+Watch = Callable[[int, int], str]
+"""Gets the files and bytes that were read so far; says why the run is to be ended, or ''."""
 
 
 class Restic:
@@ -80,8 +82,11 @@ class Restic:
         doing: str,
         view: View | None = None,
         take: Callable[[bytes], None] | None = None,
+        watch: Watch | None = None,
+        expected: int = 0,
     ) -> Said:
-        """How it ended. Raises what ``say`` raises, after restic has ended. ``take`` gets its output as it comes, unread."""
+        """How it ended. Raises what ``say`` and ``watch`` raise, after restic has ended. ``take`` gets its output as it comes,
+        unread. ``expected`` bytes are to be read, where restic does not count them first."""
         words = argv.words(self._repository, self._files, self._limits, verb)
         parent = os.getpid()
 
@@ -112,9 +117,12 @@ class Restic:
         hearing = _Hearing(process, self._repository.secrets, take)
         try:
             while not hearing.listen(BEAT):
-                self._say(hearing.fraction, f"{doing}{hearing.progress}")
+                self._say(hearing.fraction or hearing.bytes_done / max(expected, 1), f"{doing}{hearing.progress}")
                 if time.monotonic() > self._end:
                     hearing.stopped = "it did not end in time"
+                if watch is not None and not hearing.stopped:
+                    hearing.stopped = watch(hearing.files_done, hearing.bytes_done)
+                if hearing.stopped:
                     break
         finally:
             _end(process, hearing)
@@ -134,6 +142,8 @@ class _Hearing:
     stopped: str = ""
     killed: bool = False
     fraction: float = 0.0
+    files_done: int = 0
+    bytes_done: int = 0
     progress: str = ""
     _summary: Summary | None = None
     _exit: ExitError | None = None
@@ -205,7 +215,7 @@ class _Hearing:
     def _line(self, fd: int, line: bytes) -> None:
         message = messages.read(line)
         if isinstance(message, Status):
-            self.fraction = message.fraction
+            self.fraction, self.files_done, self.bytes_done = message.fraction, message.files_done, message.bytes_done
             self.progress = f": {message.files_done} files, {message.bytes_done} bytes"
         elif isinstance(message, Summary):
             self._summary = message

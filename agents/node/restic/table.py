@@ -45,6 +45,8 @@ TABLE: dict[str, tuple[Mapping[str, Field], Callable[[Call], dict[str, Any]]]] =
             "parent": Field(f.snapshot_id, ""),
             "scan": f.FLAG,
             "full": f.FLAG,
+            "most_bytes": f.MOST,
+            "most_inodes": f.MOST,
         },
         c.directory_backup,
     ),

@@ -50,8 +50,8 @@ class Generation:
 class BackupState(StrEnum):
     """``BEGUN``: nobody knows yet whether it left a snapshot. ``MADE``: a whole snapshot, as the run said. ``VERIFIED``: it was
     read and compared. ``PARTIAL``: something was left out, or nobody saw how its run ended. ``FAILED``: it left no snapshot, or
-    one that is not what it should be. ``REFUSED``: it was not begun, its source being over its cap. ``FORGOTTEN``: its snapshot
-    is gone, or is to go."""
+    one that is not what it should be. ``REFUSED``: it was not begun or not ended, its source being over its cap. ``FORGOTTEN``:
+    its snapshot is gone, or is to go."""
 
     BEGUN = "begun"
     MADE = "made"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import (
     BackupFacts,
     BackupSpec,
+    DirectoryFacts,
     DiskSource,
     FailedItem,
     LockFacts,
@@ -96,6 +98,9 @@ class FakeRepositories:
 
         def appear(state: State, node: State) -> BackupFacts:
             kept, files = unlocked_of(state, access), source_files(node, spec.source)
+            measured = None if isinstance(spec.source, DiskSource) else measured_of(node, spec.source.path)
+            if measured is not None and _over(measured, spec):
+                return replace(_nothing(now), over=True, measured=measured)
             before = [row for row in kept["snapshots"].values() if row["service_id"] == spec.service_id]
             known = before[-1]["files"] if before and not spec.full and not reads_all(spec.source) else {}
             held = {path: dict(file) for path, file in files.items() if not file["unreadable"]}
@@ -124,6 +129,7 @@ class FakeRepositories:
                 ended_at=now,
                 failed=failed,
                 failed_count=len(failed),
+                measured=measured,
             )
 
         found: BackupFacts = self._act("backup", access, deadline, [store, appear], progress)
@@ -327,6 +333,19 @@ def directory_report(node: State, path: str) -> dict[str, Any]:
         "largest": sorted(shares, key=lambda row: -row["bytes"])[:10],
         "fullest": sorted(shares, key=lambda row: -row["inodes"])[:10],
     }
+
+
+def measured_of(node: State, path: str) -> DirectoryFacts:
+    return DirectoryFacts.from_report(directory_report(node, path))
+
+
+def _over(measured: DirectoryFacts, spec: BackupSpec) -> bool:
+    pairs = ((measured.bytes, spec.most_bytes), (measured.inodes, spec.most_inodes))
+    return any(most is not None and there > most for there, most in pairs)
+
+
+def _nothing(now: datetime) -> BackupFacts:
+    return BackupFacts(snapshot="", whole=False, files=0, bytes=0, files_changed=0, bytes_stored=0, started_at=now, ended_at=now)
 
 
 def _disk_stages(access: RepositoryAccess, snapshot: str, disk: DiskSource) -> list[Stage]:

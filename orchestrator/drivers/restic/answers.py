@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.ports.repositories import (
     BackupFacts,
+    DirectoryFacts,
     FailedItem,
     LockFacts,
     RestoreFacts,
@@ -86,6 +87,18 @@ def backup(answer: Answer) -> BackupFacts:
         failed=_failed(answer),
         failed_count=int(answer["failed_count"]),
     )
+
+
+@checked
+def directory_backup(answer: Answer) -> BackupFacts:
+    measured = DirectoryFacts.from_report(answer["measured"])
+    if not answer["snapshot"]:
+        now = datetime.now(UTC)
+        nothing = BackupFacts(
+            snapshot="", whole=False, files=0, bytes=0, files_changed=0, bytes_stored=0, started_at=now, ended_at=now
+        )
+        return replace(nothing, over=answer["over"] is True, measured=measured)
+    return replace(backup(answer), over=answer["over"] is True, measured=measured)
 
 
 @checked

@@ -56,7 +56,9 @@ class ResticRepositories:
             asked |= _disk(spec.source, whole=spec.full)
             return answers.disk_backup(self._call("disk-backup", access, asked, deadline, progress))
         asked |= {"path": spec.source.path, "full": spec.full, "scan": spec.scan}
-        return answers.backup(self._call("directory-backup", access, asked, deadline, progress))
+        caps = {"most_bytes": spec.most_bytes, "most_inodes": spec.most_inodes}
+        asked |= {name: most for name, most in caps.items() if most is not None}
+        return answers.directory_backup(self._call("directory-backup", access, asked, deadline, progress))
 
     def verify(
         self, access: RepositoryAccess, spec: VerifySpec, *, deadline: float, progress: Progress | None = None
