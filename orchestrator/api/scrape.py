@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.api import outlook
 from orchestrator.domain.backups.schedule import missed, next_slot
+from orchestrator.domain.backups.state import standing
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
@@ -26,21 +27,32 @@ from orchestrator.observe.snapshot import (
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import backups, charges, jobs, nodes, outbox, overview, services, settings
+from orchestrator.store import backups, charges, jobs, nodes, outbox, overview, services, settings, state_copies
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
 
 
 class Scrape:
-    """The two callables that ``observe.metrics.Metrics`` is made with. ``posts``: messages to billing have somewhere to go."""
+    """The two callables that ``observe.metrics.Metrics`` is made with. ``posts``: messages to billing have somewhere to go.
+    ``state_every``: how often the controller's own state is to be copied."""
 
-    def __init__(self, db: Database, *, catalog: Catalog, addresses: AddressPool, clock: Clock, posts: bool = True) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        catalog: Catalog,
+        addresses: AddressPool,
+        clock: Clock,
+        posts: bool = True,
+        state_every: timedelta | None = None,
+    ) -> None:
         self._db = db
         self._catalog = catalog
         self._addresses = addresses
         self._clock = clock
         self._posts = posts
+        self._state_every = state_every
 
     def snapshot(self) -> Snapshot:
         """The state now. Raises StoreUnavailable: a scrape that cannot see says so, and shows no old numbers."""
@@ -82,6 +94,8 @@ class Scrape:
                 ),
                 backups=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.counts(conn).items()),
                 repositories_damaged=backups.damaged(conn),
+                state_copy_seconds=None if self._state_every is None else self._state_every.total_seconds(),
+                state_copied_at=_copied_at(conn),
             )
 
     def services(self) -> Iterator[ServiceGauges]:
@@ -109,6 +123,12 @@ class Scrape:
                 )
             if after is None:
                 return
+
+
+def _copied_at(conn: Connection) -> float | None:
+    """When the last copy of the controller's own state was made that one may restore from."""
+    made = [each.made_at for each in standing(state_copies.all_copies(conn)) if each.made_at is not None]
+    return made[0].timestamp() if made else None
 
 
 def _nodes(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeGauges, ...]:

@@ -50,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "freeze": Entry(f"{_REMOTE}.freeze:group", "Stop everything that suspends or destroys, at once."),
     "certificate": Entry(f"{_LOCAL}.certificate:group", "Proofs of wiping; verify works without a controller."),
     "backup": Entry(f"{_LOCAL}.backup:group", "Backups of services: what stands, making one, and their keys."),
+    "state": Entry(f"{_LOCAL}.state:group", "Copies of the controller itself: making one, and bringing one back."),
     "init": Entry(f"{_LOCAL}.setup:init", "Make the state directory, the keys and the database."),
     "serve": Entry(f"{_LOCAL}.setup:serve", "Run the controller."),
     "migrate": Entry(f"{_LOCAL}.setup:migrate", "Bring the database to this version."),

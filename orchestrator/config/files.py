@@ -102,6 +102,16 @@ class TargetEntry(_File):
     keeper_ssh_key_file: f.PathText | None = Field(default=None, description="File with the private SSH key of a keeper by sftp.")
 
 
+class StateSection(_File):
+    target: f.Name = Field(description="Target that the copies go to.")
+    key_file: f.PathText = Field(description="File with the key that opens them; keep a copy of it away from this machine.")
+    every: f.StateInterval = Field(
+        default=timedelta(days=1), json_schema_extra={"default": "24h"}, description="How often one is made."
+    )
+    keep: int = Field(default=7, ge=1, le=400, description="How many verified ones are kept.")
+    on_own_machine: bool = Field(default=False, description="true = they may lie on the controller's own machine.")
+
+
 class BackupsSection(_File):
     targets: list[TargetEntry] = Field(default_factory=list, max_length=100, description="Where copies go.")
     opens: b.ClockTime = Field(
@@ -118,6 +128,7 @@ class BackupsSection(_File):
     download: b.KibRate = Field(default=0, description="What a run may fetch; 0 = no limit.")
     niceness: int = Field(default=10, ge=0, le=19, description="How far a run stands back for the processor (nice).")
     io_priority: int = Field(default=7, ge=-1, le=7, description="Its turn at the disks, 7 the last; -1 = only when they idle.")
+    state: StateSection | None = Field(default=None, description="Copies of the controller's own state; left out: none are made.")
 
 
 class OrchestratorFile(_File):

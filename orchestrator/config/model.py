@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.config.holidays import Holiday
 from orchestrator.domain.backups.offer import ALL_DAY, Hours
+from orchestrator.domain.backups.state import StateBackups
 from orchestrator.domain.backups.targets import Target
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
@@ -30,7 +31,7 @@ class BillingSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSettings:
-    """``upload`` and ``download`` in bytes a second, 0 = no limit."""
+    """``upload`` and ``download`` in bytes a second, 0 = no limit. ``state`` None = none are made of the controller itself."""
 
     targets: Mapping[str, Target] = field(default_factory=dict)
     hours: Hours = ALL_DAY
@@ -38,6 +39,7 @@ class BackupSettings:
     download: int = 0
     niceness: int = 10
     io_priority: int = 7
+    state: StateBackups | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

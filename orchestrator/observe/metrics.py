@@ -251,3 +251,15 @@ def _backup_gauges(now: Snapshot) -> Iterator[Metric]:
         backups.add_metric((row.state,), row.count)
     yield backups
     yield _gauge("repositories_damaged", "Repositories in which damage was found and that still stand.", now.repositories_damaged)
+    wanted = GaugeMetricFamily(
+        "orchestrator_state_backup_interval_seconds",
+        "How often the controller's own state is to be backed up; no series where it is not.",
+    )
+    made = GaugeMetricFamily(
+        "orchestrator_state_backup_verified_timestamp_seconds",
+        "When the last verified backup of the controller's own state was made, Unix time; no series before the first.",
+    )
+    for family, value in ((wanted, now.state_copy_seconds), (made, now.state_copied_at)):
+        if value is not None:
+            family.add_metric((), value)
+        yield family

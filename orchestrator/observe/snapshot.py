@@ -119,6 +119,8 @@ class Snapshot:
     """Everything at one moment. The oldest ages are seconds, 0 where nothing waits.
 
     ``looks_…``: what the last comparison of the looks with the records found, and when it was, Unix time; None = not yet.
+    ``state_copy_seconds``: how often the controller's own state is to be copied, None = never; ``state_copied_at``: Unix time of
+    the last verified copy.
     """
 
     jobs: tuple[JobsCount, ...] = ()
@@ -142,4 +144,6 @@ class Snapshot:
     charges: tuple[ChargesCount, ...] = ()
     backups: tuple[BackupsCount, ...] = ()
     repositories_damaged: int = 0
+    state_copy_seconds: float | None = None
+    state_copied_at: float | None = None
     erasures: tuple[ErasuresCount, ...] = ()

@@ -91,7 +91,8 @@ class Links:
         # Where all nodes are simulated, so is what their backups lie on.
         simulated = self._world is not None and all(node.driver == FAKE for node in config.nodes)
         self._here = LocalTransport(zipapp=bundle.zipapp, root=agent_root(config))
-        self.keeper: Repositories = ResticRepositories(self._here, limits=self._limits)
+        self.own: Repositories = ResticRepositories(self._here, limits=self._limits)
+        self.keeper: Repositories = self.own
         if simulated and self._world is not None:
             self.keeper = FakeRepositories(self._world, config.nodes[0].name, clock=clock)
         real = SshEnrolment(bundle=bundle, secrets=secrets, identity=identity)
