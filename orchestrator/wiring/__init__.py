@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.certificates import Verdict
     from orchestrator.domain.playbooks import Playbook
     from orchestrator.ports.clock import Clock
+    from orchestrator.ports.enrolment import Requirement
     from orchestrator.ports.repositories import RepositoryAccess, SnapshotFacts
     from orchestrator.store.database import Database
     from orchestrator.wiring.controller import Controller
@@ -181,6 +182,32 @@ def state_copies(config: Config) -> tuple[Backup, ...]:
 
     with opened(config) as (db, _), db.read() as conn:
         return store.all_copies(conn)
+
+
+def last_state_copy(config: Config) -> Backup | None:
+    """The newest that one may restore from. Raises ConfigError, also where its key cannot be used."""
+    from orchestrator.domain.backups.state import standing
+    from orchestrator.wiring.state import state_key
+
+    if config.settings.backups.state is not None:
+        state_key(config.settings.backups.state.key_file)
+    return next(iter(standing(state_copies(config))), None)
+
+
+def is_late(config: Config, copy: Backup) -> bool:
+    """Whether the copy is older than two intervals, as the alert has it."""
+    from orchestrator.drivers.local.clock import SystemClock
+
+    rule = config.settings.backups.state
+    return rule is not None and copy.made_at is not None and SystemClock().now() - copy.made_at > 2 * rule.every
+
+
+def restic_here() -> Requirement:
+    """Whether this machine has restic, new enough."""
+    from agents.node import backup_needs
+    from orchestrator.ports.enrolment import Requirement
+
+    return Requirement(**backup_needs.restic())
 
 
 def state_access(

@@ -120,7 +120,7 @@ class Links:
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``)."""
         facts = self.hypervisor(node.name).node_facts(deadline=_LOOK_SECONDS)
-        request = {"pool_path": facts.pool_path, "bridge": node.bridge}
+        request = {"pool_path": facts.pool_path, "bridge": node.bridge, **({"backups": True} if node.backups else {})}
         return self.agent(node.name).call("doctor", request, deadline=_DOCTOR_SECONDS)
 
     def close(self) -> None:
