@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from orchestrator.api import outlook
-from orchestrator.domain.backups.schedule import missed, next_slot
+from orchestrator.domain.backups import allowance
+from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
 from orchestrator.domain.backups.state import standing
+from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
+    BackupGauges,
     BackupsCount,
     ChargesCount,
     ErasuresCount,
@@ -106,10 +109,12 @@ class Scrape:
                 found, after = services.list_page(conn, limit=_PAGE, after=after)
                 where = overview.nodes_of(conn, [service.id for service in found])
                 good = backups.last_good(conn, [service.id for service in found])
+                restored = backups.restores_by_service(conn, [service.id for service in found])
+                over = backups.refused(conn)
             now = self._clock.now()
             for service in found:
-                last, terms = good.get(service.id), self._catalog.terms_of(service)
-                made = None if last is None else last.made_at
+                terms = self._catalog.terms_of(service)
+                scheduled = interval(terms) is not None
                 yield ServiceGauges(
                     id=service.id,
                     plan=service.plan,
@@ -117,12 +122,27 @@ class Scrape:
                     node=where.get(service.id, ""),
                     holds=tuple(hold.reason.value for hold in service.holds),
                     paid_until=None if service.paid_until is None else service.paid_until.timestamp(),
-                    backup_verified_at=None if made is None else made.timestamp(),
-                    backup_bytes=None if last is None else last.size_bytes,
+                    backup=_backup(good.get(service.id)),
                     backups_missed=None if next_slot(service, terms) is None else len(missed(service, terms, now=now)),
+                    left_out=(left_out(service, terms) or over.get(service.id, "")) if scheduled else "",
+                    restores_left=allowance.left(restored.get(service.id, ()), terms, now),
                 )
             if after is None:
                 return
+
+
+def _backup(last: Backup | None) -> BackupGauges | None:
+    if last is None or last.made_at is None or last.verified_at is None:
+        return None
+    return BackupGauges(
+        made_at=last.made_at.timestamp(),
+        verified_at=last.verified_at.timestamp(),
+        seconds=max(0.0, (last.verified_at - last.begun_at).total_seconds()),
+        size_bytes=last.size_bytes,
+        inodes=last.inodes,
+        read_bytes=last.read_bytes,
+        stored_bytes=last.stored_bytes,
+    )
 
 
 def _copied_at(conn: Connection) -> float | None:

@@ -271,6 +271,9 @@ class PlanFile(_File):
     backup_cap: f.BackupCap | None = Field(
         default=None, description="No backup of a service with more allocated; left out: a guest has no cap."
     )
+    backup_cap_inodes: int | None = Field(
+        default=None, ge=1, le=10**12, description="No backup of an account with more files, directories and links."
+    )
     policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
     forbids: v.Uses = Field(default_factory=list, description="What its customers may not run; empty = nothing.")
 

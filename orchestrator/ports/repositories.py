@@ -111,7 +111,7 @@ class BackupFacts:
     """``whole`` is false where something could not be read: ``failed`` has the first of ``failed_count`` items.
 
     ``files`` and ``bytes`` are those of the snapshot, by names; ``files_changed`` were read anew; ``bytes_stored`` is what the
-    run added to the repository.
+    run added to the repository. ``bytes_read`` of a disk; of a directory it is what was new in it, for restic does not count.
     """
 
     snapshot: str
@@ -120,6 +120,7 @@ class BackupFacts:
     bytes: int
     files_changed: int
     bytes_stored: int
+    bytes_read: int = 0
     started_at: datetime
     ended_at: datetime
     failed: tuple[FailedItem, ...] = ()

@@ -153,6 +153,7 @@ def _as_made(row: Backup, made: BackupFacts, now: datetime) -> Backup:
         size_bytes=row.size_bytes or made.bytes,
         inodes=row.inodes or made.files,
         stored_bytes=made.bytes_stored,
+        read_bytes=made.bytes_read,
     )
     if made.whole:
         return row
