@@ -104,13 +104,14 @@ class Scrape:
     def services(self) -> Iterator[ServiceGauges]:
         """Every service, page by page."""
         after: str | None = None
+        with self._db.read() as conn:
+            over = backups.refused(conn)
         while True:
             with self._db.read() as conn:
                 found, after = services.list_page(conn, limit=_PAGE, after=after)
                 where = overview.nodes_of(conn, [service.id for service in found])
                 good = backups.last_good(conn, [service.id for service in found])
                 restored = backups.restores_by_service(conn, [service.id for service in found])
-                over = backups.refused(conn)
             now = self._clock.now()
             for service in found:
                 terms = self._catalog.terms_of(service)

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from orchestrator import wiring
-from orchestrator.domain.backups.state import SUBJECT, HeldCopy
+from orchestrator.domain.backups.state import SUBJECT, HeldCopy, Manifest
 from orchestrator.domain.backups.words import Backup, BackupState, GenerationState
 from orchestrator.domain.errors import ConfigError, OrchestratorError, PermanentDriverError, Refused, WrongState
 from orchestrator.drivers.fake.repositories import FakeRepositories, damage, put_file
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.local import postgres
 from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.drivers.local.state_files import LocalStateFiles
 from orchestrator.engine.state_copy import StateCopying
 from orchestrator.store import audit, settings
 from orchestrator.store.copying import copy_sqlite
@@ -220,6 +221,34 @@ def test_what_is_staged_is_private_and_whole(site: Site) -> None:
     assert {"config/orchestrator.yaml", "config/plans/small.yaml", "config/secrets/newest", "state/keys/signing.pub"} <= names
     assert "config/dangling" not in names
     assert not [name for name in names if "-wal" in name or "deadline-turns" in name]
+
+
+def test_a_master_key_that_changes_while_the_database_is_copied_spoils_no_copy(site: Site) -> None:
+    files = site.copying.files
+    assert isinstance(files, LocalStateFiles)
+    inner = files._copy_database
+
+    def rotating(directory: Path, about: Manifest) -> Manifest:
+        copied = inner(directory, about)
+        wiring.rotate_master_key(site.config, who="test")
+        return copied
+
+    files._copy_database = rotating
+    with pytest.raises(WrongState, match="keys were changed"), files.staged():
+        pass
+    files._copy_database = inner
+    with files.staged() as directory:
+        assert (directory / "state/keys/master.key").read_bytes() == (site.state / "keys/master.key").read_bytes()
+
+
+def test_what_is_staged_is_found_where_it_really_is(site: Site, tmp_path: Path) -> None:
+    real = tmp_path / "elsewhere"
+    site.controller.close()
+    site.state.rename(real)
+    site.state.symlink_to(real)
+    site.controller = site.opened()
+    with site.copying.files.staged() as directory:
+        assert directory == real / "state-copy"
 
 
 def test_a_controller_that_stops_ends_a_copy_under_way(site: Site) -> None:

@@ -110,7 +110,7 @@ def list_copies(context: click.Context, /, location: str, as_json: bool, **way: 
 def restore(location: str, target: Path, snapshot: str, as_json: bool, **way: Any) -> None:
     """Bring a copy back into a new directory. Needs the repository and its key: no controller, no configuration, no store."""
     from orchestrator import wiring
-    from orchestrator.domain.backups.state import STATE
+    from orchestrator.domain.backups.state import ELSEWHERE, STATE
 
     found = wiring.restore_state(_access(location, **way), target, snapshot=snapshot)
     told = {
@@ -132,7 +132,8 @@ def restore(location: str, target: Path, snapshot: str, as_json: bool, **way: An
     say("\nEvery file is as it was copied. On the new machine, as root, with no controller running:")
     say(f"  cp -a {target}/config/. {found.config_dir}/")
     say(f"  cp -a {target}/state/. {found.state_dir}/")
-    say(f"  cp -a {target}/elsewhere/. /          # where there is such a directory")
+    if (target / ELSEWHERE).is_dir():
+        say(f"  cp -a {target}/elsewhere/. /")
     say(f"  chown -R USER: {found.config_dir} {found.state_dir}    # the controller's user")
     if not found.database.endswith(".sqlite"):
         say(f"  pg_restore --clean --if-exists --dbname NAME {found.state_dir}/{found.database}")

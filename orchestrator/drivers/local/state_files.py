@@ -59,7 +59,7 @@ class LocalStateFiles:
             make_private_directory(directory)
             try:
                 self._fill(directory)
-                yield directory
+                yield directory.resolve()  # who backs it up follows no links
             finally:
                 _remove(directory)
 
@@ -88,11 +88,15 @@ class LocalStateFiles:
             os.close(descriptor)
 
     def _fill(self, directory: Path) -> None:
+        keys = self._state_dir / KEYS
+        for path, below in _plain_files(keys):
+            _copy(path, directory / STATE / KEYS / below, needed=True)
         about = self._copy_database(directory / STATE, replace(self._about(), files={}))
+        for path, below in _plain_files(directory / STATE / KEYS):
+            if not (keys / below).is_file() or digest_of(keys / below) != digest_of(path):
+                raise WrongState("the keys were changed while the database was copied", hint="try again when that has ended")
         for path, below in _plain_files(self._config_dir, without=self._state_dir):
             _copy(path, directory / CONFIG / below)
-        for path, below in _plain_files(self._state_dir / KEYS):
-            _copy(path, directory / STATE / KEYS / below, needed=True)
         for path in self._elsewhere:
             _copy(path, directory / ELSEWHERE / str(path).lstrip("/"), needed=True)
         manifest = replace(about, files={str(below): digest_of(path) for path, below in _plain_files(directory)})
