@@ -33,7 +33,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "hello": Command({}, hello),
-    "doctor": Command({"pool_path": Field(a.path), "bridge": Field(a.interface)}, doctor),
+    "doctor": Command({"pool_path": Field(a.path), "bridge": Field(a.interface), "backups": Field(a.flag, False)}, doctor),
     "template-check": Command({"path": Field(a.path), "sha256": Field(a.sha256)}, template_check),
     "volume-state": Command({"path": Field(a.path)}, volume_state),
     "volume-make": Command(

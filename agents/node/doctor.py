@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from agents.node import VERSION
+from agents.node.backup_needs import needs, program, row
 from agents.node.call import Call
 from agents.node.medium import COPY_ON_WRITE, medium
 from agents.node.place import Place
@@ -42,29 +42,23 @@ def hello(_call: Call) -> dict[str, Any]:
 
 
 def doctor(call: Call) -> dict[str, Any]:
-    """What a node must have, each with what was found and what to do; ``accelerated``: guests run on the CPU itself."""
+    """What a node must have, each with what was found and what to do; ``accelerated``: guests run on the CPU itself.
+
+    ``backups`` asks for what these need, too."""
     place = call.place
     accelerated = _accelerated(place)
     rows = [
-        _row("root", os.geteuid() == 0, f"uid {os.geteuid()}", "the agent must run as root"),
-        _row("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", "python3"),
-        *(_program(*program) for program in PROGRAMS),
+        row("root", os.geteuid() == 0, f"uid {os.geteuid()}", "the agent must run as root"),
+        row("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", "python3"),
+        *(program(*each) for each in PROGRAMS),
         _libvirt(place),
         _pool(call.arguments["pool_path"]),
         _bridge(place, call.arguments["bridge"]),
         _cgroups(place),
-        _row("virtualisation", True, "KVM" if accelerated else "none: guests run in software emulation, slowly", ""),
+        *(needs(place) if call.arguments["backups"] else ()),
+        row("virtualisation", True, "KVM" if accelerated else "none: guests run in software emulation, slowly", ""),
     ]
     return {"requirements": rows, "accelerated": accelerated}
-
-
-def _row(name: str, ok: bool, found: str, mend: str, package: str = "") -> Row:
-    return {"name": name, "ok": ok, "found": found, "mend": "" if ok else mend, "package": "" if ok else package}
-
-
-def _program(name: str, purpose: str, package: str) -> Row:
-    path = shutil.which(name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") or ""
-    return _row(name, bool(path), path, f"install the package {package}: {name} {purpose}", package)
 
 
 def _libvirt(place: Place) -> Row:
@@ -77,32 +71,32 @@ def _libvirt(place: Place) -> Row:
                 probe.connect(str(path))
             except OSError:
                 continue
-            return _row("libvirt", True, str(path), "")
-    return _row("libvirt", False, "no daemon answers", mend, "libvirt-daemon-system")
+            return row("libvirt", True, str(path), "")
+    return row("libvirt", False, "no daemon answers", mend, "libvirt-daemon-system")
 
 
 def _pool(path: str) -> Row:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
-        return _row("storage pool", False, f"{path}: {exc.strerror}", "make the directory and define the pool in libvirt")
+        return row("storage pool", False, f"{path}: {exc.strerror}", "make the directory and define the pool in libvirt")
     try:
         found, space = medium(fd), os.fstatvfs(fd)
     finally:
         os.close(fd)
     text = f"{path} on {found.file_system}, {space.f_bavail * space.f_frsize // 10**6} MB free"
     if found.file_system in COPY_ON_WRITE or not found.device:
-        return _row(
+        return row(
             "storage pool", False, text, "put the pool on ext4 or xfs on a block device: nothing else can be wiped in place"
         )
     if not os.access(found.device, os.R_OK):
         text += f"; {found.device} cannot be read here, so a wipe will not be verified on the medium"
-    return _row("storage pool", True, text, "")
+    return row("storage pool", True, text, "")
 
 
 def _bridge(place: Place, name: str) -> Row:
     there = (place.root / "sys/class/net" / name / "bridge").is_dir()
-    return _row(
+    return row(
         "bridge", there, name if there else f"no bridge {name}", f"make the bridge {name} (ip link add {name} type bridge)"
     )
 
@@ -113,7 +107,7 @@ def _cgroups(place: Place) -> Row:
     found = unified.read_text().split() if unified.is_file() else []
     if not found and (place.root / "sys/fs/cgroup/cpu").exists():
         found = ["cpu"]
-    return _row("cgroup cpu controller", "cpu" in found, " ".join(found) or "none", "enable the cpu controller of cgroups")
+    return row("cgroup cpu controller", "cpu" in found, " ".join(found) or "none", "enable the cpu controller of cgroups")
 
 
 def _accelerated(place: Place) -> bool:

@@ -188,6 +188,7 @@ class PlanOut(BaseModel):
     price_per_hour: int
     backups_bought: bool
     backup_cap_bytes: int | None
+    backup_cap_inodes: int | None
     forbids: list[Use]
 
     @classmethod

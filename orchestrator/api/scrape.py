@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.api import outlook
-from orchestrator.domain.backups.schedule import missed, next_slot
+from orchestrator.domain.backups import allowance
+from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
+from orchestrator.domain.backups.state import standing
+from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
+    BackupGauges,
     BackupsCount,
     ChargesCount,
     ErasuresCount,
@@ -26,21 +30,32 @@ from orchestrator.observe.snapshot import (
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import backups, charges, jobs, nodes, outbox, overview, services, settings
+from orchestrator.store import backups, charges, jobs, nodes, outbox, overview, services, settings, state_copies
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
 
 
 class Scrape:
-    """The two callables that ``observe.metrics.Metrics`` is made with. ``posts``: messages to billing have somewhere to go."""
+    """The two callables that ``observe.metrics.Metrics`` is made with. ``posts``: messages to billing have somewhere to go.
+    ``state_every``: how often the controller's own state is to be copied."""
 
-    def __init__(self, db: Database, *, catalog: Catalog, addresses: AddressPool, clock: Clock, posts: bool = True) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        catalog: Catalog,
+        addresses: AddressPool,
+        clock: Clock,
+        posts: bool = True,
+        state_every: timedelta | None = None,
+    ) -> None:
         self._db = db
         self._catalog = catalog
         self._addresses = addresses
         self._clock = clock
         self._posts = posts
+        self._state_every = state_every
 
     def snapshot(self) -> Snapshot:
         """The state now. Raises StoreUnavailable: a scrape that cannot see says so, and shows no old numbers."""
@@ -82,20 +97,25 @@ class Scrape:
                 ),
                 backups=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.counts(conn).items()),
                 repositories_damaged=backups.damaged(conn),
+                state_copy_seconds=None if self._state_every is None else self._state_every.total_seconds(),
+                state_copied_at=_copied_at(conn),
             )
 
     def services(self) -> Iterator[ServiceGauges]:
         """Every service, page by page."""
         after: str | None = None
+        with self._db.read() as conn:
+            over = backups.refused(conn)
         while True:
             with self._db.read() as conn:
                 found, after = services.list_page(conn, limit=_PAGE, after=after)
                 where = overview.nodes_of(conn, [service.id for service in found])
                 good = backups.last_good(conn, [service.id for service in found])
+                restored = backups.restores_by_service(conn, [service.id for service in found])
             now = self._clock.now()
             for service in found:
-                last, terms = good.get(service.id), self._catalog.terms_of(service)
-                made = None if last is None else last.made_at
+                terms = self._catalog.terms_of(service)
+                scheduled = interval(terms) is not None
                 yield ServiceGauges(
                     id=service.id,
                     plan=service.plan,
@@ -103,12 +123,33 @@ class Scrape:
                     node=where.get(service.id, ""),
                     holds=tuple(hold.reason.value for hold in service.holds),
                     paid_until=None if service.paid_until is None else service.paid_until.timestamp(),
-                    backup_verified_at=None if made is None else made.timestamp(),
-                    backup_bytes=None if last is None else last.size_bytes,
+                    backup=_backup(good.get(service.id)),
                     backups_missed=None if next_slot(service, terms) is None else len(missed(service, terms, now=now)),
+                    left_out=(left_out(service, terms) or over.get(service.id, "")) if scheduled else "",
+                    restores_left=allowance.left(restored.get(service.id, ()), terms, now),
                 )
             if after is None:
                 return
+
+
+def _backup(last: Backup | None) -> BackupGauges | None:
+    if last is None or last.made_at is None or last.verified_at is None:
+        return None
+    return BackupGauges(
+        made_at=last.made_at.timestamp(),
+        verified_at=last.verified_at.timestamp(),
+        seconds=max(0.0, (last.verified_at - last.begun_at).total_seconds()),
+        size_bytes=last.size_bytes,
+        inodes=last.inodes,
+        read_bytes=last.read_bytes,
+        stored_bytes=last.stored_bytes,
+    )
+
+
+def _copied_at(conn: Connection) -> float | None:
+    """When the last copy of the controller's own state was made that one may restore from."""
+    made = [each.made_at for each in standing(state_copies.all_copies(conn)) if each.made_at is not None]
+    return made[0].timestamp() if made else None
 
 
 def _nodes(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeGauges, ...]:

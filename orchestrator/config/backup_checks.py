@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator.config.checks import Entry, known_name, twice
-from orchestrator.config.files import BackupsSection, NodeEntry, TargetEntry
+from orchestrator.config.files import BackupsSection, NodeEntry, StateSection, TargetEntry
 from orchestrator.config.problems import Problem
 from orchestrator.domain.backups.offer import Hours
-from orchestrator.domain.backups.targets import Kind, on_itself, place_of
+from orchestrator.domain.backups.state import on_own_machine
+from orchestrator.domain.backups.targets import Kind, Target, Way, on_itself, place_of
 
 _WAY = ("user", "secret_file", "ssh_key_file")
 
@@ -29,6 +30,8 @@ def check(
         yield from _node(node, targets, target_names)
     if section is not None and section.sure("opens", "closes", "slot", "closed"):
         yield from _hours(section)
+    if section is not None and section.value.state is not None and section.sure("state"):
+        yield from _state(section, section.value.state, targets, target_names)
 
 
 def _target(entry: Entry[TargetEntry], node_names: frozenset[str] | None) -> Iterator[Problem]:
@@ -90,6 +93,28 @@ def _node(
             "backups",
             f"{why}: what takes the node's disks takes the copies with them. Name a target elsewhere, or accept it with "
             "'backups_on_own_node: true'",
+        )
+
+
+def _state(
+    entry: Entry[BackupsSection],
+    state: StateSection,
+    targets: Sequence[Entry[TargetEntry]],
+    target_names: frozenset[str] | None,
+) -> Iterator[Problem]:
+    """The copies of the controller itself: a target that there is, and not on its own machine unless that is meant."""
+    place = ("state", "target")
+    yield from known_name(entry, place, state.target, target_names, "target for backups")
+    target = next((each for each in targets if each.value.name == state.target), None)
+    if target is None or not target.sure("location", "keeper", "on_node") or state.on_own_machine:
+        return
+    reached = target.value.keeper or target.value.location
+    why = on_own_machine(Target(name=state.target, way=Way(location=reached), on_node=target.value.on_node))
+    if why:
+        yield entry.problem(
+            place,
+            f"it is {why}: what takes the machine takes the copies with it. Name a target elsewhere, or accept it with "
+            "'on_own_machine: true', as where another machine's disk is mounted there",
         )
 
 

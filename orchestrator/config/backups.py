@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config.backup_values import clock_words, span_words
-from orchestrator.config.files import BackupsSection, TargetEntry
+from orchestrator.config.files import BackupsSection, StateSection, TargetEntry
 from orchestrator.config.model import BackupSettings
 from orchestrator.config.units import duration_words, rate_words
 from orchestrator.domain.backups.offer import ALL_DAY, Hours
+from orchestrator.domain.backups.state import StateBackups
 from orchestrator.domain.backups.targets import Kind, Target, Way, place_of
 
 Absolute = Callable[[str], Path]
@@ -25,6 +26,17 @@ def backup_settings(section: BackupsSection, absolute: Absolute) -> BackupSettin
         niceness=section.niceness,
         io_priority=section.io_priority,
         keep_restored=section.keep_restored,
+        state=None if section.state is None else _state(section.state, absolute),
+    )
+
+
+def _state(section: StateSection, absolute: Absolute) -> StateBackups:
+    return StateBackups(
+        target=section.target,
+        key_file=absolute(section.key_file),
+        every=section.every,
+        keep=section.keep,
+        on_own_machine=section.on_own_machine,
     )
 
 
@@ -71,6 +83,17 @@ def backups_shown(settings: BackupSettings) -> dict[str, Any]:
         "niceness": settings.niceness,
         "io_priority": settings.io_priority,
         "keep_restored": duration_words(settings.keep_restored),
+        "state": None if settings.state is None else _state_shown(settings.state),
+    }
+
+
+def _state_shown(state: StateBackups) -> dict[str, Any]:
+    return {
+        "target": state.target,
+        "key_file": str(state.key_file),
+        "every": duration_words(state.every),
+        "keep": state.keep,
+        "on_own_machine": state.on_own_machine,
     }
 
 

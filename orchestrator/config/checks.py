@@ -24,6 +24,7 @@ M = TypeVar("M", bound=BaseModel)
 
 # Names of volumes that belong to guests begin so; a template must never look like one of them.
 _GUEST_PREFIX = "orch."
+GUEST = "vps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Pro
         yield from _template(template)
     for plan in entries.plans:
         yield from _plan(plan, entries.templates, names)
+        yield from _caps(plan)
         yield from _location(plan, entries.zones, names)
     if ranges_whole:
         yield from _zones_without_addresses(entries, names)
@@ -204,6 +206,11 @@ def _template(entry: Entry[TemplateEntry]) -> Iterator[Problem]:
         yield entry.problem("kernel_arguments", "without 'kernel' the image's own boot loader is used, and these are not")
     if template.ready == "agent" and not template.agent:
         yield entry.problem("ready", "'agent' needs 'agent: true'")
+
+
+def _caps(entry: Entry[PlanFile]) -> Iterator[Problem]:
+    if entry.value.kind == GUEST and entry.value.backup_cap_inodes is not None:
+        yield entry.problem("backup_cap_inodes", "a guest is its disk, in which nobody counts files: cap it with 'backup_cap'")
 
 
 def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], names: Names) -> Iterator[Problem]:

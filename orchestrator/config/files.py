@@ -103,6 +103,16 @@ class TargetEntry(_File):
     keeper_ssh_key_file: f.PathText | None = Field(default=None, description="File with the private SSH key of a keeper by sftp.")
 
 
+class StateSection(_File):
+    target: f.Name = Field(description="Target that the copies go to.")
+    key_file: f.PathText = Field(description="File with the key that opens them; keep a copy of it away from this machine.")
+    every: f.StateInterval = Field(
+        default=timedelta(days=1), json_schema_extra={"default": "24h"}, description="How often one is made."
+    )
+    keep: int = Field(default=7, ge=1, le=400, description="How many verified ones are kept.")
+    on_own_machine: bool = Field(default=False, description="true = they may lie on the controller's own machine.")
+
+
 class BackupsSection(_File):
     targets: list[TargetEntry] = Field(default_factory=list, max_length=100, description="Where copies go.")
     opens: b.ClockTime = Field(
@@ -124,6 +134,7 @@ class BackupsSection(_File):
         json_schema_extra={"default": "7d"},
         description="How long a disk that a restore replaced is kept, and what was restored beside one.",
     )
+    state: StateSection | None = Field(default=None, description="Copies of the controller's own state; left out: none are made.")
 
 
 class OrchestratorFile(_File):
@@ -265,6 +276,9 @@ class PlanFile(_File):
     )
     backup_cap: f.BackupCap | None = Field(
         default=None, description="No backup of a service with more allocated; left out: a guest has no cap."
+    )
+    backup_cap_inodes: int | None = Field(
+        default=None, ge=1, le=10**12, description="No backup of an account with more files, directories and links."
     )
     policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
     forbids: v.Uses = Field(default_factory=list, description="What its customers may not run; empty = nothing.")

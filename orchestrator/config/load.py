@@ -394,6 +394,7 @@ def _plan(entry: PlanFile) -> Plan:
         price_per_hour=entry.price_per_hour,
         backups_bought=entry.backups_bought,
         backup_cap_bytes=entry.backup_cap,
+        backup_cap_inodes=entry.backup_cap_inodes,
         forbids=tuple(sorted(entry.forbids)),
         description=entry.description,
     )

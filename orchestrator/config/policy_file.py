@@ -221,8 +221,8 @@ class BackupsKeptEntry(_Rule):
 
 class CapsEntry(_Rule):
     makes = data.BackupCaps
-    size: v.Bytes = Field(description="Most bytes of source data.")
-    inodes: int = Field(ge=1, le=10**12, description="Most files, directories and links.")
+    size: v.Bytes = Field(default=10 * 10**9, json_schema_extra={"default": "10 GB"}, description="Most bytes of source data.")
+    inodes: int = Field(default=250_000, ge=1, le=10**12, description="Most files, directories and links.")
 
     def make(self) -> data.BackupCaps:
         return data.BackupCaps(clause=self.clause, size_bytes=self.size, inodes=self.inodes)

@@ -145,6 +145,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "price_per_hour": plan.price_per_hour,
         "backups_bought": plan.backups_bought,
         "backup_cap": None if plan.backup_cap_bytes is None else size_words(plan.backup_cap_bytes),
+        "backup_cap_inodes": plan.backup_cap_inodes,
         "policy": plan.policy,
         "forbids": [use.value for use in plan.forbids],
     }

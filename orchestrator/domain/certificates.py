@@ -264,8 +264,10 @@ def _backups(certificate: Mapping[str, Any]) -> list[str]:
             f"{each['key_destroyed_at']}"
         )
     for copy in certificate.get("copies", []):
-        until = f"until {copy['until']} at least" if copy["until"] else "without an end that is known"
-        kind = _COPIES.get(copy.get("kind", ""), "a copy is still kept")
+        kind = copy.get("kind", "")
+        words = "until {} at the latest" if kind == STATE else "until {} at least"
+        until = words.format(copy["until"]) if copy["until"] else "without an end that is known"
+        kind = _COPIES.get(kind, "a copy is still kept")
         sentences.append(" ".join(filter(None, (f"{kind}: {copy['id']}, {until}.", copy.get("says", "")))))
     return sentences
 

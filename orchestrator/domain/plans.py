@@ -36,7 +36,7 @@ class Plan:
     ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
     ``traffic_bytes``: in a calendar month, None = as much as one likes. Prices are whole rupiah, 0 = nothing is charged.
     ``backups_bought``: backups, or more of them, are part of what is sold. ``backup_cap_bytes``, of a guest allocated ones: with
-    more no backup is made; None = what the policy says, which caps accounts alone.
+    more no backup is made, nor with more than ``backup_cap_inodes`` of an account; None = what the policy says, for accounts.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Plan:
     price_per_hour: int = 0
     backups_bought: bool = False
     backup_cap_bytes: int | None = None
+    backup_cap_inodes: int | None = None
 
     @property
     def limited_rate(self) -> int:

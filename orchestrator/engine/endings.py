@@ -20,7 +20,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
-from orchestrator.engine.telling import tell, tell_changed
+from orchestrator.engine.telling import tell, tell_changed, tell_refused
 from orchestrator.store import audit, backups, charges, deadlines, events, fence, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -204,6 +204,7 @@ class Endings:
         self._charge(conn, job, ending)
         if job.intent == IntentKind.BACKUP:
             deadlines.look_sooner(conn, service.node, now=now, within=_WAITING)
+            tell_refused(conn, after, job.id, now=now)
         if job.intent.ends and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):
             self._tell_too_late(conn, job, after)
         self._follow_up(conn, job, after)

@@ -92,6 +92,7 @@ class Catalog:
             plan=plan.name,
             bought=plan.backups_bought,
             cap_bytes=plan.backup_cap_bytes,
+            cap_inodes=plan.backup_cap_inodes,
         )
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from orchestrator.domain.backups.words import BackupState
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.services import Service
 from orchestrator.engine.ids import JobIds
-from orchestrator.store import outbox
+from orchestrator.store import backups, outbox
 from orchestrator.store.database import Connection
 
 CHANGED = "service.changed"
+BACKUP_REFUSED = "backup.refused"
 _ids = JobIds()
 
 
@@ -31,6 +33,22 @@ def tell_changed(conn: Connection, before: Service | None, after: Service, *, no
     was, is_ = standing(before), standing(after)
     if was != is_:
         tell(conn, after, [Tell(kind=CHANGED, key=_ids.new(now), data={"was": was, "is": is_})], now=now)
+
+
+def tell_refused(conn: Connection, service: Service, job_id: str, *, now: datetime) -> None:
+    """That a job has made no backup because there was too much: its customer makes room, or buys more."""
+    made = backups.of_job(conn, job_id)
+    if not made or made[-1].state != BackupState.REFUSED:
+        return
+    last = made[-1]
+    data = {
+        "job_id": job_id,
+        "slot": None if last.slot is None else last.slot.isoformat(),
+        "size_bytes": last.size_bytes,
+        "inodes": last.inodes,
+        "reason": last.problem,
+    }
+    tell(conn, service, [Tell(kind=BACKUP_REFUSED, key=last.id, data=data)], now=now)
 
 
 def standing(service: Service) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orchestrator.observe.snapshot import NodeGauges, ServiceGauges, Snapshot
+from orchestrator.observe.snapshot import BackupGauges, NodeGauges, ServiceGauges, Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Steps last from a database write to the boot of a guest under emulation and the overwriting of a disk.
@@ -107,33 +107,65 @@ class _ServiceCollector(Collector):
         paid = GaugeMetricFamily(
             "orchestrator_service_paid_until_timestamp_seconds", "Until when a service is paid, Unix time.", labels=("service",)
         )
-        verified = GaugeMetricFamily(
-            "orchestrator_service_backup_verified_timestamp_seconds",
-            "When a service's last verified backup was made, Unix time; no series before the first.",
-            labels=("service",),
+        left_out = GaugeMetricFamily(
+            "orchestrator_service_backup_left_out",
+            "1 for each service of which no backup is made though its policy has a schedule, and why.",
+            labels=("service", "reason"),
         )
-        size = GaugeMetricFamily(
-            "orchestrator_service_backup_bytes", "Size of what a service's last verified backup holds.", labels=("service",)
-        )
-        missed = GaugeMetricFamily(
-            "orchestrator_service_backup_missed_slots",
-            "Slots of a service's schedule that are over and had no backup; no series where there is no schedule.",
-            labels=("service",),
-        )
+        one = [
+            GaugeMetricFamily(f"orchestrator_service_{name}", help_text, labels=("service",))
+            for name, help_text, _ in _OF_SERVICE
+        ]
         for service in self._services():
             info.add_metric((service.id, service.plan, service.state, service.node), 1)
             for reason in service.holds:
                 holds.add_metric((service.id, reason), 1)
             if service.paid_until is not None:
                 paid.add_metric((service.id,), service.paid_until)
-            for family, value in (
-                (verified, service.backup_verified_at),
-                (size, service.backup_bytes),
-                (missed, service.backups_missed),
-            ):
+            if service.left_out:
+                left_out.add_metric((service.id, service.left_out), 1)
+            for family, (_, _, read) in zip(one, _OF_SERVICE, strict=True):
+                value = read(service)
                 if value is not None:
                     family.add_metric((service.id,), value)
-        yield from (info, holds, paid, verified, size, missed)
+        yield from (info, holds, paid, left_out, *one)
+
+
+def _of_backup(read: Callable[[BackupGauges], float]) -> Callable[[ServiceGauges], float | None]:
+    return lambda service: None if service.backup is None else read(service.backup)
+
+
+_OF_SERVICE: tuple[tuple[str, str, Callable[[ServiceGauges], float | None]], ...] = (
+    (
+        "backup_verified_timestamp_seconds",
+        "When a service's last verified backup was made, Unix time; no series before the first.",
+        _of_backup(lambda backup: backup.made_at),
+    ),
+    (
+        "backup_checked_timestamp_seconds",
+        "When that backup was verified, Unix time.",
+        _of_backup(lambda backup: backup.verified_at),
+    ),
+    ("backup_duration_seconds", "From its beginning until it was verified.", _of_backup(lambda backup: backup.seconds)),
+    ("backup_bytes", "Size of what a service's last verified backup holds.", _of_backup(lambda backup: backup.size_bytes)),
+    (
+        "backup_inodes",
+        "Files and such that it holds; of a disk its pieces.",
+        _of_backup(lambda backup: backup.inodes),
+    ),
+    ("backup_read_bytes", "What was read of the source for it.", _of_backup(lambda backup: backup.read_bytes)),
+    ("backup_stored_bytes", "What it added to its repository.", _of_backup(lambda backup: backup.stored_bytes)),
+    (
+        "backup_missed_slots",
+        "Slots of a service's schedule that are over and had no backup; no series where there is no schedule.",
+        lambda service: service.backups_missed,
+    ),
+    (
+        "restores_left",
+        "Restores that are still included in this month; no series where the policy counts none.",
+        lambda service: service.restores_left,
+    ),
+)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:
@@ -251,3 +283,15 @@ def _backup_gauges(now: Snapshot) -> Iterator[Metric]:
         backups.add_metric((row.state,), row.count)
     yield backups
     yield _gauge("repositories_damaged", "Repositories in which damage was found and that still stand.", now.repositories_damaged)
+    wanted = GaugeMetricFamily(
+        "orchestrator_state_backup_interval_seconds",
+        "How often the controller's own state is to be backed up; no series where it is not.",
+    )
+    made = GaugeMetricFamily(
+        "orchestrator_state_backup_verified_timestamp_seconds",
+        "When the last verified backup of the controller's own state was made, Unix time; no series before the first.",
+    )
+    for family, value in ((wanted, now.state_copy_seconds), (made, now.state_copied_at)):
+        if value is not None:
+            family.add_metric((), value)
+        yield family

@@ -96,11 +96,27 @@ class RangeGauges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupGauges:
+    """A service's last verified backup. Unix times; ``seconds``: from its beginning until it was verified.
+
+    ``size_bytes`` and ``inodes`` of its source, of which ``read_bytes`` were read, and that added ``stored_bytes``.
+    """
+
+    made_at: float
+    verified_at: float
+    seconds: float
+    size_bytes: int
+    inodes: int
+    read_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceGauges:
     """One service, for /metrics/services. ``paid_until`` is a Unix time, None = never paid.
 
-    ``backup_verified_at`` (Unix time) and ``backup_bytes`` of the last verified backup, None where there is none.
-    ``backups_missed``: slots of its schedule that are over and were not seen to, None where it has no schedule.
+    ``backup``: None where there is none. ``backups_missed``: slots of its schedule that are over and were not seen to, None where
+    it has no schedule; ``left_out``: why none is made, though it has one. ``restores_left``: in this month, None = not counted.
     """
 
     id: str
@@ -109,9 +125,10 @@ class ServiceGauges:
     node: str
     holds: tuple[str, ...]
     paid_until: float | None
-    backup_verified_at: float | None = None
-    backup_bytes: int | None = None
+    backup: BackupGauges | None = None
     backups_missed: int | None = None
+    left_out: str = ""
+    restores_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +136,8 @@ class Snapshot:
     """Everything at one moment. The oldest ages are seconds, 0 where nothing waits.
 
     ``looks_…``: what the last comparison of the looks with the records found, and when it was, Unix time; None = not yet.
+    ``state_copy_seconds``: how often the controller's own state is to be copied, None = never; ``state_copied_at``: Unix time of
+    the last verified copy.
     """
 
     jobs: tuple[JobsCount, ...] = ()
@@ -142,4 +161,6 @@ class Snapshot:
     charges: tuple[ChargesCount, ...] = ()
     backups: tuple[BackupsCount, ...] = ()
     repositories_damaged: int = 0
+    state_copy_seconds: float | None = None
+    state_copied_at: float | None = None
     erasures: tuple[ErasuresCount, ...] = ()

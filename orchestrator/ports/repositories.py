@@ -154,7 +154,8 @@ class BackupFacts:
     """``whole`` is false where something could not be read: ``failed`` has the first of ``failed_count`` items.
 
     ``files`` and ``bytes`` are those of the snapshot, by names; ``files_changed`` were read anew; ``bytes_stored`` is what the
-    run added to the repository. ``measured``: what a directory holds, found by a walk before the run, or in its course.
+    run added to the repository. ``bytes_read`` of a disk; of a directory it is what was new in it, for restic does not count.
+    ``measured``: what a directory holds, found by a walk before the run, or in its course.
 
     ``over``: that is more than it may hold. Nothing was read, or the run was ended; ``snapshot`` '' where it left none. What it
     may have left at its very end does not count.
@@ -166,6 +167,7 @@ class BackupFacts:
     bytes: int
     files_changed: int
     bytes_stored: int
+    bytes_read: int = 0
     started_at: datetime
     ended_at: datetime
     failed: tuple[FailedItem, ...] = ()

@@ -172,6 +172,7 @@ def _as_made(row: Backup, made: BackupFacts, now: datetime) -> Backup:
         size_bytes=row.size_bytes or source.size_bytes,
         inodes=row.inodes or source.inodes,
         stored_bytes=made.bytes_stored,
+        read_bytes=made.bytes_read,
     )
     if made.whole:
         return row

@@ -226,6 +226,14 @@ def restores_of(conn: Connection, service_id: str) -> tuple[Restore, ...]:
     return tuple(_restore(row) for row in conn.execute(query))
 
 
+def restores_by_service(conn: Connection, service_ids: Sequence[str]) -> dict[str, list[Restore]]:
+    """Those of these services, for who looks at many; services without any are left out."""
+    found: dict[str, list[Restore]] = {}
+    for row in conn.execute(sa.select(restores).where(restores.c.service_id.in_(service_ids))):
+        found.setdefault(row.service_id, []).append(_restore(row))
+    return found
+
+
 def count_restore(conn: Connection, restore: Restore, charge: Charge | None, *, job_id: str, now: datetime) -> None:
     """Count what ``allowance.ask`` has granted, and charge what it costs, for the job that does it; the same again changes
     nothing but the job."""

@@ -16,6 +16,8 @@ from orchestrator.store.columns import metadata as metadata
 from orchestrator.store.columns import table as _table
 from orchestrator.store.columns import text as _text
 from orchestrator.store.columns import time as _time
+from orchestrator.store.state_tables import state_copies as state_copies
+from orchestrator.store.state_tables import state_repositories as state_repositories
 
 # Every webhook that was authentic, kept longer than billing retries (at least 7 days).
 # outcome: accepted | duplicate-command | stale | nothing | refused | dead (parsed, cannot be processed: see problem).

@@ -15,10 +15,14 @@ from orchestrator.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from orchestrator.config.model import Config
+    from orchestrator.domain.backups.state import Manifest
+    from orchestrator.domain.backups.words import Backup
     from orchestrator.domain.calendar import Calendar
     from orchestrator.domain.certificates import Verdict
     from orchestrator.domain.playbooks import Playbook
     from orchestrator.ports.clock import Clock
+    from orchestrator.ports.enrolment import Requirement
+    from orchestrator.ports.repositories import RepositoryAccess, SnapshotFacts
     from orchestrator.store.database import Database
     from orchestrator.wiring.controller import Controller
 
@@ -144,17 +148,102 @@ def export_keys(config: Config, path: Path, *, passphrase: str | None, who: str)
     from orchestrator.store import audit
     from orchestrator.store.backup_book import EXPORTED, StoreBackupBook
     from orchestrator.wiring.backups import places
+    from orchestrator.wiring.state import state_escrow
 
     secrets = LocalSecrets(config.settings.state_dir, {})
     with opened(config) as (db, clock):
         book = StoreBackupBook(db, secrets=secrets, places=places(config), clock=clock, random=os.urandom)
-        entries, now = book.escrow(), clock.now()
+        entries, now = (*state_escrow(config, db), *book.escrow()), clock.now()
         plain = text(entries, provider=config.settings.provider, now=now)
         escrow.write(path, plain if passphrase is None else escrow.seal(plain, passphrase))
         with db.write() as conn:
             facts = {"file": str(path), "repositories": len(entries), "sealed": passphrase is not None}
             audit.append(conn, at=now, who=who, what=EXPORTED, facts=facts)
     return len(entries)
+
+
+def back_up_state(config: Config, *, who: str) -> Backup:
+    """A copy of the controller's own state, made now, by this process. Raises ConfigError where none are wanted."""
+    if config.settings.backups.state is None:
+        raise ConfigError(
+            "no copies of the controller's own state are made", hint="say where they go: backups.state in orchestrator.yaml"
+        )
+    controller = build(config)
+    try:
+        assert controller.state is not None
+        return controller.state.make(who)
+    finally:
+        controller.close()
+
+
+def state_copies(config: Config) -> tuple[Backup, ...]:
+    """Those that the store knows of, the first first."""
+    from orchestrator.store import state_copies as store
+
+    with opened(config) as (db, _), db.read() as conn:
+        return store.all_copies(conn)
+
+
+def last_state_copy(config: Config) -> Backup | None:
+    """The newest that one may restore from. Raises ConfigError, also where its key cannot be used."""
+    from orchestrator.domain.backups.state import standing
+    from orchestrator.wiring.state import state_key
+
+    if config.settings.backups.state is not None:
+        state_key(config.settings.backups.state.key_file)
+    return next(iter(standing(state_copies(config))), None)
+
+
+def is_late(config: Config, copy: Backup) -> bool:
+    """Whether the copy is older than two intervals, as the alert has it."""
+    from orchestrator.drivers.local.clock import SystemClock
+
+    rule = config.settings.backups.state
+    return rule is not None and copy.made_at is not None and SystemClock().now() - copy.made_at > 2 * rule.every
+
+
+def restic_here() -> Requirement:
+    """Whether this machine has restic, new enough."""
+    from agents.node import backup_needs
+    from orchestrator.ports.enrolment import Requirement
+
+    return Requirement(**backup_needs.restic())
+
+
+def state_access(
+    location: str,
+    *,
+    key_file: Path,
+    user: str,
+    secret_file: Path | None,
+    ssh_key_file: Path | None,
+    ssh_known_hosts_file: Path | None,
+) -> RepositoryAccess:
+    """See ``wiring.state``."""
+    from orchestrator.wiring import state
+
+    return state.state_access(
+        location,
+        key_file=key_file,
+        user=user,
+        secret_file=secret_file,
+        ssh_key_file=ssh_key_file,
+        ssh_known_hosts_file=ssh_known_hosts_file,
+    )
+
+
+def held_copies(access: RepositoryAccess) -> tuple[SnapshotFacts, ...]:
+    """See ``wiring.state``."""
+    from orchestrator.wiring import state
+
+    return state.held_copies(access)
+
+
+def restore_state(access: RepositoryAccess, target: Path, *, snapshot: str) -> Manifest:
+    """See ``wiring.state``."""
+    from orchestrator.wiring import state
+
+    return state.restore_state(access, target, snapshot=snapshot)
 
 
 def rotate_master_key(config: Config, *, who: str) -> tuple[int, bool]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from orchestrator.config.model import Config
+from orchestrator.domain.backups.copies import KnownCopy, copies_of_state
 from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.backups.targets import Way
 from orchestrator.drivers.local.files import read_secret, read_trusted
@@ -15,6 +17,7 @@ from orchestrator.ports.repositories import RunLimits
 from orchestrator.ports.secrets import Secrets
 from orchestrator.store.backup_book import Places, StoreBackupBook
 from orchestrator.store.database import Database
+from orchestrator.store.state_copies import state_copies
 
 _KIB = 1024
 _WHAT = "backups"
@@ -65,7 +68,13 @@ def backup_book(config: Config, db: Database, secrets: Secrets, clock: Clock) ->
     known = places(config)
     for way in ways(config):
         known.access(way, way.location, "")
-    return StoreBackupBook(db, secrets=secrets, places=known, clock=clock, random=os.urandom)
+
+    def of_state(since: datetime) -> tuple[KnownCopy, ...]:
+        given = config.settings.backups
+        with db.read() as conn:
+            return copies_of_state(state_copies(conn, given.targets, given.state, now=clock.now()), since)
+
+    return StoreBackupBook(db, secrets=secrets, places=known, clock=clock, random=os.urandom, of_state=of_state)
 
 
 def ways(config: Config) -> Iterator[Way]:

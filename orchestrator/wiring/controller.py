@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 
 from agents.build import bundle
@@ -32,8 +33,11 @@ from orchestrator.wiring.backups import backup_book, node_backups
 from orchestrator.wiring.identity import identity_of
 from orchestrator.wiring.links import Links
 from orchestrator.wiring.probe import WriteProbe
+from orchestrator.wiring.state import state_copying
 
 WATCH_SECONDS = 15.0
+# How often is looked whether a copy of the controller's own state is due.
+STATE_SECONDS = 60.0
 
 
 class Controller:
@@ -75,8 +79,14 @@ class Controller:
             backups=node_backups(config),
             keep_restored=settings.backups.keep_restored,
         )
+        own = settings.backups.state
         scrape = Scrape(
-            self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock, posts=self._notifier is not None
+            self.db,
+            catalog=self.catalog,
+            addresses=self.addresses,
+            clock=self.clock,
+            posts=self._notifier is not None,
+            state_every=None if own is None else own.every,
         )
         self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
         self.engine = Engine(
@@ -94,25 +104,38 @@ class Controller:
             **({} if at is None else {"at": at}),
         )
         self.watch = NodeWatch(self.db, config.nodes, self.links.hypervisor, self.clock)
-        self._watching: Beat | None = None
+        self._ending = threading.Event()
+        self.state = state_copying(config, self.db, ports=self._ports(), repositories=self.links.own, halting=self._ending)
+        self._beats: list[Beat] = []
 
     def start(self, *, frozen: tuple[str, str] | None = None) -> None:
         """Take the state directory and begin to work. ``frozen`` and what is raised: see ``Engine.start``."""
         self.engine.start(frozen=frozen)
-        self._watching = Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS)
+        self._beats = [Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS)]
+        if self.state is not None:
+            self._beats.append(Beat("state-copy", self.state.once, seconds=STATE_SECONDS))
 
     def stop(self) -> bool:
         """End; False where steps still run (see ``Engine.stop``)."""
+        self._ending.set()
         drained = self.engine.stop()
-        if self._watching is not None:
-            self._watching.stop()
-            self._watching = None
-        self.links.close()
-        if self._notifier is not None:
-            self._notifier.close()
+        for beat in self._beats:
+            beat.stop()
+        self._beats = []
+        self._let_go()
         if drained:
             self.db.close()
         return drained
+
+    def close(self) -> None:
+        """Let go of what a controller that was never started has opened."""
+        self._let_go()
+        self.db.close()
+
+    def _let_go(self) -> None:
+        self.links.close()
+        if self._notifier is not None:
+            self._notifier.close()
 
     def api_context(self) -> ApiContext:
         """What the API works with."""

@@ -86,7 +86,8 @@ class Links:
         # Where all nodes are simulated, so is what their backups lie on.
         simulated = self._world is not None and all(node.driver == FAKE for node in config.nodes)
         self._here = LocalTransport(zipapp=bundle.zipapp, root=agent_root(config))
-        self.keeper: Repositories = ResticRepositories(self._here, limits=self._limits)
+        self.own: Repositories = ResticRepositories(self._here, limits=self._limits)
+        self.keeper: Repositories = self.own
         if simulated and self._world is not None:
             self.keeper = FakeRepositories(self._world, config.nodes[0].name, clock=clock)
         real = SshEnrolment(bundle=bundle, secrets=secrets, identity=identity)
@@ -111,7 +112,7 @@ class Links:
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``)."""
         facts = self.hypervisor(node.name).node_facts(deadline=_LOOK_SECONDS)
-        request = {"pool_path": facts.pool_path, "bridge": node.bridge}
+        request = {"pool_path": facts.pool_path, "bridge": node.bridge, **({"backups": True} if node.backups else {})}
         return self.agent(node.name).call("doctor", request, deadline=_DOCTOR_SECONDS)
 
     def close(self) -> None:

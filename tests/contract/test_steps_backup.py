@@ -159,6 +159,12 @@ def directory_args(stage: Stage, facts: Facts, **more: object) -> Facts:
     return {"node": "n1", "generation": prepared["generation"], "directory": DIRECTORY, **more}
 
 
+def test_what_was_read_of_the_source_and_stored_of_that_is_written_down(stage: Stage) -> None:
+    backed_up(stage, written(stage))
+    (made,) = stage.ports.book.backups("s1")
+    assert made.read_bytes == made.stored_bytes == len(LETTERS)
+
+
 def test_a_source_over_its_cap_is_refused_with_the_numbers_before_a_byte_is_written(stage: Stage) -> None:
     facts = written(stage)
     backed_up(stage, facts)

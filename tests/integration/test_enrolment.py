@@ -52,8 +52,10 @@ def plain(lab: Lab, tmp_path: Path) -> Iterator[Controller]:
 
 def test_a_plain_machine_becomes_a_node_and_the_hook_is_proven(plain: Controller, lab: Lab) -> None:
     said: list[str] = []
-    report = plain.enrol(said=said)
+    backed_up = replace(plain, node=replace(plain.node, backups="main"))
+    report = backed_up.enrol(said=said)
     assert report.complete, report
+    assert {"restic", "qemu-nbd", "fuse", "libnbd"} <= {requirement.name for requirement in report.requirements}
     assert report.hook_refuses
     assert report.host_key == plain.host_key()
     assert report.agent_sha256 == plain.bundle.sha256

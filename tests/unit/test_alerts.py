@@ -65,10 +65,14 @@ CASES = (
     ("BackupsAreMissed", 'orchestrator_service_backup_missed_slots{service="s1"}', "1x10 2x300", ((20, False), (60, True))),
     ("BackupsAreRefused", 'orchestrator_backups{state="refused"}', "3x10 4x300", ((9, False), (20, True))),
     ("BackupsArePartial", 'orchestrator_backups{state="partial"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
+    ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "0x4000", ((2890, False), (3002, True))),
+    ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "0+60x4000", ((3900, False),)),
+    ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "_x4000", ((100, False), (130, True))),
     ("RepositoriesAreDamaged", "orchestrator_repositories_damaged", "0x5 1x300", ((4, False), (7, True))),
 )
 # What else the rule asks for.
 BESIDE = {
+    "StateIsNotBackedUp": {"orchestrator_state_backup_interval_seconds": "86400x4000"},
     "NodeDown": {'orchestrator_node_enrolled{node="hv1",zone="z"}': "1x300"},
     "AddressesRunOut": {
         'orchestrator_addresses{family="ipv4",range="v4",zone="z"}': "100x300",

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.backups.copies import ONLY_KEYS, KnownCopy, copies_of_keys
+from orchestrator.domain.backups.copies import ONLY_KEYS, KnownCopy, copies_of_keys, copies_of_state
+from orchestrator.domain.backups.state import HeldCopy
 from orchestrator.domain.certificates import (
     GONE,
     KEY_GONE,
@@ -40,6 +41,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 REPORT: dict[str, Any] = {
     "path": "/pool/orch.s1.root.j0.qcow2",
@@ -276,6 +278,20 @@ def test_what_was_destroyed_of_the_backups_and_what_is_left_is_said() -> None:
     assert f"backups, generation 2 at main: its repository was not found, {since}" in said
     assert "a copy is still kept: orch.s1.archive.j1, until 2026-03-01T12:00:00Z at least. Snapshot ab." in said
     assert any("a copy of keys may be kept" in sentence and ONLY_KEYS in sentence for sentence in said)
+
+
+def test_copies_of_the_controllers_state_since_the_first_backup_are_named_until_they_go() -> None:
+    held = [
+        HeldCopy(id=name, target="away", location="/away/_controller.1", taken_at=NOON + days * DAY, expires_at=NOON + 9 * DAY)
+        for name, days in (("before", -1), ("since", 1))
+    ]
+    (copy,) = copies_of_state(held, NOON)
+    assert (copy.id, copy.reached_from) == ("since", "target away")
+    said = check(issued(copies=(copy,))).sentences
+    assert any(
+        each.startswith("a copy of the controller's state is kept: since, until 2026-03-10T12:00:00Z at the latest.")
+        for each in said
+    )
 
 
 def test_one_from_before_there_were_backups_holds_as_it_did() -> None:

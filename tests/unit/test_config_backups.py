@@ -16,6 +16,7 @@ from orchestrator.config.load import load
 from orchestrator.config.problems import Problem
 from orchestrator.config.shown import files
 from orchestrator.domain.backups.offer import Span
+from orchestrator.domain.backups.state import StateBackups
 from orchestrator.domain.backups.targets import Kind, Target, Way, on_itself, place_of
 from orchestrator.domain.errors import ConfigError
 
@@ -235,3 +236,40 @@ def test_a_host_is_known_for_the_node_however_it_is_written() -> None:
     assert told("HV1.example.com", "hv1.example.com.")
     assert told("[2001:db8:0::1]", "2001:db8::1")
     assert not told("192.0.2.1", "192.0.2.11")
+
+
+STATE: dict[str, Any] = {"target": "vault", "key_file": "secrets/state"}
+
+
+def test_copies_of_the_controller_itself_are_read_and_shown_again(configs: Path) -> None:
+    settings = load(say(configs, SFTP, state=STATE | {"every": "12h"})).settings.backups
+    assert settings.state == StateBackups(target="vault", key_file=configs / "secrets/state", every=timedelta(hours=12))
+    shown = files(load(configs))["orchestrator.yaml"]["backups"]["state"]
+    assert shown == {
+        "target": "vault",
+        "key_file": str(configs / "secrets/state"),
+        "every": "12h",
+        "keep": 7,
+        "on_own_machine": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (STATE | {"target": "valt"}, "there is no target for backups 'valt'; did you mean 'vault'?"),
+        (STATE | {"target": "disk"}, "takes the copies with it"),
+        (STATE | {"every": "5m"}, "1h"),
+        ({"target": "vault"}, "'key_file' is missing"),
+    ],
+)
+def test_copies_of_the_controller_itself_go_to_a_target_that_is_another_machines(
+    configs: Path, state: dict[str, Any], words: str
+) -> None:
+    assert words in only(say(configs, SFTP, DIRECTORY, state=state)).sentence
+
+
+def test_they_may_lie_on_its_own_machine_where_that_is_said(configs: Path) -> None:
+    assert (
+        load(say(configs, DIRECTORY, state=STATE | {"target": "disk", "on_own_machine": True})).settings.backups.state is not None
+    )

@@ -443,3 +443,10 @@ def test_what_is_shown_is_what_the_files_say_and_loads_again_as_the_same(configs
     assert shown["plans/vps-1.yaml"]["memory"] == "1 GiB"
     assert shown["plans/vps-1.yaml"]["network_rate"] == "100 Mbit/s"
     assert shown["orchestrator.yaml"]["webhooks"]["tolerance"] == "5m"
+
+
+def test_a_plan_of_guests_has_no_cap_in_inodes(configs: Path) -> None:
+    change(configs, "plans/vps-1.yaml", "vcpus:", "backup_cap_inodes: 250000\nvcpus:")
+    with pytest.raises(ConfigError) as caught:
+        load(configs)
+    assert "nobody counts files" in str(caught.value.details["problems"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.domain.errors import StoreUnavailable
 from orchestrator.observe.metrics import Metrics
 from orchestrator.observe.snapshot import (
+    BackupGauges,
     BackupsCount,
     HoldsCount,
     JobsCount,
@@ -74,11 +76,19 @@ SERVICES = (
         node="hv1",
         holds=("abuse",),
         paid_until=1.5e9,
-        backup_verified_at=1.4e9,
-        backup_bytes=4096,
+        backup=BackupGauges(
+            made_at=1.4e9,
+            verified_at=1.4e9 + 60,
+            seconds=75.0,
+            size_bytes=4096,
+            inodes=3,
+            read_bytes=512,
+            stored_bytes=128,
+        ),
         backups_missed=0,
+        restores_left=1,
     ),
-    ServiceGauges(id="s2", plan='v"\\\n', state="ordered", node="", holds=(), paid_until=None),
+    ServiceGauges(id="s2", plan='v"\\\n', state="ordered", node="", holds=(), paid_until=None, left_out="it is ordered"),
 )
 
 
@@ -170,3 +180,31 @@ def test_a_scrape_that_cannot_see_the_store_fails_instead_of_showing_old_numbers
 
     with pytest.raises(StoreUnavailable):
         Metrics(snapshot=gone, services=tuple).render()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'orchestrator_service_backup_verified_timestamp_seconds{service="s1"} 1.4e+09',
+        'orchestrator_service_backup_checked_timestamp_seconds{service="s1"} 1.40000006e+09',
+        'orchestrator_service_backup_duration_seconds{service="s1"} 75.0',
+        'orchestrator_service_backup_bytes{service="s1"} 4096.0',
+        'orchestrator_service_backup_inodes{service="s1"} 3.0',
+        'orchestrator_service_backup_read_bytes{service="s1"} 512.0',
+        'orchestrator_service_backup_stored_bytes{service="s1"} 128.0',
+        'orchestrator_service_backup_missed_slots{service="s1"} 0.0',
+        'orchestrator_service_restores_left{service="s1"} 1.0',
+        'orchestrator_service_backup_left_out{reason="it is ordered",service="s2"} 1.0',
+    ],
+)
+def test_a_service_is_told_with_its_last_verified_backup_and_what_keeps_it_from_one(line: str) -> None:
+    told = lines(metrics().render_services())
+    assert line in told
+    assert not [each for each in told if "backup_bytes" in each and "s2" in each]
+
+
+def test_when_the_controller_itself_was_copied_is_told_where_it_is_to_be() -> None:
+    told = lines(metrics(replace(FULL, state_copy_seconds=86400.0, state_copied_at=1.5e9)).render())
+    assert "orchestrator_state_backup_interval_seconds 86400.0" in told
+    assert "orchestrator_state_backup_verified_timestamp_seconds 1.5e+09" in told
+    assert not [each for each in lines(metrics().render()) if "state_backup" in each]

@@ -28,8 +28,9 @@ BackupId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,200}$", description="
 class BackupOut(BaseModel):
     """One attempt at a backup. Only one in state ``verified`` counts. ``slot``: of the schedule, null = it was asked for.
 
-    ``size_bytes`` and ``inodes``: of the source; ``stored_bytes``: what it added to the repository. ``consistency``: frozen,
-    crash, stopped or files. ``share``: which part of the repository was read when it was verified.
+    ``size_bytes`` and ``inodes``: of the source; ``read_bytes``: what was read of it; ``stored_bytes``: what that added to the
+    repository. ``consistency``: frozen, crash, stopped or files. ``share``: which part of the repository was read when it was
+    verified.
     """
 
     id: str
@@ -46,6 +47,7 @@ class BackupOut(BaseModel):
     pruned_at: datetime | None
     size_bytes: int
     inodes: int
+    read_bytes: int
     stored_bytes: int
     consistency: str
     share: str

@@ -75,7 +75,10 @@ def examine(directory: Path) -> Iterator[Finding]:
     database = _database(config)
     yield database
     yield _server(config.settings.socket)
+    if config.settings.backups.targets:
+        yield _restic()
     if database.ok:
+        yield _state_copies(config)
         yield from _nodes(config)
         yield from _waiting(config)
 
@@ -142,6 +145,33 @@ def _database(config: Config) -> Finding:
     if not migrated:
         return Finding("database", False, "its tables are of another version", "orchestrator migrate")
     return Finding("database", True, "at this version")
+
+
+def _restic() -> Finding:
+    """By it the controller deletes what no node may, and copies its own state."""
+    from orchestrator import wiring
+
+    found = wiring.restic_here()
+    return Finding("restic", found.ok, found.found, found.mend)
+
+
+def _state_copies(config: Config) -> Finding:
+    """Whether what the controller knows would be lost with this machine."""
+    from orchestrator import wiring
+    from orchestrator.cli.output import when
+
+    name, rule = "backups of itself", config.settings.backups.state
+    if rule is None:
+        return Finding(name, True, "none are made: see backups.state in orchestrator.yaml")
+    try:
+        made = wiring.last_state_copy(config)
+    except OrchestratorError as exc:
+        return Finding(name, False, exc.message, exc.hint)
+    if made is None or made.made_at is None:
+        return Finding(name, False, "none yet", "orchestrator state backup")
+    said = f"the last verified one is of {when(made.made_at.isoformat())}"
+    late = wiring.is_late(config, made)
+    return Finding(name, not late, said, "orchestrator state list; orchestrator state backup" if late else "")
 
 
 def _nodes(config: Config) -> Iterator[Finding]:

@@ -51,6 +51,7 @@ _CARD: tuple[Line, ...] = (
     ("room given back", moment("pruned_at")),
     ("size", size("size_bytes")),
     ("inodes", "inodes"),
+    ("read", size("read_bytes")),
     ("stored", size("stored_bytes")),
     ("consistency", "consistency"),
     ("share read", "share"),

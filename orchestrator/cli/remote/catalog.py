@@ -46,6 +46,7 @@ _PLAN: tuple[Line, ...] = (
     ("price an hour", lambda row: f"Rp {row['price_per_hour']:,}" if row["price_per_hour"] else ""),
     ("backups bought", "backups_bought"),
     ("backup cap", lambda row: "" if row["backup_cap_bytes"] is None else size("backup_cap_bytes")(row)),
+    ("backup cap, inodes", lambda row: "" if row["backup_cap_inodes"] is None else f"{row['backup_cap_inodes']:,}"),
     ("forbids", "forbids"),
 )
 _TEMPLATES: tuple[Column, ...] = (

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.domain.backups.state import HeldCopy
+
 ARCHIVE = "archive"
 KEYS = "exported-keys"
 STATE = "controller-state"
@@ -36,6 +38,18 @@ def copies_of_keys(exports: Sequence[datetime]) -> tuple[KnownCopy, ...]:
     times = "once" if len(exports) == 1 else f"{len(exports)} times"
     says = f"All keys were exported {times} since the first backup, into files whose whereabouts are not known here. {ONLY_KEYS}"
     return (KnownCopy(kind=KEYS, id="exported-keys", kept_at=max(exports), says=says),)
+
+
+def copies_of_state(held: Sequence[HeldCopy], since: datetime) -> tuple[KnownCopy, ...]:
+    """Those of the controller's own state that were taken ``since`` then, and may hold what the service's keys were."""
+    says = f"A copy of the controller's own state: it holds the records of the service as they were then. {ONLY_KEYS}"
+    return tuple(
+        KnownCopy(
+            kind=STATE, id=each.id, kept_at=each.taken_at, until=each.expires_at, reached_from=f"target {each.target}", says=says
+        )
+        for each in held
+        if each.taken_at >= since
+    )
 
 
 def no_copies(_since: datetime) -> tuple[KnownCopy, ...]:

@@ -88,7 +88,9 @@ class FakeAgent:
                 for name in node["missing"]
             ]
             pool = {"name": "pool", "ok": True, "found": node["pool_path"], "mend": "", "package": ""}
-            return {"requirements": [pool, *missing], "accelerated": node["accelerated"]}
+            restic = {"name": "restic", "ok": True, "found": "simulated", "mend": "", "package": ""}
+            more = [restic] if request.get("backups") and "restic" not in node["missing"] else []
+            return {"requirements": [pool, *more, *missing], "accelerated": node["accelerated"]}
 
         return [stage]
 

@@ -91,7 +91,7 @@ class FakeEnrolment:
         agent = FakeAgent(self._world, node.name)
         hello = agent.call("hello", {}, deadline=deadline)
         say(f"the agent of {node.name} answers")
-        doctor = agent.call("doctor", {"pool_path": "/", "bridge": node.bridge}, deadline=deadline)
+        doctor = agent.call("doctor", {"pool_path": "/", "bridge": node.bridge, "backups": bool(node.backups)}, deadline=deadline)
         return EnrolmentReport(
             host_key=host_key,
             agent_version=hello["version"],

@@ -125,6 +125,7 @@ class FakeRepositories:
                 bytes=size_of(held),
                 files_changed=len(changed),
                 bytes_stored=sum(len(held[path]["text"]) for path in changed),
+                bytes_read=sum(len(held[path]["text"]) for path in changed),
                 started_at=now,
                 ended_at=now,
                 failed=failed,

@@ -82,6 +82,7 @@ def backup(answer: Answer) -> BackupFacts:
         bytes=int(answer["bytes"]),
         files_changed=int(answer["files_new"]) + int(answer["files_changed"]),
         bytes_stored=int(answer["bytes_stored"]),
+        bytes_read=int(answer.get("bytes_read", answer["bytes_added"])),
         started_at=moment(answer["started_at"]),
         ended_at=moment(answer["ended_at"]),
         failed=_failed(answer),

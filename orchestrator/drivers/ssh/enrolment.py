@@ -158,7 +158,8 @@ class SshEnrolment:
         )
 
     def _requirements(self, agent: SshTransport, node: Node, pool_path: str, limit: Deadline) -> tuple[Requirement, ...]:
-        answer = agent.call("doctor", {"pool_path": pool_path or "/", "bridge": node.bridge}, deadline=limit.left())
+        asked = {"pool_path": pool_path or "/", "bridge": node.bridge, **({"backups": True} if node.backups else {})}
+        answer = agent.call("doctor", asked, deadline=limit.left())
         rows = tuple(
             Requirement(**{key: row[key] for key in ("name", "ok", "found", "mend", "package")}) for row in answer["requirements"]
         )

@@ -79,4 +79,6 @@ def test_prometheus_is_told_of_the_last_verified_backup(live: Live) -> None:
     (verified,) = [line for line in single.splitlines() if 'backup_verified_timestamp_seconds{service="watched"}' in line]
     assert float(verified.rpartition(" ")[2]) == pytest.approx(datetime.fromisoformat(made["made_at"]).timestamp(), abs=1)
     assert f'orchestrator_service_backup_bytes{{service="watched"}} {float(made["size_bytes"])}' in single
+    for name, value in (("inodes", made["inodes"]), ("read_bytes", made["read_bytes"]), ("stored_bytes", made["stored_bytes"])):
+        assert f'orchestrator_service_backup_{name}{{service="watched"}} {float(value)}' in single
     assert 'orchestrator_backups{state="verified"}' in live.http.get("/metrics").text
