@@ -26,6 +26,7 @@ from orchestrator.ports.secrets import Secrets
 
 if TYPE_CHECKING:
     from orchestrator.domain.backups.restoring import Asked
+    from orchestrator.domain.backups.words import Generation
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
@@ -90,6 +91,21 @@ class MoneyControl(Protocol):
     def take_back(self, charge_id: str, *, who: str, why: str, beside: Callable[[Connection, ChargeRecord], None]) -> object: ...
 
 
+class RepositoriesControl(Protocol):
+    """What operators do about repositories of backups."""
+
+    def give_up(
+        self,
+        service_id: str,
+        number: int,
+        *,
+        who: str,
+        why: str,
+        last: bool,
+        beside: Callable[[Connection, Generation], None],
+    ) -> object: ...
+
+
 class Leaves(Protocol):
     """How a service is left; see ``engine.leaving``."""
 
@@ -128,6 +144,9 @@ class Control(Protocol):
 
     @property
     def restoring(self) -> Restores: ...
+
+    @property
+    def repositories(self) -> RepositoriesControl: ...
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
 

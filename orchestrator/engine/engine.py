@@ -22,6 +22,7 @@ from orchestrator.engine.desk import Desk
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
+from orchestrator.engine.giving_up import GivingUp
 from orchestrator.engine.guard import Guard
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
 from orchestrator.engine.leaving import Leaving
@@ -64,7 +65,7 @@ class Engine:
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
-    ``restoring``: restores.
+    ``restoring``: restores; ``repositories``: those of backups that are given up.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Engine:
         self._desk = Desk(self._works, orders=orders, endings=endings, confirming=confirming, wake=self._wake)
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
         self.restoring = Restoring(self._works, clerk=clerk, catalog=catalog)
+        self.repositories = GivingUp(self._works)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._brakes = Guard(self._works, catalog, policy_texts)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)

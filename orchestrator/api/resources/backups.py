@@ -7,14 +7,17 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
 
-from orchestrator.api.callers import Reader
+from orchestrator.api.callers import Operator, Reader
 from orchestrator.api.context import Context
+from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
+from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain.backups.schedule import plan_week
-from orchestrator.domain.backups.words import Backup, BackupState
-from orchestrator.domain.services import Service
+from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
+from orchestrator.domain.services import SERVICE_ID, Service
 from orchestrator.store import backups, services
 from orchestrator.store.database import Connection
 
@@ -22,6 +25,8 @@ _PAGE = 500
 
 router = APIRouter(prefix="/v1/backups", tags=["backups"])
 
+ServiceId = Annotated[str, Path(pattern=f"^{SERVICE_ID.pattern}$", description="The service's id, as billing gave it.")]
+Number = Annotated[int, Path(ge=1, le=100_000, description="The generation's number.")]
 BackupId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,200}$", description="The backup's id.")]
 
 
@@ -141,6 +146,51 @@ def _all(conn: Connection) -> Iterator[Service]:
         yield from found
         if after is None:
             return
+
+
+class GenerationOut(BaseModel):
+    """One repository of a service's backups. ``why``: what its damage was, or why it is no more; ``destroyed_at``: when its
+    key was destroyed."""
+
+    service_id: str
+    number: int
+    target: str
+    state: GenerationState
+    why: str
+    made_at: datetime
+    destroyed_at: datetime | None
+
+    @classmethod
+    def of(cls, generation: Generation) -> GenerationOut:
+        return cls(**{name: getattr(generation, name) for name in cls.model_fields})
+
+
+class GiveUp(BaseModel):
+    """``reason`` goes into the audit, and into the service's certificate. ``last``: no verified backup is left without it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=255, pattern=f"^[^{CONTROLS}]*$")
+    last: bool = False
+
+
+@router.post("/generations/{service_id}/{number}/give-up", response_model=GenerationOut)
+def post_give_up(
+    caller: Operator, context: Context, once: OnceOnly, service_id: ServiceId, number: Number, request: GiveUp
+) -> JSONResponse:
+    """Give up a repository that is not there any more: its key is destroyed, and what may be left of it opens to nobody."""
+
+    def act(keep: Keep) -> None:
+        context.engine.repositories.give_up(
+            service_id,
+            number,
+            who=caller.name,
+            why=request.reason,
+            last=request.last,
+            beside=lambda conn, given_up: keep(conn, GenerationOut.of(given_up)),
+        )
+
+    return once.run(act)
 
 
 @router.get("/{backup_id}")

@@ -1,4 +1,4 @@
-"""orchestrator backup: now, list, plan and show ask the controller; export-keys and show-escrow are for the day without one."""
+"""orchestrator backup: most of it asks the controller (cli/remote/backup.py), the keys of an escrow need none."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ group.add_command(remote.list_backups)
 group.add_command(remote.plan)
 group.add_command(remote.show)
 group.add_command(restores)
+group.add_command(remote.give_up)
 
 
 @group.command("export-keys")

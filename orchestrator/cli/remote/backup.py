@@ -1,4 +1,4 @@
-"""orchestrator backup now, list, plan, show (the group stands in cli/local/backup.py)."""
+"""orchestrator backup now, list, plan, show, give-up (the group stands in cli/local/backup.py)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from orchestrator.cli.output import card, emit_json, moment, say, size, table
 from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.confirm import confirm, meant_option
 from orchestrator.cli.remote.options import (
     BACKUP_STATES,
     client,
@@ -100,6 +101,26 @@ def plan(context: click.Context, /, service_id: str, node: str, as_json: bool) -
         table(_LEFT_OUT, week["left_out"], empty="")
     for crowded in week["crowded"]:
         say(f"node {crowded['node']} cannot do all that falls due: {crowded['beyond']} are put off beyond the week", err=True)
+
+
+@click.command("give-up")
+@click.argument("service")
+@click.argument("generation", type=click.IntRange(min=1))
+@click.option("--reason", "--why", "reason", required=True, help="Why; goes into the audit, and into the service's certificate.")
+@click.option("--last", is_flag=True, help="Also where no verified backup is left without it.")
+@meant_option
+@json_option
+@click.pass_context
+def give_up(context: click.Context, /, service: str, generation: int, reason: str, last: bool, meant: str, as_json: bool) -> None:
+    """Give up a repository that is not there any more: its key is destroyed, and what may be left of it opens to nobody."""
+    warning = f"This destroys the key of generation {generation} of the backups of {service}."
+    confirm(service, meant, what="give-up destroys a key", warning=warning)
+    path = below("backups", "generations", service, str(generation), "give-up")
+    found = client(context).post(path, {"reason": reason, "last": last})
+    if as_json:
+        emit_json(found)
+    else:
+        say(f"{service}: generation {found['number']} at {found['target']} is given up, and its key destroyed")
 
 
 @click.command("show")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.main import run
+from orchestrator.store import audit, backups
 from tests.integration.api.answers import refused
 from tests.live import Live
 
@@ -82,3 +83,38 @@ def test_prometheus_is_told_of_the_last_verified_backup(live: Live) -> None:
     for name, value in (("inodes", made["inodes"]), ("read_bytes", made["read_bytes"]), ("stored_bytes", made["stored_bytes"])):
         assert f'orchestrator_service_backup_{name}{{service="watched"}} {float(value)}' in single
     assert 'orchestrator_backups{state="verified"}' in live.http.get("/metrics").text
+
+
+def test_a_repository_is_given_up_with_its_key_once_and_the_next_backup_begins_another(
+    live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backed_up(live, "scrapped")
+    path = "/v1/backups/generations/scrapped/1/give-up"
+    refused(live.http.post(path, json={"reason": ""}), 400, "request-invalid")
+    refused(live.http.post("/v1/backups/generations/scrapped/2/give-up", json={"reason": "x"}), 404, "not-found")
+    assert "the only verified backup" in live.http.post(path, json={"reason": "a scrapped disk"}).text
+    typed = ["--socket", str(live.socket), "backup", "give-up", "scrapped", "1", "--reason", "a scrapped disk"]
+    assert run([*typed, "--last"]) == 2, "it is not said twice which service is meant"
+    assert run([*typed, "--yes-i-mean", "scrapped"]) == 4
+    capsys.readouterr()
+    assert run([*typed, "--last", "--yes-i-mean", "scrapped"]) == 0
+    assert "generation 1 at main is given up, and its key destroyed" in capsys.readouterr().out
+    with live.db.read() as conn:
+        (known,) = backups.generations(conn, "scrapped")
+        (entry,) = [each for each in audit.list_page(conn, service_id="scrapped")[0] if each.what == "backups given up"]
+    assert (known.state.value, known.wrapped_key, "a scrapped disk" in known.why) == ("given-up", b"", True)
+    assert (entry.facts["generation"], entry.facts["last"]) == (1, True)
+    assert live.http.post(path, json={"reason": "again", "last": True}).status_code in (403, 409, 422)
+    assert live.wait(live.http.post("/v1/services/scrapped/backup", json={}).json()["job_id"]).state == "done"
+    found = live.http.get("/v1/backups", params={"service_id": "scrapped"}).json()["items"]
+    assert [(each["generation"], each["state"]) for each in found] == [(2, "verified"), (1, "forgotten")]
+
+
+def test_under_a_freeze_nothing_is_given_up(live: Live) -> None:
+    backed_up(live, "frozen")
+    live.controller.engine.freeze("anna", "looking")
+    try:
+        answer = live.http.post("/v1/backups/generations/frozen/1/give-up", json={"reason": "x", "last": True})
+        assert (answer.status_code >= 400, "frozen by anna" in answer.text) == (True, True)
+    finally:
+        live.controller.engine.unfreeze("anna")
