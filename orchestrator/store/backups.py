@@ -106,14 +106,16 @@ def _change(conn: Connection, changed: Generation) -> None:
 
 
 def put(conn: Connection, backup: Backup) -> None:
-    """Write the whole row, whether it is new or not."""
+    """Write the whole row, whether it is new or not. A new one is numbered after all that the service has."""
     values = asdict(backup) | {
         "state": backup.state.value,
         "share": "" if backup.share is None else str(backup.share),
         "left_out": list(backup.left_out),
     }
+    del values["number"]  # it stays what it was when the row was new
     if conn.execute(sa.update(backups).where(backups.c.id == backup.id).values(**values)).rowcount == 0:
-        conn.execute(sa.insert(backups).values(**values))
+        last = sa.select(sa.func.coalesce(sa.func.max(backups.c.number), 0)).where(backups.c.service_id == backup.service_id)
+        conn.execute(sa.insert(backups).values(**values, number=conn.execute(last).scalar_one() + 1))
 
 
 def get(conn: Connection, backup_id: str) -> Backup:
@@ -126,13 +128,13 @@ def get(conn: Connection, backup_id: str) -> Backup:
 
 def of_service(conn: Connection, service_id: str) -> tuple[Backup, ...]:
     """All that are known, the first first."""
-    query = sa.select(backups).where(backups.c.service_id == service_id).order_by(backups.c.begun_at, backups.c.id)
+    query = sa.select(backups).where(backups.c.service_id == service_id).order_by(backups.c.number, backups.c.id)
     return tuple(_backup(row) for row in conn.execute(query))
 
 
 def of_job(conn: Connection, job_id: str) -> tuple[Backup, ...]:
     """What a job has begun, its first attempt first."""
-    query = sa.select(backups).where(backups.c.job_id == job_id).order_by(backups.c.begun_at, backups.c.id)
+    query = sa.select(backups).where(backups.c.job_id == job_id).order_by(backups.c.number, backups.c.id)
     return tuple(_backup(row) for row in conn.execute(query))
 
 
@@ -182,7 +184,7 @@ def last_share(conn: Connection, service_id: str, number: int) -> Share | None:
     """What was last read of the generation's packs by a check that came to its end."""
     mine = (backups.c.service_id == service_id, backups.c.generation == number, backups.c.share != "")
     query = sa.select(backups.c.share).where(*mine, backups.c.verified_at.is_not(None))
-    found = conn.execute(query.order_by(backups.c.verified_at.desc(), backups.c.id.desc()).limit(1)).scalar()
+    found = conn.execute(query.order_by(backups.c.number.desc()).limit(1)).scalar()
     return None if found is None else _share(found)
 
 
@@ -191,7 +193,7 @@ def last_good(conn: Connection, service_ids: Sequence[str] | None = None) -> dic
     query = sa.select(backups).where(backups.c.state == BackupState.VERIFIED.value)
     if service_ids is not None:
         query = query.where(backups.c.service_id.in_(service_ids))
-    rows = conn.execute(query.order_by(backups.c.made_at, backups.c.begun_at, backups.c.id))
+    rows = conn.execute(query.order_by(backups.c.number))
     return {row.service_id: _backup(row) for row in rows}
 
 
@@ -210,8 +212,8 @@ def damaged(conn: Connection) -> int:
 
 def refused(conn: Connection) -> dict[str, str]:
     """The services whose last attempt was refused for their size, and what was said."""
-    last = sa.select(backups.c.service_id, sa.func.max(backups.c.begun_at).label("at")).group_by(backups.c.service_id).subquery()
-    mine = sa.and_(backups.c.service_id == last.c.service_id, backups.c.begun_at == last.c.at)
+    last = sa.select(backups.c.service_id, sa.func.max(backups.c.number).label("last")).group_by(backups.c.service_id).subquery()
+    mine = sa.and_(backups.c.service_id == last.c.service_id, backups.c.number == last.c.last)
     query = sa.select(backups.c.service_id, backups.c.problem).join(last, mine)
     return {row.service_id: row.problem for row in conn.execute(query.where(backups.c.state == BackupState.REFUSED.value))}
 

@@ -208,7 +208,7 @@ def _unpruned(backup: Backup) -> bool:
 def _newest_whole(standing: Standing, generation: int) -> tuple[Backup, ...]:
     """The whole ones of the generation, the newest first. They are held: what is not would have been found lost before."""
     found = [each for each in standing.backups if each.generation == generation and each.state.whole]
-    return tuple(sorted(found, key=lambda each: (each.made_at or each.begun_at, each.begun_at, each.id), reverse=True))
+    return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
 
 def _known(standing: Standing) -> set[tuple[int, str]]:
