@@ -25,8 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the lab is marked as one, so that `-m 'not lab'` leaves it out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that asks for the lab is marked as one, so that `-m 'not lab'` leaves it out; a rare one is not in the sample."""
+    if config.getoption("--matrix") != "whole":
+        rare = [item for item in items if item.get_closest_marker("rare")]
+        config.hook.pytest_deselected(items=rare)
+        items[:] = [item for item in items if item not in rare]
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker("lab")

@@ -31,15 +31,21 @@ def rest_servers(directory: Path) -> Iterator[RestServer]:
     """Both run until the block ends."""
     kept = directory / "kept"
     kept.mkdir()
-    users = directory / "users"
-    digest = base64.b64encode(hashlib.sha1(SECRET.encode(), usedforsecurity=False).digest()).decode()
-    users.write_text(f"{USER}:{{SHA}}{digest}\n")
+    users = users_file(directory)
     with ExitStack() as running:
         endpoints = [
             running.enter_context(serving(kept, users, directory / f"{name}.log", *options))
             for name, options in (("append-only", ["--append-only"]), ("keeper", []))
         ]
         yield RestServer(append_only=f"rest:{endpoints[0]}", keeper=f"rest:{endpoints[1]}", directory=kept)
+
+
+def users_file(directory: Path) -> Path:
+    """Of the one who may use the server."""
+    users = directory / "users"
+    digest = base64.b64encode(hashlib.sha1(SECRET.encode(), usedforsecurity=False).digest()).decode()
+    users.write_text(f"{USER}:{{SHA}}{digest}\n")
+    return users
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn
 
 from orchestrator.domain.backups.caps import Cap, refuses
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, Measured
-from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused
+from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError, Refused
 from orchestrator.ports.repositories import BackupFacts, BackupSpec, DiskSource
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import POOL_SECONDS, BaseStep, Timer
@@ -69,9 +69,14 @@ class BackupMake(BaseStep[MakeArgs]):
         if args.disk is not None:
             row = _gate(ctx, args, row)
         shelf, (there, access) = _reach(ctx, args)
-        shelf.unlock(shelf.generation(args.generation))
         ctx.ports.book.write(row)
-        made = there.backup(access, _spec(ctx, args), deadline=timer.left(), progress=ctx.progress)
+        try:
+            shelf.unlock(shelf.generation(args.generation))
+            with shelf.minding(args.generation):
+                made = there.backup(access, _spec(ctx, args), deadline=timer.left(), progress=ctx.progress)
+        except OrchestratorError as exc:
+            ctx.ports.book.write(replace(row, problem=exc.message))  # whether it left a snapshot nobody knows
+            raise
         row = _as_made(row, made, ctx.ports.clock.now())
         if made.over:
             _refuse(ctx, args, row, _counted(made))
@@ -188,7 +193,7 @@ def newest_verified(ctx: StepContext, generation: Generation) -> Backup | None:
         for each in ctx.ports.book.backups(ctx.service_id)
         if each.generation == generation.number and each.state == BackupState.VERIFIED
     ]
-    return max(found, key=lambda each: (each.made_at or each.begun_at, each.id), default=None)
+    return max(found, key=lambda each: each.order, default=None)
 
 
 def _facts(row: Backup) -> Facts:

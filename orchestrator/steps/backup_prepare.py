@@ -58,7 +58,8 @@ class BackupPrepare(BaseStep[PrepareArgs]):
             else:
                 if newest.number in standing.absent:
                     there, access = shelf.on_node(newest)
-                    there.create(access, deadline=timer.left(POOL_SECONDS))
+                    with shelf.minding(newest.number):
+                        there.create(access, deadline=timer.left(POOL_SECONDS))
                 return _facts(newest)
         raise PermanentDriverError(f"the repositories of {ctx.service_id} do not come to rest", hint="an operator has to look")
 

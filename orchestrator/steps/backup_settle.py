@@ -8,7 +8,7 @@ from typing import ClassVar
 from orchestrator.domain.backups.overwrite import Settled, Standing, Verify, last_share, next_act, next_share
 from orchestrator.domain.backups.promised import SHARES
 from orchestrator.domain.backups.words import Backup, BackupState, GenerationState
-from orchestrator.domain.errors import NotFound, PermanentDriverError
+from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError
 from orchestrator.ports.repositories import DiskSource, VerifyFacts, VerifySpec
 from orchestrator.steps.backup_make import RUN_SECONDS
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
@@ -83,10 +83,15 @@ class BackupSettle(BaseStep[SettleArgs]):
             of=share.of,
         )
         there, access = shelf.on_node(generation)
-        found = there.verify(access, spec, deadline=Timer(ctx).left(), progress=ctx.progress)
+        try:
+            with shelf.minding(act.generation):
+                found = there.verify(access, spec, deadline=Timer(ctx).left(), progress=ctx.progress)
+        except OrchestratorError as exc:
+            ctx.ports.book.write(replace(row, problem=exc.message))
+            raise
         if found.sound:
             now = ctx.ports.clock.now()
-            ctx.ports.book.write(replace(row, state=BackupState.VERIFIED, verified_at=now, share=share))
+            ctx.ports.book.write(replace(row, state=BackupState.VERIFIED, verified_at=now, share=share, problem=""))
             return
         why = _wrong(found)
         if found.errors or found.broken_packs:

@@ -6,14 +6,19 @@ before the acts. A key goes last: what is left of a repository opens to nobody w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from orchestrator.domain.backups.overwrite import Act, Destroy, Forget, Held, MarkDamaged, Note, Prune, Standing
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
-from orchestrator.domain.errors import NotFound, PermanentDriverError
-from orchestrator.ports.repositories import DirectorySource, DiskSource, Repositories, RepositoryAccess, Source
+from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError, Refused, TransientDriverError
+from orchestrator.ports.repositories import DirectorySource, DiskSource, LockFacts, Repositories, RepositoryAccess, Source
 from orchestrator.steps.base import StepContext
 from orchestrator.steps.common import POOL_SECONDS, Timer
 
 UNSEEN = "nobody saw how its run ended"
+DAMAGED = "damaged"
+"""The reason of an error where the repository itself is not what was written to it."""
 
 
 def source_of(disk: DiskSource | None, directory: str) -> Source:
@@ -46,7 +51,7 @@ class Shelf:
                 absent.add(generation.number)
         return Standing(
             service_id=self._ctx.service_id,
-            generations=generations,
+            generations=self._ctx.ports.book.generations(self._ctx.service_id),  # one may have been found to be damaged
             held=tuple(held),
             absent=frozenset(absent),
             backups=self._ctx.ports.book.backups(self._ctx.service_id),
@@ -59,8 +64,8 @@ class Shelf:
             found = there.snapshots(access, deadline=self._timer.left(POOL_SECONDS))
         except NotFound:
             return None
-        except PermanentDriverError:
-            if generation.state == GenerationState.MADE:
+        except PermanentDriverError as exc:
+            if generation.state == GenerationState.MADE and not self._found(generation.number, exc):
                 raise
             return ()
         return tuple(
@@ -85,9 +90,36 @@ class Shelf:
         return (there, access) if keepers == access else (self._ctx.ports.keeper, keepers)
 
     def unlock(self, generation: Generation) -> None:
-        """Take away the locks of runs of ours that are proven dead. Those of others stay, and what needs them gone fails."""
+        """Take away the locks of runs of ours that are proven dead.
+
+        Those of others stay, whatever they are: raises TransientDriverError, before anything is added that could not be verified.
+        """
+        found: list[LockFacts] = []
         for there, access in _both(self.on_node(generation), self.by_keeper(generation)):
-            there.unlock(access, deadline=self._timer.left(POOL_SECONDS))
+            found += there.unlock(access, deadline=self._timer.left(POOL_SECONDS))
+        ours = {lock.id for lock in found if lock.ours}  # the node's are the keeper's strangers, and the other way round
+        for lock in found:
+            if lock.id not in ours:
+                raise TransientDriverError(
+                    f"the repository is locked by process {lock.pid} on {lock.host} since {lock.since:%Y-%m-%d %H:%M} UTC",
+                    hint="it is none of ours and stays: see whose it is, and remove it by 'restic unlock' if nobody's",
+                )
+
+    @contextmanager
+    def minding(self, generation: int) -> Iterator[None]:
+        """Damage that a run meets with is written down, and its error goes on: nothing is added to such a repository any more."""
+        try:
+            yield
+        except (PermanentDriverError, Refused) as exc:
+            self._found(generation, exc)
+            raise
+
+    def _found(self, generation: int, problem: OrchestratorError) -> bool:
+        """Whether it was damage."""
+        if problem.details.get("reason") != DAMAGED:
+            return False
+        self._mark(generation, GenerationState.DAMAGED, problem.message)
+        return True
 
     # -- acts ------------------------------------------------------------
 
@@ -128,7 +160,8 @@ class Shelf:
         """Their room is given back by the same call. Raises PermanentDriverError where one of them is still there afterwards."""
         known = self._ctx.ports.book.mark_forgotten(self._ctx.service_id, act.generation, act.snapshot_ids)
         there, access = self.by_keeper(self.generation(act.generation))
-        left = there.forget(access, known, prune=True, deadline=self._timer.left(), progress=self._ctx.progress)
+        with self.minding(act.generation):
+            left = there.forget(access, known, prune=True, deadline=self._timer.left(), progress=self._ctx.progress)
         still = sorted(set(known) & set(left))
         if still:
             raise PermanentDriverError(f"{len(still)} forgotten snapshots are still held: {', '.join(still)}")
@@ -136,7 +169,8 @@ class Shelf:
 
     def _prune(self, act: Prune) -> None:
         there, access = self.by_keeper(self.generation(act.generation))
-        there.forget(access, (), prune=True, deadline=self._timer.left(), progress=self._ctx.progress)
+        with self.minding(act.generation):
+            there.forget(access, (), prune=True, deadline=self._timer.left(), progress=self._ctx.progress)
         self._ctx.ports.book.mark_pruned(self._ctx.service_id, act.generation)
 
     def _destroy(self, act: Destroy, *, why: str, state: GenerationState = GenerationState.DESTROYED) -> None:

@@ -22,7 +22,8 @@ repositories = _table(
     _time("destroyed_at", nullable=True),
 )
 
-# Each attempt at a backup (domain.backups.words.Backup). snapshot_id: '' where it left none, or none that is known.
+# Each attempt at a backup (domain.backups.words.Backup). snapshot_id: '' where it left none, or none that is known. number: its
+# place in the order in which the service's were begun.
 backups = _table(
     "backups",
     _text("id", primary_key=True),
@@ -45,6 +46,7 @@ backups = _table(
     _text("share", server_default=""),
     _text("problem", server_default=""),
     sa.Column("left_out", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("number", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_backups_service_id_begun_at", "service_id", "begun_at"),
 )
 

@@ -115,14 +115,16 @@ def _change(conn: Connection, changed: Generation) -> None:
 
 
 def put(conn: Connection, backup: Backup) -> None:
-    """Write the whole row, whether it is new or not."""
+    """Write the whole row, whether it is new or not. A new one is numbered after all that the service has."""
     values = asdict(backup) | {
         "state": backup.state.value,
         "share": "" if backup.share is None else str(backup.share),
         "left_out": list(backup.left_out),
     }
+    del values["number"]  # it stays what it was when the row was new
     if conn.execute(sa.update(backups).where(backups.c.id == backup.id).values(**values)).rowcount == 0:
-        conn.execute(sa.insert(backups).values(**values))
+        last = sa.select(sa.func.coalesce(sa.func.max(backups.c.number), 0)).where(backups.c.service_id == backup.service_id)
+        conn.execute(sa.insert(backups).values(**values, number=conn.execute(last).scalar_one() + 1))
 
 
 def get(conn: Connection, backup_id: str) -> Backup:
@@ -135,13 +137,13 @@ def get(conn: Connection, backup_id: str) -> Backup:
 
 def of_service(conn: Connection, service_id: str) -> tuple[Backup, ...]:
     """All that are known, the first first."""
-    query = sa.select(backups).where(backups.c.service_id == service_id).order_by(backups.c.begun_at, backups.c.id)
+    query = sa.select(backups).where(backups.c.service_id == service_id).order_by(backups.c.number, backups.c.id)
     return tuple(_backup(row) for row in conn.execute(query))
 
 
 def of_job(conn: Connection, job_id: str) -> tuple[Backup, ...]:
     """What a job has begun, its first attempt first."""
-    query = sa.select(backups).where(backups.c.job_id == job_id).order_by(backups.c.begun_at, backups.c.id)
+    query = sa.select(backups).where(backups.c.job_id == job_id).order_by(backups.c.number, backups.c.id)
     return tuple(_backup(row) for row in conn.execute(query))
 
 
@@ -192,7 +194,7 @@ def last_good(conn: Connection, service_ids: Sequence[str] | None = None) -> dic
     query = sa.select(backups).where(backups.c.state == BackupState.VERIFIED.value)
     if service_ids is not None:
         query = query.where(backups.c.service_id.in_(service_ids))
-    rows = conn.execute(query.order_by(backups.c.made_at, backups.c.begun_at, backups.c.id))
+    rows = conn.execute(query.order_by(backups.c.number))
     return {row.service_id: _backup(row) for row in rows}
 
 
@@ -211,8 +213,8 @@ def damaged(conn: Connection) -> int:
 
 def refused(conn: Connection) -> dict[str, str]:
     """The services whose last attempt was refused for their size, and what was said."""
-    last = sa.select(backups.c.service_id, sa.func.max(backups.c.begun_at).label("at")).group_by(backups.c.service_id).subquery()
-    mine = sa.and_(backups.c.service_id == last.c.service_id, backups.c.begun_at == last.c.at)
+    last = sa.select(backups.c.service_id, sa.func.max(backups.c.number).label("last")).group_by(backups.c.service_id).subquery()
+    mine = sa.and_(backups.c.service_id == last.c.service_id, backups.c.number == last.c.last)
     query = sa.select(backups.c.service_id, backups.c.problem).join(last, mine)
     return {row.service_id: row.problem for row in conn.execute(query.where(backups.c.state == BackupState.REFUSED.value))}
 

@@ -29,7 +29,7 @@ from orchestrator.store.tables import state_repositories as repositories
 
 def all_copies(conn: Connection) -> tuple[Backup, ...]:
     """All that were ever begun, the first first."""
-    return tuple(_copy(row) for row in conn.execute(sa.select(copies).order_by(copies.c.begun_at, copies.c.id)))
+    return tuple(_copy(row) for row in conn.execute(sa.select(copies).order_by(copies.c.number)))
 
 
 def generations(conn: Connection) -> tuple[Generation, ...]:
@@ -38,14 +38,16 @@ def generations(conn: Connection) -> tuple[Generation, ...]:
 
 
 def put(conn: Connection, copy: Backup) -> None:
-    """Write the whole row, whether it is new or not."""
+    """Write the whole row, whether it is new or not. A new one is numbered after all that are there."""
     values = {column.name: getattr(copy, column.name) for column in copies.columns} | {
         "state": copy.state.value,
         "share": "" if copy.share is None else str(copy.share),
         "left_out": list(copy.left_out),
     }
+    del values["number"]  # it stays what it was when the row was new
     if conn.execute(sa.update(copies).where(copies.c.id == copy.id).values(**values)).rowcount == 0:
-        conn.execute(sa.insert(copies).values(**values))
+        last = conn.execute(sa.select(sa.func.coalesce(sa.func.max(copies.c.number), 0))).scalar_one()
+        conn.execute(sa.insert(copies).values(**values, number=last + 1))
 
 
 def put_generation(conn: Connection, generation: Generation) -> None:
@@ -117,12 +119,6 @@ class StateBook:
         _ours(backup.service_id)
         with self._db.write() as conn:
             put(conn, backup)
-
-    def last_share(self, service_id: str, number: int) -> Share | None:
-        """See the port."""
-        mine = (each for each in self.backups(service_id) if each.generation == number and each.share is not None)
-        checked = [each for each in mine if each.verified_at is not None]
-        return max(checked, key=lambda each: (each.verified_at, each.id)).share if checked else None
 
     def mark_forgotten(self, service_id: str, number: int, snapshot_ids: Collection[str]) -> tuple[str, ...]:
         """See the port."""

@@ -23,7 +23,8 @@ state_repositories = _table(
     _time("destroyed_at", nullable=True),
 )
 
-# Each attempt at a copy (domain.backups.words.Backup). read_bytes, inodes and such: of what was staged for it.
+# Each attempt at a copy (domain.backups.words.Backup). read_bytes, inodes and such: of what was staged for it. number: its place
+# in the order in which they were begun, by which one is newer than another.
 state_copies = _table(
     "state_copies",
     _text("id", primary_key=True),
@@ -41,5 +42,6 @@ state_copies = _table(
     sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"),
     _text("share", server_default=""),
     _text("problem", server_default=""),
+    sa.Column("number", sa.Integer, nullable=False),
     sa.Column("left_out", sa.JSON, nullable=False, server_default="[]"),
 )

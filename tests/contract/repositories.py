@@ -197,6 +197,15 @@ class RepositoriesContract:
         assert facts.errors > 0
         assert facts.messages
 
+    def test_a_falsified_byte_in_what_is_new_is_found_whichever_part_is_read(self, site: Site) -> None:
+        site.make()
+        assert site.repositories.verify(site.access, VerifySpec(snapshot=site.backup("j1").snapshot), deadline=LONG).sound
+        site.node.put(site.home, "index.html", "a page that nobody has read back")
+        snapshot = site.backup("j2").snapshot
+        site.node.damage(site.access, snapshot)
+        facts = site.repositories.verify(site.access, VerifySpec(snapshot=snapshot, part=0), deadline=LONG)
+        assert (facts.sound, facts.errors > 0) == (False, True)
+
     def test_a_lock_of_ours_whose_owner_is_dead_is_removed_and_only_that(self, site: Site) -> None:
         site.make()
         snapshot = site.backup("j1").snapshot

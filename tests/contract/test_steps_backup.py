@@ -280,9 +280,33 @@ def test_locks_of_our_dead_are_taken_away_and_those_of_others_never(stage: Stage
     leave_lock(stage.world, LOCATION.format(1), node="n1")
     backed_up(stage, facts, "j3")
     leave_lock(stage.world, LOCATION.format(1))
+    made = len(held(stage))
     with pytest.raises(TransientDriverError, match=r"locked by .* elsewhere"):
         backed_up(stage, facts, "j4")
-    assert len(good(stage)) == 1
+    assert (len(good(stage)), len(held(stage))) == (1, made), "nothing is added that could not be verified"
+    assert "locked by process 4711 on elsewhere" in stage.ports.book.backups("s1")[-1].problem
+
+
+@pytest.mark.parametrize("method", ["snapshots", "backup", "verify", "forget"])
+def test_damage_that_any_run_meets_with_begins_a_new_generation(stage: Stage, method: str) -> None:
+    """And not only damage that a check finds: a run that fails each time for it would never come to the check."""
+    facts = written(stage)
+    backed_up(stage, facts)
+    stage.clock.advance(timedelta(minutes=1))
+    stage.fails(f"repositories.{method}", PermanentDriverError("ciphertext verification failed", reason="damaged"))
+    if method == "snapshots":  # it is met with before anything was made, and the same job goes on in the next generation
+        made = backed_up(stage, facts, "j3")
+    else:
+        running = Play(stage, "vps-backup", "j3", facts=facts)
+        with pytest.raises(PermanentDriverError, match="ciphertext"):
+            running.run()
+        running.undo()
+        (damaged,) = stage.ports.book.generations("s1")
+        assert (damaged.state, damaged.why) == (GenerationState.DAMAGED, "ciphertext verification failed")
+        assert len(good(stage)) == 1
+        made = backed_up(stage, facts, "j4")
+    assert made["repository"]["generation"] == 2
+    assert [each.state.value for each in stage.ports.book.generations("s1")] == ["destroyed", "made"]
 
 
 def test_where_the_room_is_used_up_the_last_backup_stays(stage: Stage) -> None:
@@ -293,6 +317,7 @@ def test_where_the_room_is_used_up_the_last_backup_stays(stage: Stage) -> None:
     with pytest.raises(NoCapacity):
         running.run()
     running.undo()
+    assert stage.ports.book.backups("s1")[-1].problem == "no room is left"
     assert ([each.job_id for each in good(stage)], rows(stage)[-1], checkpoints(stage)) == (
         ["j2"],
         ("j3", "failed"),

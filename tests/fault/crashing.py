@@ -3,6 +3,8 @@
 It serves exactly as ``orchestrator serve`` does. What is to happen where is read from a board, a directory that the test and
 the process share: ``BOARD --config DIR serve`` are its arguments. An order strikes once, also across restarts.
 
+The board also tells what the controller's wall clock shows: so many seconds more, or less, than the machine's.
+
 ``kill``: the jobs that reached their points stand still; when the last one did, the process ends itself by SIGKILL, so that one
 process dies at many points at once. ``wait``: the job goes on when the test says so.
 """
@@ -16,11 +18,13 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from orchestrator import wiring
 from orchestrator.api import server
 from orchestrator.api.app import create_app
+from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.engine import current_job
 from orchestrator.observe import logs
 from orchestrator.store import jobs
@@ -69,6 +73,10 @@ class Board:
         for file in (self.directory / "armed").iterdir():
             file.unlink()
 
+    def set_clock(self, seconds: float) -> None:
+        """From now on the controller's wall clock is so far ahead of the machine's, or behind it."""
+        _write(self.directory / "clock", str(seconds))
+
     def reached(self, service: str, number: int = 0) -> bool:
         return (self.directory / "struck" / f"{service}.{number}").exists()
 
@@ -88,6 +96,10 @@ class Board:
     def orders(self, service: str) -> list[Order]:
         file = self.directory / "armed" / service
         return [Order(point, then) for point, then in json.loads(file.read_text())] if file.exists() else []
+
+    def clock(self) -> timedelta:
+        file = self.directory / "clock"
+        return timedelta(seconds=float(file.read_text()) if file.exists() else 0.0)
 
     def note(self, service: str, point: str) -> None:
         with (self.directory / "passed" / service).open("a") as file:
@@ -114,6 +126,16 @@ def _write(file: Path, text: str) -> None:
     new = file.with_name(f".{file.name}.new")
     new.write_text(text)
     new.rename(file)
+
+
+class Set(SystemClock):
+    """The machine's clock, set by the board; the monotonic one goes on as it does."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def now(self) -> datetime:
+        return super().now() + self._board.clock()
 
 
 class Points:
@@ -155,10 +177,10 @@ class Points:
 def main(arguments: list[str]) -> None:
     """Serve until SIGTERM, or until a point ends it."""
     board, _, config_dir, _ = arguments
-    points = Points(Board(Path(board)))
+    points, clock = Points(Board(Path(board))), Set(Board(Path(board)))
     config = wiring.load_config(Path(config_dir))
     logs.setup(level="info")
-    controller = wiring.build(config, at=points)
+    controller = wiring.build(config, at=points, clock=clock)
     points.controller = controller
     sockets = server.bind(unix_socket=config.settings.socket, listen=config.settings.listen)
     controller.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -137,8 +138,9 @@ def test_a_flipped_byte_and_a_lost_pack_are_found(ground: Ground) -> None:
     snapshot = ground.backup().snapshot
     packs = sorted(ground.repository.glob("data/*/*"), key=lambda path: path.stat().st_size)
     whole = {path: path.read_bytes() for path in packs}
+    assert ground.verify(snapshot, part=0).sound, "what is new is read, whichever part is asked for"
     flip(packs[-1], 1000)
-    assert ground.verify(snapshot, part=0).sound, "the structure does not tell"
+    assert ground.verify(snapshot, part=0).sound, "the structure does not tell, and what was read once is read in its turn"
     found = ground.verify(snapshot)
     assert (found.sound, found.errors > 0) == (False, True)
     for path, content in whole.items():
@@ -154,10 +156,44 @@ def test_each_pack_is_read_within_the_stated_number_of_runs(ground: Ground) -> N
     (ground.home / "file").write_bytes(os.urandom(200_000))
     ground.make()
     snapshot = ground.backup().snapshot
+    assert ground.verify(snapshot, part=0).sound
     for pack in ground.repository.glob("data/*/*"):
         if pack.stat().st_size > 100_000:
             flip(pack, 1000)
     assert [ground.verify(snapshot, part=part, of=3).sound for part in (1, 2, 3)].count(False) == 1
+
+
+def test_what_nobody_has_read_yet_is_read_whichever_part_is_asked_for(ground: Ground) -> None:
+    """Also what runs have left that were broken off, and all of it where the node does not know any more what it has read."""
+    (ground.home / "file").write_bytes(os.urandom(200_000))
+    ground.make()
+    assert ground.verify(ground.backup().snapshot, part=0).sound
+    old = set(ground.repository.glob("data/*/*"))
+    (ground.home / "another").write_bytes(os.urandom(200_000))
+    snapshot = ground.backup().snapshot
+    new = max(set(ground.repository.glob("data/*/*")) - old, key=lambda path: path.stat().st_size)
+    flip(new, 1000)
+    found = ground.verify(snapshot, part=0)
+    assert (found.sound, found.broken_packs) == (False, (new.name,))
+    flip(new, 1000)
+    assert ground.verify(snapshot, part=0).sound
+    flip(max(old, key=lambda path: path.stat().st_size), 1000)  # not what tells of directories: each check reads that
+    assert ground.verify(snapshot, part=0).sound
+    shutil.rmtree(ground.agent.place.state / "restic/read")
+    assert not ground.verify(snapshot, part=0).sound
+
+
+def test_a_backup_on_a_damaged_parent_is_damage_and_no_partial_one(ground: Ground) -> None:
+    """restic calls it a source that could not be read, and the next run would be told the same, for ever."""
+    (ground.home / "file").write_bytes(os.urandom(200_000))
+    ground.make()
+    ground.backup()
+    for pack in sorted(ground.repository.glob("data/*/*"), key=lambda path: path.stat().st_size)[:1]:
+        flip(pack, 100)
+    shutil.rmtree(ground.agent.place.state / "restic/cache")
+    with pytest.raises(PermanentDriverError) as raised:
+        ground.backup()
+    assert raised.value.details["reason"] == "damaged"
 
 
 @pytest.mark.parametrize("kind", ["index", "snapshots", "config"])

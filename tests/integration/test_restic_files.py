@@ -8,6 +8,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import pytest
 from agents.node.protocol import AgentError
 from agents.node.restic.measure import Walk
 from orchestrator.domain.errors import Refused
-from orchestrator.ports.repositories import DirectoryFacts
+from orchestrator.ports.repositories import BackupFacts, DirectoryFacts, RunLimits
 from tests.disk import Disk, disk, tool
 from tests.integration.restic_ground import LONG, Ground, ground
+from tests.lab.daemons import wait_until
 from tests.lab.environment import Lab
 
 __all__ = ["ground"]  # a fixture
@@ -276,3 +278,29 @@ def test_what_cannot_be_read_is_named_and_the_backup_is_partial(ground: Ground, 
     ground.restore(made.snapshot)
     assert (ground.aside / "well").read_text() == "well"
     shutil.rmtree(ground.aside)
+
+
+def test_what_changes_and_what_goes_while_it_is_read_is_neither_damage_nor_a_difference(ground: Ground) -> None:
+    """restic passes over a file that is gone when its turn comes: it belongs to the snapshot no more than one that came later."""
+    for name in ("a", "b"):
+        (ground.home / name).mkdir()
+    for number in range(8):
+        (ground.home / f"a/{number}").write_bytes(os.urandom(4 << 20))
+        (ground.home / f"b/{number}").write_bytes(os.urandom(4 << 20))
+    (ground.home / "b/z-gone").write_text("not for long")
+    quiet = {path: path.read_bytes() for path in (ground.home / "a").iterdir()}
+    ground.make()
+    found: list[BackupFacts] = []
+    thread = threading.Thread(target=lambda: found.append(ground.backup(limits=RunLimits(upload_kib=8000, pack_size_mib=4))))
+    thread.start()
+    wait_until("a pack", lambda: any(ground.repository.glob("data/*/*")))
+    (ground.home / "b/z-gone").unlink()
+    (ground.home / "b/7").write_bytes(b"another, and shorter")
+    thread.join()
+    (made,) = found
+    assert (made.whole, made.failed) == (True, ())
+    checked = ground.verify(made.snapshot, samples=50)
+    assert (checked.sound, checked.compared) == (True, len(quiet)), "a directory that changed says nothing"
+    ground.restore(made.snapshot)
+    assert not (ground.aside / "b/z-gone").exists()
+    assert [path.name for path in quiet if (ground.aside / "a" / path.name).read_bytes() != quiet[path]] == []

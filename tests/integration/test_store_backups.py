@@ -111,7 +111,7 @@ def test_a_backup_comes_back_as_it_was_put(conn: Connection) -> None:
     )
     backups.put(conn, whole)
     backups.put(conn, backup(2, S.BEGUN))
-    assert backups.get(conn, "b1") == whole
+    assert backups.get(conn, "b1") == replace(whole, number=1)
     backups.put(conn, backup(2, S.MADE))
     assert [each.state for each in backups.of_service(conn, "s1")] == [S.VERIFIED, S.MADE]
     assert [each.id for each in backups.of_job(conn, "j2")] == ["b2"]
@@ -120,6 +120,21 @@ def test_a_backup_comes_back_as_it_was_put(conn: Connection) -> None:
     assert [each.id for each in backups.list_page(conn, state="verified")[0]] == ["b1"]
     with pytest.raises(NotFound):
         backups.get(conn, "b3")
+
+
+def test_the_newest_is_the_one_that_was_begun_last_whatever_the_clock_said(conn: Connection) -> None:
+    """The clock was three days ahead when the first was made, and was put right since."""
+    backups.begin_generation(conn, generation())
+    late = NOW + 3 * DAY
+    ahead = replace(backup(1), begun_at=late, made_at=late, verified_at=late, share=Share(number=4, of=13))
+    after = replace(backup(2), share=Share(number=5, of=13))
+    for row in (ahead, after, ahead):
+        backups.put(conn, row)
+    assert backups.last_good(conn)["s1"].id == "b2"
+    assert last_share(backups.of_service(conn, "s1"), 1) == Share(number=5, of=13)
+    assert next_act(backups.standing(conn, "s1", held=held(1, 2), keep=1)) == Forget(1, ("x1",))
+    backups.put(conn, replace(backup(3, S.REFUSED), problem="too large"))
+    assert backups.refused(conn) == {"s1": "too large"}
 
 
 def test_an_overwrite_is_decided_and_written_down_act_by_act(conn: Connection) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.unit.test_agent_protocol import ask, declare_pool
 
 REMOVABLE = (
+    "var/lib/libvirt/qemu/orch.vps-1.scratch",
     "var/lib/libvirt/qemu/save/orch.vps-1.save",
     "var/lib/libvirt/qemu/nvram/orch.vps-1.fd",
     "var/log/libvirt/qemu/orch.vps-1.log",

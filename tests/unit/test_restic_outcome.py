@@ -19,6 +19,9 @@ LOCK = (
 )
 
 
+DAMAGED = ("driver-permanent", "damaged")
+
+
 def fatal(words: str, status: int = 1) -> Said:
     return Said(status=status, exit_error=ExitError(status, words))
 
@@ -45,6 +48,13 @@ def fatal(words: str, status: int = 1) -> Said:
         (Said(status=1, stderr="Host key verification failed."), "driver-permanent", "not-let-in"),
         (fatal("blob not removed: unexpected HTTP response (403): 403 Forbidden"), "refused", "append-only"),
         (fatal("Fatal: failed to find snapshot: failed to load snapshot: open x: no such file"), "not-found", "no-snapshot"),
+        (fatal("Fatal: decrypting blob <data/618b4881> from 711fda31 failed: ciphertext verification failed"), *DAMAGED),
+        (fatal("LoadRaw(<index/5a6a736123>): invalid data returned"), *DAMAGED),
+        (fatal("Fatal: packs from index missing in repo"), *DAMAGED),
+        (fatal("id fd278f55 not found in repository\ngithub.com/restic/restic/internal"), *DAMAGED),
+        (Said(status=1, stderr="Load(<data/91f5aefe69>, 0, 0) failed: open r/data/91/91f5: no such file or directory"), *DAMAGED),
+        (Said(status=1, errors=(ItemError("/a", "", "<data/91f5>: unexpected HTTP response (404): 404 Not Found"),)), *DAMAGED),
+        (fatal("Load(<data/91f5aefe69>) failed: connection refused"), "driver-transient", "network"),
         (fatal("Fatal: something that nobody has seen yet"), "driver-permanent", "failed"),
         (Said(status=77), "driver-permanent", "failed"),
         (Said(status=3), "driver-permanent", "failed"),
@@ -77,6 +87,10 @@ def test_a_backup_with_failed_items_is_never_whole() -> None:
     assert (partial["whole"], partial["failed_count"], partial["files"]) == (False, 7, 3)
     assert partial["failed"] == [{"item": "/a", "during": "archival", "message": "permission denied"}]
     assert made(Said(status=0, summary=summary, errors=failed, error_count=1), "x")["whole"] is False
+    rotten = (ItemError("/", "archival", "decrypting blob <tree/fd27> from 91f5 failed: ciphertext verification failed"),)
+    with pytest.raises(AgentError) as raised:
+        made(Said(status=3, summary=summary, errors=rotten, error_count=1), "x")
+    assert raised.value.details["reason"] == "damaged"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +128,8 @@ def test_messages_are_read_and_what_is_new_in_them_is_passed_over() -> None:
     failed = message(message_type="error", error={"message": "m"}, during="scan", item="/a")
     assert read(failed) == ItemError("/a", "scan", "m")
     assert read(message(message_type="exit_error", code=10, message="Fatal: no\n")) == ExitError(10, "Fatal: no")
+    checked = message(message_type="error", message="\npack ab is not right\n")
+    assert read(checked) == ItemError("", "", "pack ab is not right")
     summary = read(message(message_type="summary", files_new="x", data_added=7.0))
     assert isinstance(summary, Summary)
     assert (summary.count("files_new"), summary.count("data_added"), summary.text("snapshot_id")) == (0, 7, "")

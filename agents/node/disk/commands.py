@@ -50,7 +50,8 @@ def disk_backup(call: Call) -> dict[str, Any]:
                 work.known.add(made_row(result, given))
                 work.known.note_times(result["snapshot"], segments.times)
             read = segments.bytes_read()
-            chosen = sample(segments, wanted=given["samples"])
+            # What could not be read cannot be compared either, and the snapshot does not count.
+            chosen = sample(segments, wanted=given["samples"]) if result["whole"] else []
             differing = _compare(work, Path(directory), result["snapshot"], chosen, doing)
     return {
         **result,
@@ -123,6 +124,10 @@ def _compare(work: Session, directory: Path, snapshot: str, chosen: Iterable[int
         verb = argv.restore(snapshot, target=str(target), only=[f"/{path}" for path in paths], delete=False, verify=False)
         work.restic.done(verb, doing=f"{doing}: comparing {len(paths)} segments")
         return [path for path in paths if _digest(directory / path) != _digest(target / path)]
+    except OSError as exc:
+        raise AgentError(
+            "driver-permanent", f"{doing}: the disk cannot be read any more: {exc.strerror}", hint="did its guest end meanwhile?"
+        ) from None
     finally:
         shutil.rmtree(target, ignore_errors=True)
 

@@ -7,8 +7,10 @@ import hashlib
 import os
 import posixpath
 import re
+import socket as socket_module
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from agents.node import files
@@ -49,7 +51,21 @@ def source(call: Call, given: Mapping[str, Any]) -> Iterator[Exported]:
         return
     if not _SOCKET.fullmatch(given["socket"]) or posixpath.normpath(given["socket"]) != given["socket"]:
         raise AgentError("refused", f"{given['socket']} is not where a guest's disk is exported")
-    yield Exported(socket=given["socket"], export=given["export"], bitmap=given["bitmap"])
+    try:
+        yield Exported(socket=given["socket"], export=given["export"], bitmap=given["bitmap"])
+    finally:
+        _drop_if_dead(given["socket"])
+
+
+def _drop_if_dead(path: str) -> None:
+    """A guest whose QEMU was killed leaves the socket of its export, and nobody else removes it."""
+    with socket_module.socket(socket_module.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+        except OSError:
+            return
 
 
 def key(place: Place, uuid: str) -> str:

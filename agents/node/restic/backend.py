@@ -7,6 +7,7 @@ of ``KINDS``, with the packs of ``data`` in directories of two digits.
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import posixpath
@@ -16,7 +17,7 @@ import stat
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from agents.node.restic.repository import LOCAL, REST, Repository
 KINDS = ("keys", "snapshots", "index", "locks", "data")
 _OWN = frozenset({*KINDS, "config"})
 _CALL_SECONDS = 60.0
+_FETCHED = 8
+"""Packs that lie on the node at a time, where they cannot be read in their place."""
 _MISSING = "not found"
 
 Say = Callable[[float, str], None]
@@ -53,9 +56,9 @@ class Backend(ABC):
     def sizes(self, kind: str) -> dict[str, int]:
         """The files of one of ``KINDS``, with their bytes."""
 
-    def stored_bytes(self) -> int:
-        """What the repository occupies. restic would read its index for that, which takes seconds."""
-        return sum(size for kind in KINDS for size in self.sizes(kind).values())
+    @abstractmethod
+    def digests(self, packs: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """The packs, each with the SHA-256 of its file as it is read now; '' where it is not there."""
 
     @abstractmethod
     def files_of(self, kind: str) -> list[str]:
@@ -94,6 +97,15 @@ def backend(repository: Repository, files: argv.Files, *, end: float) -> Backend
     return _Sftp(repository, files, end)
 
 
+def digest_of(path: Path) -> str:
+    """The SHA-256 of the file; '' where there is none."""
+    try:
+        with path.open("rb", buffering=0) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
 class _Local(Backend):
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -118,6 +130,10 @@ class _Local(Backend):
             return [each.name for each in (self._path / kind).iterdir()]
         except OSError as exc:
             raise AgentError("driver-permanent", f"{exc.filename}: {exc.strerror}", reason="unknown") from None
+
+    def digests(self, packs: Sequence[str]) -> Iterator[tuple[str, str]]:
+        for pack in packs:
+            yield pack, digest_of(self._path / "data" / pack[:2] / pack)
 
     def destroy(self, say: Say) -> None:
         there = self._names()
@@ -178,6 +194,15 @@ class _Sftp(Backend):
         if said.returncode != 0:
             raise self._failure(f"listing {kind}", said)
         return [name for name in listing(said.stdout) if name != "config"]
+
+    def digests(self, packs: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """A few at a time come to the node's disk, and go again."""
+        for first in range(0, len(packs), _FETCHED):
+            some, target = packs[first : first + _FETCHED], Path(self._files.scratch)
+            self._batch([f"-get {quoted(f'{self._repository.path}/data/{p[:2]}/{p}')} {quoted(str(target / p))}" for p in some])
+            for pack in some:
+                yield pack, digest_of(target / pack)
+                (target / pack).unlink(missing_ok=True)
 
     def destroy(self, say: Say) -> None:
         say(0.0, f"destroying {self._repository.location}")
@@ -270,6 +295,13 @@ class _Rest(Backend):
         status, body = self._ask("GET", f"{kind}/")
         self._require(status, f"listing {kind}")
         return [str(row["name"]) for row in json.loads(body or b"[]") or []]
+
+    def digests(self, packs: Sequence[str]) -> Iterator[tuple[str, str]]:
+        for pack in packs:
+            status, body = self._ask("GET", f"data/{pack}")
+            if status != http.client.NOT_FOUND:
+                self._require(status, f"reading pack {pack[:8]}")
+            yield pack, hashlib.sha256(body).hexdigest() if status == http.client.OK else ""
 
     def destroy(self, say: Say) -> None:
         for kind in KINDS:

@@ -16,7 +16,7 @@ from typing import Any
 from agents.node.protocol import AgentError
 from agents.node.restic import argv
 from agents.node.restic.measure import Sample, Say, Walk
-from agents.node.restic.outcome import DONE, FATAL, Said, failure
+from agents.node.restic.outcome import DAMAGED, DONE, FATAL, Said, failure
 from agents.node.restic.running import Restic
 
 SAMPLE_LIMIT = 128 << 20
@@ -50,7 +50,7 @@ def soundness(said: Said, doing: str) -> dict[str, Any]:
     errors = summary.count("num_errors") if summary else 0
     if said.status != DONE and errors == 0:
         error = failure(said, doing)
-        if error.details["reason"] != "failed" or not _DAMAGE.search(said.everything):
+        if error.details["reason"] not in ("failed", DAMAGED) or not _DAMAGE.search(said.everything):
             raise error
         errors = 1
     packs = summary.fields.get("broken_packs") if summary else None

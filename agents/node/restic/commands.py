@@ -14,12 +14,12 @@ from typing import Any
 
 from agents.node.call import Call
 from agents.node.protocol import AgentError
-from agents.node.restic import argv, check, locks, view
-from agents.node.restic.backend import Backend, backend
+from agents.node.restic import argv, check, locks, packs, view
+from agents.node.restic.backend import KINDS, Backend, backend
 from agents.node.restic.gate import SAMPLES_KEPT, Gate, Most
 from agents.node.restic.known import Known
 from agents.node.restic.measure import Walk
-from agents.node.restic.outcome import DONE, NO_REPOSITORY, PARTIAL, WRONG_PASSWORD, Said, failure, items
+from agents.node.restic.outcome import DONE, NO_REPOSITORY, PARTIAL, WRONG_PASSWORD, Said, damage, failure, items
 from agents.node.restic.repository import REST, Repository
 from agents.node.restic.running import Restic, cache_directory, files_of
 from agents.node.restic.view import View
@@ -187,6 +187,8 @@ def made(said: Said, doing: str) -> dict[str, Any]:
     summary = said.summary
     if said.stopped or said.status not in (DONE, PARTIAL) or summary is None or not summary.text("snapshot_id"):
         raise failure(said, doing)
+    if said.status == PARTIAL and damage(said):
+        raise failure(said, doing)
     counts = ("files_new", "files_changed", "files_unmodified", "dirs_new", "dirs_changed", "dirs_unmodified")
     return {
         "snapshot": summary.text("snapshot_id"),
@@ -229,7 +231,8 @@ def directory_restore(call: Call) -> dict[str, Any]:
 
 
 def repository_check(call: Call) -> dict[str, Any]:
-    """Read structure, index and a part of the packs, and compare sampled files of the source, where one is given.
+    """Read structure, index, a part of the packs and all that are new since the last check, and compare sampled files of the
+    source, where one is given.
 
     Damage and differences are the answer (``sound`` false). Raises AgentError where the check could not be made.
     """
@@ -240,8 +243,12 @@ def repository_check(call: Call) -> dict[str, Any]:
         raise AgentError("request-invalid", f"there is no part {given['part']} of {given['of']}")
     with session(call, alone=True) as work:
         row = check.require(listed(work, doing), given["snapshot"], location)
+        place = work.backend()
+        stored = {kind: place.sizes(kind) for kind in KINDS}
         said = work.restic.run(argv.check(part=given["part"], of=given["of"]), doing=doing)
         found = check.soundness(said, doing)
+        if not found["errors"]:
+            found |= packs.read_new(call, place, location, stored["data"], end=work.end)
         compared = check.Compared()
         if given["path"] and given["samples"] and not found["errors"]:
             with view.opened(given["path"]) as source:
@@ -255,14 +262,13 @@ def repository_check(call: Call) -> dict[str, Any]:
                     )
                 comparing = check.Comparing(source, taken_ns, doing=f"{doing}: comparing it with {given['path']}")
                 compared = comparing.run(work.restic, given["snapshot"], samples, given["samples"], scratch=work.files.scratch)
-        stored = work.backend().stored_bytes()
     return {
         **found,
         "sound": not found["errors"] and not compared.differing,
         "compared": compared.compared,
         "changed": compared.changed,
         "differing": compared.differing,
-        "stored_bytes": stored,
+        "stored_bytes": sum(size for sizes in stored.values() for size in sizes.values()),
     }
 
 
@@ -307,6 +313,7 @@ def repository_destroy(call: Call) -> dict[str, Any]:
                     "driver-permanent", f"{location} is not gone: {told}", hint="an operator must look at what is left"
                 )
     cache = cache_directory(call.place, location)
+    packs.forget(call.place, location)
     had_cache = cache.exists()
     if had_cache:
         shutil.rmtree(cache)

@@ -89,8 +89,8 @@ def read(line: bytes) -> Message | None:
 
 
 def _said(value: Mapping[str, Any]) -> str:
-    """``{"error": {"message": …}}``; older restic writes an object of another shape there."""
-    error = value.get("error")
+    """``{"error": {"message": …}}``; older restic writes an object of another shape there, and a check ``{"message": …}``."""
+    error = value.get("error") or _text(value, "message").strip()
     if isinstance(error, dict):
         return _text(error, "message") or json.dumps(error)[:300]
     return str(error or "")

@@ -14,6 +14,9 @@ DONE, FATAL, RUNTIME, PARTIAL, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, CANCELLED 
 NO_VIEW = 125
 """Not restic's: the child could not get so far as to become restic (``running``)."""
 
+DAMAGED = "damaged"
+"""The reason where the repository itself is not what was written to it."""
+
 SAID_LIMIT = 500
 STDERR_LIMIT = 2000
 ITEMS_TOLD = 100
@@ -23,6 +26,11 @@ _FULL = r"no space left on device|disk quota exceeded|insufficient storage|\(507
 _NOT_LET_IN = r"\(401\)|401 unauthorized|permission denied \(|host key verification failed"
 _APPEND_ONLY = r"\(403\)|403 forbidden"
 _NO_SNAPSHOT = r"(?:failed to find snapshot.*(?:no such file|not exist)|no matching id found)"
+# Only what restic says of its own repository; files of a customer that cannot be read sound otherwise.
+_DAMAGED = (
+    r"ciphertext verification failed|invalid data returned|hash mismatch|not found in repository|packs from index missing"
+    r"|<(?:data|tree|index|snapshot)/[0-9a-f]+>[^\n]*(?:no such file|does not exist|\(404\))"
+)
 _NETWORK = (
     r"connection (?:refused|reset|timed out|closed)|no such host|i/o timeout|network is unreachable|no route to host|broken pipe"
     r"|could not resolve hostname|tls handshake timeout|unexpected eof|timeout awaiting|\(50[0234]\)|bad gateway"
@@ -84,6 +92,7 @@ _BY_WORDS = (
         "an append-only endpoint does not delete: ask the keeper's",
     ),
     (re.compile(_NOT_LET_IN, re.IGNORECASE), "driver-permanent", "not-let-in", "check the backup target's user, secret and keys"),
+    (re.compile(_DAMAGED, re.IGNORECASE), "driver-permanent", DAMAGED, "nothing is added to a damaged repository: begin another"),
     (re.compile(_NO_SNAPSHOT, re.IGNORECASE), "not-found", "no-snapshot", ""),
     (re.compile(_NETWORK, re.IGNORECASE), "driver-transient", "network", ""),
 )
@@ -103,6 +112,12 @@ def failure(said: Said, doing: str) -> AgentError:
     if said.stderr.strip():
         details["stderr"] = said.stderr.strip()[-STDERR_LIMIT:]
     return AgentError(code, f"{doing}: {sentence or said.words}", hint=hint, **details)
+
+
+def damage(said: Said) -> bool:
+    """Whether the run met with damage of its repository, however it ended: a backup whose parent cannot be read calls its own
+    source unreadable."""
+    return not said.stopped and re.search(_DAMAGED, said.everything, re.IGNORECASE) is not None
 
 
 def _cause(said: Said) -> tuple[str, str, str, str]:

@@ -208,7 +208,7 @@ def _unpruned(backup: Backup) -> bool:
 def _newest_whole(standing: Standing, generation: int) -> tuple[Backup, ...]:
     """The whole ones of the generation, the newest first. They are held: what is not would have been found lost before."""
     found = [each for each in standing.backups if each.generation == generation and each.state.whole]
-    return tuple(sorted(found, key=lambda each: (each.made_at or each.begun_at, each.begun_at, each.id), reverse=True))
+    return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
 
 def _known(standing: Standing) -> set[tuple[int, str]]:
@@ -238,7 +238,7 @@ def _lost(standing: Standing) -> Iterator[Backup]:
 def last_share(backups: Iterable[Backup], generation: int) -> Share | None:
     """What was last read of the generation's packs by a check that came to its end."""
     read = [each for each in backups if each.generation == generation and each.share is not None and each.verified_at is not None]
-    newest = max(read, key=lambda each: (each.verified_at, each.id), default=None)
+    newest = max(read, key=lambda each: each.order, default=None)
     return None if newest is None else newest.share
 
 

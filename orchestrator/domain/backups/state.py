@@ -70,7 +70,7 @@ def due(copies: Iterable[Backup], every: timedelta, now: datetime) -> bool:
 def standing(copies: Iterable[Backup]) -> tuple[Backup, ...]:
     """Those that one may restore from, the newest first."""
     found = (each for each in copies if _stands(each))
-    return tuple(sorted(found, key=lambda each: (each.made_at or each.begun_at, each.id), reverse=True))
+    return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
 
 def _stands(copy: Backup) -> bool:
@@ -95,14 +95,14 @@ def held(
     copies: Iterable[Backup], places: Mapping[int, tuple[str, str]], rule: StateBackups | None, *, now: datetime
 ) -> tuple[HeldCopy, ...]:
     """Every copy that is not known to be gone, whole or not, the oldest first. ``places``: target and location by generation."""
-    known = sorted(copies, key=lambda each: (each.begun_at, each.id))
+    known = sorted(copies, key=lambda each: each.order)
     good = [each for each in known if _stands(each)]
     last = max((each.made_at or each.begun_at for each in good), default=now)
     found = []
     for each in known:
         if not each.snapshot_id or each.pruned_at is not None:
             continue
-        later = sum(1 for other in good if (other.begun_at, other.id) > (each.begun_at, each.id))
+        later = sum(1 for other in good if other.order > each.order)
         target, location = places.get(each.generation, ("", ""))
         expires = None if rule is None else max(now, last + max(rule.keep - later, 1) * rule.every)
         found.append(HeldCopy(id=each.id, target=target, location=location, taken_at=each.begun_at, expires_at=expires))

@@ -101,6 +101,9 @@ class Backup:
     """One attempt at a backup. ``slot``: that of the schedule for which it was made; None: it was asked for. ``job_id``: '' where
     its job was taken back afterwards: a backup it is, but not what that job has kept.
 
+    ``number``: its place in the order in which the service's were begun, given when it is first written down (0: it was not).
+    By it, and by no clock, one is newer than another: clocks are set back.
+
     ``snapshot_id`` '' where it left none, or nobody knows of one. ``inodes`` and ``size_bytes``: of the source; ``read_bytes``
     and ``stored_bytes``: what the run read of it, and what that added to the repository. ``consistency``: how much of one moment
     the copy is ("frozen", "crash", "stopped", "files"). ``share``: what was read of the repository when it was verified.
@@ -128,6 +131,12 @@ class Backup:
     share: Share | None = None
     problem: str = ""
     left_out: tuple[str, ...] = ()
+    number: int = 0
+
+    @property
+    def order(self) -> tuple[int, datetime, datetime, str]:
+        """What sorts the backups of one service, the oldest first."""
+        return (self.number, self.made_at or self.begun_at, self.begun_at, self.id)
 
 
 class RestoreState(StrEnum):

@@ -115,6 +115,7 @@ class FakeRepositories:
                 "job_id": spec.job_id,
                 "files": held,
                 "damaged": False,
+                "read": False,
             }
             kept["snapshots"][row["id"]] = row
             node["caches"] = sorted({*node.get("caches", []), access.location})
@@ -142,11 +143,15 @@ class FakeRepositories:
         def stage(state: State, node: State) -> VerifyFacts:
             kept = unlocked_of(state, access)
             row = row_of(kept, spec.snapshot, access)
-            # Snapshots share packs: damage to one is found whichever is looked at, in the part of the packs where it lies.
-            damaged = [each["id"] for each in kept["snapshots"].values() if each["damaged"] and spec.part]
+            # Snapshots share packs: damage to one is found whichever is looked at, in the part of the packs where it lies, or in
+            # what is read because nobody has read it yet.
+            every = kept["snapshots"].values()
+            damaged = [each["id"] for each in every if each["damaged"] and (spec.part or not each["read"])]
             stored = sum(size_of(each["files"]) for each in kept["snapshots"].values())
             if damaged:
                 return VerifyFacts(sound=False, errors=len(damaged), broken_packs=tuple(damaged), messages=("ciphertext",))
+            for each in every:
+                each["read"] = True
             differing: list[str] = []
             alone: dict[str, State] = {}
             if spec.source is not None:

@@ -199,6 +199,7 @@ class FakeWorld:
                     "where": where,
                     "error": error.code if error else "",
                     "message": error.message if error else "",
+                    "details": error.details if error else {},
                     "retry_after": error.retry_after if isinstance(error, TransientDriverError) else None,
                     "delay": delay,
                     "hang": hang,
@@ -303,4 +304,4 @@ def _strike(hits: list[State], where: Where, *, method: str, deadline: float) ->
         if fault["error"]:
             if fault["retry_after"] is not None:
                 raise TransientDriverError(fault["message"], retry_after=fault["retry_after"])
-            raise _error_classes()[fault["error"]](fault["message"])
+            raise _error_classes()[fault["error"]](fault["message"], **fault["details"])

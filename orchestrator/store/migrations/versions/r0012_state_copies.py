@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("stored_bytes", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("share", sa.Text(), server_default="", nullable=False),
         sa.Column("problem", sa.Text(), server_default="", nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("left_out", sa.JSON(), server_default="[]", nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_state_copies"),
     )
