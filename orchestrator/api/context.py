@@ -120,6 +120,12 @@ class Restores(Protocol):
     def would(self, service_id: str, asked: Asked, *, who: str) -> Restored: ...
 
 
+class Drills(Protocol):
+    """Restore drills; see ``engine.drilling``."""
+
+    def now(self, service_id: str, *, who: str, why: str, beside: Callable[[Connection, Submitted], None] = ...) -> Submitted: ...
+
+
 class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
 
@@ -128,6 +134,9 @@ class Control(Protocol):
 
     @property
     def restoring(self) -> Restores: ...
+
+    @property
+    def drilling(self) -> Drills: ...
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
 

@@ -26,7 +26,7 @@ from orchestrator.observe.snapshot import (
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import backups, charges, jobs, nodes, outbox, overview, services, settings
+from orchestrator.store import backups, charges, drills, jobs, nodes, outbox, overview, services, settings
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
@@ -82,6 +82,9 @@ class Scrape:
                 ),
                 backups=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.counts(conn).items()),
                 repositories_damaged=backups.damaged(conn),
+                restores=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.restore_counts(conn).items()),
+                drills=tuple(BackupsCount(state=state.value, count=n) for state, n in drills.counts(conn).items()),
+                drill_passed_at=None if (passed := drills.last_passed(conn)) is None else passed.timestamp(),
             )
 
     def services(self) -> Iterator[ServiceGauges]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.config.holidays import Holiday
-from orchestrator.domain.backups.offer import ALL_DAY, KEEP_RESTORED, Hours
+from orchestrator.domain.backups.offer import ALL_DAY, DRILLS, KEEP_RESTORED, Hours
 from orchestrator.domain.backups.targets import Target
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
@@ -30,7 +30,10 @@ class BillingSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSettings:
-    """``upload`` and ``download`` in bytes a second, 0 = no limit. ``keep_restored``: how long a replaced disk is kept."""
+    """``upload`` and ``download`` in bytes a second, 0 = no limit. ``keep_restored``: how long a replaced disk is kept.
+
+    ``drills``: so many restore drills a week on each node.
+    """
 
     targets: Mapping[str, Target] = field(default_factory=dict)
     hours: Hours = ALL_DAY
@@ -39,6 +42,7 @@ class BackupSettings:
     niceness: int = 10
     io_priority: int = 7
     keep_restored: timedelta = KEEP_RESTORED
+    drills: int = DRILLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

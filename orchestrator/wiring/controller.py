@@ -74,6 +74,7 @@ class Controller:
             asks_billing=self._notifier is not None,
             backups=node_backups(config),
             keep_restored=settings.backups.keep_restored,
+            drills=settings.backups.drills,
         )
         scrape = Scrape(
             self.db, catalog=self.catalog, addresses=self.addresses, clock=self.clock, posts=self._notifier is not None

@@ -65,6 +65,7 @@ CASES = (
     ("BackupsAreMissed", 'orchestrator_service_backup_missed_slots{service="s1"}', "1x10 2x300", ((20, False), (60, True))),
     ("BackupsAreRefused", 'orchestrator_backups{state="refused"}', "3x10 4x300", ((9, False), (20, True))),
     ("BackupsArePartial", 'orchestrator_backups{state="partial"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
+    ("RestoreDrillsFail", 'orchestrator_drills{state="failed"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
     ("RepositoriesAreDamaged", "orchestrator_repositories_damaged", "0x5 1x300", ((4, False), (7, True))),
 )
 # What else the rule asks for.
