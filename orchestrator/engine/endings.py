@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.domain import archives, coming_back, kept, outcomes
 from orchestrator.domain.backups.asking import ON_REQUEST
-from orchestrator.domain.backups.drills import DrillState
+from orchestrator.domain.backups.drills import DrillState, signature_of
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
@@ -205,7 +205,7 @@ class Endings:
         self._charge(conn, job, ending)
         if job.intent == IntentKind.DRILL:
             passed = DrillState.PASSED if ended_well else DrillState.FAILED
-            drills.end(conn, job.id, passed, why=ending.error, now=now)
+            drills.end(conn, job.id, passed, why=ending.error, signature=signature_of(steps), now=now)
         if job.intent == IntentKind.BACKUP:
             deadlines.look_sooner(conn, service.node, now=now, within=_WAITING)
         if job.intent.ends and ending.state in (JobState.DONE, JobState.NEEDS_OPERATOR):

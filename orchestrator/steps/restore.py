@@ -98,7 +98,7 @@ class RestoreWrite(BaseStep[WriteArgs]):
             raise PermanentDriverError(f"the restore is not whole: {found.failed_count} parts of it could not be written")
         if args.role != DRILL:
             _note(ctx, args.node, WRITTEN, {"volume": name})
-        return _written(made, args)
+        return {**_written(made, args), "signature": found.signature}
 
     def undo(self, ctx: StepContext, args: WriteArgs, facts: Mapping[str, Any]) -> None:
         """Wipe what was written. Raises UndoFailed where the guest's definition names it."""

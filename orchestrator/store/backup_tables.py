@@ -78,5 +78,6 @@ drills = _table(
     _time("begun_at"),
     _time("ended_at", nullable=True),
     _text("why", server_default=""),
+    _text("signature", server_default=""),
     sa.Index("ix_drills_node_week", "node", "week"),
 )

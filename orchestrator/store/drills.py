@@ -21,9 +21,10 @@ def add(conn: Connection, drill: Drill) -> None:
     conn.execute(sa.insert(drills).values(**values))
 
 
-def end(conn: Connection, job_id: str, state: DrillState, *, why: str, now: datetime) -> None:
+def end(conn: Connection, job_id: str, state: DrillState, *, why: str, signature: str, now: datetime) -> None:
     """How its job ended, also where it had ended otherwise before and was tried again."""
-    conn.execute(sa.update(drills).where(drills.c.id == job_id).values(state=state.value, why=why, ended_at=now))
+    values = {"state": state.value, "why": why, "signature": signature, "ended_at": now}
+    conn.execute(sa.update(drills).where(drills.c.id == job_id).values(**values))
 
 
 def of_week(conn: Connection, node: str, week: date) -> tuple[Drill, ...]:

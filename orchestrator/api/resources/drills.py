@@ -22,7 +22,10 @@ router = APIRouter(prefix="/v1/backups", tags=["backups"])
 
 
 class DrillOut(BaseModel):
-    """A restore drill. ``id``: of its job. ``week``: its Monday; null = it was asked for. ``why``: of one that failed."""
+    """A restore drill. ``id``: of its job. ``week``: its Monday; null = it was asked for. ``why``: of one that failed.
+
+    ``signature``: the partition table or file system that the restored disk begins with; '' = none that is known.
+    """
 
     id: str
     service_id: str
@@ -34,6 +37,7 @@ class DrillOut(BaseModel):
     begun_at: datetime
     ended_at: datetime | None
     why: str
+    signature: str
 
     @classmethod
     def of(cls, drill: Drill) -> DrillOut:

@@ -108,6 +108,7 @@ _DRILLS: tuple[Column, ...] = (
     Column("NODE", "node", Kind.ID, spare=3),
     Column("STATE", "state"),
     Column("BEGUN", moment("begun_at"), Kind.TIME),
+    Column("DISK", lambda row: row["signature"] or "-", spare=3),
     Column("WEEK", lambda row: row["week"] or "asked for", spare=2),
     Column("BACKUP", "backup_id", Kind.ID, spare=4),
     Column("WHY", "why", Kind.PROSE, spare=1),

@@ -16,6 +16,7 @@ from orchestrator.domain.backups.restoring import BACKUP
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import RULE_LIFECYCLE, Intent, IntentKind
+from orchestrator.domain.jobs import JobStep
 from orchestrator.domain.kept import ROLE
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Lifecycle, Service
@@ -37,7 +38,10 @@ class DrillState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
-    """``id``: of its job. ``week``: its Monday, by which a node's drills are counted; None where a person asked for it."""
+    """``id``: of its job. ``week``: its Monday, by which a node's drills are counted; None where a person asked for it.
+
+    ``signature``: the partition table or file system that the restored disk begins with, '' = none that is known.
+    """
 
     id: str
     service_id: str
@@ -49,6 +53,7 @@ class Drill:
     state: DrillState = DrillState.BEGUN
     ended_at: datetime | None = None
     why: str = ""
+    signature: str = ""
 
 
 def week_of(calendar: Calendar, now: datetime) -> date:
@@ -82,6 +87,11 @@ def again(service: Service, arguments: Mapping[str, object], *, who: str, why: s
     if service.state != Lifecycle.ACTIVE or not {BACKUP, ROLE} <= arguments.keys():
         return refused(service, f"drill refused: it is {service.state}, or not asked for by 'backup drill now'", RULE_LIFECYCLE)
     return Received(service=service, decision=Intent.on(IntentKind.DRILL, service, reason=why, who=who, arguments=arguments))
+
+
+def signature_of(steps: Iterable[JobStep]) -> str:
+    """What its job saw on the restored disk."""
+    return next((str(step.facts["signature"]) for step in steps if step.facts and "signature" in step.facts), "")
 
 
 def _chance(name: str, week: date) -> int:

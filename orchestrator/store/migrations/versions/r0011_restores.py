@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
+        sa.Column("signature", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_drills"),
     )
     op.create_index("ix_drills_node_week", "drills", ["node", "week"])
