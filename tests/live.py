@@ -49,7 +49,7 @@ billing: [{source: shop, secret_files: [secrets/newest, secrets/old]}]
 webhooks: {tolerance: 5m, body_limit: 16 KiB}
 brakes: {suspensions_per_hour: 1000, terminations_per_hour: 1000}
 address_cool_down: 1h
-backups: {targets: [{name: main, location: /srv/backup}]}
+backups: {targets: [{name: main, location: /srv/backup}], drills: 0}
 """,
     "nodes.yaml": """
 zones:

@@ -22,6 +22,7 @@ from orchestrator.api.resources import (
     charges,
     conduct,
     disputes,
+    drills,
     events,
     forecast,
     freeze,
@@ -46,7 +47,7 @@ from orchestrator.domain.errors import OrchestratorError
 TITLE = "Orchestrator"
 RESOURCES = (
     *(webhooks, disputes, leaving, conduct, restores, services, charges, jobs, nodes, catalog, policies, forecast, ips, events),
-    *(audit, backups, certificates, reconciliation, messages, terminations, freeze, health),
+    *(audit, drills, backups, certificates, reconciliation, messages, terminations, freeze, health),
 )
 
 

@@ -136,6 +136,12 @@ class Restores(Protocol):
     def would(self, service_id: str, asked: Asked, *, who: str) -> Restored: ...
 
 
+class Drills(Protocol):
+    """Restore drills; see ``engine.drilling``."""
+
+    def now(self, service_id: str, *, who: str, why: str, beside: Callable[[Connection, Submitted], None] = ...) -> Submitted: ...
+
+
 class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
 
@@ -144,6 +150,9 @@ class Control(Protocol):
 
     @property
     def restoring(self) -> Restores: ...
+
+    @property
+    def drilling(self) -> Drills: ...
 
     @property
     def repositories(self) -> RepositoriesControl: ...

@@ -30,7 +30,7 @@ from orchestrator.observe.snapshot import (
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import backups, charges, jobs, nodes, outbox, overview, services, settings, state_copies
+from orchestrator.store import backups, charges, drills, jobs, nodes, outbox, overview, services, settings, state_copies
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
@@ -99,6 +99,9 @@ class Scrape:
                 repositories_damaged=backups.damaged(conn),
                 state_copy_seconds=None if self._state_every is None else self._state_every.total_seconds(),
                 state_copied_at=_copied_at(conn),
+                restores=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.restore_counts(conn).items()),
+                drills=tuple(BackupsCount(state=state.value, count=n) for state, n in drills.counts(conn).items()),
+                drill_passed_at=None if (passed := drills.last_passed(conn)) is None else passed.timestamp(),
             )
 
     def services(self) -> Iterator[ServiceGauges]:

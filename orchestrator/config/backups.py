@@ -26,6 +26,7 @@ def backup_settings(section: BackupsSection, absolute: Absolute) -> BackupSettin
         niceness=section.niceness,
         io_priority=section.io_priority,
         keep_restored=section.keep_restored,
+        drills=section.drills,
         state=None if section.state is None else _state(section.state, absolute),
     )
 
@@ -83,6 +84,7 @@ def backups_shown(settings: BackupSettings) -> dict[str, Any]:
         "niceness": settings.niceness,
         "io_priority": settings.io_priority,
         "keep_restored": duration_words(settings.keep_restored),
+        "drills": settings.drills,
         "state": None if settings.state is None else _state_shown(settings.state),
     }
 

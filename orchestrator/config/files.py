@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestrator.config import backup_values as b
 from orchestrator.config import fields as f
 from orchestrator.config import policy_values as v
-from orchestrator.domain.backups.offer import KEEP_RESTORED
+from orchestrator.domain.backups.offer import DRILLS, KEEP_RESTORED
 from orchestrator.domain.plans import LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure
 
@@ -135,6 +135,9 @@ class BackupsSection(_File):
         description="How long a disk that a restore replaced is kept, and what was restored beside one.",
     )
     state: StateSection | None = Field(default=None, description="Copies of the controller's own state; left out: none are made.")
+    drills: int = Field(
+        default=DRILLS, ge=0, le=1000, description="Restore drills a week on each node, of services chosen at random; 0 = none."
+    )
 
 
 class OrchestratorFile(_File):

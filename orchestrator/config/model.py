@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.config.holidays import Holiday
-from orchestrator.domain.backups.offer import ALL_DAY, KEEP_RESTORED, Hours
+from orchestrator.domain.backups.offer import ALL_DAY, DRILLS, KEEP_RESTORED, Hours
 from orchestrator.domain.backups.state import StateBackups
 from orchestrator.domain.backups.targets import Target
 from orchestrator.domain.brakes import BrakeLimits
@@ -32,7 +32,7 @@ class BillingSource:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSettings:
     """``upload`` and ``download`` in bytes a second, 0 = no limit. ``keep_restored``: how long a replaced disk is kept. ``state``
-    None = no copies are made of the controller itself.
+    None = no copies are made of the controller itself. ``drills``: so many restore drills a week on each node.
     """
 
     targets: Mapping[str, Target] = field(default_factory=dict)
@@ -43,6 +43,7 @@ class BackupSettings:
     io_priority: int = 7
     keep_restored: timedelta = KEEP_RESTORED
     state: StateBackups | None = None
+    drills: int = DRILLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from orchestrator.domain import (
     personal,
     reactivation,
 )
-from orchestrator.domain.backups import asking, restoring
+from orchestrator.domain.backups import asking, drills, restoring
 from orchestrator.domain.claims import Claim
 
 # Told on from here, where every decision is asked for.
@@ -287,6 +287,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
     match kind:
         case IntentKind.RESTORE:
             return restoring.again(service, arguments, who=who, why=why, terms=terms)
+        case IntentKind.DRILL:
+            return drills.again(service, arguments, who=who, why=why)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)
         case _:

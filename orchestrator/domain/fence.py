@@ -15,6 +15,7 @@ BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
     IntentKind.REBOOT: frozenset({Lifecycle.ACTIVE}),
     IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
     IntentKind.TIDY: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.DRILL: frozenset({Lifecycle.ACTIVE}),
 }
 
 
@@ -28,8 +29,9 @@ def closed(service: Service, *, kind: IntentKind, payments: int, cancellation: o
         return f"a service that is {service.state} does not belong to a {kind} job"
     if kind == IntentKind.SUSPEND:
         return _closed_for_suspending(service, payments=payments)
-    # It was brought back, and its archive is a copy of what is there again: no payment and no hold minds that.
-    if kind == IntentKind.REACTIVATE:
+    # It was brought back, and its archive is a copy of what is there again, as is what a drill has written: no payment and no
+    # hold minds that.
+    if kind in (IntentKind.REACTIVATE, IntentKind.DRILL):
         return ""
     # No payment makes a copy be kept longer than was said; a hold does.
     if kind == IntentKind.TIDY:

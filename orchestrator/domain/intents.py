@@ -36,6 +36,7 @@ class IntentKind(StrEnum):
     CHECK = "check"
     BACKUP = "backup"
     RESTORE = "restore"
+    DRILL = "drill"
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.domain import archives, coming_back, kept, outcomes
 from orchestrator.domain.backups.asking import ON_REQUEST
+from orchestrator.domain.backups.drills import DrillState, signature_of
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
@@ -21,7 +22,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed, tell_refused
-from orchestrator.store import audit, backups, charges, deadlines, events, fence, locks, outbox, services, settings
+from orchestrator.store import audit, backups, charges, deadlines, drills, events, fence, locks, outbox, services, settings
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -32,7 +33,7 @@ ENGINE = "orchestrator"
 COMES_BACK = (IntentKind.UNSUSPEND, IntentKind.REACTIVATE)
 CERTIFICATE = "certificate.issued"
 # Of what these leave nothing is known under their steps.
-_MAKES_NOTHING = (IntentKind.CHECK, IntentKind.TIDY)
+_MAKES_NOTHING = (IntentKind.CHECK, IntentKind.TIDY, IntentKind.DRILL)
 # Backups that wait for their node are looked at again within so long, and at once when one of them has ended.
 _WAITING = timedelta(minutes=10)
 # The step that keeps an archive; what it gave is known of an archived service under the same word.
@@ -202,6 +203,9 @@ class Endings:
         if after.archived_at != service.archived_at:
             fence.begin_anew(conn, service.id)
         self._charge(conn, job, ending)
+        if job.intent == IntentKind.DRILL:
+            passed = DrillState.PASSED if ended_well else DrillState.FAILED
+            drills.end(conn, job.id, passed, why=ending.error, signature=signature_of(steps), now=now)
         if job.intent == IntentKind.BACKUP:
             deadlines.look_sooner(conn, service.node, now=now, within=_WAITING)
             tell_refused(conn, after, job.id, now=now)

@@ -19,6 +19,7 @@ from orchestrator.engine.comparing import Comparing
 from orchestrator.engine.conduct import ComplaintSaid, Conduct, HoldAsked
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.desk import Desk
+from orchestrator.engine.drilling import Drilling
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
@@ -65,7 +66,7 @@ class Engine:
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
-    ``restoring``: restores; ``repositories``: those of backups that are given up.
+    ``restoring``: restores; ``drilling``: restore drills; ``repositories``: those of backups that are given up.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Engine:
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
         self.restoring = Restoring(self._works, clerk=clerk, catalog=catalog)
         self.repositories = GivingUp(self._works)
+        self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._brakes = Guard(self._works, catalog, policy_texts)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)
@@ -145,6 +147,7 @@ class Engine:
         self._beats = [
             Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds),
             Beat("due", self.fall_due, seconds=settings.due_seconds),
+            Beat("drills", self.drill, seconds=settings.drill_seconds),
             Beat("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:
@@ -273,6 +276,10 @@ class Engine:
         if seen:
             self._wake()
         return seen
+
+    def drill(self) -> int:
+        """Begin the restore drills that are due (it is done by itself every ``drill_seconds``); how many were begun."""
+        return self.drilling.once()
 
     def post_messages(self) -> int:
         """Tell billing what is due now (it is done by itself every ``outbox_seconds``); how many messages were taken."""

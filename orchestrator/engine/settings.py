@@ -44,7 +44,8 @@ class Catalog:
     Promises are counted in days of the ``calendar``. ``asks_billing``: a billing system is told things, and so can be asked to
     confirm a termination; else only people are. ``backups``: by node, where the copies of its services go; a node that is not
     named has no target, and no backup of its services is made.
-    ``keep_restored``: how long what a restore replaced, or wrote beside a disk, is kept.
+    ``keep_restored``: how long what a restore replaced, or wrote beside a disk, is kept. ``drills``: so many restore drills
+    a week on each node.
     """
 
     plans: Mapping[str, Plan]
@@ -57,6 +58,7 @@ class Catalog:
     tariffs: Tariffs = field(default_factory=Tariffs)
     backups: Mapping[str, NodeBackups] = field(default_factory=dict)
     keep_restored: timedelta = KEEP_RESTORED
+    drills: int = 0
 
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
@@ -124,6 +126,7 @@ class EngineSettings:
     sweep_seconds: float = 10.0
     due_seconds: float = 60.0
     compare_seconds: float = 600.0
+    drill_seconds: float = 600.0
     outbox_seconds: float = 1.0
     outbox_batch: int = 20
     notify_deadline_seconds: float = 15.0

@@ -282,6 +282,15 @@ def _backup_gauges(now: Snapshot) -> Iterator[Metric]:
     for row in now.backups:
         backups.add_metric((row.state,), row.count)
     yield backups
+    restores = GaugeMetricFamily("orchestrator_restores", "Restores that were asked for, by how they count.", labels=("state",))
+    drills = GaugeMetricFamily("orchestrator_drills", "Restore drills, by how they ended.", labels=("state",))
+    for family, rows in ((restores, now.restores), (drills, now.drills)):
+        for row in rows:
+            family.add_metric((row.state,), row.count)
+    passed = GaugeMetricFamily("orchestrator_drill_passed_timestamp_seconds", "When a restore drill last passed, Unix time.")
+    if now.drill_passed_at is not None:
+        passed.add_metric((), now.drill_passed_at)
+    yield from (restores, drills, passed)
     yield _gauge("repositories_damaged", "Repositories in which damage was found and that still stand.", now.repositories_damaged)
     wanted = GaugeMetricFamily(
         "orchestrator_state_backup_interval_seconds",

@@ -38,7 +38,7 @@ class ChargesCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupsCount:
-    """Attempts at backups that are in one state."""
+    """Attempts at backups, or restores, or drills, that are in one state."""
 
     state: str
     count: int
@@ -160,6 +160,9 @@ class Snapshot:
     late: tuple[LateCount, ...] = ()
     charges: tuple[ChargesCount, ...] = ()
     backups: tuple[BackupsCount, ...] = ()
+    restores: tuple[BackupsCount, ...] = ()
+    drills: tuple[BackupsCount, ...] = ()
+    drill_passed_at: float | None = None
     repositories_damaged: int = 0
     state_copy_seconds: float | None = None
     state_copied_at: float | None = None

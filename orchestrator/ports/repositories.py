@@ -229,7 +229,11 @@ class RestoreSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreFacts:
-    """``files`` (directories too) and ``bytes`` written; ``files_skipped`` were there as in the snapshot; ``files_deleted``."""
+    """``files`` (directories too) and ``bytes`` written; ``files_skipped`` were there as in the snapshot; ``files_deleted``.
+
+    ``signature``: of a disk, the partition table or file system that it begins with, as it was read back ("gpt", "mbr", "ext" and
+    others); '' = none that is known.
+    """
 
     whole: bool
     files: int
@@ -238,6 +242,7 @@ class RestoreFacts:
     files_deleted: int = 0
     failed: tuple[FailedItem, ...] = ()
     failed_count: int = 0
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from orchestrator.domain.backups.drills import DRILL
 from orchestrator.domain.backups.words import Backup, BackupState
 from orchestrator.domain.errors import NoCapacity, NotFound, PermanentDriverError, UndoFailed, WrongState
 from orchestrator.domain.plans import volume_name
@@ -59,7 +60,8 @@ class WriteArgs:
 class RestoreWrite(BaseStep[WriteArgs]):
     """Make a new volume, with a key of its own, and write to it what the snapshot holds, read back. Nobody runs on it yet.
 
-    One that was written half and broken off is wiped, and made anew.
+    One that was written half and broken off is wiped, and made anew. That it was written whole is noted in the guest's mark, but
+    for a drill, which touches nothing of the guest: that one is written again.
     """
 
     name: ClassVar[str] = "restore.write"
@@ -70,19 +72,19 @@ class RestoreWrite(BaseStep[WriteArgs]):
     def check(self, ctx: StepContext, args: WriteArgs) -> Done | Needed:
         """What the guest runs on, or what its mark says was written whole by this job, is not written again."""
         name = _name(ctx, args)
-        facts, mark = present_guest(ctx, args.node)
-        found = ctx.ports.volumes(args.node).volume(name, deadline=POOL_SECONDS)
-        whole = (traced(mark, WRITTEN, ctx) or {}).get("volume") == name
-        if found is not None and (whole or uses(facts, found.path)):
-            return Done(_written(found, args), made_by=ctx.job_id)
+        if args.role != DRILL:
+            facts, mark = present_guest(ctx, args.node)
+            found = ctx.ports.volumes(args.node).volume(name, deadline=POOL_SECONDS)
+            whole = (traced(mark, WRITTEN, ctx) or {}).get("volume") == name
+            if found is not None and (whole or uses(facts, found.path)):
+                return Done(_written(found, args), made_by=ctx.job_id)
         return Needed(f"{name} is still to be written")
 
     def apply(self, ctx: StepContext, args: WriteArgs) -> Facts:
         """Raises WrongState where the backup does not count any more, NoCapacity where the pool has no room for it."""
         timer, name = Timer(ctx), _name(ctx, args)
-        facts, _ = present_guest(ctx, args.node)
         backup, shelf = _backup(ctx, args), Shelf(ctx, args.node)
-        _refuse_used(facts, name)
+        _refuse_used(own_guest(ctx, args.node), name)
         throw_away(ctx, args.node, name, timer)
         _require_room(ctx, args)
         generation = shelf.generation(backup.generation)
@@ -94,8 +96,9 @@ class RestoreWrite(BaseStep[WriteArgs]):
         found = there.restore(access, onto, deadline=timer.left(), progress=ctx.progress)
         if not found.whole:
             raise PermanentDriverError(f"the restore is not whole: {found.failed_count} parts of it could not be written")
-        _note(ctx, args.node, WRITTEN, {"volume": name})
-        return _written(made, args)
+        if args.role != DRILL:
+            _note(ctx, args.node, WRITTEN, {"volume": name})
+        return {**_written(made, args), "signature": found.signature}
 
     def undo(self, ctx: StepContext, args: WriteArgs, facts: Mapping[str, Any]) -> None:
         """Wipe what was written. Raises UndoFailed where the guest's definition names it."""
@@ -103,7 +106,7 @@ class RestoreWrite(BaseStep[WriteArgs]):
         if found is not None and any(disk.path.endswith(f"/{name}") for disk in found.disks):
             raise UndoFailed(f"{name} is the disk of {found.name}: it is not taken away")
         throw_away(ctx, args.node, name, Timer(ctx))
-        if found is not None and found.mark is not None:
+        if found is not None and found.mark is not None and traced(found.mark, WRITTEN, ctx) is not None:
             clean = without_trace(found.mark, WRITTEN, ctx)
             ctx.ports.hypervisor(args.node).mark(found.name, clean, autostart=found.autostart, deadline=ASK_SECONDS)
 
@@ -230,8 +233,8 @@ def _backup(ctx: StepContext, args: WriteArgs) -> Backup:
     return found
 
 
-def _refuse_used(facts: GuestFacts, name: str) -> None:
-    if any(disk.path.endswith(f"/{name}") for disk in facts.disks):
+def _refuse_used(facts: GuestFacts | None, name: str) -> None:
+    if facts is not None and any(disk.path.endswith(f"/{name}") for disk in facts.disks):
         raise PermanentDriverError(f"{name} is the disk of {facts.name}: it is not written over", hint="an operator has to look")
 
 

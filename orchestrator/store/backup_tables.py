@@ -66,3 +66,20 @@ restores = _table(
     _text("why", server_default=""),
     _time("done_at", nullable=True),
 )
+
+# Restore drills, by the ids of their jobs. week: its Monday, '' where a person asked for it.
+drills = _table(
+    "drills",
+    _text("id", primary_key=True),
+    _text("service_id"),
+    _text("node"),
+    _text("backup_id"),
+    _text("week", server_default=""),
+    _text("asked_by"),
+    _text("state"),
+    _time("begun_at"),
+    _time("ended_at", nullable=True),
+    _text("why", server_default=""),
+    _text("signature", server_default=""),
+    sa.Index("ix_drills_node_week", "node", "week"),
+)

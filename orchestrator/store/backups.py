@@ -236,6 +236,13 @@ def restores_by_service(conn: Connection, service_ids: Sequence[str]) -> dict[st
     return found
 
 
+def restore_counts(conn: Connection) -> dict[RestoreState, int]:
+    """How many there are in each state."""
+    rows = conn.execute(sa.select(restores.c.state, sa.func.count()).group_by(restores.c.state))
+    found = {str(state): int(count) for state, count in rows}
+    return {state: found.get(state.value, 0) for state in RestoreState}
+
+
 def count_restore(conn: Connection, restore: Restore, charge: Charge | None, *, job_id: str, now: datetime) -> None:
     """Count what ``allowance.ask`` has granted, and charge what it costs, for the job that does it; the same again changes
     nothing but the job."""

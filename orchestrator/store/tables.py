@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from orchestrator.store.backup_tables import backups as backups
+from orchestrator.store.backup_tables import drills as drills
 from orchestrator.store.backup_tables import repositories as repositories
 from orchestrator.store.backup_tables import restores as restores
 from orchestrator.store.columns import UtcDateTime

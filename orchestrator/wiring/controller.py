@@ -78,6 +78,7 @@ class Controller:
             asks_billing=self._notifier is not None,
             backups=node_backups(config),
             keep_restored=settings.backups.keep_restored,
+            drills=settings.backups.drills,
         )
         own = settings.backups.state
         scrape = Scrape(

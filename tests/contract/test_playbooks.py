@@ -124,9 +124,9 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind == IntentKind.START:
         Play(stage, "vps-stop", "j2", facts=facts).run()
     more: dict[str, Any] = {}
-    if kind in (IntentKind.RESTORE, IntentKind.TIDY):
+    if kind in (IntentKind.RESTORE, IntentKind.TIDY, IntentKind.DRILL):
         made = Play(stage, "vps-backup", "j2", facts=facts).run()
-        more = {"backup": made["make"]["backup"], "role": "disk"}
+        more = {"backup": made["make"]["backup"], "role": "drill" if kind == IntentKind.DRILL else "disk"}
     if kind == IntentKind.TIDY:
         beside = Play(stage, "vps-restore", "j2", facts=facts, more={**more, "role": "beside"}).run()
         more = {"names": [beside["restore"]["into"]["name"]]}

@@ -44,13 +44,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     built.close()
 
 
-def written(stage: Stage) -> Facts:
+def written(stage: Stage, kind: IntentKind = IntentKind.RESTORE) -> Facts:
     """A running guest with a verified backup (job j2), on whose disk something was written since; the service's facts."""
     facts = provisioned(stage)
     stage.world.plant("n1", OLD, LETTERS)
     facts |= backed_up(stage, facts)
     stage.world.plant("n1", OLD, SINCE)
-    stage.job(IntentKind.RESTORE, "j3")
+    stage.job(kind, "j3")
     return facts
 
 
@@ -312,3 +312,45 @@ def test_an_archive_is_of_the_disk_alone(stage: Stage) -> None:
     (held,) = [each for kept in stage.world.read()["repositories"].values() for each in kept["snapshots"].values()]
     assert [file["text"] for file in held["files"].values()] == [LETTERS]
     assert volumes(stage) == set()
+
+
+# -- drills ------------------------------------------------------------
+
+
+def drilling(stage: Stage, facts: Facts, job: str = "j3") -> Play:
+    return Play(stage, "vps-drill", job, facts=facts, more={"backup": good(stage)[-1].id, "role": "drill"})
+
+
+def test_a_drill_restores_aside_and_throws_away_and_touches_nothing_of_the_guest(stage: Stage) -> None:
+    facts = written(stage, IntentKind.DRILL)
+    before = stage.snapshot(tokens=True)
+    running = drilling(stage, facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="discard")
+    assert content(stage, "orch.s1.drill.j3.qcow2") == [LETTERS]
+    assert stage.world.node("n1")["secrets"]["orch.s1.drill.j3.qcow2"]["uuid"] != facts["disk"]["volume"]["secret_uuid"]
+    running.run()
+    assert stage.snapshot(tokens=True) == before
+    assert checkpoints(stage) == ["orch.s1.j2"]
+    methods = {call.method for call in stage.world.journal() if call.method.startswith("hypervisor.")}
+    assert not {method for method in methods if method.startswith(("hypervisor.power", "hypervisor.set"))} - {
+        "hypervisor.power.start"  # of its making
+    }
+
+
+def test_a_drill_of_what_cannot_be_restored_fails_and_leaves_nothing(stage: Stage) -> None:
+    facts = written(stage, IntentKind.DRILL)
+    before = stage.snapshot(tokens=True)
+    running = drilling(stage, facts)
+    stage.fails("repositories.restore", PermanentDriverError("what was read back is not what was written"), where="during")
+    with pytest.raises(PermanentDriverError, match="read back"):
+        running.run()
+    running.undo()
+    assert stage.snapshot(tokens=True) == before
+
+
+def test_a_hold_that_forbids_to_erase_lets_a_drill_throw_its_own_copy_away(stage: Stage) -> None:
+    facts = written(stage, IntentKind.DRILL)
+    stage.put(stage.service().with_hold(Hold(reason=HoldReason.LEGAL, effect=HoldEffect.NONE, by="court", why="so", since=NOW)))
+    drilling(stage, facts).run()
+    assert volumes(stage) == {OLD}

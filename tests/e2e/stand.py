@@ -224,7 +224,7 @@ def standing(lab: Lab, directory: Path, templates: tuple[Installed, ...], plans:
             billing=billing,
             main=(sys.executable, "-m", "tests.fault.crashing", str(board.directory)),
             address_count=150,
-            settings={"jobs": {"threads": 64}, "backups": {"targets": [{"name": COPIES, "location": str(copies)}]}},
+            settings={"jobs": {"threads": 64}, "backups": {"targets": [{"name": COPIES, "location": str(copies)}], "drills": 0}},
             node={
                 "heavy_slots": 4,
                 "cpu_ratio": 100,

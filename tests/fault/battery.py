@@ -23,7 +23,7 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.kept_volumes import KeptKind
 from orchestrator.domain.plans import guest_name
 from orchestrator.drivers.fake import FakeWorld
-from orchestrator.store import addresses, backups, jobs, services
+from orchestrator.store import addresses, backups, drills, jobs, services
 from orchestrator.store.database import Connection, Database, sqlite_url
 from orchestrator.store.tables import certificates, outbox, reservations, service_locks
 from tests.fault import controller, things
@@ -48,6 +48,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.TERMINATE: (IntentKind.PROVISION, IntentKind.BACKUP),
     KEEPING: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.RESTORE: (IntentKind.PROVISION, IntentKind.BACKUP),
+    IntentKind.DRILL: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.TIDY: (IntentKind.PROVISION, IntentKind.BACKUP, IntentKind.RESTORE),
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
@@ -236,6 +237,7 @@ def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
         "reserved": _count(conn, reservations, service_id),
         "certificates": _count(conn, certificates, service_id),
         "kept": [(each.kind.value, each.name) for each in record.kept],
+        "drills": [(each.state.value, each.why) for each in drills.list_page(conn, service_id=service_id)[0]],
         "restores": [(each.state.value, each.done_at is not None, each.why) for each in backups.restores_of(conn, service_id)],
         "backups": [
             (each.job_id, each.state.value, each.consistency, str(each.share), each.pruned_at is not None, each.problem)

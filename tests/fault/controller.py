@@ -135,6 +135,8 @@ def submit(house: House, scenario: Scenario) -> None:
         house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
     elif scenario.intent == IntentKind.RESTORE:
         house.engine.restoring.restore(scenario.service, Asked(request_id="r1", why="a test"), who="anna", beside=nothing_beside)
+    elif scenario.intent == IntentKind.DRILL:
+        house.engine.drilling.now(scenario.service, who="anna", why="a test")
     elif scenario.intent == KEEPING:
         house.engine.command(IntentKind.TERMINATE, scenario.service, who="anna", why="a test", arguments={})
     else:

@@ -97,6 +97,7 @@ class Options:
     notify_deadline_seconds: float = 15.0
     due_seconds: float = 60.0
     backups: Mapping[str, NodeBackups] = field(default_factory=dict)
+    drills: int = 0
 
 
 def _nowhere(_point: str) -> None:
@@ -135,6 +136,7 @@ class House:
             calendar=CALENDAR,
             asks_billing=options.asks_billing,
             backups=options.backups,
+            drills=options.drills,
         )
         self.engine = Engine(
             db=self.db,

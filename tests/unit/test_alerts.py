@@ -69,6 +69,7 @@ CASES = (
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "0+60x4000", ((3900, False),)),
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "_x4000", ((100, False), (130, True))),
     ("BackupsFail", 'orchestrator_backups{state="failed"}', "2x10 3x3000", ((9, False), (20, True), (2000, False))),
+    ("RestoreDrillsFail", 'orchestrator_drills{state="failed"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
     ("RepositoriesAreDamaged", "orchestrator_repositories_damaged", "0x5 1x300", ((4, False), (7, True))),
 )
 # What else the rule asks for.

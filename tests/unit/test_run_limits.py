@@ -17,8 +17,8 @@ ANSWER: dict[str, Any] = {
     "sound": True, "errors": 0, "broken_packs": [], "messages": [], "compared": 0, "changed": 0, "differing": [],
     "stored_bytes": 0, "left": [], "bytes_added": 0, "over": False,
     "measured": {
-        "bytes": 0, "inodes": 1, "files": 0, "file_bytes": 0, "directories": 1, "links": 0, "sockets": 0, "others": 0, "unreadable": 0,
-        "largest": [], "fullest": [],
+        "bytes": 0, "inodes": 1, "files": 0, "file_bytes": 0, "directories": 1, "links": 0, "sockets": 0, "others": 0,
+        "unreadable": 0, "largest": [], "fullest": [],
     },
 }  # fmt: skip
 

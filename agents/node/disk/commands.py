@@ -17,6 +17,7 @@ from agents.node.call import Call
 from agents.node.disk import segments as seg
 from agents.node.disk.blocks import Disk
 from agents.node.disk.showing import Shown, shown
+from agents.node.disk.signature import LOOKED_AT, signature
 from agents.node.disk.sources import source, volume
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, check
@@ -164,7 +165,7 @@ def disk_restore(call: Call) -> dict[str, Any]:
             disk.flush()
             writing.prove()
             disk.close()
-    return {"bytes": writing.bytes, "written": len(writing.digests), "size": disk.size}
+    return {"bytes": writing.bytes, "written": len(writing.digests), "size": disk.size, "signature": writing.signature}
 
 
 class _Writing:
@@ -174,6 +175,7 @@ class _Writing:
         self._disk, self._total, self._say, self._doing = disk, total, say, doing
         self.bytes = 0
         self.digests: dict[int, tuple[int, bytes]] = {}
+        self.signature = ""
 
     def run(self, stream: BinaryIO) -> None:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -198,12 +200,15 @@ class _Writing:
         self.bytes += len(content)
 
     def prove(self) -> None:
-        """Read all of it back. Raises AgentError (driver-permanent)."""
+        """Read all of it back, and see what it begins with. Raises AgentError (driver-permanent)."""
         strange = set(seg.touched(self._disk.data())) - self.digests.keys()
         for number, (index, (length, digest)) in enumerate(self.digests.items()):
             self._say(number / len(self.digests), f"{self._doing}: reading it back")
-            if hashlib.sha256(self._disk.read(index * seg.SEGMENT_BYTES, length)).digest() != digest:
+            held = self._disk.read(index * seg.SEGMENT_BYTES, length)
+            if hashlib.sha256(held).digest() != digest:
                 strange.add(index)
+            elif index == 0:
+                self.signature = signature(held[:LOOKED_AT])
         if strange:
             told = ", ".join(str(index) for index in sorted(strange)[:10])
             raise AgentError("driver-permanent", f"{self._doing}: what was read back is not what was written: segments {told}")

@@ -11,7 +11,7 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote import backup as remote
-from orchestrator.cli.remote.restore import restores
+from orchestrator.cli.remote.restore import drill, restores
 from orchestrator.domain.backups.escrow import repositories
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -34,6 +34,7 @@ group.add_command(remote.plan)
 group.add_command(remote.show)
 group.add_command(restores)
 group.add_command(remote.give_up)
+group.add_command(drill)
 
 
 @group.command("export-keys")

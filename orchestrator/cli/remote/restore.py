@@ -1,4 +1,4 @@
-"""orchestrator restore, and backup restores: bringing back what a backup holds, and what was counted of it."""
+"""orchestrator restore, backup restores and backup drill: bringing back what a backup holds, and knowing that it can be done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import click
 
 from orchestrator.cli.output import emit_json, human_bytes, moment, say, size, table, when
 from orchestrator.cli.remote.client import below
-from orchestrator.cli.remote.options import NeededToAct, client, dry_run_option, json_option, watch_option
+from orchestrator.cli.remote.options import (
+    NeededToAct,
+    client,
+    dry_run_option,
+    json_option,
+    paging_options,
+    show_list,
+    watch_option,
+)
 from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Row
@@ -92,3 +100,51 @@ def _allowance(found: Row) -> str:
         return "the policy counts no restores"
     more = "" if found["over_per_gb"] is None else f"; more at Rp {found['over_per_gb']:,} per GB: --pay"
     return f"{found['used']} of {found['per_month']} used this month, {found['left']} left{more}"
+
+
+_DRILLS: tuple[Column, ...] = (
+    Column("JOB", "id", Kind.ID),
+    Column("SERVICE", "service_id", Kind.ID),
+    Column("NODE", "node", Kind.ID, spare=3),
+    Column("STATE", "state"),
+    Column("BEGUN", moment("begun_at"), Kind.TIME),
+    Column("DISK", lambda row: row["signature"] or "-", spare=3),
+    Column("WEEK", lambda row: row["week"] or "asked for", spare=2),
+    Column("BACKUP", "backup_id", Kind.ID, spare=4),
+    Column("WHY", "why", Kind.PROSE, spare=1),
+)
+
+
+@click.group("drill")
+def drill() -> None:
+    """Restore drills: whether what is kept can be brought back."""
+
+
+@drill.command("list")
+@click.option("--service", "service_id", default="", help="Only drills of this service.")
+@paging_options
+@json_option
+@click.pass_context
+def list_drills(context: click.Context, /, **options: Any) -> None:
+    """List restore drills, the newest first, and why those failed that did."""
+    show_list(context, "backups/drills", _DRILLS, empty="no drills", **options)
+
+
+@drill.command("now")
+@click.argument("service")
+@click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
+@watch_option
+@json_option
+@click.pass_context
+def drill_now(context: click.Context, /, service: str, reason: str, watch: bool, as_json: bool) -> None:
+    """Restore the service's newest verified backup aside, read it back, and throw it away. It counts against nothing."""
+    calls = client(context)
+    answer = calls.post("backups/drills", {"service_id": service, "reason": reason})
+    if watch:
+        if not as_json:
+            say(f"{service}: drill: job {answer['job_id']}")
+        watch_job(calls, answer["job_id"], as_json=as_json)
+    elif as_json:
+        emit_json(answer)
+    else:
+        say_outcome(f"{service}: drill", answer)

@@ -10,6 +10,8 @@ WEEK_MINUTES = 7 * DAY_MINUTES
 _MINUTE = timedelta(minutes=1)
 # How long a disk that a restore replaced is kept, and what was restored beside one, where the provider says nothing else.
 KEEP_RESTORED = timedelta(days=7)
+# So many restore drills a week on each node, where the provider says nothing else.
+DRILLS = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,8 +136,13 @@ def open_now(terms: Terms, now: datetime) -> bool:
     node = terms.backups.node
     if node is None:
         return False
-    day, minute = terms.calendar.wall(now)
-    return node.hours.open_at(day.weekday(), minute)
+    return open_at(node.hours, terms.calendar, now)
+
+
+def open_at(hours: Hours, calendar: Calendar, now: datetime) -> bool:
+    """Whether something may be begun in these hours now."""
+    day, minute = calendar.wall(now)
+    return hours.open_at(day.weekday(), minute)
 
 
 # -- the week of all services ------------------------------------------------------------

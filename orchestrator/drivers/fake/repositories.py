@@ -367,7 +367,7 @@ def _disk_stages(access: RepositoryAccess, snapshot: str, disk: DiskSource) -> l
     def end(state: State, node: State) -> RestoreFacts:
         found = texts(state)
         write_disk(node, disk, found)
-        return RestoreFacts(whole=True, files=len(found), bytes=sum(len(text.encode()) for text in found))
+        return RestoreFacts(whole=True, files=len(found), bytes=sum(len(text.encode()) for text in found), signature="gpt")
 
     return [begin, end]
 

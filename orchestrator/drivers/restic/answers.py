@@ -115,7 +115,9 @@ def disk_backup(answer: Answer) -> BackupFacts:
 @checked
 def disk_restored(answer: Answer) -> RestoreFacts:
     """Whole, or the agent would have said so."""
-    return RestoreFacts(whole=True, files=int(answer["written"]), bytes=int(answer["bytes"]))
+    return RestoreFacts(
+        whole=True, files=int(answer["written"]), bytes=int(answer["bytes"]), signature=str(answer.get("signature", ""))
+    )
 
 
 @checked

@@ -111,3 +111,22 @@ def test_the_cli_tells_and_restores(live: Live, capsys: pytest.CaptureFixture[st
     assert run([*socket, "restore", "typed", "--backup", made["id"], "--beside", "--reason", "look", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["beside"] is True
     assert run([*socket, "service", "tidy", "typed", "--reason", "room", "--yes-i-mean", "typed", "--watch"]) == 0
+
+
+def test_a_drill_is_made_listed_and_measured(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    made = backed_up(live, "drilled")
+    socket = ["--socket", str(live.socket)]
+    assert run([*socket, "backup", "drill", "now", "drilled", "--reason", "to be sure", "--watch"]) == 0
+    capsys.readouterr()
+    assert run([*socket, "backup", "drill", "list", "--service", "drilled"]) == 0
+    assert "passed" in capsys.readouterr().out
+    (told,) = live.http.get("/v1/backups/drills", params={"service_id": "drilled"}).json()["items"]
+    assert (told["state"], told["backup_id"], told["week"], told["node"]) == ("passed", made["id"], None, "n1")
+    measured = live.http.get("/metrics").text
+    assert 'orchestrator_drills{state="passed"} 1.0' in measured
+    assert "orchestrator_drill_passed_timestamp_seconds " in measured
+    assert 'orchestrator_restores{state="counted"}' in measured
+    refused(live.http.post("/v1/backups/drills", json={"service_id": "nobody"}), 404, "not-found")
+    with live.tcp(live.tokens["billing"]) as billing:
+        refused(billing.post("/v1/backups/drills", json={"service_id": "drilled"}), 403, "forbidden")
+    assert show(live, "drilled")["kept"] == []
