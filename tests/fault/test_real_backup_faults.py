@@ -96,6 +96,8 @@ def test_damage_of_a_repository_is_found_and_another_is_begun_before_the_old_one
     with customers(stand, 3 if whole_matrix else 2) as services:
         new, gone, *flipped = services
         scribble(stand, *services)
+        for segment in range(38):  # of what was stored something is met with at each comparing
+            scribble(stand, gone, at=segment * (4 << 20), count=1)
         kept.make(services)
         old = {service: packs(repository(stand, service)) for service in services}
         largest = {service: max(old[service].values(), key=lambda path: path.stat().st_size) for service in services}
