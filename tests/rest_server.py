@@ -63,6 +63,38 @@ def serving(kept: Path, users: Path, log: Path, *options: str, port: int = 0) ->
         process.wait()
 
 
+class ComingServer:
+    """A real rest-server, at one endpoint that only adds and one that may delete, that goes and comes back."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.kept, self._users = directory / "kept", users_file(directory)
+        self.kept.mkdir()
+        self.ports = [free_port(), free_port()]
+        self._running = ExitStack()
+
+    def come(self) -> None:
+        for port, options in zip(self.ports, (["--append-only"], []), strict=True):
+            log = self.directory / f"{port}.log"
+            self._running.enter_context(serving(self.kept, self._users, log, *options, port=port))
+
+    def go(self) -> None:
+        self._running.close()
+
+    def target(self, name: str) -> dict[str, str]:
+        secret = self.directory / "secret"
+        secret.touch(mode=0o600)
+        secret.write_text(SECRET)
+        add, delete = (f"rest:http://127.0.0.1:{port}/" for port in self.ports)
+        return {
+            "name": name,
+            "location": add,
+            "keeper": delete,
+            **dict.fromkeys(("user", "keeper_user"), USER),
+            **dict.fromkeys(("secret_file", "keeper_secret_file"), str(secret)),
+        }
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

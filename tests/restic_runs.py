@@ -46,9 +46,10 @@ def slow_source(scratch: Path) -> Path:
 
 
 def running(agent: LocalAgent) -> list[int]:
-    """The process ids of the runs of restic that the agent has on record."""
+    """The process ids of the runs of restic that the agent has on record and that go on."""
     runs = agent.place.state / "restic" / "runs"
-    return sorted(int(path.name.rpartition(".")[2]) for path in runs.glob("*")) if runs.is_dir() else []
+    found = [int(path.name.rpartition(".")[2]) for path in runs.glob("*")] if runs.is_dir() else []
+    return sorted(pid for pid in found if Path(f"/proc/{pid}").exists())
 
 
 def in_background(work: Callable[[], object]) -> threading.Thread:

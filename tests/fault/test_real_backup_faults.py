@@ -11,7 +11,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ from tests.fault.backup_ground import (
 )
 from tests.fault.crashing import WAIT, Order
 from tests.lab import tiny
-from tests.rest_server import SECRET, USER, free_port, serving, users_file
+from tests.rest_server import ComingServer
 from tests.restic_runs import flip, leave_lock, locks_in
 
 pytestmark = pytest.mark.timeout(1800)
@@ -96,6 +96,8 @@ def test_damage_of_a_repository_is_found_and_another_is_begun_before_the_old_one
     with customers(stand, 3 if whole_matrix else 2) as services:
         new, gone, *flipped = services
         scribble(stand, *services)
+        for segment in range(38):  # of what was stored something is met with at each comparing
+            scribble(stand, gone, at=segment * (4 << 20), count=1)
         kept.make(services)
         old = {service: packs(repository(stand, service)) for service in services}
         largest = {service: max(old[service].values(), key=lambda path: path.stat().st_size) for service in services}
@@ -284,42 +286,10 @@ def crowded(place: Path, left: int) -> Iterator[None]:
         ballast.unlink()
 
 
-class Server:
-    """A real rest-server, at one endpoint that only adds and one that may delete, that goes and comes back."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.kept, self._users = directory / "kept", users_file(directory)
-        self.kept.mkdir()
-        self.ports = [free_port(), free_port()]
-        self._running = ExitStack()
-
-    def come(self) -> None:
-        for port, options in zip(self.ports, (["--append-only"], []), strict=True):
-            log = self.directory / f"{port}.log"
-            self._running.enter_context(serving(self.kept, self._users, log, *options, port=port))
-
-    def go(self) -> None:
-        self._running.close()
-
-    def target(self, name: str) -> dict[str, str]:
-        secret = self.directory / "secret"
-        secret.touch(mode=0o600)
-        secret.write_text(SECRET)
-        add, delete = (f"rest:http://127.0.0.1:{port}/" for port in self.ports)
-        return {
-            "name": name,
-            "location": add,
-            "keeper": delete,
-            **dict.fromkeys(("user", "keeper_user"), USER),
-            **dict.fromkeys(("secret_file", "keeper_secret_file"), str(secret)),
-        }
-
-
 @contextmanager
-def served(stand: Stand, directory: Path) -> Iterator[Server]:
+def served(stand: Stand, directory: Path) -> Iterator[ComingServer]:
     """The stand's node names a rest-server as its target, for as long as the block runs."""
-    server, site = Server(directory), stand.site
+    server, site = ComingServer(directory), stand.site
     settings, node = site.settings, site.node
     targets = [*settings["backups"]["targets"], server.target("served")]
     server.come()

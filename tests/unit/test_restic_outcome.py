@@ -47,6 +47,7 @@ def fatal(words: str, status: int = 1) -> Said:
         (Said(status=1, stderr="root@vault: Permission denied (publickey)."), "driver-permanent", "not-let-in"),
         (Said(status=1, stderr="Host key verification failed."), "driver-permanent", "not-let-in"),
         (fatal("blob not removed: unexpected HTTP response (403): 403 Forbidden"), "refused", "append-only"),
+        (fatal("unable to create lock in backend: unexpected HTTP response (403): 403 Forbidden"), "driver-transient", "network"),
         (fatal("Fatal: failed to find snapshot: failed to load snapshot: open x: no such file"), "not-found", "no-snapshot"),
         (fatal("Fatal: decrypting blob <data/618b4881> from 711fda31 failed: ciphertext verification failed"), *DAMAGED),
         (fatal("LoadRaw(<index/5a6a736123>): invalid data returned"), *DAMAGED),

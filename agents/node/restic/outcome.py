@@ -11,6 +11,9 @@ from agents.node.protocol import AgentError
 from agents.node.restic.messages import ExitError, ItemError, Summary
 
 DONE, FATAL, RUNTIME, PARTIAL, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, CANCELLED = 0, 1, 2, 3, 10, 11, 12, 130
+TAKES_ITS_LOCK_AWAY = frozenset({DONE, PARTIAL, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, CANCELLED})
+"""Where it ends in another way a lock may be left, as where the answer to its making was lost with the server."""
+
 NO_VIEW = 125
 """Not restic's: the child could not get so far as to become restic (``running``)."""
 
@@ -25,6 +28,8 @@ _OWNER = re.compile(r"locked (?:exclusively )?by PID (\d+) on (\S+) by (\S*)")
 _FULL = r"no space left on device|disk quota exceeded|insufficient storage|\(507\)|\(413\)"
 _NOT_LET_IN = r"\(401\)|401 unauthorized|permission denied \(|host key verification failed"
 _APPEND_ONLY = r"\(403\)|403 forbidden"
+# What was sent again because the answer to the first time was lost: it has arrived, and is not taken twice.
+_SENT_TWICE = r"(?:unable to create lock|save[(<]|unable to save)[^\n]*\(403\)"
 _NO_SNAPSHOT = r"(?:failed to find snapshot.*(?:no such file|not exist)|no matching id found)"
 # Only what restic says of its own repository; files of a customer that cannot be read sound otherwise.
 _DAMAGED = (
@@ -85,6 +90,7 @@ _BY_STATUS = {
 # By its words, where the status only says that it failed; the first that is found counts.
 _BY_WORDS = (
     (re.compile(_FULL, re.IGNORECASE), "no-capacity", "full", "make room where the repository lies"),
+    (re.compile(_SENT_TWICE, re.IGNORECASE), "driver-transient", "network", ""),
     (
         re.compile(_APPEND_ONLY, re.IGNORECASE),
         "refused",

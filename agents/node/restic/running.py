@@ -26,7 +26,7 @@ from agents.node.place import Place
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, messages, processes
 from agents.node.restic.messages import ExitError, ItemError, Plain, Status, Summary
-from agents.node.restic.outcome import DONE, ITEMS_TOLD, NO_VIEW, Said, failure, scrub
+from agents.node.restic.outcome import DONE, ITEMS_TOLD, NO_VIEW, TAKES_ITS_LOCK_AWAY, Said, failure, scrub
 from agents.node.restic.repository import Repository
 from agents.node.restic.view import View
 
@@ -126,8 +126,8 @@ class Restic:
                     break
         finally:
             _end(process, hearing)
-            if process.returncode >= 0 and not hearing.killed:
-                # It took its lock away itself. What was killed stays on record, and so does its lock.
+            if process.returncode in TAKES_ITS_LOCK_AWAY and not hearing.killed:
+                # What was killed, or failed, stays on record until its lock is looked for: without it that would be nobody's.
                 processes.record_path(self._place, process.pid).unlink(missing_ok=True)
         return hearing.said(process.returncode)
 
