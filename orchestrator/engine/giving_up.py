@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.domain.backups.giving_up import WORKS_ON_BACKUPS, refuses
 from orchestrator.domain.backups.words import Generation, GenerationState
 from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
+from orchestrator.domain.intents import JobState
 from orchestrator.engine.acts import Works
 from orchestrator.engine.settings import Beside
 from orchestrator.store import audit, backups, services, settings
@@ -42,7 +43,8 @@ class GivingUp:
             raise NotFound(f"there is no service {service_id}", service_id=service_id)
         generation = backups.generation(conn, service_id, number)
         for job in job_store.unfinished(conn, service_id):
-            if job.intent in WORKS_ON_BACKUPS:
+            # One that stands still may do so because of this very repository.
+            if job.intent in WORKS_ON_BACKUPS and job.state != JobState.NEEDS_OPERATOR:
                 raise WrongState(f"job {job.id} works on the backups of {service_id}: {job.intent}", hint="wait until it is over")
         others = tuple(each for each in backups.generations(conn, service_id) if each.number != number)
         refusal = refuses(service, generation, others=others, backups=backups.of_service(conn, service_id), last=last)

@@ -204,6 +204,21 @@ def test_beside_the_archive_every_other_snapshot_and_generation_goes(stage: Stag
     assert stage.world.node("n1")["caches"] == []
 
 
+def test_in_the_archives_own_repository_what_else_the_policy_kept_goes_too(stage: Stage) -> None:
+    facts = backed_up(stage)
+    stage.job(IntentKind.TERMINATE, "j3")
+    stage.run("guest.stop", {"node": "n1", "grace_seconds": 1}, job="j3")
+    volume = facts["disk"]["volume"]
+    keep = {"node": "n1", "volumes": [{"name": volume["name"], "path": volume["path"]}], "until": "", "keep": 2}
+    kept = stage.apply("archive.keep", keep, job="j3")
+    assert len(held(stage)) == 2
+    made = stage.apply("backup.destroy", {"archive": True, "wiped": [{"name": volume["name"]}]}, job="j3")
+    assert list(repositories(stage)["s1.1"]["snapshots"]) == [kept["snapshot"]]
+    assert (made["destroyed"], [copy["id"] for copy in made["copies"]]) == ([], ["orch.s1.archive.j3"])
+    found = stage.check("backup.destroy", {"archive": True, "wiped": []}, job="j3")
+    assert isinstance(found, Done)
+
+
 def test_without_the_promised_archive_no_backup_is_destroyed(stage: Stage) -> None:
     facts = backed_up(stage)
     stage.job(IntentKind.TERMINATE, "j8")

@@ -312,3 +312,23 @@ def test_what_came_back_is_as_it_was_sold_and_can_be_checked_and_suspended(year:
     checked = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
     assert house.wait(checked.job_id).state == JobState.DONE, house.job(checked.job_id).error
     assert house.wait(house.event("service.suspend", "s1", version=1, reason="abuse").job_id).state == JobState.DONE
+
+
+def test_an_end_that_stands_still_for_a_lost_target_goes_on_when_its_repository_is_given_up(year: Year) -> None:
+    house = terminated(year)
+    house.world.fault("repositories.destroy", nth=0, error=WrongState("there is no directory /srv/backup: is its disk mounted?"))
+    year.later(KEEP + HOUR)
+    job = waiting(house)
+    house.engine.approve(job.id, "anna")
+    year.rest()
+    assert (house.job(job.id).state, len(of_s1(house))) == (JobState.NEEDS_OPERATOR, 1)
+    assert "is its disk mounted" in house.job(job.id).error
+    give_up = house.engine.repositories.give_up
+    with pytest.raises(Refused, match="the only verified backup"):
+        give_up("s1", 1, who="anna", why="scrapped", last=False, beside=lambda _conn, _given: None)
+    give_up("s1", 1, who="anna", why="scrapped", last=True, beside=lambda _conn, _given: None)
+    house.engine.retry(job.id, "anna")
+    year.rest()
+    assert house.state("s1") == "erased"
+    erasure = of_s1(house)[0]
+    assert [(each["state"], each["why"]) for each in erasure["backups"]] == [("given-up", "given up by anna: scrapped")]
