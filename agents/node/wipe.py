@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ CRYPTO_ERASE = "crypto-erase"
 OVERWRITE = "overwrite"
 METHODS = (CRYPTO_ERASE, OVERWRITE)
 WIPING = ".wiping"
+SETTLED_NS = 10**9
 
 Progress = Callable[[float, str], None]
 
@@ -41,7 +43,10 @@ _DATA_STAYS = "The encrypted data itself stays on the medium until its blocks ar
 
 
 def volume_state(call: Call) -> dict[str, Any]:
-    """present, wiping or absent, with the file's size and allocation; ``report`` of a finished wipe where one is kept."""
+    """present, wiping or absent, with the file's size and allocation; ``report`` of a finished wipe where one is kept.
+
+    ``mark``: as long as it is the same nobody has written to the file, nor changed anything of it.
+    """
     path = call.arguments["path"]
     records = Records(call.place, path)
     with files.pool_of(call.place, path) as (pool, name):
@@ -50,10 +55,18 @@ def volume_state(call: Call) -> dict[str, Any]:
             if fd is not None:
                 status = os.fstat(fd)
                 os.close(fd)
-                return {"state": state, "allocated_bytes": status.st_blocks * 512, "size": status.st_size}
-    found: dict[str, Any] = {"state": "absent", "allocated_bytes": 0, "size": 0}
+                found = {"state": state, "allocated_bytes": status.st_blocks * 512, "size": status.st_size}
+                return {**found, "mark": mark(status, now=time.time_ns())}
+    found = {"state": "absent", "allocated_bytes": 0, "size": 0}
     report = records.report()
     return found if report is None else {**found, "report": report}
+
+
+def mark(status: os.stat_result, *, now: int) -> str:
+    """'' where it would prove nothing: what was changed a moment ago could be changed again within the same tick of the clock."""
+    if now - max(status.st_ctime_ns, status.st_mtime_ns) < SETTLED_NS:
+        return ""
+    return f"{status.st_ino}:{status.st_size}:{status.st_blocks}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def volume_wipe(call: Call) -> dict[str, Any]:

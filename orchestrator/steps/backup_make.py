@@ -24,7 +24,8 @@ NAMED = 20
 class MakeArgs:
     """``generation`` as backup.prepare gave it; ``disk``, ``volume`` and ``consistency`` as disk.export did, or a ``directory``.
 
-    ``slot``: that of the schedule, '' = it was asked for.
+    ``slot``: that of the schedule, '' = it was asked for. ``mark`` and ``unchanged`` as disk.export gave them: the backup that
+    holds the disk as it is.
     """
 
     node: str
@@ -35,10 +36,14 @@ class MakeArgs:
     consistency: str = "files"
     caps: tuple[Cap, ...] = ()
     slot: str = ""
+    mark: str = ""
+    unchanged: str = ""
 
 
 class BackupMake(BaseStep[MakeArgs]):
     """Measure the source, refuse it where it is over its cap, and make a snapshot of it.
+
+    Where it is as it was when the last one was made, there is nothing to do, and that is written down.
 
     A run that was broken off is never taken for a backup, whatever it left: the next attempt makes another.
     """
@@ -66,6 +71,10 @@ class BackupMake(BaseStep[MakeArgs]):
         timer = Timer(ctx)
         give_up(ctx, UNSEEN)
         row = _begin(ctx, args)
+        kept = _still_holds(ctx, args)
+        if kept is not None:
+            ctx.ports.book.write(replace(row, state=BackupState.SKIPPED, problem=_as_it_was(kept)))
+            return _facts(kept)
         if args.disk is not None:
             row = _gate(ctx, args, row)
         shelf, (there, access) = _reach(ctx, args)
@@ -118,7 +127,23 @@ def _begin(ctx: StepContext, args: MakeArgs) -> Backup:
         begun_at=ctx.ports.clock.now(),
         slot=datetime.fromisoformat(args.slot) if args.slot else None,
         consistency=args.consistency,
+        mark=args.mark,
     )
+
+
+def _still_holds(ctx: StepContext, args: MakeArgs) -> Backup | None:
+    """The verified backup that holds the source as it is; None: one has to be made."""
+    if not args.unchanged:
+        return None
+    for each in ctx.ports.book.backups(ctx.service_id):
+        if (each.id, each.state, each.generation) == (args.unchanged, BackupState.VERIFIED, args.generation):
+            return each
+    return None
+
+
+def _as_it_was(kept: Backup) -> str:
+    made = (kept.made_at or kept.begun_at).isoformat(timespec="minutes")
+    return f"the guest is off and its disk as it was when backup {kept.id} was made of it ({made}): that one stays verified"
 
 
 def _spec(ctx: StepContext, args: MakeArgs) -> BackupSpec:

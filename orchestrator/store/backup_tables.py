@@ -47,6 +47,7 @@ backups = _table(
     _text("problem", server_default=""),
     sa.Column("left_out", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("number", sa.Integer, nullable=False, server_default="0"),
+    _text("mark", server_default=""),
     sa.Index("ix_backups_service_id_begun_at", "service_id", "begun_at"),
 )
 

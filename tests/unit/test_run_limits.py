@@ -15,10 +15,9 @@ ANSWER: dict[str, Any] = {
     "snapshot": "1", "whole": True, "files": 0, "bytes": 0, "files_new": 0, "files_changed": 0, "bytes_stored": 0,
     "started_at": "2026-11-27T00:00:00Z", "ended_at": "2026-11-27T00:00:00Z", "failed": [], "failed_count": 0,
     "sound": True, "errors": 0, "broken_packs": [], "messages": [], "compared": 0, "changed": 0, "differing": [],
-    "stored_bytes": 0, "left": [], "bytes_added": 0, "over": False,
-    "measured": {
-        "bytes": 0, "inodes": 1, "files": 0, "file_bytes": 0, "directories": 1, "links": 0, "sockets": 0, "others": 0,
-        "unreadable": 0, "largest": [], "fullest": [],
+    "stored_bytes": 0, "left": [], "bytes_added": 0, "over": False, "measured": {
+        **dict.fromkeys(("bytes", "inodes", "files", "file_bytes", "directories", "links", "sockets", "others", "unreadable"), 0),
+        "largest": [], "fullest": [],
     },
 }  # fmt: skip
 

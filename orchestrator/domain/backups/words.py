@@ -51,7 +51,8 @@ class BackupState(StrEnum):
     """``BEGUN``: nobody knows yet whether it left a snapshot. ``MADE``: a whole snapshot, as the run said. ``VERIFIED``: it was
     read and compared. ``PARTIAL``: something was left out, or nobody saw how its run ended. ``FAILED``: it left no snapshot, or
     one that is not what it should be. ``REFUSED``: it was not begun or not ended, its source being over its cap. ``FORGOTTEN``:
-    its snapshot is gone, or is to go."""
+    its snapshot is gone, or is to go. ``SKIPPED``: there was nothing to do, for the source is as it was when the last one was
+    made."""
 
     BEGUN = "begun"
     MADE = "made"
@@ -60,6 +61,7 @@ class BackupState(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     FORGOTTEN = "forgotten"
+    SKIPPED = "skipped"
 
     @property
     def whole(self) -> bool:
@@ -108,7 +110,8 @@ class Backup:
     and ``stored_bytes``: what the run read of it, and what that added to the repository. ``consistency``: how much of one moment
     the copy is ("frozen", "crash", "stopped", "files"). ``share``: what was read of the repository when it was verified.
     ``problem``: why it is not whole, or not what it should be; ``left_out``: the first of the files that could not be read.
-    ``pruned_at``: when the room of what was forgotten was given back.
+    ``pruned_at``: when the room of what was forgotten was given back. ``mark``: of a disk that nobody used, by which it is known
+    that it was not written to since.
     """
 
     id: str
@@ -131,6 +134,7 @@ class Backup:
     share: Share | None = None
     problem: str = ""
     left_out: tuple[str, ...] = ()
+    mark: str = ""
     number: int = 0
 
     @property

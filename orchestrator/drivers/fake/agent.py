@@ -117,6 +117,7 @@ class FakeAgent:
                 "state": state,
                 "allocated_bytes": volume.get("allocated_bytes", 0),
                 "size": volume.get("capacity_bytes", 0),
+                **({"mark": _mark(node, str(request["path"]), volume)} if volume else {}),
             }
             report = _reports(node).get(name) if state == "absent" else None
             return found if report is None else {**found, "report": report}
@@ -280,6 +281,14 @@ def _reports(node: State) -> dict[str, Any]:
 def _told(paths: Iterable[str]) -> list[str]:
     """Names as the real agent and its transport tell them: bytes that are not UTF-8, and controls, as escapes."""
     return [plain(os.fsencode(path).decode("utf-8", "backslashreplace")) for path in sorted(paths)]
+
+
+def _mark(node: State, path: str, volume: Mapping[str, Any]) -> str:
+    """Another one after each write, and after each start of a guest on it."""
+    starts = [
+        guest["boots"] for guest in node["guests"].values() if any(disk["path"] == path for disk in guest["definition"]["disks"])
+    ]
+    return hashlib.sha256(json.dumps([volume, starts], sort_keys=True).encode()).hexdigest()
 
 
 def _volume_name(path: object) -> str:
