@@ -12,7 +12,8 @@ from orchestrator.ports.repositories import BackupSpec, DirectorySource, Reposit
 ACCESS = RepositoryAccess(location="/srv/backup/s1.1", password="x")
 LIMITS = RunLimits(upload_kib=100, download_kib=200, io_priority=-1)
 ANSWER: dict[str, Any] = {
-    "snapshot": "1", "whole": True, "files": 0, "bytes": 0, "files_new": 0, "files_changed": 0, "bytes_stored": 0,
+    "snapshot": "1", "whole": True, "files": 0, "bytes": 0, "files_new": 0, "files_changed": 0,
+    "bytes_added": 0, "bytes_stored": 0,
     "started_at": "2026-11-27T00:00:00Z", "ended_at": "2026-11-27T00:00:00Z", "failed": [], "failed_count": 0,
     "sound": True, "errors": 0, "broken_packs": [], "messages": [], "compared": 0, "changed": 0, "differing": [],
     "stored_bytes": 0, "left": [], "bytes_added": 0, "over": False, "measured": {
