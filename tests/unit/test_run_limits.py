@@ -16,7 +16,7 @@ ANSWER: dict[str, Any] = {
     "bytes_added": 0, "bytes_stored": 0,
     "started_at": "2026-11-27T00:00:00Z", "ended_at": "2026-11-27T00:00:00Z", "failed": [], "failed_count": 0,
     "sound": True, "errors": 0, "broken_packs": [], "messages": [], "compared": 0, "changed": 0, "differing": [],
-    "stored_bytes": 0, "left": [], "bytes_added": 0, "over": False, "measured": {
+    "stored_bytes": 0, "left": [], "over": False, "measured": {
         **dict.fromkeys(("bytes", "inodes", "files", "file_bytes", "directories", "links", "sockets", "others", "unreadable"), 0),
         "largest": [], "fullest": [],
     },
