@@ -291,8 +291,9 @@ def _count(conn: Connection, table: sa.Table, service_id: str) -> int:
 
 
 def _masked(seen: dict[str, Any], service_id: str) -> dict[str, Any]:
-    text = json.dumps(seen, sort_keys=True).replace(service_id, "SERVICE")
+    text = json.dumps(seen, sort_keys=True)
     for pattern, word in ((_UUID, "UUID"), (_JOB_ID, "JOB"), (_TIME, "TIME"), (_HASH, "HASH")):
         text = pattern.sub(word, text)
+    text = text.replace(service_id, "SERVICE")  # last: the letters of a short name may stand in a job's id
     masked: dict[str, Any] = json.loads(text)
     return masked
