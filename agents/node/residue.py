@@ -14,6 +14,7 @@ from agents.node.call import Call
 from agents.node.place import Place
 from agents.node.protocol import AgentError
 from agents.node.records import records_of
+from agents.node.restic import packs
 from agents.node.restic.running import cache_directory
 
 
@@ -70,9 +71,9 @@ def residue(call: Call) -> dict[str, Any]:
 def _caches(place: Place, locations: Iterable[str]) -> Iterator[Path]:
     """What this node keeps of these repositories."""
     for location in locations:
-        cache = cache_directory(place, location)
-        if cache.exists():
-            yield cache
+        for kept in (cache_directory(place, location), packs.record_path(place, location)):
+            if kept.exists():
+                yield kept
 
 
 def _named(directory: Path, name: str) -> Iterator[Path]:

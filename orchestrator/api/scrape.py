@@ -34,6 +34,8 @@ from orchestrator.store import backups, charges, drills, jobs, nodes, outbox, ov
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
+OVER = "it is over the cap of its backups"
+"""A label has no numbers that change at every attempt, and no names of a customer's files."""
 
 
 class Scrape:
@@ -128,7 +130,7 @@ class Scrape:
                     paid_until=None if service.paid_until is None else service.paid_until.timestamp(),
                     backup=_backup(good.get(service.id)),
                     backups_missed=None if next_slot(service, terms) is None else len(missed(service, terms, now=now)),
-                    left_out=(left_out(service, terms) or over.get(service.id, "")) if scheduled else "",
+                    left_out=(left_out(service, terms) or (OVER if over.get(service.id) else "")) if scheduled else "",
                     restores_left=allowance.left(restored.get(service.id, ()), terms, now),
                 )
             if after is None:

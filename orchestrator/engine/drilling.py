@@ -9,7 +9,7 @@ from orchestrator.domain.backups import drills as domain
 from orchestrator.domain.backups import restoring
 from orchestrator.domain.backups.drills import SCHEDULE, Drill
 from orchestrator.domain.backups.schedule import open_at
-from orchestrator.domain.errors import NotFound, OrchestratorError, Refused
+from orchestrator.domain.errors import Frozen, NotFound, OrchestratorError, Refused
 from orchestrator.domain.intents import IntentKind, Refusal
 from orchestrator.domain.plans import Node
 from orchestrator.domain.received import Received
@@ -18,7 +18,7 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted
 from orchestrator.engine.settings import Beside, Catalog, nothing_beside
-from orchestrator.store import backups, services
+from orchestrator.store import backups, services, settings
 from orchestrator.store import drills as store
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -52,6 +52,8 @@ class Drilling:
         if not open_at(offered.hours, calendar, now):
             return 0
         with self._works.db.read() as conn:
+            if settings.freeze(conn) is not None:  # what it writes could not be thrown away
+                return 0
             if job_store.at_work(conn, IntentKind.DRILL).get(node.name):
                 return 0
             made = [each.service_id for each in store.of_week(conn, node.name, week)]
@@ -69,9 +71,11 @@ class Drilling:
         self, service_id: str, *, who: str, why: str, week: date | None, beside: Beside[Submitted] = nothing_beside
     ) -> Submitted:
         with self._works.db.read() as conn:
-            service = services.get(conn, service_id)
+            service, freeze = services.get(conn, service_id), settings.freeze(conn)
             if service is None:
                 raise NotFound(f"there is no service {service_id}", service_id=service_id)
+            if freeze is not None:
+                raise Frozen(f"no drill is begun: frozen by {freeze.by} ({freeze.why})", hint="orchestrator freeze off")
             known = backups.of_service(conn, service_id)
             backup = restoring.pick(known, backups.generations(conn, service_id), "")
         if isinstance(backup, Refusal):

@@ -303,7 +303,7 @@ def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobS
 def archive_of(steps: tuple[JobStep, ...]) -> Mapping[str, Any] | None:
     """The archive that the job kept; None where it kept none, or has undone that."""
     kept = (step.facts for step in steps if step.step == KEEP_STEP and step.state == StepState.DONE)
-    return next(kept, None)
+    return next(kept, None) or None
 
 
 def _archive_alone(known: ServiceFacts) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import Backup, Restore, RestoreState
 from orchestrator.domain.errors import NotFound, Refused, WrongState
 from orchestrator.domain.intents import Refusal
+from orchestrator.domain.kept import BESIDE, DISK, ROLE
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Service
@@ -20,6 +21,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted
 from orchestrator.engine.settings import Beside, Catalog
 from orchestrator.store import backups, services
+from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
 
@@ -91,9 +93,10 @@ class Restoring:
         if known is None or known.state != RestoreState.COUNTED:
             return None
         found = next((each for each in backups.of_service(conn, service_id) if each.snapshot_id == known.snapshot_id), None)
-        if found is None or asked.backup_id not in ("", found.id):
+        role = job_store.get(conn, known.job_id).arguments.get(ROLE)
+        if found is None or asked.backup_id not in ("", found.id) or role != (BESIDE if asked.beside else DISK):
             raise Refused(
-                f"restore refused: {asked.request_id} was asked for before, of another backup [{allowance.RULE_REQUESTS}]",
+                f"restore refused: {asked.request_id} was asked for before, and of something else [{allowance.RULE_REQUESTS}]",
                 rule=allowance.RULE_REQUESTS,
             )
         said = Submitted(job_id=known.job_id, detail="it was asked for before: it counts once")

@@ -92,11 +92,11 @@ class StateCopying:
                 asked_by=BY,
             )
 
-        self._adopt()
         keep = self.rule.keep
-        there = BackupPrepare().apply(context(BackupPrepare.deadline_seconds), PrepareArgs(node=HERE, keep=keep))
-        making = context(BackupMake.deadline_seconds)
-        with self.files.staged() as directory:
+        with self.files.staged() as directory:  # alone from here on: another process' copy is neither adopted nor given up
+            self._adopt()
+            there = BackupPrepare().apply(context(BackupPrepare.deadline_seconds), PrepareArgs(node=HERE, keep=keep))
+            making = context(BackupMake.deadline_seconds)
             args = MakeArgs(node=HERE, generation=int(there["generation"]), directory=str(directory))
             try:
                 backup_id = str(BackupMake().apply(making, args)["backup"])

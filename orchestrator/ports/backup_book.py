@@ -52,12 +52,19 @@ class BackupBook(Protocol):
         """All that are known of the service, the first first."""
         ...
 
+    def wanted(self, service_id: str) -> frozenset[str]:
+        """The ids of the backups that a job which is not over is to restore from."""
+        ...
+
     def write(self, backup: Backup) -> None:
         """The whole row, new or not."""
         ...
 
-    def mark_forgotten(self, service_id: str, number: int, snapshot_ids: Collection[str]) -> tuple[str, ...]:
-        """These are to go. Returns those of them that are known: no others may be forgotten."""
+    def mark_forgotten(
+        self, service_id: str, number: int, snapshot_ids: Collection[str], *, ends: bool = False
+    ) -> tuple[str, ...]:
+        """These are to go. Returns those of them that are known, and that no job is to restore from (unless the service
+        ``ends``): no others may be forgotten."""
         ...
 
     def mark_pruned(self, service_id: str, number: int) -> None:

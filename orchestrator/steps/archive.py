@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from orchestrator.domain.backups.words import Backup, BackupState
+from orchestrator.domain.backups.words import Backup, BackupState, GenerationState
 from orchestrator.domain.errors import NotFound, PermanentDriverError
 from orchestrator.domain.plans import guest_name, volume_name
 from orchestrator.ports.repositories import DiskSource, RestoreSpec
@@ -23,7 +23,7 @@ from orchestrator.steps.common import POOL_SECONDS, BaseStep, Timer, guest_uuid,
 from orchestrator.steps.disk_export import STOPPED
 from orchestrator.steps.repository import Shelf
 from orchestrator.steps.storage import SEED, VolumeArgs, VolumeCreate, disk_name
-from orchestrator.steps.wipe import VolumeRef
+from orchestrator.steps.wipe import WIPING, VolumeRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,12 @@ class KeptArchive:
 def own_archive(ctx: StepContext) -> Backup | None:
     """What this job has kept, by the book."""
     return next((row for row in reversed(own_rows(ctx)) if row.state == BackupState.VERIFIED), None)
+
+
+def given_up(ctx: StepContext) -> bool:
+    """What this job had kept was lost, and a person has given its repository up."""
+    ended = {each.number for each in ctx.ports.book.generations(ctx.service_id) if each.state == GenerationState.GIVEN_UP}
+    return any(row.generation in ended and row.verified_at is not None for row in own_rows(ctx))
 
 
 def archive_id(ctx: StepContext) -> str:
@@ -83,6 +89,8 @@ class ArchiveKeep(BaseStep[KeepArgs]):
 
     def check(self, ctx: StepContext, args: KeepArgs) -> Done | Needed:
         kept = own_archive(ctx)
+        if kept is None and given_up(ctx) and _wiped(ctx, args):
+            return Done({})  # nothing is left that could be kept
         if kept is None or not Shelf(ctx, args.node).look().holds(kept):
             return Needed("no verified backup of this job is held")
         return Done(_known(ctx, args, kept), made_by=ctx.job_id)
@@ -108,6 +116,12 @@ class ArchiveKeep(BaseStep[KeepArgs]):
         for row in own_rows(ctx):
             if row.state == BackupState.VERIFIED:
                 ctx.ports.book.write(replace(row, job_id=""))
+
+
+def _wiped(ctx: StepContext, args: KeepArgs) -> bool:
+    name = _disk(ctx, args).name
+    there = {volume.name.removesuffix(WIPING) for volume in ctx.ports.volumes(args.node).volumes(deadline=POOL_SECONDS)}
+    return name not in there
 
 
 def _disk(ctx: StepContext, args: KeepArgs) -> VolumeRef:

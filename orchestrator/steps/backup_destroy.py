@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from orchestrator.domain.backups.copies import ARCHIVE, KnownCopy
 from orchestrator.domain.backups.words import Backup, BackupState, Generation
 from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed
-from orchestrator.steps.archive import archive_id, own_archive
+from orchestrator.steps.archive import archive_id, given_up, own_archive
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.backup_settle import BackupSettle, SettleArgs
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
@@ -76,7 +76,7 @@ class BackupDestroy(BaseStep[DestroyArgs]):
             shelf.end(generation, why=_why(ctx))
         if kept is not None:
             if _surplus(ctx, kept):
-                BackupSettle().apply(ctx, SettleArgs(node=_node(ctx), backup=kept.id, keep=1))
+                BackupSettle().apply(ctx, SettleArgs(node=_node(ctx), backup=kept.id, keep=1, ends=True))
             shelf.drop_cache(shelf.generation(kept.generation))
         return _facts(ctx, args, kept)
 
@@ -106,7 +106,7 @@ def _node(ctx: StepContext) -> str:
 def _kept(ctx: StepContext, args: DestroyArgs) -> Backup | None:
     """The archive. Raises PermanentDriverError where it is to stay and this job has kept none."""
     kept = own_archive(ctx) if args.archive else None
-    if args.archive and kept is None:
+    if args.archive and kept is None and not (args.wiped and given_up(ctx)):
         raise PermanentDriverError(
             f"an archive of {ctx.service_id} is promised, and this job has kept none: its backups are not destroyed",
             hint="an operator has to look",

@@ -22,7 +22,7 @@ NAMED = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleArgs:
     """``backup`` as backup.make gave it, and the source it was made of. ``keep``: how many verified ones are kept; ``shares``:
-    so many runs read every pack of the repository."""
+    so many runs read every pack of the repository. ``ends``: the service does, and nothing is restored from what is older."""
 
     node: str
     backup: str
@@ -30,6 +30,7 @@ class SettleArgs:
     directory: str = ""
     keep: int = 1
     shares: int = SHARES
+    ends: bool = False
 
 
 class BackupSettle(BaseStep[SettleArgs]):
@@ -46,7 +47,7 @@ class BackupSettle(BaseStep[SettleArgs]):
     deadline_seconds: ClassVar[float] = RUN_SECONDS
 
     def check(self, ctx: StepContext, args: SettleArgs) -> Done | Needed:
-        standing = Shelf(ctx, args.node, keep=args.keep).look()
+        standing = Shelf(ctx, args.node, keep=args.keep, ends=args.ends).look()
         act, backup = next_act(standing), _backup(ctx, args.backup)
         if isinstance(act, Settled) and backup.state == BackupState.VERIFIED:
             return Done(_facts(backup, act))
@@ -54,7 +55,7 @@ class BackupSettle(BaseStep[SettleArgs]):
 
     def apply(self, ctx: StepContext, args: SettleArgs) -> Facts:
         """Raises PermanentDriverError where the backup is not what its source is, or its repository is damaged."""
-        shelf = Shelf(ctx, args.node, keep=args.keep)
+        shelf = Shelf(ctx, args.node, keep=args.keep, ends=args.ends)
         shelf.unlock(shelf.generation(_backup(ctx, args.backup).generation))
         for _ in range(MOST_ACTS):
             standing = shelf.look()

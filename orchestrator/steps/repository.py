@@ -33,10 +33,12 @@ def source_of(disk: DiskSource | None, directory: str) -> Source:
 class Shelf:
     """Everything that is held for the service, one look or one act at a time."""
 
-    def __init__(self, ctx: StepContext, node: str, *, keep: int = 1) -> None:
+    def __init__(self, ctx: StepContext, node: str, *, keep: int = 1, ends: bool = False) -> None:
+        """``ends``: the service does, and nothing stays for who would restore from it."""
         self._ctx = ctx
         self._node = node
         self._keep = keep
+        self._ends = ends
         self._timer = Timer(ctx)
 
     def look(self) -> Standing:
@@ -56,6 +58,7 @@ class Shelf:
             absent=frozenset(absent),
             backups=self._ctx.ports.book.backups(self._ctx.service_id),
             keep=self._keep,
+            wanted=frozenset() if self._ends else self._ctx.ports.book.wanted(self._ctx.service_id),
         )
 
     def _held(self, generation: Generation) -> tuple[Held, ...] | None:
@@ -158,7 +161,7 @@ class Shelf:
 
     def _forget(self, act: Forget) -> None:
         """Their room is given back by the same call. Raises PermanentDriverError where one of them is still there afterwards."""
-        known = self._ctx.ports.book.mark_forgotten(self._ctx.service_id, act.generation, act.snapshot_ids)
+        known = self._ctx.ports.book.mark_forgotten(self._ctx.service_id, act.generation, act.snapshot_ids, ends=self._ends)
         there, access = self.by_keeper(self.generation(act.generation))
         with self.minding(act.generation):
             left = there.forget(access, known, prune=True, deadline=self._timer.left(), progress=self._ctx.progress)

@@ -10,15 +10,18 @@ from pathlib import Path
 
 from orchestrator.domain.backups.copies import KnownCopy, copies_of_keys, no_copies
 from orchestrator.domain.backups.escrow import EscrowEntry
+from orchestrator.domain.backups.restoring import BACKUP
 from orchestrator.domain.backups.targets import Target, Way, on_itself
 from orchestrator.domain.backups.words import ENDED, Backup, Generation, GenerationState
 from orchestrator.domain.errors import ConfigError, NotFound, PermanentDriverError, Refused, WrongState
+from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import Node
 from orchestrator.ports.backup_book import Traces
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import RepositoryAccess
 from orchestrator.ports.secrets import Secrets
 from orchestrator.store import audit, backups, services
+from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection, Database
 
 KEY_BYTES = 32
@@ -161,14 +164,25 @@ class StoreBackupBook:
         with self._db.read() as conn:
             return backups.of_service(conn, service_id)
 
+    def wanted(self, service_id: str) -> frozenset[str]:
+        """See the port."""
+        with self._db.read() as conn:
+            return _wanted(conn, service_id)
+
     def write(self, backup: Backup) -> None:
         """See the port."""
         with self._db.write() as conn:
             backups.put(conn, backup)
 
-    def mark_forgotten(self, service_id: str, number: int, snapshot_ids: Collection[str]) -> tuple[str, ...]:
+    def mark_forgotten(
+        self, service_id: str, number: int, snapshot_ids: Collection[str], *, ends: bool = False
+    ) -> tuple[str, ...]:
         """See the port."""
         with self._marking(service_id, number) as conn:
+            if not ends:  # a restore may have been accepted since it was decided what goes
+                wanted = _wanted(conn, service_id)
+                spared = {each.snapshot_id for each in backups.of_service(conn, service_id) if each.id in wanted}
+                snapshot_ids = [each for each in snapshot_ids if each not in spared]
             return backups.mark_forgotten(conn, service_id, number, snapshot_ids, now=self._clock.now())
 
     def mark_pruned(self, service_id: str, number: int) -> None:
@@ -220,3 +234,10 @@ class StoreBackupBook:
         with self._db.write() as conn:
             backups.generation(conn, service_id, number)
             yield conn
+
+
+def _wanted(conn: Connection, service_id: str) -> frozenset[str]:
+    """The backups that jobs which are not over are to restore from."""
+    reading = (IntentKind.RESTORE, IntentKind.DRILL)
+    jobs = job_store.unfinished(conn, service_id)
+    return frozenset(str(job.arguments.get(BACKUP, "")) for job in jobs if job.intent in reading)

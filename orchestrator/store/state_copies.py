@@ -114,13 +114,20 @@ class StateBook:
         with self._db.read() as conn:
             return all_copies(conn)
 
+    def wanted(self, service_id: str) -> frozenset[str]:
+        """See the port. No job restores them."""
+        _ours(service_id)
+        return frozenset()
+
     def write(self, backup: Backup) -> None:
         """See the port."""
         _ours(backup.service_id)
         with self._db.write() as conn:
             put(conn, backup)
 
-    def mark_forgotten(self, service_id: str, number: int, snapshot_ids: Collection[str]) -> tuple[str, ...]:
+    def mark_forgotten(
+        self, service_id: str, number: int, snapshot_ids: Collection[str], *, ends: bool = False
+    ) -> tuple[str, ...]:
         """See the port."""
         _ours(service_id)
         with self._db.write() as conn:

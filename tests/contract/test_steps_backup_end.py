@@ -29,7 +29,7 @@ from orchestrator.store import audit
 from orchestrator.store.backup_book import EXPORTED
 from tests.backup_books import book_of
 from tests.contract.stage import NODES, NOW, Stage, set_up
-from tests.contract.test_playbooks import Play, play, provisioned
+from tests.contract.test_playbooks import BrokenOff, Play, play, provisioned
 from tests.contract.test_steps_archive import LETTERS, archived, held, written
 
 LONG = 60.0
@@ -202,6 +202,24 @@ def test_beside_the_archive_every_other_snapshot_and_generation_goes(stage: Stag
     assert (copy["kind"], copy["id"], copy["until"]) == ("archive", "orch.s1.archive.j3", "2026-11-25T12:00:00Z")
     assert made["archive"]["snapshot"] in copy["says"]
     assert stage.world.node("n1")["caches"] == []
+
+
+def test_an_archive_that_is_lost_after_the_wipe_can_be_given_up_and_the_job_comes_to_its_end(stage: Stage) -> None:
+    facts = backed_up(stage)
+    running = play(stage, "vps-terminate", facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="backups")
+    with stage.world.change() as state:
+        del state["repositories"]
+    with pytest.raises(NotFound, match="there is no volume"):
+        running.run()
+    stage.ports.book.mark("s1", 1, GenerationState.GIVEN_UP, why="the disk of the target burnt down")
+    running.given.clear()
+    made = running.run()
+    assert (made["archive"], certificate(stage)["copies"]) == ({}, [])
+    first, *_ = certificate(stage)["backups"]
+    assert (first["generation"], first["state"]) == (1, "given-up")
+    assert stage.addresses.lease("s1") is None
 
 
 def test_in_the_archives_own_repository_what_else_the_policy_kept_goes_too(stage: Stage) -> None:

@@ -11,13 +11,14 @@ import pytest
 from orchestrator.domain.backups.drills import Drill, DrillState
 from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.backups.restoring import Asked
-from orchestrator.domain.errors import PermanentDriverError, Refused
+from orchestrator.domain.backups.words import Backup, BackupState, Restore
+from orchestrator.domain.errors import Frozen, PermanentDriverError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import HoldEffect, HoldReason
 from orchestrator.engine.conduct import HoldAsked
 from orchestrator.engine.settings import nothing_beside
-from orchestrator.store import drills
+from orchestrator.store import backups, drills
 from tests.fault.house import House, Options
 from tests.integration.test_due import DAY, HOUR, Year, record
 
@@ -57,6 +58,42 @@ def restore(house: House, service_id: str = "s1", *, request: str = "r1", beside
 def volumes(house: House, service_id: str = "s1") -> list[str]:
     names = house.world.node("n1")["volumes"]
     return sorted(name.split(".")[2] for name in names if name.startswith(f"orch.{service_id}.") and ".seed." not in name)
+
+
+def test_a_backup_that_is_made_before_it_does_not_take_away_what_a_restore_was_promised(weeks: Weeks) -> None:
+    house = weeks.begin()
+    backed_up(house, "s1")
+    wanted = good(house)
+    house.world.fault("repositories.backup", delay=2.0)  # the restore is asked for while it is at work
+    between = house.engine.command(IntentKind.BACKUP, "s1", who="anna", why="", arguments={})
+    restore(house)
+    assert house.job(between.job_id).state == JobState.DONE
+    (counted,) = [each for each in kept_restores(house) if each.snapshot_id == wanted[0].snapshot_id]
+    assert counted.done_at is not None
+    assert len(good(house)) == 2  # the newer one, and the one that was wanted
+    made = house.engine.command(IntentKind.BACKUP, "s1", who="anna", why="", arguments={})
+    assert house.wait(made.job_id).state == JobState.DONE
+    assert [each.job_id for each in good(house)] == [made.job_id]
+
+
+def test_a_request_that_asks_for_something_else_under_the_same_name_is_refused(weeks: Weeks) -> None:
+    house = weeks.begin()
+    backed_up(house, "s1")
+    restore(house, request="r1")
+    with pytest.raises(Refused, match="r1 was asked for before, and of something else"):
+        restore(house, request="r1", beside=True)
+    restore(house, request="r1")
+    assert volumes(house) == ["disk", "disk"]
+
+
+def good(house: House) -> list[Backup]:
+    with house.db.read() as conn:
+        return [each for each in backups.of_service(conn, "s1") if each.state == BackupState.VERIFIED]
+
+
+def kept_restores(house: House) -> list[Restore]:
+    with house.db.read() as conn:
+        return list(backups.restores_of(conn, "s1"))
 
 
 # -- what is kept ------------------------------------------------------------
@@ -161,6 +198,20 @@ def test_none_is_drilled_where_none_is_wanted_or_nothing_could_be_restored(weeks
     assert house.wait(house.order("s2").job_id).state == JobState.DONE
     with pytest.raises(Refused, match="drill refused: no verified backup"):
         house.engine.drilling.now("s2", who="anna", why="")
+
+
+def test_none_is_begun_under_a_freeze_for_nothing_of_it_could_be_thrown_away(weeks: Weeks) -> None:
+    weeks.drills = 1
+    house = weeks.begin()
+    backed_up(house, "s1")
+    house.engine.freeze("anna", "looking")
+    week(weeks, house, by=8 * DAY)
+    with pytest.raises(Frozen, match="frozen by anna"):
+        house.engine.drilling.now("s1", who="anna", why="")
+    assert (made(house), volumes(house)) == ([], ["disk"])
+    house.engine.unfreeze("anna")
+    week(weeks, house)
+    assert {each.state for each in made(house)} == {DrillState.PASSED}
 
 
 def test_one_that_fails_counts_as_the_weeks_says_why_and_can_be_made_again_by_hand(weeks: Weeks) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import json
 import posixpath
+import re
 import shutil
 import ssl
 import stat
@@ -33,6 +34,8 @@ _CALL_SECONDS = 60.0
 _FETCHED = 8
 """Packs that lie on the node at a time, where they cannot be read in their place."""
 _MISSING = "not found"
+_REFUSED = re.compile("can.t |couldn.t |remote |failed", re.IGNORECASE)
+"""How a line begins in which sftp(1) says that it could not do what it was told."""
 
 Say = Callable[[float, str], None]
 
@@ -187,7 +190,10 @@ class _Sftp(Backend):
 
     def sizes(self, kind: str) -> dict[str, int]:
         tops = [f"{kind}/{number:02x}" for number in range(256)] if kind == "data" else [kind]
-        return listing(self._batch([f"-ls -ln {quoted(f'{self._repository.path}/{top}')}" for top in tops]).stdout)
+        said = self._batch([f"-ls -ln {quoted(f'{self._repository.path}/{top}')}" for top in tops])
+        if any(_REFUSED.match(line) and _MISSING not in line.lower() for line in said.stderr.splitlines()):
+            raise self._failure(f"listing {kind}", said)  # what could not be listed is not nothing
+        return listing(said.stdout)
 
     def files_of(self, kind: str) -> list[str]:
         said = self._batch([f"ls -ln {quoted(f'{self._repository.path}/{each}')}" for each in ("config", kind)])
@@ -201,8 +207,22 @@ class _Sftp(Backend):
             some, target = packs[first : first + _FETCHED], Path(self._files.scratch)
             self._batch([f"-get {quoted(f'{self._repository.path}/data/{p[:2]}/{p}')} {quoted(str(target / p))}" for p in some])
             for pack in some:
-                yield pack, digest_of(target / pack)
+                digest = digest_of(target / pack)
+                if digest != pack:
+                    self._require_fetched(target / pack)
+                yield pack, digest
                 (target / pack).unlink(missing_ok=True)
+
+    def _require_fetched(self, here: Path) -> None:
+        """What came here in part says nothing of what lies there. Raises AgentError (driver-transient)."""
+        came = here.stat().st_size if here.exists() else 0
+        if came < self.sizes("data").get(here.name, 0):
+            raise AgentError(
+                "driver-transient",
+                f"{self._repository.location}: pack {here.name[:8]} could not be fetched: {came} bytes of it came",
+                hint=f"is there room in {here.parent}?",
+                reason="stopped",
+            )
 
     def destroy(self, say: Say) -> None:
         say(0.0, f"destroying {self._repository.location}")

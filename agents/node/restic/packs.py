@@ -29,28 +29,35 @@ def read_new(call: Call, place: Backend, location: str, stored: Mapping[str, int
     says nothing where all is well. ``end``: of time.monotonic. Raises AgentError (driver-transient) when the time is up.
     """
     every = {name: size for name, size in stored.items() if _NAME.fullmatch(name)}
-    record = _record(call.place, location)
-    fresh = sorted(every.keys() - _read(record))
+    record = record_path(call.place, location)
+    read = _read(record) & every.keys()
+    fresh = sorted(every.keys() - read)
     pace, total, done = _Pace(call.arguments["limits"].download_kib), sum(every[name] for name in fresh), 0
     broken = []
-    for name, digest in place.digests(fresh):
-        if digest != name:
-            broken.append(name)
-        done += every[name]
-        call.progress(done / max(total, 1), f"reading what is new in {location}: {done} of {total} bytes")
-        if time.monotonic() > end:
-            raise AgentError("driver-transient", f"reading what is new in {location} did not end in time", reason="stopped")
-        pace.keep(done)
+    try:
+        for name, digest in place.digests(fresh):
+            if digest == name:
+                read.add(name)
+            else:
+                broken.append(name)
+            done += every[name]
+            call.progress(done / max(total, 1), f"reading what is new in {location}: {done} of {total} bytes")
+            if time.monotonic() > end:
+                raise AgentError("driver-transient", f"reading what is new in {location} did not end in time", reason="stopped")
+            pace.keep(done)
+    finally:  # what was read need not be read again, however this ends
+        _write(record, read)
     if not broken:
-        _write(record, every)
         return {}
+    if not set(broken) <= place.sizes("data").keys():  # whether it was needed the next check says
+        raise AgentError("driver-transient", f"{location}: packs went while it was read: somebody prunes it", reason="locked")
     told = [f"pack {name[:8]} is not what was written" for name in broken[:_TOLD]]
     return {"errors": len(broken), "broken_packs": broken, "messages": told}
 
 
 def forget(place: Place, location: str) -> None:
     """The repository is gone, or this node has no more to do with it."""
-    _record(place, location).unlink(missing_ok=True)
+    record_path(place, location).unlink(missing_ok=True)
 
 
 class _Pace:
@@ -65,7 +72,7 @@ class _Pace:
             time.sleep(max(0.0, self._begin + done / (self._kib * 1024) - time.monotonic()))
 
 
-def _record(place: Place, location: str) -> Path:
+def record_path(place: Place, location: str) -> Path:
     return place.state / "restic" / "read" / sha256(location.encode()).hexdigest()[:32]
 
 

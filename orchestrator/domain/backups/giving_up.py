@@ -10,7 +10,7 @@ from orchestrator.domain.services import Service
 
 RULE_LAST = "the last verified backup is never given up by the way"
 WORKS_ON_BACKUPS = frozenset(
-    {IntentKind.BACKUP, IntentKind.RESTORE, IntentKind.TERMINATE, IntentKind.ERASE, IntentKind.REACTIVATE}
+    {IntentKind.BACKUP, IntentKind.RESTORE, IntentKind.DRILL, IntentKind.TERMINATE, IntentKind.ERASE, IntentKind.REACTIVATE}
 )
 
 

@@ -41,7 +41,8 @@ class Held:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """``held``: of every generation that stands, as its repository says; it must have been asked of all of them. ``absent``: the
-    generations whose repository was not there. ``backups``: all that is known. ``keep``: how many verified ones, at least 1."""
+    generations whose repository was not there. ``backups``: all that is known. ``keep``: how many verified ones, at least 1.
+    ``wanted``: the ids of those that a job is to restore from: they stay beside what is kept."""
 
     service_id: str
     generations: tuple[Generation, ...] = ()
@@ -49,6 +50,7 @@ class Standing:
     absent: frozenset[int] = frozenset()
     backups: tuple[Backup, ...] = ()
     keep: int = 1
+    wanted: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -178,7 +180,8 @@ def foreign(standing: Standing) -> tuple[Held, ...]:
 
 def _tidy(standing: Standing, newest: int, kept: tuple[Backup, ...]) -> Act:
     """All that is to be kept is verified and held: what is older, or does not count, may go."""
-    ids = {each.snapshot_id for each in kept}
+    wanted = [each for each in standing.backups if each.id in standing.wanted and each.state == BackupState.VERIFIED]
+    ids = {each.snapshot_id for each in (*kept, *(each for each in wanted if each.generation == newest))}
     known = {each.snapshot_id for each in standing.backups if each.generation == newest and each.snapshot_id}
     held = {each.snapshot_id for each in standing.held if each.generation == newest}
     surplus = sorted((known & held) - ids)
@@ -191,11 +194,14 @@ def _tidy(standing: Standing, newest: int, kept: tuple[Backup, ...]) -> Act:
         return Settled(f"generation {older[0].number} stays until {standing.keep} in generation {newest} are verified")
     strange = {each.generation for each in foreign(standing)}
     missing = {each.number for each in older if each.state != GenerationState.DOOMED} & standing.absent
-    done_with = [each.number for each in older if each.number not in strange | missing]
+    asked = {each.generation for each in wanted}
+    done_with = [each.number for each in older if each.number not in strange | missing | asked]
     if done_with:
         return Destroy(done_with[0])
     if older:
         number = older[0].number
+        if number in asked:
+            return Settled(f"generation {number} stays until it was restored from")
         why = "is not there, and its key is kept" if number in missing else "holds what is not ours"
         return Settled(f"generation {number} {why}: a person decides")
     return Settled(f"{len(kept)} of {standing.keep} to be kept, verified")
