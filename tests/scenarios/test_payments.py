@@ -28,7 +28,9 @@ EACH = "before during after"
 SUSPENDING = points("vps-suspend", hold=EACH, stop=EACH, prove=EACH)
 # Steps that have nothing to do, because the guest is off already, or that only look, are not passed in the middle.
 TO_THE_WIPE = points("vps-terminate", hold=EACH, stop="before after", record="before after", undefine=EACH, wipe="before")
-FROM_THE_WIPE = points("vps-terminate", wipe="during after", residue=EACH, certificate=EACH, capacity=EACH, addresses=EACH)
+FROM_THE_WIPE = points(
+    "vps-terminate", wipe="during after", backups="before after", residue=EACH, certificate=EACH, capacity=EACH, addresses=EACH
+)
 
 
 def some(story: Story, every: tuple[str, ...]) -> tuple[str, ...]:

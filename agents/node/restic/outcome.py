@@ -98,8 +98,8 @@ _BY_WORDS = (
         "an append-only endpoint does not delete: ask the keeper's",
     ),
     (re.compile(_NOT_LET_IN, re.IGNORECASE), "driver-permanent", "not-let-in", "check the backup target's user, secret and keys"),
-    (re.compile(_DAMAGED, re.IGNORECASE), "driver-permanent", DAMAGED, "nothing is added to a damaged repository: begin another"),
     (re.compile(_NO_SNAPSHOT, re.IGNORECASE), "not-found", "no-snapshot", ""),
+    (re.compile(_DAMAGED, re.IGNORECASE), "driver-permanent", DAMAGED, "nothing is added to a damaged repository: begin another"),
     (re.compile(_NETWORK, re.IGNORECASE), "driver-transient", "network", ""),
 )
 
