@@ -180,7 +180,7 @@ class Stand:
         for name in virsh("list", "--all", "--name").stdout.split():
             if name.startswith("orch.s"):
                 virsh("destroy", name)
-                virsh("undefine", name, "--nvram", "--managed-save")
+                virsh("undefine", name, "--nvram", "--managed-save", "--checkpoints-metadata", "--snapshots-metadata")
         for path in self.site.lab.pool_path.glob("orch.s*"):
             path.unlink()
         self.known.clear()
