@@ -77,9 +77,9 @@ class Drilling:
             if freeze is not None:
                 raise Frozen(f"no drill is begun: frozen by {freeze.by} ({freeze.why})", hint="orchestrator freeze off")
             known = backups.of_service(conn, service_id)
-            backup = restoring.pick(known, backups.generations(conn, service_id), "")
+            backup = restoring.pick(known, backups.generations(conn, service_id), "", what="drill")
         if isinstance(backup, Refusal):
-            raise Refused(f"{backup.reason} [{backup.rule}]".replace("restore refused", "drill refused"), rule=backup.rule)
+            raise Refused(f"{backup.reason} [{backup.rule}]", rule=backup.rule)
 
         def decide(service: Service, _terms: Terms, _now: object) -> Received:
             return domain.decide(service, backup, who=who, why=why)

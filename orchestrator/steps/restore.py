@@ -155,10 +155,10 @@ class DiskSwitch(BaseStep[SwitchArgs]):
         found = own_guest(ctx, args.node)
         if found is None or found.mark is None or traced(found.mark, SWITCHED, ctx) is None:
             return
-        off = put_down(ctx.ports.hypervisor(args.node), found, grace_seconds=0, seconds=ASK_SECONDS)
-        clean = without_trace(found.mark, SWITCHED, ctx)
         if ctx.ports.volumes(args.node).volume(args.old.name, deadline=POOL_SECONDS) is None:
             raise UndoFailed(f"{args.old.name} is gone: {found.name} stays on {args.new.name}")
+        off = put_down(ctx.ports.hypervisor(args.node), found, grace_seconds=0, seconds=ASK_SECONDS)
+        clean = without_trace(found.mark, SWITCHED, ctx)
         _define(ctx, args, off, clean, of=args.new, to=args.old)
 
 

@@ -60,6 +60,11 @@ def test_the_newest_verified_backup_is_restored_unless_one_is_named() -> None:
     assert pick(known, [generation(1)], "b1") == known[0]
 
 
+def test_the_newest_is_the_one_that_was_begun_last_whatever_the_clock_said() -> None:
+    ahead, after = replace(backup(9), number=1), replace(backup(2), number=2)
+    assert pick([ahead, after], [generation(1)], "") == after
+
+
 @pytest.mark.parametrize("state", [state for state in BackupState if state != BackupState.VERIFIED])
 def test_what_is_not_verified_is_not_restored_even_if_it_is_named(state: BackupState) -> None:
     found = pick([backup(1, state)], [generation(1)], "b1")

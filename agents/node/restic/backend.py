@@ -216,7 +216,8 @@ class _Sftp(Backend):
     def _require_fetched(self, here: Path) -> None:
         """What came here in part says nothing of what lies there. Raises AgentError (driver-transient)."""
         came = here.stat().st_size if here.exists() else 0
-        if came < self.sizes("data").get(here.name, 0):
+        there = self._batch([f"-ls -ln {quoted(f'{self._repository.path}/data/{here.name[:2]}/{here.name}')}"])
+        if came < listing(there.stdout).get(here.name, 0):
             raise AgentError(
                 "driver-transient",
                 f"{self._repository.location}: pack {here.name[:8]} could not be fetched: {came} bytes of it came",

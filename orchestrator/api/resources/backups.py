@@ -14,6 +14,7 @@ from orchestrator.api.callers import Operator, Reader
 from orchestrator.api.context import Context
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
+from orchestrator.api.service_schemas import fields
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain.backups.schedule import plan_week
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
@@ -162,7 +163,7 @@ class GenerationOut(BaseModel):
 
     @classmethod
     def of(cls, generation: Generation) -> GenerationOut:
-        return cls(**{name: getattr(generation, name) for name in cls.model_fields})
+        return cls(**fields(generation, cls.model_fields))
 
 
 class GiveUp(BaseModel):

@@ -13,6 +13,7 @@ from orchestrator.api.context import Context
 from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer
+from orchestrator.api.service_schemas import fields
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain.backups.drills import Drill, DrillState
 from orchestrator.domain.services import SERVICE_ID
@@ -41,7 +42,7 @@ class DrillOut(BaseModel):
 
     @classmethod
     def of(cls, drill: Drill) -> DrillOut:
-        return cls(**{name: getattr(drill, name) for name in cls.model_fields})
+        return cls(**fields(drill, cls.model_fields))
 
 
 class DrillRequest(BaseModel):

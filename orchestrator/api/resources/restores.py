@@ -15,6 +15,7 @@ from orchestrator.api.known import known
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.resources.services import ServiceId
 from orchestrator.api.schemas import Answer
+from orchestrator.api.service_schemas import fields
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
 from orchestrator.domain.backups import allowance
@@ -86,7 +87,7 @@ class RestoreOut(BaseModel):
 
     @classmethod
     def of(cls, restore: Restore) -> RestoreOut:
-        return cls(**{name: getattr(restore, name) for name in cls.model_fields})
+        return cls(**fields(restore, cls.model_fields))
 
 
 class AllowanceOut(BaseModel):

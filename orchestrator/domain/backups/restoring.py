@@ -36,8 +36,11 @@ class Asked:
     why: str = ""
 
 
-def pick(known: Iterable[Backup], generations: Iterable[Generation], backup_id: str) -> Backup | Refusal:
+def pick(
+    known: Iterable[Backup], generations: Iterable[Generation], backup_id: str, *, what: str = "restore"
+) -> Backup | Refusal:
     """The backup that is meant; the newest verified one where none is named, of a repository that is sound if there is one.
+    ``what`` is asked for: a restore, or a drill.
 
     Raises NotFound where there is no such backup of the service.
     """
@@ -45,15 +48,15 @@ def pick(known: Iterable[Backup], generations: Iterable[Generation], backup_id: 
     states = {each.number: each.state for each in generations}
     standing = [each for each in known if each.state == BackupState.VERIFIED and _stands(states.get(each.generation))]
     if not backup_id:
-        newest = max(standing, key=lambda each: (_sound(states[each.generation]), each.made_at or each.begun_at), default=None)
-        return newest or Refusal(reason="restore refused: no verified backup of it stands", rule=RULE_VERIFIED)
+        newest = max(standing, key=lambda each: (_sound(states[each.generation]), each.order), default=None)
+        return newest or Refusal(reason=f"{what} refused: no verified backup of it stands", rule=RULE_VERIFIED)
     named = next((each for each in known if each.id == backup_id), None)
     if named is None:
         raise NotFound(f"there is no backup {backup_id} of this service", hint="orchestrator backup list --service SERVICE")
     if named in standing:
         return named
     why = named.state.value if named.state != BackupState.VERIFIED else "destroyed with its repository"
-    return Refusal(reason=f"restore refused: backup {named.id} is {why}", rule=RULE_VERIFIED)
+    return Refusal(reason=f"{what} refused: backup {named.id} is {why}", rule=RULE_VERIFIED)
 
 
 def _stands(state: GenerationState | None) -> bool:
