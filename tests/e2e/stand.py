@@ -175,7 +175,7 @@ class Stand:
             self.done([self.command(intent, service) for service in services])
 
     def sweep(self) -> None:
-        """Remove every guest that is left, as no product would: the next module begins with an empty node."""
+        """Remove every guest, volume and key that is left, as no product would: the next module begins with an empty node."""
         self.board.clear()
         for name in virsh("list", "--all", "--name").stdout.split():
             if name.startswith("orch.s"):
@@ -183,6 +183,9 @@ class Stand:
                 virsh("undefine", name, "--nvram", "--managed-save", "--checkpoints-metadata", "--snapshots-metadata")
         for path in self.site.lab.pool_path.glob("orch.s*"):
             path.unlink()
+        for line in virsh("secret-list").stdout.splitlines():
+            if "/orch.s" in line:  # a key that is left makes its volume a disk of the next service of that name
+                virsh("secret-undefine", line.split()[0])
         self.known.clear()
 
 
