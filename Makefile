@@ -11,8 +11,8 @@ IN_LAB := $(PYTHON) -m tests.lab run --
 LAB := $(AS_ROOT) $(IN_LAB)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider
 # Several processes (pytest-xdist) take the tests file by file. Those of `make test` have a lab each, so that none meets another's
-# guests; three keep two processors busy, as they wait much. In the order of the directories what waits for real guests is begun
-# first, and the pure tests fill the end.
+# guests; three keep two processors busy, as they wait much. tests/conftest.py puts first what waits for real guests; the pure
+# tests fill the end.
 SPREAD := --dist loadfile --no-loadscope-reorder
 IN_LABS := --tx '3*popen//python=$(IN_LAB) $(PYTHON)' $(SPREAD)
 CODE := orchestrator agents tests
@@ -38,7 +38,7 @@ demo: images ## a service from the paid order to the wipe certificate, and two t
 	@$(LAB) $(PYTHON) -m tests.e2e.demo
 
 test: images lint ## everything, on real parts (about half an hour)
-	@$(AS_ROOT) tests/scratch.sh $(PYTEST) $(IN_LABS) tests
+	@$(AS_ROOT) tests/scratch.sh $(PYTEST) $(IN_LABS) --durations=15 --durations-min=30 tests
 
 check: venv ## lint, types, import contracts, unit and contract tests on fakes (no root, about a minute)
 	@$(MAKE) -j2 --output-sync=target lint unit

@@ -1,11 +1,17 @@
 """What every test has: the lab's fixtures, and the rule that a test of the lab never passes by not running."""
 
+from pathlib import Path
+
 import hypothesis
 import pytest
 
 from tests.lab import environment
 
 pytest_plugins = ["tests.lab.fixtures", "tests.e2e.fixtures"]
+
+# Several processes take the files in this order, the directories that are not named here first: what waits for real guests, then
+# what has long files, and at the end what is short, so that none is left alone with a long file.
+LATER = ("scenarios", "integration", "contract", "unit")
 
 # A busy machine is no failure, a failure can be repeated from what it prints, and no files are left in the tree.
 hypothesis.settings.register_profile("ours", deadline=None, print_blob=True, database=None)
@@ -22,6 +28,27 @@ def pytest_configure(config: pytest.Config) -> None:
     """One of several processes in labs of their own keeps its temporary files in its lab, and not beside those of the others."""
     if environment.inside() and hasattr(config, "workerinput"):
         config.option.basetemp = None
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_ToldAtOnce(config))
+
+
+class _ToldAtOnce:
+    """A failure is told when it is there: its place and its sentence; what else there is to say of it comes at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(f"{report.nodeid} ({report.when}): {_sentence(report)}", red=True)
+
+
+def _sentence(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = str(crash.message if crash is not None else report.longrepr).strip()
+    return said.splitlines()[0][:300] if said else "failed"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,9 +58,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         rare = [item for item in items if item.get_closest_marker("rare")]
         config.hook.pytest_deselected(items=rare)
         items[:] = [item for item in items if item not in rare]
+    items.sort(key=_turn)
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker("lab")
+
+
+def _turn(item: pytest.Item) -> int:
+    there = item.path.relative_to(Path(__file__).parent).parts[0]
+    return LATER.index(there) + 1 if there in LATER else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -86,6 +86,8 @@ class Durable:
                 "log_level": "WARNING",
                 "serializer": _JsonSerializer(),
                 "scheduler_polling_interval_sec": 300.0,
+                # Nothing of ours waits for the library's notifications, but to stop waits for one turn of who listens for them.
+                "notification_listener_polling_interval_sec": self._poll_seconds,
             }
         )
         _join_our_log()

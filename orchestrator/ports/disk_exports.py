@@ -23,6 +23,12 @@ class Export:
 
 
 class DiskExports(Protocol):
+    def prepare(self, guest: str, *, deadline: float) -> None:
+        """Make what ``begin`` needs and what takes a while, so that the guest stands still no longer than it must: what is
+        overwritten of an encrypted disk while it is exported is kept encrypted, too. Raises what ``begin`` does, and NoCapacity.
+        """
+        ...
+
     def begin(self, guest: str, *, checkpoint: str, since: str, deadline: float) -> Export:
         """Freeze the guest's first disk at this moment and export it. One export of ours that is still open is ended first.
 

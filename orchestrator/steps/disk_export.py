@@ -71,6 +71,7 @@ class DiskExport(BaseStep[ExportArgs]):
             exports.drop(facts.name, own, deadline=timer.left(ASK_SECONDS))
         last = _base(ctx, args)
         since = "" if last is None else checkpoint_name(last.job_id, facts.name)
+        exports.prepare(facts.name, deadline=timer.left(ASK_SECONDS))
         still = _Stillness(ctx, args.node, facts)
         with still:
             export = exports.begin(

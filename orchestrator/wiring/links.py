@@ -155,13 +155,14 @@ class Links:
             uri = ssh_uri(node, write_wrapper(self._state_dir / "ssh", node, identity=self._identity, host_key=trusted))
         connection = LibvirtConnection(uri, node=node.name, clock=self._clock)
         agent = SshTransport(address=node.address, port=node.port, user=node.user, key_path=self._identity, host_key=trusted)
+        volumes = LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom)
         return _Link(
             host_key=pinned,
             hypervisor=LibvirtHypervisor(connection, pool=node.pool),
-            volumes=LibvirtVolumes(connection, agent=agent, pool=node.pool, random=os.urandom),
+            volumes=volumes,
             agent=agent,
             repositories=ResticRepositories(agent, limits=self._limits),
-            exports=LibvirtExports(connection),
+            exports=LibvirtExports(connection, volumes=volumes),
         )
 
 

@@ -24,7 +24,7 @@ from orchestrator.ports.repositories import Progress
 from orchestrator.steps.base import Ports
 from orchestrator.steps.registry import STEPS
 from tests.fault.house import House, Options, prepared
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 BACKUPS = 50
 SECONDS = 20.0
@@ -88,7 +88,7 @@ def share() -> float:
 
 
 def main(directory: Path) -> None:
-    house = Loaded(prepared(directory, fresh_database))
+    house = Loaded(prepared(directory, engine_database))
     house.engine.start()
     services = [f"s{number:02}" for number in range(BACKUPS)]
     for job in [house.order(service).job_id for service in services]:

@@ -21,7 +21,7 @@ from orchestrator.store import tables as t
 from tests.benchmarks.book import Row, cpu, megabytes, seconds, write
 from tests.fault.house import PLAN, House, Options, prepared
 from tests.integration.test_due import DAY, POLICY, Wound
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 SERVICES = 100_000
 ONE_IN = 100
@@ -41,7 +41,7 @@ def house(tmp_path: Path, clock: Wound) -> Iterator[House]:
     """A controller that looks when it is told to. The services fall due one after the other over the next month; of every
     hundred one was overdue for a day and a half."""
     made = House(
-        prepared(tmp_path / "house", fresh_database),
+        prepared(tmp_path / "house", engine_database),
         steps=STEPS,
         playbooks=wiring.load_all_playbooks(),
         clock=clock,

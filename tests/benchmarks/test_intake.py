@@ -15,7 +15,7 @@ from orchestrator.wiring import load_all_playbooks
 from tests.benchmarks.book import Row, pairs, timed, write
 from tests.fault.house import House, Options, prepared
 from tests.served import Served
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 AT_A_TIME = 50
 ROUNDS = 9
@@ -25,7 +25,7 @@ ROUNDS = 9
 def house(tmp_path: Path) -> Iterator[House]:
     """A controller that accepts and does not look into its queue."""
     idle = Options(poll_seconds=3600)
-    made = House(prepared(tmp_path / "house", fresh_database), steps=STEPS, playbooks=load_all_playbooks(), options=idle)
+    made = House(prepared(tmp_path / "house", engine_database), steps=STEPS, playbooks=load_all_playbooks(), options=idle)
     made.engine.start()
     yield made
     made.close()

@@ -12,13 +12,13 @@ from orchestrator.wiring import load_all_playbooks
 from tests.benchmarks.book import Row, pairs, seconds, timed, write
 from tests.contract.stage import PROVISION, Stage
 from tests.fault.house import House, prepared
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 ROUNDS = 15
 
 
 def test_a_whole_job_on_the_simulated_node(tmp_path: Path) -> None:
-    house = House(prepared(tmp_path / "house", fresh_database), steps=STEPS, playbooks=load_all_playbooks())
+    house = House(prepared(tmp_path / "house", engine_database), steps=STEPS, playbooks=load_all_playbooks())
     house.engine.start()
     numbers = count()
     waited: list[float] = []

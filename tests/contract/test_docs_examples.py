@@ -27,7 +27,7 @@ from orchestrator.wiring import load_all_playbooks
 from tests.contract.stage import Stage
 from tests.fault.house import House, prepared
 from tests.live import Live
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extend.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^## An? ([a-z]+)$.*?^```(?:python|yaml)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -84,7 +84,7 @@ def test_the_playbook_is_valid_and_runs(example: Any, tmp_path: Path) -> None:
     step = cast(Step[Any], example("step").NotePut())
     steps = {**STEPS, step.name: step}
     playbooks = {**load_all_playbooks(), **_playbook(tmp_path / "playbooks", steps)}
-    house = House(prepared(tmp_path / "house", fresh_database), steps=steps, playbooks=playbooks)
+    house = House(prepared(tmp_path / "house", engine_database), steps=steps, playbooks=playbooks)
     house.engine.start()
     try:
         assert house.wait(house.order("s1").job_id).state == JobState.DONE

@@ -11,14 +11,14 @@ import pytest
 from orchestrator.domain.playbooks import Playbook
 from tests.fault import things
 from tests.fault.house import House, Options, prepared, seeded_world
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 
 class Builder:
     """Builds controllers of test-only steps over one directory, one at a time."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = prepared(directory, fresh_database)
+        self.directory = prepared(directory, engine_database)
         self.world = seeded_world(directory)
         self._built: list[House] = []
 

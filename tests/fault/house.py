@@ -154,7 +154,7 @@ class House:
                 sweep_seconds=options.sweep_seconds,
                 confirm_wait=options.confirm_wait,
                 due_seconds=options.due_seconds,
-                outbox_seconds=0.2,
+                outbox_seconds=options.poll_seconds,
                 notify_deadline_seconds=options.notify_deadline_seconds,
                 give_up_after=options.give_up_after,
             ),

@@ -33,7 +33,7 @@ from tests.fault.battery import (
 )
 from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 BOOKS = load_playbooks(PLAYBOOKS)
 # The whole matrix of one playbook is some hundred lives of a controller.
@@ -275,7 +275,7 @@ def test_paid_at_any_instant_of_a_suspension_the_guest_runs_in_the_end(battery: 
 
 @pytest.mark.parametrize("point", ["accept/before", "accept/after"])
 def test_killed_while_it_accepts_an_event_is_taken_once_when_it_comes_again(battery: Battery, tmp_path: Path, point: str) -> None:
-    directory = prepared(tmp_path / "state", fresh_database)
+    directory = prepared(tmp_path / "state", engine_database)
     scenario = Scenario(service="s00", intent="provision", kill=point)
     killed = launch(directory, Orders(suite="product", scenarios=[scenario], kill=True))
     assert killed.wait(PROCESS_SECONDS) == -9
@@ -288,7 +288,7 @@ def test_killed_again_and_again_at_odd_moments_every_service_has_one_guest(
     battery: Battery, tmp_path: Path, whole_matrix: bool
 ) -> None:
     _, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="provision"))
-    directory = prepared(tmp_path / "state", fresh_database)
+    directory = prepared(tmp_path / "state", engine_database)
     scenarios = [Scenario(service=service(n), intent="provision") for n in range(WIDTH)]
     for number in range(12 if whole_matrix else 4):
         running = launch(directory, Orders(suite="product", scenarios=scenarios))

@@ -59,7 +59,7 @@ def guest(node: LibvirtNode) -> Iterator[Running]:
 
 @pytest.fixture
 def exports(node: LibvirtNode, guest: Running) -> Iterator[LibvirtExports]:
-    made = LibvirtExports(node.connection)
+    made = LibvirtExports(node.connection, volumes=node.store(node.agent))
     yield made
     made.end(guest.definition.name, deadline=LONG)
 

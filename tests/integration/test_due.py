@@ -23,7 +23,7 @@ from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.registry import STEPS
 from orchestrator.store import audit, deadlines, jobs, outbox, services, settings
 from tests.fault.house import PLAN, House, Options, prepared
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -64,7 +64,7 @@ class Year:
         """A point in the engine is passed at which somebody might end it."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = prepared(directory, fresh_database)
+        self.directory = prepared(directory, engine_database)
         self.clock = Wound()
         self.house: House | None = None
 

@@ -20,7 +20,7 @@ from orchestrator.store import tables as t
 from tests.benchmarks.test_due_sweep import HELD
 from tests.fault.house import PLAN, House, prepared
 from tests.integration.test_due import DAY, POLICY, Wound, acts, record
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 ALL = ("s1", "s2", "s3")
 
@@ -53,7 +53,7 @@ def house(tmp_path: Path, points: Points) -> Iterator[House]:
     """Nothing runs in it; three services were to be suspended an hour ago, and are held back by the brakes."""
     clock = Wound()
     made = House(
-        prepared(tmp_path / "house", fresh_database),
+        prepared(tmp_path / "house", engine_database),
         steps=STEPS,
         playbooks=wiring.load_all_playbooks(),
         clock=clock,

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from orchestrator.ports.disk_exports import Export
 from orchestrator.ports.hypervisor import PowerAction
 from tests.contract.nodes import LONG, MIB, LibvirtNode, sh
 from tests.integration.libvirt_guests import Running, define_guest, remove_guest, running_guest
-from tests.lab import tiny
+from tests.lab import daemons, tiny
 from tests.lab.daemons import wait_until
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
@@ -78,7 +79,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def exports(node: LibvirtNode, guest: Running) -> Iterator[LibvirtExports]:
-    made = LibvirtExports(node.connection)
+    made = LibvirtExports(node.connection, volumes=node.store(node.agent))
     yield made
     made.end(guest.definition.name, deadline=LONG)
     for checkpoint in reversed(made.checkpoints(guest.definition.name, deadline=LONG)):
@@ -115,6 +116,56 @@ def test_an_export_shows_the_disk_of_its_moment_and_the_next_what_changed(
     changed = [i for i, time in enumerate(again.times) if time != times[i]]
     assert changed == [index]
     assert again.inodes == seen.inodes
+
+
+def test_what_an_encrypted_guest_overwrites_meanwhile_is_in_no_file_in_the_clear_and_no_key_stays(
+    node: LibvirtNode, guest: Running, exports: LibvirtExports, agent: Path, tmp_path: Path
+) -> None:
+    name, place, text = guest.definition.name, 60 * MIB, b"what nobody but its owner may read"
+    tiny.plant(guest.address, place, text, copies=1000)
+    keys = set(node.volumes.secrets(deadline=LONG))
+    exports.prepare(name, deadline=LONG)
+    assert set(node.volumes.secrets(deadline=LONG)) - keys == {f"{name}.scratch.qcow2"}
+    assert not [path for path in Path("/etc/libvirt/secrets").glob("*.xml") if "scratch" in path.read_text()]
+    export = exports.begin(name, checkpoint="orch.one", since="", deadline=LONG)
+    assert set(node.volumes.secrets(deadline=LONG)) == keys
+    tiny.plant(guest.address, place, b"-" * len(text), copies=1000)
+    index = place // SEGMENT_BYTES
+    seen = read(agent, export, tmp_path / "shown", known={}, index=index)
+    assert bytes.fromhex(seen.content).count(text) == 1000, "it is what the export shows"
+    scratch = scratch_of(name)
+    assert scratch.stat().st_blocks * 512 > 1000 * len(text)
+    assert text not in scratch.read_bytes()
+    exports.end(name, deadline=LONG)
+    assert not scratch.exists()
+
+
+def scratch_of(guest: str) -> Path:
+    described = ET.fromstring(sh("virsh", "backup-dumpxml", guest)).find("disks/disk/scratch")
+    assert described is not None
+    return Path(described.get("file", ""))
+
+
+def test_what_a_controller_or_a_node_left_that_died_is_taken_away(
+    node: LibvirtNode, guest: Running, exports: LibvirtExports
+) -> None:
+    """A scratch file whose key is in nobody's memory any more, of a guest that runs and of one that is off."""
+    name, scratch = guest.definition.name, f"{guest.definition.name}.scratch.qcow2"
+    exports.prepare(name, deadline=LONG)
+    daemons.kill_libvirtd()
+    daemons.start_libvirtd()
+    assert (scratch in node.volumes.secrets(deadline=LONG), there(node, scratch)) == (False, True)
+    exports.begin(name, checkpoint="orch.one", since="", deadline=LONG)
+    exports.begin(name, checkpoint="orch.two", since="orch.one", deadline=LONG)
+    kill_qemu(name)
+    assert there(node, scratch)
+    exports.end(name, deadline=LONG)
+    assert not there(node, scratch)
+    guest.node.hypervisor.power(name, PowerAction.START, deadline=LONG)
+
+
+def there(node: LibvirtNode, volume: str) -> bool:
+    return node.volumes.volume(volume, deadline=LONG) is not None
 
 
 def test_an_export_that_was_left_open_gives_way_to_the_next(guest: Running, exports: LibvirtExports) -> None:
@@ -167,7 +218,9 @@ def test_a_stopped_guest_exports_nothing(node: LibvirtNode) -> None:
     definition, volumes = define_guest(node, 25)
     try:
         with pytest.raises(WrongState, match="does not run"):
-            LibvirtExports(node.connection).begin(definition.name, checkpoint="orch.one", since="", deadline=LONG)
+            LibvirtExports(node.connection, volumes=node.store(node.agent)).begin(
+                definition.name, checkpoint="orch.one", since="", deadline=LONG
+            )
     finally:
         remove_guest(node, definition.name, volumes)
 

@@ -20,7 +20,7 @@ from orchestrator.ports.hypervisor import GuestFacts, PowerAction
 from orchestrator.steps.registry import STEPS
 from orchestrator.store import services
 from tests.fault.house import PLAN, House, Options, prepared
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 K = IntentKind
 SOLD = 12_500_000
@@ -49,7 +49,7 @@ def gate() -> Gate:
 def empty(tmp_path: Path, gate: Gate) -> Iterator[House]:
     """A controller that nothing was ordered of yet."""
     house = House(
-        prepared(tmp_path / "state", fresh_database),
+        prepared(tmp_path / "state", engine_database),
         steps=STEPS,
         playbooks=load_playbooks(Path(__file__).parents[2] / "playbooks"),
         options=Options(sweep_seconds=3600),

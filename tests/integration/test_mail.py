@@ -30,7 +30,7 @@ from orchestrator.store.outbox import DeliveryRecord, Message, MessageState
 from tests.fault.house import House, Options, prepared
 from tests.integration.test_due import DAY, HOUR, POLICY, Wound, Year, agree, overdue, record
 from tests.receiver import Answer, answer, billing
-from tests.store_files import fresh_database
+from tests.store_files import engine_database
 
 SECRET = "whsec_" + base64.b64encode(b"what billing and we know of each").decode()
 REFUSED = (400, 401, 404, 409, 410, 429, 500, 503)
@@ -42,7 +42,7 @@ class Post:
     def __init__(self, directory: Path, url: str, secret_file: Path, *, deadline: float) -> None:
         self.deadline = deadline
         self.clock = Wound()
-        self._directory = prepared(directory, fresh_database)
+        self._directory = prepared(directory, engine_database)
         self.place = (url, secret_file)
         self.open()
 
@@ -248,7 +248,7 @@ def test_only_what_was_not_taken_can_be_posted_again(tmp_path: Path) -> None:
 
 
 def test_where_nobody_is_told_nothing_is_posted_again(tmp_path: Path) -> None:
-    house = House(prepared(tmp_path, fresh_database), steps={}, playbooks={}, tells=False)
+    house = House(prepared(tmp_path, engine_database), steps={}, playbooks={}, tells=False)
     try:
         with house.db.write() as conn:
             outbox.add(conn, message_id="m1", kind="job.done", service_id="s1", data={}, now=house.clock.now())

@@ -19,6 +19,18 @@ class FakeExports:
         self._world = world
         self._node = node
 
+    def prepare(self, guest: str, *, deadline: float) -> None:
+        """What is still open ends; there is nothing to be made."""
+
+        def stage(node: State) -> None:
+            if guest not in node["guests"]:
+                raise NotFound(f"there is no guest {guest} on {node['name']}")
+            if node["guests"][guest]["power"] not in ("running", "paused"):
+                raise WrongState(f"{guest} does not run")
+            _exports(node).pop(guest, None)
+
+        self._act("prepare", guest, deadline, [stage])
+
     def begin(self, guest: str, *, checkpoint: str, since: str, deadline: float) -> Export:
         """Two stages: an export that is still open ends, and the new one begins."""
 

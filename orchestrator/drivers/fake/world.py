@@ -30,6 +30,7 @@ Where = Literal["before", "during", "after"]
 POOL_PATH = "/var/lib/orchestrator/pool"
 OVERLAY_BYTES = 200 * 1024  # what an empty overlay occupies
 JOURNAL_LENGTH = 2000
+JOURNAL_BYTES = 1 << 20  # longer than what so many calls need: then the older ones go
 
 
 def _error_classes() -> dict[str, type[OrchestratorError]]:
@@ -57,6 +58,8 @@ class FakeWorld:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = path.with_name(path.name + ".lock")
+        # Beside the state, which is written whole at each change: every call is noted, and most change nothing.
+        self._journal = path.with_name(path.name + ".journal")
         path.parent.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -82,7 +85,7 @@ class FakeWorld:
         try:
             state: State = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            state = {"nodes": {}, "faults": [], "journal": [], "deliveries": [], "answers": []}
+            state = {"nodes": {}, "faults": [], "deliveries": [], "answers": []}
         return state
 
     # -- seeding ------------------------------------------------------------------------------------------------------------
@@ -213,19 +216,35 @@ class FakeWorld:
 
     def journal(self) -> tuple[Call, ...]:
         """The calls that began, oldest first, the latest 2000."""
-        return tuple(Call(*entry) for entry in self.read()["journal"])
+        try:
+            lines = self._journal.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return ()
+        return tuple(Call(*json.loads(line)) for line in lines[-JOURNAL_LENGTH:])
 
     def begin(self, method: str, *, node: str, subject: str) -> list[State]:
         """Note a call in the journal and return the faults that are to strike it."""
+        self._note([method, node, subject])
+        if not any(_meant(fault, method, node) for fault in self.read()["faults"]):
+            return []
         with self.change() as state:
-            state["journal"] = [*state["journal"], [method, node, subject]][-JOURNAL_LENGTH:]
             hits = []
             for fault in state["faults"]:
-                if fault["method"] == method and fault["node"] in ("", node):
+                if _meant(fault, method, node):
                     fault["seen"] += 1
                     if fault["nth"] in (0, fault["seen"]):
                         hits.append(dict(fault))
             return hits
+
+    def _note(self, call: list[str]) -> None:
+        with self._journal.open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0, os.SEEK_END)
+            if file.tell() > JOURNAL_BYTES:
+                kept = self._journal.read_text(encoding="utf-8").splitlines(keepends=True)[-JOURNAL_LENGTH:]
+                file.truncate(0)
+                file.writelines(kept)
+            file.write(json.dumps(call) + "\n")
 
     def act(
         self,
@@ -269,6 +288,10 @@ class FakeWorld:
                 result = stage(state, here)
         _strike(hits, "after", method=method, deadline=deadline)
         return result
+
+
+def _meant(fault: State, method: str, node: str) -> bool:
+    return bool(fault["method"] == method and fault["node"] in ("", node))
 
 
 def node_of(state: State, name: str) -> State:

@@ -3,22 +3,28 @@
 A checkpoint begins with each export, in the same moment: QEMU notes in a bitmap of the image what the guest writes from then on.
 The next export names that checkpoint and gets its bitmap beside the data. A bitmap is lost where QEMU crashes or the image is
 made anew; libvirt then refuses to begin, and the export begins once more without it.
+
+What the guest overwrites while its disk is exported is kept in a scratch file. That of an encrypted disk is encrypted, too, with
+a key for this one file that libvirt forgets as soon as QEMU has opened it: whoever finds the file finds nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import libvirt
 
-from orchestrator.domain.errors import WrongState
+from orchestrator.domain.errors import OrchestratorError, WrongState
 from orchestrator.drivers.libvirt.connection import Budget, Connection, Session
 from orchestrator.drivers.libvirt.domains import find, require
 from orchestrator.drivers.libvirt.errors import code_of
 from orchestrator.drivers.libvirt.guest_xml import parse
+from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
 from orchestrator.ports.disk_exports import Export
+from orchestrator.ports.volumes import VolumeSpec
 
 TARGET = "vda"
 EXPORT = "disk"
@@ -37,38 +43,97 @@ _NO_BITMAP = (
 )
 
 
-class LibvirtExports:
-    """The DiskExports of one node. ``directory``: where QEMU's user may write; sockets and scratch files lie there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scratch:
+    """What an encrypted disk's scratch file has to be. ``key``: the uuid of the secret that opens it, '' where it is not made."""
 
-    def __init__(self, connection: Connection, *, directory: str = "/var/lib/libvirt/qemu") -> None:
+    path: str
+    capacity_bytes: int
+    key: str
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+class LibvirtExports:
+    """The DiskExports of one node. ``directory``: where QEMU's user may write; sockets and the scratch files of plain disks lie
+    there, those of encrypted ones are ``volumes`` beside the disk.
+    """
+
+    def __init__(self, connection: Connection, *, volumes: LibvirtVolumes, directory: str = "/var/lib/libvirt/qemu") -> None:
         self._connection = connection
+        self._volumes = volumes
         self._directory = directory
 
-    def begin(self, guest: str, *, checkpoint: str, since: str, deadline: float) -> Export:
+    def prepare(self, guest: str, *, deadline: float) -> None:
         budget = self._connection.budget(deadline)
+        scratch = self._look(guest, budget)
+        if scratch is not None:
+            self._volumes.delete(scratch.name, deadline=budget.remaining)
+            spec = VolumeSpec(name=scratch.name, capacity_bytes=scratch.capacity_bytes)
+            self._volumes.create_passing(spec, deadline=budget.remaining)
+
+    def begin(self, guest: str, *, checkpoint: str, since: str, deadline: float) -> Export:
+        """Where it was not prepared, or that was used already, it is now."""
+        budget = self._connection.budget(deadline)
+        scratch = self._look(guest, budget)
+        if scratch is not None and not scratch.key:
+            self.prepare(guest, deadline=budget.remaining)
+            scratch = self._look(guest, budget)
 
         def work(session: Session) -> Export:
             domain = require(session, guest)
-            self._free(domain, guest, budget)
             usable = since if since and since in _ours(domain) else ""
             try:
-                return self._begin(domain, guest, checkpoint, usable)
+                return self._begin(domain, guest, checkpoint, usable, scratch)
             except libvirt.libvirtError as error:
                 if not usable or code_of(error) not in _NO_BITMAP:
                     raise
-            return self._begin(domain, guest, checkpoint, "")
+            return self._begin(domain, guest, checkpoint, "", scratch)
 
-        return self._connection.run(f"freezing the disk of {guest}", work, deadline=deadline)
+        made = self._connection.run(f"freezing the disk of {guest}", work, deadline=budget.remaining)
+        if scratch is not None:
+            self._forget(scratch, budget)
+        return made
+
+    def _look(self, guest: str, budget: Budget) -> _Scratch | None:
+        """What is open ends; None for a disk that is not encrypted."""
+
+        def work(session: Session) -> _Scratch | None:
+            domain = require(session, guest)
+            self._free(domain, guest, budget)
+            path = _scratch_path(domain, guest)
+            if not path:
+                return None
+            return _Scratch(path=path, capacity_bytes=domain.blockInfo(TARGET)[0], key=_key_of(session, path))
+
+        return self._connection.run(f"looking at the disk of {guest}", work, deadline=budget.remaining)
+
+    def _forget(self, scratch: _Scratch, budget: Budget) -> None:
+        """QEMU has the file open: nobody needs its key again. One that stays is found by its tag, and replaced the next time."""
+
+        def work(session: Session) -> None:
+            with contextlib.suppress(libvirt.libvirtError):
+                session.conn.secretLookupByUUIDString(scratch.key).undefine()
+
+        with contextlib.suppress(OrchestratorError):
+            self._connection.run(f"forgetting the key of {scratch.name}", work, deadline=budget.remaining)
 
     def end(self, guest: str, *, deadline: float) -> None:
         budget = self._connection.budget(deadline)
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> str:
             domain = find(session, guest)
-            if domain is not None and domain.isActive():
+            if domain is None:
+                return ""
+            if domain.isActive():
                 self._free(domain, guest, budget)
+            return _scratch_path(domain, guest)
 
-        self._connection.run(f"ending the export of {guest}", work, deadline=deadline)
+        path = self._connection.run(f"ending the export of {guest}", work, deadline=deadline)
+        if path:
+            self._volumes.delete(path.rpartition("/")[2], deadline=budget.remaining)
 
     def checkpoints(self, guest: str, *, deadline: float) -> tuple[str, ...]:
         def work(session: Session) -> tuple[str, ...]:
@@ -94,11 +159,12 @@ class LibvirtExports:
     def close(self) -> None:
         self._connection.close()
 
-    def _begin(self, domain: Any, guest: str, checkpoint: str, since: str) -> Export:
+    def _begin(self, domain: Any, guest: str, checkpoint: str, since: str, scratch: _Scratch | None) -> Export:
         socket = f"{self._directory}/{guest}.nbd"
-        domain.backupBegin(
-            backup_xml(socket=socket, scratch=f"{self._directory}/{guest}.scratch", since=since), checkpoint_xml(checkpoint), 0
-        )
+        path, key = (f"{self._directory}/{guest}.scratch", "") if scratch is None else (scratch.path, scratch.key)
+        described = backup_xml(socket=socket, scratch=path, key=key, since=since)
+        flags = libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL if key else 0
+        domain.backupBegin(described, checkpoint_xml(checkpoint), flags)
         return Export(guest=guest, socket=socket, name=EXPORT, checkpoint=checkpoint, since=since, bitmap=BITMAP if since else "")
 
     def _free(self, domain: Any, guest: str, budget: Budget) -> None:
@@ -115,14 +181,17 @@ class LibvirtExports:
             budget.sleep(_POLL_SECONDS)
 
 
-def backup_xml(*, socket: str, scratch: str, since: str) -> str:
-    """https://libvirt.org/formatbackup.html; every other disk (the seed image) is left out."""
+def backup_xml(*, socket: str, scratch: str, since: str, key: str = "") -> str:
+    """https://libvirt.org/formatbackup.html; every other disk (the seed image) is left out. ``key``: the uuid of the secret that
+    opens the scratch file; '' = it is plain, and libvirt makes it."""
     incremental = f"<incremental>{_text(since)}</incremental>" if since else ""
     bitmap = f" exportbitmap={quoteattr(BITMAP)}" if since else ""
+    driver = "<driver type='qcow2'/>" if key else ""
+    lock = f"<encryption format='luks'><secret type='passphrase' uuid={quoteattr(key)}/></encryption>" if key else ""
     return (
         f"<domainbackup mode='pull'>{incremental}<server transport='unix' socket={quoteattr(socket)}/><disks>"
         f"<disk name='{TARGET}' backup='yes' type='file' exportname={quoteattr(EXPORT)}{bitmap}>"
-        f"<scratch file={quoteattr(scratch)}/></disk></disks></domainbackup>"
+        f"{driver}<scratch file={quoteattr(scratch)}>{lock}</scratch></disk></disks></domainbackup>"
     )
 
 
@@ -134,6 +203,28 @@ def checkpoint_xml(name: str) -> str:
 
 def _text(value: str) -> str:
     return quoteattr(value)[1:-1]
+
+
+def _scratch_path(domain: Any, guest: str) -> str:
+    """Where what is overwritten of an encrypted disk is kept: beside it, by the service's name, so that whatever looks for a
+    service's volumes finds it. '' for a disk that is not encrypted."""
+    for disk in parse(domain.XMLDesc()).iterfind("devices/disk"):
+        target, source = disk.find("target"), disk.find("source")
+        if target is None or source is None or target.get("dev") != TARGET:
+            continue
+        sealed = source.find("encryption") is not None or disk.find("encryption") is not None
+        return f"{source.get('file', '').rpartition('/')[0]}/{guest}.scratch.qcow2" if sealed else ""
+    return ""
+
+
+def _key_of(session: Session, path: str) -> str:
+    try:
+        found = session.conn.secretLookupByUsage(libvirt.VIR_SECRET_USAGE_TYPE_VOLUME, path)
+    except libvirt.libvirtError as error:
+        if code_of(error) == libvirt.VIR_ERR_NO_SECRET:
+            return ""
+        raise
+    return str(found.UUIDString())
 
 
 def _export_of(domain: Any) -> str | None:

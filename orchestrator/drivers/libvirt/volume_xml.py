@@ -53,9 +53,10 @@ def read_volume(text: str) -> ParsedVolume:
     )
 
 
-def secret_xml(*, pool: str, volume: str, path: str, uuid: str = "") -> str:
-    """A secret that stays on the node (persistent: autostart needs no controller) and is never given out again (private)."""
-    root = ET.Element("secret", {"ephemeral": "no", "private": "yes"})
+def secret_xml(*, pool: str, volume: str, path: str, uuid: str = "", lasting: bool = True) -> str:
+    """A secret that is never given out again (private). ``lasting``: it stays on the node, as autostart needs no controller;
+    else it is in libvirtd's memory alone."""
+    root = ET.Element("secret", {"ephemeral": "no" if lasting else "yes", "private": "yes"})
     if uuid:
         _text(root, "uuid", uuid)
     _text(root, "description", f"{TAG}{pool}/{volume}")

@@ -75,9 +75,16 @@ class LibvirtVolumes:
 
         After a TransientDriverError the key stays: the agent may have made the volume, or be at it still.
         """
+        return self._create(spec, deadline, lasting=True)
+
+    def create_passing(self, spec: VolumeSpec, *, deadline: float) -> VolumeFacts:
+        """The same, for what is of use only now: the key is in libvirtd's memory, and on no disk."""
+        return self._create(spec, deadline, lasting=False)
+
+    def _create(self, spec: VolumeSpec, deadline: float, *, lasting: bool) -> VolumeFacts:
         budget = self._connection.budget(deadline)
         doing = f"making the volume {spec.name}"
-        wanted = self._connection.run(doing, lambda session: self._prepare(session, spec, budget), deadline=deadline)
+        wanted = self._connection.run(doing, lambda session: self._prepare(session, spec, budget, lasting), deadline=deadline)
         try:
             self._agent.call(
                 "volume-make", {**wanted, "seconds": math.ceil(max(1.0, budget.remaining))}, deadline=budget.remaining
@@ -99,7 +106,7 @@ class LibvirtVolumes:
             raise TransientDriverError(f"{doing}: it is not in the pool after it was made")
         return made
 
-    def _prepare(self, session: Session, spec: VolumeSpec, budget: Budget) -> dict[str, Any]:
+    def _prepare(self, session: Session, spec: VolumeSpec, budget: Budget, lasting: bool) -> dict[str, Any]:
         """What the agent is asked for, once it is certain that no such volume is there; the key is libvirt's already."""
         pool = open_pool(session, self._pool)
         _check_name(spec.name)
@@ -111,7 +118,7 @@ class LibvirtVolumes:
         if spec.template:
             wanted |= {"template": f"{directory}/{spec.template}", "template_format": spec.template_format}
         if spec.encrypted:
-            wanted["passphrase"] = self._new_key(session, spec.name, path)
+            wanted["passphrase"] = self._new_key(session, spec.name, path, lasting)
         return wanted
 
     def put(self, name: str, content: bytes, *, deadline: float) -> VolumeFacts:
@@ -187,13 +194,13 @@ class LibvirtVolumes:
             return None
         return _facts(parsed, _keys(session))
 
-    def _new_key(self, session: Session, name: str, path: str) -> str:
+    def _new_key(self, session: Session, name: str, path: str, lasting: bool) -> str:
         """A new key, in a new secret or in the one that a broken-off creation left.
 
         As hex digits: QEMU takes a passphrase as text and refuses bytes that are no UTF-8.
         """
         left = _keys(session).get(path, "")
-        secret = session.conn.secretDefineXML(secret_xml(pool=self._pool, volume=name, path=path, uuid=left))
+        secret = session.conn.secretDefineXML(secret_xml(pool=self._pool, volume=name, path=path, uuid=left, lasting=lasting))
         key = self._random(KEY_BYTES).hex()
         try:
             secret.setValue(key.encode(), 0)
