@@ -35,7 +35,7 @@ from orchestrator.config.validate import salvage, validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Template
 from orchestrator.domain.policies import SILENT, Policy
 
 M = TypeVar("M", bound=BaseModel)
@@ -369,10 +369,9 @@ def _template(entry: TemplateEntry) -> Template:
     return Template(**values, size_bytes=entry.size)
 
 
-def _plan(entry: PlanFile) -> Plan:
-    return Plan(
+def _plan(entry: PlanFile) -> GuestPlan:
+    return GuestPlan(
         name=entry.name,
-        kind=PlanKind(entry.kind),
         vcpus=entry.vcpus,
         memory_bytes=entry.memory,
         disk_bytes=entry.disk,

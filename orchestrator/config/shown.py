@@ -8,7 +8,7 @@ from orchestrator.config.backups import backups_shown
 from orchestrator.config.model import BillingSource, Config, Settings
 from orchestrator.config.policy_shown import shown
 from orchestrator.config.units import duration_words, rate_words, size_words
-from orchestrator.domain.plans import AddressRange, Node, Plan, Template
+from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, Template
 
 
 def files(config: Config) -> dict[str, dict[str, Any]]:
@@ -121,10 +121,26 @@ def _template(template: Template) -> dict[str, Any]:
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
+    limits = _of_guests(plan) if isinstance(plan, GuestPlan) else {}
     return {
         "name": plan.name,
         "kind": str(plan.kind),
         "description": plan.description,
+        **limits,
+        "zones": list(plan.zones),
+        "traffic": None if plan.traffic_bytes is None else size_words(plan.traffic_bytes),
+        "traffic_over_per_gb": plan.traffic_over_per_gb,
+        "price_per_hour": plan.price_per_hour,
+        "backups_bought": plan.backups_bought,
+        "backup_cap": None if plan.backup_cap_bytes is None else size_words(plan.backup_cap_bytes),
+        "backup_cap_inodes": plan.backup_cap_inodes,
+        "policy": plan.policy,
+        "forbids": [use.value for use in plan.forbids],
+    }
+
+
+def _of_guests(plan: GuestPlan) -> dict[str, Any]:
+    return {
         "vcpus": plan.vcpus,
         "cpu_percent": plan.cpu_percent,
         "memory": size_words(plan.memory_bytes),
@@ -139,13 +155,4 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "ipv6": plan.ipv6,
         "templates": list(plan.templates),
         "default_template": plan.default_template,
-        "zones": list(plan.zones),
-        "traffic": None if plan.traffic_bytes is None else size_words(plan.traffic_bytes),
-        "traffic_over_per_gb": plan.traffic_over_per_gb,
-        "price_per_hour": plan.price_per_hour,
-        "backups_bought": plan.backups_bought,
-        "backup_cap": None if plan.backup_cap_bytes is None else size_words(plan.backup_cap_bytes),
-        "backup_cap_inodes": plan.backup_cap_inodes,
-        "policy": plan.policy,
-        "forbids": [use.value for use in plan.forbids],
     }

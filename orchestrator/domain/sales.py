@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from orchestrator.domain import specs
+from orchestrator.domain import wanted
 from orchestrator.domain.errors import NoCapacity, NotFound
 from orchestrator.domain.plans import Node, Plan, Template
 from orchestrator.domain.services import Service
@@ -22,11 +22,7 @@ def sellable(service: Service, *, plans: Mapping[str, Plan], templates: Mapping[
     plan = plans.get(service.plan)
     if plan is None:
         raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, restart the controller")
-    name = service.template or plan.default_template
-    template = templates.get(name)
-    if template is None:
-        raise NotFound(f"there is no template '{name}'", hint="add it to configs/templates.yaml, restart the controller")
-    specs.guest_spec(service, plan, template)
+    wanted.spec(service, plan, templates)
     _somewhere(plan, service.zone, nodes)
 
 

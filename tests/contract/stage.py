@@ -14,7 +14,7 @@ from orchestrator.domain import specs
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
-from orchestrator.domain.plans import Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import GuestPlan, Node, Template
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.drivers.fake import (
     FakeAgent,
@@ -51,9 +51,8 @@ TEMPLATE = Template(
     initrd="debian.initrd",
     kernel_arguments="root=LABEL=root",
 )
-PLAN = Plan(
+PLAN = GuestPlan(
     name="small",
-    kind=PlanKind.VPS,
     vcpus=2,
     memory_bytes=1 << 30,
     disk_bytes=10 << 30,
@@ -69,7 +68,7 @@ JOB = "j1"
 class Stage:
     """One service, ``s1``, and the jobs that work on it."""
 
-    def __init__(self, directory: Path, *, plan: Plan = PLAN, template: Template = TEMPLATE) -> None:
+    def __init__(self, directory: Path, *, plan: GuestPlan = PLAN, template: Template = TEMPLATE) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         fresh = not (directory / "world.json").exists()
         if fresh:

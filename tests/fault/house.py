@@ -19,7 +19,7 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import Job, JobStep
-from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
@@ -49,9 +49,8 @@ from tests.backup_books import book_of
 NODES = (Node(name="n1", zone="z1", address="192.0.2.11", driver="fake", heavy_slots=2),)
 TEMPLATE_SHA256 = "1" * 64
 TEMPLATE = Template(name="debian", volume="debian.qcow2", sha256=TEMPLATE_SHA256, size_bytes=2 << 30, ready="running")
-PLAN = Plan(
+PLAN = GuestPlan(
     name="small",
-    kind=PlanKind.VPS,
     vcpus=1,
     memory_bytes=1 << 30,
     disk_bytes=10 << 30,
