@@ -13,10 +13,30 @@ from typing import ClassVar
 
 # What a limited service keeps of its network in each direction, where its plan says nothing else: 1 Mbit/s.
 LIMITED_NETWORK = 125_000
+# What a limited account keeps of one core, in per cent, where its plan says nothing else.
+LIMITED_CPU = 10
+
+
+class NodeKind(StrEnum):
+    """What a node is for. One of a kind takes services of the plans of that kind, and no others."""
+
+    HYPERVISOR = "hypervisor"
+    HOSTING = "hosting"
+
+    @property
+    def of_plans(self) -> PlanKind:
+        """What is sold on it."""
+        return PlanKind.HOSTING if self == NodeKind.HOSTING else PlanKind.VPS
 
 
 class PlanKind(StrEnum):
     VPS = "vps"
+    HOSTING = "hosting"
+
+    @property
+    def node_kind(self) -> NodeKind:
+        """Where its services are."""
+        return NodeKind.HOSTING if self == PlanKind.HOSTING else NodeKind.HYPERVISOR
 
 
 class Use(StrEnum):
@@ -97,6 +117,33 @@ class GuestPlan(Plan):
         return (self.vcpus, self.memory_bytes, self.disk_bytes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostingPlan(Plan):
+    """An account on a hosting node. ``cpu_percent`` of one core is for all of it, and ``memory_bytes`` and ``tasks`` are.
+
+    ``limited_cpu_percent``: what a hold that limits leaves of the processor. A rate of 0 means not limited. ``php``: the versions
+    that it is sold with, the first is taken unasked; none = files only.
+    """
+
+    kind: ClassVar[PlanKind] = PlanKind.HOSTING
+
+    disk_bytes: int
+    inodes: int
+    cpu_percent: int
+    memory_bytes: int
+    tasks: int
+    io_bytes_per_second: int = 0
+    iops: int = 0
+    limited_cpu_percent: int = LIMITED_CPU
+    sites: int = 1
+    databases: int = 0
+    php: tuple[str, ...] = ()
+
+    def sizes(self) -> tuple[int, ...]:
+        """Disk, inodes, processor, memory, processes, sites, databases."""
+        return (self.disk_bytes, self.inodes, self.cpu_percent, self.memory_bytes, self.tasks, self.sites, self.databases)
+
+
 def lower_rate(one: int, other: int) -> int:
     """The lower of two rates, of which 0 is none."""
     return min(one, other) if one and other else one or other
@@ -140,7 +187,7 @@ class AddressRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A hypervisor as declared in configs/nodes.yaml. ``libvirt_uri`` empty = ``qemu+ssh`` by ``address``.
+    """A node as declared in configs/nodes.yaml. ``libvirt_uri`` empty = ``qemu+ssh`` by ``address``.
 
     Ratios: how much more may be promised than is there (1.0 = no overcommit).
     """
@@ -148,6 +195,7 @@ class Node:
     name: str
     zone: str
     address: str
+    kind: NodeKind = NodeKind.HYPERVISOR
     port: int = 22
     user: str = "root"
     driver: str = "libvirt"  # or "fake", the simulated node that ships with the product

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from orchestrator.domain import wanted
 from orchestrator.domain.errors import NoCapacity, NotFound
-from orchestrator.domain.plans import Node, Plan, Template
+from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Service
 
 
@@ -23,7 +23,7 @@ def sellable(service: Service, *, plans: Mapping[str, Plan], templates: Mapping[
     if plan is None:
         raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, restart the controller")
     wanted.spec(service, plan, templates)
-    _somewhere(plan, service.zone, nodes)
+    _somewhere(plan, service.zone, [node for node in nodes if node.kind == plan.kind.node_kind])
 
 
 def _somewhere(plan: Plan, zone: str, nodes: Collection[Node]) -> None:
@@ -34,4 +34,5 @@ def _somewhere(plan: Plan, zone: str, nodes: Collection[Node]) -> None:
     if any(zone in ("", node.zone) and (not plan.zones or node.zone in plan.zones) for node in nodes):
         return
     where = f"in zone '{zone}'" if zone else f"where it could be: {sold}" if plan.zones else "at all"
-    raise NoCapacity(f"there is no node {where}", hint="add one to configs/nodes.yaml, restart the controller")
+    what = "hosting node" if plan.kind == PlanKind.HOSTING else "node"
+    raise NoCapacity(f"there is no {what} {where}", hint="add one to configs/nodes.yaml, restart the controller")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.domain import specs
+from orchestrator.domain import accounts, specs
 from orchestrator.domain.errors import NotFound
-from orchestrator.domain.plans import GuestPlan, Plan, Template
+from orchestrator.domain.plans import GuestPlan, HostingPlan, Plan, Template
 from orchestrator.domain.services import Service
 
 
@@ -15,6 +15,8 @@ def spec(service: Service, plan: Plan, templates: Mapping[str, Template]) -> dic
     """As plain JSON. Raises NotFound where its template is not declared, RequestError where what was ordered cannot be given."""
     if isinstance(plan, GuestPlan):
         return specs.to_json(specs.guest_spec(service, plan, template_of(service, plan, templates)))
+    if isinstance(plan, HostingPlan):
+        return accounts.to_json(service, plan)
     raise NotFound(f"plan '{plan.name}' is of a kind that is not sold")
 
 

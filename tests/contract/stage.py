@@ -20,6 +20,7 @@ from orchestrator.drivers.fake import (
     FakeAgent,
     FakeClock,
     FakeExports,
+    FakeHostingNode,
     FakeHypervisor,
     FakeReach,
     FakeRepositories,
@@ -31,6 +32,7 @@ from orchestrator.steps.arguments import parse
 from orchestrator.steps.base import Done, Facts, Needed, Ports, Step, StepContext
 from orchestrator.steps.registry import STEPS
 from orchestrator.store import jobs, nodes, services
+from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
@@ -88,6 +90,8 @@ class Stage:
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, self.secrets, NODES, self.clock),
             exports=lambda node: FakeExports(world, node),
+            hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
+            uids=StoreAccountUids(self.db, self.clock),
             reach=FakeReach(world),
             addresses=self.addresses,
             ledger=self.ledger,

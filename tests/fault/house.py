@@ -25,6 +25,7 @@ from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
     FakeAgent,
     FakeExports,
+    FakeHostingNode,
     FakeHypervisor,
     FakeNotifier,
     FakeReach,
@@ -40,6 +41,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store import jobs, nodes, services
+from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
@@ -116,6 +118,7 @@ class House:
         at: Callable[[str], None] = _nowhere,
         clock: Clock | None = None,
         plan: Plan = PLAN,
+        more_plans: tuple[Plan, ...] = (),
         declared: tuple[Node, ...] = NODES,
         policies: Mapping[str, Policy] | None = None,
         posts_to: Notifier | None = None,
@@ -126,8 +129,9 @@ class House:
         self.db = Database(sqlite_url(directory / "orchestrator.sqlite"))
         self.world = seeded_world(directory)
         self.notifier = FakeNotifier(self.world)
+        self._beside = tuple(node for node in declared if node.name not in {each.name for each in NODES})
         self.catalog = Catalog(
-            plans={plan.name: plan},
+            plans={each.name: each for each in (plan, *more_plans)},
             templates={TEMPLATE.name: TEMPLATE},
             nodes=declared,
             provider="Example Hosting",
@@ -173,9 +177,11 @@ class House:
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, LocalSecrets(directory, {}), NODES, self.clock),
             exports=lambda node: FakeExports(world, node),
+            hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
+            uids=StoreAccountUids(self.db, self.clock),
             reach=FakeReach(world),
             addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
-            ledger=StoreLedger(self.db, NODES, self.clock),
+            ledger=StoreLedger(self.db, (*NODES, *self._beside), self.clock),
             fence=StoreFence(self.db, self.clock),
             secrets=LocalSecrets(directory, {}),
             clock=self.clock,
