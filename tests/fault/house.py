@@ -19,7 +19,7 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import Job, JobStep
-from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, Template
+from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
@@ -126,6 +126,7 @@ class House:
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
+        self.plan = plan
         self.db = Database(sqlite_url(directory / "orchestrator.sqlite"))
         self.world = seeded_world(directory)
         self.notifier = FakeNotifier(self.world)
@@ -198,8 +199,9 @@ class House:
         return self.engine.accept(event, body=body, body_sha256=digest)
 
     def order(self, service_id: str) -> Acceptance:
-        """A paid order."""
-        return self.event("order.paid", service_id, client_id="c1", plan=PLAN.name, order_id=f"o-{service_id}")
+        """A paid order of the house's plan; of an account with a domain."""
+        of_account = {"domain": f"{service_id}.example"} if self.plan.kind == PlanKind.HOSTING else {}
+        return self.event("order.paid", service_id, client_id="c1", plan=self.plan.name, order_id=f"o-{service_id}", **of_account)
 
     # -- what has become of it ---------------------------------------------------------------------
 
