@@ -15,10 +15,11 @@ from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import Plan
 from orchestrator.drivers.fake.hosting import close_ways, stick, use
 from orchestrator.drivers.local.certificates import signature_holds
+from orchestrator.store import account_usage
 from orchestrator.store.ledger import StoreLedger
 from tests.fault.house import NODES, House
 from tests.hosting_ground import HOST, LARGE, SMALL, account, furnish
-from tests.integration.test_due import DAY, Year, record
+from tests.integration.test_due import DAY, HOUR, Year, record
 
 USER = "h100001"
 
@@ -247,3 +248,52 @@ def test_a_service_outlives_its_plan_and_can_still_be_suspended_and_ended(year: 
     house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="left", arguments={})
     year.rest()
     assert house.state("s1") == "erased"
+
+
+def notices(house: House) -> list[tuple[str, int]]:
+    told = [json.loads(body) for _, body, _ in house.notifier.deliveries()]
+    return [(each["data"]["of"], each["data"]["level"]) for each in told if each["type"] == "usage.notice"]
+
+
+def test_what_an_account_uses_is_kept_and_told_at_80_and_95_per_cent_once(year: Hosted) -> None:
+    house = bought(year)
+    use(house.world, HOST.name, USER, bytes=int(0.79 * SMALL.disk_bytes), traffic={"2026-11": 5000}, cpu_seconds=40.0)
+    assert house.engine.meter() == 1
+    year.rest()
+    assert notices(house) == []
+    for bytes_used in (0.81, 0.82, 0.96, 0.97, 0.93):
+        use(house.world, HOST.name, USER, bytes=int(bytes_used * SMALL.disk_bytes), cpu_seconds=10.0)
+        house.engine.meter()
+        year.rest()
+    assert notices(house) == [("disk", 80), ("disk", 95)]
+    with house.db.read() as conn:
+        read = account_usage.get(conn, "s1")
+    assert read is not None
+    assert (read.node, read.traffic, read.cpu_seconds) == (HOST.name, {"2026-11": 5000}, 50.0), "its node was restarted between"
+    for bytes_used in (0.1, 0.85):
+        use(house.world, HOST.name, USER, bytes=int(bytes_used * SMALL.disk_bytes))
+        house.engine.meter()
+        year.later(HOUR)
+    assert notices(house)[2:] == [("disk", 80)]
+
+
+def test_of_an_account_that_is_gone_no_usage_is_kept(year: Hosted) -> None:
+    house = bought(year)
+    house.engine.meter()
+    house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="left", arguments={})
+    year.rest()
+    assert house.engine.meter() == 0
+    with house.db.read() as conn:
+        assert account_usage.get(conn, "s1") is None
+
+
+def test_a_node_that_does_not_answer_keeps_the_last_reading(year: Hosted) -> None:
+    house = bought(year)
+    use(house.world, HOST.name, USER, bytes=77)
+    house.engine.meter()
+    house.world.set_node(HOST.name, up=False)
+    assert house.engine.meter() == 0
+    with house.db.read() as conn:
+        read = account_usage.get(conn, "s1")
+    assert read is not None
+    assert read.bytes == 77
