@@ -173,14 +173,17 @@ class AccountFacts:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> AccountFacts:
-        """Out of the agent's FACTS. Raises KeyError, TypeError or ValueError for what is none."""
+        """Out of the agent's FACTS. Raises KeyError, TypeError or ValueError for what is none.
+
+        By which job it is as it is must be told: without that nobody could undo what a job did, and only that.
+        """
         limits, usage, access = data.get("limits"), data.get("usage") or {}, data.get("access") or {}
         return cls(
             user=str(data["user"]),
             uid=int(data["uid"]),
             service_id=str(data["service_id"]),
             exists=bool(data["exists"]),
-            job_id=str(data.get("job_id", "")),
+            job_id=str(data["job_id"]),
             locked=bool(data.get("locked")),
             expired=bool(data.get("expired")),
             shell=str(data.get("shell", "")),
@@ -195,8 +198,8 @@ class AccountFacts:
             processes=int(data.get("processes", 0)),
             fpm=str(data.get("fpm", "none")),
             suspended=bool(data.get("suspended")),
-            suspended_by=str(data.get("suspended_by", "")),
-            wiping=bool(data.get("wiping")),
+            suspended_by=str(data["suspended_by"]),
+            wiping=bool(data["wiping"]),
             unknown=tuple(str(each) for each in data.get("unknown", ())),
         )
 
