@@ -32,7 +32,10 @@ _OVER = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 _EFFECTS = {Effect.SUSPEND: HoldEffect.STOP, Effect.LIMIT: HoldEffect.LIMIT, Effect.READ_ONLY: HoldEffect.READ_ONLY}
 _STRONGER = (Effect.LIMIT, Effect.READ_ONLY, Effect.SUSPEND)
 # What cannot be done to services of a kind.
-_BEYOND: dict[str, frozenset[Effect]] = {"vps": frozenset({Effect.READ_ONLY})}
+_BEYOND: dict[str, frozenset[Effect]] = {
+    "vps": frozenset({Effect.READ_ONLY}),
+    "hosting": frozenset({Effect.READ_ONLY}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

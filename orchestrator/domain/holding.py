@@ -81,7 +81,7 @@ def _hindered(service: Service, hold: Hold) -> tuple[str, str] | None:
     if service.state in OVER and hold.reason != HoldReason.LEGAL:
         return f"it is {service.state}: there is nothing left to hold", RULE_LIFECYCLE
     if hold.effect == HoldEffect.READ_ONLY:
-        return "a VPS cannot be made read-only: what its guest writes is its own affair; limit or stop it", RULE_HOLDS
+        return "it cannot be made read-only: what a guest or an account writes is its own affair; limit or stop it", RULE_HOLDS
     if hold.effect in _ON_GUESTS and service.state not in LIVING:
         return f"it is {service.state}: only a provisioned service can be held by the effect {hold.effect}", RULE_LIFECYCLE
     if hold.until is not None and hold.until <= hold.since:

@@ -1,0 +1,134 @@
+"""The agent's answers on accounts, as the driver reads them, and what it asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from orchestrator.domain import accounts
+from orchestrator.domain.accounts import AccountSpec
+from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.drivers.hosting import AgentHostingNode
+from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Need, Residue, WayIn
+from orchestrator.ports.node_transport import Progress
+from tests.hosting_ground import SMALL
+from tests.unit.test_accounts import ORDERED, facts
+
+WHO = {"service_id": "s1"}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "hosting-doctor": {
+        "needs": [{"name": "quota", "ok": False, "says": "off", "hint": "tune2fs", "package": ""}],
+        "hostname": "h1",
+        "cpus": 4,
+        "memory_bytes": 8,
+        "disk_bytes": 16,
+        "disk_free_bytes": 15,
+        "accounts": 3,
+        "php": ["8.2"],
+        "controllers": ["cpu"],
+    },
+    "account-apply": {"facts": facts(), "changed": ["user"], "notes": []},
+    "account-facts": {"accounts": [facts()]},
+    "account-suspend": {"facts": facts(suspended=True, suspended_by="j2"), "ended": 2, "aside": []},
+    "account-probe": {"ways": [{"way": "http", "open": False, "says": "503"}, {"way": "cron", "open": True, "says": "it ran"}]},
+    "account-unsuspend": {"facts": facts(), "difference": ["cron: was 1, is 0"]},
+    "account-usage": {
+        "accounts": [
+            {
+                "user": "h100001",
+                "bytes": 1,
+                "inodes": 2,
+                "database_bytes": 3,
+                "traffic_bytes": {"2026-11": 4},
+                "cpu_seconds": 5.5,
+                "processes": 0,
+                "boot_id": "x",
+            }
+        ],
+        "unknown": [],
+    },
+    "account-wipe": {
+        "report": {
+            "service_id": "s1",
+            "user": "h100001",
+            "started_at": "2026-11-20T12:00:00Z",
+            "ended_at": "2026-11-20T12:00:09Z",
+            "files": 7,
+            "bytes": 8,
+            "databases": ["h100001_main"],
+            "limits": ["Files were removed, not overwritten."],
+        }
+    },
+    "account-residue": {"found": ["/a"], "removed": ["/b"], "kept": ["/c"], "unknown": ["databases: away"]},
+}
+
+
+class Agent:
+    """NodeTransport: answers as written down, and keeps what it was asked."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.answers: dict[str, dict[str, Any]] = ANSWERS | {name.replace("_", "-"): answer for name, answer in changed.items()}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def call(
+        self, command: str, request: Mapping[str, Any], *, deadline: float, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        self.asked.append((command, json.loads(json.dumps(request))))
+        return self.answers[command]
+
+    def close(self) -> None: ...
+
+
+def spec() -> AccountSpec:
+    return accounts.spec(accounts.wanted(ORDERED, SMALL), accounts.access_of(ORDERED), service_id="s1", uid=100_001)
+
+
+def test_what_the_agent_answers_becomes_values_of_ours() -> None:
+    node = AgentHostingNode(Agent(), name="h1")
+    report = node.doctor(deadline=1)
+    assert report.needs == (Need(name="quota", ok=False, says="off", hint="tune2fs"),)
+    assert (report.cpus, report.disk_free_bytes, report.php, report.details) == (4, 15, ("8.2",), {"controllers": ["cpu"]})
+    assert node.apply(spec(), job_id="j1", deadline=1).changed == ("user",)
+    (found,) = node.accounts((), deadline=1)
+    assert (found.user, found.job_id, found.limits) == ("h100001", "j1", accounts.limits_of(SMALL))
+    assert node.suspend("h100001", job_id="j2", deadline=1, **WHO).suspended_by == "j2"
+    assert node.probe("h100001", deadline=1, **WHO) == (
+        WayIn(way="http", open=False, says="503"),
+        WayIn(way="cron", open=True, says="it ran"),
+    )
+    assert node.unsuspend("h100001", job_id="j3", deadline=1, **WHO).difference == ("cron: was 1, is 0",)
+    assert node.usage((), deadline=1) == (
+        AccountUsage(user="h100001", bytes=1, inodes=2, database_bytes=3, traffic={"2026-11": 4}, cpu_seconds=5.5),
+    )
+    assert node.wipe("h100001", job_id="j4", deadline=1, **WHO) == AccountWipe(
+        user="h100001",
+        files=7,
+        bytes=8,
+        databases=("h100001_main",),
+        method="unlink",
+        limits=("Files were removed, not overwritten.",),
+        started_at="2026-11-20T12:00:00Z",
+        finished_at="2026-11-20T12:00:09Z",
+    )
+    assert node.residue("h100001", uid=100_001, clean=False, deadline=1, **WHO) == Residue(
+        found=("/a",), removed=("/b",), kept=("/c",), unknown=("databases: away",)
+    )
+
+
+def test_the_agent_is_asked_in_its_own_words() -> None:
+    agent = Agent()
+    node = AgentHostingNode(agent, name="h1")
+    node.apply(spec(), job_id="j1", deadline=1)
+    node.residue("h100001", uid=100_001, clean=True, deadline=1, **WHO)
+    (_, applied), residue = agent.asked
+    assert applied == {"account": spec().dump(), "job_id": "j1"}
+    assert residue == ("account-residue", {"service_id": "s1", "user": "h100001", "uid": 100_001, "clean": True})
+
+
+@pytest.mark.parametrize("answer", [{}, {"accounts": None}, {"accounts": [{}]}, {"accounts": [{**facts(), "uid": "x"}]}])
+def test_an_answer_that_is_none_is_said_and_never_taken_for_one(answer: dict[str, Any]) -> None:
+    with pytest.raises(PermanentDriverError, match="h1 answered account-facts with what is no answer"):
+        AgentHostingNode(Agent(account_facts=answer), name="h1").accounts((), deadline=1)
