@@ -130,6 +130,27 @@ def settle(home: Home) -> bool:
     return bool(acts)
 
 
+def forget_copies(home: Home) -> None:
+    """Take the account out of the copies that the programs above leave of what was before (``/etc/shadow-``)."""
+    for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid"):
+        path = home.node.under(f"etc/{name}-")
+        text = tree.read(path)
+        if text is not None and home.user in text:
+            status = path.stat(follow_symlinks=False)
+            tree.write(path, without(home.user, text), mode=status.st_mode & 0o777, owner=(status.st_uid, status.st_gid))
+
+
+def without(user: str, text: str) -> str:
+    """Lines of passwd(5), group(5) and the like, without that user's own and without it as a member of others."""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        fields = line.rstrip("\n").split(":")
+        if fields[0] != user:
+            members = [each for each in fields[-1].split(",") if each != user]
+            kept.append(line if user not in fields[-1].split(",") else ":".join([*fields[:-1], ",".join(members)]) + "\n")
+    return "".join(kept)
+
+
 def set_hash(user: str, value: str) -> None:
     """A hash is no argument of a program: everybody could read it there."""
     must(["chpasswd", "--encrypted"], given=f"{user}:{value}\n", doing=f"setting the password of {user}")

@@ -17,7 +17,8 @@ from agents.node.protocol import AgentError
 COMMON = ("tmp", "var/tmp", "dev/shm", "dev/mqueue", "var/mail", "var/spool/cron/atspool")
 """Where everybody may write."""
 
-IDS = ("etc/passwd", "etc/group", "etc/shadow", "etc/gshadow", "etc/subuid", "etc/subgid")
+IDS = tuple(f"etc/{name}{copy}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid") for copy in ("", "-"))
+"""Each with the copy that useradd and its kin leave of what was there before: it holds hashes of passwords, too."""
 
 
 def account_residue(call: Call) -> dict[str, Any]:

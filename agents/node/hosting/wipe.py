@@ -204,6 +204,7 @@ class Removal:
                 must(["userdel", home.user], doing=f"removing the user {home.user}")
             if home.user in people.groups(home.node):
                 must(["groupdel", home.user], doing=f"removing the group {home.user}")
+            people.forget_copies(home)
 
     def _records(self) -> None:
         if self.home.records.is_dir():
