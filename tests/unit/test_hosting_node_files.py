@@ -64,6 +64,7 @@ def look(home: Home, *, seen: Seen | None = None) -> Look:
         processes=Counter({100001: 3}),
         databases=seen or Seen(),
         today=20_000,
+        masters=facts.masters(home.node),
     )
 
 

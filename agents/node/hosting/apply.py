@@ -169,11 +169,7 @@ class _Work:
         self._note("sites", tree.read(home.vhost) != shown)
         if any(fresh):
             nginx.wait_for_reload(home.node)
-        try:
-            aside = nginx.publish(home, shown)
-        except AgentError:
-            certificates.put_back(before)
-            raise
+        aside = nginx.publish(home, shown, certificates=lambda: certificates.put_back(before))
         if aside:
             self.notes.append(f"nginx refused the sites of {', '.join(aside)}: they were put aside")
         certificates.forget(home, {site.name for site in spec.sites})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from agents.node.hosting import sql, tree
@@ -27,7 +29,7 @@ class Login:
     """It has a second way in, which a probe gave it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """Everything of accounts in the server. ``away`` says why nothing could be seen ('' = it was)."""
 
@@ -39,11 +41,27 @@ class Seen:
     directory: Path = Path("/var/lib/mysql")
     away: str = ""
 
-    def logins_of(self, user: str) -> tuple[Login, ...]:
-        return tuple(each for each in self.logins if _owner(each.name) == user)
+    def logins_of(self, user: str) -> Sequence[Login]:
+        return self._logins_by_user.get(user, ())
 
-    def databases_of(self, user: str) -> tuple[str, ...]:
-        return tuple(each for each in self.databases if _owner(each) == user)
+    def databases_of(self, user: str) -> Sequence[str]:
+        return self._databases_by_user.get(user, ())
+
+    # A node has a thousand accounts, and each is asked for.
+
+    @cached_property
+    def _logins_by_user(self) -> dict[str, list[Login]]:
+        found: defaultdict[str, list[Login]] = defaultdict(list)
+        for each in self.logins:
+            found[_owner(each.name)].append(each)
+        return dict(found)
+
+    @cached_property
+    def _databases_by_user(self) -> dict[str, list[str]]:
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for each in self.databases:
+            found[_owner(each)].append(each)
+        return dict(found)
 
     def sessions_of(self, user: str) -> int:
         return sum(count for name, count in self.sessions.items() if _owner(name) == user)
@@ -135,11 +153,3 @@ def try_login(user: str, *, uid: int | None = None, defaults: Path | None = None
     words = ["mariadb", f"--defaults-file={defaults}" if defaults else "--no-defaults", "--protocol=socket", f"--user={user}"]
     by = As(uid, uid) if uid is not None else None
     return run([*words, "--batch", "--skip-column-names", "--connect-timeout=10", "--execute=SELECT 1"], by=by, seconds=20)
-
-
-def of_all(seen: Seen) -> dict[str, list[str]]:
-    """The databases by account."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for name in seen.databases:
-        found[_owner(name)].append(name)
-    return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from agents.node.hosting.marks import mark
 from agents.node.hosting.people import Secret, User
 
 DAY = 24 * 3600
+_MASTER = re.compile(r"orch-fpm-(h[1-9][0-9]{5,8})-([0-9.]+)\.service")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Look:
     processes: Counter[int] = field(default_factory=Counter)
     databases: Seen = field(default_factory=Seen)
     today: int = 0
+    masters: dict[str, list[str]] = field(default_factory=dict)
+    """The versions of PHP for which each account has a unit."""
 
 
 def look(node: Node) -> Look:
@@ -40,7 +44,18 @@ def look(node: Node) -> Look:
         processes=processes.by_uid(node),
         databases=databases.see(),
         today=int(time.time() // DAY),
+        masters=masters(node),
     )
+
+
+def masters(node: Node) -> dict[str, list[str]]:
+    """By account, from the names of the unit files."""
+    found: dict[str, list[str]] = {}
+    for name in tree.names(node.units):
+        unit = _MASTER.fullmatch(name)
+        if unit:
+            found.setdefault(unit[1], []).append(unit[2])
+    return found
 
 
 def everybody(seen: Look) -> list[str]:
@@ -52,6 +67,7 @@ def everybody(seen: Look) -> list[str]:
 def of(home: Home, seen: Look) -> dict[str, Any]:
     """FACTS of one account; ``unknown`` names what could not be seen."""
     user, secret = seen.users.get(home.user), seen.secrets.get(home.user)
+    versions = seen.masters.get(home.user, [])
     ours, used = mark(home), quota.get(home.node.homes, home.uid) if home.node.homes.is_dir() else None
     found: dict[str, Any] = {
         "user": home.user,
@@ -67,7 +83,7 @@ def of(home: Home, seen: Look) -> dict[str, Any]:
             **group_limits(home.cgroup),
         },
         "usage": {"bytes": used.used_bytes if used else 0, "inodes": used.used_inodes if used else 0},
-        "sites": [_site(home, site) for site in sites(home)],
+        "sites": _sites(home, versions),
         "access": {
             "keys": len((tree.read(home.keys) or "").splitlines()),
             "password": secret is not None and secret.usable,
@@ -75,7 +91,7 @@ def of(home: Home, seen: Look) -> dict[str, Any]:
         "databases": _databases(home.user, seen.databases),
         "cron": units.cron_count(tree.read(home.crontab) or ""),
         "processes": seen.processes[home.uid],
-        "fpm": fpm(home),
+        "fpm": fpm(home, versions),
         "unknown": [f"databases: {seen.databases.away}"] if seen.databases.away else [],
     }
     return {**found, "suspended": is_suspended(home, found, seen.databases)}
@@ -102,23 +118,21 @@ def sites(home: Home) -> tuple[web.Vhost, ...]:
     return web.none_serving(web.read(tree.read(home.quarantined) or ""))
 
 
-def _site(home: Home, site: web.Vhost) -> dict[str, Any]:
+def _sites(home: Home, versions: Sequence[str]) -> list[dict[str, Any]]:
+    """With the version of PHP whose master has a pool for the site."""
+    pools = {version: tree.read(home.fpm_file(version)) or "" for version in versions}
+    return [_site(home, site, pools) for site in sites(home)]
+
+
+def _site(home: Home, site: web.Vhost, pools: Mapping[str, str]) -> dict[str, Any]:
     until = certificates.valid_until(tree.read(home.tls / f"{site.name}.crt") or "")
     return {
         "name": site.name,
         "domains": list(site.domains),
-        "php": php_of(home, site),
+        "php": next((version for version, text in pools.items() if f"\n[{home.user}-{site.name}]\n" in text), ""),
         "serving": site.serving,
         "certificate_until": until.strftime("%Y-%m-%dT%H:%M:%SZ") if until else "",
     }
-
-
-def php_of(home: Home, site: web.Vhost) -> str:
-    """The version whose master has a pool for the site."""
-    for path in home.node.fpm.glob(f"{home.user}-*.conf"):
-        if f"\n[{home.user}-{site.name}]\n" in (tree.read(path) or ""):
-            return path.name.removesuffix(".conf").rpartition("-")[2]
-    return ""
 
 
 def _databases(user: str, seen: Seen) -> list[dict[str, Any]]:
@@ -138,12 +152,11 @@ def _databases(user: str, seen: Seen) -> list[dict[str, Any]]:
     return found
 
 
-def fpm(home: Home) -> str:
+def fpm(home: Home, versions: Sequence[str]) -> str:
     """By its cgroup: a master that runs has one with processes in it."""
-    paths = home.fpm_units()
-    if not paths:
+    if not versions:
         return "none"
-    alive = [_has_processes(home.cgroup / path.name) for path in paths]
+    alive = [_has_processes(home.cgroup / home.fpm_unit(version)) for version in versions]
     return "active" if all(alive) else "inactive"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,11 +26,11 @@ def ipv6(node: Node) -> bool:
     return node.under("proc/net/if_inet6").exists()
 
 
-def publish(home: Home, text: str | None) -> list[str]:
+def publish(home: Home, text: str | None, *, certificates: Callable[[], None] = lambda: None) -> list[str]:
     """nginx serves the account by ``text`` (None = not at all). Returns the accounts whose files nginx refused and were
     put aside.
 
-    Raises AgentError (driver-permanent) where nginx refuses this one: what it was before goes on.
+    Raises AgentError (driver-permanent) where nginx refuses it: what was before goes on. ``certificates`` puts them back.
     """
     before = tree.read(home.vhost)
     if text is not None:
@@ -40,7 +41,15 @@ def publish(home: Home, text: str | None) -> list[str]:
             tree.remove(home.vhost)
         else:
             tree.write(home.vhost, text, mode=0o644)
-    aside = settle(home.node, own=home, before=before)
+
+    def put_back() -> None:
+        certificates()
+        if before is None:
+            tree.remove(home.vhost)
+        else:
+            tree.write(home.vhost, before, mode=0o644)
+
+    aside = settle(home.node, own=home, put_back=put_back)
     if text is not None and tree.read(home.vhost) != text:
         raise AgentError(
             "driver-permanent", f"nginx refuses the sites of {home.user}; they were put aside", hint="apply it again"
@@ -48,14 +57,14 @@ def publish(home: Home, text: str | None) -> list[str]:
     return aside
 
 
-def settle(node: Node, *, own: Home | None = None, before: str | None = None) -> list[str]:
+def settle(node: Node, *, own: Home | None = None, put_back: Callable[[], None] = lambda: None) -> list[str]:
     """Test and reload if anything waits for it; another call may have done so for this one, too."""
     with node_lock(node.place, "nginx"):
         if not (node.pending / _PENDING).exists() and not (node.pending / _RELOADING).exists():
             return []
         tree.write(node.pending / _RELOADING, "")
         tree.remove(node.pending / _PENDING)
-        aside, refused = _test(node, own, before)
+        aside, refused = _test(node, own, put_back)
         _reload(node)
         tree.remove(node.pending / _RELOADING)
         if refused:
@@ -63,7 +72,7 @@ def settle(node: Node, *, own: Home | None = None, before: str | None = None) ->
         return aside
 
 
-def _test(node: Node, own: Home | None, before: str | None) -> tuple[list[str], str]:
+def _test(node: Node, own: Home | None, put_back: Callable[[], None]) -> tuple[list[str], str]:
     """Until nginx takes what is there: who was put aside, and why the caller's own file was taken back ('' = it was not)."""
     aside: list[str] = []
     refused = ""
@@ -79,18 +88,11 @@ def _test(node: Node, own: Home | None, before: str | None) -> tuple[list[str], 
             )
         if own is not None and culprit.user == own.user and not refused:
             refused = f"nginx refuses the sites of {own.user}, what served before goes on: {done.said}"
-            _put_back(own, before)
+            put_back()
         else:
             culprit.vhost.replace(culprit.quarantined)
             aside.append(culprit.user)
     raise AgentError("driver-permanent", f"more than {_MOST_BAD} accounts' sites are refused by nginx: {', '.join(aside)[:300]}")
-
-
-def _put_back(own: Home, before: str | None) -> None:
-    if before is None:
-        tree.remove(own.vhost)
-    else:
-        tree.write(own.vhost, before, mode=0o644)
 
 
 def _culprit(node: Node, said: str) -> Home | None:

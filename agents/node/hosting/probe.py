@@ -169,7 +169,7 @@ class _Probe:
         return _way("linger", True, f"{manager} runs")
 
     def _fpm(self) -> Way:
-        state = facts.fpm(self._home)
+        state = facts.fpm(self._home, facts.masters(self._home.node).get(self._home.user, []))
         return _way("fpm", state == "active", f"PHP: {state}")
 
     def _database(self, native: Sequence[databases.Login]) -> Way:

@@ -152,10 +152,17 @@ ENTER_SLICE = """#!/bin/sh
 set -eu
 [ "${PAM_TYPE:-}" = open_session ] || exit 0
 case "${PAM_SERVICE:-}" in cron | crond | atd) ;; *) exit 0 ;; esac
-pid=$PPID
-exec /usr/bin/busctl --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \\
-    StartTransientUnit 'ssa(sv)a(sa(sv))' "orch-job-$PAM_USER-$pid.scope" fail \\
+pid=$PPID scope=orch-job-$PAM_USER-$PPID.scope
+/usr/bin/busctl --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \\
+    StartTransientUnit 'ssa(sv)a(sa(sv))' "$scope" fail \\
     3 PIDs au 1 "$pid" Slice s "orch-$PAM_USER.slice" CollectMode s inactive-or-failed 0
+# systemd moves the process in its own time. What it begins before would not be in the slice: without that it does not begin.
+tries=0
+until grep -qF "/$scope" "/proc/$pid/cgroup"; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 300 ] || exit 1
+    sleep 0.1
+done
 """
 
 
