@@ -44,12 +44,14 @@ class Controller:
             deadline=SECONDS,
         )
 
-    def transport(self) -> SshTransport:
-        return SshTransport(address=self.node.address, port=self.node.port, key_path=self.identity, host_key=self.host_key())
+    def transport(self, host_key: HostKey | None = None) -> SshTransport:
+        """A new connection to the node's agent; asked for its key first, unless that is given."""
+        key = host_key or self.host_key()
+        return SshTransport(address=self.node.address, port=self.node.port, key_path=self.identity, host_key=key)
 
 
-def controller(lab: Lab, directory: Path) -> Controller:
-    """A new controller whose state lies in ``directory``."""
+def controller(lab: Lab, directory: Path, node: Node | None = None) -> Controller:
+    """A new controller whose state lies in ``directory``; its node is the lab's machine, or ``node``."""
     state = directory / "state"
     state.mkdir(mode=0o700)
     init_keys(state)
@@ -57,7 +59,7 @@ def controller(lab: Lab, directory: Path) -> Controller:
         secrets=LocalSecrets(state, {}),
         identity=state / "ssh" / "controller",
         operator=lab.ssh_identity,
-        node=Node(name="n1", zone="z1", address=lab.ssh_address, port=lab.ssh_port, pool=lab.pool, bridge=lab.bridge),
+        node=node or Node(name="n1", zone="z1", address=lab.ssh_address, port=lab.ssh_port, pool=lab.pool, bridge=lab.bridge),
     )
 
 

@@ -1,4 +1,5 @@
-"""The guest images of the tests: `debian`, a small cloud image, and `tiny`, a kernel with one shell script.
+"""The guest images of the tests: `debian`, a small cloud image, `hosting`, a server with all that a hosting node needs, and
+`tiny`, a kernel with one shell script.
 
 Built once per recipe (its files and the Debian release) into a directory whose name is the recipe's hash, below the user's
 cache. Two builds at a time wait for each other; an interrupted one leaves nothing that a later run would take for finished.
@@ -13,33 +14,73 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.lab import initramfs
+from tests.lab import initramfs, trees
 from tests.lab.environment import cache_directory
 from tests.lab.report import LabError, say
+from tests.lab.trees import Recipe
 
 RECIPES = Path(__file__).parent / "recipes"
-SOURCES = (Path(__file__), Path(initramfs.__file__), *sorted(RECIPES.glob("*.*")))
-PACKAGES = (
-    "cloud-init",
-    "dbus",
-    "e2fsprogs",
-    "iproute2",
-    "linux-image-cloud-amd64",
-    "openssh-server",
-    "qemu-guest-agent",
-    "systemd-sysv",
-    "udev",
+SOURCES = (Path(__file__), Path(initramfs.__file__), Path(trees.__file__), *sorted(RECIPES.glob("*.*")))
+DEBIAN = Recipe(
+    "debian",
+    packages=(
+        "cloud-init",
+        "dbus",
+        "e2fsprogs",
+        "iproute2",
+        "linux-image-cloud-amd64",
+        "openssh-server",
+        "qemu-guest-agent",
+        "systemd-sysv",
+        "udev",
+    ),
+    before=('mkdir -p "$1/etc/initramfs-tools/conf.d"; echo MODULES=list >"$1/etc/initramfs-tools/conf.d/lab"',),
+    after=(
+        f'install -D -m 644 "{RECIPES}/debian.cloud.cfg" "$1/etc/cloud/cloud.cfg.d/90-lab.cfg"',
+        f'sh "{RECIPES}/debian.customize" "$1"',
+    ),
 )
-NO_DOCS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+# A server as a provider has it, without a kernel: it boots the other image's, whose initial file system brings the modules.
+HOSTING = Recipe(
+    "hosting",
+    packages=(
+        "acl",
+        "at",
+        "cron",
+        "dbus",
+        "e2fsprogs",
+        "iproute2",
+        "libpam-systemd",
+        "logrotate",
+        "mariadb-server",
+        "nginx-light",
+        "openssh-server",
+        "openssl",
+        "php-cli",
+        "php-fpm",
+        "php-mysql",
+        "procps",
+        "python3",
+        "quota",
+        "rsync",
+        "systemd-sysv",
+        "udev",
+    ),
+    before=(f'install -D -m 644 "{RECIPES}/hosting.cnf" "$1/etc/mysql/mariadb.conf.d/90-lab.cnf"',),
+    after=(f'sh "{RECIPES}/hosting.customize" "$1"',),
+)
 SECONDS_TO_KEEP = 24 * 3600  # images of an older recipe: a lab may still be using them
 DEBIAN_BYTES = 1024**3
+HOSTING_BYTES = 3 * 1024**3
 TINY_BYTES = 64 * 1024**2
 ARGUMENTS = "console=ttyS0 quiet mitigations=off"
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
+HOSTING_MODULES = (*BOOT_MODULES, "virtio_net", "virtio_rng", "quota_v2", "loop")
 TINY_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "button", "evdev", "isofs")
 CDROM_MODULES = ("virtio_scsi", "ata_piix", "sr_mod")
 
@@ -58,48 +99,9 @@ class Image:
     kernel_arguments: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Release:
-    """The Debian release that images are built from: this machine's own."""
-
-    codename: str
-    mirrors: tuple[str, ...]
-    """Lines as in sources.list(5)."""
-
-
-def release() -> Release:
-    """Read from APT's own view of this machine's sources. Raises `LabError` when it has no list of Debian's main packages."""
-    wanted = "$(ORIGIN)|$(LABEL)|$(REPO_URI)|$(CODENAME)|$(COMPONENT)"
-    asked = subprocess.run(
-        ["apt-get", "indextargets", "--format", wanted, "Created-By: Packages"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    rows = [line.split("|") for line in asked.stdout.splitlines()]
-    main = [(label, uri, codename) for origin, label, uri, codename, part in rows if (origin, part) == ("Debian", "main")]
-    own = platform_codename()
-    mirrors = [
-        f"deb {uri} {codename} main" for _label, uri, codename in main if codename in {own, f"{own}-updates", f"{own}-security"}
-    ]
-    if not any(f" {own} " in line for line in mirrors):
-        raise LabError(f"APT has no package list of Debian {own}: run apt-get update, or look at its sources")
-    return Release(codename=own, mirrors=tuple(dict.fromkeys(mirrors)))
-
-
-def platform_codename() -> str:
-    """The release's name from os-release(5), such as bookworm."""
-    for line in Path("/etc/os-release").read_text().splitlines():
-        key, _, value = line.partition("=")
-        if key == "VERSION_CODENAME":
-            return value.strip('"')
-    raise LabError("this is no Debian release: /etc/os-release has no VERSION_CODENAME")
-
-
 def directory() -> Path:
     """Where the images of the present recipe are, or will be."""
-    digest = hashlib.sha256(platform_codename().encode())
+    digest = hashlib.sha256(trees.platform_codename().encode())
     for source in SOURCES:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return cache_directory() / f"images-{digest.hexdigest()[:16]}"
@@ -145,70 +147,39 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 def _build_all(scratch: Path) -> Path:
-    tree, out = scratch / "tree", scratch / "out"
+    out = scratch / "out"
     out.mkdir()
-    _debian_tree(tree, scratch)
+    with ThreadPoolExecutor(max_workers=2) as both:
+        tree, server = both.map(lambda recipe: trees.plant(recipe, scratch), (DEBIAN, HOSTING))
     modules = next((tree / "lib" / "modules").iterdir())
     kernel = next((tree / "boot").glob("vmlinuz-*"))
-    for name in ("debian", "tiny"):
+    for name in ("debian", "hosting", "tiny"):
         shutil.copyfile(kernel, out / f"{name}.kernel")
     say("packing the initial file systems")
     initramfs.pack(out / "debian.initrd", modules, {"init": RECIPES / "debian.init"}, {"modules.now": BOOT_MODULES})
+    initramfs.pack(out / "hosting.initrd", modules, {"init": RECIPES / "debian.init"}, {"modules.now": HOSTING_MODULES})
     scripts = {"init": RECIPES / "tiny.init", "banner": RECIPES / "tiny.banner", "commands": RECIPES / "tiny.commands"}
     initramfs.pack(out / "tiny.initrd", modules, scripts, {"modules.now": TINY_MODULES, "modules.cdrom": CDROM_MODULES})
     shutil.rmtree(tree / "boot")
     (tree / "boot").mkdir()
     say("making the disks")
     _disk(out / "debian.qcow2", tree, DEBIAN_BYTES)
+    _disk(out / "hosting.qcow2", server, HOSTING_BYTES, quotas=True)
     (scratch / "nothing").mkdir()
     _disk(out / "tiny.qcow2", scratch / "nothing", TINY_BYTES)
     _describe(out, "debian", DEBIAN_BYTES, f"root=LABEL=root {ARGUMENTS}")
+    _describe(out, "hosting", HOSTING_BYTES, f"root=LABEL=root rootflags=usrquota net.ifnames=0 {ARGUMENTS}")
     _describe(out, "tiny", TINY_BYTES, ARGUMENTS)
     return out
 
 
-def _debian_tree(tree: Path, scratch: Path) -> None:
-    source = release()
-    say(f"building a Debian {source.codename} tree (about a minute; the log is {scratch}/mmdebstrap.log)")
-    sources = scratch / "sources.list"
-    sources.write_text("".join(f"{line}\n" for line in source.mirrors))
-    command = ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory", f"--include={','.join(PACKAGES)}"]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in NO_DOCS]
-    command += [
-        '--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d"; echo MODULES=list >"$1/etc/initramfs-tools/conf.d/lab"',
-        f'--customize-hook=install -D -m 644 "{RECIPES}/debian.cloud.cfg" "$1/etc/cloud/cloud.cfg.d/90-lab.cfg"',
-        f'--customize-hook=sh "{RECIPES}/debian.customize" "$1"',
-        source.codename,
-        str(tree),
-        str(sources),
-    ]
-    # In namespaces of its own, so that an interrupted build leaves neither mounts nor processes.
-    wrapper = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child=SIGKILL",
-        "--mount-proc",
-        "--",
-    ]
-    log = scratch / "mmdebstrap.log"
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [*wrapper, *command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, check=False, timeout=1800
-        )
-    if done.returncode != 0:
-        raise LabError(f"mmdebstrap ended with status {done.returncode}:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-def _disk(target: Path, tree: Path, size: int) -> None:
+def _disk(target: Path, tree: Path, size: int, *, quotas: bool = False) -> None:
     raw = target.with_suffix(".raw")
     with raw.open("wb") as file:
         file.truncate(size)
     _run("mkfs.ext4", "-q", "-F", "-L", "root", "-m", "1", "-E", "root_owner=0:0,nodiscard", "-d", str(tree), str(raw))
+    if quotas:  # only now: it counts what is there
+        _run("tune2fs", "-O", "quota", "-Q", "usrquota", str(raw))
     _run("qemu-img", "convert", "-O", "qcow2", "-o", "lazy_refcounts=off", str(raw), str(target))
     raw.unlink()
 
