@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from orchestrator.api import outlook
 from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
-from orchestrator.domain.backups.state import standing
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
@@ -112,7 +111,7 @@ class Scrape:
                     ChargesCount(kind=k, plan=p, count=n, amount=a) for (k, p), (n, a) in sorted(charges.totals(conn).items())
                 ),
                 backups=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.counts(conn).items()),
-                repositories_damaged=backups.damaged(conn),
+                repositories_damaged=backups.damaged(conn) + state_copies.damaged(conn),
                 state_copy_seconds=None if self._state_every is None else self._state_every.total_seconds(),
                 state_copied_at=_copied_at(conn),
                 restores=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.restore_counts(conn).items()),
@@ -180,8 +179,8 @@ def _backup(last: Backup | None) -> BackupGauges | None:
 
 
 def _copied_at(conn: Connection) -> float | None:
-    """When the last copy of the controller's own state was made that one may restore from."""
-    made = [each.made_at for each in standing(state_copies.all_copies(conn)) if each.made_at is not None]
+    """When the last copy of the controller's own state was made that one may rely on."""
+    made = [each.made_at for each in state_copies.relied_on(conn) if each.made_at is not None]
     return made[0].timestamp() if made else None
 
 

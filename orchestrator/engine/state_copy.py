@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from orchestrator.domain.backups.promised import SHARES
-from orchestrator.domain.backups.state import SUBJECT, StateBackups, due
-from orchestrator.domain.backups.words import Backup, BackupState, GenerationState
-from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError
+from orchestrator.domain.backups.state import FOLDER, SUBJECT, StateBackups, due, refuses_to_give_up, sound
+from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
+from orchestrator.domain.errors import Frozen, NotFound, OrchestratorError, PermanentDriverError, Refused
 from orchestrator.engine.durable import Halted
 from orchestrator.engine.ids import JobIds
 from orchestrator.ports.repositories import SnapshotFacts
@@ -25,13 +25,14 @@ from orchestrator.steps.backup_settle import BackupSettle, SettleArgs
 from orchestrator.steps.base import Ports, StepContext
 from orchestrator.steps.common import POOL_SECONDS
 from orchestrator.steps.repository import UNSEEN
-from orchestrator.store import audit, state_copies
+from orchestrator.store import audit, settings, state_copies
 from orchestrator.store.database import Database
 
 _log = logging.getLogger(__name__)
 # The steps name a node in messages; this is the one that the controller runs on.
 HERE = "the controller"
 BY = "orchestrator"
+ANEW = "the repository is damaged: the next run begins a new one (orchestrator state backup); then export the keys anew"
 Say = Callable[[float, str], None]
 
 
@@ -54,8 +55,8 @@ class StateCopying:
         """Make a copy where one is due. May be called at any time and repeated."""
         self.files.clear()
         with self.db.read() as conn:
-            known = state_copies.all_copies(conn)
-        if not due(known, self.rule.every, self.ports.clock.now()):
+            known, stand = state_copies.all_copies(conn), sound(state_copies.generations(conn))
+        if not due(known, self.rule.every, self.ports.clock.now(), sound=stand):
             return None
         try:
             return self.make(BY)
@@ -73,12 +74,17 @@ class StateCopying:
 
         try:
             made = self._make(job_id, progress)
-        except OrchestratorError as exc:
-            _log.error("the controller's own state was not copied: %s", exc.message)
+        except OrchestratorError as exc:  # who called says it, once
+            if self._damaged():
+                exc.hint = ANEW
             self._tell(who, "state backup failed", job_id, {"problem": exc.message})
             raise
         self._tell(who, "state backup made", job_id, {"copy": made.id, "snapshot": made.snapshot_id, "bytes": made.size_bytes})
         return made
+
+    def _damaged(self) -> bool:
+        newest = max(self.ports.book.generations(SUBJECT), key=lambda each: each.number, default=None)
+        return newest is not None and newest.state == GenerationState.DAMAGED
 
     def _make(self, job_id: str, progress: Say) -> Backup:
         def context(deadline: float) -> StepContext:
@@ -96,6 +102,8 @@ class StateCopying:
         with self.files.staged() as directory:  # alone from here on: another process' copy is neither adopted nor given up
             self._adopt()
             there = BackupPrepare().apply(context(BackupPrepare.deadline_seconds), PrepareArgs(node=HERE, keep=keep))
+            if begun := there.get("begun"):
+                _log.warning("%s. What is in the safe names the old one: orchestrator backup export-keys", begun)
             making = context(BackupMake.deadline_seconds)
             args = MakeArgs(node=HERE, generation=int(there["generation"]), directory=str(directory))
             try:
@@ -109,6 +117,25 @@ class StateCopying:
             if each.id == backup_id:
                 return each
         raise NotFound(f"the copy {backup_id} is not written down")
+
+    def give_up(self, number: int, *, who: str, why: str, last: bool) -> Generation:
+        """Look no more for a repository that is not there, or not to be had, any more. What may be left of it still opens: its
+        key is that of the others. Raises NotFound; Refused; Frozen; WrongState while a copy is made."""
+        now = self.ports.clock.now()
+        with self.files.alone(), self.db.write() as conn:
+            freeze = settings.freeze(conn)
+            if freeze is not None:
+                raise Frozen(f"nothing is given up: frozen by {freeze.by} ({freeze.why})", hint="orchestrator freeze off")
+            known = {each.number: each for each in state_copies.generations(conn)}
+            if number not in known:
+                raise NotFound(f"there is no repository {FOLDER}.{number}", hint="orchestrator state list")
+            refusal = refuses_to_give_up(number, known.values(), state_copies.all_copies(conn), last=last)
+            if refusal is not None:
+                raise Refused(f"{refusal.reason} [{refusal.rule}]", rule=refusal.rule)
+            given_up = state_copies.give_up(conn, number, why=f"given up by {who}: {why}", now=now)
+            facts = {"generation": number, "target": given_up.target, "why": why, "last": last}
+            audit.append(conn, at=now, who=who, what="state backups given up", facts=facts)
+        return given_up
 
     def _adopt(self) -> None:
         """Write down the copies that the store does not know of: a controller that was lost had made them, or a run that was

@@ -16,6 +16,10 @@ class StateFiles(Protocol):
         """
         ...
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody copies meanwhile. WrongState: another process does just now."""
+        ...
+
     def clear(self) -> None:
         """Empty what a process that was killed has left; in use = left alone."""
         ...

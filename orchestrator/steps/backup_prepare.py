@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from orchestrator.domain.backups.overwrite import Begin, MarkDamaged, Note, next_act
+from orchestrator.domain.backups.overwrite import Begin, MarkDamaged, Note, Standing, next_act
 from orchestrator.domain.backups.words import Generation
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
@@ -47,12 +47,12 @@ class BackupPrepare(BaseStep[PrepareArgs]):
 
     def apply(self, ctx: StepContext, args: PrepareArgs) -> Facts:
         """Raises Refused where the node has no target, or one that its backups may not lie on."""
-        shelf, timer = Shelf(ctx, args.node, keep=args.keep), Timer(ctx)
+        shelf, timer, begun = Shelf(ctx, args.node, keep=args.keep), Timer(ctx), ""
         for _ in range(MOST_ACTS):
             standing = shelf.look()
             act, newest = next_act(standing), standing.newest
             if newest is None or isinstance(act, Begin):
-                ctx.ports.book.begin(ctx.service_id, node=args.node)
+                begun = _begun(ctx, standing, ctx.ports.book.begin(ctx.service_id, node=args.node)) or begun
             elif isinstance(act, Note | MarkDamaged):
                 shelf.carry(act, why="")
             else:
@@ -60,9 +60,19 @@ class BackupPrepare(BaseStep[PrepareArgs]):
                     there, access = shelf.on_node(newest)
                     with shelf.minding(newest.number):
                         there.create(access, deadline=timer.left(POOL_SECONDS))
-                return _facts(newest)
+                return _facts(newest) | ({"begun": begun} if begun else {})
         raise PermanentDriverError(f"the repositories of {ctx.service_id} do not come to rest", hint="an operator has to look")
 
 
 def _facts(generation: Generation) -> Facts:
     return {"generation": generation.number, "target": generation.target}
+
+
+def _begun(ctx: StepContext, standing: Standing, new: Generation) -> str:
+    """Why one was begun, where another stands: people are told, for what the old one holds is not where they look for it."""
+    old = standing.newest
+    if old is None or not old.stands:
+        return ""
+    where, now = (ctx.ports.book.access(each).location for each in (old, new))
+    what = "was not found" if old.number in standing.absent else f"is {old.state}: {old.why}"
+    return f"repository {where} {what}; began {now}"

@@ -19,6 +19,8 @@ from orchestrator.steps.common import POOL_SECONDS, Timer
 UNSEEN = "nobody saw how its run ended"
 DAMAGED = "damaged"
 """The reason of an error where the repository itself is not what was written to it."""
+NO_TARGET = "no-target"
+"""The reason where not even the directory is there that repositories lie in: nobody can say what became of them."""
 
 
 def source_of(disk: DiskSource | None, directory: str) -> Source:
@@ -42,7 +44,8 @@ class Shelf:
         self._timer = Timer(ctx)
 
     def look(self) -> Standing:
-        """What every generation that stands holds, and what the book knows. One that is damaged may not even tell."""
+        """What every generation that stands holds, and what the book knows. One that is damaged may not even tell, and its target
+        may be gone; while that of one in use is not there TransientDriverError is raised."""
         generations = self._ctx.ports.book.generations(self._ctx.service_id)
         held: list[Held] = []
         absent = set()
@@ -66,6 +69,10 @@ class Shelf:
         try:
             found = there.snapshots(access, deadline=self._timer.left(POOL_SECONDS))
         except NotFound:
+            return None
+        except TransientDriverError as exc:
+            if generation.state == GenerationState.MADE or exc.details.get("reason") != NO_TARGET:
+                raise
             return None
         except PermanentDriverError as exc:
             if generation.state == GenerationState.MADE and not self._found(generation.number, exc):

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.domain.backups.state import SUBJECT, StateBackups, location_of, own_way
+from orchestrator.domain.backups.state import SUBJECT, StateBackups, location_of, own_way, sound, standing
 from orchestrator.domain.backups.state import HeldCopy as HeldCopy
 from orchestrator.domain.backups.state import held as held_of
 from orchestrator.domain.backups.targets import Target
@@ -35,6 +35,27 @@ def all_copies(conn: Connection) -> tuple[Backup, ...]:
 def generations(conn: Connection) -> tuple[Generation, ...]:
     """The repositories, the first first."""
     return tuple(_generation(row) for row in conn.execute(sa.select(repositories).order_by(repositories.c.number)))
+
+
+def damaged(conn: Connection) -> int:
+    """How many repositories stand in which damage was found."""
+    return sum(1 for each in generations(conn) if each.state == GenerationState.DAMAGED)
+
+
+def relied_on(conn: Connection) -> tuple[Backup, ...]:
+    """The verified copies in repositories in which no damage was found, the newest first."""
+    return standing(all_copies(conn), sound=sound(generations(conn)))
+
+
+def give_up(conn: Connection, number: int, *, why: str, now: datetime) -> Generation:
+    """Nobody looks for this repository any more. Its copies do not count, and are not called gone: the key that opens them is
+    that of the others. Raises NotFound."""
+    given_up = replace(_generation_of(conn, number), state=GenerationState.GIVEN_UP, why=why, destroyed_at=now)
+    put_generation(conn, given_up)
+    for each in _within(conn, number):
+        if each.state != BackupState.FORGOTTEN:
+            put(conn, replace(each, state=BackupState.FORGOTTEN, forgotten_at=now))
+    return given_up
 
 
 def put(conn: Connection, copy: Backup) -> None:
@@ -65,8 +86,10 @@ def state_copies(
 
     ``targets`` and ``rule`` are those of the configuration (``backups.targets``, ``backups.state``).
     """
-    places = {each.number: (each.target, _location(targets.get(each.target), each.number)) for each in generations(conn)}
-    return held_of(all_copies(conn), places, rule, now=now)
+    known = generations(conn)
+    places = {each.number: (each.target, _location(targets.get(each.target), each.number)) for each in known}
+    given_up = frozenset(each.number for each in known if each.state == GenerationState.GIVEN_UP)
+    return held_of(all_copies(conn), places, rule, now=now, given_up=given_up)
 
 
 def _location(target: Target | None, number: int) -> str:

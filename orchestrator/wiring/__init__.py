@@ -16,15 +16,17 @@ from orchestrator.domain.errors import ConfigError
 if TYPE_CHECKING:
     from orchestrator.config.model import Config
     from orchestrator.domain.backups.state import Manifest
-    from orchestrator.domain.backups.words import Backup
+    from orchestrator.domain.backups.words import Backup, Generation
     from orchestrator.domain.calendar import Calendar
     from orchestrator.domain.certificates import Verdict
     from orchestrator.domain.playbooks import Playbook
+    from orchestrator.engine.state_copy import StateCopying
     from orchestrator.ports.clock import Clock
     from orchestrator.ports.enrolment import Requirement
-    from orchestrator.ports.repositories import RepositoryAccess, SnapshotFacts
+    from orchestrator.ports.repositories import RepositoryAccess
     from orchestrator.store.database import Database
     from orchestrator.wiring.controller import Controller
+    from orchestrator.wiring.state import HeldRepository
 
 # Of these years public holidays are known: what fell due long ago is still counted right, and what falls due in the far future.
 YEARS_BACK, YEARS_AHEAD = 5, 15
@@ -164,6 +166,18 @@ def export_keys(config: Config, path: Path, *, passphrase: str | None, who: str)
 
 def back_up_state(config: Config, *, who: str) -> Backup:
     """A copy of the controller's own state, made now, by this process. Raises ConfigError where none are wanted."""
+    with _state_of(config) as state:
+        return state.make(who)
+
+
+def give_up_state(config: Config, number: int, *, who: str, why: str, last: bool) -> Generation:
+    """See ``StateCopying.give_up``."""
+    with _state_of(config) as state:
+        return state.give_up(number, who=who, why=why, last=last)
+
+
+@contextmanager
+def _state_of(config: Config) -> Iterator[StateCopying]:
     if config.settings.backups.state is None:
         raise ConfigError(
             "no copies of the controller's own state are made", hint="say where they go: backups.state in orchestrator.yaml"
@@ -171,7 +185,7 @@ def back_up_state(config: Config, *, who: str) -> Backup:
     controller = build(config)
     try:
         assert controller.state is not None
-        return controller.state.make(who)
+        yield controller.state
     finally:
         controller.close()
 
@@ -184,14 +198,23 @@ def state_copies(config: Config) -> tuple[Backup, ...]:
         return store.all_copies(conn)
 
 
+def state_repositories(config: Config) -> tuple[Generation, ...]:
+    """Those of the controller's own copies, the first first."""
+    from orchestrator.store import state_copies as store
+
+    with opened(config) as (db, _), db.read() as conn:
+        return store.generations(conn)
+
+
 def last_state_copy(config: Config) -> Backup | None:
-    """The newest that one may restore from. Raises ConfigError, also where its key cannot be used."""
-    from orchestrator.domain.backups.state import standing
+    """The newest that one may rely on. Raises ConfigError, also where its key cannot be used."""
+    from orchestrator.store import state_copies as store
     from orchestrator.wiring.state import state_key
 
     if config.settings.backups.state is not None:
         state_key(config.settings.backups.state.key_file)
-    return next(iter(standing(state_copies(config))), None)
+    with opened(config) as (db, _), db.read() as conn:
+        return next(iter(store.relied_on(conn)), None)
 
 
 def is_late(config: Config, copy: Backup) -> bool:
@@ -232,7 +255,7 @@ def state_access(
     )
 
 
-def held_copies(access: RepositoryAccess) -> tuple[SnapshotFacts, ...]:
+def held_copies(access: RepositoryAccess) -> tuple[HeldRepository, ...]:
     """See ``wiring.state``."""
     from orchestrator.wiring import state
 

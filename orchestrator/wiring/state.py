@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from agents.build import bundle
 from orchestrator.config.model import Config
 from orchestrator.domain.backups.escrow import EscrowEntry
 from orchestrator.domain.backups.state import FOLDER, LEAST_KEY, SUBJECT, Manifest, StateBackups, location_of
-from orchestrator.domain.errors import ConfigError, NotFound
+from orchestrator.domain.backups.targets import Way
+from orchestrator.domain.errors import ConfigError, NotFound, PermanentDriverError, TransientDriverError
 from orchestrator.drivers.local import postgres, state_files
 from orchestrator.drivers.local.agent import LocalTransport
 from orchestrator.drivers.local.files import make_private_directory, read_secret, read_trusted
@@ -24,6 +25,7 @@ from orchestrator.engine.state_copy import StateCopying
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import Repositories, RepositoryAccess, RestoreSpec, SnapshotFacts
 from orchestrator.steps.base import Ports
+from orchestrator.steps.repository import NO_TARGET
 from orchestrator.store.copying import copy_sqlite, ends
 from orchestrator.store.database import Database
 from orchestrator.store.state_copies import StateBook, generations
@@ -32,6 +34,7 @@ from orchestrator.wiring.backups import places, ways
 SQLITE, DUMP = "orchestrator.sqlite", "database.dump"
 RESTORE_SECONDS = 6 * 3600.0
 LIST_SECONDS = 300.0
+TRIED = 5
 WHAT = "key of the controller's backups"
 
 
@@ -171,11 +174,57 @@ def _here() -> Iterator[Repositories]:
             agent.close()
 
 
-def held_copies(access: RepositoryAccess) -> tuple[SnapshotFacts, ...]:
-    """What the repository holds of a controller's state, the newest first. Raises NotFound where it is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRepository:
+    """``copies``: the newest first. ``problem``: why they cannot be told."""
+
+    access: RepositoryAccess
+    copies: tuple[SnapshotFacts, ...] = ()
+    problem: str = ""
+
+
+def held_copies(access: RepositoryAccess) -> tuple[HeldRepository, ...]:
+    """What the repository holds of a controller's state; where none is at the location, what those below it hold: after damage
+    another was begun, and whoever lost the controller may not know of it. The newest repository first.
+
+    Raises NotFound where there is none at all, TransientDriverError where it cannot be told.
+    """
     with _here() as there:
-        found = there.snapshots(access, service_id=SUBJECT, deadline=LIST_SECONDS)
+        try:
+            return (HeldRepository(access=access, copies=_copies(there, access)),)
+        except NotFound:
+            found = tuple(_below(there, access))
+        if not found:
+            raise NotFound(
+                f"there is no repository at {access.location}, and no {FOLDER}.1 or other below it",
+                hint="name the repository, or the directory of the target that it lies in",
+            )
+    return tuple(reversed(found))
+
+
+def _copies(there: Repositories, access: RepositoryAccess) -> tuple[SnapshotFacts, ...]:
+    found = there.snapshots(access, service_id=SUBJECT, deadline=LIST_SECONDS)
     return tuple(sorted(found, key=lambda each: each.taken_at, reverse=True))
+
+
+def _below(there: Repositories, access: RepositoryAccess) -> Iterator[HeldRepository]:
+    """Those of a target, the first first. What a server has is not listed but tried, until so many in turn are not there."""
+    target, missed, number = Way(location=access.location), 0, 0
+    while missed < TRIED:
+        number += 1
+        each = replace(access, location=target.to(FOLDER, number))
+        try:
+            yield HeldRepository(access=each, copies=_copies(there, each))
+            missed = 0
+        except NotFound:
+            missed += 1
+        except TransientDriverError as exc:
+            if exc.details.get("reason") != NO_TARGET:
+                raise
+            return  # not even the location is there
+        except PermanentDriverError as exc:
+            yield HeldRepository(access=each, problem=exc.message)
+            missed = 0
 
 
 def restore_state(access: RepositoryAccess, target: Path, *, snapshot: str = "") -> Manifest:
@@ -185,20 +234,26 @@ def restore_state(access: RepositoryAccess, target: Path, *, snapshot: str = "")
     """
     target = target.absolute()
     state_files.require_free(target)
-    chosen = _chosen(held_copies(access), snapshot, access.location)
+    chosen, access = _chosen(held_copies(access), snapshot, access.location)
     with state_files.beside(target) as directory, _here() as there:
         spec = RestoreSpec(snapshot=chosen.id, directory=str(directory.resolve()))
         restored = there.restore(access, spec, deadline=RESTORE_SECONDS)
         if not restored.whole:
             raise ConfigError(f"the copy {chosen.id[:8]} could not be read whole", hint="take an earlier one: --snapshot")
+        state_files.close(directory)
         return state_files.checked(directory)
 
 
-def _chosen(found: tuple[SnapshotFacts, ...], begins: str, where: str) -> SnapshotFacts:
-    matching = [each for each in found if each.id.startswith(begins)]
+def _chosen(found: tuple[HeldRepository, ...], begins: str, where: str) -> tuple[SnapshotFacts, RepositoryAccess]:
+    """The newest, in the newest repository that has one."""
+    matching = [(each, held.access) for held in found for each in held.copies if each.id.startswith(begins)]
     if not matching:
         what = f"no copy {begins}" if begins else "no copy of a controller's state"
-        raise NotFound(f"{where} holds {what}", hint="orchestrator state list --repository LOCATION --key-file FILE")
+        problems = "; ".join(each.problem for each in found if each.problem)
+        raise NotFound(
+            f"{where} holds {what}{': ' if problems else ''}{problems}",
+            hint="orchestrator state list --repository LOCATION --key-file FILE",
+        )
     if begins and len(matching) > 1:
         raise ConfigError(f"{len(matching)} copies begin with {begins}", hint="give more of the id")
     return matching[0]

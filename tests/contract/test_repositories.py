@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.errors import PermanentDriverError, Refused, TransientDriverError
+from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, TransientDriverError
 from orchestrator.drivers.fake import FakeRepositories, FakeWorld
 from orchestrator.drivers.fake import repositories as fake
 from orchestrator.drivers.fake.repository_state import name_of
@@ -136,6 +137,9 @@ class TestResticInADirectory(OnThisMachine):
         access = RepositoryAccess(location=f"{kept}/s1.1", password=PASSWORD)
         return access, access
 
+    def test_nothing_is_made_or_missed_while_its_target_is_not_there(self, site: Site, kept: Path) -> None:
+        waits_for_its_target(site, kept)
+
 
 class TestResticOverSftp(OnThisMachine):
     @pytest.fixture
@@ -147,6 +151,9 @@ class TestResticOverSftp(OnThisMachine):
             ssh_known_hosts=lab.ssh_known_hosts.read_text(),
         )
         return access, access
+
+    def test_nothing_is_made_or_missed_while_its_target_is_not_there(self, site: Site, kept: Path) -> None:
+        waits_for_its_target(site, kept)
 
     def test_a_server_that_presents_another_key_is_not_talked_to(self, site: Site) -> None:
         changed = site.access.ssh_known_hosts.replace("ssh-ed25519 AAAA", "ssh-ed25519 AAAB")
@@ -186,6 +193,28 @@ class TestResticOnRestServer(OnThisMachine):
         for call in (site.repositories.create, site.repositories.destroy):
             with pytest.raises(TransientDriverError, match="not reached"):
                 call(away, deadline=LONG)
+
+
+def waits_for_its_target(site: Site, kept: Path) -> None:
+    """As when a disk is not mounted: what is there afterwards is what was there before, and no new repository beside it."""
+    site.make()
+    snapshot = site.backup("j1").snapshot
+    kept.rename(kept.with_name("away"))
+    calls = (
+        lambda: site.repositories.create(site.access, deadline=LONG),
+        lambda: site.repositories.snapshots(site.access, deadline=LONG),
+        lambda: site.backup("j2"),
+    )
+    for call in calls:
+        with pytest.raises(TransientDriverError, match=rf"the target {kept} is not there: is it mounted\?") as caught:
+            call()
+        assert f"mkdir -p {kept}" in caught.value.hint
+    assert not kept.exists()
+    kept.with_name("away").rename(kept)
+    assert site.ids() == [snapshot]
+    shutil.rmtree(kept / "s1.1")
+    with pytest.raises(NotFound, match="no repository"):
+        site.repositories.snapshots(site.access, deadline=LONG)
 
 
 def refuses_to_delete(site: Site) -> None:

@@ -19,9 +19,10 @@ from orchestrator.domain.errors import (
     TransientDriverError,
     WrongState,
 )
-from orchestrator.drivers.fake.repositories import damage, falsify, leave_lock, put_file
+from orchestrator.drivers.fake.repositories import FakeRepositories, damage, falsify, leave_lock, put_file
 from orchestrator.drivers.fake.repository_state import name_of
 from orchestrator.ports.hypervisor import PowerAction
+from orchestrator.ports.repositories import RepositoryAccess
 from orchestrator.steps.base import Done, Facts
 from orchestrator.store import backups
 from tests.contract.stage import Stage, set_up
@@ -257,7 +258,10 @@ def test_damage_begins_a_new_generation_and_the_old_one_goes_when_the_new_one_is
     assert (damaged.state, rows(stage)) == (GenerationState.DAMAGED, [("j2", "verified"), ("j3", "failed")])
     assert len(held(stage, 1)) == 2, "nothing is taken away from it"
     made = backed_up(stage, facts, "j4")
-    assert made["repository"] == {"generation": 2, "target": "main"}
+    assert (made["repository"]["generation"], made["repository"]["target"]) == (2, "main")
+    first, second = (LOCATION.format(number) for number in (1, 2))
+    assert str(made["repository"]["begun"]).startswith(f"repository {first} is damaged: ")
+    assert str(made["repository"]["begun"]).endswith(f"; began {second}")
     assert [each.state.value for each in stage.ports.book.generations("s1")] == ["destroyed", "made"]
     assert list(stage.world.read()["repositories"]) == [name_of(LOCATION.format(2))]
     assert made["export"]["disk"]["parent"] == "", "what changed since a snapshot of another repository is of no use"
@@ -419,12 +423,45 @@ def test_a_repository_whose_disk_is_not_mounted_keeps_its_key(tmp_path: Path) ->
     facts = replacing(stage, damaged=False)
     with stage.world.change() as state:
         away = state["repositories"].pop("s1.1")
-    backed_up(stage, facts, "j3")
+    made = backed_up(stage, facts, "j3")
+    lost, new = (LOCATION.format(number) for number in (1, 2))
+    assert made["repository"]["begun"] == f"repository {lost} was not found; began {new}"
     first, second = stage.ports.book.generations("s1")
+    assert first.why == "its repository was not found"
     assert (first.state, bool(first.wrapped_key), second.state) == (GenerationState.DAMAGED, True, GenerationState.MADE)
     with stage.world.change() as state:
         state["repositories"]["s1.1"] = away
     assert stage.ports.repositories("n1").snapshots(stage.ports.book.access(first), deadline=10) != ()
+    stage.close()
+
+
+def test_while_the_target_is_not_there_nothing_is_begun_or_called_damaged(tmp_path: Path) -> None:
+    stage = set_up(tmp_path)
+    facts = replacing(stage, damaged=False)
+    missing = TransientDriverError("the target /srv/backup is not there: is it mounted?", reason="no-target")
+    stage.fails("repositories.snapshots", missing, nth=0)
+    with pytest.raises(TransientDriverError, match="mounted"):
+        backed_up(stage, facts, "j3")
+    (only,) = stage.ports.book.generations("s1")
+    assert only.state == GenerationState.MADE
+    stage.world.clear_faults()
+    assert backed_up(stage, facts, "j4")["repository"] == {"generation": 1, "target": "main"}
+    stage.close()
+
+
+def test_the_target_of_a_damaged_repository_may_be_gone_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = set_up(tmp_path)
+    facts, whole = replacing(stage, damaged=True), FakeRepositories.snapshots
+
+    def snapshots(self: FakeRepositories, access: RepositoryAccess, **asked: Any) -> Any:
+        if access.location == LOCATION.format(1):
+            raise TransientDriverError("the target /srv/old is not there: is it mounted?", reason="no-target")
+        return whole(self, access, **asked)
+
+    monkeypatch.setattr(FakeRepositories, "snapshots", snapshots)
+    assert backed_up(stage, facts, "j3")["repository"]["generation"] == 2
+    first, _ = stage.ports.book.generations("s1")
+    assert (first.state, bool(first.wrapped_key)) == (GenerationState.DAMAGED, True), "a person decides"
     stage.close()
 
 

@@ -65,7 +65,8 @@ def test_every_end_has_its_meaning(said: Said, code: str, reason: str) -> None:
     error = failure(said, "backing up /home/s1")
     assert (error.code, error.details["reason"]) == (code, reason)
     assert error.code in EXIT_CODES
-    assert error.message.startswith("backing up /home/s1: ")
+    first = "the repository has no room: " if reason == "full" else ""
+    assert error.message.startswith(f"{first}backing up /home/s1: ")
 
 
 def test_who_holds_the_lock_is_told() -> None:
@@ -144,3 +145,8 @@ def test_messages_are_read_and_what_is_new_in_them_is_passed_over() -> None:
 def test_no_secret_and_nothing_that_steers_a_terminal_is_left_in_what_is_told() -> None:
     said = "\x1b[2KHead https://node:the-secret@vault/s1/: the-password \x07is wrong, see rest:http://u:p@h/"
     assert scrub(said, ("the-password", "the-secret")) == "Head https://***@vault/s1/: *** is wrong, see rest:http://***@h/"
+
+
+def test_a_disk_that_is_full_where_it_is_restored_to_is_not_the_repositorys() -> None:
+    said = Said(status=1, errors=(ItemError("/a", "restore", "write /home/s1/a: no space left on device"),), error_count=1)
+    assert "the repository has no room" not in failure(said, "restoring into /home/s1").message

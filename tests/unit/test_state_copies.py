@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from orchestrator.domain.backups.state import (
     location_of,
     manifest_of,
     on_own_machine,
+    refuses_to_give_up,
     standing,
 )
 from orchestrator.domain.backups.targets import Target, Way
-from orchestrator.domain.backups.words import Backup, BackupState
+from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -57,13 +59,41 @@ def copy(ago: timedelta, state: BackupState = BackupState.VERIFIED, *, pruned: b
 def test_one_is_due_when_the_last_verified_one_is_old_enough_and_no_attempt_was_made_just_now(
     known: tuple[Backup, ...], wanted: bool
 ) -> None:
-    assert due(known, DAY, NOW) is wanted
+    assert due(known, DAY, NOW, sound={1}) is wanted
+
+
+def test_one_is_due_where_all_verified_ones_lie_in_a_damaged_repository() -> None:
+    assert due([copy(HOUR)], DAY, NOW, sound={2}) is True
+    assert standing([copy(HOUR)], sound={2}) == ()
+
+
+@pytest.mark.parametrize(
+    ("states", "copies", "last", "says"),
+    [
+        ({1: "damaged", 2: "made"}, (1, 2), False, None),
+        ({1: "damaged", 2: "made"}, (1,), False, "no other repository has a verified copy than _controller.1"),
+        ({1: "damaged", 2: "damaged"}, (1, 2), False, "no other repository"),
+        ({1: "damaged"}, (1,), True, None),
+        ({1: "given-up", 2: "made"}, (2,), True, "_controller.1 is given-up already"),
+        ({1: "destroyed", 2: "made"}, (2,), False, "_controller.1 is destroyed already"),
+    ],
+)
+def test_the_last_verified_copy_is_not_given_up_by_the_way(
+    states: dict[int, str], copies: tuple[int, ...], last: bool, says: str | None
+) -> None:
+    known = [
+        Generation(service_id="controller", number=n, target="main", wrapped_key=b"", made_at=NOW, state=GenerationState(state))
+        for n, state in states.items()
+    ]
+    refusal = refuses_to_give_up(1, known, [replace(copy(HOUR), generation=n) for n in copies], last=last)
+    assert (refusal is None) == (says is None)
+    assert refusal is None or says is None or says in refusal.reason
 
 
 def test_only_what_was_verified_and_not_forgotten_stands_and_the_newest_is_first() -> None:
     old, new = copy(2 * DAY), copy(DAY)
     rest = [copy(HOUR, state) for state in BackupState if state != BackupState.VERIFIED]
-    assert standing([old, *rest, new]) == (new, old)
+    assert standing([old, *rest, new], sound={1}) == (new, old)
 
 
 def test_a_copy_goes_with_the_last_of_so_many_newer_ones_as_are_kept() -> None:

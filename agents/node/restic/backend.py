@@ -12,6 +12,7 @@ import http.client
 import json
 import posixpath
 import re
+import shlex
 import shutil
 import ssl
 import stat
@@ -34,6 +35,9 @@ _CALL_SECONDS = 60.0
 _FETCHED = 8
 """Packs that lie on the node at a time, where they cannot be read in their place."""
 _MISSING = "not found"
+_NO_SUCH = re.compile("not found|no such file", re.IGNORECASE)
+NO_TARGET = "no-target"
+"""The reason where the directory that repositories lie in is not there."""
 _REFUSED = re.compile("can.t |couldn.t |remote |failed", re.IGNORECASE)
 """How a line begins in which sftp(1) says that it could not do what it was told."""
 
@@ -46,6 +50,11 @@ class Backend(ABC):
     @abstractmethod
     def require_way_in(self) -> None:
         """Raises AgentError where there is none, and says why; restic loses what ssh says of it."""
+
+    @abstractmethod
+    def require_place(self) -> None:
+        """Raises AgentError (driver-transient) where the directory that the repository lies in is not there: its disk may
+        only not be mounted, and what was made below it would lie on another. A rest-server does not tell."""
 
     @abstractmethod
     def remove_lock(self, lock_id: str) -> None:
@@ -100,6 +109,15 @@ def backend(repository: Repository, files: argv.Files, *, end: float) -> Backend
     return _Sftp(repository, files, end)
 
 
+def no_place(directory: str) -> AgentError:
+    return AgentError(
+        "driver-transient",
+        f"the target {directory} is not there: is it mounted?",
+        hint=f"mount it, or where it has never been there make it once: mkdir -p {shlex.quote(directory)}",
+        reason=NO_TARGET,
+    )
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of the file; '' where there is none."""
     try:
@@ -115,6 +133,10 @@ class _Local(Backend):
 
     def require_way_in(self) -> None:
         """A directory of this machine needs none."""
+
+    def require_place(self) -> None:
+        if not self._path.parent.is_dir():
+            raise no_place(str(self._path.parent))
 
     def remove_lock(self, lock_id: str) -> None:
         (self._path / "locks" / lock_id).unlink(missing_ok=True)
@@ -161,7 +183,7 @@ class _Local(Backend):
         except FileNotFoundError:
             if not self._path.parent.is_dir():
                 raise AgentError(
-                    "wrong-state", f"there is no directory {self._path.parent}: is its disk mounted?", reason="no-target"
+                    "wrong-state", f"there is no directory {self._path.parent}: is its disk mounted?", reason=NO_TARGET
                 ) from None
             return []
         if not stat.S_ISDIR(status.st_mode):
@@ -177,6 +199,14 @@ class _Sftp(Backend):
 
     def require_way_in(self) -> None:
         self._batch(["pwd"])
+
+    def require_place(self) -> None:
+        directory = posixpath.dirname(self._repository.path)
+        said = self._batch([f"cd {quoted(directory)}"])
+        if said.returncode != 0 and _NO_SUCH.search(said.stderr):
+            raise no_place(directory)
+        if said.returncode != 0:
+            raise self._failure("looking for the target", said)
 
     def remove_lock(self, lock_id: str) -> None:
         said = self._batch([f"rm {quoted(f'{self._repository.path}/locks/{lock_id}')}"])
@@ -303,6 +333,9 @@ class _Rest(Backend):
 
     def require_way_in(self) -> None:
         self._ask("HEAD", "config")
+
+    def require_place(self) -> None:
+        """It is the server's own matter."""
 
     def remove_lock(self, lock_id: str) -> None:
         self._delete(f"locks/{lock_id}")

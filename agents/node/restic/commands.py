@@ -62,6 +62,8 @@ def session(call: Call, *, alone: bool) -> Iterator[Session]:
         except AgentError as exc:
             if exc.details.get("reason") == "network":
                 backend(repository, files, end=end).require_way_in()
+            if exc.details.get("reason") == "no-repository":  # none in its place, or no place
+                backend(repository, files, end=end).require_place()
             raise
 
 
@@ -95,13 +97,15 @@ def directory_measure(call: Call) -> dict[str, Any]:
 
 
 def repository_create(call: Call) -> dict[str, Any]:
-    """Make the repository; one that is there and opens with this key is success.
+    """Make the repository; one that is there and opens with this key is success. The directory that it lies in has to be there:
+    restic would make that, too, on whatever disk is there when its own is not mounted.
 
-    Raises AgentError: already-exists (it opens with another key).
+    Raises AgentError: already-exists (it opens with another key), driver-transient (no such directory).
     """
     location = call.arguments["repository"].location
     doing = f"making the repository {location}"
     with session(call, alone=True) as work:
+        work.backend().require_place()
         new = work.restic.run(argv.create(), doing=doing)
         if new.status == DONE and not new.stopped:
             return {"created": True, "id": str(_object(new, doing).get("id", ""))}

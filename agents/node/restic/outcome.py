@@ -20,6 +20,8 @@ NO_VIEW = 125
 DAMAGED = "damaged"
 """The reason where the repository itself is not what was written to it."""
 
+FULL = "full"
+
 SAID_LIMIT = 500
 STDERR_LIMIT = 2000
 ITEMS_TOLD = 100
@@ -89,7 +91,7 @@ _BY_STATUS = {
 }
 # By its words, where the status only says that it failed; the first that is found counts.
 _BY_WORDS = (
-    (re.compile(_FULL, re.IGNORECASE), "no-capacity", "full", "make room where the repository lies"),
+    (re.compile(_FULL, re.IGNORECASE), "no-capacity", FULL, "make room where the repository lies"),
     (re.compile(_SENT_TWICE, re.IGNORECASE), "driver-transient", "network", ""),
     (
         re.compile(_APPEND_ONLY, re.IGNORECASE),
@@ -117,7 +119,10 @@ def failure(said: Said, doing: str) -> AgentError:
     details: dict[str, Any] = {"reason": reason, "exit_status": said.status}
     if said.stderr.strip():
         details["stderr"] = said.stderr.strip()[-STDERR_LIMIT:]
-    return AgentError(code, f"{doing}: {sentence or said.words}", hint=hint, **details)
+    message = f"{doing}: {sentence or said.words}"
+    if reason == FULL and not any(each.during == "restore" for each in said.errors):
+        message = f"the repository has no room: {message}"
+    return AgentError(code, message, hint=hint, **details)
 
 
 def damage(said: Said) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -12,7 +14,7 @@ from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote import backup as remote
 from orchestrator.cli.remote.restore import drill, restores
-from orchestrator.domain.backups.escrow import repositories
+from orchestrator.domain.backups.escrow import is_escrow, repositories
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
 _passphrase_option = click.option(
@@ -59,7 +61,8 @@ def export_keys(context: click.Context, /, file: Path, passphrase_file: Path | N
     if as_json:
         emit_json({"file": str(file), "repositories": count, "sealed": not in_clear})
     else:
-        say(f"{file}: the keys of {count} repositories. Keep it away from this machine, and its passphrase away from it.")
+        apart = "" if in_clear else ", and its passphrase away from it"
+        say(f"{file}: the keys of {count} repositories. Keep it away from this machine{apart}.")
 
 
 @group.command("show-escrow")
@@ -73,6 +76,8 @@ def show_escrow(file: Path, passphrase_file: Path | None, as_json: bool) -> None
     content = escrow.read(file)
     if escrow.is_sealed(content):
         content = escrow.unseal(content, _passphrase(passphrase_file, twice=False))
+    if not is_escrow(content):
+        raise Failure(f"{file}: this is no escrow file", hint="name one that backup export-keys wrote", exit_code=2)
     if as_json:
         emit_json({"repositories": repositories(content)})
     else:
@@ -84,5 +89,16 @@ def _passphrase(path: Path | None, *, twice: bool) -> str:
         from orchestrator.drivers.local import escrow
 
         return escrow.passphrase_of(path)
+    if not _terminal():
+        raise Failure("no terminal to ask on: give --passphrase-file FILE", exit_code=2)
     asked: str = click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
     return asked
+
+
+def _terminal() -> bool:
+    """Whether somebody can be asked, and does not see what is typed: getpass takes the process's own terminal first."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.isatty()
+    return True

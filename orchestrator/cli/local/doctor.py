@@ -159,6 +159,9 @@ def _state_copies(config: Config) -> Finding:
     """Whether what the controller knows would be lost with this machine."""
     from orchestrator import wiring
     from orchestrator.cli.output import when
+    from orchestrator.domain.backups.state import FOLDER
+    from orchestrator.domain.backups.targets import repository_name
+    from orchestrator.domain.backups.words import GenerationState
 
     name, rule = "backups of itself", config.settings.backups.state
     if rule is None:
@@ -167,6 +170,10 @@ def _state_copies(config: Config) -> Finding:
         made = wiring.last_state_copy(config)
     except OrchestratorError as exc:
         return Finding(name, False, exc.message, exc.hint)
+    damaged = [each for each in wiring.state_repositories(config) if each.state == GenerationState.DAMAGED]
+    if (made is None or made.made_at is None) and damaged:
+        where, why = repository_name(FOLDER, damaged[-1].number), damaged[-1].why
+        return Finding(name, False, f"all are in {where}, which is damaged: {why}", "orchestrator state backup begins a new one")
     if made is None or made.made_at is None:
         return Finding(name, False, "none yet", "orchestrator state backup")
     said = f"the last verified one is of {when(made.made_at.isoformat())}"

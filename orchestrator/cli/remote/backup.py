@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, moment, say, size, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.confirm import confirm, meant_option
@@ -20,6 +21,9 @@ from orchestrator.cli.remote.options import (
 )
 from orchestrator.cli.remote.service import act
 from orchestrator.cli.tables import Column, Kind, Line
+
+_CONTROLLER = "_controller"
+"""The name of its own copies below a target, as the escrow names them."""
 
 _LIST: tuple[Column, ...] = (
     Column("BACKUP", "id", Kind.ID),
@@ -113,6 +117,12 @@ def plan(context: click.Context, /, service_id: str, node: str, as_json: bool) -
 @click.pass_context
 def give_up(context: click.Context, /, service: str, generation: int, reason: str, last: bool, meant: str, as_json: bool) -> None:
     """Give up a repository that is not there any more: its key is destroyed, and what may be left of it opens to nobody."""
+    if service == _CONTROLLER:
+        raise Failure(
+            f"{_CONTROLLER} is no service but the controller itself",
+            hint=f"orchestrator state give-up {generation} --reason TEXT, on its own machine",
+            exit_code=2,
+        )
     warning = f"This destroys the key of generation {generation} of the backups of {service}."
     confirm(service, meant, what="give-up destroys a key", warning=warning)
     path = below("backups", "generations", service, str(generation), "give-up")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-_HEAD = """\
-# The keys of the backups of {provider}, as of {now}. Whoever has this file and reaches a repository reads all that it holds.
+_BEGINS = "# The keys of the backups of "
+_REST = """\
+{provider}, as of {now}. Whoever has this file and reaches a repository reads all that it holds.
 # With restic alone, for each of them:
 #
 #   export RESTIC_REPOSITORY='the location'
@@ -33,7 +34,7 @@ class EscrowEntry:
 
 def text(entries: Sequence[EscrowEntry], *, provider: str, now: datetime) -> str:
     """A block for each, empty lines between them."""
-    head = _HEAD.format(provider=" ".join(provider.split()), now=now.isoformat(timespec="seconds"))
+    head = _BEGINS + _REST.format(provider=" ".join(provider.split()), now=now.isoformat(timespec="seconds"))
     return "\n".join([head, *(_block(entry) for entry in entries)])
 
 
@@ -49,6 +50,11 @@ def _block(entry: EscrowEntry) -> str:
         "key": entry.key,
     }
     return "".join(f"{word + ':':<12}{value}\n" for word, value in lines.items())
+
+
+def is_escrow(told: str) -> bool:
+    """Whether it begins as such a text does."""
+    return told.startswith(_BEGINS)
 
 
 def repositories(told: str) -> list[dict[str, str]]:

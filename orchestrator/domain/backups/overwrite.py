@@ -24,6 +24,7 @@ from orchestrator.domain.terms import Terms
 
 TAG_SERVICE = "service"
 TAG_JOB = "job"
+NOT_FOUND = "its repository was not found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +159,8 @@ def next_act(standing: Standing) -> Act:
         return Note(left)
     lost = next(_lost(standing), None)
     if lost is not None:
+        if lost.generation in standing.absent:
+            return MarkDamaged(lost.generation, NOT_FOUND)
         return MarkDamaged(lost.generation, f"snapshot {lost.snapshot_id} is not there any more, and was not forgotten by us")
     newest = standing.newest
     if newest is None or newest.state != GenerationState.MADE:

@@ -8,13 +8,15 @@ Pure. Times are aware, UTC.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from orchestrator.domain.backups.giving_up import RULE_LAST
 from orchestrator.domain.backups.targets import Kind, Target, Way, place_of
-from orchestrator.domain.backups.words import Backup, BackupState
+from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
+from orchestrator.domain.intents import RULE_LIFECYCLE, Refusal
 
 # What snapshots are tagged with, and the name of its directory below the target: no service can be called so.
 SUBJECT = "controller"
@@ -53,23 +55,43 @@ def on_own_machine(target: Target) -> str:
     return f"{place.host}, the controller's own machine" if place.host.lower() in _LOCAL else ""
 
 
+def refuses_to_give_up(number: int, generations: Iterable[Generation], copies: Iterable[Backup], *, last: bool) -> Refusal | None:
+    """Why nobody stops to look for the repository of this generation; None where nothing is against it. ``last``: whoever asks
+    knows that no verified copy is left without it."""
+    known = {each.number: each for each in generations}
+    if not known[number].stands:
+        return Refusal(reason=f"{FOLDER}.{number} is {known[number].state} already", rule=RULE_LIFECYCLE)
+    others = sound(each for each in known.values() if each.number != number)
+    if not last and not standing(copies, sound=others):
+        return Refusal(
+            reason=f"no other repository has a verified copy than {FOLDER}.{number} (--last gives it up)", rule=RULE_LAST
+        )
+    return None
+
+
 def location_of(target: Target, number: int) -> str:
     """Of the repository of one generation."""
     return own_way(target).to(FOLDER, number)
 
 
-def due(copies: Iterable[Backup], every: timedelta, now: datetime) -> bool:
-    """Whether one is to be begun. A clock that was set back makes none due that lies in its future, and none late either."""
+def due(copies: Iterable[Backup], every: timedelta, now: datetime, *, sound: Collection[int]) -> bool:
+    """Whether one is to be begun. A clock that was set back makes none due that lies in its future, and none late either.
+    ``sound``: as for ``standing``."""
     known = tuple(copies)
-    good = max((each.made_at for each in known if _stands(each) and each.made_at is not None), default=None)
+    good = max((each.made_at for each in standing(known, sound=sound) if each.made_at is not None), default=None)
     tried = max((each.begun_at for each in known), default=None)
     rested = tried is None or not timedelta(0) <= now - tried < min(AGAIN, every)
     return rested and (good is None or not timedelta(0) <= now - good < every)
 
 
-def standing(copies: Iterable[Backup]) -> tuple[Backup, ...]:
-    """Those that one may restore from, the newest first."""
-    found = (each for each in copies if _stands(each))
+def sound(generations: Iterable[Generation]) -> frozenset[int]:
+    """The repositories in which no damage was found."""
+    return frozenset(each.number for each in generations if each.state == GenerationState.MADE)
+
+
+def standing(copies: Iterable[Backup], *, sound: Collection[int]) -> tuple[Backup, ...]:
+    """Those that one may rely on, the newest first. ``sound``: the generations in whose repository no damage was found."""
+    found = (each for each in copies if _stands(each) and each.generation in sound)
     return tuple(sorted(found, key=lambda each: each.order, reverse=True))
 
 
@@ -81,7 +103,7 @@ def _stands(copy: Backup) -> bool:
 class HeldCopy:
     """A copy of the controller's state that is, or may be, still there, with all that the state held then.
 
-    ``expires_at``: when it goes at the latest, as long as copies are made; None: none are made any more.
+    ``expires_at``: when it goes at the latest, as long as copies are made; None: none are made any more, or nobody looks for it.
     """
 
     id: str
@@ -92,9 +114,15 @@ class HeldCopy:
 
 
 def held(
-    copies: Iterable[Backup], places: Mapping[int, tuple[str, str]], rule: StateBackups | None, *, now: datetime
+    copies: Iterable[Backup],
+    places: Mapping[int, tuple[str, str]],
+    rule: StateBackups | None,
+    *,
+    now: datetime,
+    given_up: Collection[int] = (),
 ) -> tuple[HeldCopy, ...]:
-    """Every copy that is not known to be gone, whole or not, the oldest first. ``places``: target and location by generation."""
+    """Every copy that is not known to be gone, whole or not, the oldest first. ``places``: target and location by generation;
+    ``given_up``: the generations that nobody looks for any more, and whose copies no newer ones take away."""
     known = sorted(copies, key=lambda each: each.order)
     good = [each for each in known if _stands(each)]
     last = max((each.made_at or each.begun_at for each in good), default=now)
@@ -104,8 +132,8 @@ def held(
             continue
         later = sum(1 for other in good if other.order > each.order)
         target, location = places.get(each.generation, ("", ""))
-        expires = None if rule is None else max(now, last + max(rule.keep - later, 1) * rule.every)
-        found.append(HeldCopy(id=each.id, target=target, location=location, taken_at=each.begun_at, expires_at=expires))
+        ends = None if rule is None or each.generation in given_up else max(now, last + max(rule.keep - later, 1) * rule.every)
+        found.append(HeldCopy(id=each.id, target=target, location=location, taken_at=each.begun_at, expires_at=ends))
     return tuple(found)
 
 

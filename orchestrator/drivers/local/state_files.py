@@ -52,9 +52,7 @@ class LocalStateFiles:
     def staged(self) -> Iterator[Path]:
         """See the port."""
         directory = self._state_dir / STAGING
-        with self._alone() as mine:
-            if not mine:
-                raise WrongState("the controller's state is being copied already", hint="wait until that has ended")
+        with self.alone():
             _remove(directory)
             make_private_directory(directory)
             try:
@@ -62,6 +60,14 @@ class LocalStateFiles:
                 yield directory.resolve()  # who backs it up follows no links
             finally:
                 _remove(directory)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """See the port."""
+        with self._alone() as mine:
+            if not mine:
+                raise WrongState("the controller's state is being copied already", hint="wait until that has ended")
+            yield
 
     def clear(self) -> None:
         """See the port."""
@@ -160,12 +166,19 @@ def _copy(path: Path, target: Path, *, needed: bool = False) -> None:
 
 def _write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path.parent)
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(content)
             os.fchmod(file.fileno(), mode & 0o755)
     except OSError as exc:
         raise ConfigError(f"{path} cannot be written: {exc.strerror}", hint="is there room on its disk?") from exc
+
+
+def _make_private(directory: Path) -> None:
+    """With all above it that is missing: ``mkdir`` gives those what the umask leaves, and a state directory is nobody else's."""
+    if not directory.is_dir():
+        _make_private(directory.parent)
+        directory.mkdir(mode=0o700)
 
 
 def digest_of(path: Path) -> str:
@@ -208,6 +221,12 @@ def beside(target: Path) -> Iterator[Path]:
         raise ConfigError(f"{target} cannot be made: {exc.strerror}") from exc
     finally:
         _remove(unfinished)
+
+
+def close(directory: Path) -> None:
+    """Let no others into what was restored, whatever the umask was when it was copied: from here it goes to its place."""
+    for path in (directory, *(path for path in directory.rglob("*") if path.is_dir() and not path.is_symlink())):
+        path.chmod(0o700)
 
 
 def checked(directory: Path) -> Manifest:

@@ -1,0 +1,43 @@
+"""What a person types to put a copy of the controller's state, brought back into a directory, in its place. Pure.
+
+Only what is the controller's own takes owner and mode of the copy. A file that lay elsewhere goes alone: the directories that it
+lies in (/, /etc, ...) are the machine's, and keep what they have.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from orchestrator.domain.backups.state import CONFIG, ELSEWHERE, STATE, Manifest
+
+_READ_BY_ALL = 0o004
+
+
+def place_of(name: str) -> Path | None:
+    """Where a file of the copy lay that the configuration named elsewhere; None for all others."""
+    path = Path(name)
+    return Path("/", *path.parts[1:]) if path.parts[:1] == (ELSEWHERE,) else None
+
+
+def commands(
+    found: Manifest, directory: Path, *, modes: Mapping[str, int], there: Collection[Path] = (), user: str = "USER"
+) -> Iterator[str]:
+    """Line by line, for a root's shell. ``modes``: of the copy's files, by their names in it; ``there``: places of files
+    elsewhere at which one stands already, which may be this machine's own."""
+    config, state = (shlex.quote(f"{path}/") for path in (found.config_dir, found.state_dir))
+    yield f"cp -a {shlex.quote(f'{directory / CONFIG}/.')} {config}"
+    yield f"cp -a {shlex.quote(f'{directory / STATE}/.')} {state}"
+    yield f"chown -R {user}: {config} {state}"
+    for name in sorted(found.files):
+        place = place_of(name)
+        if place is None:
+            continue
+        mode = modes.get(name, 0o600)
+        owner = "" if mode & _READ_BY_ALL else f" -o {user}"
+        note = "    # one is there already: compare them first" if place in there else ""
+        yield f"install -D -m {mode:04o}{owner} {shlex.quote(str(directory / name))} {shlex.quote(str(place))}{note}"
+    if not found.database.endswith(".sqlite"):
+        yield f"pg_restore --clean --if-exists --dbname NAME {shlex.quote(f'{found.state_dir}/{found.database}')}"
+    yield "orchestrator serve --frozen"
