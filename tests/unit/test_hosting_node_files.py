@@ -280,6 +280,7 @@ LEFT = (
     "run/orchestrator/pending/orch-h100001.slice",
     "srv/h/.wiping/h100001.4",
     "var/lib/orchestrator-agent/accounts/h100001",
+    "var/lib/orchestrator-agent/accounts/h100001.probe.json",
     "var/lib/systemd/linger/h100001",
     "var/log/orchestrator/h100001",
     "var/mail/h100001",
