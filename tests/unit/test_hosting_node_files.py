@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agents.node.hosting import certificates, facts, ipc, manifest, marks, people, processes, residue, sweep, usage, web
+from agents.node.hosting import certificates, closing, facts, ipc, manifest, marks, people, processes, residue, sweep, usage, web
 from agents.node.hosting.databases import Login, Seen
 from agents.node.hosting.facts import Look
 from agents.node.hosting.layout import Home, Node
@@ -161,16 +161,23 @@ def test_an_account_of_another_service_is_never_taken(home: Home) -> None:
     assert caught.value.code == "wrong-state"
     with pytest.raises(AgentError, match="belongs to the service web-1"):
         marks.claim(home, Mark(service_id="web-2", uid=100001, job_id="j2"))
-    marks.claim(home, MINE)
+
+
+def test_the_mark_goes_on_naming_the_job_that_made_the_account(home: Home) -> None:
+    assert marks.claim(home, Mark(service_id="web-1", uid=100001, job_id="j2")) == MINE
+    Manifest(service_id="web-1", job_id="j3", suspended_at="now", before={}).save(home)
+    found = facts.of(home, look(home))
+    assert (found["job_id"], found["suspended_by"], found["wiping"]) == ("j1", "j3", False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"service_id": "web-1"}'])
 def test_a_user_without_a_mark_that_can_be_read_is_left_alone(home: Home, text: str) -> None:
     home.mark.write_text(text)
-    for act in (lambda: marks.require_ours(home, "web-1"), lambda: marks.claim(home, MINE)):
-        with pytest.raises(AgentError) as caught:
-            act()
-        assert caught.value.code == "wrong-state"
+    with pytest.raises(AgentError) as required:
+        marks.require_ours(home, "web-1")
+    with pytest.raises(AgentError) as claimed:
+        marks.claim(home, MINE)
+    assert (required.value.code, claimed.value.code) == ("wrong-state", "wrong-state")
 
 
 @pytest.mark.parametrize("there", ["srv/h/h100001/home/a", "etc/passwd"])
@@ -273,6 +280,7 @@ LEFT = (
     "run/orchestrator/pending/orch-h100001.slice",
     "srv/h/.wiping/h100001.4",
     "var/lib/orchestrator-agent/accounts/h100001",
+    "var/lib/orchestrator-agent/accounts/h100001.probe.json",
     "var/lib/systemd/linger/h100001",
     "var/log/orchestrator/h100001",
     "var/mail/h100001",
@@ -413,3 +421,15 @@ def test_the_end_of_a_certificate_is_read() -> None:
 )
 def test_what_is_no_certificate_has_no_end(text: str) -> None:
     assert certificates.valid_until(text) is None
+
+
+# -- shutting --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_put_away_is_kept_once_and_what_came_after_it_goes(home: Home) -> None:
+    closing.put_away(home.keys, manifest.keys(home))
+    assert (home.keys.exists(), manifest.keys(home).read_text()) == (False, "ssh-ed25519 AAAA\n")
+    home.keys.write_text("ssh-ed25519 INTRUDER\n")
+    closing.put_away(home.keys, manifest.keys(home))
+    closing.put_away(home.keys, manifest.keys(home))
+    assert (home.keys.exists(), manifest.keys(home).read_text()) == (False, "ssh-ed25519 AAAA\n")

@@ -98,11 +98,11 @@ def test_another_mount_is_not_entered() -> None:
 
 
 def test_no_link_is_passed_below_a_directory(tmp_path: Path) -> None:
-    lay(tmp_path, "real/file")
+    lay(tmp_path, "real/below/file")
     (tmp_path / "link").symlink_to("real")
     with tree.opened(tmp_path) as fd:
-        os.close(tree.open_beneath(fd, "real"))
-        for name in ("link", "../" + tmp_path.name, "/etc"):
+        os.close(tree.open_beneath(fd, "real/below"))
+        for name in ("link", "link/below", "../" + tmp_path.name, "/etc"):
             with pytest.raises(OSError, match=name):
                 tree.open_beneath(fd, name)
 

@@ -44,14 +44,14 @@ def account_apply(call: Call) -> dict[str, Any]:
     with marks.account_lock(node, spec.user):
         _require(home, spec)
         wanted = Mark(service_id=spec.service_id, uid=spec.uid, job_id=call.arguments["job_id"])
-        marks.claim(home, wanted)
+        made = marks.claim(home, wanted)
         sweep.probes(home)
         held = manifest.load(home)
         work = _Work(home, spec, held)
         for number, (saying, part) in enumerate(work.parts()):
             call.progress(number / 10, saying)
             part()
-        marks.settle(home, replace(wanted, digest=spec.digest()))
+        marks.settle(home, replace(made, digest=spec.digest()))
         return {"facts": facts.of(home, facts.look(node)), "changed": work.changed, "notes": work.notes}
 
 

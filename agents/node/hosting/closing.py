@@ -64,6 +64,7 @@ def no_database_answers(home: Home, seen: databases.Seen) -> None:
 
 def put_away(path: Path, target: Path) -> None:
     """Kept once: what came into its place afterwards is none of the customer's, and goes."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if target.exists():
         tree.remove(path)
     else:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from agents.node.call import Call
@@ -35,7 +37,7 @@ KERNEL = (5, 14)
 
 
 def hosting_doctor(call: Call) -> dict[str, Any]:
-    """``needs``: name, ok, says, hint, package each; and what there is: php, quota, controllers, prepared, accounts."""
+    """``needs``: name, ok, says, hint, package each; and what there is; the disk is that of the accounts."""
     node = Node(call.place)
     allow_many_files()
     controllers = (tree.read(node.cgroups / "cgroup.controllers") or "").split()
@@ -53,8 +55,14 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
         _mariadb(),
         *_tests(),
     ]
+    space = os.statvfs(_nearest(node.homes))
     return {
         "needs": rows,
+        "hostname": socket.gethostname(),
+        "cpus": os.cpu_count() or 1,
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "disk_bytes": space.f_blocks * space.f_frsize,
+        "disk_free_bytes": space.f_bavail * space.f_frsize,
         "php": systemd.php_versions(node),
         "quota": on,
         "controllers": controllers,
@@ -90,10 +98,14 @@ def _cgroups(controllers: list[str]) -> Row:
 
 
 def _quota(node: Node) -> bool:
-    path = node.homes
+    return quota.is_on(_nearest(node.homes))
+
+
+def _nearest(path: Path) -> Path:
+    """The directory on whose file system it is, or will be."""
     while not path.is_dir():
         path = path.parent
-    return quota.is_on(path)
+    return path
 
 
 def _quota_hint() -> str:

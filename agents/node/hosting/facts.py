@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents.node.hosting import certificates, databases, people, processes, quota, systemd, tree, units, web
+from agents.node.hosting import certificates, databases, manifest, people, processes, quota, systemd, tree, units, web
 from agents.node.hosting.databases import Seen
 from agents.node.hosting.fields import USER
 from agents.node.hosting.layout import Home, Node
@@ -67,12 +67,14 @@ def everybody(seen: Look) -> list[str]:
 def of(home: Home, seen: Look) -> dict[str, Any]:
     """FACTS of one account; ``unknown`` names what could not be seen."""
     user, secret = seen.users.get(home.user), seen.secrets.get(home.user)
+    held = manifest.load(home)
     versions = seen.masters.get(home.user, [])
     ours, used = mark(home), quota.get(home.node.homes, home.uid) if home.node.homes.is_dir() else None
     found: dict[str, Any] = {
         "user": home.user,
         "uid": user.uid if user else home.uid,
         "service_id": ours.service_id if ours else "",
+        "job_id": ours.job_id if ours else "",
         "exists": user is not None,
         "locked": secret is None or secret.locked,
         "expired": secret is not None and secret.expired(seen.today),
@@ -94,6 +96,8 @@ def of(home: Home, seen: Look) -> dict[str, Any]:
         "fpm": fpm(home, versions),
         "unknown": [f"databases: {seen.databases.away}"] if seen.databases.away else [],
     }
+    found["suspended_by"] = held.job_id if held else ""
+    found["wiping"] = home.wiping.exists()
     return {**found, "suspended": is_suspended(home, found, seen.databases)}
 
 

@@ -150,6 +150,11 @@ class Home:
         return self.node.records / self.user
 
     @property
+    def wiping(self) -> Path:
+        """What there was of it, from the moment in which its wipe began until that is done."""
+        return self.node.records / f"{self.user}.wiping.json"
+
+    @property
     def slice(self) -> str:
         return f"orch-{self.user}.slice"
 

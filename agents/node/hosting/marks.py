@@ -18,7 +18,7 @@ _WAIT = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Written before anything of the account is made. ``digest`` is that of the spec that was put in place last."""
+    """Written before anything of the account is made, by the job that made it. ``digest``: of the spec put in place last."""
 
     service_id: str
     uid: int
@@ -55,14 +55,19 @@ def require_ours(home: Home, service_id: str) -> Mark:
     return found
 
 
-def claim(home: Home, wanted: Mark) -> None:
-    """Take the name for a service, or find it taken. Raises AgentError (wrong-state) where anything of it is somebody else's."""
+def claim(home: Home, wanted: Mark) -> Mark:
+    """Take the name for a service, or find it taken: the mark, which goes on naming the job that made the account.
+
+    Raises AgentError (wrong-state) where anything of it is somebody else's.
+    """
     found = mark(home)
     if found is None:
         _require_free(home)
-    elif found.service_id != wanted.service_id:
+        tree.write(home.mark, wanted.text(), sync=True)
+        return wanted
+    if found.service_id != wanted.service_id:
         raise AgentError("wrong-state", f"{home.user} belongs to the service {found.service_id} and not to {wanted.service_id}")
-    tree.write(home.mark, replace(wanted, digest=found.digest if found else "").text(), sync=found is None)
+    return found
 
 
 def _require_free(home: Home) -> None:

@@ -117,6 +117,10 @@ def _files(home: Home) -> Iterator[str]:
         for name in tree.names(directory):
             if _is_of(name, user) and directory / name not in exact:
                 yield str(directory / name)
+    for name in tree.names(node.records):
+        # What a probe must put back; the records of a wipe are its own (see ``wipe``).
+        if name.startswith(f"{user}.") and not name.endswith((".wiped.json", ".wiping.json")):
+            yield str(node.records / name)
     for name in tree.names(node.probes):
         if name in (user, f"{user}.own"):
             yield str(node.probes / name)

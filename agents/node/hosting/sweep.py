@@ -9,6 +9,7 @@ from pathlib import Path
 from agents.node.hosting import closing, databases, people, sql, tree
 from agents.node.hosting.layout import Home
 from agents.node.hosting.run import run
+from agents.node.protocol import AgentError
 
 TAG = "orchestrator-probe"
 
@@ -35,10 +36,6 @@ def probes(home: Home) -> None:
     present = people.shadow(home.node).get(home.user)
     if "hash" in held and present is not None and present.hash != held["hash"]:
         people.set_hash(home.user, held["hash"])
-    for name, secret in held.get("logins", {}).items():
-        databases.ask(
-            sql.create_user(name, password_hash=secret).splitlines(keepends=True)[1], doing="taking a probe's password away"
-        )
     for path in closing.at_jobs(home):
         if TAG in (tree.read(path) or ""):
             run(["atrm", str(int(path.name[1:6], 16))])
@@ -46,6 +43,16 @@ def probes(home: Home) -> None:
     for name in (home.user, f"{home.user}.own"):
         shutil.rmtree(home.node.probes / name, ignore_errors=True)
     tree.remove(home.node.records / f"{home.user}.askpass")
+    try:
+        for name, secret in held.get("logins", {}).items():
+            words = sql.create_user(name, password_hash=secret).splitlines(keepends=True)[1]
+            databases.ask(words, doing="taking a probe's password away")
+    except AgentError as exc:
+        if exc.code != "driver-transient":
+            raise
+        # MariaDB is away: the rest of the call is not held up by that, and the next one takes it away.
+        note(home, logins=held["logins"])
+        return
     tree.remove(record(home))
 
 

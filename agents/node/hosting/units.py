@@ -208,7 +208,8 @@ def authorized_keys(keys: Sequence[str]) -> str:
 
 # -- the crontab: the lines that were ordered, and what the customer added ------------------------------------------------------
 
-CRON_BEGIN, CRON_END = "# orchestrator: begin", "# orchestrator: end"
+# Settings and no comments: those at its head are left out where crontab(1) shows a crontab.
+CRON_BEGIN, CRON_END = "ORCHESTRATOR=begin", "ORCHESTRATOR=end"
 
 
 def crontab(present: str, lines: Sequence[str]) -> str:

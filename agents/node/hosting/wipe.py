@@ -68,16 +68,12 @@ def account_wipe(call: Call) -> dict[str, Any]:
         }
         left = residue.found(home, facts.look(node), without_marks=True)
         if left:
-            tree.write(_begun(home), json.dumps(done) + "\n")
+            tree.write(home.wiping, json.dumps(done) + "\n")
             raise AgentError("driver-permanent", f"{home.user} is not gone: {', '.join(left[:10])}", found=left[:100])
         residue.keep_report(home, service_id, {**done, "residue": []})
-        tree.remove(_begun(home))
+        tree.remove(home.wiping)
         tree.remove(home.mark)
         return {"report": residue.report(home, service_id)}
-
-
-def _begun(home: Home) -> Any:
-    return home.node.records / f"{home.user}.wiping.json"
 
 
 def _require_no_mounts(home: Home) -> None:
@@ -98,7 +94,7 @@ def _mountinfo(home: Home) -> str:
 
 def _begin(home: Home, seen: facts.Look, service_id: str, job_id: str, made_by: str) -> dict[str, Any]:
     """What there was, written down before the first of it goes; a call that goes on keeps what the first one saw."""
-    text = tree.read(_begun(home))
+    text = tree.read(home.wiping)
     if text:
         return dict(json.loads(text))
     used = quota.get(home.node.homes, home.uid) if home.node.homes.is_dir() else None
@@ -117,7 +113,7 @@ def _begin(home: Home, seen: facts.Look, service_id: str, job_id: str, made_by: 
         "method": "removed",
     }
     home.node.records.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tree.write(_begun(home), json.dumps(report) + "\n", sync=True)
+    tree.write(home.wiping, json.dumps(report) + "\n", sync=True)
     return report
 
 

@@ -1,0 +1,146 @@
+"""Accounts on a real hosting node, through the agent that enrolment put there: made, suspended, probed, let go and wiped."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosting_ground import HostingGround
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
+
+PAGE = """<?php
+$d = new mysqli('localhost', get_current_user(), '', get_current_user().'_shop');
+$d->query('create table if not exists t (i int)');
+$d->query('insert into t values (1)');
+echo 'rows ', $d->query('select count(*) from t')->fetch_row()[0], ' as ', posix_getuid();
+"""
+OPEN_WHEN_ACTIVE = {"http", "https", "sftp-key", "sftp-password", "database", "at", "cron", "fpm"}
+
+
+@pytest.fixture(scope="module")
+def ground(hosting_node: HostingGround) -> HostingGround:
+    done = hosting_node.call("hosting-prepare", {})
+    assert [need for need in done["doctor"]["needs"] if not need["ok"]] == []
+    assert done["doctor"]["prepared"] is True
+    assert hosting_node.call("hosting-prepare", {})["changed"] == []
+    return hosting_node
+
+
+class Account:
+    """One account and its service, and what is asked of the agent about it."""
+
+    def __init__(self, ground: HostingGround, uid: int, key: str) -> None:
+        self.ground, self.uid, self.user, self.service_id = ground, uid, f"h{uid}", f"web-{uid}"
+        self.spec: dict[str, Any] = {
+            "service_id": self.service_id,
+            "user": self.user,
+            "uid": uid,
+            "limits": {"disk_bytes": 20 << 20, "inodes": 200, "cpu_percent": 50, "memory_bytes": 128 << 20, "tasks": 30},
+            "access": {
+                "password_hash": subprocess.run(
+                    ["openssl", "passwd", "-6", "secret"], capture_output=True, text=True, check=True
+                ).stdout.strip(),
+                "ssh_keys": [key],
+            },
+            "sites": [
+                {"name": "shop", "domains": [f"shop{uid}.example"], "php": "8.2"},
+                {"name": "plain", "domains": [f"plain{uid}.example"]},
+            ],
+            "databases": [{"name": "shop", "password_hash": "*2470C0C06DEE42FD1618BBB99005ADCA2EC9D1E1"}],
+            "cron": [{"schedule": "0 4 * * *", "command": "true"}],
+        }
+
+    @property
+    def home(self) -> str:
+        return f"/srv/h/{self.user}/home"
+
+    def apply(self) -> dict[str, Any]:
+        return self.ground.call("account-apply", {"account": self.spec, "job_id": "j1"}, deadline=300)
+
+    def act(self, command: str, **more: object) -> dict[str, Any]:
+        return self.ground.call(command, {"user": self.user, "service_id": self.service_id, **more}, deadline=300)
+
+    def ways(self, *, cron_seconds: int = 70) -> dict[str, dict[str, Any]]:
+        return {way["way"]: way for way in self.act("account-probe", cron_seconds=cron_seconds)["ways"]}
+
+    def facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.ground.call("account-facts", {"users": [self.user]})["accounts"][0]
+        return found
+
+    def page(self) -> str:
+        server = self.ground.server
+        server.write(f"{self.home}/sites/shop/public/index.php", PAGE)
+        server.run("chown", self.user, f"{self.home}/sites/shop/public/index.php")
+        client = http.client.HTTPConnection(self.ground.address, 80, timeout=60)
+        try:
+            client.request("GET", "/", headers={"Host": f"shop{self.uid}.example"})
+            return client.getresponse().read().decode()
+        finally:
+            client.close()
+
+    def residue(self, *, clean: bool = False) -> list[str]:
+        found: list[str] = self.act("account-residue", uid=self.uid, clean=clean)["found"]
+        return found
+
+
+@pytest.fixture
+def account(ground: HostingGround, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Account]:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    made = Account(ground, 100_500 + abs(hash(request.node.name)) % 400, (tmp_path / "key.pub").read_text().strip())
+    yield made
+    if made.facts()["exists"]:
+        made.act("account-wipe", job_id="j9")
+    made.residue(clean=True)
+
+
+def test_an_account_lives_is_suspended_and_let_go_as_it_was_and_leaves_nothing(account: Account) -> None:
+    made = account.apply()
+    assert made["facts"]["limits"] == {**account.spec["limits"], "io_bytes_per_second": 0, "iops": 0}
+    assert account.page() == f"rows 1 as {account.uid}"
+    assert account.apply()["changed"] == []
+    before = account.ways()
+    assert {name for name, way in before.items() if way["open"]} == OPEN_WHEN_ACTIVE, before
+
+    assert account.act("account-suspend", job_id="j2")["facts"]["suspended"] is True
+    shut = account.ways()
+    assert {name for name, way in shut.items() if way["open"]} == set(), shut
+    assert "503, Retry-After" in shut["http"]["says"]
+    assert account.apply()["facts"]["suspended"] is True
+
+    let_go = account.act("account-unsuspend", job_id="j3")
+    assert (let_go["difference"], let_go["facts"]["suspended"]) == ([], False)
+    assert account.page() == f"rows 2 as {account.uid}"
+
+    report = account.act("account-wipe", job_id="j4")["report"]
+    assert report["residue"] == []
+    assert account.act("account-wipe", job_id="j4")["report"] == report
+    assert account.residue() == []
+    assert account.ground.call("node-residue", {})["accounts"] == []
+
+
+def test_what_a_customer_planted_before_a_wipe_leads_nowhere(account: Account) -> None:
+    account.apply()
+    server, home = account.ground.server, account.home
+    server.shell(
+        f"mkdir -p /root/precious; echo gold >/root/precious/gold; chmod 0640 /root/precious/gold; cd {home}\n"
+        "ln -s /root/precious to; ln -s / all; ln -s /etc sites/etc; ln /root/precious/gold hard\n"
+        f"chown -h {account.user} to all sites/etc\n"
+        f"setpriv --reuid {account.uid} --regid {account.uid} --clear-groups sh -c"
+        " 'echo t >/tmp/left; mkdir /dev/shm/dir; : >/dev/shm/dir/left'\n"
+        "mkdir m; mount --bind /root/precious m\n"
+    )
+    try:
+        with pytest.raises(Exception, match="mounted"):
+            account.act("account-wipe", job_id="j4")
+        assert account.facts()["fpm"] == "active"  # refused before anything was touched
+    finally:
+        server.run("umount", f"{home}/m")
+    account.act("account-wipe", job_id="j4")
+    assert server.run("stat", "-c", "%a %h %s", "/root/precious/gold").split() == ["640", "1", "5"]
+    assert account.residue() == []
