@@ -5,7 +5,7 @@ import pytest
 
 from tests.lab import environment
 
-pytest_plugins = ["tests.lab.fixtures", "tests.e2e.fixtures", "tests.hosting_ground"]
+pytest_plugins = ["tests.lab.fixtures", "tests.e2e.fixtures", "tests.hosting_server"]
 
 # A busy machine is no failure, a failure can be repeated from what it prints, and no files are left in the tree.
 hypothesis.settings.register_profile("ours", deadline=None, print_blob=True, database=None)

@@ -1,80 +1,69 @@
-"""Hosting nodes for the tests: servers of the lab, enrolled by a controller. All tests of a session share them.
-
-A test makes accounts of its own on them and clears them away; what all share (nginx, MariaDB, sshd) it leaves as it was.
-"""
+"""A simulated hosting node for tests, with two plans that are sold on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
-import pytest
+from orchestrator.domain.plans import HostingPlan, Node, NodeKind
+from orchestrator.drivers.fake import FakeHostingNode, FakeWorld
+from orchestrator.ports.hosting_node import HostingReport
+from orchestrator.ports.hypervisor import NodeFacts
+from orchestrator.store import nodes
+from orchestrator.store.database import Database
 
-from orchestrator.domain.plans import Node
-from orchestrator.drivers.ssh import SshTransport
-from orchestrator.ports.enrolment import EnrolmentReport
-from tests.enrolled import SECONDS, Controller, controller
-from tests.lab import hosting
-from tests.lab.environment import Lab
-from tests.lab.hosting import HostingNode
-
-
-@dataclass(frozen=True)
-class HostingGround:
-    """One enrolled hosting node. ``server`` is how a person gets at it, ``controller`` how the product does."""
-
-    server: HostingNode
-    controller: Controller
-    report: EnrolmentReport
-    """What its enrolment found."""
-
-    @property
-    def node(self) -> Node:
-        """As a configuration names it."""
-        return self.controller.node
-
-    @property
-    def address(self) -> str:
-        return self.server.address
-
-    def run(self, *argv: str) -> str:
-        """See `HostingNode.run`."""
-        return self.server.run(*argv)
-
-    def transport(self) -> SshTransport:
-        """A new connection to its agent; whoever asks for it closes it."""
-        return self.controller.transport(self.report.host_key)
-
-    def call(self, command: str, arguments: dict[str, Any], *, deadline: float = SECONDS) -> dict[str, Any]:
-        """One command of its agent, over a connection of its own."""
-        transport = self.transport()
-        try:
-            return transport.call(command, arguments, deadline=deadline)
-        finally:
-            transport.close()
+HOST = Node(name="h1", zone="z1", address="192.0.2.21", kind=NodeKind.HOSTING, driver="fake")
+SMALL = HostingPlan(
+    name="hosting-small",
+    disk_bytes=5 << 30,
+    inodes=100_000,
+    cpu_percent=50,
+    limited_cpu_percent=5,
+    memory_bytes=512 << 20,
+    tasks=100,
+    databases=1,
+    php=("8.2",),
+)
+LARGE = HostingPlan(
+    name="hosting-large",
+    disk_bytes=20 << 30,
+    inodes=400_000,
+    cpu_percent=200,
+    memory_bytes=2 << 30,
+    tasks=200,
+    io_bytes_per_second=50_000_000,
+    iops=1000,
+    databases=1,
+    php=("8.2",),
+)
 
 
-@contextmanager
-def standing(lab: Lab, directory: Path, number: int) -> Iterator[HostingGround]:
-    """The ``number``-th hosting node of the lab, booted and enrolled by a controller of its own."""
-    with hosting.running(lab, number) as server:
-        node = Node(name=server.name, zone="z1", address=server.address)
-        made = controller(lab, directory, node)
-        yield HostingGround(server=server, controller=made, report=made.enrol())
+def furnish(world: FakeWorld, db: Database, *, now: datetime, node: Node = HOST) -> None:
+    """Seed the node and enrol it."""
+    world.add_node(node.name, cpus=8, memory_bytes=64 << 30, pool_bytes=1 << 40)
+    facts = as_node(FakeHostingNode(world, node.name).doctor(deadline=5))
+    with db.write() as conn:
+        nodes.set_enrolled(
+            conn, node.name, host_key="ssh-ed25519 simulated", agent_version="fake", agent_sha256="0" * 64, now=now
+        )
+        nodes.set_seen(conn, node.name, facts, now=now)
 
 
-@pytest.fixture(scope="session")
-def hosting_node(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostingGround]:
-    """The hosting node that the tests share."""
-    with standing(lab, tmp_path_factory.mktemp("hosting"), 0) as ground:
-        yield ground
+def as_node(report: HostingReport) -> NodeFacts:
+    return NodeFacts(
+        hostname=report.hostname,
+        cpus=report.cpus,
+        memory_bytes=report.memory_bytes,
+        pool_capacity_bytes=report.disk_bytes,
+        pool_available_bytes=report.disk_free_bytes,
+        accelerated=True,
+        libvirt_version="",
+        hypervisor_version="",
+        guests=report.accounts,
+    )
 
 
-@pytest.fixture(scope="session")
-def other_hosting_node(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostingGround]:
-    """A second one: for what moves from one node to another."""
-    with standing(lab, tmp_path_factory.mktemp("hosting"), 1) as ground:
-        yield ground
+def account(world: FakeWorld, user: str, node: str = HOST.name) -> dict[str, Any]:
+    """The account as it stands in the simulated world; {} where there is none."""
+    found: dict[str, Any] = world.node(node).get("accounts", {}).get(user, {})
+    return found

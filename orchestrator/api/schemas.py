@@ -162,25 +162,35 @@ class Answer(BaseModel):
 
 
 class PlanOut(BaseModel):
-    """A plan. A rate of 0, or ``traffic_bytes`` null = not limited; ``cpu_percent`` is per vCPU. Prices are whole rupiah."""
+    """A plan. A rate of 0, or ``traffic_bytes`` null = not limited; ``cpu_percent`` is per vCPU, of an account all that it has.
+    What plans of its kind do not say is null. Prices are whole rupiah.
+    """
 
     name: str
     kind: str
     description: str
-    vcpus: int
+    vcpus: int | None = None
     memory_bytes: int
     disk_bytes: int
     cpu_percent: int
-    disk_bytes_per_second: int
-    disk_iops: int
-    network_bytes_per_second: int
-    limited_network_bytes_per_second: int
-    encrypted: bool
-    full_copy: bool
-    ipv4: int
-    ipv6: int
-    templates: list[str]
-    default_template: str
+    disk_bytes_per_second: int | None = None
+    disk_iops: int | None = None
+    network_bytes_per_second: int | None = None
+    limited_network_bytes_per_second: int | None = None
+    encrypted: bool | None = None
+    full_copy: bool | None = None
+    ipv4: int | None = None
+    ipv6: int | None = None
+    templates: list[str] | None = None
+    default_template: str | None = None
+    inodes: int | None = None
+    limited_cpu_percent: int | None = None
+    tasks: int | None = None
+    io_bytes_per_second: int | None = None
+    iops: int | None = None
+    sites: int | None = None
+    databases: int | None = None
+    php: list[str] | None = None
     zones: list[str]
     policy: str
     traffic_bytes: int | None
@@ -193,7 +203,7 @@ class PlanOut(BaseModel):
 
     @classmethod
     def of(cls, plan: Plan) -> PlanOut:
-        return cls(**fields(plan, cls.model_fields))
+        return cls(**fields(plan, [name for name in cls.model_fields if hasattr(plan, name)]))
 
 
 class TemplateOut(BaseModel):

@@ -12,6 +12,7 @@ from orchestrator.domain.backups.state import standing
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
+from orchestrator.domain.usage import Metered, month_of
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
     BackupGauges,
@@ -26,11 +27,24 @@ from orchestrator.observe.snapshot import (
     ServiceGauges,
     ServicesCount,
     Snapshot,
+    UsageGauges,
     WaitCount,
 )
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
-from orchestrator.store import backups, charges, drills, jobs, nodes, outbox, overview, services, settings, state_copies
+from orchestrator.store import (
+    account_usage,
+    backups,
+    charges,
+    drills,
+    jobs,
+    nodes,
+    outbox,
+    overview,
+    services,
+    settings,
+    state_copies,
+)
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
@@ -116,6 +130,7 @@ class Scrape:
                 found, after = services.list_page(conn, limit=_PAGE, after=after)
                 where = overview.nodes_of(conn, [service.id for service in found])
                 good = backups.last_good(conn, [service.id for service in found])
+                used = account_usage.of(conn, [service.id for service in found])
                 restored = backups.restores_by_service(conn, [service.id for service in found])
             now = self._clock.now()
             for service in found:
@@ -131,10 +146,23 @@ class Scrape:
                     backup=_backup(good.get(service.id)),
                     backups_missed=None if next_slot(service, terms) is None else len(missed(service, terms, now=now)),
                     left_out=(left_out(service, terms) or (OVER if over.get(service.id) else "")) if scheduled else "",
+                    usage=_usage(used.get(service.id), self._catalog, now=now),
                     restores_left=allowance.left(restored.get(service.id, ()), terms, now),
                 )
             if after is None:
                 return
+
+
+def _usage(metered: Metered | None, catalog: Catalog, *, now: datetime) -> UsageGauges | None:
+    if metered is None:
+        return None
+    return UsageGauges(
+        bytes=metered.bytes,
+        inodes=metered.inodes,
+        database_bytes=metered.database_bytes,
+        traffic_bytes=metered.traffic.get(month_of(now, catalog.calendar), 0),
+        cpu_seconds=metered.cpu_seconds,
+    )
 
 
 def _backup(last: Backup | None) -> BackupGauges | None:

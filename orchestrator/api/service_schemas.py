@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -296,7 +296,7 @@ class ServiceDetail(ServiceOut):
         )
 
 
-def fields(value: object, names: Mapping[str, object]) -> dict[str, Any]:
+def fields(value: object, names: Iterable[str]) -> dict[str, Any]:
     """The attributes of a domain value that a model names alike; tuples as lists."""
     read = {name: getattr(value, name) for name in names}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in read.items()}

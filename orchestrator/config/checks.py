@@ -16,7 +16,16 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from orchestrator.config.fields import Address, Network
-from orchestrator.config.files import BillingEntry, NodeEntry, PlanFile, RangeEntry, TemplateEntry, ZoneEntry
+from orchestrator.config.files import (
+    BillingEntry,
+    HostingPlanFile,
+    NodeEntry,
+    PlanFile,
+    RangeEntry,
+    SoldFile,
+    TemplateEntry,
+    ZoneEntry,
+)
 from orchestrator.config.problems import Path, Problem, did_you_mean
 from orchestrator.config.yaml_reader import Document
 
@@ -24,7 +33,7 @@ M = TypeVar("M", bound=BaseModel)
 
 # Names of volumes that belong to guests begin so; a template must never look like one of them.
 _GUEST_PREFIX = "orch."
-GUEST = "vps"
+HYPERVISOR = "hypervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Entries:
     nodes: list[Entry[NodeEntry]] = field(default_factory=list)
     ranges: list[Entry[RangeEntry]] = field(default_factory=list)
     templates: list[Entry[TemplateEntry]] = field(default_factory=list)
-    plans: list[Entry[PlanFile]] = field(default_factory=list)
+    plans: list[Entry[SoldFile]] = field(default_factory=list)
 
 
 def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Problem]:
@@ -78,6 +87,7 @@ def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Pro
         yield from _billing(billing)
     for node in entries.nodes:
         yield from known_name(node, "zone", node.value.zone, names.zones, "zone")
+        yield from _hosting_node(node)
     yield from _same_machine(entries.nodes)
     for span in entries.ranges:
         yield from known_name(span, "zone", span.value.zone, names.zones, "zone")
@@ -86,8 +96,9 @@ def check(entries: Entries, names: Names, *, ranges_whole: bool) -> Iterator[Pro
     for template in entries.templates:
         yield from _template(template)
     for plan in entries.plans:
-        yield from _plan(plan, entries.templates, names)
-        yield from _caps(plan)
+        yield from _plan(plan, names)
+        yield from _guest_plan(plan, entries.templates, names)
+        yield from _hosting_plan(plan)
         yield from _location(plan, entries.zones, names)
     if ranges_whole:
         yield from _zones_without_addresses(entries, names)
@@ -208,25 +219,54 @@ def _template(entry: Entry[TemplateEntry]) -> Iterator[Problem]:
         yield entry.problem("ready", "'agent' needs 'agent: true'")
 
 
-def _caps(entry: Entry[PlanFile]) -> Iterator[Problem]:
-    if entry.value.kind == GUEST and entry.value.backup_cap_inodes is not None:
-        yield entry.problem("backup_cap_inodes", "a guest is its disk, in which nobody counts files: cap it with 'backup_cap'")
+def _hosting_node(entry: Entry[NodeEntry]) -> Iterator[Problem]:
+    node = entry.value
+    if node.kind == HYPERVISOR or not entry.sure("kind"):
+        return
+    if node.backups and entry.sure("backups"):
+        yield entry.problem("backups", "accounts are not backed up by this version: leave it out of a hosting node")
+    if node.libvirt_uri:
+        yield entry.problem("libvirt_uri", "a hosting node has no libvirt: leave it out")
 
 
-def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], names: Names) -> Iterator[Problem]:
+def _hosting_plan(entry: Entry[SoldFile]) -> Iterator[Problem]:
+    plan = entry.value
+    if not isinstance(plan, HostingPlanFile):
+        return
+    if "limited_cpu_percent" in plan.model_fields_set and plan.cpu_percent < plan.limited_cpu_percent:
+        yield entry.problem("limited_cpu_percent", "a limited account would have more than 'cpu_percent' gives it")
+    for position, version in enumerate(plan.php):
+        if version in plan.php[:position]:
+            yield entry.problem(("php", position), f"'{version}' is there twice")
+    if plan.forbids:
+        yield entry.problem("forbids", "what an account runs is held by its limits: only guests are forbidden uses")
+
+
+def _plan(entry: Entry[SoldFile], names: Names) -> Iterator[Problem]:
     plan = entry.value
     stem = entry.document.file.rpartition("/")[2].removesuffix(".yaml")
     if plan.name != stem:
         yield entry.problem("name", f"the plan '{plan.name}' has to stand in {plan.name}.yaml, not in {stem}.yaml")
-    for key, listed, known, what in (
-        ("templates", plan.templates, names.templates, "template"),
-        ("zones", plan.zones, names.zones, "zone"),
-    ):
-        for position, name in enumerate(listed):
-            yield from known_name(entry, (key, position), name, known, what)
-            if name in listed[:position]:
-                yield entry.problem((key, position), f"'{name}' is there twice")
+    yield from _listed(entry, "zones", plan.zones, names.zones, "zone")
     yield from known_name(entry, "policy", plan.policy, names.policies, "policy")
+
+
+def _listed(
+    entry: Entry[SoldFile], key: str, listed: Sequence[str], known: frozenset[str] | None, what: str
+) -> Iterator[Problem]:
+    for position, name in enumerate(listed):
+        yield from known_name(entry, (key, position), name, known, what)
+        if name in listed[:position]:
+            yield entry.problem((key, position), f"'{name}' is there twice")
+
+
+def _guest_plan(entry: Entry[SoldFile], templates: Iterable[Entry[TemplateEntry]], names: Names) -> Iterator[Problem]:
+    plan = entry.value
+    if not isinstance(plan, PlanFile):
+        return
+    if plan.backup_cap_inodes is not None:
+        yield entry.problem("backup_cap_inodes", "a guest is its disk, in which nobody counts files: cap it with 'backup_cap'")
+    yield from _listed(entry, "templates", plan.templates, names.templates, "template")
     if entry.sure("templates") and plan.default_template is not None and plan.default_template not in plan.templates:
         near = did_you_mean(plan.default_template, plan.templates)
         yield entry.problem("default_template", f"'{plan.default_template}' is not one of this plan's templates{near}")
@@ -240,7 +280,7 @@ def _plan(entry: Entry[PlanFile], templates: Iterable[Entry[TemplateEntry]], nam
         yield entry.problem("ipv4", "the guest would have no address: 'ipv4' and 'ipv6' are both 0")
 
 
-def _location(entry: Entry[PlanFile], zones: Sequence[Entry[ZoneEntry]], names: Names) -> Iterator[Problem]:
+def _location(entry: Entry[SoldFile], zones: Sequence[Entry[ZoneEntry]], names: Names) -> Iterator[Problem]:
     """Zones of another country, or of none that is said, in which a plan could put what its policy keeps in one country."""
     plan = entry.value
     if not entry.sure("policy", "zones") or plan.policy not in names.locations:
@@ -265,16 +305,18 @@ def _zones_without_addresses(entries: Entries, names: Names) -> Iterator[Problem
     for span in entries.ranges:
         families.setdefault(span.value.zone, set()).add(span.value.network.version)
     reported: set[str] = set()
-    for node in entries.nodes:
+    hypervisors = [node for node in entries.nodes if node.value.kind == HYPERVISOR]
+    for node in hypervisors:
         unknown = names.zones is not None and node.value.zone not in names.zones
         if not unknown and node.value.zone not in families and node.value.zone not in reported:
             reported.add(node.value.zone)
             yield node.problem("zone", f"zone '{node.value.zone}' has no address range: no guest could be placed on this node")
-    served = {node.value.zone for node in entries.nodes if node.value.zone in families}
+    served = {node.value.zone for node in hypervisors if node.value.zone in families}
     for plan in entries.plans:
-        for zone in sorted(served):
-            if not plan.sure("zones") or (plan.value.zones and zone not in plan.value.zones):
+        guests = plan.value
+        for zone in sorted(served) if isinstance(guests, PlanFile) else ():
+            if not isinstance(guests, PlanFile) or not plan.sure("zones") or (guests.zones and zone not in guests.zones):
                 continue
-            for key, wanted, family in (("ipv4", plan.value.ipv4, 4), ("ipv6", plan.value.ipv6, 6)):
+            for key, wanted, family in (("ipv4", guests.ipv4, 4), ("ipv6", guests.ipv6, 6)):
                 if wanted and family not in families[zone]:
                     yield plan.problem(key, f"zone '{zone}' has no IPv{family} range: give it one, name other 'zones', or set 0")

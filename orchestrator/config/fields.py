@@ -172,6 +172,10 @@ Sha256 = Annotated[
     str,
     *_kind(_text(r"[0-9a-f]{64}", "a SHA-256: 64 small hexadecimal digits"), {"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 ]
+PhpVersion = Annotated[
+    str,
+    *_kind(_text(r"[5-9]\.[0-9]{1,2}", "a version of PHP, such as '8.2'"), {"type": "string", "pattern": r"^[5-9]\.[0-9]{1,2}$"}),
+]
 Host = Annotated[str, *_kind(_host, {"type": "string", "minLength": 1})]
 Country = Annotated[str, *_kind(_country, {"type": "string", "pattern": "^([A-Z]{2})?$"})]
 Listen = Annotated[str, *_kind(_listen, {"type": "string"})]

@@ -14,7 +14,7 @@ from orchestrator.config import backup_values as b
 from orchestrator.config import fields as f
 from orchestrator.config import policy_values as v
 from orchestrator.domain.backups.offer import DRILLS, KEEP_RESTORED
-from orchestrator.domain.plans import LIMITED_NETWORK
+from orchestrator.domain.plans import LIMITED_CPU, LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure
 
 
@@ -180,6 +180,9 @@ class ZoneEntry(_File):
 class NodeEntry(_File):
     name: f.Name = Field(description="Name of the node.")
     zone: f.Name = Field(description="Zone it stands in.")
+    kind: Literal["hypervisor", "hosting"] = Field(
+        default="hypervisor", description="What it is for: guests, or accounts of shared hosting."
+    )
     address: f.Host = Field(description="Host name or address that SSH connects to.")
     port: int = Field(default=22, ge=1, le=65535, description="Port of its SSH server.")
     user: f.User = Field(default="root", description="User that the controller logs in as.")
@@ -212,10 +215,10 @@ class RangeEntry(_File):
 
 
 class NodesFile(_File):
-    """nodes.yaml: zones, hypervisors and addresses."""
+    """nodes.yaml: zones, hypervisors, hosting nodes and addresses."""
 
     zones: list[ZoneEntry] = Field(min_length=1, max_length=1000, description="The zones.")
-    nodes: list[NodeEntry] = Field(default_factory=list, max_length=2000, description="The hypervisors.")
+    nodes: list[NodeEntry] = Field(default_factory=list, max_length=2000, description="The nodes.")
     address_ranges: list[RangeEntry] = Field(default_factory=list, max_length=2000, description="Addresses for guests.")
 
 
@@ -240,32 +243,12 @@ class TemplatesFile(_File):
     templates: list[TemplateEntry] = Field(min_length=1, max_length=1000, description="The templates.")
 
 
-class PlanFile(_File):
-    """plans/NAME.yaml: one plan that is sold."""
+class SoldFile(_File):
+    """What every plans/NAME.yaml says, whatever is sold by it."""
 
     name: f.Name = Field(description="Name of the plan; the file is called so, too.")
-    kind: Literal["vps"] = Field(description="What the customer gets.")
+    kind: str = Field(description="What the customer gets.")
     description: f.Line = Field(default="", description="For people.")
-    vcpus: int = Field(ge=1, le=512, description="Virtual CPUs.")
-    cpu_percent: int = Field(default=100, ge=1, le=100, description="Per cent of a core that each vCPU may use.")
-    memory: f.MemorySize = Field(description="Memory.")
-    disk: f.DiskSize = Field(description="Size of the disk.")
-    disk_rate: f.Rate = Field(default=0, description="Reads and writes together; 0 = no limit.")
-    disk_iops: int = Field(default=0, ge=0, le=10_000_000, description="Operations per second; 0 = no limit.")
-    network_rate: f.Rate = Field(default=0, description="Each direction; 0 = no limit.")
-    limited_network: f.LimitedRate = Field(
-        default=LIMITED_NETWORK,
-        json_schema_extra={"default": "1 Mbit/s"},
-        description="Each direction, while a hold limits the service; never above network_rate.",
-    )
-    encrypted: bool = Field(
-        default=True, description="The disk is encrypted with a key of its own, which makes the wipe certain."
-    )
-    full_copy: bool = Field(default=False, description="The disk is a full copy of the template instead of an overlay.")
-    ipv4: int = Field(default=1, ge=0, le=64, description="IPv4 addresses.")
-    ipv6: int = Field(default=1, ge=0, le=64, description="IPv6 addresses.")
-    templates: list[f.Name] = Field(min_length=1, max_length=200, description="Templates a customer may choose from.")
-    default_template: f.Name | None = Field(default=None, description="The one taken unasked; left out: the first of templates.")
     zones: list[f.Name] = Field(default_factory=list, max_length=200, description="Zones it is sold in; empty = all.")
     traffic: f.Traffic | None = Field(default=None, description="Traffic in a calendar month; left out: as much as one likes.")
     traffic_over_per_gb: int = Field(
@@ -287,6 +270,53 @@ class PlanFile(_File):
     forbids: v.Uses = Field(default_factory=list, description="What its customers may not run; empty = nothing.")
 
 
+class PlanFile(SoldFile):
+    """plans/NAME.yaml of kind vps: guests on hypervisors."""
+
+    kind: Literal["vps"] = Field(description="What the customer gets: a guest.")
+    vcpus: int = Field(ge=1, le=512, description="Virtual CPUs.")
+    cpu_percent: int = Field(default=100, ge=1, le=100, description="Per cent of a core that each vCPU may use.")
+    memory: f.MemorySize = Field(description="Memory.")
+    disk: f.DiskSize = Field(description="Size of the disk.")
+    disk_rate: f.Rate = Field(default=0, description="Reads and writes together; 0 = no limit.")
+    disk_iops: int = Field(default=0, ge=0, le=10_000_000, description="Operations per second; 0 = no limit.")
+    network_rate: f.Rate = Field(default=0, description="Each direction; 0 = no limit.")
+    limited_network: f.LimitedRate = Field(
+        default=LIMITED_NETWORK,
+        json_schema_extra={"default": "1 Mbit/s"},
+        description="Each direction, while a hold limits the service; never above network_rate.",
+    )
+    encrypted: bool = Field(
+        default=True, description="The disk is encrypted with a key of its own, which makes the wipe certain."
+    )
+    full_copy: bool = Field(default=False, description="The disk is a full copy of the template instead of an overlay.")
+    ipv4: int = Field(default=1, ge=0, le=64, description="IPv4 addresses.")
+    ipv6: int = Field(default=1, ge=0, le=64, description="IPv6 addresses.")
+    templates: list[f.Name] = Field(min_length=1, max_length=200, description="Templates a customer may choose from.")
+    default_template: f.Name | None = Field(default=None, description="The one taken unasked; left out: the first of templates.")
+
+
+class HostingPlanFile(SoldFile):
+    """plans/NAME.yaml of kind hosting: accounts on hosting nodes."""
+
+    kind: Literal["hosting"] = Field(description="What the customer gets: an account.")
+    disk: f.DiskSize = Field(description="Hard quota of its files.")
+    inodes: int = Field(ge=10, le=1 << 40, description="Hard quota of files, directories and links.")
+    cpu_percent: int = Field(default=100, ge=1, le=102_400, description="Per cent of one core, for all that it runs.")
+    limited_cpu_percent: int = Field(
+        default=LIMITED_CPU, ge=1, le=102_400, description="While a hold limits the service; never above cpu_percent."
+    )
+    memory: f.MemorySize = Field(description="For all that it runs.")
+    tasks: int = Field(default=100, ge=4, le=1 << 22, description="Processes and threads at the same time.")
+    io_rate: f.Rate = Field(default=0, description="Reads, and writes, of the disk; 0 = no limit.")
+    iops: int = Field(default=0, ge=0, le=1 << 30, description="Reads, and writes, per second; 0 = no limit.")
+    sites: int = Field(default=1, ge=0, le=200, description="Sites that it may have.")
+    databases: int = Field(default=0, ge=0, le=200, description="Databases that it may have.")
+    php: list[f.PhpVersion] = Field(
+        default_factory=list, max_length=20, description="Versions of PHP; the first is taken unasked; empty = files only."
+    )
+
+
 class PlaybookEntry(_File):
     id: f.Name | None = Field(default=None, description="Name for references; left out: the step's, dots as dashes.")
     step: f.Name = Field(description="The step to run.")
@@ -301,5 +331,5 @@ class PlaybookFile(_File):
 
     name: f.Name = Field(description="<kind>-<intent>; the file is called so, too.")
     description: f.Line = Field(description="What it does, for people.")
-    for_: Literal["vps"] = Field(alias="for", description="The kind of plan it is for.")
+    for_: Literal["vps", "hosting"] = Field(alias="for", description="The kind of plan it is for.")
     steps: list[PlaybookEntry] = Field(min_length=1, max_length=100, description="The steps, in order.")

@@ -29,13 +29,14 @@ from orchestrator.config.files import (
 )
 from orchestrator.config.holidays import read_holidays
 from orchestrator.config.model import BillingSource, Config, Settings, Zone
+from orchestrator.config.plan_reading import AnyPlanFile, plan_model, plan_of
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import salvage, validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import AddressRange, Node, NodeKind, Template
 from orchestrator.domain.policies import SILENT, Policy
 
 M = TypeVar("M", bound=BaseModel)
@@ -45,13 +46,6 @@ MAX_POLICIES = 200
 SAMPLES = Path(__file__).parents[2] / "configs"
 # What stands in for values that could not be read: the ones about which no other value can be wrong.
 _LEAST_DISK = "1 MiB"
-_UNREAD_PLAN: dict[str, object] = {
-    "kind": "vps",
-    "vcpus": 1,
-    "memory": "1 GiB",
-    "disk": "1024 TiB",
-    "templates": ["unread"],
-}
 _NO_POLICY = replace(SILENT, name=PlanFile.model_fields["policy"].default, provider="any provider")
 _SUN_PATH = 107  # bytes of a unix socket's path, unix(7)
 
@@ -88,7 +82,7 @@ def load(directory: Path) -> Config:
         nodes=tuple(_node(node) for node in nodes.nodes),
         ranges=tuple(_range(span) for span in nodes.address_ranges),
         templates={template.name: _template(template) for template in templates.templates},
-        plans={plan.name: _plan(plan) for plan in plans},
+        plans={plan.name: plan_of(plan) for plan in plans},
         policies=policies,
         holidays=holidays,
     )
@@ -109,15 +103,21 @@ class _Reading:
     backups: Entry[BackupsSection] | None = None
     ranges_whole: bool = False
 
-    def file(self, model: type[M], path: Path) -> tuple[M | None, Document | None]:
-        """The file's model where it is sound, and its document where it could be read at all."""
+    def document(self, path: Path) -> Document | None:
+        """The file's document where it could be read."""
         if not os.path.lexists(path):
             self.problems.append(Problem(str(path), 0, "", f"the file is missing{from_sample(path)}"))
-            return None, None
+            return None
         try:
-            document = read_file(path)
+            return read_file(path)
         except Unreadable as unreadable:
             self.problems.extend(unreadable.problems)
+            return None
+
+    def file(self, model: type[M], path: Path) -> tuple[M | None, Document | None]:
+        """The file's model where it is sound, and its document where it could be read at all."""
+        document = self.document(path)
+        if document is None:
             return None, None
         found, problems = validate(model, document)
         self.problems.extend(problems)
@@ -290,18 +290,27 @@ def _templates(reading: _Reading, path: Path) -> TemplatesFile | None:
     return found
 
 
-def _plans(reading: _Reading, directory: Path) -> list[PlanFile]:
-    plans: list[PlanFile] = []
+def _plans(reading: _Reading, directory: Path) -> list[AnyPlanFile]:
+    plans: list[AnyPlanFile] = []
     for path in yaml_files(directory, reading.problems, most=MAX_PLANS):
-        found, document = reading.file(PlanFile, path)
-        if document is None:
-            continue
-        if found is not None:
-            plans.append(found)
-        read = salvage(PlanFile, document.data, _UNREAD_PLAN | {"name": path.stem})
-        if read is not None:
-            reading.entries.plans.append(Entry(document, (), *read))
+        plan = _plan_file(reading, path)
+        if plan is not None:
+            plans.append(plan)
     return plans
+
+
+def _plan_file(reading: _Reading, path: Path) -> AnyPlanFile | None:
+    """By the model of its kind; one of an unknown kind by that of guests, which says so."""
+    document = reading.document(path)
+    if document is None:
+        return None
+    model, stand_ins = plan_model(document.data)
+    found, problems = validate(model, document)
+    reading.problems.extend(problems)
+    read = salvage(model, document.data, stand_ins | {"name": path.stem})
+    if read is not None:
+        reading.entries.plans.append(Entry(document, (), *read))
+    return found
 
 
 def _policies(reading: _Reading, directory: Path) -> dict[str, Policy]:
@@ -347,8 +356,8 @@ def yaml_files(directory: Path, problems: list[Problem], *, most: int) -> Sequen
 
 
 def _node(entry: NodeEntry) -> Node:
-    values = entry.model_dump(exclude={"reserved_memory"})
-    return Node(**values, reserved_memory_bytes=entry.reserved_memory)
+    values = entry.model_dump(exclude={"reserved_memory", "kind"})
+    return Node(**values, kind=NodeKind(entry.kind), reserved_memory_bytes=entry.reserved_memory)
 
 
 def _range(entry: RangeEntry) -> AddressRange:
@@ -367,34 +376,3 @@ def _range(entry: RangeEntry) -> AddressRange:
 def _template(entry: TemplateEntry) -> Template:
     values = entry.model_dump(exclude={"size"})
     return Template(**values, size_bytes=entry.size)
-
-
-def _plan(entry: PlanFile) -> Plan:
-    return Plan(
-        name=entry.name,
-        kind=PlanKind(entry.kind),
-        vcpus=entry.vcpus,
-        memory_bytes=entry.memory,
-        disk_bytes=entry.disk,
-        cpu_percent=entry.cpu_percent,
-        disk_bytes_per_second=entry.disk_rate,
-        disk_iops=entry.disk_iops,
-        network_bytes_per_second=entry.network_rate,
-        limited_network_bytes_per_second=entry.limited_network,
-        encrypted=entry.encrypted,
-        full_copy=entry.full_copy,
-        ipv4=entry.ipv4,
-        ipv6=entry.ipv6,
-        templates=tuple(entry.templates),
-        default_template=entry.default_template or entry.templates[0],
-        zones=tuple(entry.zones),
-        policy=entry.policy,
-        traffic_bytes=entry.traffic,
-        traffic_over_per_gb=entry.traffic_over_per_gb,
-        price_per_hour=entry.price_per_hour,
-        backups_bought=entry.backups_bought,
-        backup_cap_bytes=entry.backup_cap,
-        backup_cap_inodes=entry.backup_cap_inodes,
-        forbids=tuple(sorted(entry.forbids)),
-        description=entry.description,
-    )

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator.config.files import NodesFile, OrchestratorFile, PlanFile, PlaybookFile, TemplatesFile
+from orchestrator.config.files import HostingPlanFile, NodesFile, OrchestratorFile, PlanFile, PlaybookFile, TemplatesFile
 from orchestrator.config.holidays import HolidaysFile
 from orchestrator.config.policy_file import PolicyFile
 from orchestrator.config.sentences import inner_model
@@ -27,6 +27,7 @@ FILES: dict[str, type[BaseModel]] = {
     "nodes": NodesFile,
     "templates": TemplatesFile,
     "plan": PlanFile,
+    "hosting-plan": HostingPlanFile,
     "policy": PolicyFile,
     "playbook": PlaybookFile,
     "holidays": HolidaysFile,

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from orchestrator.domain import archives, cancellations, conduct, lapsing
 from orchestrator.domain.intents import CANCELLATION, RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Service, transition
 from orchestrator.domain.terms import NO_TERMS, Terms
@@ -167,7 +168,9 @@ def _legal(hold: Hold) -> bool:
     return hold.reason == HoldReason.LEGAL
 
 
-def power(kind: IntentKind, service: Service, *, who: str, why: str) -> Received:
+def power(kind: IntentKind, service: Service, *, who: str, why: str, terms: Terms = NO_TERMS) -> Received:
+    if terms.kind == PlanKind.HOSTING and kind != IntentKind.CHECK:
+        return refuse(service, f"{kind} is for guests: an account has no power switch", RULE_LIFECYCLE)
     if service.state != Lifecycle.ACTIVE:
         return refuse(service, f"it is {service.state}: {kind} needs an active service", RULE_LIFECYCLE)
     if service.stopped and kind != IntentKind.CHECK:

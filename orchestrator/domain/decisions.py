@@ -25,6 +25,7 @@ from orchestrator.domain import (
     lapsing,
     merging,
     personal,
+    plan_changes,
     reactivation,
 )
 from orchestrator.domain.backups import asking, drills, restoring
@@ -241,6 +242,8 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
             return cancellations.cancel(record, cancellations.asked_by(event, now=now), terms, now=now)
         case EventType.SERVICE_KEEP:
             return cancellations.keep(record, terms, now=now)
+        case EventType.SERVICE_CHANGE_PLAN:
+            return plan_changes.change(record, event.plan, who=who, why=event.reason or "billing asked", terms=terms)
         case _:
             return commanding.refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
 
@@ -275,7 +278,7 @@ def command(
             act = commanding.reactivate if kind == IntentKind.REACTIVATE else commanding.erase
             return act(service, reason=why, who=who)
         case IntentKind.START | IntentKind.STOP | IntentKind.REBOOT | IntentKind.CHECK:
-            return commanding.power(kind, service, who=who, why=why)
+            return commanding.power(kind, service, who=who, why=why, terms=terms)
         case IntentKind.BACKUP:
             return asking.requested(service, who=who, why=why, terms=terms, now=now)
         case _:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.domain import plan_changes
 from orchestrator.domain.archives import archived
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, JobState
@@ -79,13 +80,15 @@ def finish(
     kept: bool = False,
     on_request: bool = False,
     elsewhere: bool = False,
+    plan: str = "",
 ) -> Service:
     """The record when a job of ``kind`` has come to rest in ``job_state``; the same job's again changes nothing.
 
     ``provisioned``: whether a guest of the service had ever been made; it says where a stopped termination returns to.
     ``error_code`` is the job's ('' where it went well). ``adds``: the hold that the decision to suspend or to limit added; who
     cancels the job takes that back, and no other. ``kept``: the termination kept an archive. ``on_request``: its customer asked
-    for the backup. ``elsewhere``: another job has begun to terminate it, so that the end of this one moves nothing.
+    for the backup. ``elsewhere``: another job has begun to terminate it, so that the end of this one moves nothing. ``plan``: the
+    one that its limits were to be moved to.
     """
     ended_well = job_state == JobState.DONE and not error_code
     gave_up = job_state in (JobState.FAILED, JobState.CANCELLED)
@@ -94,6 +97,8 @@ def finish(
         return replace(service, state=state, activated_at=service.activated_at or (now if ended_well else None))
     if kind == IntentKind.BACKUP:
         return _backed_up(service, job_state, error_code, now=now, on_request=on_request)
+    if kind == IntentKind.CHANGE_PLAN:
+        return plan_changes.moved(service, plan) if ended_well else service
     if kind in SETS and job_state == JobState.CANCELLED and adds:
         return replace(service, holds=tuple(h for h in service.holds if (h.reason, h.effect) != (adds, SETS[kind])))
     if kind in KEEPS_HOLDS and ended_well:

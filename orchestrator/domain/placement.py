@@ -1,4 +1,4 @@
-"""Which node takes a guest, and why the others do not."""
+"""Which node takes a guest, or an account, and why the others do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from orchestrator.domain.errors import NoCapacity
-from orchestrator.domain.plans import Node
+from orchestrator.domain.plans import Node, NodeKind
+
+_NODE = {NodeKind.HYPERVISOR: "hypervisor", NodeKind.HOSTING: "hosting node"}
+_TAKES = {NodeKind.HYPERVISOR: "a guest", NodeKind.HOSTING: "an account"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +47,14 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a guest needs. ``zone`` is the service's wish ('' = any); ``zones`` where its plan is sold (empty = everywhere)."""
+    """What a guest or an account needs, and the ``kind`` of its nodes. ``zone`` is the service's wish ('' = any); ``zones`` where
+    its plan is sold (empty = everywhere). Of an account no processor is promised: its share is a cap.
+    """
 
     vcpus: int
     memory_bytes: int
     disk_bytes: int
+    kind: NodeKind = NodeKind.HYPERVISOR
     zone: str = ""
     zones: tuple[str, ...] = ()
 
@@ -142,6 +148,8 @@ class _Left(NamedTuple):
 def _refusals(wanted: Wanted, state: NodeState) -> tuple[str, ...]:
     node = state.node
     reasons: list[str] = []
+    if node.kind != wanted.kind:
+        return (f"it is a {_NODE[node.kind]}, wanted is a {_NODE[wanted.kind]}",)
     if wanted.zone and node.zone != wanted.zone:
         reasons.append(f"it is in zone {node.zone}, wanted is {wanted.zone}")
     if wanted.zones and node.zone not in wanted.zones:
@@ -181,10 +189,11 @@ def _standing(name: str, chosen: str, left: Mapping[str, _Left]) -> str:
 
 
 def _no_capacity(wanted: Wanted, refusals: Mapping[str, tuple[str, ...]]) -> NoCapacity:
-    what = f"{wanted.vcpus} vCPU, {_size(wanted.memory_bytes)} memory, {_size(wanted.disk_bytes)} disk"
+    vcpus = f"{wanted.vcpus} vCPU, " if wanted.vcpus else ""
+    what = f"{vcpus}{_size(wanted.memory_bytes)} memory, {_size(wanted.disk_bytes)} disk"
     why = "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in refusals.items()) or "no node is declared"
     return NoCapacity(
-        f"no node can take a guest of {what}: {why}",
+        f"no node can take {_TAKES[wanted.kind]} of {what}: {why}",
         hint="free or add capacity, enrol a node, or end a maintenance; then retry the job",
         verdicts=[{"node": name, "fits": False, "reasons": list(reasons)} for name, reasons in refusals.items()],
     )

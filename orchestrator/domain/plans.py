@@ -5,16 +5,38 @@ Sizes are bytes, rates are per second, CPU shares are per cent of one core. All 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import ClassVar
 
 # What a limited service keeps of its network in each direction, where its plan says nothing else: 1 Mbit/s.
 LIMITED_NETWORK = 125_000
+# What a limited account keeps of one core, in per cent, where its plan says nothing else.
+LIMITED_CPU = 10
+
+
+class NodeKind(StrEnum):
+    """What a node is for. One of a kind takes services of the plans of that kind, and no others."""
+
+    HYPERVISOR = "hypervisor"
+    HOSTING = "hosting"
+
+    @property
+    def of_plans(self) -> PlanKind:
+        """What is sold on it."""
+        return PlanKind.HOSTING if self == NodeKind.HOSTING else PlanKind.VPS
 
 
 class PlanKind(StrEnum):
     VPS = "vps"
+    HOSTING = "hosting"
+
+    @property
+    def node_kind(self) -> NodeKind:
+        """Where its services are."""
+        return NodeKind.HOSTING if self == PlanKind.HOSTING else NodeKind.HYPERVISOR
 
 
 class Use(StrEnum):
@@ -30,17 +52,46 @@ class Use(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One plan of configs/plans/. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
+class Plan(ABC):
+    """What every plan of configs/plans/ says, whatever is sold by it; ``GuestPlan`` says the rest.
 
-    ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
     ``traffic_bytes``: in a calendar month, None = as much as one likes. Prices are whole rupiah, 0 = nothing is charged.
     ``backups_bought``: backups, or more of them, are part of what is sold. ``backup_cap_bytes``, of a guest allocated ones: with
     more no backup is made, nor with more than ``backup_cap_inodes`` of an account; None = what the policy says, for accounts.
     """
 
+    kind: ClassVar[PlanKind]
+
     name: str
-    kind: PlanKind
+    description: str = ""
+    zones: tuple[str, ...] = ()
+    policy: str = "default"
+    forbids: tuple[Use, ...] = ()
+    traffic_bytes: int | None = None
+    traffic_over_per_gb: int = 0
+    price_per_hour: int = 0
+    backups_bought: bool = False
+    backup_cap_bytes: int | None = None
+    backup_cap_inodes: int | None = None
+
+    @abstractmethod
+    def sizes(self) -> tuple[int, ...]:
+        """What is sold of it, amount by amount, comparable with those of another plan of its kind."""
+
+    def smaller_than(self, other: Plan) -> bool:
+        """It gives less of something: going from ``other`` to it is a downgrade, whatever else it gives more of."""
+        return self.kind == other.kind and any(mine < more for mine, more in zip(self.sizes(), other.sizes(), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestPlan(Plan):
+    """A guest on a hypervisor. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
+
+    ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
+    """
+
+    kind: ClassVar[PlanKind] = PlanKind.VPS
+
     vcpus: int
     memory_bytes: int
     disk_bytes: int
@@ -55,26 +106,42 @@ class Plan:
     ipv6: int = 1
     templates: tuple[str, ...] = ()
     default_template: str = ""
-    zones: tuple[str, ...] = ()
-    policy: str = "default"
-    forbids: tuple[Use, ...] = ()
-    description: str = ""
-    traffic_bytes: int | None = None
-    traffic_over_per_gb: int = 0
-    price_per_hour: int = 0
-    backups_bought: bool = False
-    backup_cap_bytes: int | None = None
-    backup_cap_inodes: int | None = None
 
     @property
     def limited_rate(self) -> int:
         """Bytes a second of a limited service's network: never more than it has otherwise."""
         return lower_rate(self.limited_network_bytes_per_second, self.network_bytes_per_second)
 
-    def smaller_than(self, other: Plan) -> bool:
-        """It gives less of something: going from ``other`` to it is a downgrade, whatever else it gives more of."""
-        mine = (self.vcpus, self.memory_bytes, self.disk_bytes)
-        return any(less < more for less, more in zip(mine, (other.vcpus, other.memory_bytes, other.disk_bytes), strict=True))
+    def sizes(self) -> tuple[int, ...]:
+        """vCPUs, memory, disk."""
+        return (self.vcpus, self.memory_bytes, self.disk_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostingPlan(Plan):
+    """An account on a hosting node. ``cpu_percent`` of one core is for all of it, and ``memory_bytes`` and ``tasks`` are.
+
+    ``limited_cpu_percent``: what a hold that limits leaves of the processor. A rate of 0 means not limited. ``php``: the versions
+    that it is sold with, the first is taken unasked; none = files only.
+    """
+
+    kind: ClassVar[PlanKind] = PlanKind.HOSTING
+
+    disk_bytes: int
+    inodes: int
+    cpu_percent: int
+    memory_bytes: int
+    tasks: int
+    io_bytes_per_second: int = 0
+    iops: int = 0
+    limited_cpu_percent: int = LIMITED_CPU
+    sites: int = 1
+    databases: int = 0
+    php: tuple[str, ...] = ()
+
+    def sizes(self) -> tuple[int, ...]:
+        """Disk, inodes, processor, memory, processes, sites, databases."""
+        return (self.disk_bytes, self.inodes, self.cpu_percent, self.memory_bytes, self.tasks, self.sites, self.databases)
 
 
 def lower_rate(one: int, other: int) -> int:
@@ -120,7 +187,7 @@ class AddressRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A hypervisor as declared in configs/nodes.yaml. ``libvirt_uri`` empty = ``qemu+ssh`` by ``address``.
+    """A node as declared in configs/nodes.yaml. ``libvirt_uri`` empty = ``qemu+ssh`` by ``address``.
 
     Ratios: how much more may be promised than is there (1.0 = no overcommit).
     """
@@ -128,6 +195,7 @@ class Node:
     name: str
     zone: str
     address: str
+    kind: NodeKind = NodeKind.HYPERVISOR
     port: int = 22
     user: str = "root"
     driver: str = "libvirt"  # or "fake", the simulated node that ships with the product
@@ -165,7 +233,7 @@ class GuestSpec:
 
     service_id: str
     name: str
-    plan: Plan
+    plan: GuestPlan
     template: Template
     hostname: str
     ssh_keys: tuple[str, ...] = ()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from orchestrator.domain import specs
+from orchestrator.domain import wanted
 from orchestrator.domain.errors import NoCapacity, NotFound
-from orchestrator.domain.plans import Node, Plan, Template
+from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Service
 
 
@@ -22,12 +22,8 @@ def sellable(service: Service, *, plans: Mapping[str, Plan], templates: Mapping[
     plan = plans.get(service.plan)
     if plan is None:
         raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, restart the controller")
-    name = service.template or plan.default_template
-    template = templates.get(name)
-    if template is None:
-        raise NotFound(f"there is no template '{name}'", hint="add it to configs/templates.yaml, restart the controller")
-    specs.guest_spec(service, plan, template)
-    _somewhere(plan, service.zone, nodes)
+    wanted.spec(service, plan, templates)
+    _somewhere(plan, service.zone, [node for node in nodes if node.kind == plan.kind.node_kind])
 
 
 def _somewhere(plan: Plan, zone: str, nodes: Collection[Node]) -> None:
@@ -38,4 +34,5 @@ def _somewhere(plan: Plan, zone: str, nodes: Collection[Node]) -> None:
     if any(zone in ("", node.zone) and (not plan.zones or node.zone in plan.zones) for node in nodes):
         return
     where = f"in zone '{zone}'" if zone else f"where it could be: {sold}" if plan.zones else "at all"
-    raise NoCapacity(f"there is no node {where}", hint="add one to configs/nodes.yaml, restart the controller")
+    what = "hosting node" if plan.kind == PlanKind.HOSTING else "node"
+    raise NoCapacity(f"there is no {what} {where}", hint="add one to configs/nodes.yaml, restart the controller")

@@ -16,7 +16,7 @@ from typing import Any
 
 from orchestrator.domain.canonical import canonical_json, digest
 from orchestrator.domain.errors import RequestError
-from orchestrator.domain.plans import LIMITED_NETWORK, GuestSpec, Plan, Template, guest_name
+from orchestrator.domain.plans import LIMITED_NETWORK, GuestPlan, GuestSpec, Template, guest_name
 from orchestrator.domain.services import Service
 
 # RFC 1123 section 2.1, each label; the whole name is at most 253 characters, and Linux takes 64 for a host's own name.
@@ -132,7 +132,7 @@ def password_hash(text: str) -> str:
     return text
 
 
-def guest_spec(service: Service, plan: Plan, template: Template) -> GuestSpec:
+def guest_spec(service: Service, plan: GuestPlan, template: Template) -> GuestSpec:
     """What the service is to have. Raises RequestError where what was ordered cannot be given to a guest."""
     if plan.templates and template.name not in plan.templates:
         raise RequestError(f"plan {plan.name} is not sold with template {template.name}", hint=", ".join(plan.templates))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.domain import archives, coming_back, kept, outcomes
+from orchestrator.domain import archives, coming_back, kept, outcomes, plan_changes
 from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.backups.drills import DrillState, signature_of
 from orchestrator.domain.charges import ChargeKind
@@ -183,6 +183,7 @@ class Endings:
             provisioned=provisioned,
             adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
             kept=archive_of(steps) is not None,
+            plan=str(job.arguments.get(plan_changes.PLAN, "")),
             on_request=bool(job.arguments.get(ON_REQUEST)),
             elsewhere=any(
                 other.id != job.id and other.intent == IntentKind.TERMINATE and other.workflow is not None

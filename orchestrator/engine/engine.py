@@ -28,6 +28,7 @@ from orchestrator.engine.guard import Guard
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
 from orchestrator.engine.leaving import Leaving
 from orchestrator.engine.mail import Mail, MailDesk
+from orchestrator.engine.metering import Metering
 from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
@@ -113,6 +114,7 @@ class Engine:
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._brakes = Guard(self._works, catalog, policy_texts)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)
+        self._metering = Metering(self._works, catalog)
         self._comparing = Comparing(self._works, catalog)
         self._mail = Mail(self._works, notifier, on_delivery=on_delivery) if notifier is not None else None
         self._mail_desk = MailDesk(self._works, posts=notifier is not None, wake=self._wake)
@@ -148,6 +150,7 @@ class Engine:
             Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds),
             Beat("due", self.fall_due, seconds=settings.due_seconds),
             Beat("drills", self.drill, seconds=settings.drill_seconds),
+            Beat("usage", self.meter, seconds=settings.usage_seconds),
             Beat("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:
@@ -280,6 +283,10 @@ class Engine:
     def drill(self) -> int:
         """Begin the restore drills that are due (it is done by itself every ``drill_seconds``); how many were begun."""
         return self.drilling.once()
+
+    def meter(self) -> int:
+        """Read what hosting accounts use (it is done by itself every ``usage_seconds``); how many were metered."""
+        return self._metering.once()
 
     def post_messages(self) -> int:
         """Tell billing what is due now (it is done by itself every ``outbox_seconds``); how many messages were taken."""

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from orchestrator.domain import outcomes, permissions
+from orchestrator.domain import outcomes, permissions, plan_changes
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
-from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.sales import sellable
 from orchestrator.domain.services import Service
@@ -84,18 +83,17 @@ class Orders:
     def refused_change(self, service: Service, plan: str, terms: Terms) -> Refusal | None:
         """Why the service's plan may not become this one now."""
         plans = self._catalog.plans
-        return permissions.change_of_plan(service, plans.get(service.plan), plans.get(plan), terms)
+        apart = plan_changes.against(plans.get(service.plan), plans.get(plan), plan)
+        return apart or permissions.change_of_plan(service, plans.get(service.plan), plans.get(plan), terms)
 
     def playbook(self, decision: Intent | Nothing, service: Service | None) -> str:
         """The playbook the intent asks for, once it is sure that a job of it can begin."""
         if isinstance(decision, Nothing) or service is None:
             return ""
-        plan = self._catalog.plans.get(service.plan)
         if decision.kind == IntentKind.PROVISION:
             sellable(service, plans=self._catalog.plans, templates=self._catalog.templates, nodes=self._catalog.nodes)
-        # A service outlives the plan it was sold under: it can still be suspended and ended. There is one kind so far.
-        kind = plan.kind if plan is not None else PlanKind.VPS
-        name = f"{kind.value}-{decision.kind.value}"
+        # A service outlives the plan it was sold under: it can still be suspended and ended.
+        name = f"{self._catalog.kind_of(service).value}-{decision.kind.value}"
         if name not in self._playbooks:
             raise ConfigError(f"there is no playbook {name}", hint="mend the playbooks directory, restart the controller")
         return name

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.domain import archives, outcomes, specs
+from orchestrator.domain import archives, outcomes, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
@@ -261,6 +261,8 @@ def resolved(
         "provider": catalog.provider,
         "kept": [each.name for each in service.kept],
     }
+    if job.intent == IntentKind.CHANGE_PLAN:
+        service = plan_changes.moved(service, str(job.arguments.get(plan_changes.PLAN, "")))
     if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))
         about["archive_until"] = "" if end is None else end.isoformat()
@@ -268,12 +270,14 @@ def resolved(
 
 
 def wanted_spec(catalog: Catalog, service: Service) -> dict[str, Any]:
-    """What ``$spec`` refers to; empty where the plan is not sold any more (ending a service needs none)."""
+    """What ``$spec`` refers to; empty where plan or template are not declared any more (ending a service needs none)."""
     plan = catalog.plans.get(service.plan)
-    template = catalog.templates.get(service.template or (plan.default_template if plan else ""))
-    if plan is None or template is None:
+    if plan is None:
         return {}
-    return specs.to_json(specs.guest_spec(service, plan, template))
+    try:
+        return wanted.spec(service, plan, catalog.templates)
+    except NotFound:  # its template
+        return {}
 
 
 def _planned(job_id: str, position: int, call: StepCall) -> JobStep:

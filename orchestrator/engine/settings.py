@@ -70,14 +70,21 @@ class Catalog:
         plan = self.plans.get(service.plan)
         return SILENT if plan is None else self.policies.get(plan.policy, SILENT)
 
+    def kind_of(self, service: Service) -> PlanKind:
+        """Of its plan; a service outlives the plan it was sold under, and is then of the kind that its node takes."""
+        plan = self.plans.get(service.plan)
+        if plan is not None:
+            return plan.kind
+        node = next((node for node in self.nodes if node.name == service.node), None)
+        return PlanKind.VPS if node is None else node.kind.of_plans
+
     def terms_of(self, service: Service, *, policy: Policy | None = None) -> Terms:
         """What holds for the service: its policy, or ``policy`` in its place."""
         plan = self.plans.get(service.plan)
-        kind = (PlanKind.VPS if plan is None else plan.kind).value
         return Terms(
             policy=policy or self.policy_of(service),
             calendar=self.calendar,
-            kind=kind,
+            kind=self.kind_of(service).value,
             prices=self.prices_of(service.plan),
             tariffs=self.tariffs.of(service.plan),
             backups=self._offer(service, plan),
@@ -127,6 +134,7 @@ class EngineSettings:
     due_seconds: float = 60.0
     compare_seconds: float = 600.0
     drill_seconds: float = 600.0
+    usage_seconds: float = 900.0
     outbox_seconds: float = 1.0
     outbox_batch: int = 20
     notify_deadline_seconds: float = 15.0

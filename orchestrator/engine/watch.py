@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.plans import Node
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.hypervisor import Hypervisor
+from orchestrator.ports.hypervisor import NodeFacts
 from orchestrator.store import nodes as node_store
 from orchestrator.store.database import Database
 
@@ -19,12 +19,12 @@ _DEADLINE_SECONDS = 15.0
 
 
 class NodeWatch:
-    """``hypervisor`` opens a node by name, as the steps' port does."""
+    """``ask`` has a node tell what it has, whatever its kind: (its name, a deadline in seconds)."""
 
-    def __init__(self, db: Database, nodes: Sequence[Node], hypervisor: Callable[[str], Hypervisor], clock: Clock) -> None:
+    def __init__(self, db: Database, nodes: Sequence[Node], ask: Callable[[str, float], NodeFacts], clock: Clock) -> None:
         self._db = db
         self._nodes = tuple(nodes)
-        self._hypervisor = hypervisor
+        self._ask = ask
         self._clock = clock
 
     def once(self) -> None:
@@ -40,7 +40,7 @@ class NodeWatch:
     def look(self, name: str) -> None:
         """Look at one node now and write down what was seen."""
         try:
-            facts = self._hypervisor(name).node_facts(deadline=_DEADLINE_SECONDS)
+            facts = self._ask(name, _DEADLINE_SECONDS)
         except OrchestratorError as exc:
             _log.warning("the node %s does not answer: %s", name, exc.message)
             with self._db.write() as conn:

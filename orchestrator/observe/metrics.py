@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orchestrator.observe.snapshot import BackupGauges, NodeGauges, ServiceGauges, Snapshot
+from orchestrator.observe.snapshot import BackupGauges, NodeGauges, ServiceGauges, Snapshot, UsageGauges
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Steps last from a database write to the boot of a guest under emulation and the overwriting of a disk.
@@ -135,6 +135,10 @@ def _of_backup(read: Callable[[BackupGauges], float]) -> Callable[[ServiceGauges
     return lambda service: None if service.backup is None else read(service.backup)
 
 
+def _of_usage(read: Callable[[UsageGauges], float]) -> Callable[[ServiceGauges], float | None]:
+    return lambda service: None if service.usage is None else read(service.usage)
+
+
 _OF_SERVICE: tuple[tuple[str, str, Callable[[ServiceGauges], float | None]], ...] = (
     (
         "backup_verified_timestamp_seconds",
@@ -165,6 +169,11 @@ _OF_SERVICE: tuple[tuple[str, str, Callable[[ServiceGauges], float | None]], ...
         "Restores that are still included in this month; no series where the policy counts none.",
         lambda service: service.restores_left,
     ),
+    ("usage_bytes", "Files of a hosting account, as last read.", _of_usage(lambda u: u.bytes)),
+    ("usage_inodes", "Files, directories and links of a hosting account, as last read.", _of_usage(lambda u: u.inodes)),
+    ("usage_database_bytes", "Databases of a hosting account, as last read.", _of_usage(lambda u: u.database_bytes)),
+    ("usage_traffic_bytes", "Traffic of a hosting account in this calendar month.", _of_usage(lambda u: u.traffic_bytes)),
+    ("usage_cpu_seconds", "Processor time of a hosting account since it was first read.", _of_usage(lambda u: u.cpu_seconds)),
 )
 
 

@@ -112,11 +112,23 @@ class BackupGauges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageGauges:
+    """The last reading of a hosting account. ``traffic_bytes``: of this calendar month; ``cpu_seconds`` since the first."""
+
+    bytes: int
+    inodes: int
+    database_bytes: int
+    traffic_bytes: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceGauges:
     """One service, for /metrics/services. ``paid_until`` is a Unix time, None = never paid.
 
     ``backup``: None where there is none. ``backups_missed``: slots of its schedule that are over and were not seen to, None where
     it has no schedule; ``left_out``: why none is made, though it has one. ``restores_left``: in this month, None = not counted.
+    ``usage``: None where it is no account, or none was read yet.
     """
 
     id: str
@@ -129,6 +141,7 @@ class ServiceGauges:
     backups_missed: int | None = None
     left_out: str = ""
     restores_left: int | None = None
+    usage: UsageGauges | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

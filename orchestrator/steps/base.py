@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from orchestrator.ports.account_uids import AccountUids
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.backup_book import BackupBook
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
+from orchestrator.ports.hosting_node import HostingNode
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.node_transport import NodeTransport
@@ -56,6 +58,8 @@ class Ports:
     keeper: Repositories
     book: BackupBook
     exports: Callable[[str], DiskExports]
+    hosting: Callable[[str], HostingNode]
+    uids: AccountUids
     reach: Reach
     addresses: AddressPool
     ledger: Ledger

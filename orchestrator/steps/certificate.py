@@ -17,8 +17,8 @@ from orchestrator.steps.common import BaseStep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueArgs:
-    """``wiped`` and ``keys_destroyed`` as volume.wipe gave them, ``checks`` as residue.prove did, ``backups`` and ``copies`` as
-    backup.destroy gave them (``destroyed`` there)."""
+    """``subject``: what it is about, '' = its guest. ``wiped`` and ``keys_destroyed`` as volume.wipe gave them, ``checks`` as
+    residue.prove did, ``backups`` and ``copies`` as backup.destroy gave them (``destroyed`` there)."""
 
     client_id: str
     provider: str
@@ -30,6 +30,7 @@ class IssueArgs:
     checks: list[dict[str, Any]]
     backups: tuple[certificates.EndedBackups, ...] = ()
     copies: tuple[KnownCopy, ...] = ()
+    subject: str = ""
 
 
 class CertificateIssue(BaseStep[IssueArgs]):
@@ -47,7 +48,7 @@ class CertificateIssue(BaseStep[IssueArgs]):
             provider=args.provider,
             service_id=ctx.service_id,
             client_id=args.client_id,
-            guest=guest_name(ctx.service_id),
+            guest=args.subject or guest_name(ctx.service_id),
             job_id=ctx.job_id,
             asked_by=args.asked_by,
             reason=args.reason,

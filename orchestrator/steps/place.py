@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from orchestrator.domain.errors import NoCapacity, TransientDriverError
 from orchestrator.domain.placement import NodeState, Placement, Reservation, Verdict, Wanted, place
+from orchestrator.domain.plans import NodeKind
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, node_state
+
+A = TypeVar("A")
 
 # How often a node that another job filled between choosing and promising is chosen again.
 RACES = 5
@@ -23,22 +27,24 @@ class ReserveArgs:
     guest: GuestWanted
 
 
-class NodeReserve(BaseStep[ReserveArgs]):
-    """Choose the node that takes the guest and promise it the capacity."""
+class Reserve(BaseStep[A], ABC):
+    """Choose the node that takes what is wanted, and promise it the capacity."""
 
-    name: ClassVar[str] = "node.reserve"
-    args = ReserveArgs
+    @abstractmethod
+    def wanted(self, args: A) -> Wanted:
+        """What is to be placed."""
 
-    def check(self, ctx: StepContext, args: ReserveArgs) -> Done | Needed:
+    def check(self, ctx: StepContext, args: A) -> Done | Needed:
         standing = ctx.ports.ledger.reservation(ctx.service_id)
         if standing is None:
             return Needed("no node has promised the capacity yet")
-        if standing != _reservation(ctx, args, node=standing.node, job_id=standing.job_id):
+        wanted = self.wanted(args)
+        if standing != _reservation(ctx, wanted, node=standing.node, job_id=standing.job_id):
             return Needed(f"node {standing.node} promised another size")
-        return Done(_facts(ctx, standing.node, _explain(ctx, args, standing)), made_by=standing.job_id)
+        return Done(_facts(ctx, standing.node, _explain(ctx, wanted, standing)), made_by=standing.job_id)
 
-    def apply(self, ctx: StepContext, args: ReserveArgs) -> Facts:
-        found = self.check(ctx, args)
+    def apply(self, ctx: StepContext, args: A) -> Facts:
+        found, wanted = self.check(ctx, args), self.wanted(args)
         if isinstance(found, Done):
             return found.facts
         standing = ctx.ports.ledger.reservation(ctx.service_id)
@@ -46,10 +52,10 @@ class NodeReserve(BaseStep[ReserveArgs]):
             states = ctx.ports.ledger.nodes()
             if standing is not None:  # of another size: the same node has to take the new one
                 states = tuple(_without(s, standing) for s in states if s.node.name == standing.node)
-            placement = _place(args, states)
+            placement = _place(wanted, states)
             limit = next(s for s in states if s.node.name == placement.node)
             try:
-                ctx.ports.ledger.reserve(_reservation(ctx, args, node=placement.node, job_id=ctx.job_id), limit=limit)
+                ctx.ports.ledger.reserve(_reservation(ctx, wanted, node=placement.node, job_id=ctx.job_id), limit=limit)
             except NoCapacity:
                 # Somebody else was promised it in between; every node may look different by now.
                 ctx.progress(race / RACES, f"node {placement.node} was filled by another job, choosing again")
@@ -57,42 +63,52 @@ class NodeReserve(BaseStep[ReserveArgs]):
             return _facts(ctx, placement.node, placement.verdicts)
         raise NoCapacity(f"{RACES} nodes in a row were filled by other jobs while they were being reserved", hint="retry the job")
 
-    def undo(self, ctx: StepContext, args: ReserveArgs, facts: Mapping[str, Any]) -> None:
+    def undo(self, ctx: StepContext, args: A, facts: Mapping[str, Any]) -> None:
         standing = ctx.ports.ledger.reservation(ctx.service_id)
         if standing is not None and standing.job_id == ctx.job_id:
             ctx.ports.ledger.release_reservation(ctx.service_id)
 
 
-def _place(args: ReserveArgs, states: tuple[NodeState, ...]) -> Placement:
+class NodeReserve(Reserve[ReserveArgs]):
+    """Choose the hypervisor that takes the guest and promise it the capacity."""
+
+    name: ClassVar[str] = "node.reserve"
+    args = ReserveArgs
+
+    def wanted(self, args: ReserveArgs) -> Wanted:
+        """The guest's size."""
+        guest = args.guest
+        return Wanted(
+            vcpus=guest.vcpus, memory_bytes=guest.memory_bytes, disk_bytes=guest.disk_bytes, zone=guest.zone, zones=guest.zones
+        )
+
+
+def _place(wanted: Wanted, states: tuple[NodeState, ...]) -> Placement:
     """Raises NoCapacity, and TransientDriverError where only a node that is down would take it: that may be over in a moment."""
     try:
-        return place(_wanted(args), states)
+        return place(wanted, states)
     except NoCapacity:
         down = [replace(state, up=True) for state in states if state.enrolled and not state.up]
         try:
-            node = place(_wanted(args), down).node
+            node = place(wanted, down).node
         except NoCapacity:
             node = ""
         if node:
-            raise TransientDriverError(f"node {node} would take the guest, and is down", retry_after=RETRY_DOWN_SECONDS) from None
+            what = "guest" if wanted.kind == NodeKind.HYPERVISOR else "account"
+            raise TransientDriverError(
+                f"node {node} would take the {what}, and is down", retry_after=RETRY_DOWN_SECONDS
+            ) from None
         raise
 
 
-def _wanted(args: ReserveArgs) -> Wanted:
-    guest = args.guest
-    return Wanted(
-        vcpus=guest.vcpus, memory_bytes=guest.memory_bytes, disk_bytes=guest.disk_bytes, zone=guest.zone, zones=guest.zones
-    )
-
-
-def _reservation(ctx: StepContext, args: ReserveArgs, *, node: str, job_id: str) -> Reservation:
+def _reservation(ctx: StepContext, wanted: Wanted, *, node: str, job_id: str) -> Reservation:
     return Reservation(
         service_id=ctx.service_id,
         job_id=job_id,
         node=node,
-        vcpus=args.guest.vcpus,
-        memory_bytes=args.guest.memory_bytes,
-        disk_bytes=args.guest.disk_bytes,
+        vcpus=wanted.vcpus,
+        memory_bytes=wanted.memory_bytes,
+        disk_bytes=wanted.disk_bytes,
     )
 
 
@@ -112,10 +128,10 @@ def _without(state: NodeState, standing: Reservation) -> NodeState:
     )
 
 
-def _explain(ctx: StepContext, args: ReserveArgs, standing: Reservation) -> tuple[Verdict, ...]:
+def _explain(ctx: StepContext, wanted: Wanted, standing: Reservation) -> tuple[Verdict, ...]:
     """The verdicts as they are now, without what the service itself takes; none where no node would take it any more."""
     try:
-        placement: Placement = place(_wanted(args), [_without(state, standing) for state in ctx.ports.ledger.nodes()])
+        placement: Placement = place(wanted, [_without(state, standing) for state in ctx.ports.ledger.nodes()])
     except NoCapacity:
         return ()
     return placement.verdicts

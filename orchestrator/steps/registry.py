@@ -5,6 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.domain.workflow import Arguments
+from orchestrator.steps.account import (
+    AccountCheck,
+    AccountCreate,
+    AccountFits,
+    AccountIdentify,
+    AccountLimitsMove,
+    AccountPromise,
+    AccountRecord,
+    AccountReserve,
+    AccountVerify,
+)
+from orchestrator.steps.account_end import AccountArchive, AccountProveGone, AccountWipeOut
+from orchestrator.steps.account_holds import AccountProveSuspended, AccountSuspend, AccountUnsuspend
 from orchestrator.steps.archive import ArchiveKeep, ArchiveRestore
 from orchestrator.steps.arguments import describe
 from orchestrator.steps.backup_destroy import BackupDestroy
@@ -71,6 +84,21 @@ _ALL: tuple[Step[Any], ...] = (
     CertificateIssue(),
     CertificateErasure(),
     DriftReport(),
+    AccountReserve(),
+    AccountIdentify(),
+    AccountCreate(),
+    AccountVerify(),
+    AccountCheck(),
+    AccountRecord(),
+    AccountFits(),
+    AccountPromise(),
+    AccountLimitsMove(),
+    AccountSuspend(),
+    AccountProveSuspended(),
+    AccountUnsuspend(),
+    AccountArchive(),
+    AccountWipeOut(),
+    AccountProveGone(),
 )
 
 STEPS: dict[str, Step[Any]] = {step.name: step for step in _ALL}

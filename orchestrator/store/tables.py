@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from orchestrator.store.account_tables import account_uids as account_uids
+from orchestrator.store.account_tables import account_usage as account_usage
 from orchestrator.store.backup_tables import backups as backups
 from orchestrator.store.backup_tables import drills as drills
 from orchestrator.store.backup_tables import repositories as repositories

@@ -24,6 +24,7 @@ from orchestrator.observe.metrics import Metrics
 from orchestrator.ports.clock import Clock
 from orchestrator.steps.base import Ports
 from orchestrator.steps.registry import STEPS
+from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
@@ -104,7 +105,7 @@ class Controller:
             on_delivery=self.metrics.delivery,
             **({} if at is None else {"at": at}),
         )
-        self.watch = NodeWatch(self.db, config.nodes, self.links.hypervisor, self.clock)
+        self.watch = NodeWatch(self.db, config.nodes, self.links.node_facts, self.clock)
         self._ending = threading.Event()
         self.state = state_copying(config, self.db, ports=self._ports(), repositories=self.links.own, halting=self._ending)
         self._beats: list[Beat] = []
@@ -166,6 +167,8 @@ class Controller:
             keeper=self.links.keeper,
             book=self.book,
             exports=self.links.exports,
+            hosting=self.links.hosting,
+            uids=StoreAccountUids(self.db, self.clock),
             reach=self.links.reach,
             addresses=self.addresses,
             ledger=self.ledger,

@@ -13,15 +13,17 @@ from typing import Any
 from agents.build import Bundle
 from orchestrator.config.model import Config
 from orchestrator.domain.errors import NotFound, WrongState
-from orchestrator.domain.plans import Node
+from orchestrator.domain.plans import Node, NodeKind
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.exports import FakeExports
+from orchestrator.drivers.fake.hosting import FakeHostingNode
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeEnrolment
 from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.drivers.fake.repositories import FakeRepositories
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
+from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
 from orchestrator.drivers.libvirt.exports import LibvirtExports
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
@@ -35,7 +37,8 @@ from orchestrator.drivers.ssh.host_keys import host_key
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
-from orchestrator.ports.hypervisor import Hypervisor
+from orchestrator.ports.hosting_node import HostingNode, HostingReport
+from orchestrator.ports.hypervisor import Hypervisor, NodeFacts
 from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.reach import Reach
 from orchestrator.ports.repositories import Repositories
@@ -61,8 +64,10 @@ class _Link:
     agent: NodeTransport
     repositories: Repositories
     exports: DiskExports
+    hosting: HostingNode
 
     def close(self) -> None:
+        self.hosting.close()
         self.exports.close()
         self.repositories.close()
         self.agent.close()
@@ -109,8 +114,20 @@ class Links:
     def exports(self, name: str) -> DiskExports:
         return self._link(name).exports
 
+    def hosting(self, name: str) -> HostingNode:
+        return self._link(name).hosting
+
+    def node_facts(self, name: str, deadline: float) -> NodeFacts:
+        """What the node has, by its libvirt or, of a hosting node, by its agent."""
+        link = self._link(name)
+        if self._nodes[name].kind == NodeKind.HYPERVISOR:
+            return link.hypervisor.node_facts(deadline=deadline)
+        return _as_node(link.hosting.doctor(deadline=deadline))
+
     def doctor(self, node: Node) -> dict[str, Any]:
-        """What the node's agent says of the node (its command ``doctor``)."""
+        """What the node's agent says of the node (its command ``doctor``, or ``hosting-doctor``)."""
+        if node.kind == NodeKind.HOSTING:
+            return _requirements(self.hosting(node.name).doctor(deadline=_DOCTOR_SECONDS))
         facts = self.hypervisor(node.name).node_facts(deadline=_LOOK_SECONDS)
         request = {"pool_path": facts.pool_path, "bridge": node.bridge, **({"backups": True} if node.backups else {})}
         return self.agent(node.name).call("doctor", request, deadline=_DOCTOR_SECONDS)
@@ -147,6 +164,7 @@ class Links:
                 agent=FakeAgent(world, node.name, clock=self._clock),
                 repositories=FakeRepositories(world, node.name, clock=self._clock),
                 exports=FakeExports(world, node.name),
+                hosting=FakeHostingNode(world, node.name, clock=self._clock),
             )
         kind, _, blob = pinned.partition(" ")
         trusted = host_key(kind, base64.b64decode(blob))
@@ -162,7 +180,32 @@ class Links:
             agent=agent,
             repositories=ResticRepositories(agent, limits=self._limits),
             exports=LibvirtExports(connection),
+            hosting=AgentHostingNode(agent, name=node.name),
         )
+
+
+def _as_node(report: HostingReport) -> NodeFacts:
+    """A hosting node as placement and metrics see every node: its disk is the file system of the accounts."""
+    return NodeFacts(
+        hostname=report.hostname,
+        cpus=report.cpus,
+        memory_bytes=report.memory_bytes,
+        pool_capacity_bytes=report.disk_bytes,
+        pool_available_bytes=report.disk_free_bytes,
+        accelerated=True,
+        libvirt_version="",
+        hypervisor_version="",
+        guests=report.accounts,
+        details={"php": list(report.php), "lacks": [need.name for need in report.needs if not need.ok]},
+    )
+
+
+def _requirements(report: HostingReport) -> dict[str, Any]:
+    rows = [
+        {"name": need.name, "ok": need.ok, "found": need.says, "mend": "" if need.ok else need.hint, "package": ""}
+        for need in report.needs
+    ]
+    return {"requirements": rows, "accelerated": True}
 
 
 class _ByDriver:

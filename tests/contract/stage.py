@@ -14,12 +14,13 @@ from orchestrator.domain import specs
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
-from orchestrator.domain.plans import Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import GuestPlan, Node, Template
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.drivers.fake import (
     FakeAgent,
     FakeClock,
     FakeExports,
+    FakeHostingNode,
     FakeHypervisor,
     FakeReach,
     FakeRepositories,
@@ -31,6 +32,7 @@ from orchestrator.steps.arguments import parse
 from orchestrator.steps.base import Done, Facts, Needed, Ports, Step, StepContext
 from orchestrator.steps.registry import STEPS
 from orchestrator.store import jobs, nodes, services
+from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
@@ -51,9 +53,8 @@ TEMPLATE = Template(
     initrd="debian.initrd",
     kernel_arguments="root=LABEL=root",
 )
-PLAN = Plan(
+PLAN = GuestPlan(
     name="small",
-    kind=PlanKind.VPS,
     vcpus=2,
     memory_bytes=1 << 30,
     disk_bytes=10 << 30,
@@ -69,7 +70,7 @@ JOB = "j1"
 class Stage:
     """One service, ``s1``, and the jobs that work on it."""
 
-    def __init__(self, directory: Path, *, plan: Plan = PLAN, template: Template = TEMPLATE) -> None:
+    def __init__(self, directory: Path, *, plan: GuestPlan = PLAN, template: Template = TEMPLATE) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         fresh = not (directory / "world.json").exists()
         if fresh:
@@ -89,6 +90,8 @@ class Stage:
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, self.secrets, NODES, self.clock),
             exports=lambda node: FakeExports(world, node),
+            hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
+            uids=StoreAccountUids(self.db, self.clock),
             reach=FakeReach(world),
             addresses=self.addresses,
             ledger=self.ledger,

@@ -23,12 +23,14 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.kept_volumes import KeptKind
 from orchestrator.domain.plans import guest_name
 from orchestrator.drivers.fake import FakeWorld
+from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import addresses, backups, drills, jobs, services
 from orchestrator.store.database import Connection, Database, sqlite_url
 from orchestrator.store.tables import certificates, outbox, reservations, service_locks
 from tests.fault import controller, things
 from tests.fault.controller import KEEPING, Orders, Report, Scenario
 from tests.fault.house import prepared, seeded_world
+from tests.hosting_ground import HOST, furnish
 from tests.store_files import fresh_database
 
 ROOT = Path(__file__).parents[2]
@@ -53,10 +55,18 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
+HOSTING = "hosting"
+BEFORE_ACCOUNTS: dict[str, tuple[str, ...]] = {
+    IntentKind.PROVISION: (),
+    IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
+    IntentKind.UNLIMIT: (IntentKind.PROVISION, IntentKind.LIMIT),
+}
 # What the customer wrote to the disk before anything else happened.
 LETTERS = "the letters of {}"
 _JOB_ID = re.compile(r"j[0-9a-z]{15}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_USER = re.compile(r"\bh1000\d\d\b")
+_UID = re.compile(r"\b1000\d\d\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+")
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
@@ -67,7 +77,7 @@ def service(number: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Battery:
-    """Runs scenarios of one suite (``things`` or ``product``). ``home`` holds the prepared states, made once each."""
+    """Runs scenarios of one suite: ``things``, ``product``, ``hosting``. ``home`` holds the prepared states, made once each."""
 
     suite: str
     home: Path
@@ -90,11 +100,12 @@ class Battery:
 
     def state_before(self, intent: str, directory: Path) -> Path:
         """A state directory of ``WIDTH`` services that wait for a job of the intent."""
-        history = BEFORE.get(intent, (IntentKind.PROVISION,))
+        known = BEFORE_ACCOUNTS if self.suite == HOSTING else BEFORE
+        history = known.get(intent, (IntentKind.PROVISION,))
         kept = self.home / "-".join((self.suite, *history, "done"))
         if not kept.exists():
             building = prepared(kept.with_suffix(".new"), fresh_database)
-            seeded_world(building)
+            self._furnish(building)
             for past in history:
                 report = self.process(building, [Scenario(service=service(n), intent=past) for n in range(WIDTH)])
                 assert set(report.jobs.values()) == {"done"}, report.jobs
@@ -102,6 +113,16 @@ class Battery:
                     write_letters(building)
             building.rename(kept)
         return Path(shutil.copytree(kept, directory))
+
+    def _furnish(self, directory: Path) -> None:
+        world = seeded_world(directory)
+        if self.suite != HOSTING:
+            return
+        db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+        try:
+            furnish(world, db, now=SystemClock().now())
+        finally:
+            db.close()
 
     def run(self, directory: Path, scenarios: Sequence[Scenario], *, kills: int = 1) -> list[dict[str, Any]]:
         """Kill ``kills`` times at the scenarios' points, restart, let everything come to rest, and look."""
@@ -134,10 +155,19 @@ def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
     try:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
+            seen["accounts"] = _accounts(world, service_id)
             seen["held"] = [texts for _, texts in held(world, service_id)]
     finally:
         db.close()
     return _masked(seen, service_id)
+
+
+def _accounts(world: FakeWorld, service_id: str) -> list[dict[str, Any]]:
+    """The service's accounts as the hosting node has them; [] where there is no such node."""
+    node = world.read()["nodes"].get(HOST.name, {})
+    left = [user for user, kept in node.get("account_wipes", {}).items() if kept["service_id"] == service_id]
+    there = [account for account in node.get("accounts", {}).values() if account["service_id"] == service_id]
+    return [*there, *({"report of": user} for user in left)]
 
 
 def write_letters(directory: Path) -> None:
@@ -292,7 +322,7 @@ def _count(conn: Connection, table: sa.Table, service_id: str) -> int:
 
 def _masked(seen: dict[str, Any], service_id: str) -> dict[str, Any]:
     text = json.dumps(seen, sort_keys=True)
-    for pattern, word in ((_UUID, "UUID"), (_JOB_ID, "JOB"), (_TIME, "TIME"), (_HASH, "HASH")):
+    for pattern, word in ((_USER, "USER"), (_UID, "0"), (_UUID, "UUID"), (_JOB_ID, "JOB"), (_TIME, "TIME"), (_HASH, "HASH")):
         text = pattern.sub(word, text)
     text = text.replace(service_id, "SERVICE")  # last: the letters of a short name may stand in a job's id
     masked: dict[str, Any] = json.loads(text)

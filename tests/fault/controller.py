@@ -29,7 +29,8 @@ from orchestrator.engine.settings import nothing_beside
 from orchestrator.store import jobs
 from tests.backup_books import TARGET
 from tests.fault import things
-from tests.fault.house import House, Options, seeded_world
+from tests.fault.house import NODES, House, Options, seeded_world
+from tests.hosting_ground import HOST, LARGE, SMALL
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
@@ -123,6 +124,17 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
         )
     from orchestrator.steps.registry import STEPS
 
+    if suite == "hosting":
+        return House(
+            directory,
+            steps=STEPS,
+            playbooks=load_playbooks(PLAYBOOKS),
+            options=options,
+            at=points,
+            plan=SMALL,
+            more_plans=(LARGE,),
+            declared=(*NODES, HOST),
+        )
     books = load_playbooks(PLAYBOOKS)
     policies = {ARCHIVING.name: ARCHIVING} if archiving else {}
     return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
@@ -131,6 +143,8 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
 def submit(house: House, scenario: Scenario) -> None:
     if scenario.intent == IntentKind.PROVISION:
         house.order(scenario.service)
+    elif scenario.intent == IntentKind.CHANGE_PLAN:
+        house.event("service.change_plan", scenario.service, version=1, plan=LARGE.name)
     elif scenario.intent == UNPAID:
         house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
     elif scenario.intent == IntentKind.RESTORE:

@@ -19,12 +19,13 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import Job, JobStep
-from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
     FakeAgent,
     FakeExports,
+    FakeHostingNode,
     FakeHypervisor,
     FakeNotifier,
     FakeReach,
@@ -40,6 +41,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store import jobs, nodes, services
+from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
@@ -49,9 +51,8 @@ from tests.backup_books import book_of
 NODES = (Node(name="n1", zone="z1", address="192.0.2.11", driver="fake", heavy_slots=2),)
 TEMPLATE_SHA256 = "1" * 64
 TEMPLATE = Template(name="debian", volume="debian.qcow2", sha256=TEMPLATE_SHA256, size_bytes=2 << 30, ready="running")
-PLAN = Plan(
+PLAN = GuestPlan(
     name="small",
-    kind=PlanKind.VPS,
     vcpus=1,
     memory_bytes=1 << 30,
     disk_bytes=10 << 30,
@@ -117,6 +118,7 @@ class House:
         at: Callable[[str], None] = _nowhere,
         clock: Clock | None = None,
         plan: Plan = PLAN,
+        more_plans: tuple[Plan, ...] = (),
         declared: tuple[Node, ...] = NODES,
         policies: Mapping[str, Policy] | None = None,
         posts_to: Notifier | None = None,
@@ -124,11 +126,13 @@ class House:
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
+        self.plan = plan
         self.db = Database(sqlite_url(directory / "orchestrator.sqlite"))
         self.world = seeded_world(directory)
         self.notifier = FakeNotifier(self.world)
+        self._beside = tuple(node for node in declared if node.name not in {each.name for each in NODES})
         self.catalog = Catalog(
-            plans={plan.name: plan},
+            plans={each.name: each for each in (plan, *more_plans)},
             templates={TEMPLATE.name: TEMPLATE},
             nodes=declared,
             provider="Example Hosting",
@@ -174,9 +178,11 @@ class House:
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, LocalSecrets(directory, {}), NODES, self.clock),
             exports=lambda node: FakeExports(world, node),
+            hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
+            uids=StoreAccountUids(self.db, self.clock),
             reach=FakeReach(world),
             addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
-            ledger=StoreLedger(self.db, NODES, self.clock),
+            ledger=StoreLedger(self.db, (*NODES, *self._beside), self.clock),
             fence=StoreFence(self.db, self.clock),
             secrets=LocalSecrets(directory, {}),
             clock=self.clock,
@@ -193,8 +199,9 @@ class House:
         return self.engine.accept(event, body=body, body_sha256=digest)
 
     def order(self, service_id: str) -> Acceptance:
-        """A paid order."""
-        return self.event("order.paid", service_id, client_id="c1", plan=PLAN.name, order_id=f"o-{service_id}")
+        """A paid order of the house's plan; of an account with a domain."""
+        of_account = {"domain": f"{service_id}.example"} if self.plan.kind == PlanKind.HOSTING else {}
+        return self.event("order.paid", service_id, client_id="c1", plan=self.plan.name, order_id=f"o-{service_id}", **of_account)
 
     # -- what has become of it ---------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from tests.fault.battery import (
     PROCESS_SECONDS,
@@ -35,7 +36,7 @@ from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared
 from tests.store_files import fresh_database
 
-BOOKS = load_playbooks(PLAYBOOKS)
+BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.VPS}
 # The whole matrix of one playbook is some hundred lives of a controller.
 pytestmark = pytest.mark.timeout(1800)
 INTENTS = sorted([*(name.removeprefix("vps-") for name in BOOKS), KEEPING])

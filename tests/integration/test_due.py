@@ -15,14 +15,14 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
-from orchestrator.domain.plans import Plan
+from orchestrator.domain.plans import Node, Plan
 from orchestrator.domain.policies import CancelUnpaid, Notices, Order, Overdue, Policy, Suspend, Terminate, TerminateSince
 from orchestrator.domain.services import Service
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.registry import STEPS
 from orchestrator.store import audit, deadlines, jobs, outbox, services, settings
-from tests.fault.house import PLAN, House, Options, prepared
+from tests.fault.house import NODES, PLAN, House, Options, prepared
 from tests.store_files import fresh_database
 
 DAY = timedelta(days=1)
@@ -58,6 +58,8 @@ class Year:
     """A house whose days the test lets pass."""
 
     plan: Plan = PLAN
+    more_plans: tuple[Plan, ...] = ()
+    declared: tuple[Node, ...] = NODES
     policy: Policy = POLICY
 
     def at(self, _point: str) -> None:
@@ -86,6 +88,8 @@ class Year:
             clock=self.clock,
             at=self.at,
             plan=self.plan,
+            more_plans=self.more_plans,
+            declared=self.declared,
             options=replace(options or Options(), due_seconds=turn.total_seconds()),
             policies={kept.name: kept},
             posts_to=posts_to,

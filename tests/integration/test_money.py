@@ -14,6 +14,7 @@ import pytest
 from orchestrator.domain.calendar import DayKind, Days
 from orchestrator.domain.errors import PermanentDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.plans import Plan
 from orchestrator.domain.policies import (
     Chargeback,
     Dispute,
@@ -64,7 +65,7 @@ class Sales(Year):
     """A year of a plan that has prices. ``dies_at``: at this point, once."""
 
     dies_at = ""
-    plan = SOLD
+    plan: Plan = SOLD
     policy = POLICY
 
     def at(self, point: str) -> None:

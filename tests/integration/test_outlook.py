@@ -15,7 +15,7 @@ from orchestrator.domain.deadlines import Action
 from orchestrator.domain.deadlines import deadlines as due
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
-from orchestrator.domain.plans import Plan, PlanKind
+from orchestrator.domain.plans import GuestPlan
 from orchestrator.domain.policies import SILENT, Overdue, Policy, Suspend, Terminate, TerminateSince
 from orchestrator.domain.services import Cancellation, Lifecycle, Service
 from orchestrator.engine.settings import Catalog
@@ -35,7 +35,7 @@ POLICY = Policy(
 ONLY_TERMINATE = Policy(
     name="default", provider="P", overdue=Overdue(terminate=Terminate(clause="2", after=Days(9), since=TerminateSince.DUE))
 )
-PLANS = {"p": Plan(name="p", kind=PlanKind.VPS, vcpus=1, memory_bytes=1, disk_bytes=1, templates=("t",), default_template="t")}
+PLANS = {"p": GuestPlan(name="p", vcpus=1, memory_bytes=1, disk_bytes=1, templates=("t",), default_template="t")}
 
 
 @pytest.fixture

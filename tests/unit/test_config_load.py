@@ -18,7 +18,7 @@ from orchestrator.config.load import load
 from orchestrator.config.problems import Problem
 from orchestrator.config.shown import files
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.plans import GuestPlan
 
 SHIPPED = Path(__file__).parents[2] / "configs"
 
@@ -44,13 +44,15 @@ def change(configs: Path, file: str, old: str, new: str) -> None:
 def test_the_shipped_configuration_loads_in_base_units() -> None:
     config = load(SHIPPED)
     plan = config.plans["vps-1"]
-    assert plan.kind is PlanKind.VPS
+    assert isinstance(plan, GuestPlan)
     assert (plan.memory_bytes, plan.disk_bytes) == (2**30, 20 * 10**9)
     assert (plan.disk_bytes_per_second, plan.network_bytes_per_second) == (50_000_000, 12_500_000)
     assert plan.limited_rate == 125_000
     assert plan.default_template == "debian-12", "left out: the first of templates"
-    assert config.plans["vps-plain"].full_copy
-    assert not config.plans["vps-plain"].encrypted
+    plain = config.plans["vps-plain"]
+    assert isinstance(plain, GuestPlan)
+    assert plain.full_copy
+    assert not plain.encrypted
     assert [node.name for node in config.nodes] == ["hv1", "hv2"]
     assert config.nodes[0].reserved_memory_bytes == 4 * 2**30
     assert config.ranges[0].reserved == (IPv4Address("198.51.100.53"),)

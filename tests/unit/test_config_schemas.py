@@ -64,6 +64,7 @@ MANUAL = [
     ("nodes", "configure.md", "nodes.yaml"),
     ("templates", "configure.md", "templates.yaml"),
     ("plan", "configure.md", "plans/NAME.yaml"),
+    ("hosting-plan", "configure.md", "plans/NAME.yaml of kind hosting"),
     ("playbook", "playbooks.md", "Keys"),
     ("holidays", "policies-calendar.md", "holidays.yaml"),
 ]

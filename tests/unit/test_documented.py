@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from orchestrator.api.app import RESOURCES
 from orchestrator.api.vocabulary import EventData
 from orchestrator.cli.main import cli
-from orchestrator.config.files import NodesFile, OrchestratorFile, PlanFile, TemplatesFile
+from orchestrator.config.files import HostingPlanFile, NodesFile, OrchestratorFile, PlanFile, TemplatesFile
 from orchestrator.domain.errors import OUTCOMES
 from orchestrator.domain.events import EventType
 from orchestrator.observe.metrics import Metrics
@@ -107,7 +107,7 @@ def test_no_metric_is_documented_that_is_not_there() -> None:
     assert set(re.findall(r"(?m)^\| `(orchestrator_\w+)` \|", text("metrics.md"))) == set(metric_names())
 
 
-@pytest.mark.parametrize("model", [OrchestratorFile, NodesFile, TemplatesFile, PlanFile])
+@pytest.mark.parametrize("model", [OrchestratorFile, NodesFile, TemplatesFile, PlanFile, HostingPlanFile])
 def test_every_setting_is_documented(model: Any) -> None:
     told = text("configure.md")
     missing = sorted({name for name in settings(model) if not re.search(rf"`[\w.\[\]]*\b{name}\b[^`]*`|\b{name}:", told)})

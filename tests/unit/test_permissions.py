@@ -8,12 +8,12 @@ import pytest
 
 from orchestrator.domain.backups.offer import Offer
 from orchestrator.domain.permissions import Ask, besides, change_of_plan, may
-from orchestrator.domain.plans import Plan, PlanKind
+from orchestrator.domain.plans import GuestPlan
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from tests.unit.decision_words import L, service
 from tests.unit.test_conduct import terms
 
-SMALL = Plan(name="small", kind=PlanKind.VPS, vcpus=1, memory_bytes=1 << 30, disk_bytes=10 << 30)
+SMALL = GuestPlan(name="small", vcpus=1, memory_bytes=1 << 30, disk_bytes=10 << 30)
 LARGE = replace(SMALL, name="large", vcpus=2, memory_bytes=2 << 30, disk_bytes=20 << 30)
 OWING = service(L.ACTIVE, HoldReason.NONPAYMENT)
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.domain.errors import NoCapacity, NotFound, RequestError
-from orchestrator.domain.plans import Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import GuestPlan, Node, Plan, Template
 from orchestrator.domain.sales import sellable
 from tests.unit.decision_words import L, service
 
 TEMPLATES = {n: Template(name=n, volume=f"{n}.qcow2", sha256="1" * 64, size_bytes=1 << 30) for n in ("debian", "tiny")}
-PLAN = Plan(
+PLAN = GuestPlan(
     name="small",
-    kind=PlanKind.VPS,
     vcpus=1,
     memory_bytes=1 << 30,
     disk_bytes=10 << 30,

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from orchestrator.domain import specs
 from orchestrator.domain.errors import RequestError
-from orchestrator.domain.plans import Plan, PlanKind, Template
+from orchestrator.domain.plans import GuestPlan, Template
 from orchestrator.domain.services import SERVICE_ID, Service
 
-PLAN = Plan(name="small", kind=PlanKind.VPS, vcpus=1, memory_bytes=1 << 30, disk_bytes=10 << 30, templates=("debian",))
+PLAN = GuestPlan(name="small", vcpus=1, memory_bytes=1 << 30, disk_bytes=10 << 30, templates=("debian",))
 TEMPLATE = Template(name="debian", volume="debian.qcow2", sha256="1" * 64, size_bytes=2 << 30)
 SERVICE = Service(id="s1", client_id="c1", plan="small")
 

@@ -1,4 +1,4 @@
-"""/v1/nodes: the hypervisors, what they have and what is promised on them; enrolling and examining one."""
+"""/v1/nodes: the hypervisors and hosting nodes, what they have and what is promised on them; enrolling and examining one."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class NodeOut(BaseModel):
 
     name: str
     zone: str
+    kind: str
     address: str
     port: int
     driver: str
@@ -62,6 +63,7 @@ class NodeOut(BaseModel):
         return cls(
             name=node.name,
             zone=node.zone,
+            kind=node.kind.value,
             address=node.address,
             port=node.port,
             driver=node.driver,

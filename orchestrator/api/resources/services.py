@@ -18,15 +18,16 @@ from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer, Explanation, VerdictOut
 from orchestrator.api.service_schemas import DeadlineOut, ServiceDetail, ServiceOut
+from orchestrator.api.usage_schemas import UsageOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
-from orchestrator.domain.errors import RequestError
+from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle
 from orchestrator.observe.logs import redact
-from orchestrator.store import charges, jobs, overview, services
+from orchestrator.store import account_usage, charges, jobs, overview, services
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["services"])
@@ -115,6 +116,18 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
         owed = charges.latest(conn, service_id, limit=_CHARGES)
         under_way = jobs.unfinished(conn, service_id)
         return ServiceDetail.with_facts(service, services.facts(conn, service_id), under_way, next_acts, owed)
+
+
+@router.get("/{service_id}/usage")
+def get_usage(_caller: Reader, context: Context, service_id: ServiceId) -> UsageOut:
+    """What a hosting account uses, as last read from its node."""
+    with context.db.read() as conn:
+        service = known(conn, service_id)
+        metered = account_usage.get(conn, service_id)
+    if metered is None:
+        raise NotFound("nothing was read of what it uses", hint="hosting accounts are read every 15 minutes; guests are not")
+    plan = context.catalog.plans.get(service.plan)
+    return UsageOut.of(metered, plan, context.catalog.calendar, context.clock.now())
 
 
 @router.get("/{service_id}/explain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -10,6 +11,22 @@ from orchestrator.cli.output import card, emit_json, rate, size
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 from orchestrator.cli.tables import Column, Kind, Line
+
+
+def _limited_cpu(row: Mapping[str, Any]) -> str:
+    share = row["limited_cpu_percent"]
+    return "" if share is None else f"{share} % of a core"
+
+
+def _operations(field: str) -> Callable[[Mapping[str, Any]], str]:
+    """So many a second; 0 is no limit."""
+
+    def show(row: Mapping[str, Any]) -> str:
+        value = row[field]
+        return "" if value is None else f"{value} a second" if value else "not limited"
+
+    return show
+
 
 _PLANS: tuple[Column, ...] = (
     Column("PLAN", "name", Kind.ID),
@@ -26,11 +43,19 @@ _PLAN: tuple[Line, ...] = (
     ("kind", "kind"),
     ("description", "description"),
     ("vcpus", "vcpus"),
-    ("cpu", lambda row: f"{row['cpu_percent']} % of a core per vCPU"),
+    ("cpu", lambda row: f"{row['cpu_percent']} % of a core{' per vCPU' if row['vcpus'] else ''}"),
+    ("cpu, limited", _limited_cpu),
     ("memory", size("memory_bytes")),
     ("disk", size("disk_bytes")),
+    ("inodes", "inodes"),
+    ("processes", "tasks"),
     ("disk rate", rate("disk_bytes_per_second")),
-    ("disk operations", lambda row: f"{row['disk_iops']} a second" if row["disk_iops"] else "not limited"),
+    ("disk operations", _operations("disk_iops")),
+    ("disk rate, each way", rate("io_bytes_per_second")),
+    ("disk operations, each way", _operations("iops")),
+    ("sites", "sites"),
+    ("databases", "databases"),
+    ("PHP", "php"),
     ("network rate", rate("network_bytes_per_second")),
     ("network, limited", rate("limited_network_bytes_per_second")),
     ("encrypted", "encrypted"),

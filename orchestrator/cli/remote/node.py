@@ -43,6 +43,7 @@ def _state(row: Row) -> str:
 _LIST: tuple[Column, ...] = (
     Column("NODE", "name", Kind.ID),
     Column("ZONE", "zone", spare=4),
+    Column("KIND", "kind", spare=6),
     Column("STATE", _state, Kind.PROSE),
     Column("GUESTS", "guests", spare=3),
     Column("VCPUS", _promised("vcpus"), Kind.ID),
@@ -55,6 +56,7 @@ _CARD: tuple[Line, ...] = (
     ("node", "name"),
     ("state", _state),
     ("zone", "zone"),
+    ("kind", "kind"),
     ("address", lambda row: f"{row['user']}@{row['address']} port {row['port']}"),
     ("driver", "driver"),
     ("pool", "pool"),

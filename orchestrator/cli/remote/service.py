@@ -27,6 +27,7 @@ from orchestrator.cli.remote.options import (
     show_list,
     watch_option,
 )
+from orchestrator.cli.remote.usage import usage
 from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Line, Row
@@ -217,6 +218,7 @@ def explain(context: click.Context, /, service: str, as_json: bool) -> None:
 
 group.add_command(dispute)
 group.add_command(settle)
+group.add_command(usage)
 
 
 def act(context: click.Context, service: str, action: str, options: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.exports import FakeExports
+from orchestrator.drivers.fake.hosting import FakeHostingNode
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeClock, FakeEnrolment, FakeNotifier
 from orchestrator.drivers.fake.reach import FakeReach
@@ -14,6 +15,7 @@ __all__ = [
     "FakeClock",
     "FakeEnrolment",
     "FakeExports",
+    "FakeHostingNode",
     "FakeHypervisor",
     "FakeNotifier",
     "FakeReach",

@@ -1,0 +1,54 @@
+"""A change of plan: whether it may be made, and the record when it was.
+
+Pure. The plan on the record is the one that is in force: it changes when the job has ended well, and with it what is promised and
+charged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.domain.errors import NotFound
+from orchestrator.domain.intents import RULE_LIFECYCLE, RULE_VOCABULARY, Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.plans import Plan, PlanKind
+from orchestrator.domain.received import Received
+from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.terms import Terms
+
+PLAN = "plan"
+"""The argument of the job: the name of the plan that it moves to."""
+
+# Of other kinds no limit can be moved by this version.
+_KINDS = frozenset({PlanKind.HOSTING})
+
+
+def change(record: Service, plan: str, *, who: str, why: str, terms: Terms) -> Received:
+    """Move the service's limits to those of the plan. What the catalog says of the two is asked before (``against``)."""
+    if terms.kind not in _KINDS:
+        return _refused(record, "service.change_plan is not carried out by this version", RULE_VOCABULARY)
+    if record.state != Lifecycle.ACTIVE:
+        return _refused(record, f"it is {record.state}: only an active service changes its plan", RULE_LIFECYCLE)
+    if record.plan == plan:
+        return Received(service=record, decision=Nothing(reason=f"its plan is {plan} already"))
+    intent = Intent.on(IntentKind.CHANGE_PLAN, record, reason=why, who=who, arguments={PLAN: plan})
+    return Received(service=record, decision=intent)
+
+
+def against(old: Plan | None, new: Plan | None, name: str) -> Refusal | None:
+    """Why the two plans are none between which a service can change. Raises NotFound where the new one is not declared."""
+    if old is None or old.kind not in _KINDS:
+        return None
+    if new is None:
+        raise NotFound(f"there is no plan '{name}'", hint="add it to configs/plans, restart the controller")
+    if new.kind != old.kind:
+        return Refusal(reason=f"plan '{name}' is of kind {new.kind}, the service is of kind {old.kind}", rule=RULE_VOCABULARY)
+    return None
+
+
+def moved(service: Service, plan: str) -> Service:
+    """The record when the limits were moved, and read back."""
+    return replace(service, plan=plan) if plan else service
+
+
+def _refused(record: Service, reason: str, rule: str) -> Received:
+    return Received(service=record, decision=Refusal(reason=reason, rule=rule), note=reason)

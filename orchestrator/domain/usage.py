@@ -1,0 +1,113 @@
+"""What a hosting account has used, as its node told it, and when its customer is to hear of it.
+
+Pure. Bytes and counts; ``traffic`` by calendar month ("2026-11") of the node's logs; ``cpu_seconds`` since it was first metered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.plans import HostingPlan
+from orchestrator.domain.received import Tell
+
+NOTICE = "usage.notice"
+# Per cent at which billing is told, for the customer to hear of.
+LEVELS = (80, 95)
+# A level counts as left only so many points below it: what goes up and down around it is told once.
+SLACK = 5
+
+
+class Of(StrEnum):
+    """What is used up."""
+
+    DISK = "disk"
+    INODES = "inodes"
+    TRAFFIC = "traffic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metered:
+    """The last reading of one account. ``cpu_reading``: what its node said then, which begins anew when that restarts.
+
+    ``told``: the level of which billing was told last, by what is used up; of the traffic with its month.
+    """
+
+    service_id: str
+    node: str
+    at: datetime
+    bytes: int = 0
+    inodes: int = 0
+    database_bytes: int = 0
+    cpu_seconds: float = 0.0
+    cpu_reading: float = 0.0
+    traffic: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So much of what is sold is used."""
+
+    of: Of
+    used: int
+    sold: int
+
+    @property
+    def per_cent(self) -> int:
+        """Whole, rounded down: 100 only where nothing is left."""
+        return self.used * 100 // self.sold if self.sold else 0
+
+
+def month_of(now: datetime, calendar: Calendar) -> str:
+    """The calendar month of the provider's zone, as traffic is told by."""
+    return f"{now.astimezone(calendar.zone):%Y-%m}"
+
+
+def cpu_total(before: Metered | None, reading: float) -> float:
+    """All seconds so far. A reading that is smaller than the one before was begun anew."""
+    if before is None:
+        return reading
+    return before.cpu_seconds + (reading - before.cpu_reading if reading >= before.cpu_reading else reading)
+
+
+def shares(metered: Metered, plan: HostingPlan, month: str) -> tuple[Share, ...]:
+    """How much of the plan is used; of traffic only where the plan says how much is sold."""
+    found = [Share(Of.DISK, metered.bytes, plan.disk_bytes), Share(Of.INODES, metered.inodes, plan.inodes)]
+    if plan.traffic_bytes is not None:
+        found.append(Share(Of.TRAFFIC, metered.traffic.get(month, 0), plan.traffic_bytes))
+    return tuple(found)
+
+
+def notices(metered: Metered, found: tuple[Share, ...], month: str) -> tuple[Metered, tuple[Tell, ...]]:
+    """The reading with the levels that are told now, and what billing is told: each level once, until it was left."""
+    told, tells = dict(metered.told), []
+    for share in found:
+        name = f"{share.of}/{month}" if share.of == Of.TRAFFIC else share.of.value
+        last, level = told.get(name, 0), _level(share.per_cent)
+        if level > last:
+            tells.append(_tell(metered, share, level, month))
+        if level > last or share.per_cent < last - SLACK:
+            told[name] = level
+    kept = {name: level for name, level in told.items() if level and (not name.startswith(f"{Of.TRAFFIC}/") or month in name)}
+    return replace(metered, told=kept), tuple(tells)
+
+
+def _level(per_cent: int) -> int:
+    return max((level for level in LEVELS if per_cent >= level), default=0)
+
+
+def _tell(metered: Metered, share: Share, level: int, month: str) -> Tell:
+    data: dict[str, object] = {
+        "of": share.of.value,
+        "level": level,
+        "per_cent": share.per_cent,
+        "used": share.used,
+        "sold": share.sold,
+        "period": month if share.of == Of.TRAFFIC else "",
+        "at": metered.at.isoformat(),
+    }
+    return Tell(kind=NOTICE, key=f"{share.of}.{level}.{metered.at:%Y%m%dT%H%M%S}", data=data)

@@ -1,0 +1,29 @@
+"""The wanted state of a service, whatever kind of plan it is sold under: what ``$spec`` means in its playbooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.domain import accounts, specs
+from orchestrator.domain.errors import NotFound
+from orchestrator.domain.plans import GuestPlan, HostingPlan, Plan, Template
+from orchestrator.domain.services import Service
+
+
+def spec(service: Service, plan: Plan, templates: Mapping[str, Template]) -> dict[str, Any]:
+    """As plain JSON. Raises NotFound where its template is not declared, RequestError where what was ordered cannot be given."""
+    if isinstance(plan, GuestPlan):
+        return specs.to_json(specs.guest_spec(service, plan, template_of(service, plan, templates)))
+    if isinstance(plan, HostingPlan):
+        return accounts.to_json(service, plan)
+    raise NotFound(f"plan '{plan.name}' is of a kind that is not sold")
+
+
+def template_of(service: Service, plan: GuestPlan, templates: Mapping[str, Template]) -> Template:
+    """What the service's guest is installed from; raises NotFound where that is not declared."""
+    name = service.template or plan.default_template
+    template = templates.get(name)
+    if template is None:
+        raise NotFound(f"there is no template '{name}'", hint="add it to configs/templates.yaml, restart the controller")
+    return template

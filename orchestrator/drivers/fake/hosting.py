@@ -1,0 +1,325 @@
+"""The simulated hosting node: accounts with their ways in, in the simulated world.
+
+An account remembers what its owner had switched off (``off``), so that coming back can be compared with what was. Acts that take
+several parts on a real node take two here, so that one can be cut off between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from orchestrator.domain.accounts import AccountFacts, AccountSpec, user_of
+from orchestrator.domain.errors import NotFound, RequestError, WrongState
+from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Applied, Brought, HostingReport, Need, Residue, WayIn
+
+T = TypeVar("T")
+
+PHP = ("8.2",)
+# The ways in, and which of them are part of what: a suspension closes first what the world sees, then the rest.
+OUTER = ("http", "https")
+INNER = ("sftp-key", "sftp-password", "ssh-key", "cron", "at", "linger", "database", "processes", "fpm")
+WAYS = OUTER + INNER
+# A file of such a name cannot be removed.
+STAYS = ".immutable"
+LIMITS = ("Files and databases were removed, and not overwritten.", "The medium is simulated.")
+
+
+class FakeHostingNode:
+    """HostingNode over a simulated node. ``clock`` dates wipes; without one they carry the epoch."""
+
+    def __init__(self, world: FakeWorld, node: str, *, clock: Clock | None = None) -> None:
+        self._world = world
+        self._node = node
+        self._clock = clock
+
+    def doctor(self, *, deadline: float) -> HostingReport:
+        """See the port. ``missing`` of the world's node names what it lacks."""
+
+        def stage(node: State) -> HostingReport:
+            lacking = tuple(Need(name=name, ok=False, hint=f"apt-get install {name}") for name in node["missing"])
+            return HostingReport(
+                needs=(Need(name="quota", ok=True, says="simulated"), *lacking),
+                hostname=node["name"],
+                cpus=node["cpus"],
+                memory_bytes=node["memory_bytes"],
+                disk_bytes=node["pool_bytes"],
+                disk_free_bytes=pool_available(node),
+                accounts=len(_accounts(node)),
+                php=PHP,
+            )
+
+        return self._world.act("hosting.doctor", node=self._node, subject=self._node, deadline=deadline, stages=[stage])
+
+    def apply(self, spec: AccountSpec, *, job_id: str, deadline: float) -> Applied:
+        """See the port. First the user with its limits, then what it serves."""
+        changed: list[str] = []
+        plain = spec.dump()
+
+        def user(node: State) -> None:
+            lacking = sorted({site.php for site in spec.sites if site.php} - set(PHP))
+            if lacking:
+                raise WrongState(f"PHP {', '.join(lacking)} is not on {node['name']}")
+            there = _accounts(node).get(spec.user)
+            if there is None:
+                there = _accounts(node)[spec.user] = _made(spec, job_id)
+                changed.append("user")
+            _require(there, spec.service_id)
+            for part in ("limits", "access"):
+                if there[part] != plain[part]:
+                    there[part] = plain[part]
+                    changed.append(part)
+
+        def parts(node: State) -> Applied:
+            there = _own(node, spec.user, spec.service_id)
+            for part in ("sites", "databases", "cron"):
+                if there[part] != plain[part]:
+                    there[part] = plain[part]
+                    changed.append(part)
+            return Applied(facts=_facts(there), changed=tuple(changed))
+
+        def first(node: State) -> Applied | None:
+            user(node)
+            return None
+
+        return self._act("apply", spec.user, deadline, first, parts)
+
+    def accounts(self, users: Sequence[str], *, deadline: float) -> tuple[AccountFacts, ...]:
+        """See the port."""
+
+        def stage(node: State) -> tuple[AccountFacts, ...]:
+            there = _accounts(node)
+            names = list(users) or sorted(there)
+            return tuple(_facts(there[name]) if name in there else _absent(node, name) for name in names)
+
+        return self._world.act("hosting.accounts", node=self._node, subject=",".join(users), deadline=deadline, stages=[stage])
+
+    def suspend(self, user: str, *, service_id: str, job_id: str, deadline: float) -> AccountFacts:
+        """See the port. What is ``stuck`` stays open, as a process that does not die would."""
+
+        def close(node: State, ways: Sequence[str]) -> AccountFacts:
+            there = _own(node, user, service_id)
+            if there["manifest"] is None:
+                there["manifest"] = {"open": list(there["open"]), "by": job_id}
+            there["open"] = [way for way in there["open"] if way not in ways or way in there["stuck"]]
+            return _facts(there)
+
+        return self._act("suspend", user, deadline, lambda node: close(node, OUTER), lambda node: close(node, WAYS))
+
+    def probe(self, user: str, *, service_id: str, deadline: float) -> tuple[WayIn, ...]:
+        """See the port."""
+
+        def stage(node: State) -> tuple[WayIn, ...]:
+            there = _own(node, user, service_id)
+            return tuple(WayIn(way=way, open=way in there["open"], says=_says(way, there)) for way in WAYS)
+
+        return self._world.act("hosting.probe", node=self._node, subject=user, deadline=deadline, stages=[stage])
+
+    def unsuspend(self, user: str, *, service_id: str, job_id: str, deadline: float) -> Brought:
+        """See the port."""
+
+        def back(node: State, ways: Sequence[str]) -> Brought | None:
+            there = _own(node, user, service_id)
+            before = there["manifest"]
+            if before is None:
+                return Brought(facts=_facts(there))
+            there["open"] = [way for way in WAYS if way in there["open"] or (way in before["open"] and way in ways)]
+            if ways == INNER:  # the world sees it last
+                return None
+            there["manifest"] = None
+            apart = tuple(f"{way} is not as it was" for way in WAYS if (way in before["open"]) != (way in there["open"]))
+            return Brought(facts=_facts(there), difference=apart)
+
+        return self._act("unsuspend", user, deadline, lambda node: back(node, INNER), lambda node: back(node, WAYS))
+
+    def usage(self, users: Sequence[str], *, deadline: float) -> tuple[AccountUsage, ...]:
+        """See the port. What is used is what the test has said (``use``)."""
+
+        def stage(node: State) -> tuple[AccountUsage, ...]:
+            there = _accounts(node)
+            return tuple(_usage(there[name]) for name in (list(users) or sorted(there)) if name in there)
+
+        return self._world.act("hosting.usage", node=self._node, subject=",".join(users), deadline=deadline, stages=[stage])
+
+    def wipe(self, user: str, *, service_id: str, job_id: str, deadline: float) -> AccountWipe:
+        """See the port. First the databases, from which on there is no way back, then the rest."""
+
+        def begin(node: State) -> AccountWipe | None:
+            there = _accounts(node).get(user)
+            if there is not None:
+                _require(there, service_id)
+                there["wiping"] = self._now()
+                there["wiped_databases"] = [f"{user}_{each['name']}" for each in there["databases"]]
+                there["databases"], there["open"] = [], []
+            return None
+
+        def end(node: State) -> AccountWipe:
+            there = _accounts(node).pop(user, None)
+            kept: dict[str, Any] = node.setdefault("account_wipes", {})
+            if there is not None:
+                used = there["used"]
+                report = AccountWipe(
+                    user=user,
+                    files=used["inodes"],
+                    bytes=used["bytes"],
+                    databases=tuple(there["wiped_databases"]),
+                    method="unlink",
+                    limits=LIMITS,
+                    started_at=there["wiping"],
+                    finished_at=self._now(),
+                )
+                kept[user] = {"service_id": service_id, "report": asdict(report)}
+            found = kept.get(user)
+            if found is None or found["service_id"] != service_id:
+                raise NotFound(f"there is no account {user} on {node['name']}, and no report of its wipe")
+            told = found["report"]
+            return AccountWipe(**told | {"databases": tuple(told["databases"]), "limits": tuple(told["limits"])})
+
+        return self._act("wipe", user, deadline, begin, end)
+
+    def residue(self, user: str, *, service_id: str, uid: int, clean: bool, deadline: float) -> Residue:
+        """See the port. ``files`` of the world's node that carry the user's name are what is left of it."""
+        if user != user_of(uid):
+            raise RequestError(f"{user} is not the user of uid {uid}")
+
+        def stage(node: State) -> Residue:
+            there, record = _accounts(node).get(user), node.get("account_wipes", {}).get(user)
+            if there is not None:
+                _require(there, service_id)
+            files = [path for path in node["files"] if user in path]
+            users = [f"user {user}"] if there is not None else []
+            kept = (f"/var/lib/orchestrator-agent/accounts/{user}.{service_id}.wiped.json",) if record else ()
+            if not clean:
+                return Residue(found=(*users, *files), kept=kept)
+            if there is not None:
+                raise WrongState(f"the account {user} is still there", hint="wipe it first")
+            stay = [path for path in files if path.endswith(STAYS)]
+            node["files"] = [path for path in node["files"] if path not in files or path in stay]
+            node.get("account_wipes", {}).pop(user, None)
+            return Residue(found=tuple(stay), removed=tuple(path for path in files if path not in stay))
+
+        return self._world.act("hosting.residue", node=self._node, subject=user, deadline=deadline, stages=[stage])
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _act(self, method: str, user: str, deadline: float, *stages: Callable[[State], T | None]) -> T:
+        """The last stage gives the answer; those before it give none."""
+        done = self._world.act(f"hosting.{method}", node=self._node, subject=user, deadline=deadline, stages=list(stages))
+        assert done is not None
+        return done
+
+    def _now(self) -> str:
+        return (self._clock.now() if self._clock else datetime.fromtimestamp(0, UTC)).isoformat()
+
+
+# -- what a test does to an account --------------------------------------------------------------------------------------------
+
+
+def use(world: FakeWorld, node: str, user: str, **used: Any) -> None:
+    """From now on the account uses so much: ``bytes``, ``inodes``, ``database_bytes``, ``traffic`` by month, ``cpu_seconds``."""
+    with world.change() as state:
+        state["nodes"][node]["accounts"][user]["used"].update(used)
+
+
+def close_ways(world: FakeWorld, node: str, user: str, *ways: str) -> None:
+    """The account's owner, or somebody for him, has switched these ways in off."""
+    with world.change() as state:
+        there = state["nodes"][node]["accounts"][user]
+        there["open"] = [way for way in there["open"] if way not in ways]
+
+
+def stick(world: FakeWorld, node: str, user: str, *ways: str) -> None:
+    """These ways stay open whatever a suspension does."""
+    with world.change() as state:
+        state["nodes"][node]["accounts"][user]["stuck"] = list(ways)
+
+
+def _accounts(node: State) -> dict[str, Any]:
+    there: dict[str, Any] = node.setdefault("accounts", {})
+    return there
+
+
+def _made(spec: AccountSpec, job_id: str) -> dict[str, Any]:
+    return {
+        "user": spec.user,
+        "uid": spec.uid,
+        "service_id": spec.service_id,
+        "job_id": job_id,
+        "limits": None,
+        "access": None,
+        "sites": [],
+        "databases": [],
+        "cron": [],
+        "open": list(WAYS),
+        "stuck": [],
+        "manifest": None,
+        "used": {"bytes": 4096, "inodes": 8, "database_bytes": 0, "traffic": {}, "cpu_seconds": 0.0},
+        "wiping": "",
+    }
+
+
+def _require(there: Mapping[str, Any], service_id: str) -> None:
+    if there["service_id"] != service_id:
+        raise WrongState(f"the account {there['user']} is not one of {service_id}: it is left alone")
+
+
+def _own(node: State, user: str, service_id: str) -> dict[str, Any]:
+    there: dict[str, Any] | None = _accounts(node).get(user)
+    if there is None:
+        raise NotFound(f"there is no account {user} on {node['name']}")
+    _require(there, service_id)
+    return there
+
+
+def _absent(node: State, user: str) -> AccountFacts:
+    wiped = node.get("account_wipes", {}).get(user)
+    owner = wiped["service_id"] if wiped else ""
+    return AccountFacts(user=user, uid=int(user[1:]), service_id=owner, exists=False, wiping=wiped is not None)
+
+
+def _facts(there: Mapping[str, Any]) -> AccountFacts:
+    access = there["access"] or {}
+    suspended = there["manifest"] is not None and not set(there["open"]) - {"processes", "at", "linger", "fpm"}
+    served = "suspended" if there["manifest"] is not None and "http" not in there["open"] else ""
+    data = {
+        "user": there["user"],
+        "uid": there["uid"],
+        "service_id": there["service_id"],
+        "job_id": there["job_id"],
+        "exists": True,
+        "locked": suspended,
+        "expired": suspended,
+        "shell": "/usr/sbin/nologin",
+        "limits": there["limits"],
+        "usage": there["used"],
+        "sites": [
+            {**site, "serving": served or ("php" if site["php"] else "static"), "certificate_until": ""}
+            for site in there["sites"]
+        ],
+        "access": {"keys": len(access.get("ssh_keys", ())), "password": bool(access.get("password_hash"))},
+        "databases": [
+            {"name": each["name"], "bytes": there["used"]["database_bytes"], "users": []} for each in there["databases"]
+        ],
+        "cron": len(there["cron"]),
+        "processes": 1 if "processes" in there["open"] else 0,
+        "fpm": "active" if "fpm" in there["open"] else "inactive",
+        "suspended": suspended,
+        "suspended_by": (there["manifest"] or {}).get("by", ""),
+        "wiping": bool(there["wiping"]),
+    }
+    return AccountFacts.parse(data)
+
+
+def _usage(there: Mapping[str, Any]) -> AccountUsage:
+    return AccountUsage(user=there["user"], **there["used"])
+
+
+def _says(way: str, there: Mapping[str, Any]) -> str:
+    if way in OUTER:
+        return "200" if way in there["open"] else "503, Retry-After: 3600"
+    return "answers" if way in there["open"] else "refused"

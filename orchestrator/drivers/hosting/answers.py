@@ -1,0 +1,70 @@
+"""The agent's answers on accounts as values of ours. Each raises KeyError, TypeError or ValueError for what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, HostingReport, Need, Residue, WayIn
+
+_KNOWN = frozenset({"needs", "hostname", "cpus", "memory_bytes", "disk_bytes", "disk_free_bytes", "accounts", "php"})
+
+
+def report(data: Mapping[str, Any]) -> HostingReport:
+    return HostingReport(
+        needs=tuple(
+            Need(
+                name=str(each["name"]),
+                ok=bool(each["ok"]),
+                says=str(each.get("says", "")),
+                hint=str(each.get("hint", "")),
+            )
+            for each in data["needs"]
+        ),
+        hostname=str(data["hostname"]),
+        cpus=int(data["cpus"]),
+        memory_bytes=int(data["memory_bytes"]),
+        disk_bytes=int(data["disk_bytes"]),
+        disk_free_bytes=int(data["disk_free_bytes"]),
+        accounts=int(data["accounts"]),
+        php=tuple(str(version) for version in data.get("php", ())),
+        details={key: value for key, value in data.items() if key not in _KNOWN},
+    )
+
+
+def way(data: Mapping[str, Any]) -> WayIn:
+    return WayIn(way=str(data["way"]), open=bool(data["open"]), says=str(data.get("says", "")))
+
+
+def usage(data: Mapping[str, Any]) -> AccountUsage:
+    return AccountUsage(
+        user=str(data["user"]),
+        bytes=int(data["bytes"]),
+        inodes=int(data["inodes"]),
+        database_bytes=int(data.get("database_bytes", 0)),
+        traffic={str(month): int(count) for month, count in dict(data.get("traffic_bytes") or {}).items()},
+        cpu_seconds=float(data.get("cpu_seconds", 0.0)),
+    )
+
+
+def wipe(data: Mapping[str, Any]) -> AccountWipe:
+    return AccountWipe(
+        user=str(data["user"]),
+        files=int(data.get("files", 0)),
+        bytes=int(data.get("bytes", 0)),
+        databases=tuple(str(name) for name in data.get("databases", ())),
+        method=str(data.get("method", "unlink")),
+        limits=tuple(str(sentence) for sentence in data.get("limits", ())),
+        started_at=str(data.get("started_at", "")),
+        finished_at=str(data.get("ended_at", "")),
+        medium=dict(data.get("medium") or {}),
+    )
+
+
+def residue(data: Mapping[str, Any]) -> Residue:
+    return Residue(
+        found=tuple(str(each) for each in data["found"]),
+        removed=tuple(str(each) for each in data.get("removed", ())),
+        kept=tuple(str(each) for each in data.get("kept", ())),
+        unknown=tuple(str(each) for each in data.get("unknown", ())),
+    )

@@ -1,0 +1,97 @@
+"""The port HostingNode over the agent's account commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from orchestrator.domain.accounts import AccountFacts, AccountSpec
+from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.drivers.hosting import answers
+from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Applied, Brought, HostingReport, Residue, WayIn
+from orchestrator.ports.node_transport import NodeTransport
+
+T = TypeVar("T")
+
+
+class AgentHostingNode:
+    """``agent`` reaches the node ``name``; it is not closed with this."""
+
+    def __init__(self, agent: NodeTransport, *, name: str) -> None:
+        self._agent = agent
+        self._name = name
+
+    def doctor(self, *, deadline: float) -> HostingReport:
+        """See the port."""
+        return self._ask("hosting-doctor", {}, answers.report, deadline=deadline)
+
+    def apply(self, spec: AccountSpec, *, job_id: str, deadline: float) -> Applied:
+        """See the port."""
+
+        def read(data: Mapping[str, Any]) -> Applied:
+            return Applied(facts=AccountFacts.parse(data["facts"]), changed=tuple(str(word) for word in data["changed"]))
+
+        return self._ask("account-apply", {"account": spec.dump(), "job_id": job_id}, read, deadline=deadline)
+
+    def accounts(self, users: Sequence[str], *, deadline: float) -> tuple[AccountFacts, ...]:
+        """See the port."""
+
+        def read(data: Mapping[str, Any]) -> tuple[AccountFacts, ...]:
+            return tuple(AccountFacts.parse(each) for each in data["accounts"])
+
+        return self._ask("account-facts", {"users": list(users)}, read, deadline=deadline)
+
+    def suspend(self, user: str, *, service_id: str, job_id: str, deadline: float) -> AccountFacts:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id}
+        return self._ask("account-suspend", request, lambda data: AccountFacts.parse(data["facts"]), deadline=deadline)
+
+    def probe(self, user: str, *, service_id: str, deadline: float) -> tuple[WayIn, ...]:
+        """See the port."""
+
+        def read(data: Mapping[str, Any]) -> tuple[WayIn, ...]:
+            return tuple(answers.way(each) for each in data["ways"])
+
+        return self._ask("account-probe", {"user": user, "service_id": service_id}, read, deadline=deadline)
+
+    def unsuspend(self, user: str, *, service_id: str, job_id: str, deadline: float) -> Brought:
+        """See the port."""
+
+        def read(data: Mapping[str, Any]) -> Brought:
+            return Brought(facts=AccountFacts.parse(data["facts"]), difference=tuple(str(each) for each in data["difference"]))
+
+        request = {"user": user, "service_id": service_id, "job_id": job_id}
+        return self._ask("account-unsuspend", request, read, deadline=deadline)
+
+    def usage(self, users: Sequence[str], *, deadline: float) -> tuple[AccountUsage, ...]:
+        """See the port."""
+
+        def read(data: Mapping[str, Any]) -> tuple[AccountUsage, ...]:
+            return tuple(answers.usage(each) for each in data["accounts"])
+
+        return self._ask("account-usage", {"users": list(users)}, read, deadline=deadline)
+
+    def wipe(self, user: str, *, service_id: str, job_id: str, deadline: float) -> AccountWipe:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id}
+        return self._ask("account-wipe", request, lambda data: answers.wipe({"user": user, **data["report"]}), deadline=deadline)
+
+    def residue(self, user: str, *, service_id: str, uid: int, clean: bool, deadline: float) -> Residue:
+        """See the port."""
+        request = {"service_id": service_id, "user": user, "uid": uid, "clean": clean}
+        return self._ask("account-residue", request, answers.residue, deadline=deadline)
+
+    def close(self) -> None:
+        """Nothing is kept open here."""
+
+    def _ask(self, command: str, request: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], *, deadline: float) -> T:
+        """Raises PermanentDriverError where the answer is none of that command's."""
+        answer = self._agent.call(command, request, deadline=deadline)
+        try:
+            return read(answer)
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise PermanentDriverError(
+                f"{self._name} answered {command} with what is no answer to it ({type(exc).__name__}: {exc})",
+                hint="enrol the node again: its agent may be of another version",
+                node=self._name,
+            ) from exc

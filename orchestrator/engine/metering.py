@@ -1,0 +1,91 @@
+"""Reads from every hosting node what its accounts use, keeps that, and tells billing of what is nearly used up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from orchestrator.domain import usage
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.plans import HostingPlan, Node, NodeKind
+from orchestrator.domain.services import Service
+from orchestrator.domain.usage import Metered
+from orchestrator.engine.acts import Works
+from orchestrator.engine.settings import Catalog
+from orchestrator.engine.telling import tell
+from orchestrator.ports.hosting_node import AccountUsage
+from orchestrator.store import account_usage, services
+from orchestrator.store import nodes as node_store
+from orchestrator.store.database import Connection
+
+_log = logging.getLogger(__name__)
+_DEADLINE_SECONDS = 60.0
+# So many accounts in one transaction.
+_PIECE = 100
+
+
+class Metering:
+    """``once`` may be called at any time; how often a message is told does not depend on it."""
+
+    def __init__(self, works: Works, catalog: Catalog) -> None:
+        self._works = works
+        self._catalog = catalog
+
+    def once(self) -> int:
+        """Read every hosting node that is enrolled; how many accounts were metered. A node that does not answer is left out."""
+        hosts = [node for node in self._catalog.nodes if node.kind == NodeKind.HOSTING]
+        if not hosts:
+            return 0
+        with self._works.db.read() as conn:
+            enrolled = {record.name for record in node_store.list_all(conn) if record.enrolled_at is not None}
+        metered = sum(self._read(node) for node in hosts if node.name in enrolled and not self._works.halting.is_set())
+        with self._works.db.write() as conn:
+            account_usage.drop_erased(conn)
+        return metered
+
+    def _read(self, node: Node) -> int:
+        try:
+            found = self._works.ports.hosting(node.name).usage((), deadline=_DEADLINE_SECONDS)
+        except OrchestratorError as exc:
+            _log.warning("what the accounts on %s use is not known: %s", node.name, exc.message)
+            return 0
+        now = self._works.clock.now()
+        return sum(self._keep(node, piece, now) for piece in _pieces(found))
+
+    def _keep(self, node: Node, found: Sequence[AccountUsage], now: datetime) -> int:
+        kept = 0
+        with self._works.db.write() as conn:
+            owners = account_usage.services_by_uid(conn, [int(each.user[1:]) for each in found])
+            for each in found:
+                service = services.get(conn, owners.get(int(each.user[1:]), ""))
+                if service is not None and service.node == node.name:
+                    self._note(conn, service, node, each, now)
+                    kept += 1
+        return kept
+
+    def _note(self, conn: Connection, service: Service, node: Node, read: AccountUsage, now: datetime) -> None:
+        before = account_usage.get(conn, service.id)
+        metered = Metered(
+            service_id=service.id,
+            node=node.name,
+            at=now,
+            bytes=read.bytes,
+            inodes=read.inodes,
+            database_bytes=read.database_bytes,
+            cpu_seconds=usage.cpu_total(before, read.cpu_seconds),
+            cpu_reading=read.cpu_seconds,
+            traffic=read.traffic,
+            told={} if before is None else before.told,
+        )
+        plan = self._catalog.plans.get(service.plan)
+        if isinstance(plan, HostingPlan):
+            month = usage.month_of(now, self._catalog.calendar)
+            metered, tells = usage.notices(metered, usage.shares(metered, plan, month), month)
+            tell(conn, service, tells, now=now)
+        account_usage.put(conn, metered)
+
+
+def _pieces(found: Sequence[AccountUsage]) -> Iterator[Sequence[AccountUsage]]:
+    for at in range(0, len(found), _PIECE):
+        yield found[at : at + _PIECE]

@@ -1,0 +1,146 @@
+"""Accounts on one hosting node.
+
+Every act is repeatable and returns what really is, read from the system. One on an account that is not the service's raises
+WrongState and touches nothing. Deadlines are seconds; a lost answer is TransientDriverError, and the act may have taken effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from orchestrator.domain.accounts import AccountFacts, AccountSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Something that a hosting node must have. ``hint``: what to do where it has not."""
+
+    name: str
+    ok: bool
+    says: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostingReport:
+    """What the node has: bytes, inodes and whole CPUs; the disk is the file system of the accounts. ``php``: its versions."""
+
+    needs: tuple[Need, ...]
+    hostname: str
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+    accounts: int
+    php: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayIn:
+    """One way into an account, tried for real. ``says``: what was answered."""
+
+    way: str
+    open: bool
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """``changed``: words for what had to be done; empty = it was so already."""
+
+    facts: AccountFacts
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """An account that is back. ``difference``: what is not as it was before it was suspended, a sentence each."""
+
+    facts: AccountFacts
+    difference: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountUsage:
+    """What an account uses now. ``traffic``: bytes by calendar month ("2026-11"), as its logs have them; ``cpu_seconds`` since
+    its processes were first counted."""
+
+    user: str
+    bytes: int
+    inodes: int
+    database_bytes: int
+    traffic: dict[str, int] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountWipe:
+    """What a wipe did, as the node keeps it. ``limits``: sentences on what it cannot reach. Times as the node wrote them."""
+
+    user: str
+    files: int
+    bytes: int
+    databases: tuple[str, ...]
+    method: str
+    limits: tuple[str, ...]
+    started_at: str
+    finished_at: str
+    medium: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residue:
+    """What is left of an account. ``kept``: the node's own reports of its wipe, which go with cleaning; ``removed`` by this call;
+    ``unknown``: stores that could not be looked into."""
+
+    found: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+class HostingNode(Protocol):
+    def doctor(self, *, deadline: float) -> HostingReport:
+        """What the node has and what it lacks."""
+        ...
+
+    def apply(self, spec: AccountSpec, *, job_id: str, deadline: float) -> Applied:
+        """Make the account, or bring it to the spec. One that is suspended stays so, whatever else is changed.
+
+        WrongState: the node has no such PHP version, or serves a domain for another account.
+        """
+        ...
+
+    def accounts(self, users: Sequence[str], *, deadline: float) -> tuple[AccountFacts, ...]:
+        """What is there of the accounts; of all that there are where none is named. One that is absent has ``exists`` false."""
+        ...
+
+    def suspend(self, user: str, *, service_id: str, job_id: str, deadline: float) -> AccountFacts:
+        """Close every way in, having written down how it was. Suspended already: only what was opened since is closed again."""
+        ...
+
+    def probe(self, user: str, *, service_id: str, deadline: float) -> tuple[WayIn, ...]:
+        """Try each way in for real. What that needs (a key, a password, a login) is gone when this returns."""
+        ...
+
+    def unsuspend(self, user: str, *, service_id: str, job_id: str, deadline: float) -> Brought:
+        """Bring back exactly what was before it was suspended. Not suspended = success."""
+        ...
+
+    def usage(self, users: Sequence[str], *, deadline: float) -> tuple[AccountUsage, ...]:
+        """What the accounts use; all where none is named. One that is absent is left out."""
+        ...
+
+    def wipe(self, user: str, *, service_id: str, job_id: str, deadline: float) -> AccountWipe:
+        """Destroy the account with all its data. Gone already: the report that is kept of it, NotFound where there is none."""
+        ...
+
+    def residue(self, user: str, *, service_id: str, uid: int, clean: bool, deadline: float) -> Residue:
+        """What is left of the account, in every store. ``clean``: it is removed, which WrongState refuses while there is an
+        account; what is ``found`` is then what stayed all the same."""
+        ...
+
+    def close(self) -> None: ...

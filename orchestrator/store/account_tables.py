@@ -1,0 +1,33 @@
+"""The tables of hosting accounts: the uids that were given, and what was used."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from orchestrator.store.columns import table as _table
+from orchestrator.store.columns import text as _text
+from orchestrator.store.columns import time as _time
+
+# The uid of each account that is or was. A row stays for ever: its files may lie somewhere under its number.
+account_uids = _table(
+    "account_uids",
+    _text("service_id", primary_key=True),
+    sa.Column("uid", sa.Integer, nullable=False),
+    _time("given_at"),
+    sa.UniqueConstraint("uid"),
+)
+
+# The last reading of what each account uses (domain.usage.Metered); of one that is erased there is none.
+account_usage = _table(
+    "account_usage",
+    _text("service_id", primary_key=True),
+    _text("node"),
+    _time("at"),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("inodes", sa.BigInteger, nullable=False),
+    sa.Column("database_bytes", sa.BigInteger, nullable=False),
+    sa.Column("cpu_seconds", sa.Float, nullable=False),
+    sa.Column("cpu_reading", sa.Float, nullable=False),
+    sa.Column("traffic", sa.JSON, nullable=False),
+    sa.Column("told", sa.JSON, nullable=False),
+)

@@ -1,0 +1,160 @@
+"""The playbooks of hosting accounts, on the simulated node: carried out, and at each step broken off and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.domain import accounts
+from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.playbooks import OnFailure
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason
+from tests.contract.account_stage import AccountStage
+from tests.contract.stage import NOW
+from tests.contract.test_playbooks import BOOKS, UNTIL, BrokenOff, Play
+from tests.hosting_ground import HOST, LARGE, SMALL
+
+ACCOUNTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.HOSTING}
+CARRIED_OUT = ("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "terminate")
+LIMITED = Hold(reason=HoldReason.ABUSE, effect=HoldEffect.LIMIT, by="anna", why="too much", since=NOW)
+IRREVOCABLE = {("hosting-terminate", "wipe")}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[AccountStage]:
+    built = AccountStage(tmp_path)
+    yield built
+    built.close()
+
+
+def provisioned(stage: AccountStage) -> dict[str, Any]:
+    facts = Play(stage, "hosting-provision", "j1", facts={}).run()
+    return {"node": HOST.name, "nodes_ever": [HOST.name], **facts}
+
+
+def play(stage: AccountStage, name: str, facts: Mapping[str, Any]) -> Play:
+    """The playbook on a service in the state that its job finds."""
+    kind = IntentKind(name.removeprefix("hosting-"))
+    service = stage.service()
+    if kind == IntentKind.UNSUSPEND:
+        stage.job(IntentKind.SUSPEND, "j2")
+        Play(stage, "hosting-suspend", "j2", facts=facts).run()
+        stage.put(stage.service().without_hold(HoldReason.NONPAYMENT))
+    if kind == IntentKind.UNLIMIT:
+        stage.spec = accounts.to_json(service.with_hold(LIMITED), SMALL)
+        Play(stage, "hosting-limit", "j2", facts=facts).run()
+        stage.spec = accounts.to_json(service, SMALL)
+    if kind == IntentKind.LIMIT:
+        stage.spec = accounts.to_json(service.with_hold(LIMITED), SMALL)
+    if kind == IntentKind.CHANGE_PLAN:
+        stage.spec = accounts.to_json(replace(service, plan=LARGE.name), LARGE)
+    stage.job(kind, "j3")
+    return Play(stage, name, "j3", facts=facts)
+
+
+def reversible() -> list[tuple[str, str]]:
+    """Every step of every playbook up to the first that cannot be undone."""
+    found = []
+    for name, book in ACCOUNTS.items():
+        for step in book.steps:
+            if step.on_failure is OnFailure.HALT:
+                break
+            if step.id != "archive":  # where one is promised
+                found.append((name, step.id))
+    return found
+
+
+def test_every_intent_that_is_carried_out_on_accounts_has_a_playbook() -> None:
+    assert set(ACCOUNTS) == {f"hosting-{IntentKind(kind)}" for kind in CARRIED_OUT}
+
+
+@pytest.mark.parametrize("name", sorted(ACCOUNTS))
+def test_each_playbook_runs_to_its_end_and_again_finds_nothing_to_do(stage: AccountStage, name: str) -> None:
+    running = play(stage, name, {} if name == "hosting-provision" else provisioned(stage))
+    running.run()
+    settled = stage.snapshot()
+    running.applied.clear()
+    running.run()
+    assert stage.snapshot() == settled
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(
+    ("name", "step_id"), [(n, s) for n, s in reversible() if n != "hosting-check" and (n, s) not in IRREVOCABLE]
+)
+def test_a_run_broken_off_at_any_step_leaves_things_as_they_were(
+    stage: AccountStage, name: str, step_id: str, half: bool
+) -> None:
+    making = name == "hosting-provision"
+    running = Play(stage, name, "j1", facts={}) if making else play(stage, name, provisioned(stage))
+    untouched = stage.snapshot()
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at=step_id, half=half)
+    running.undo()
+    assert stage.snapshot() == untouched
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_termination_paid_for_before_the_wipe_brings_the_account_back_as_it_was(stage: AccountStage, suspended: bool) -> None:
+    facts = provisioned(stage)
+    if suspended:
+        stage.job(IntentKind.SUSPEND, "j2")
+        Play(stage, "hosting-suspend", "j2", facts=facts).run()
+    untouched = stage.snapshot()
+    running = play(stage, "hosting-terminate", facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe")
+    stage.pay()
+    running.given.clear()
+    with pytest.raises(FenceClosed):
+        running.run()
+    running.undo()
+    assert stage.snapshot() == untouched
+    assert stage.service().point_of_no_return is None
+
+
+def test_past_the_point_of_no_return_nothing_is_undone_and_the_run_goes_on(stage: AccountStage) -> None:
+    running = play(stage, "hosting-terminate", provisioned(stage))
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe", half=True)
+    with pytest.raises(OrchestratorError):
+        running.undo()
+    stage.pay()
+    running.given.clear()
+    running.run()
+    kept = stage.ledger.certificate("s1")
+    assert kept is not None
+    assert [v["method"] for v in kept["volumes"]] == ["unlink"]
+    assert stage.ledger.reservation("s1") is None
+
+
+def test_an_archive_that_is_promised_is_never_done_without(stage: AccountStage) -> None:
+    facts = provisioned(stage)
+    untouched = stage.snapshot()
+    stage.job(IntentKind.TERMINATE, "j3")
+    with pytest.raises(Refused, match="archive"):
+        Play(stage, "hosting-terminate", "j3", facts=facts, until=UNTIL).run()
+    assert stage.snapshot() == untouched
+
+
+def test_an_account_that_never_was_made_is_ended_without_a_wipe(stage: AccountStage) -> None:
+    stage.job(IntentKind.TERMINATE, "j3")
+    running = Play(stage, "hosting-terminate", "j3", facts={"node": "", "nodes_ever": []})
+    assert [c.id for c in running.workflow.calls if not c.skipped] == ["residue", "capacity"]
+    assert "never was on one" in running.run()["residue"]["proof"]
+
+
+def test_an_account_whose_plan_is_sold_no_more_can_still_be_suspended_and_ended(stage: AccountStage) -> None:
+    facts = provisioned(stage)
+    stage.spec = {}
+    for name in ("hosting-suspend", "hosting-unsuspend", "hosting-terminate"):
+        Play(stage, name, "j9", facts=facts)
+    for name in ("hosting-check", "hosting-limit", "hosting-unlimit"):
+        with pytest.raises(PreconditionError):
+            Play(stage, name, "j9", facts=facts)
