@@ -12,6 +12,8 @@ from agents.node.call import Call
 from agents.node.disk.table import TABLE as DISKS
 from agents.node.doctor import doctor, hello
 from agents.node.freeze import guest_freeze, guest_thaw
+from agents.node.hosting.table import LASTING
+from agents.node.hosting.table import TABLE as ACCOUNTS
 from agents.node.keys import secret_wipe
 from agents.node.make import FORMATS, volume_make
 from agents.node.residue import residue
@@ -66,4 +68,5 @@ COMMANDS: dict[str, Command] = {
         residue,
     ),
     **{name: Command(fields, run) for name, (fields, run) in {**REPOSITORIES, **DISKS}.items()},
+    **{name: Command(fields, run, lasting=name in LASTING) for name, (fields, run) in ACCOUNTS.items()},
 }

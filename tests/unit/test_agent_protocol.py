@@ -78,6 +78,31 @@ GOOD: dict[str, dict[str, object]] = {
     "guest-thaw": {"guest": "orch.s1"},
 }
 
+ACCOUNT: dict[str, Any] = {
+    "service_id": "web-1",
+    "user": "h100001",
+    "uid": 100001,
+    "limits": {"disk_bytes": 1 << 30, "inodes": 10_000, "cpu_percent": 100, "memory_bytes": 256 << 20, "tasks": 50},
+    "access": {"password_hash": "", "ssh_keys": []},
+    "sites": [{"name": "shop", "domains": ["shop.example"], "php": "8.2"}],
+    "databases": [{"name": "shop", "password_hash": "*" + "0" * 40}],
+    "cron": [{"schedule": "*/5 * * * *", "command": "true"}],
+}
+OF_ACCOUNT = {"user": "h100001", "service_id": "web-1"}
+GOOD |= {
+    "hosting-doctor": {},
+    "hosting-prepare": {},
+    "account-apply": {"account": ACCOUNT, "job_id": "j1"},
+    "account-facts": {"users": ["h100001"]},
+    "account-suspend": {**OF_ACCOUNT, "job_id": "j1"},
+    "account-probe": {**OF_ACCOUNT, "cron_seconds": 0},
+    "account-unsuspend": {**OF_ACCOUNT, "job_id": "j1"},
+    "account-usage": {"users": []},
+    "account-wipe": {**OF_ACCOUNT, "job_id": "j1"},
+    "account-residue": {**OF_ACCOUNT, "uid": 100001, "clean": False},
+    "node-residue": {},
+}
+
 BAD_VALUES: list[tuple[str, str, object]] = [
     ("volume-state", "path", "srv/pool/x"),
     ("volume-state", "path", "/srv/pool/../../etc/passwd"),
@@ -174,6 +199,28 @@ BAD_VALUES: list[tuple[str, str, object]] = [
     ("guest-freeze", "guest", "orch.s1; id"),
     ("guest-freeze", "seconds", 0),
     ("guest-thaw", "guest", "orch.--domain"),
+    ("account-facts", "users", "h100001"),
+    ("account-facts", "users", ["root"]),
+    ("account-suspend", "job_id", ""),
+    ("account-suspend", "job_id", "j1/../x"),
+    *(
+        ("account-wipe", "user", name)
+        for name in (
+            "",
+            "root",
+            "h0",
+            "h01",
+            "h100001\n",
+            "../h100001",
+            "h100001/../root",
+            "$(id)",
+            "h１00001",
+            "һ100001",
+            100001,
+        )
+    ),
+    ("account-probe", "cron_seconds", 71),
+    ("account-residue", "uid", 0),
 ]
 
 

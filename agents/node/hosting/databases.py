@@ -1,0 +1,145 @@
+"""The account's databases and logins in MariaDB, through its own client, as root over its socket."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.node.hosting import sql, tree
+from agents.node.hosting.run import As, Done, run
+from agents.node.hosting.spec import Database, Spec
+from agents.node.protocol import AgentError
+
+CLIENT = ["mariadb", "--no-defaults", "--protocol=socket", "--batch", "--raw", "--skip-column-names", "--connect-timeout=10"]
+_AWAY = ("ERROR 2002", "ERROR 2003", "ERROR 2006", "ERROR 2013")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    name: str
+    host: str
+    locked: bool
+    plugin: str
+    secret: str
+    """What it is checked by: a hash, '' for a unix socket."""
+    doubled: bool
+    """It has a second way in, which a probe gave it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Everything of accounts in the server. ``away`` says why nothing could be seen ('' = it was)."""
+
+    logins: tuple[Login, ...] = ()
+    databases: tuple[str, ...] = ()
+    inserting: frozenset[tuple[str, str]] = frozenset()
+    """(login, database) where rows may be inserted."""
+    sessions: dict[str, int] = field(default_factory=dict)
+    directory: Path = Path("/var/lib/mysql")
+    away: str = ""
+
+    def logins_of(self, user: str) -> tuple[Login, ...]:
+        return tuple(each for each in self.logins if _owner(each.name) == user)
+
+    def databases_of(self, user: str) -> tuple[str, ...]:
+        return tuple(each for each in self.databases if _owner(each) == user)
+
+    def sessions_of(self, user: str) -> int:
+        return sum(count for name, count in self.sessions.items() if _owner(name) == user)
+
+
+def _owner(name: str) -> str:
+    return name.partition("_")[0]
+
+
+def ask(script: str, *, doing: str) -> list[list[str]]:
+    """The rows. Raises AgentError: driver-transient where MariaDB is away, else driver-permanent."""
+    done = run([*CLIENT, "--user=root"], given=sql.FIRST + script)
+    if done.status != 0:
+        raise AgentError("driver-transient" if _is_away(done) else "driver-permanent", f"{doing}: {done.said}")
+    return [line.split("\t") for line in done.out.splitlines()]
+
+
+def _is_away(done: Done) -> bool:
+    return any(word in done.err for word in _AWAY)
+
+
+def see() -> Seen:
+    """One call for all accounts. A server that is away is told, not raised."""
+    mark = "SELECT '--';\n"
+    try:
+        rows = ask(mark.join((sql.USERS, sql.DATABASES, sql.GRANTS, sql.SESSIONS, sql.DIRECTORY)), doing="asking MariaDB")
+    except AgentError as exc:
+        if exc.code == "driver-transient" or "not installed" in exc.message:
+            return Seen(away=exc.message)
+        raise
+    parts: list[list[list[str]]] = [[]]
+    for row in rows:
+        if row == ["--"]:
+            parts.append([])
+        else:
+            parts[-1].append(row)
+    users, names, grants, sessions, directory = parts
+    return Seen(
+        logins=tuple(
+            Login(name=row[0], host=row[1], locked=row[2] in ("1", "true"), plugin=row[3], secret=row[4], doubled=row[5] == "1")
+            for row in users
+        ),
+        databases=tuple(row[0] for row in names),
+        inserting=frozenset((row[0], row[2].replace("\\_", "_")) for row in grants if row[3] == "Y"),
+        sessions={row[0]: int(row[1]) for row in sessions},
+        directory=Path(directory[0][0]),
+    )
+
+
+def script(spec: Spec, seen: Seen, *, suspended: bool) -> str:
+    """The statements by which the server comes to hold what the spec wants; '' where it does. What it holds beyond that is left:
+    a database is dropped by a wipe and by nothing else."""
+    if not spec.databases and not seen.logins_of(spec.user):
+        return ""
+    present = {each.name: each for each in seen.logins if each.host == "localhost"}
+    words: list[str] = []
+
+    def wrong(login: str, each: Database) -> bool:
+        """The login by socket is for all of the databases, one by password for its own."""
+        database = f"{spec.user}_{each.name}"
+        return login not in present or database not in seen.databases or ((login, database) in seen.inserting) == each.full
+
+    wanted = {spec.user: ""} | {f"{spec.user}_{each.name}": each.password_hash for each in spec.databases if each.password_hash}
+    for name, secret in wanted.items():
+        if name not in present or present[name].secret != secret or present[name].doubled:
+            words.append(sql.create_user(name, password_hash=secret, locked=suspended))
+    for each in spec.databases:
+        database = f"{spec.user}_{each.name}"
+        if database not in seen.databases:
+            words.append(sql.create_database(database))
+        words += [
+            sql.grant(login, database, full=each.full)
+            for login in (spec.user, database)
+            if login in wanted and wrong(login, each)
+        ]
+    return "".join(words)
+
+
+def size(seen: Seen, database: str) -> int:
+    """Bytes of the database's files on the disk."""
+    total = 0
+    for name in tree.names(seen.directory / database):
+        total += (seen.directory / database / name).stat(follow_symlinks=False).st_blocks * 512
+    return total
+
+
+def try_login(user: str, *, uid: int | None = None, defaults: Path | None = None) -> Done:
+    """A login as the account itself would make it: by the uid over the socket, or by a password in a file of options."""
+    words = ["mariadb", f"--defaults-file={defaults}" if defaults else "--no-defaults", "--protocol=socket", f"--user={user}"]
+    by = As(uid, uid) if uid is not None else None
+    return run([*words, "--batch", "--skip-column-names", "--connect-timeout=10", "--execute=SELECT 1"], by=by, seconds=20)
+
+
+def of_all(seen: Seen) -> dict[str, list[str]]:
+    """The databases by account."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name in seen.databases:
+        found[_owner(name)].append(name)
+    return found

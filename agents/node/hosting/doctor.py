@@ -1,0 +1,126 @@
+"""``hosting-doctor``: whether this machine has what a hosting node needs, and what to do where it does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from agents.node.call import Call
+from agents.node.hosting import databases, people, quota, systemd, tree
+from agents.node.hosting.layout import GROUP, WEB_USER, Node
+from agents.node.hosting.run import ENVIRONMENT, allow_many_files, run
+
+Row = dict[str, Any]
+
+PROGRAMS = (
+    ("nginx", "serves the sites", "nginx"),
+    ("mariadb", "is how the databases are made", "mariadb-client"),
+    ("mariadbd", "holds the databases", "mariadb-server"),
+    ("sshd", "lets the customers transfer files", "openssh-server"),
+    ("sftp", "probes that", "openssh-client"),
+    ("crontab", "runs the accounts' jobs", "cron"),
+    ("at", "is probed, and shut with the rest", "at"),
+    ("logrotate", "keeps the logs short", "logrotate"),
+    ("openssl", "makes certificates that sign themselves", "openssl"),
+    ("useradd", "makes the users", "passwd"),
+    ("busctl", "puts jobs into their slices", "systemd"),
+    ("pam-auth-update", "calls it", "libpam-runtime"),
+)
+CONTROLLERS = ("cpu", "memory", "io", "pids")
+KERNEL = (5, 14)
+
+
+def hosting_doctor(call: Call) -> dict[str, Any]:
+    """``needs``: name, ok, says, hint, package each; and what there is: php, quota, controllers, prepared, accounts."""
+    node = Node(call.place)
+    allow_many_files()
+    controllers = (tree.read(node.cgroups / "cgroup.controllers") or "").split()
+    on = _quota(node)
+    rows = [
+        _row("root", os.geteuid() == 0, f"uid {os.geteuid()}", "the agent must run as root"),
+        _row("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", "python3"),
+        _kernel(platform.release()),
+        *_programs(),
+        _php(systemd.php_versions(node)),
+        _cgroups(controllers),
+        _row("quota", on, "on" if on else "off", _quota_hint(), ""),
+        *_links(node),
+        _web_user(node),
+        _mariadb(),
+        *_tests(),
+    ]
+    return {
+        "needs": rows,
+        "php": systemd.php_versions(node),
+        "quota": on,
+        "controllers": controllers,
+        "prepared": GROUP in people.groups(node) and node.vhosts.is_dir() and node.pending.is_dir(),
+        "accounts": len(tree.names(node.marks)),
+    }
+
+
+def _row(name: str, ok: bool, says: str, hint: str, package: str = "") -> Row:
+    """``hint`` and ``package`` are told where it is missing only."""
+    return {"name": name, "ok": ok, "says": says, "hint": "" if ok else hint, "package": "" if ok else package}
+
+
+def _kernel(release: str) -> Row:
+    numbers = tuple(int(each) for each in release.split("-")[0].split(".")[:2] if each.isdigit())
+    return _row("kernel", numbers >= KERNEL, release, "boot Linux 5.14 or newer: quotas are set through quotactl_fd(2)")
+
+
+def _programs() -> Iterator[Row]:
+    for name, purpose, package in PROGRAMS:
+        path = shutil.which(name, path=ENVIRONMENT["PATH"]) or ""
+        yield _row(name, bool(path), path or "none", f"install the package {package}: {name} {purpose}", package)
+
+
+def _php(versions: list[str]) -> Row:
+    return _row("php-fpm", bool(versions), ", ".join(versions) or "none", "install the package php-fpm", "php-fpm")
+
+
+def _cgroups(controllers: list[str]) -> Row:
+    missing = [each for each in CONTROLLERS if each not in controllers]
+    says = " ".join(controllers) or "no unified hierarchy"
+    return _row("cgroup v2", not missing, says, f"boot with systemd.unified_cgroup_hierarchy=1; missing: {', '.join(missing)}")
+
+
+def _quota(node: Node) -> bool:
+    path = node.homes
+    while not path.is_dir():
+        path = path.parent
+    return quota.is_on(path)
+
+
+def _quota_hint() -> str:
+    return (
+        "ext4: tune2fs -O quota -Q usrquota on the unmounted device, and mount the file system of /srv/h with usrquota;"
+        " xfs: mount it with uquota"
+    )
+
+
+def _links(node: Node) -> Iterator[Row]:
+    """Without these a customer could have a name for another's file, or lead a program of root's through a link."""
+    for name in ("protected_hardlinks", "protected_symlinks"):
+        value = (tree.read(node.under(f"proc/sys/fs/{name}")) or "").strip()
+        yield _row(name, value not in ("", "0"), value or "unknown", f"set fs.{name} = 1 in /etc/sysctl.d")
+
+
+def _web_user(node: Node) -> Row:
+    there = WEB_USER in people.passwd(node)
+    return _row("web user", there, WEB_USER if there else "none", "install the package nginx", "nginx")
+
+
+def _mariadb() -> Row:
+    seen = databases.see()
+    return _row("MariaDB answers", not seen.away, seen.away or "as root, over its socket", "systemctl enable --now mariadb", "")
+
+
+def _tests() -> Iterator[Row]:
+    for name, words in (("nginx configuration", ["nginx", "-t", "-q"]), ("sshd configuration", ["sshd", "-t"])):
+        done = run(words)
+        yield _row(name, done.status == 0, "sound" if done.status == 0 else done.said, f"mend what {' '.join(words)} says")

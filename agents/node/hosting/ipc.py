@@ -1,0 +1,23 @@
+"""What a user has in the kernel's shared memory, semaphores and queues (proc(5), sysvipc)."""
+
+from __future__ import annotations
+
+from agents.node.hosting import tree
+from agents.node.hosting.layout import Node
+
+OPTIONS = {"shm": "-m", "sem": "-s", "msg": "-q"}
+
+
+def of(node: Node, uid: int) -> list[tuple[str, int]]:
+    """(kind, id) of each that the user owns or made."""
+    found = []
+    for kind in OPTIONS:
+        lines = (tree.read(node.under(f"proc/sysvipc/{kind}")) or "").splitlines()
+        if not lines:
+            continue
+        names = lines[0].split()
+        for line in lines[1:]:
+            row = dict(zip(names, line.split(), strict=False))
+            if str(uid) in (row.get("uid"), row.get("cuid")):
+                found.append((kind, int(row[f"{kind}id"])))
+    return found

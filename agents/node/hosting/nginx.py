@@ -1,0 +1,150 @@
+"""Putting an account's vhosts before nginx: tested before every reload, one reload for all that wait, and one bad file is put
+aside, so that all others go on being served."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from agents.node.hosting import tree, web
+from agents.node.hosting.layout import Home, Node
+from agents.node.hosting.marks import node_lock
+from agents.node.hosting.run import must, run
+from agents.node.protocol import AgentError
+
+_CULPRIT = re.compile(r"\b(h[1-9][0-9]{5,8})\b")
+_PENDING, _RELOADING = "nginx", "nginx.reloading"
+_MOST_BAD = 50
+_NEW_WORKERS = 15.0
+"""Seconds that the workers of the former configuration are waited for to let go of the ports."""
+
+
+def ipv6(node: Node) -> bool:
+    return node.under("proc/net/if_inet6").exists()
+
+
+def publish(home: Home, text: str | None) -> list[str]:
+    """nginx serves the account by ``text`` (None = not at all). Returns the accounts whose files nginx refused and were
+    put aside.
+
+    Raises AgentError (driver-permanent) where nginx refuses this one: what it was before goes on.
+    """
+    before = tree.read(home.vhost)
+    if text is not None:
+        tree.remove(home.quarantined)
+    if text != before:
+        wait_for_reload(home.node)
+        if text is None:
+            tree.remove(home.vhost)
+        else:
+            tree.write(home.vhost, text, mode=0o644)
+    aside = settle(home.node, own=home, before=before)
+    if text is not None and tree.read(home.vhost) != text:
+        raise AgentError(
+            "driver-permanent", f"nginx refuses the sites of {home.user}; they were put aside", hint="apply it again"
+        )
+    return aside
+
+
+def settle(node: Node, *, own: Home | None = None, before: str | None = None) -> list[str]:
+    """Test and reload if anything waits for it; another call may have done so for this one, too."""
+    with node_lock(node.place, "nginx"):
+        if not (node.pending / _PENDING).exists() and not (node.pending / _RELOADING).exists():
+            return []
+        tree.write(node.pending / _RELOADING, "")
+        tree.remove(node.pending / _PENDING)
+        aside, refused = _test(node, own, before)
+        _reload(node)
+        tree.remove(node.pending / _RELOADING)
+        if refused:
+            raise AgentError("driver-permanent", refused)
+        return aside
+
+
+def _test(node: Node, own: Home | None, before: str | None) -> tuple[list[str], str]:
+    """Until nginx takes what is there: who was put aside, and why the caller's own file was taken back ('' = it was not)."""
+    aside: list[str] = []
+    refused = ""
+    for _ in range(_MOST_BAD):
+        done = run(["nginx", "-t", "-q"])
+        if done.status == 0:
+            return aside, refused
+        culprit = _culprit(node, done.err)
+        if culprit is None:
+            wait_for_reload(node)
+            raise AgentError(
+                "driver-permanent", f"nginx refuses its configuration, and no account's part of it: {done.said}", hint="nginx -t"
+            )
+        if own is not None and culprit.user == own.user and not refused:
+            refused = f"nginx refuses the sites of {own.user}, what served before goes on: {done.said}"
+            _put_back(own, before)
+        else:
+            culprit.vhost.replace(culprit.quarantined)
+            aside.append(culprit.user)
+    raise AgentError("driver-permanent", f"more than {_MOST_BAD} accounts' sites are refused by nginx: {', '.join(aside)[:300]}")
+
+
+def _put_back(own: Home, before: str | None) -> None:
+    if before is None:
+        tree.remove(own.vhost)
+    else:
+        tree.write(own.vhost, before, mode=0o644)
+
+
+def _culprit(node: Node, said: str) -> Home | None:
+    """The account whose file or certificate an error names."""
+    for line in said.splitlines():
+        if "[emerg]" in line:
+            # The place that nginx names comes last; a certificate or log has the user's name in its path.
+            for user in reversed(_CULPRIT.findall(line)):
+                home = Home(node, user)
+                if home.vhost.exists():
+                    return home
+    return None
+
+
+def wait_for_reload(node: Node) -> None:
+    """Note that something changed that nginx has read at its start: the next call of ``settle`` reloads it."""
+    tree.write(node.pending / _PENDING, "")
+
+
+def _reload(node: Node) -> None:
+    master = _master(node)
+    before = _workers(node, master)
+    must(["systemctl", "try-reload-or-restart", "nginx.service"], doing="reloading nginx")
+    end = time.monotonic() + _NEW_WORKERS
+    while before and time.monotonic() < end:
+        now = _workers(node, master)
+        if now and not now & before:
+            return
+        time.sleep(0.05)
+
+
+def _master(node: Node) -> str:
+    return (tree.read(node.under("run/nginx.pid")) or "").strip()
+
+
+def _workers(node: Node, master: str) -> set[str]:
+    """The workers that take connections: those that are shutting down say so in their titles."""
+    found = set()
+    with suppress(OSError):
+        for child in (node.under("proc") / master / "task" / master / "children").read_text().split():
+            with suppress(OSError):
+                title = Path(node.under("proc") / child / "cmdline").read_bytes()
+                if b"worker process" in title and b"shutting down" not in title:
+                    found.add(child)
+    return found
+
+
+def taken(home: Home, domains: set[str]) -> list[str]:
+    """Those of the domains that another account's vhosts serve, each as ``domain (user)``."""
+    found = []
+    for name in tree.names(home.node.vhosts):
+        user = name.removesuffix(".conf")
+        if user != home.user and name.endswith(".conf"):
+            text = tree.read(home.node.vhosts / name) or ""
+            if any(domain in text for domain in domains):
+                found += [f"{domain} ({user})" for site in web.read(text) for domain in site.domains if domain in domains]
+    return found

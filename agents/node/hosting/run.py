@@ -1,0 +1,97 @@
+"""Runs the node's own programs: words, never a shell; a clean environment; a time after which all of it is killed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agents.node.protocol import AgentError
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+}
+SECONDS = 60.0
+_TOLD = 600
+_FILES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a program ended: 0 = well, below 0 = by a signal, 127 = it is not there."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """The end of what it said, in one line."""
+        return " ".join((self.err.strip() or self.out.strip()).split())[-_TOLD:]
+
+
+@dataclass(frozen=True, slots=True)
+class As:
+    """Whose rights a program gets: those of an account, and none of the agent's groups."""
+
+    uid: int
+    gid: int
+
+
+def run(
+    words: Sequence[str],
+    *,
+    given: str = "",
+    seconds: float = SECONDS,
+    more: Mapping[str, str] | None = None,
+    by: As | None = None,
+) -> Done:
+    """Run it to its end. Raises AgentError (driver-transient) where it does not end in time."""
+    process: subprocess.Popen[str]
+    try:
+        process = subprocess.Popen(
+            list(words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, **(more or {})},
+            cwd="/",
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            user=by.uid if by else None,
+            group=by.gid if by else None,
+            extra_groups=() if by else None,
+        )
+    except FileNotFoundError:
+        return Done(127, "", f"{words[0]} is not installed")
+    try:
+        out, err = process.communicate(given, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise AgentError("driver-transient", f"{words[0]} did not end within {seconds:g} s") from None
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return Done(process.returncode, out, err)
+
+
+def must(words: Sequence[str], *, doing: str, given: str = "", seconds: float = SECONDS, ok: Sequence[int] = (0,)) -> str:
+    """Its output. Raises AgentError (driver-permanent) with the program's own words where it did not go well."""
+    done = run(words, given=given, seconds=seconds)
+    if done.status not in ok:
+        raise AgentError("driver-permanent", f"{doing}: {words[0]} ended with {done.status}: {done.said}")
+    return done.out
+
+
+def allow_many_files() -> None:
+    """nginx opens every log and certificate when it tests its configuration; so do those it is a child of."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

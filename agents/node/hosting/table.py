@@ -1,0 +1,49 @@
+"""The fields of each command on hosting accounts (see ``agents.node.commands``).
+
+What runs them is imported when one is called: a call on a volume has no use for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agents.node import arguments as a
+from agents.node.arguments import Field
+from agents.node.call import Call
+from agents.node.hosting import fields as f
+
+Run = Callable[[Call], dict[str, Any]]
+
+_OF_ONE = {"user": Field(f.user), "service_id": Field(a.service_id)}
+_ACT = {**_OF_ONE, "job_id": Field(f.job_id)}
+
+
+def _later(module: str, name: str) -> Run:
+    def call(arguments: Call) -> dict[str, Any]:
+        run: Run = getattr(importlib.import_module(f"agents.node.hosting.{module}"), name)
+        return run(arguments)
+
+    return call
+
+
+TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
+    "hosting-doctor": ({}, _later("doctor", "hosting_doctor")),
+    "hosting-prepare": ({}, _later("prepare", "hosting_prepare")),
+    "account-apply": ({"account": Field(f.account), "job_id": Field(f.job_id)}, _later("apply", "account_apply")),
+    "account-facts": ({"users": Field(f.users, ())}, _later("commands", "account_facts")),
+    "account-suspend": (_ACT, _later("suspend", "account_suspend")),
+    "account-probe": ({**_OF_ONE, "cron_seconds": Field(a.count(0, 70), 70)}, _later("probe", "account_probe")),
+    "account-unsuspend": (_ACT, _later("suspend", "account_unsuspend")),
+    "account-usage": ({"users": Field(f.users, ())}, _later("usage", "account_usage")),
+    "account-wipe": (_ACT, _later("wipe", "account_wipe")),
+    "account-residue": (
+        {"service_id": Field(a.service_id), "user": Field(f.user), "uid": Field(f.uid), "clean": Field(a.flag, False)},
+        _later("residue", "account_residue"),
+    ),
+    "node-residue": ({}, _later("residue", "node_residue")),
+}
+
+LASTING = frozenset({"account-suspend", "account-unsuspend", "account-wipe"})
+"""Go on although nobody listens: what was begun of these is better whole."""
