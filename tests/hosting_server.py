@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.plans import Node
+from orchestrator.domain.plans import Node, NodeKind
 from orchestrator.drivers.ssh import SshTransport
 from orchestrator.ports.enrolment import EnrolmentReport
 from tests.enrolled import SECONDS, Controller, controller
@@ -61,7 +61,7 @@ class HostingServer:
 def standing(lab: Lab, directory: Path, number: int) -> Iterator[HostingServer]:
     """The ``number``-th hosting node of the lab, booted and enrolled by a controller of its own."""
     with hosting.running(lab, number) as server:
-        node = Node(name=server.name, zone="z1", address=server.address)
+        node = Node(name=server.name, zone="z1", address=server.address, kind=NodeKind.HOSTING)
         made = controller(lab, directory, node)
         yield HostingServer(server=server, controller=made, report=made.enrol())
 

@@ -31,15 +31,17 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentReport:
+    """``hook_refuses``: a held guest was seen to be refused; None on a hosting node, which has no guests."""
+
     host_key: HostKey
     agent_version: str
     agent_sha256: str
     requirements: tuple[Requirement, ...]
-    hook_refuses: bool
+    hook_refuses: bool | None = None
 
     @property
     def complete(self) -> bool:
-        return self.hook_refuses and all(r.ok for r in self.requirements)
+        return self.hook_refuses is not False and all(r.ok for r in self.requirements)
 
 
 class Enrolment(Protocol):
@@ -52,6 +54,7 @@ class Enrolment(Protocol):
     ) -> EnrolmentReport:
         """Ship agent, launcher and hook with the operator's key ``identity`` (a private key file), install the
         controller's key with the launcher as forced command, pin ``host_key``, and prove that the hook refuses a held guest.
+        A hosting node gets no hook; where it has everything, it is made ready for accounts.
 
         Repeatable. What is missing is named in the report, never guessed around.
         """

@@ -206,7 +206,7 @@ def _requirements(report: HostingReport) -> dict[str, Any]:
         {"name": need.name, "ok": need.ok, "found": need.says, "mend": "" if need.ok else need.hint, "package": ""}
         for need in report.needs
     ]
-    return {"requirements": rows, "accelerated": True}
+    return {"requirements": rows, "accelerated": None}
 
 
 class _ByDriver:

@@ -37,7 +37,7 @@ KERNEL = (5, 14)
 
 
 def hosting_doctor(call: Call) -> dict[str, Any]:
-    """``needs``: name, ok, says, hint, package each; and what there is; the disk is that of the accounts."""
+    """``needs``: name, ok, says, hint, package each; and what there is: php, quota, controllers, accounts, sizes."""
     node = Node(call.place)
     allow_many_files()
     controllers = (tree.read(node.cgroups / "cgroup.controllers") or "").split()
@@ -54,21 +54,35 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
         _web_user(node),
         _mariadb(),
         *_tests(),
+        _prepared(node),
     ]
-    space = os.statvfs(_nearest(node.homes))
     return {
         "needs": rows,
-        "hostname": socket.gethostname(),
-        "cpus": os.cpu_count() or 1,
-        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "disk_bytes": space.f_blocks * space.f_frsize,
-        "disk_free_bytes": space.f_bavail * space.f_frsize,
         "php": systemd.php_versions(node),
         "quota": on,
         "controllers": controllers,
-        "prepared": GROUP in people.groups(node) and node.vhosts.is_dir() and node.pending.is_dir(),
         "accounts": len(tree.names(node.marks)),
+        **_sizes(node),
     }
+
+
+def _sizes(node: Node) -> dict[str, Any]:
+    """What the machine has, in bytes and whole processors; the disk is the file system of the accounts."""
+    space = os.statvfs(_homes(node))
+    return {
+        "hostname": socket.gethostname(),
+        "cpus": os.cpu_count() or 1,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "disk_bytes": space.f_blocks * space.f_frsize,
+        "disk_free_bytes": space.f_bavail * space.f_frsize,
+    }
+
+
+def _prepared(node: Node) -> Row:
+    missing = [str(path) for path in (node.vhosts, node.keys, node.pending) if not path.is_dir()]
+    missing += [] if GROUP in people.groups(node) else [f"the group {GROUP}"]
+    found = f"missing: {', '.join(missing)}" if missing else "for accounts"
+    return _row("prepared", not missing, found, "enrol the node again: that makes what all accounts share")
 
 
 def _row(name: str, ok: bool, says: str, hint: str, package: str = "") -> Row:
@@ -98,11 +112,12 @@ def _cgroups(controllers: list[str]) -> Row:
 
 
 def _quota(node: Node) -> bool:
-    return quota.is_on(_nearest(node.homes))
+    return quota.is_on(_homes(node))
 
 
-def _nearest(path: Path) -> Path:
-    """The directory on whose file system it is, or will be."""
+def _homes(node: Node) -> Path:
+    """The directory of the homes, or the nearest one above it that is there: both lie on one file system."""
+    path = node.homes
     while not path.is_dir():
         path = path.parent
     return path

@@ -141,22 +141,23 @@ class RequirementOut(BaseModel):
 
 
 class EnrolReport(BaseModel):
-    """``complete``: everything is there, and the host hook was seen to refuse a held guest. ``said``: what was done."""
+    """``complete``: everything is there, and the host hook was seen to refuse a held guest (null on a hosting node, which has
+    none). ``said``: what was done."""
 
     complete: bool
     host_key: HostKeyOut
     agent_version: str
     agent_sha256: str
-    hook_refuses: bool
+    hook_refuses: bool | None
     requirements: list[RequirementOut]
     said: list[str]
 
 
 class DoctorReport(BaseModel):
-    """What the agent found; ``accelerated`` false = software emulation."""
+    """What the agent found; ``accelerated`` false = software emulation, null = a hosting node."""
 
     ok: bool
-    accelerated: bool
+    accelerated: bool | None
     requirements: list[RequirementOut]
 
 
@@ -205,7 +206,8 @@ def get_host_keys(_caller: Operator, context: Context, name: Name) -> HostKeys:
 
 @router.post("/{name}/enrol", response_model=EnrolReport)
 def enrol_node(caller: Admin, context: Context, once: OnceOnly, name: Name, request: EnrolRequest) -> JSONResponse:
-    """Make the machine a node: agent, launcher, host hook and our key are put there, and its host key is pinned."""
+    """Make the machine a node: agent, launcher and our key are put there, on a hypervisor the host hook, too, and its host key
+    is pinned; a hosting node is made ready for accounts."""
     node = _declared(context, name)
     return once.look(lambda: _enrol(context, node, request, who=caller.name))
 
@@ -276,6 +278,6 @@ def _examine(context: ApiContext, node: Node) -> DoctorReport:
     requirements = [RequirementOut.model_validate(entry) for entry in found.get("requirements", [])]
     return DoctorReport(
         ok=all(requirement.ok for requirement in requirements),
-        accelerated=bool(found.get("accelerated", False)),
+        accelerated=found.get("accelerated", False),
         requirements=requirements,
     )

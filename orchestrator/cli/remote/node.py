@@ -88,7 +88,7 @@ _REQUIREMENTS: tuple[Column, ...] = (
 
 @click.group(name="node")
 def group() -> None:
-    """Hypervisors: what they have, enrolling and examining them."""
+    """Hypervisors and hosting nodes: what they have, enrolling and examining them."""
 
 
 @group.command("list")
@@ -139,7 +139,7 @@ def host_keys(context: click.Context, /, node: str, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def enrol(context: click.Context, /, node: str, identity: Path, fingerprint: str, as_json: bool) -> None:
-    """Make a machine a node: pin its host key, put agent, launcher, host hook and our key there, and prove the hook."""
+    """Make a machine a node: pin its host key, put our agent and key there, and prove or prepare what it needs."""
     calls = client(context)
     if not fingerprint:
         fingerprint = _choose(node, calls.get(below("nodes", node, "host-keys"))["items"])
@@ -152,9 +152,10 @@ def enrol(context: click.Context, /, node: str, identity: Path, fingerprint: str
             say(line)
         say(f"host key pinned: {report['host_key']['fingerprint']}")
         table(_REQUIREMENTS, report["requirements"], empty="the agent named no requirements")
-        say(f"the host hook refuses a held guest: {'yes' if report['hook_refuses'] else 'NO'}")
+        if report["hook_refuses"] is not None:
+            say(f"the host hook refuses a held guest: {'yes' if report['hook_refuses'] else 'NO'}")
     if not report["complete"]:
-        raise Failure(f"{node} is not ready for guests yet", hint="mend what is missing and enrol it again", exit_code=3)
+        raise Failure(f"{node} is not ready yet", hint="mend what is missing and enrol it again", exit_code=3)
     if not as_json:
         say(f"{node} is enrolled")
 
@@ -188,6 +189,7 @@ def doctor(context: click.Context, /, node: str, as_json: bool) -> None:
         emit_json(report)
     else:
         table(_REQUIREMENTS, report["requirements"], empty="the agent named no requirements")
-        say(f"hardware virtualisation: {'yes' if report['accelerated'] else 'no, software emulation'}")
+        if report["accelerated"] is not None:
+            say(f"hardware virtualisation: {'yes' if report['accelerated'] else 'no, software emulation'}")
     if not report["ok"]:
         raise Failure(f"{node} lacks something", hint="see the column TO DO", exit_code=3)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.domain.errors import PermanentDriverError
-from orchestrator.domain.plans import Node
+from orchestrator.domain.plans import Node, NodeKind
 from orchestrator.drivers.fake.agent import FakeAgent
+from orchestrator.drivers.fake.hosting import FakeHostingNode
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.ports.enrolment import EnrolmentReport, HostKey, Requirement
 from orchestrator.ports.notifier import Delivery
@@ -91,13 +92,19 @@ class FakeEnrolment:
         agent = FakeAgent(self._world, node.name)
         hello = agent.call("hello", {}, deadline=deadline)
         say(f"the agent of {node.name} answers")
-        doctor = agent.call("doctor", {"pool_path": "/", "bridge": node.bridge, "backups": bool(node.backups)}, deadline=deadline)
+        hosting = node.kind == NodeKind.HOSTING
+        asked = {"pool_path": "/", "bridge": node.bridge, "backups": bool(node.backups)}
+        rows = () if hosting else agent.call("doctor", asked, deadline=deadline)["requirements"]
+        needs = FakeHostingNode(self._world, node.name).doctor(deadline=deadline).needs if hosting else ()
         return EnrolmentReport(
             host_key=host_key,
             agent_version=hello["version"],
             agent_sha256=hello["sha256"],
-            requirements=tuple(Requirement(**requirement) for requirement in doctor["requirements"]),
-            hook_refuses=True,
+            requirements=(
+                *(Requirement(**row) for row in rows),
+                *(Requirement(name=need.name, ok=need.ok, found=need.says, mend=need.hint) for need in needs),
+            ),
+            hook_refuses=None if hosting else True,
         )
 
 

@@ -9,6 +9,7 @@ import base64
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from typing import Any
 from agents.build import Bundle
 from agents.launcher.launcher import NAMESPACE, PRINCIPAL
 from orchestrator.domain.errors import PermanentDriverError, Refused, WrongState
-from orchestrator.domain.plans import Node
+from orchestrator.domain.plans import Node, NodeKind
 from orchestrator.drivers.ssh import host_keys as presented
+from orchestrator.drivers.ssh import hosting_ready
 from orchestrator.drivers.ssh.connection import Deadline, SshConnection
 from orchestrator.drivers.ssh.hook_proof import prove_hook
 from orchestrator.drivers.ssh.identity import ensure_identity
@@ -57,9 +59,10 @@ class SshEnrolment:
         try:
             shell = OperatorShell(operator, limit)
             self._require(shell, say)
-            say("putting agent, launcher and host hook in place")
-            pool_path = self._pool_path(shell, node)
-            changed = self._install(shell, pool_path)
+            hosting = node.kind == NodeKind.HOSTING
+            say(f"putting {'agent and launcher' if hosting else 'agent, launcher and host hook'} in place")
+            pool_path = "" if hosting else self._pool_path(shell, node)
+            changed = self._install(shell, node, pool_path)
             say(f"{len(changed)} files changed" if changed else "everything was in place already")
             return self._prove(shell, node, host_key, pool_path, say=say, limit=limit)
         finally:
@@ -88,10 +91,9 @@ class SshEnrolment:
         text = found.stdout.decode(errors="replace")
         return unescape(text.partition("<target>")[2].partition("<path>")[2].partition("</path>")[0].strip())
 
-    def _install(self, shell: OperatorShell, pool_path: str) -> list[str]:
-        done = shell.run(
-            f"/usr/bin/python3 -I -c {shlex.quote(self._bundle.installer)}", json.dumps(self._request(pool_path)).encode()
-        )
+    def _install(self, shell: OperatorShell, node: Node, pool_path: str) -> list[str]:
+        request = json.dumps(self._request(node, pool_path)).encode()
+        done = shell.run(f"/usr/bin/python3 -I -c {shlex.quote(self._bundle.installer)}", request)
         answer: dict[str, Any] = {}
         if done.stdout.startswith(b"{"):
             answer = plain_json(done.stdout)
@@ -100,9 +102,9 @@ class SshEnrolment:
             raise PermanentDriverError(f"nothing was installed on {shell.name}: {reason}")
         return [str(path) for path in answer["changed"]]
 
-    def _request(self, pool_path: str) -> dict[str, Any]:
-        """The files with their modes. The agent and its signature lie in a directory of their own that one link names:
-        both change in the same instant."""
+    def _request(self, node: Node, pool_path: str) -> dict[str, Any]:
+        """The files with their modes; libvirt's hook for a hypervisor only. The agent and its signature lie in a directory of
+        their own that one link names: both change in the same instant."""
         bundle, home = self._bundle, f"{LIBRARY}/agent-{self._bundle.sha256[:16]}"
         public = self._secrets.public_key()
         signature = armored(
@@ -112,14 +114,14 @@ class SshEnrolment:
             sign=lambda payload: base64.b64decode(self._secrets.sign(payload).value),
         )
         config = json.dumps({"pool_paths": [pool_path] if pool_path else []}) + "\n"
+        hook = ((f"{LIBRARY}/hold-check", 0o644, bundle.hold_check), (HOOK, 0o755, bundle.hook))
         files = (
             (f"{home}/node-agent.pyz", 0o644, bundle.zipapp),
             (f"{home}/node-agent.pyz.sig", 0o644, signature.encode()),
             (f"{LIBRARY}/allowed_signers", 0o644, allowed_signers(public, principal=PRINCIPAL, namespace=NAMESPACE).encode()),
             (LAUNCHER, 0o755, bundle.launcher),
-            (f"{LIBRARY}/hold-check", 0o644, bundle.hold_check),
             (CONFIG, 0o600, config.encode()),
-            (HOOK, 0o755, bundle.hook),
+            *(hook if node.kind == NodeKind.HYPERVISOR else ()),
         )
         return {
             "files": [{"path": p, "mode": m, "content": base64.b64encode(c).decode()} for p, m, c in files],
@@ -143,21 +145,28 @@ class SshEnrolment:
             if packages and self._install_packages:
                 self._apt(shell, packages, say)
                 requirements = self._requirements(agent, node, pool_path, limit)
+            if node.kind == NodeKind.HOSTING:
+                requirements = hosting_ready.prepare(agent, requirements, say=say, limit=limit)
         finally:
             agent.close()
+        report = EnrolmentReport(
+            host_key=host_key,
+            agent_version=str(hello["version"]),
+            agent_sha256=str(hello["sha256"]),
+            requirements=requirements,
+        )
+        return self._with_hook(shell, report, say) if node.kind == NodeKind.HYPERVISOR else report
+
+    def _with_hook(self, shell: OperatorShell, report: EnrolmentReport, say: Say) -> EnrolmentReport:
         say("proving that the host hook refuses a held guest")
         proof = prove_hook(shell, restart=self._bundle.restart_libvirt, say=say)
         if not proof.ok:
             say(f"the hook did not refuse: {proof.found}")
-        return EnrolmentReport(
-            host_key=host_key,
-            agent_version=str(hello["version"]),
-            agent_sha256=str(hello["sha256"]),
-            requirements=(*requirements, proof),
-            hook_refuses=proof.ok,
-        )
+        return replace(report, requirements=(*report.requirements, proof), hook_refuses=proof.ok)
 
     def _requirements(self, agent: SshTransport, node: Node, pool_path: str, limit: Deadline) -> tuple[Requirement, ...]:
+        if node.kind == NodeKind.HOSTING:
+            return hosting_ready.requirements(agent, limit)
         asked = {"pool_path": pool_path or "/", "bridge": node.bridge, **({"backups": True} if node.backups else {})}
         answer = agent.call("doctor", asked, deadline=limit.left())
         rows = tuple(

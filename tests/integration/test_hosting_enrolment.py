@@ -1,0 +1,62 @@
+"""A Debian server becomes a hosting node: what it lacks is named, and what all accounts share is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.drivers.ssh.enrolment import CONFIG, HOOK, LAUNCHER
+from tests.hosting_server import HostingServer
+from tests.lab.hosting import NodeFailed
+
+pytestmark = pytest.mark.guest
+
+
+def test_a_plain_server_becomes_a_hosting_node_without_a_hypervisor_s_hook(hosting_node: HostingServer) -> None:
+    report = hosting_node.report
+    assert report.complete, [row for row in report.requirements if not row.ok]
+    assert report.hook_refuses is None
+    assert {"php-fpm", "cgroup v2", "quota", "MariaDB answers", "prepared"} <= {row.name for row in report.requirements}
+    assert hosting_node.run("stat", "-c", "%a %U", LAUNCHER, CONFIG).split() == ["755", "root", "600", "root"]
+    with pytest.raises(NodeFailed):
+        hosting_node.run("stat", HOOK)
+
+
+def test_what_all_accounts_share_is_there_and_is_read_by_the_services(hosting_node: HostingServer) -> None:
+    assert "orch-sftp" in hosting_node.run("getent", "group", "orch-sftp")
+    said = hosting_node.run("sshd", "-T", "-C", "user=root,host=localhost,addr=127.0.0.1")
+    assert "authorizedkeysfile" in said
+    assert "/etc/nginx/orchestrator" in hosting_node.run("nginx", "-T", "-q")
+
+
+def test_enrolling_again_changes_nothing_and_reloads_nothing(hosting_node: HostingServer) -> None:
+    def workers() -> str:
+        return hosting_node.run("pgrep", "nginx", "-u", "www-data")
+
+    before, said = workers(), list[str]()
+    assert hosting_node.controller.enrol(host_key=hosting_node.report.host_key, said=said).complete
+    assert {"everything was in place already", "it was prepared already"} <= set(said)
+    assert workers() == before
+
+
+@pytest.fixture
+def without_mariadb(hosting_node: HostingServer) -> Iterator[HostingServer]:
+    hosting_node.run("systemctl", "stop", "mariadb.service", "mariadb.socket")
+    yield hosting_node
+    hosting_node.run("systemctl", "start", "mariadb.service")
+
+
+def test_what_is_missing_is_named_and_then_nothing_is_changed(without_mariadb: HostingServer) -> None:
+    vhosts = "/etc/nginx/orchestrator"
+    without_mariadb.run("mv", vhosts, f"{vhosts}.away")
+    try:
+        report = without_mariadb.controller.enrol(host_key=without_mariadb.report.host_key)
+        missing = {row.name: row for row in report.requirements if not row.ok}
+        assert set(missing) == {"MariaDB answers", "prepared"}
+        assert all(row.mend for row in missing.values())
+        assert not report.complete
+        with pytest.raises(NodeFailed):
+            without_mariadb.run("stat", vhosts)
+    finally:
+        without_mariadb.run("mv", f"{vhosts}.away", vhosts)
