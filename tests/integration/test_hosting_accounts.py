@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosting_ground import HostingGround
+from tests.hosting_server import HostingServer
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 
@@ -24,7 +24,7 @@ OPEN_WHEN_ACTIVE = {"http", "https", "sftp-key", "sftp-password", "database", "a
 
 
 @pytest.fixture(scope="module")
-def ground(hosting_node: HostingGround) -> HostingGround:
+def ground(hosting_node: HostingServer) -> HostingServer:
     done = hosting_node.call("hosting-prepare", {})
     assert [need for need in done["doctor"]["needs"] if not need["ok"]] == []
     assert done["doctor"]["prepared"] is True
@@ -35,7 +35,7 @@ def ground(hosting_node: HostingGround) -> HostingGround:
 class Account:
     """One account and its service, and what is asked of the agent about it."""
 
-    def __init__(self, ground: HostingGround, uid: int, key: str) -> None:
+    def __init__(self, ground: HostingServer, uid: int, key: str) -> None:
         self.ground, self.uid, self.user, self.service_id = ground, uid, f"h{uid}", f"web-{uid}"
         self.spec: dict[str, Any] = {
             "service_id": self.service_id,
@@ -90,7 +90,7 @@ class Account:
 
 
 @pytest.fixture
-def account(ground: HostingGround, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Account]:
+def account(ground: HostingServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Account]:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
     made = Account(ground, 100_500 + abs(hash(request.node.name)) % 400, (tmp_path / "key.pub").read_text().strip())
     yield made
