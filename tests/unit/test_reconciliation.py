@@ -193,7 +193,7 @@ def test_mending_counts_one_payment_moves_nothing_back_destroys_nothing_and_is_d
     assert after.paid_until == entry.paid_until
     assert service.paid_until is None or (after.paid_until is not None and after.paid_until > service.paid_until)
     if isinstance(received.decision, Intent):
-        assert received.decision.kind in (IntentKind.UNSUSPEND, IntentKind.PROVISION)
+        assert received.decision.kind in (IntentKind.UNSUSPEND, IntentKind.UNLIMIT, IntentKind.PROVISION)
         assert received.decision.payments == after.payments
     assert after.state in (service.state, Lifecycle.PROVISIONING)
     assert set(after.holds) <= set(service.holds)
