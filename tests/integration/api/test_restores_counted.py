@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cli.main import run
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
@@ -57,6 +58,25 @@ def test_over_the_months_allowance_it_is_refused_with_the_number_and_the_price_a
     assert (told["used"], told["per_month"], told["left"], told["over_per_gb"]) == (2, 1, 0, 100_000)
     assert [each["charge_id"] for each in told["items"]] == [charge["id"], ""]
     assert 0 < made["size_bytes"] <= 10**9  # a started gigabyte
+
+
+def test_whether_it_may_be_had_is_told_by_the_decision_of_the_command(sells: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = ["--socket", str(sells.socket)]
+    written(sells, "may")
+    refusal = refused(sells.http.post("/v1/services/may/backup", json={}), 409, "refused")["detail"]
+    assert "at most one in 7 days" in refusal
+    assert run([*socket, "service", "may", "may", "backup"]) == 4
+    assert capsys.readouterr().out.strip() == f"may: {refusal}"
+    assert run([*socket, "service", "may", "may", "restore"]) == 0
+    assert "0 of 1 used in " in capsys.readouterr().out
+    restored(sells, "may", beside=True)
+    assert run([*socket, "service", "may", "may", "restore"]) == 4
+    said = capsys.readouterr().out
+    assert "1 of 1 used in " in said
+    assert "more at Rp 100,000 per GB: --pay (Rp 100,000 for this one)" in said
+    sentence, _, rule = refused(ask(sells, "may"), 409, "refused")["detail"].rpartition(" [")
+    assert sentence in said
+    assert said.strip().endswith(f"[{rule}")
 
 
 def test_one_that_fails_gives_allowance_and_charge_back(sells: Live) -> None:
