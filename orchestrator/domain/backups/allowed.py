@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.backups import allowance, asking, restoring
 from orchestrator.domain.backups.allowance import Granted
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import Backup, Generation, Restore
-from orchestrator.domain.charges import rupiah
 from orchestrator.domain.intents import Refusal
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
@@ -34,18 +32,10 @@ def restore(
     terms: Terms,
     now: datetime,
 ) -> Refusal | Granted:
-    """How a restore of the newest backup that stands would count, where nobody agrees to pay; or why it is refused, and then what
-    it would cost who does, where more is sold."""
+    """How a restore of the newest backup that stands would count, where nobody agrees to pay; or why it is refused."""
     found = restoring.pick(known, generations, "")
     decision = restoring.decide(service, _ASKED, found, who="", terms=terms).decision
     if isinstance(decision, Refusal):
         return decision
     assert isinstance(found, Backup)  # else it was refused
-    given, counted = restoring.request_of(_ASKED, found, who=""), tuple(restores)
-    verdict = allowance.ask(service, given, counted, terms=terms, now=now)
-    if isinstance(verdict, Granted):
-        return verdict
-    paid = allowance.ask(service, replace(given, pay=True), counted, terms=terms, now=now)
-    if isinstance(paid, Refusal) or paid.charge is None:
-        return verdict
-    return replace(verdict, reason=f"{verdict.reason} ({rupiah(paid.charge.amount)} for this one)")
+    return allowance.ask(service, restoring.request_of(_ASKED, found, who=""), restores, terms=terms, now=now)
