@@ -11,16 +11,17 @@ from typing import TypeVar
 
 from orchestrator.api.known import known
 from orchestrator.domain import archives
+from orchestrator.domain.backups.schedule import behind
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, pending
 from orchestrator.domain.forecast import forecast
 from orchestrator.domain.guards import ended_by
 from orchestrator.domain.policies import Policy
-from orchestrator.domain.services import Service
+from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.engine.due import AGAIN
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import deadlines as store
 from orchestrator.store import services, settings
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, Database
 from orchestrator.store.deadlines import Seen
 
 Told = TypeVar("Told")
@@ -145,6 +146,18 @@ def late(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[Action, i
                 and (deadline.action.intent is None or deadline.action.intent not in waits)
             )
     return {action: counted[action] for action in Action}
+
+
+def behind_with_backups(db: Database, catalog: Catalog, *, now: datetime) -> int:
+    """How many services have two slots or more of their schedule behind them without a backup; page by page, each in a view of
+    its own, for there may be many."""
+    count, cursor = 0, None
+    while True:
+        with db.read() as conn:
+            page, cursor = services.list_page(conn, limit=_CHUNK, after=cursor, state=Lifecycle.ACTIVE.value)
+        count += sum(behind(service, catalog.terms_of(service), now=now) for service in page)
+        if cursor is None:
+            return count
 
 
 def erasures(conn: Connection, catalog: Catalog, *, now: datetime) -> dict[str, int]:

@@ -21,6 +21,7 @@ from orchestrator.domain.errors import (
     OrchestratorError,
     Outcome,
     PreconditionError,
+    Refused,
     RequestError,
     StoreUnavailable,
     TransientDriverError,
@@ -37,6 +38,11 @@ _NOUNS = {
     "nodes": ("node", "name"),
     "ips": ("ip", "service_id"),
     "certificates": ("certificate", "certificate_id"),
+}
+# Acts on a service of which its state says least.
+_BACKUPS = {
+    "backup": "`orchestrator service show {}` has the last backup and the next; `orchestrator service may {} backup` asks again",
+    "restore": "`orchestrator backup restores {}` shows what counts; `orchestrator backup list --service {}` what there is",
 }
 # What the patterns of paths and bodies ask for.
 _PATTERNS = {
@@ -122,6 +128,9 @@ def _next_step(request: Request, exc: PreconditionError) -> str:
     if isinstance(exc, NotFound):
         return f"`orchestrator {noun} list` shows what there is" if noun else ""
     one = request.path_params.get(parameter, "")
+    about = _BACKUPS.get(request.url.path.rpartition("/")[2]) if noun == "service" else None
+    if about is not None and isinstance(exc, Refused):
+        return about.format(one, one)
     return f"`orchestrator {noun} show {one}` shows its state" if one else ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from orchestrator.api import outlook
+from orchestrator.api.tally import Tally
 from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
 from orchestrator.domain.backups.words import Backup
@@ -53,7 +54,7 @@ OVER = "it is over the cap of its backups"
 
 class Scrape:
     """The two callables that ``observe.metrics.Metrics`` is made with. ``posts``: messages to billing have somewhere to go.
-    ``state_every``: how often the controller's own state is to be copied."""
+    ``state_every``: how often the controller's own state is to be copied. ``tally``: what takes a look at each service."""
 
     def __init__(
         self,
@@ -64,7 +65,9 @@ class Scrape:
         clock: Clock,
         posts: bool = True,
         state_every: timedelta | None = None,
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally or Tally(db, catalog, clock)
         self._db = db
         self._catalog = catalog
         self._addresses = addresses
@@ -74,7 +77,7 @@ class Scrape:
 
     def snapshot(self) -> Snapshot:
         """The state now. Raises StoreUnavailable: a scrape that cannot see says so, and shows no old numbers."""
-        now = self._clock.now()
+        now, late, behind = self._clock.now(), self._tally.late(), self._tally.behind()
         with self._db.read() as conn:
             by_state = jobs.counts(conn)
             queue = jobs.queue_depth(conn)
@@ -106,11 +109,12 @@ class Scrape:
                 wait_reasons=tuple(WaitCount(reason=reason.value, stands=reason in waits) for reason in WaitReason),
                 looks_differing=0 if compared is None else compared.differing,
                 looks_compared_at=None if compared is None else compared.at.timestamp(),
-                late=tuple(LateCount(action=a.value, count=n) for a, n in outlook.late(conn, self._catalog, now=now).items()),
+                late=tuple(LateCount(action=a.value, count=n) for a, n in late.items()),
                 charges=tuple(
                     ChargesCount(kind=k, plan=p, count=n, amount=a) for (k, p), (n, a) in sorted(charges.totals(conn).items())
                 ),
                 backups=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.counts(conn).items()),
+                backups_behind=behind,
                 repositories_damaged=backups.damaged(conn) + state_copies.damaged(conn),
                 state_copy_seconds=None if self._state_every is None else self._state_every.total_seconds(),
                 state_copied_at=_copied_at(conn),

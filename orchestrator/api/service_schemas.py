@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from orchestrator.domain.backups.outlook import Outlook
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
 from orchestrator.domain.deadlines import Action, Deadline
@@ -252,9 +253,35 @@ class KeptVolumeOut(BaseModel):
         return cls(**fields(volume, cls.model_fields))
 
 
+class LastBackup(BaseModel):
+    """The newest verified backup that stands: what a restore takes."""
+
+    id: str
+    made_at: datetime | None
+    verified_at: datetime | None
+    size_bytes: int
+
+
+class BackupsNote(BaseModel):
+    """``last``: null = there is none. ``next_slot``: of the schedule; one that has passed is caught up; null = none is made
+    unasked, and ``left_out`` says why. ``restores_…``: in this calendar month; null = the policy counts none."""
+
+    last: LastBackup | None
+    next_slot: datetime | None
+    left_out: str
+    restores_used: int
+    restores_included: int | None
+    restores_left: int | None
+
+    @classmethod
+    def of(cls, found: Outlook) -> BackupsNote:
+        last = None if found.last is None else LastBackup(**fields(found.last, LastBackup.model_fields))
+        return cls(**fields(found, cls.model_fields) | {"last": last})
+
+
 class ServiceDetail(ServiceOut):
     """A service with what its jobs made, where it ever was, the jobs that are not over, the next acts that its policy brings,
-    its newest charges, and the volumes that are kept beside its disk."""
+    its newest charges, the volumes that are kept beside its disk, and what it has of backups."""
 
     nodes_ever: list[str]
     facts: dict[str, Any]
@@ -268,6 +295,7 @@ class ServiceDetail(ServiceOut):
     domain_expired_at: datetime | None
     domain_renewed_at: datetime | None
     kept: list[KeptVolumeOut]
+    backups: BackupsNote
 
     @classmethod
     def with_facts(
@@ -277,6 +305,7 @@ class ServiceDetail(ServiceOut):
         jobs: Sequence[Job],
         deadlines: Sequence[DeadlineOut],
         charges: Sequence[ChargeRecord],
+        backups: Outlook,
     ) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
         return cls(
@@ -293,6 +322,7 @@ class ServiceDetail(ServiceOut):
             domain_expired_at=service.domain_expired_at,
             domain_renewed_at=service.domain_renewed_at,
             kept=[KeptVolumeOut.of(volume) for volume in service.kept],
+            backups=BackupsNote.of(backups),
         )
 
 

@@ -10,12 +10,12 @@ from orchestrator.domain.backups import allowance, restoring
 from orchestrator.domain.backups.allowance import Granted
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import Backup, Restore, RestoreState
-from orchestrator.domain.errors import NotFound, Refused, WrongState
+from orchestrator.domain.errors import NotFound, OrchestratorError, Refused, WrongState
 from orchestrator.domain.intents import Refusal
 from orchestrator.domain.kept import BESIDE, DISK, ROLE
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import Received
-from orchestrator.domain.services import Service
+from orchestrator.domain.services import Service, ServiceFacts
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted
@@ -24,15 +24,19 @@ from orchestrator.store import backups, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
+ROOM_SECONDS = 15.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What becomes of a restore: its job, the backup it restores, and how it counts. ``workflow``: only of a dry run."""
+    """What becomes of a restore: its job, the backup it restores, and how it counts. ``workflow`` and ``room``, whether there
+    is room for its disk, in a sentence: only of a dry run."""
 
     submitted: Submitted
     backup: Backup
     granted: Granted
     workflow: Workflow | None = None
+    room: str = ""
 
 
 class Restoring:
@@ -85,7 +89,22 @@ class Restoring:
         assert isinstance(backup, Backup)  # a refusal was raised by the decision
         with self._works.db.read() as conn:
             granted = self._granted(conn, service_id, asked, backup, who=who)
-        return Restored(submitted=Submitted(job_id="", detail=""), backup=backup, granted=granted, workflow=workflow)
+            facts = services.facts(conn, service_id)
+        nothing = Submitted(job_id="", detail="")
+        return Restored(submitted=nothing, backup=backup, granted=granted, workflow=workflow, room=self._room(facts))
+
+    def _room(self, facts: ServiceFacts) -> str:
+        """Whether the pool of its node has room for a second disk, as it is now; '' where it has no disk."""
+        disk = facts.values.get("disk")
+        if not isinstance(disk, dict):
+            return ""
+        needed = int(disk["volume"]["capacity_bytes"])
+        try:
+            free = self._works.ports.hypervisor(facts.node).node_facts(deadline=ROOM_SECONDS).pool_available_bytes
+        except OrchestratorError as exc:
+            return f"whether the pool of {facts.node} has room is not known: {exc.message}"
+        words = "has room for it" if free >= needed else "has NO room for it: the restore would be refused"
+        return f"the pool of {facts.node} {words} ({needed:,} bytes are needed, {free:,} are free)"
 
     def _before(self, conn: Connection, service_id: str, asked: Asked) -> Restored | None:
         """The same request, where it was granted before and counts."""

@@ -150,7 +150,7 @@ class Snapshot:
 
     ``looks_…``: what the last comparison of the looks with the records found, and when it was, Unix time; None = not yet.
     ``state_copy_seconds``: how often the controller's own state is to be copied, None = never; ``state_copied_at``: Unix time of
-    the last verified copy.
+    the last verified copy. ``backups_behind``: services that have missed two slots of their backups or more.
     """
 
     jobs: tuple[JobsCount, ...] = ()
@@ -173,6 +173,7 @@ class Snapshot:
     late: tuple[LateCount, ...] = ()
     charges: tuple[ChargesCount, ...] = ()
     backups: tuple[BackupsCount, ...] = ()
+    backups_behind: int = 0
     restores: tuple[BackupsCount, ...] = ()
     drills: tuple[BackupsCount, ...] = ()
     drill_passed_at: float | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from agents.build import bundle
 from orchestrator.api.context import ApiContext
 from orchestrator.api.scrape import Scrape
+from orchestrator.api.tally import TALLY_SECONDS, Tally
 from orchestrator.api.vocabulary import parse
 from orchestrator.config.model import Config, Settings
 from orchestrator.config.policy_stored import from_store, to_store
@@ -82,6 +83,7 @@ class Controller:
             drills=settings.backups.drills,
         )
         own = settings.backups.state
+        self.tally = Tally(self.db, self.catalog, self.clock)
         scrape = Scrape(
             self.db,
             catalog=self.catalog,
@@ -89,6 +91,7 @@ class Controller:
             clock=self.clock,
             posts=self._notifier is not None,
             state_every=None if own is None else own.every,
+            tally=self.tally,
         )
         self.metrics = Metrics(snapshot=scrape.snapshot, services=scrape.services)
         self.engine = Engine(
@@ -113,7 +116,10 @@ class Controller:
     def start(self, *, frozen: tuple[str, str] | None = None) -> None:
         """Take the state directory and begin to work. ``frozen`` and what is raised: see ``Engine.start``."""
         self.engine.start(frozen=frozen)
-        self._beats = [Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS)]
+        self._beats = [
+            Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS),
+            Beat("tally", self.tally.once, seconds=TALLY_SECONDS),
+        ]
         if self.state is not None:
             self._beats.append(Beat("state-copy", self.state.once, seconds=STATE_SECONDS))
 

@@ -161,9 +161,15 @@ def directory_args(stage: Stage, facts: Facts, **more: object) -> Facts:
 
 
 def test_what_was_read_of_the_source_and_stored_of_that_is_written_down(stage: Stage) -> None:
-    backed_up(stage, written(stage))
+    facts = written(stage)
+    system = facts["disk"]["volume"]["capacity_bytes"] // 16  # what a simulated disk holds beside what is written
+    backed_up(stage, facts)
     (made,) = stage.ports.book.backups("s1")
-    assert made.read_bytes == made.stored_bytes == len(LETTERS)
+    assert made.size_bytes == made.read_bytes == made.stored_bytes == system + len(LETTERS)
+    stage.world.plant("n1", facts["disk"]["volume"]["name"], "more")
+    backed_up(stage, facts, "j3")
+    (made,) = good(stage)
+    assert (made.size_bytes, made.read_bytes, made.stored_bytes) == (system + len(LETTERS) + 4, 4, 4)
 
 
 def test_a_source_over_its_cap_is_refused_with_the_numbers_before_a_byte_is_written(stage: Stage) -> None:

@@ -62,7 +62,7 @@ CASES = (
     ("LooksDiffer", "orchestrator_looks_differing", "0x5 1x300", ((4, False), (7, True))),
     ("LooksDiffer", "orchestrator_looks_compared_timestamp_seconds", "0x3000", ((2879, False), (2882, True))),
     ("DeadLetters", "orchestrator_dead_letters", "0x5 1x300", ((4, False), (7, True))),
-    ("BackupsAreMissed", 'orchestrator_service_backup_missed_slots{service="s1"}', "1x10 2x300", ((20, False), (60, True))),
+    ("BackupsAreMissed", "orchestrator_backups_behind_services", "0x10 2x300", ((20, False), (35, False), (60, True))),
     ("BackupsAreRefused", 'orchestrator_backups{state="refused"}', "3x10 4x300", ((9, False), (20, True))),
     ("BackupsArePartial", 'orchestrator_backups{state="partial"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "0x4000", ((2890, False), (3002, True))),

@@ -43,7 +43,8 @@ def test_the_first_of_a_month_is_included_and_the_next_is_refused_with_the_numbe
     assert (first.charge, first.why) == (None, "0 of 1 used in November 2026")
     refusal = ask(SERVICE, request(2), [first.restore], terms=TERMS, now=NOW)
     assert refusal == Refusal(
-        reason="restore refused: 1 of 1 used in November 2026, policy tnet; more at Rp 100,000 per GB: --pay",
+        reason="restore refused: 1 of 1 used in November 2026, policy tnet; more at Rp 100,000 per GB: --pay "
+        "(Rp 100,000 for this one)",
         rule="tnet: Restore Data",
     )
 

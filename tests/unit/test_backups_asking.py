@@ -97,8 +97,8 @@ def test_a_backup_may_be_asked_for_once_in_so_many_days() -> None:
     assert first_one.decision.arguments == {"on_request": True}
     too_soon = requested(last, who="anna", why="", terms=by, now=NOW + 7 * DAY - timedelta(seconds=1)).decision
     assert too_soon == Refusal(
-        reason="backup refused: one that was asked for was made 2026-11-20T03:00+00:00, at most one in 7 days; "
-        "the next one may be asked for 2026-11-27T03:00+00:00",
+        reason="backup refused: one that was asked for was made 2026-11-20 03:00:00Z, at most one in 7 days; "
+        "the next one may be asked for 2026-11-27 03:00:00Z",
         rule="tnet: Backup Data",
     )
     assert isinstance(requested(last, who="anna", why="", terms=by, now=NOW + 7 * DAY).decision, Intent)
@@ -111,6 +111,13 @@ def test_where_no_target_is_nobody_is_promised_one() -> None:
     assert refusal.rule == RULE_TARGETS
     made = command(IntentKind.BACKUP, ACTIVE, who="anna", why="", now=NOW, arguments={}, terms=terms()).decision
     assert isinstance(made, Intent)
+
+
+def test_what_lasts_is_told_before_what_passes_by_itself() -> None:
+    last = replace(ACTIVE, backup_asked_at=NOW)
+    refusal = requested(last, who="anna", why="", terms=terms(node=None, policy=ON_REQUEST), now=NOW).decision
+    assert isinstance(refusal, Refusal)
+    assert refusal.rule == RULE_TARGETS
 
 
 def test_the_forecast_leaves_backups_to_their_own_plan() -> None:

@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator, Reader
-from orchestrator.api.context import Context
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.known import known
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.service_schemas import fields
 from orchestrator.api.vocabulary import CONTROLS
+from orchestrator.domain.backups.outlook import Outlook, outlook, unplanned
 from orchestrator.domain.backups.schedule import plan_week
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
 from orchestrator.domain.services import SERVICE_ID, Service
@@ -67,6 +69,12 @@ class BackupOut(BaseModel):
         return cls(**plain, share=share, left_out=list(backup.left_out))
 
 
+class Backups(Page[BackupOut]):
+    """One page. ``note``: of a service of which nothing is known, why none is made unasked."""
+
+    note: str = ""
+
+
 @router.get("")
 def list_backups(
     _caller: Reader,
@@ -75,9 +83,10 @@ def list_backups(
     after: After = "",
     service_id: Word = "",
     state: Annotated[BackupState | None, Query(description="Only backups in this state.")] = None,
-) -> Page[BackupOut]:
+) -> Backups:
     """Backups by id, the newest first; those that are forgotten, too."""
     with context.db.read() as conn:
+        service = known(conn, service_id) if service_id else None
         found, following = backups.list_page(
             conn,
             limit=limit,
@@ -85,7 +94,9 @@ def list_backups(
             service_id=service_id or None,
             state=None if state is None else state.value,
         )
-    return Page(items=[BackupOut.of(backup) for backup in found], next=following)
+        nothing = service is not None and not backups.of_service(conn, service_id)
+    note = unplanned(service, context.catalog.terms_of(service), ()) if service is not None and nothing else ""
+    return Backups(items=[BackupOut.of(backup) for backup in found], next=following, note=note)
 
 
 class PlannedOut(BaseModel):
@@ -98,7 +109,7 @@ class PlannedOut(BaseModel):
 
 
 class LeftOutOut(BaseModel):
-    """A service that gets no backup unasked, and why."""
+    """A service of which no backup is made unasked, and why."""
 
     service_id: str
     reason: str
@@ -112,32 +123,43 @@ class CrowdedOut(BaseModel):
 
 
 class WeekOut(BaseModel):
-    """The week from ``start`` on, by time. Services without a schedule stand nowhere in it."""
+    """The week from ``start`` on, by time. Services without a schedule stand nowhere in it, but for one that was asked for alone;
+    of that ``next_slot`` is told, too, however late, null where it is left out. ``timezone``: the provider's, in which days and
+    hours of backups are counted."""
 
     start: datetime
+    timezone: str
     planned: list[PlannedOut]
     left_out: list[LeftOutOut]
     crowded: list[CrowdedOut]
+    next_slot: datetime | None
 
 
 @router.get("/plan")
 def plan(_caller: Reader, context: Context, service_id: Word = "", node: Word = "") -> WeekOut:
-    """The backups of the coming week that the schedule brings, and which services are left out."""
+    """The backups of the coming week that the schedule brings, and which services are left out and why."""
     catalog, start = context.catalog, context.clock.now()
     with context.db.read() as conn:
+        alone = _alone(conn, context, known(conn, service_id)) if service_id else None
         over = backups.refused(conn)
         week = plan_week(_all(conn), catalog.terms_of, calendar=catalog.calendar, start=start, refused=over)
     wanted = [each for each in week.planned if service_id in ("", each.service_id) and node in ("", each.node)]
     return WeekOut(
         start=week.start,
         planned=[PlannedOut(service_id=each.service_id, node=each.node, slot=each.slot, at=each.at) for each in wanted],
-        left_out=[
-            LeftOutOut(service_id=each.service_id, reason=each.reason)
-            for each in week.left_out
-            if service_id in ("", each.service_id)
-        ],
+        timezone=str(catalog.calendar.zone),
+        left_out=[LeftOutOut(service_id=each.service_id, reason=each.reason) for each in week.left_out]
+        if alone is None
+        else [LeftOutOut(service_id=service_id, reason=alone.left_out)] * bool(alone.left_out),
         crowded=[CrowdedOut(node=name, beyond=count) for name, count in week.crowded.items() if node in ("", name)],
+        next_slot=None if alone is None else alone.next_slot,
     )
+
+
+def _alone(conn: Connection, context: ApiContext, service: Service) -> Outlook:
+    of, now = (conn, service.id), context.clock.now()
+    rows = backups.of_service(*of), backups.generations(*of), backups.restores_of(*of)
+    return outlook(service, context.catalog.terms_of(service), *rows, now=now)
 
 
 def _all(conn: Connection) -> Iterator[Service]:

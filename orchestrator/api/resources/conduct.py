@@ -19,16 +19,19 @@ from orchestrator.api.schemas import Answer as AnswerOut
 from orchestrator.api.service_schemas import ComplaintOut
 from orchestrator.api.vocabulary import CONTROLS, Moment
 from orchestrator.domain import permissions
+from orchestrator.domain.backups import allowed
 from orchestrator.domain.complaints import Closed, ComplaintKind
 from orchestrator.domain.conduct import Answer
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.evidence import MOST_BYTES, Evidence
+from orchestrator.domain.intents import Refusal
 from orchestrator.domain.permissions import Ask
 from orchestrator.domain.plans import Use
 from orchestrator.domain.policies import Effect
-from orchestrator.domain.services import SERVICE_ID, HoldEffect, HoldReason
+from orchestrator.domain.services import SERVICE_ID, HoldEffect, HoldReason, Service
+from orchestrator.domain.terms import Terms
 from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
-from orchestrator.store import evidence
+from orchestrator.store import backups, evidence
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["conduct"])
@@ -220,11 +223,23 @@ def may(_caller: Reader, context: Context, service_id: ServiceId, act: Ask) -> M
     """Whether its customer may have this done now, and if not, by which rule. Nothing is done."""
     with context.db.read() as conn:
         service = known(conn, service_id)
-    terms = context.catalog.terms_of(service)
-    refusal = permissions.may(act, service, terms)
-    if refusal is None:
-        return MayOut(act=act, allowed=True, note=permissions.besides(act, terms), policy=terms.policy.name)
-    return MayOut(act=act, allowed=False, reason=refusal.reason, rule=refusal.rule, policy=terms.policy.name)
+        terms = context.catalog.terms_of(service)
+        said = _decided(conn, act, service, terms, now=context.clock.now())
+    if isinstance(said, Refusal):
+        return MayOut(act=act, allowed=False, reason=said.reason, rule=said.rule, policy=terms.policy.name)
+    note = "; ".join(filter(None, (said, permissions.besides(act, terms))))
+    return MayOut(act=act, allowed=True, note=note, policy=terms.policy.name)
+
+
+def _decided(conn: Connection, act: Ask, service: Service, terms: Terms, *, now: datetime) -> Refusal | str:
+    """What the command would be told now; where it is granted, how it counts. Backups and restores have their own decisions."""
+    if act == Ask.BACKUP:
+        return allowed.backup(service, terms, now=now) or ""
+    if act == Ask.RESTORE:
+        rows = backups.of_service(conn, service.id), backups.generations(conn, service.id), backups.restores_of(conn, service.id)
+        found = allowed.restore(service, *rows, terms=terms, now=now)
+        return found if isinstance(found, Refusal) else found.why
+    return permissions.may(act, service, terms) or ""
 
 
 def _file(given: EvidenceIn | None) -> Evidence | None:

@@ -22,7 +22,7 @@ from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import Restore, RestoreState
 from orchestrator.observe.logs import redact
-from orchestrator.store import backups
+from orchestrator.store import backups, jobs
 
 if TYPE_CHECKING:
     from orchestrator.engine.restoring import Restored
@@ -44,7 +44,8 @@ class RestoreRequest(BaseModel):
 
 
 class RestoreAnswer(Answer):
-    """What becomes of a restore. ``counts``: how it counts, in a sentence; ``amount``: whole rupiah, 0 = it costs nothing."""
+    """What becomes of a restore. ``counts``: how it counts, in a sentence; ``amount``: whole rupiah, 0 = it costs nothing.
+    ``room``: of a dry run, whether the node's pool has room for the second disk, in a sentence."""
 
     backup_id: str
     made_at: datetime | None
@@ -52,6 +53,7 @@ class RestoreAnswer(Answer):
     beside: bool
     counts: str
     amount: int
+    room: str = ""
 
     @classmethod
     def told(cls, found: Restored, *, beside: bool) -> RestoreAnswer:
@@ -65,13 +67,14 @@ class RestoreAnswer(Answer):
             size_bytes=found.backup.size_bytes,
             beside=beside,
             counts=found.granted.why,
+            room=found.room,
             amount=0 if found.granted.charge is None else found.granted.charge.amount,
         )
 
 
 class RestoreOut(BaseModel):
     """A restore that was asked for. ``id``: of the request. ``given-back``: it failed, and does not count. ``done_at`` null: not
-    done yet. ``charge_id`` '' = it was included."""
+    done yet. ``charge_id`` '' = it was included. ``reason``: as it was asked for; ``why``: it was given back."""
 
     id: str
     snapshot_id: str
@@ -83,11 +86,13 @@ class RestoreOut(BaseModel):
     charge_id: str
     given_back_at: datetime | None
     why: str
+    reason: str
     done_at: datetime | None
 
     @classmethod
-    def of(cls, restore: Restore) -> RestoreOut:
-        return cls(**fields(restore, cls.model_fields))
+    def of(cls, restore: Restore, reason: str) -> RestoreOut:
+        names = cls.model_fields.keys() - {"reason"}
+        return cls(**fields(restore, dict.fromkeys(names)), reason=reason)
 
 
 class AllowanceOut(BaseModel):
@@ -140,11 +145,12 @@ def list_restores(_caller: Reader, context: Context, service_id: ServiceId) -> A
     with context.db.read() as conn:
         terms = context.catalog.terms_of(known(conn, service_id))
         found = backups.restores_of(conn, service_id)
+        items = [RestoreOut.of(each, jobs.get(conn, each.job_id).reason) for each in reversed(found)]
     rule = terms.policy.restore
     return AllowanceOut(
         used=allowance.used(found, terms.calendar, now),
         per_month=None if rule is None else rule.per_month,
         left=allowance.left(found, terms, now),
         over_per_gb=None if rule is None else rule.over_per_gb,
-        items=[RestoreOut.of(each) for each in reversed(found)],
+        items=items,
     )

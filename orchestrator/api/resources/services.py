@@ -21,13 +21,14 @@ from orchestrator.api.service_schemas import DeadlineOut, ServiceDetail, Service
 from orchestrator.api.usage_schemas import UsageOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
+from orchestrator.domain.backups.outlook import outlook as outlook_of
 from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle
 from orchestrator.observe.logs import redact
-from orchestrator.store import account_usage, charges, jobs, overview, services
+from orchestrator.store import account_usage, backups, charges, jobs, overview, services
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["services"])
@@ -107,7 +108,7 @@ def list_services(
 
 @router.get("/{service_id}")
 def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> ServiceDetail:
-    """One service with its facts, the jobs that are not over, the next acts that its policy brings, and its newest charges."""
+    """One service with its facts, its jobs that are not over, the next acts that its policy brings, its charges and backups."""
     with context.db.read() as conn:
         service = known(conn, service_id)
         at = outlook.moment(conn, now=context.clock.now(), ahead=_AHEAD)
@@ -115,7 +116,9 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
         next_acts = [DeadlineOut.of(act, asks_billing=context.catalog.asks_billing) for act in acts]
         owed = charges.latest(conn, service_id, limit=_CHARGES)
         under_way = jobs.unfinished(conn, service_id)
-        return ServiceDetail.with_facts(service, services.facts(conn, service_id), under_way, next_acts, owed)
+        rows = backups.of_service(conn, service_id), backups.generations(conn, service_id), backups.restores_of(conn, service_id)
+        kept = outlook_of(service, context.catalog.terms_of(service), *rows, now=at.now)
+        return ServiceDetail.with_facts(service, services.facts(conn, service_id), under_way, next_acts, owed, kept)
 
 
 @router.get("/{service_id}/usage")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import card, emit_json, moment, say, size, table
+from orchestrator.cli.output import card, emit_json, moment, say, size, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.confirm import confirm, meant_option
 from orchestrator.cli.remote.options import (
@@ -100,6 +100,10 @@ def plan(context: click.Context, /, service_id: str, node: str, as_json: bool) -
         emit_json(week)
         return
     table(_WEEK, week["planned"], empty="no backup falls due in the coming week")
+    if not week["planned"] and week["next_slot"]:
+        say(f"the next one of {service_id} falls due at {when(week['next_slot'])}")
+    if week["planned"] or week["next_slot"]:
+        say(f"times are UTC; days and hours of backups are those of {week['timezone']}")
     if week["left_out"]:
         say("\nleft out:")
         table(_LEFT_OUT, week["left_out"], empty="")

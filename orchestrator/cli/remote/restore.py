@@ -28,7 +28,7 @@ _LIST: tuple[Column, ...] = (
     Column("JOB", "job_id", Kind.ID, spare=2),
     Column("CHARGE", "charge_id", Kind.ID, spare=4),
     Column("BY", "asked_by", spare=5),
-    Column("WHY", "why", Kind.PROSE, spare=1),
+    Column("WHY", lambda row: _why(row), Kind.PROSE, spare=1),
 )
 
 
@@ -70,7 +70,9 @@ def _would(service: str, answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit_json(answer)
         return
-    say(f"{service}: would restore {_sentence(answer)}")
+    say(f"{service}: would restore {_sentence(answer)}{'' if answer['amount'] else '; it costs nothing'}")
+    if answer["room"]:
+        say(answer["room"])
     show_workflow(answer["workflow"] or {}, as_json=False)
 
 
@@ -99,7 +101,15 @@ def _allowance(found: Row) -> str:
     if found["per_month"] is None:
         return "the policy counts no restores"
     more = "" if found["over_per_gb"] is None else f"; more at Rp {found['over_per_gb']:,} per GB: --pay"
-    return f"{found['used']} of {found['per_month']} used this month, {found['left']} left{more}"
+    included = min(found["used"], found["per_month"])
+    beyond = found["used"] - included
+    over = f", {beyond} more{'' if found['over_per_gb'] is None else ' charged'}" if beyond else f", {found['left']} left"
+    return f"{included} of {found['per_month']} included used this month{over}{more}"
+
+
+def _why(row: Row) -> str:
+    """The reason for which it was asked for, and why it does not count any more."""
+    return "; ".join(filter(None, (row["reason"], row["why"] and f"given back: {row['why']}")))
 
 
 _DRILLS: tuple[Column, ...] = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
+from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, table, when
 from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.conduct import COMMANDS as CONDUCT
@@ -68,6 +68,26 @@ def _charge_lines(row: Row) -> str:
 
 def _kept_lines(row: Row) -> str:
     return "\n".join(f"{k['path']}: {k['kind']} of job {k['job_id']}, until {when(k['until'])}" for k in row["kept"])
+
+
+def _last_backup(row: Row) -> str:
+    last = row["backups"]["last"]
+    if last is None:
+        return "" if row["state"] != "active" else "none"
+    return f"{last['id']}, verified {when(last['verified_at'])}, {human_bytes(last['size_bytes'])}"
+
+
+def _next_backup(row: Row) -> str:
+    """Of a service that is not there (any more) it goes without saying that none is made."""
+    found = row["backups"]
+    if found["next_slot"]:
+        return when(found["next_slot"])
+    return f"none unasked: {found['left_out']}" if row["state"] == "active" and found["left_out"] else ""
+
+
+def _restores_left(row: Row) -> str:
+    found = row["backups"]
+    return "" if found["restores_included"] is None else f"{found['restores_left']} of {found['restores_included']} this month"
 
 
 def _dispute_lines(row: Row) -> str:
@@ -152,6 +172,9 @@ _CARD: tuple[Line, ...] = (
     ("point of no return", moment("point_of_no_return")),
     ("archived", moment("archived_at")),
     *MADE,
+    ("last backup", _last_backup),
+    ("next backup", _next_backup),
+    ("restores left", _restores_left),
     ("kept", _kept_lines),
     ("to come", _deadline_lines),
 )

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from orchestrator.domain.backups.words import Restore, RestoreState
 from orchestrator.domain.calendar import Calendar
-from orchestrator.domain.charges import Charge, Free, WantedRestore, restore_terms
+from orchestrator.domain.charges import Charge, Free, WantedRestore, restore_terms, rupiah
 from orchestrator.domain.intents import Refusal
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
@@ -73,7 +73,9 @@ def ask(service: Service, request: Request, known: Iterable[Restore], *, terms: 
     number = used(known, terms.calendar, now)
     verdict = restore_terms(terms, wanted, used_this_month=number, pay=request.pay)
     if isinstance(verdict, Refusal):
-        return verdict
+        paid = restore_terms(terms, wanted, used_this_month=number, pay=True)
+        this = f" ({rupiah(paid.amount)} for this one)" if isinstance(paid, Charge) else ""
+        return replace(verdict, reason=f"{verdict.reason}{this}")
     charge = None if isinstance(verdict, Free) else verdict
     restore = Restore(
         id=request.id,

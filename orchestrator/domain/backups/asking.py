@@ -5,7 +5,7 @@ Pure. A restore is decided in ``allowance``.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from orchestrator.domain.intents import Intent, IntentKind, Refusal
 from orchestrator.domain.permissions import Ask, may
@@ -28,15 +28,19 @@ def scheduled(service: Service, slot: str, *, who: str, why: str) -> Received:
 def requested(service: Service, *, who: str, why: str, terms: Terms, now: datetime) -> Received:
     """A backup that is asked for, unless the policy or the service's state is against it, or the last one is too short ago.
 
-    One that failed, or is not whole, does not count as the last one.
+    One that failed, or is not whole, does not count as the last one. What passes by itself is told last.
     """
-    refusal = may(Ask.BACKUP, service, terms) or _too_soon(service, terms, now=now)
+    refusal = may(Ask.BACKUP, service, terms) or _nowhere(terms) or _too_soon(service, terms, now=now)
     if refusal is not None:
         return refused(service, refusal.reason, refusal.rule)
-    if terms.backups.node is None:
-        return refused(service, "backup refused: its node has no target for backups", RULE_TARGETS)
     intent = Intent.on(IntentKind.BACKUP, service, reason=why or "asked for", who=who, arguments={ON_REQUEST: True})
     return Received(service=service, decision=intent)
+
+
+def _nowhere(terms: Terms) -> Refusal | None:
+    if terms.backups.node is not None:
+        return None
+    return Refusal(reason="backup refused: its node has no target for backups", rule=RULE_TARGETS)
 
 
 def _too_soon(service: Service, terms: Terms, *, now: datetime) -> Refusal | None:
@@ -46,6 +50,11 @@ def _too_soon(service: Service, terms: Terms, *, now: datetime) -> Refusal | Non
     again = terms.calendar.add(last, rule.at_most_every)
     if now >= again:
         return None
-    words = f"backup refused: one that was asked for was made {last.isoformat(timespec='minutes')}, at most one in"
-    reason = f"{words} {rule.at_most_every}; the next one may be asked for {again.isoformat(timespec='minutes')}"
+    words = f"backup refused: one that was asked for was made {_told(last)}, at most one in"
+    reason = f"{words} {rule.at_most_every}; the next one may be asked for {_told(again)}"
     return Refusal(reason=reason, rule=terms.cite(rule))
+
+
+def _told(moment: datetime) -> str:
+    """As every other time is shown to people."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

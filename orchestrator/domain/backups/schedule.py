@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import sha256
+from itertools import islice
 
 from orchestrator.domain.backups.offer import Hours, NodeBackups
 from orchestrator.domain.calendar import Calendar, DayKind
@@ -120,15 +121,22 @@ def next_slot(service: Service, terms: Terms) -> datetime | None:
 
 def missed(service: Service, terms: Terms, *, now: datetime) -> tuple[datetime, ...]:
     """The slots that are over and were not seen to, the first first: counted from the schedule, whatever was or was not begun."""
-    since, node = seen_to(service), terms.backups.node
-    if since is None or node is None or left_out(service, terms):
-        return ()
-    found = []
+    return tuple(_missed(service, terms, now))
+
+
+def behind(service: Service, terms: Terms, *, now: datetime) -> bool:
+    """Whether it has missed two slots or more: one may still be caught up."""
+    return len(tuple(islice(_missed(service, terms, now), 2))) > 1
+
+
+def _missed(service: Service, terms: Terms, now: datetime) -> Iterator[datetime]:
+    every, since, node = interval(terms), seen_to(service), terms.backups.node
+    if every is None or since is None or node is None or left_out(service, terms):
+        return
     for slot in slots_after(service.id, since, terms):
         if slot + node.hours.slot > now:
-            break
-        found.append(slot)
-    return tuple(found)
+            return
+        yield slot
 
 
 def open_now(terms: Terms, now: datetime) -> bool:

@@ -21,6 +21,16 @@ def disk_files(node: State, source: DiskSource) -> dict[str, State]:
     raise TransientDriverError(f"nothing is exported at {source.socket}")
 
 
+def system_bytes(node: State, source: DiskSource) -> int:
+    """What the system on the disk takes beside what a test wrote: the sixteenth part of it, so that a backup has a size."""
+    if source.path:
+        return int(_idle(node, source.path)["capacity_bytes"]) // 16
+    return next(
+        (int(each["bytes"]) // 16 for each in node.get("exports", {}).values() if each["socket"] == source.socket),
+        0,
+    )
+
+
 def write_disk(node: State, disk: DiskSource, texts: Iterable[str]) -> int:
     """Write onto an empty volume, or go on with that; what is not encrypted can be read from the medium."""
     volume = _idle(node, disk.path)

@@ -49,7 +49,9 @@ class FakeExports:
             usable = since if since in there else ""
             volume = node["guests"][guest]["definition"]["disks"][0]["path"].rpartition("/")[2]
             socket = f"/run/{guest}.nbd"
-            _exports(node)[guest] = {"socket": socket, "name": NAME, "markers": list(node["volumes"][volume]["markers"])}
+            disk = node["volumes"][volume]
+            known = {"markers": list(disk["markers"]), "bytes": disk["capacity_bytes"]}
+            _exports(node)[guest] = {"socket": socket, "name": NAME, **known}
             there.append(checkpoint)
             return Export(
                 guest=guest,

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.domain.errors import AlreadyExists
-from orchestrator.drivers.fake.disks import write_disk
+from orchestrator.drivers.fake.disks import system_bytes, write_disk
 from orchestrator.drivers.fake.repository_state import (
     directories_of,
     directory_of,
@@ -106,6 +106,8 @@ class FakeRepositories:
             held = {path: dict(file) for path, file in files.items() if not file["unreadable"]}
             failed = tuple(FailedItem(item=f"/{path}", message="permission denied") for path in files if path not in held)
             changed = [path for path in held if known.get(path) != held[path]]
+            system = system_bytes(node, spec.source) if isinstance(spec.source, DiskSource) else 0
+            anew = system if not known else 0  # of the system nothing changes between two backups
             state["snapshots made"] = made = int(state.get("snapshots made", 0)) + 1
             row = {
                 "id": hashlib.sha256(f"snapshot {made}".encode()).hexdigest(),
@@ -123,10 +125,10 @@ class FakeRepositories:
                 snapshot=str(row["id"]),
                 whole=not failed,
                 files=len(held),
-                bytes=size_of(held),
+                bytes=size_of(held) + system,
                 files_changed=len(changed),
-                bytes_stored=sum(len(held[path]["text"]) for path in changed),
-                bytes_read=sum(len(held[path]["text"]) for path in changed),
+                bytes_stored=sum(len(held[path]["text"]) for path in changed) + (anew if not before else 0),
+                bytes_read=sum(len(held[path]["text"]) for path in changed) + anew,
                 started_at=now,
                 ended_at=now,
                 failed=failed,

@@ -23,7 +23,7 @@ backup:
 def test_the_plan_of_the_week_says_when_and_leaves_out_who_gets_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "default.yaml").write_text(WEEKLY, encoding="utf-8")
-    live = Live(tmp_path)
+    live = Live(tmp_path, timezone="Asia/Jakarta")
     live.start()
     try:
         live.provisioned("kept")
@@ -43,6 +43,18 @@ def test_the_plan_of_the_week_says_when_and_leaves_out_who_gets_none(tmp_path: P
         assert "left out:" in shown
         assert run([*socket, "backup", "plan", "--node", "n2", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["planned"] == []
+        assert run([*socket, "service", "show", "kept"]) == 0
+        shown = capsys.readouterr().out
+        assert "last backup" in shown
+        assert f"{slot:%Y-%m-%d %H:%M:%SZ}" in shown
+        assert live.http.get("/v1/services/held").json()["backups"]["next_slot"] is None
+        assert run([*socket, "backup", "plan", "--service", "held"]) == 0
+        assert "suspended" in capsys.readouterr().out
+        assert run([*socket, "backup", "plan", "--service", "kept"]) == 0
+        assert "days and hours of backups are those of Asia/Jakarta" in capsys.readouterr().out
+        for asked in ("plan", "list"):
+            assert run([*socket, "backup", asked, "--service", "nobody"]) == 3
+            assert "there is no service nobody" in capsys.readouterr().err
         assert 'orchestrator_service_backup_missed_slots{service="kept"} 0.0' in live.http.get("/metrics/services").text
     finally:
         live.stop()

@@ -59,6 +59,18 @@ def test_a_service_that_is_not_there_yet_gets_none_and_the_rule_is_named(live: L
     assert answer.status_code in (403, 409, 422)
 
 
+def test_a_service_without_a_schedule_is_told_so_by_whatever_is_asked(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    live.provisioned("bare")
+    socket, why = ["--socket", str(live.socket)], "its policy default has no schedule"
+    assert run([*socket, "backup", "plan", "--service", "bare"]) == 0
+    assert why in capsys.readouterr().out
+    assert run([*socket, "backup", "list", "--service", "bare"]) == 0
+    assert why in capsys.readouterr().err
+    assert run([*socket, "service", "show", "bare"]) == 0
+    shown = capsys.readouterr().out
+    assert f"none unasked: {why}" in shown
+
+
 def test_the_cli_makes_lists_and_shows_backups(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
     live.provisioned("typed")
     socket = ["--socket", str(live.socket)]
@@ -79,9 +91,14 @@ def test_prometheus_is_told_of_the_last_verified_backup(live: Live) -> None:
     single = live.http.get("/metrics/services").text
     (verified,) = [line for line in single.splitlines() if 'backup_verified_timestamp_seconds{service="watched"}' in line]
     assert float(verified.rpartition(" ")[2]) == pytest.approx(datetime.fromisoformat(made["made_at"]).timestamp(), abs=1)
-    assert f'orchestrator_service_backup_bytes{{service="watched"}} {float(made["size_bytes"])}' in single
-    for name, value in (("inodes", made["inodes"]), ("read_bytes", made["read_bytes"]), ("stored_bytes", made["stored_bytes"])):
-        assert f'orchestrator_service_backup_{name}{{service="watched"}} {float(value)}' in single
+    told = dict(line.rsplit(" ", 1) for line in single.splitlines() if 'service="watched"' in line)
+    for name, key in (
+        ("bytes", "size_bytes"),
+        ("inodes", "inodes"),
+        ("read_bytes", "read_bytes"),
+        ("stored_bytes", "stored_bytes"),
+    ):
+        assert float(told[f'orchestrator_service_backup_{name}{{service="watched"}}']) == made[key]
     assert 'orchestrator_backups{state="verified"}' in live.http.get("/metrics").text
 
 

@@ -171,6 +171,9 @@ def test_the_coming_limit_of_a_copyright_notice_is_foretold(lawful: Live) -> Non
 
 def test_what_a_customer_may_have_is_told_with_its_rule(lawful: Live) -> None:
     lawful.provisioned("m1")
+    none = lawful.http.get("/v1/services/m1/may/restore").json()
+    assert (none["allowed"], none["reason"]) == (False, "restore refused: no verified backup of it stands")
+    lawful.wait(lawful.http.post("/v1/services/m1/backup", json={}).json()["job_id"])
     assert lawful.http.get("/v1/services/m1/may/restore").json()["allowed"] is True
     lawful.wait(lawful.send("service.suspend", "m1", version=1, reason="nonpayment").json()["job_id"])
     found = lawful.http.get("/v1/services/m1/may/restore").json()

@@ -65,6 +65,8 @@ def test_a_dry_run_says_what_would_be_restored_and_changes_nothing(live: Live) -
     made = backed_up(live, "dry")
     answer = ask(live, "dry", dry=True).json()
     assert (answer["outcome"], answer["backup_id"], answer["size_bytes"]) == ("dry-run", made["id"], made["size_bytes"])
+    assert answer["size_bytes"] > 1 << 20, "a simulated disk has a system on it"
+    assert answer["room"].startswith("the pool of n1 has room for it (10,737,418,240 bytes are needed, ")
     assert [call["step"] for call in answer["workflow"]["calls"]] == [
         "restore.write",
         "guest.stop",
@@ -76,7 +78,9 @@ def test_a_dry_run_says_what_would_be_restored_and_changes_nothing(live: Live) -
 
 def test_without_a_verified_backup_or_a_service_it_is_refused(live: Live) -> None:
     live.provisioned("bare")
-    assert "no verified backup" in refused(ask(live, "bare"), 409, "refused")["detail"]
+    problem = refused(ask(live, "bare"), 409, "refused")
+    assert "no verified backup" in problem["detail"]
+    assert "`orchestrator backup restores bare`" in problem["hint"]
     refused(ask(live, "nobody"), 404, "not-found")
     refused(ask(live, "bare", backup="b9"), 404, "not-found")
     refused(ask(live, "bare", backup="no id"), 400, "request-invalid")
@@ -101,6 +105,7 @@ def test_the_cli_tells_and_restores(live: Live, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert f"would restore backup {made['id']}" in said
     assert "disk.switch" in said
+    assert "; it costs nothing\nthe pool of n1 has room for it" in said
     assert run([*socket, "restore", "typed", "--beside"]) == 2
     assert run([*socket, "restore", "typed", "--reason", "it was hacked", "--watch"]) == 0
     capsys.readouterr()
