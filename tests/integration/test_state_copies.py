@@ -181,16 +181,16 @@ def test_damage_is_counted_and_told_and_no_copy_in_it_is_relied_on(site: Site) -
     assert _damaged(site) == (0, True), "as many as are kept are verified in the new one, and the old one is gone"
 
 
-def test_after_damage_the_next_one_is_due_at_once(site: Site) -> None:
+def test_after_damage_the_next_one_is_due_in_an_hour(site: Site) -> None:
     first = site.make()
     damage(site.world, REPOSITORY, first.snapshot_id)
-    with pytest.raises(PermanentDriverError):
-        site.make()
     copying = site.copying
+    with pytest.raises(PermanentDriverError):
+        copying.make("test")
     assert copying.once() is None
     site.clock.ahead += timedelta(hours=1)
     made = copying.once()
-    assert made is not None
+    assert made is not None, "the one of today cannot be relied on"
     assert made.generation == 2
 
 
@@ -220,10 +220,13 @@ def test_a_repository_that_is_not_found_is_said_and_one_given_up_is_not_looked_f
     assert [each.facts["generation"] for each in given_up] == [1]
 
 
-def test_while_its_target_is_not_there_nothing_is_begun(site: Site) -> None:
+def test_while_its_target_is_not_there_nothing_is_begun(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.make()
-    missing = TransientDriverError("the target /srv/kept is not there: is it mounted?", reason="no-target")
-    site.world.fault("repositories.snapshots", node=NODE, error=missing)
+
+    def missing(*_args: object, **_asked: object) -> None:
+        raise TransientDriverError("the target /srv/kept is not there: is it mounted?", reason="no-target")
+
+    monkeypatch.setattr(FakeRepositories, "snapshots", missing)
     with pytest.raises(TransientDriverError, match="mounted"):
         site.make()
     with site.controller.db.read() as conn:
