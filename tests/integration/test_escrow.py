@@ -29,9 +29,10 @@ from orchestrator.store.backup_book import StoreBackupBook
 from orchestrator.wiring.backups import backup_book
 from tests.live import write_config
 from tests.local_agent import LocalAgent
-from tests.served import Ran, command
+from tests.served import ORCHESTRATOR, Ran, command
 
 PASSPHRASE = "correct horse battery staple"
+NUMBERS = {8: "eight", 9: "nine", 10: "ten", 11: "eleven"}
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -145,7 +146,9 @@ def test_the_file_is_private_sealed_and_never_written_over(site: Site) -> None:
 
 
 def test_in_clear_is_warned_of_and_written_into_the_audit(site: Site) -> None:
-    assert "in clear" in site.run("export-keys", str(site.directory / "clear"), "--in-clear").stderr
+    ran = site.run("export-keys", str(site.directory / "clear"), "--in-clear")
+    assert "in clear" in ran.stderr
+    assert "passphrase" not in ran.stdout + ran.stderr
     with wiring.opened(site.config) as (db, _), db.read() as conn:
         (entry,) = [each for each in audit.list_page(conn)[0] if each.what == "backup keys exported"]
     assert (entry.facts["repositories"], entry.facts["sealed"]) == (2, False)
@@ -169,12 +172,39 @@ def test_what_is_no_escrow_file_is_told(content: str) -> None:
         escrow.unseal(content, PASSPHRASE)
 
 
+@pytest.mark.parametrize("content", ["", "# Notes of the cook\n", "service: s1\nkey: 00\n"])
+def test_another_file_is_not_shown_as_an_escrow(tmp_path: Path, content: str) -> None:
+    (tmp_path / "notes").write_text(content)
+    ran = command("backup", "show-escrow", str(tmp_path / "notes"))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "this is no escrow file" in ran.stderr
+
+
+def test_without_a_terminal_the_file_with_the_passphrase_is_asked_for(site: Site, tmp_path: Path) -> None:
+    sealed = tmp_path / "sealed"
+    sealed.write_text(escrow.seal("x", PASSPHRASE))
+    for words in (("export-keys", str(tmp_path / "new")), ("show-escrow", str(sealed))):
+        ran = subprocess.run(
+            [*ORCHESTRATOR, "--config", str(site.configs), "backup", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,  # nobody's terminal
+            check=False,
+        )
+        assert (ran.returncode, ran.stderr) == (2, "orchestrator: no terminal to ask on: give --passphrase-file FILE\n"), (
+            ran.stderr
+        )
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_short_passphrase_is_refused() -> None:
     with pytest.raises(RequestError, match="at least 12"):
         escrow.seal("x", "short")
 
 
 def test_the_pages_own_lines_open_a_sealed_file_without_this_software(tmp_path: Path) -> None:
+    told = (DOCS / "operate.md").read_text()
     (found,) = re.findall(r"```python\n(.*?) *```", (DOCS / "backups.md").read_text(), re.DOTALL)
     (tmp_path / "escrow").write_text(escrow.seal("key: 00\n", PASSPHRASE))
     program = textwrap.dedent(found).replace("getpass.getpass()", repr(PASSPHRASE))
@@ -182,3 +212,6 @@ def test_the_pages_own_lines_open_a_sealed_file_without_this_software(tmp_path: 
         [sys.executable, "-I", "-c", program, str(tmp_path / "escrow")], capture_output=True, text=True, check=True
     )
     assert ran.stdout == "key: 00\n"
+    lines = sum(1 for line in found.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    assert f"has the {NUMBERS[lines]} lines of Python" in told
+    assert "python3-cryptography" in told

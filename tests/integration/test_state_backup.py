@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from orchestrator.wiring.backups import backup_book
 from tests.integration.restic_ground import processes
 from tests.lab.daemons import wait_until
 from tests.live import write_config
+from tests.restic_runs import flip
 from tests.served import ORCHESTRATOR, Ran, command
 
 pytestmark = pytest.mark.lab  # where restic is
@@ -125,10 +128,15 @@ def test_a_lost_controller_comes_back_with_nothing_but_the_repository_and_its_ke
     assert said["audit_head"] == head
     again = site.restore(back)
     assert (again.returncode, "is left as it is" in again.stderr) == (2, True), again.stderr
-    shutil.copytree(back / "config", site.configs)
-    shutil.copytree(back / "state", site.state)
+    for path in (back / "config", back / "state", back / "state/keys"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
     assert (back / "elsewhere" / str(tmp_path / "outside").lstrip("/")).read_text() == "an outside secret\n"
-    shutil.copytree(back / "elsewhere", "/", dirs_exist_ok=True)
+    kept = [(path, path.stat().st_mode) for path in (Path("/"), *tmp_path.parents, tmp_path)]
+    *lines, serve = (line.replace("USER", getpass.getuser()) for line in said["commands"])
+    subprocess.run(["sh", "-e", "-c", "\n".join(lines)], check=True)
+    assert serve == "orchestrator serve --frozen"
+    assert [(path, path.stat().st_mode) for path, _ in kept] == kept, "what is the machine's own is as it was"
+    assert (tmp_path / "outside").read_text() == "an outside secret\n"
 
     config = wiring.load_config(site.configs)
     with wiring.opened(config) as (db, clock):
@@ -201,3 +209,40 @@ def test_killed_while_it_runs_the_last_one_stands_and_the_next_takes_all_away(si
     assert not (site.state / "state-copy").exists()
     states = [each.state for each in wiring.state_copies(site.config)]
     assert states == [BackupState.VERIFIED, BackupState.FAILED, BackupState.VERIFIED]
+
+
+def test_after_damage_the_newest_is_found_by_the_target_alone_and_the_old_one_goes_by_the_rule(tmp_path: Path) -> None:
+    site = Site(tmp_path, keep=1)
+    where = ("--repository", str(site.kept), "--key-file", str(site.key))
+    nothing = command("state", "list", *where)
+    assert (nothing.returncode, "no _controller.1" in nothing.stderr) == (3, True), nothing.stderr
+    first = site.back_up()
+    for pack in site.repository.glob("data/*/*"):
+        flip(pack)
+    failed = site.run("state", "backup")
+    assert failed.returncode != 0
+    assert "the next run begins a new one" in failed.stderr
+    last = site.back_up()
+    assert (last.generation, site.repository.exists()) == (2, False), "one is kept, and it is verified in the new one"
+    shutil.copytree(site.kept / "_controller.2", site.repository)
+    (site.repository / "config").write_bytes(b"no config")
+    listed = command("state", "list", *where, "--json")
+    rows = json.loads(listed.stdout)["items"]
+    newest = str(site.kept / "_controller.2")
+    assert [(row["snapshot"], row["repository"]) for row in rows] == [(last.snapshot_id, newest)], listed.stderr
+    assert rows[0]["taken_at"].endswith("Z")
+    assert [bool(each["problem"]) for each in json.loads(listed.stdout)["repositories"]] == [False, True]
+    ran = command("state", "restore", *where, "--into", str(tmp_path / "back"))
+    assert ran.returncode == 0, ran.stderr
+    assert first.snapshot_id != last.snapshot_id
+
+
+def test_a_target_that_is_not_mounted_gets_no_new_repository(site: Site) -> None:
+    first = site.back_up()
+    site.kept.rename(site.directory / "away")
+    ran = site.run("state", "backup")
+    assert f"the target {site.kept} is not there: is it mounted?" in ran.stderr
+    assert (ran.returncode != 0, site.kept.exists()) == (True, False)
+    (site.directory / "away").rename(site.kept)
+    second = site.back_up()
+    assert (second.generation, site.held()) == (1, [second.snapshot_id, first.snapshot_id])

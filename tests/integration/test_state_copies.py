@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +15,19 @@ from pathlib import Path
 import pytest
 
 from orchestrator import wiring
+from orchestrator.api.scrape import Scrape
+from orchestrator.cli.local.doctor import Finding, examine
 from orchestrator.domain.backups.state import SUBJECT, HeldCopy, Manifest
 from orchestrator.domain.backups.words import Backup, BackupState, GenerationState
-from orchestrator.domain.errors import ConfigError, OrchestratorError, PermanentDriverError, Refused, WrongState
+from orchestrator.domain.errors import (
+    ConfigError,
+    NotFound,
+    OrchestratorError,
+    PermanentDriverError,
+    Refused,
+    TransientDriverError,
+    WrongState,
+)
 from orchestrator.drivers.fake.repositories import FakeRepositories, damage, put_file
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.local import postgres
@@ -27,6 +39,7 @@ from orchestrator.store.copying import copy_sqlite
 from orchestrator.store.state_copies import all_copies, generations, state_copies
 from orchestrator.wiring.controller import Controller
 from tests.live import write_config
+from tests.served import ORCHESTRATOR, command
 
 NODE = "n1"
 REPOSITORY = "/srv/kept/_controller.1"
@@ -143,6 +156,105 @@ def test_damage_begins_a_new_repository_and_the_old_one_goes_when_as_many_stand_
     with site.controller.db.read() as conn:
         assert [each.state for each in generations(conn)] == [GenerationState.DESTROYED, GenerationState.MADE]
     assert [each.id for each in site.told()] == [second.id, third.id]
+
+
+def test_damage_is_counted_and_told_and_no_copy_in_it_is_relied_on(site: Site) -> None:
+    first = site.make()
+    assert (_doctor(site).ok, _damaged(site)) == (True, (0, True))
+    damage(site.world, REPOSITORY, first.snapshot_id)
+    with pytest.raises(PermanentDriverError, match="damaged") as caught:
+        site.make()
+    assert "the next run begins a new one" in caught.value.hint
+    found = _doctor(site)
+    assert (found.ok, _damaged(site)) == (False, (1, False))
+    assert "all are in _controller.1, which is damaged" in found.found
+    assert found.mend == "orchestrator state backup begins a new one"
+    ran = command("--config", str(site.configs), "state", "list")
+    assert "_controller.1 is damaged: " in ran.stderr
+    told = json.loads(command("--config", str(site.configs), "state", "list", "--json").stdout)
+    assert [(each["repository"], each["state"]) for each in told["repositories"]] == [("_controller.1", "damaged")]
+    assert {each["repository"] for each in told["items"]} == {"_controller.1"}
+    assert all(each["begun_at"].endswith("Z") for each in told["items"])
+    site.make()
+    assert (_doctor(site).ok, _damaged(site)) == (True, (1, True))
+    site.make()
+    assert _damaged(site) == (0, True), "as many as are kept are verified in the new one, and the old one is gone"
+
+
+def test_after_damage_the_next_one_is_due_in_an_hour(site: Site) -> None:
+    first = site.make()
+    damage(site.world, REPOSITORY, first.snapshot_id)
+    copying = site.copying
+    with pytest.raises(PermanentDriverError):
+        copying.make("test")
+    assert copying.once() is None
+    site.clock.ahead += timedelta(hours=1)
+    made = copying.once()
+    assert made is not None, "the one of today cannot be relied on"
+    assert made.generation == 2
+
+
+def test_a_repository_that_is_not_found_is_said_and_one_given_up_is_not_looked_for(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = site.make()
+    with site.world.change() as state:
+        state["repositories"].clear()
+    second = site.make()
+    assert f"repository {REPOSITORY} was not found; began /srv/kept/_controller.2" in caplog.text
+    copying = site.copying
+    assert copying.give_up(1, who="test", why="scrapped", last=False).state == GenerationState.GIVEN_UP
+    with pytest.raises(Refused, match="given-up already"):
+        copying.give_up(1, who="test", why="scrapped", last=True)
+    with pytest.raises(Refused, match="no other repository has a verified copy"):
+        copying.give_up(2, who="test", why="scrapped", last=False)
+    with pytest.raises(NotFound, match=r"_controller\.3"):
+        copying.give_up(3, who="test", why="scrapped", last=False)
+    with copying.files.alone(), pytest.raises(WrongState, match="already"):
+        copying.give_up(2, who="test", why="scrapped", last=True)
+    left = {each.id: each.expires_at for each in site.told()}
+    assert left[first.id] is None, "it is not called gone, for its key still opens it"
+    assert left[second.id] is not None
+    with site.controller.db.read() as conn:
+        given_up = [each for each in audit.list_page(conn)[0] if each.what == "state backups given up"]
+    assert [each.facts["generation"] for each in given_up] == [1]
+
+
+def test_while_its_target_is_not_there_nothing_is_begun(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.make()
+
+    def missing(*_args: object, **_asked: object) -> None:
+        raise TransientDriverError("the target /srv/kept is not there: is it mounted?", reason="no-target")
+
+    monkeypatch.setattr(FakeRepositories, "snapshots", missing)
+    with pytest.raises(TransientDriverError, match="mounted"):
+        site.make()
+    with site.controller.db.read() as conn:
+        assert [each.state for each in generations(conn)] == [GenerationState.MADE]
+
+
+def test_the_controller_is_given_up_by_its_own_command() -> None:
+    ran = command("backup", "give-up", "_controller", "1", "--reason", "scrapped")
+    assert (ran.returncode, "orchestrator state give-up 1" in ran.stderr) == (2, True), ran.stderr
+
+
+def test_a_failure_is_said_once(site: Site) -> None:
+    words = [*ORCHESTRATOR, "--config", str(site.configs), "state", "backup"]
+    with site.copying.files.alone():
+        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr.count("is being copied already")) == (3, 1), ran.stderr
+
+
+def _doctor(site: Site) -> Finding:
+    (found,) = [each for each in examine(site.configs) if each.name == "backups of itself"]
+    return found
+
+
+def _damaged(site: Site) -> tuple[int, bool]:
+    """How many damaged repositories are counted, and whether a copy is told that one may rely on."""
+    c = site.controller
+    seen = Scrape(c.db, catalog=c.catalog, addresses=c.addresses, clock=c.clock).snapshot()
+    return seen.repositories_damaged, seen.state_copied_at is not None
 
 
 def test_copies_that_a_lost_store_had_made_are_known_again_and_none_goes_before_its_time(site: Site, tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_one_is_due_where_all_verified_ones_lie_in_a_damaged_repository() -> Non
         ({1: "damaged", 2: "made"}, (1,), False, "no other repository has a verified copy than _controller.1"),
         ({1: "damaged", 2: "damaged"}, (1, 2), False, "no other repository"),
         ({1: "damaged"}, (1,), True, None),
+        ({1: "made"}, (1,), False, "no other repository"),
         ({1: "given-up", 2: "made"}, (2,), True, "_controller.1 is given-up already"),
         ({1: "destroyed", 2: "made"}, (2,), False, "_controller.1 is destroyed already"),
     ],
