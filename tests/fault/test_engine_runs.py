@@ -126,7 +126,7 @@ def test_the_payment_of_an_order_that_cannot_be_processed_counts_once_however_of
 
 def test_a_dead_order_is_provisioned_by_its_replay_once_the_plan_is_there(build: Builder) -> None:
     first = build(start=False, plan=replace(PLAN, name="other"))
-    assert first.order("s1").outcome == "dead"
+    assert first.event("order.paid", "s1", client_id="c1", plan=PLAN.name).outcome == "dead"
     first.close()
     house = build()
     replayed = house.engine.replay(1, "anna")
