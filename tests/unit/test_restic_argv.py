@@ -8,8 +8,8 @@ import pytest
 
 from agents.node.restic import argv
 from agents.node.restic.argv import Files, Limits
-from agents.node.restic.backend import destruction, listing, quoted
 from agents.node.restic.repository import Repository, repository
+from agents.node.restic.sftp import destruction, listing, quoted
 
 SECRETS = {
     "password": "the-password",

@@ -15,11 +15,12 @@ from typing import Any
 from agents.node.call import Call
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, check, locks, packs, view
-from agents.node.restic.backend import KINDS, Backend, backend
+from agents.node.restic.backend import KINDS, Backend
 from agents.node.restic.gate import SAMPLES_KEPT, Gate, Most
 from agents.node.restic.known import Known
 from agents.node.restic.measure import Walk
 from agents.node.restic.outcome import DONE, NO_REPOSITORY, PARTIAL, WRONG_PASSWORD, Said, damage, failure, items
+from agents.node.restic.places import backend
 from agents.node.restic.repository import REST, Repository
 from agents.node.restic.running import Restic, cache_directory, files_of
 from agents.node.restic.view import View
