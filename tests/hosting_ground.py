@@ -7,10 +7,9 @@ from typing import Any
 
 from orchestrator.domain.plans import HostingPlan, Node, NodeKind
 from orchestrator.drivers.fake import FakeHostingNode, FakeWorld
-from orchestrator.ports.hosting_node import HostingReport
-from orchestrator.ports.hypervisor import NodeFacts
 from orchestrator.store import nodes
 from orchestrator.store.database import Database
+from orchestrator.wiring.links import as_node
 
 HOST = Node(name="h1", zone="z1", address="192.0.2.21", kind=NodeKind.HOSTING, driver="fake")
 SMALL = HostingPlan(
@@ -47,20 +46,6 @@ def furnish(world: FakeWorld, db: Database, *, now: datetime, node: Node = HOST)
             conn, node.name, host_key="ssh-ed25519 simulated", agent_version="fake", agent_sha256="0" * 64, now=now
         )
         nodes.set_seen(conn, node.name, facts, now=now)
-
-
-def as_node(report: HostingReport) -> NodeFacts:
-    return NodeFacts(
-        hostname=report.hostname,
-        cpus=report.cpus,
-        memory_bytes=report.memory_bytes,
-        pool_capacity_bytes=report.disk_bytes,
-        pool_available_bytes=report.disk_free_bytes,
-        accelerated=True,
-        libvirt_version="",
-        hypervisor_version="",
-        guests=report.accounts,
-    )
 
 
 def account(world: FakeWorld, user: str, node: str = HOST.name) -> dict[str, Any]:

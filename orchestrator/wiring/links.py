@@ -122,7 +122,7 @@ class Links:
         link = self._link(name)
         if self._nodes[name].kind == NodeKind.HYPERVISOR:
             return link.hypervisor.node_facts(deadline=deadline)
-        return _as_node(link.hosting.doctor(deadline=deadline))
+        return as_node(link.hosting.doctor(deadline=deadline))
 
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``, or ``hosting-doctor``)."""
@@ -185,7 +185,7 @@ class Links:
         )
 
 
-def _as_node(report: HostingReport) -> NodeFacts:
+def as_node(report: HostingReport) -> NodeFacts:
     """A hosting node as placement and metrics see every node: its disk is the file system of the accounts."""
     return NodeFacts(
         hostname=report.hostname,

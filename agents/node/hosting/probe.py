@@ -113,14 +113,14 @@ class _Probe:
         return _Lent(key, password, askpass, port)
 
     def _plant_cron(self) -> float:
-        """A line that leaves a mark; when it must have been run at the latest (time.time), 0 = it is not waited for."""
+        """A line that leaves a mark; when it must have been run at the latest (time.monotonic), 0 = it is not waited for."""
         if not self._waits:
             return 0.0
         home, mark = self._home, self._marks / "cron"
         line = f"* * * * * /usr/bin/touch /run/orchestrator/probe/{home.user}/{mark.name} # {sweep.TAG}\n"
         closing.set_crontab(home, (tree.read(home.crontab) or "") + line)
-        now = time.time()
-        return (now + _HEAD_START) // 60 * 60 + 60 + GRACE
+        now = time.time()  # cron goes by the wall's minutes; that one waits no longer where the wall's clock is set back
+        return time.monotonic() + (now + _HEAD_START) // 60 * 60 + 60 + GRACE - now
 
     def _plant_at(self) -> str:
         """'' where at took the job, else why not."""
@@ -199,7 +199,7 @@ class _Probe:
     def _at(self, why_not: str) -> Way:
         if why_not:
             return _way("at", False, why_not)
-        ran = self._appears("at", time.time() + _AT_SECONDS)
+        ran = self._appears("at", time.monotonic() + _AT_SECONDS)
         return _way("at", ran, "a job was run" if ran else f"no job was run within {_AT_SECONDS:g} s")
 
     def _cron(self, until: float) -> Way:
@@ -211,7 +211,7 @@ class _Probe:
 
     def _appears(self, name: str, until: float) -> bool:
         while not (self._marks / name).exists():
-            if time.time() > until:
+            if time.monotonic() > until:
                 return False
             self._say(0.6, f"waiting for {name}")
             time.sleep(0.2)
