@@ -1,4 +1,4 @@
-"""Builds what enrolment ships to a node. The same sources give the same zipapp, byte for byte.
+"""Builds what enrolment ships to a node. The same sources and the same Python give the same zipapp, byte for byte.
 
 ``python -m agents.build FILE`` writes the zipapp and prints its SHA-256.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import marshal
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -41,12 +42,16 @@ class Bundle:
 
 
 def zipapp() -> bytes:
-    """The agent's package with its entry; stored uncompressed, because compressors differ between versions."""
+    """The agent's package with its entry; stored uncompressed, because compressors differ between versions.
+
+    Each module is there as it was written and compiled for the Python that this runs on; a node with another reads the first.
+    """
     members = {"__main__.py": _ENTRY.encode()}
     for source in (HERE / "__init__.py", *(HERE / "node").rglob("*.py")):
         members[f"agents/{source.relative_to(HERE)}"] = source.read_bytes()
     for name in CARRIED:
         members[f"{name}.py"] = _module(name)
+    members |= {f"{name}c": _compiled(name, source) for name, source in members.items()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
@@ -55,6 +60,16 @@ def zipapp() -> bytes:
             info.create_system = 3  # Unix, whatever this runs on
             archive.writestr(info, members[name])
     return buffer.getvalue()
+
+
+def _compiled(name: str, source: bytes) -> bytes:
+    """As an import would keep it (PEP 552), by the hash of the source, which is not looked at again: both are signed together.
+
+    Of marshal's versions the second: the later ones write down which objects were shared, which depends on what else runs here.
+    """
+    code = compile(source, name, "exec", dont_inherit=True)
+    unchecked = (1).to_bytes(4, "little")
+    return importlib.util.MAGIC_NUMBER + unchecked + importlib.util.source_hash(source) + marshal.dumps(code, 2)
 
 
 def _module(name: str) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -354,6 +356,38 @@ def test_the_zipapp_is_reproducible_runs_alone_and_brings_nothing_of_the_control
     assert json.loads(done.stdout)["result"]["version"]
     assert b"import orchestrator" not in built.read_bytes()
     assert b"from orchestrator" not in built.read_bytes()
+
+
+def shows(built: Path, words: str) -> bytes:
+    """What a node's Python says of an import from the zipapp."""
+    program = f"import sys; sys.path.insert(0, {str(built)!r}); import agents.node.place as m; print({words}, end='')"
+    return subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, check=True, timeout=60).stdout
+
+
+def test_the_zipapp_is_the_same_from_every_process_and_brings_its_modules_compiled(tmp_path: Path) -> None:
+    built, elsewhere = tmp_path / "node-agent.pyz", tmp_path / "other.pyz"
+    built.write_bytes(zipapp())
+    program = f"import ssl, email.parser; from agents.build import zipapp; open({str(elsewhere)!r}, 'wb').write(zipapp())"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env={**os.environ, "PYTHONHASHSEED": "7"})
+    assert elsewhere.read_bytes() == built.read_bytes()
+    assert shows(built, "m.__cached__ or m.__file__") == f"{built}/agents/node/place.pyc".encode()
+
+
+def test_a_node_with_another_python_reads_the_zipapps_sources(tmp_path: Path) -> None:
+    strange = tmp_path / "node-agent.pyz"
+    strange.write_bytes(zipapp().replace(importlib.util.MAGIC_NUMBER, b"\x01\x02\r\n"))
+    assert shows(strange, "m.__file__") == f"{strange}/agents/node/place.py".encode()
+
+
+def test_a_call_imports_the_table_of_its_own_part_and_no_other(tmp_path: Path) -> None:
+    built = tmp_path / "node-agent.pyz"
+    built.write_bytes(zipapp())
+    look = "from agents.node.commands import COMMANDS; COMMANDS['account-facts']; print(*sys.modules)"
+    program = f"import sys; sys.path.insert(0, {str(built)!r}); {look}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, check=True, timeout=60)
+    imported = set(done.stdout.decode().split())
+    assert "agents.node.hosting.table" in imported
+    assert not imported & {"agents.node.restic.table", "agents.node.disk.table", "agents.node.table", "http.client"}
 
 
 def declare_pool(root: Path) -> Path:

@@ -8,7 +8,6 @@ from agents.node.restic import argv
 from agents.node.restic.backend import Backend
 from agents.node.restic.local import Local
 from agents.node.restic.repository import LOCAL, REST, Repository
-from agents.node.restic.rest import Rest
 from agents.node.restic.sftp import Sftp
 
 
@@ -17,5 +16,7 @@ def backend(repository: Repository, files: argv.Files, *, end: float) -> Backend
     if repository.kind == LOCAL:
         return Local(Path(repository.path))
     if repository.kind == REST:
+        from agents.node.restic.rest import Rest  # HTTP and TLS take longer to import than all the rest
+
         return Rest(repository, end)
     return Sftp(repository, files, end)
