@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -15,11 +16,16 @@ from tests.fault.conftest import Builder
 from tests.fault.house import House, Options
 
 FIELDS = ("job_id", "service_id", "event_id", "intent", "state", "code")
+HEARD_SECONDS = 20.0
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """The lines about rest, each with its level and its fields."""
-    rows = [record for record in caplog.records if record.name == resting.__name__]
+def told(caplog: pytest.LogCaptureFixture, count: int = 1) -> list[dict[str, Any]]:
+    """The lines about rest, each with its level and its fields, when there are so many: a line comes after what it tells."""
+    end = time.monotonic() + HEARD_SECONDS
+    while (
+        len(rows := [record for record in caplog.records if record.name == resting.__name__]) < count and time.monotonic() < end
+    ):
+        time.sleep(0.02)
     return [{"level": row.levelname, "says": row.getMessage(), **vars(row)} for row in rows]
 
 
@@ -66,7 +72,7 @@ def test_a_job_that_waits_for_a_person_is_a_warning_and_one_that_is_cancelled_is
     house.wait(house.order("s1").job_id)
     job = house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="asked", arguments={})
     house.engine.cancel(job.job_id, "anna")
-    _, waits, cancelled = told(caplog)
+    _, waits, cancelled = told(caplog, 3)
     assert (waits["level"], waits["state"], waits["event_id"], waits["seconds"]) == ("WARNING", "waiting_approval", "", None)
     assert waits["says"] == f"job {job.job_id}: suspend of s1 waiting approval: {job.waits}"
     assert (cancelled["level"], cancelled["state"]) == ("INFO", "cancelled")
@@ -76,6 +82,6 @@ def test_a_freeze_that_parks_a_job_is_told(build: Builder, caplog: pytest.LogCap
     house: House = build(at=lambda point: house.engine.freeze("anna", "stop") if point == "vps-terminate/no-c/before" else None)
     house.wait(house.order("s1").job_id)
     house.wait(house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="", arguments={}).job_id)
-    line = told(caplog)[-1]
+    line = told(caplog, 2)[-1]
     assert (line["level"], line["state"], line["reason"]) == ("WARNING", "waiting_approval", "frozen")
     house.engine.unfreeze("anna")
