@@ -25,15 +25,16 @@ T = TypeVar("T")
 
 
 class AgentHostingNode:
-    """``agent`` reaches the node ``name``; it is not closed with this."""
+    """``agent`` reaches the node ``name``; it is not closed with this. ``backups``: of its accounts some are made."""
 
-    def __init__(self, agent: NodeTransport, *, name: str) -> None:
+    def __init__(self, agent: NodeTransport, *, name: str, backups: bool = False) -> None:
         self._agent = agent
         self._name = name
+        self._backups = {"backups": True} if backups else {}
 
     def doctor(self, *, deadline: float) -> HostingReport:
         """See the port."""
-        return self._ask("hosting-doctor", {}, answers.report, deadline=deadline)
+        return self._ask("hosting-doctor", self._backups, answers.report, deadline=deadline)
 
     def apply(self, spec: AccountSpec, *, job_id: str, deadline: float) -> Applied:
         """See the port."""
