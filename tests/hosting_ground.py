@@ -12,6 +12,8 @@ from orchestrator.store.database import Database
 from orchestrator.wiring.links import as_node
 
 HOST = Node(name="h1", zone="z1", address="192.0.2.21", kind=NodeKind.HOSTING, driver="fake")
+# A second one, which takes what the first has no room for.
+OTHER = Node(name="h2", zone="z1", address="192.0.2.22", kind=NodeKind.HOSTING, driver="fake")
 SMALL = HostingPlan(
     name="hosting-small",
     disk_bytes=5 << 30,

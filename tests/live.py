@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,29 @@ templates: [debian]
 }
 
 
-def write_config(directory: Path, **changes: str) -> Path:
-    """A configuration with two simulated nodes; ``changes`` replace lines of orchestrator.yaml."""
-    for name, content in _FILES.items():
+# For ``Live(files=…)``: a hosting node beside the others, and what is sold on it.
+HOSTING = {
+    "nodes.yaml": _FILES["nodes.yaml"].replace(
+        "address_ranges:",
+        "  - {name: h1, zone: z1, address: 192.0.2.21, kind: hosting, driver: fake, backups: main, backups_on_own_node: true}\n"
+        "address_ranges:",
+    ),
+    "plans/web.yaml": """
+name: web
+kind: hosting
+disk: 5 GB
+inodes: 100000
+cpu_percent: 50
+memory: 512 MiB
+databases: 1
+php: ["8.2"]
+""",
+}
+
+
+def write_config(directory: Path, *, files: Mapping[str, str] | None = None, **changes: str) -> Path:
+    """A configuration with two simulated nodes; ``changes`` replace lines of orchestrator.yaml, ``files`` whole other files."""
+    for name, content in (_FILES | dict(files or {})).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
@@ -129,11 +149,18 @@ class Talks:
 class Live(Talks):
     """A controller that answers. ``http`` talks to the unix socket, ``tcp(token)`` to TCP.
 
-    ``change`` may replace parts of what the API works with before it is served.
+    ``change`` may replace parts of what the API works with before it is served; ``files`` and ``settings`` as ``write_config``.
     """
 
-    def __init__(self, directory: Path, *, change: Callable[[ApiContext], ApiContext] | None = None, **settings: str) -> None:
-        self.config = wiring.load_config(write_config(directory, **settings))
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        change: Callable[[ApiContext], ApiContext] | None = None,
+        files: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> None:
+        self.config = wiring.load_config(write_config(directory, files=files, **settings))
         wiring.init(self.config)
         self.controller = wiring.build(self.config)
         self.db = self.controller.db

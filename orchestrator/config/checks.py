@@ -223,8 +223,6 @@ def _hosting_node(entry: Entry[NodeEntry]) -> Iterator[Problem]:
     node = entry.value
     if node.kind == HYPERVISOR or not entry.sure("kind"):
         return
-    if node.backups and entry.sure("backups"):
-        yield entry.problem("backups", "accounts are not backed up by this version: leave it out of a hosting node")
     if node.libvirt_uri:
         yield entry.problem("libvirt_uri", "a hosting node has no libvirt: leave it out")
 

@@ -21,6 +21,9 @@ from orchestrator.domain.specs import password_hash, ssh_key
 FIRST_UID = 100_001
 LAST_UID = 999_999_999
 
+# On a hosting node: below it a directory for each account, by its user.
+HOMES = "/srv/h"
+
 # The site and the database that an account is made with.
 SITE = "main"
 DATABASE = "main"

@@ -1,4 +1,4 @@
-"""What jobs do to the volumes that are kept beside a service's disk: which a restore leaves, and which were wiped. Pure."""
+"""What jobs do to what is kept beside a service's disk, or an account's home: what a restore leaves, and what was wiped. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Lifecycle, Service
 
-# What a restored volume is for, as its name says it on the node.
+# What is restored and where: a volume, as its name says it on the node, or the home of an account; or beside either.
 DISK = "disk"
+HOME = "home"
 BESIDE = "beside"
-# The steps that leave one, and the one that wipes them.
-WRITES = "restore.write"
-SWITCHES = "disk.switch"
-DISCARDS = "volume.discard"
+# The steps that leave something, and those that wipe it.
+WRITES = frozenset({"restore.write", "account.restore-aside"})
+SWITCHES = frozenset({"disk.switch"})
+DISCARDS = frozenset({"volume.discard", "account.discard"})
 # The arguments of a job: what the volume that it makes is for; the volumes that it wipes, by name.
 ROLE = "role"
 NAMES = "names"
@@ -51,7 +52,7 @@ def tidy(service: Service, names: Iterable[str], *, who: str, why: str) -> Recei
     wanted = set(names)
     there = [each.name for each in service.kept if not wanted or each.name in wanted]
     if not there:
-        return Received(service=service, decision=Nothing(reason="no such volume is kept any more"))
+        return Received(service=service, decision=Nothing(reason="nothing of that is kept any more"))
     if not service.erasable:
         return refused(service, "a hold forbids to destroy the service's data", RULE_HOLDS)
     return Received(service=service, decision=Intent.on(IntentKind.TIDY, service, reason=why, who=who, arguments={NAMES: there}))
@@ -87,5 +88,5 @@ def _left_by(service: Service, job: Job, steps: Iterable[JobStep], *, now: datet
         )
 
 
-def _done(steps: Iterable[JobStep], name: str) -> list[Mapping[str, Any]]:
-    return [step.facts or {} for step in steps if step.step == name and step.state == StepState.DONE]
+def _done(steps: Iterable[JobStep], names: frozenset[str]) -> list[Mapping[str, Any]]:
+    return [step.facts or {} for step in steps if step.step in names and step.state == StepState.DONE]

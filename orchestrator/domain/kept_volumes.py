@@ -1,4 +1,4 @@
-"""Volumes of a service that are kept beside its disk for a while: what a restore replaced, or wrote beside it. Pure.
+"""What is kept beside a service's disk or home for a while: a volume that a restore replaced, or what one wrote beside it. Pure.
 
 They are known by the service's record from the end of the job that left them until the end of the one that wipes them. Nobody
 runs on them, and they go with the service at the latest.
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class KeptKind(StrEnum):
-    """``SAFETY_COPY``: the disk as it was when a restore took its place. ``BESIDE``: what was restored beside the disk."""
+    """``SAFETY_COPY``: the disk as it was when a restore took its place. ``BESIDE``: what was restored beside disk or home."""
 
     SAFETY_COPY = "safety-copy"
     BESIDE = "beside"
@@ -20,7 +20,8 @@ class KeptKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptVolume:
-    """``name`` in the node's pool, ``path`` on the node; ``job_id``: the restore that left it."""
+    """``name`` in the node's pool, or of a directory beside the home; ``path`` on the node; ``job_id``: the restore that left
+    it."""
 
     name: str
     kind: KeptKind

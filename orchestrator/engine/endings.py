@@ -36,8 +36,8 @@ CERTIFICATE = "certificate.issued"
 _MAKES_NOTHING = (IntentKind.CHECK, IntentKind.TIDY, IntentKind.DRILL)
 # Backups that wait for their node are looked at again within so long, and at once when one of them has ended.
 _WAITING = timedelta(minutes=10)
-# The step that keeps an archive; what it gave is known of an archived service under the same word.
-KEEP_STEP = "archive.keep"
+# The steps that keep an archive; what they gave is known of an archived service under the same word.
+KEEP_STEPS = ("archive.keep", "account.archive")
 ARCHIVE = "archive"
 
 
@@ -303,7 +303,7 @@ def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobS
 
 def archive_of(steps: tuple[JobStep, ...]) -> Mapping[str, Any] | None:
     """The archive that the job kept; None where it kept none, or has undone that."""
-    kept = (step.facts for step in steps if step.step == KEEP_STEP and step.state == StepState.DONE)
+    kept = (step.facts for step in steps if step.step in KEEP_STEPS and step.state == StepState.DONE)
     return next(kept, None) or None
 
 

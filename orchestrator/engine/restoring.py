@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain.backups import allowance, restoring
+from orchestrator.domain.backups import allowance, parts, restoring
 from orchestrator.domain.backups.allowance import Granted
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import Backup, Restore, RestoreState
 from orchestrator.domain.errors import NotFound, OrchestratorError, Refused, WrongState
 from orchestrator.domain.intents import Refusal
-from orchestrator.domain.kept import BESIDE, DISK, ROLE
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Service, ServiceFacts
@@ -29,12 +29,13 @@ ROOM_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What becomes of a restore: its job, the backup it restores, and how it counts. ``workflow`` and ``room``, whether there
-    is room for its disk, in a sentence: only of a dry run."""
+    """What becomes of a restore: its job, the backup it restores, and how it counts. ``kind``: of its service. ``workflow`` and
+    ``room``, whether there is room for what it writes aside, in a sentence: only of a dry run."""
 
     submitted: Submitted
     backup: Backup
     granted: Granted
+    kind: str
     workflow: Workflow | None = None
     room: str = ""
 
@@ -67,10 +68,13 @@ class Restoring:
             granted = self._granted(conn, service_id, asked, backup, who=who)
             backups.count_restore(conn, granted.restore, granted.charge, job_id=submitted.job_id, now=self._works.clock.now())
             counted = replace(granted, restore=replace(granted.restore, job_id=submitted.job_id))
-            told.append(Restored(submitted=submitted, backup=backup, granted=counted))
+            kind = self._kind(conn, service_id)
+            told.append(Restored(submitted=submitted, backup=backup, granted=counted, kind=kind))
             beside(conn, told[-1])
 
         facts = {"backup": "" if isinstance(backup, Refusal) else backup.id, "beside": asked.beside, "pay": asked.pay}
+        if asked.parts.named:
+            facts["parts"] = asdict(asked.parts)
         self._clerk.act(
             service_id,
             _deciding(asked, backup, who=who),
@@ -89,22 +93,32 @@ class Restoring:
         assert isinstance(backup, Backup)  # a refusal was raised by the decision
         with self._works.db.read() as conn:
             granted = self._granted(conn, service_id, asked, backup, who=who)
-            facts = services.facts(conn, service_id)
-        nothing = Submitted(job_id="", detail="")
-        return Restored(submitted=nothing, backup=backup, granted=granted, workflow=workflow, room=self._room(facts))
+            facts, kind = services.facts(conn, service_id), self._kind(conn, service_id)
+        told = Restored(submitted=Submitted(job_id="", detail=""), backup=backup, granted=granted, kind=kind, workflow=workflow)
+        if kind == PlanKind.HOSTING:
+            return replace(told, room=self._room_on_disk(facts.node, backup.size_bytes) if asked.beside else "")
+        return replace(told, room=self._room_in_pool(facts))
 
-    def _room(self, facts: ServiceFacts) -> str:
+    def _kind(self, conn: Connection, service_id: str) -> str:
+        service = services.get(conn, service_id)
+        return "" if service is None else self._catalog.terms_of(service).kind
+
+    def _room_in_pool(self, facts: ServiceFacts) -> str:
         """Whether the pool of its node has room for a second disk, as it is now; '' where it has no disk."""
         disk = facts.values.get("disk")
         if not isinstance(disk, dict):
             return ""
-        needed = int(disk["volume"]["capacity_bytes"])
-        try:
-            free = self._works.ports.hypervisor(facts.node).node_facts(deadline=ROOM_SECONDS).pool_available_bytes
-        except OrchestratorError as exc:
-            return f"whether the pool of {facts.node} has room is not known: {exc.message}"
-        words = "has room for it" if free >= needed else "has NO room for it: the restore would be refused"
-        return f"the pool of {facts.node} {words} ({needed:,} bytes are needed, {free:,} are free)"
+        node = self._works.ports.hypervisor
+        return _room(
+            f"the pool of {facts.node}",
+            needed=int(disk["volume"]["capacity_bytes"]),
+            free=lambda: node(facts.node).node_facts(deadline=ROOM_SECONDS).pool_available_bytes,
+        )
+
+    def _room_on_disk(self, node: str, needed: int) -> str:
+        """Whether the node of an account has room for it beside its home."""
+        host = self._works.ports.hosting
+        return _room(node, needed=needed, free=lambda: host(node).doctor(deadline=ROOM_SECONDS).disk_free_bytes)
 
     def _before(self, conn: Connection, service_id: str, asked: Asked) -> Restored | None:
         """The same request, where it was granted before and counts."""
@@ -112,14 +126,16 @@ class Restoring:
         if known is None or known.state != RestoreState.COUNTED:
             return None
         found = next((each for each in backups.of_service(conn, service_id) if each.snapshot_id == known.snapshot_id), None)
-        role = job_store.get(conn, known.job_id).arguments.get(ROLE)
-        if found is None or asked.backup_id not in ("", found.id) or role != (BESIDE if asked.beside else DISK):
+        kind = self._kind(conn, service_id)
+        wanted = parts.arguments(asked.parts, kind=kind, beside=asked.beside)
+        same = parts.same(job_store.get(conn, known.job_id).arguments, wanted)
+        if found is None or asked.backup_id not in ("", found.id) or not same:
             raise Refused(
                 f"restore refused: {asked.request_id} was asked for before, and of something else [{allowance.RULE_REQUESTS}]",
                 rule=allowance.RULE_REQUESTS,
             )
         said = Submitted(job_id=known.job_id, detail="it was asked for before: it counts once")
-        return Restored(submitted=said, backup=found, granted=Granted(restore=known, charge=None, why=said.detail))
+        return Restored(submitted=said, backup=found, granted=Granted(restore=known, charge=None, why=said.detail), kind=kind)
 
     def _granted(self, conn: Connection, service_id: str, asked: Asked, backup: Backup, *, who: str) -> Granted:
         service = services.get(conn, service_id)
@@ -132,6 +148,15 @@ class Restoring:
         if isinstance(granted, Refusal):
             raise Refused(f"{granted.reason} [{granted.rule}]", rule=granted.rule)
         return granted
+
+
+def _room(where: str, *, needed: int, free: Callable[[], int]) -> str:
+    try:
+        there = free()
+    except OrchestratorError as exc:
+        return f"whether {where} has room is not known: {exc.message}"
+    words = "has room for it" if there >= needed else "has NO room for it: the restore would be refused"
+    return f"{where} {words} ({needed:,} bytes are needed, {there:,} are free)"
 
 
 def _picked(conn: Connection, service_id: str, asked: Asked) -> Backup | Refusal:

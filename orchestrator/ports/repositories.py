@@ -31,9 +31,13 @@ class RepositoryAccess:
 
 @dataclass(frozen=True, slots=True)
 class DirectorySource:
-    """A directory of the node, absolute; what other file systems hold that are mounted in it does not belong to it."""
+    """A directory of the node, absolute; what other file systems hold that are mounted in it does not belong to it.
+
+    ``without``: names directly below it that do not belong to it, either.
+    """
 
     path: str
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from orchestrator.domain.accounts import AccountFacts, user_of
+from orchestrator.domain.accounts import HOMES, AccountFacts, user_of
 from orchestrator.domain.certificates import WipedVolume
 from orchestrator.domain.errors import (
     NotFound,
     OrchestratorError,
     PermanentDriverError,
-    Refused,
     TransientDriverError,
     UndoFailed,
 )
@@ -22,26 +21,7 @@ from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import ASK_SECONDS, BaseStep, OnNode, Timer
 from orchestrator.steps.fence import require, withdraw
 
-HOMES = "/srv/h"
 _GONE = "The account was gone before it could be wiped, and no report of a wipe is kept on the node: nothing was verified."
-
-
-class AccountArchive(BaseStep[OnNode]):
-    """Where the policy promises an archive nothing is destroyed without it, and none can be made of an account yet."""
-
-    name: ClassVar[str] = "account.archive"
-    args = OnNode
-
-    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
-        """Raises Refused here, not when acting, so that no act is on record that could be undone."""
-        raise Refused(
-            "its policy promises an archive, and accounts are not archived by this version: nothing was destroyed",
-            hint="keep a copy by other means, then give the plan a policy without 'archive'",
-        )
-
-    def apply(self, ctx: StepContext, args: OnNode) -> Facts:
-        """Never comes so far."""
-        raise Refused("accounts are not archived by this version")
 
 
 class AccountWipeOut(BaseStep[OnNode]):

@@ -28,8 +28,8 @@ from orchestrator.steps.wipe import WIPING, VolumeRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptArchive:
-    """An archive as archive.keep gave it: a snapshot of ``disk``, of so many ``bytes``, in that generation of the service's
-    repositories. ``node``: from where it was kept; ``backup``: its row."""
+    """An archive as archive.keep or account.archive gave it: a snapshot of ``disk`` (of an account: its user), of so many
+    ``bytes``, in that generation of the service's repositories. ``node``: from where it was kept; ``backup``: its row."""
 
     id: str
     node: str
@@ -53,6 +53,32 @@ def given_up(ctx: StepContext) -> bool:
     """What this job had kept was lost, and a person has given its repository up."""
     ended = {each.number for each in ctx.ports.book.generations(ctx.service_id) if each.state == GenerationState.GIVEN_UP}
     return any(row.generation in ended and row.verified_at is not None for row in own_rows(ctx))
+
+
+def known(ctx: StepContext, kept: Backup, *, node: str, until: str, disk: str) -> Facts:
+    """What is known of the archive that this job has kept."""
+    archive = KeptArchive(
+        id=archive_id(ctx),
+        node=node,
+        job=ctx.job_id,
+        target=Shelf(ctx, node).generation(kept.generation).target,
+        generation=kept.generation,
+        snapshot=kept.snapshot_id,
+        backup=kept.id,
+        disk=disk,
+        bytes=kept.size_bytes,
+        kept_at=kept.made_at or kept.begun_at,
+        until=datetime.fromisoformat(until) if until else None,
+    )
+    return dump(archive)
+
+
+def disown(ctx: StepContext) -> None:
+    """What is verified goes on to count for the service, but not as what this job has kept; the rest does not count."""
+    give_up(ctx, "its job failed before it was verified")
+    for row in own_rows(ctx):
+        if row.state == BackupState.VERIFIED:
+            ctx.ports.book.write(replace(row, job_id=""))
 
 
 def archive_id(ctx: StepContext) -> str:
@@ -93,7 +119,7 @@ class ArchiveKeep(BaseStep[KeepArgs]):
             return Done({})  # nothing is left that could be kept
         if kept is None or not Shelf(ctx, args.node).look().holds(kept):
             return Needed("no verified backup of this job is held")
-        return Done(_known(ctx, args, kept), made_by=ctx.job_id)
+        return Done(self._known(ctx, args, kept), made_by=ctx.job_id)
 
     def apply(self, ctx: StepContext, args: KeepArgs) -> Facts:
         """Raises Refused where the node has no target for backups, NotFound where there is no disk to keep."""
@@ -108,14 +134,14 @@ class ArchiveKeep(BaseStep[KeepArgs]):
         kept = own_archive(ctx)
         if kept is None:
             raise PermanentDriverError(f"no verified backup of {ctx.service_id} was kept", hint="an operator has to look")
-        return _known(ctx, args, kept)
+        return self._known(ctx, args, kept)
+
+    def _known(self, ctx: StepContext, args: KeepArgs, kept: Backup) -> Facts:
+        return known(ctx, kept, node=args.node, until=args.until, disk=_disk(ctx, args).name)
 
     def undo(self, ctx: StepContext, args: KeepArgs, facts: Mapping[str, Any]) -> None:
         """Nothing is taken away: what is verified counts for the service, but no longer as what this job has kept."""
-        give_up(ctx, "its job failed before it was verified")
-        for row in own_rows(ctx):
-            if row.state == BackupState.VERIFIED:
-                ctx.ports.book.write(replace(row, job_id=""))
+        disown(ctx)
 
 
 def _wiped(ctx: StepContext, args: KeepArgs) -> bool:
@@ -137,23 +163,6 @@ def _disk(ctx: StepContext, args: KeepArgs) -> VolumeRef:
             hint="an operator has to look, and to remove what is not the guest's",
         )
     return disks[0]
-
-
-def _known(ctx: StepContext, args: KeepArgs, kept: Backup) -> Facts:
-    archive = KeptArchive(
-        id=archive_id(ctx),
-        node=args.node,
-        job=ctx.job_id,
-        target=Shelf(ctx, args.node).generation(kept.generation).target,
-        generation=kept.generation,
-        snapshot=kept.snapshot_id,
-        backup=kept.id,
-        disk=_disk(ctx, args).name,
-        bytes=kept.size_bytes,
-        kept_at=kept.made_at or kept.begun_at,
-        until=datetime.fromisoformat(args.until) if args.until else None,
-    )
-    return dump(archive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

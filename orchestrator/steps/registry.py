@@ -16,8 +16,18 @@ from orchestrator.steps.account import (
     AccountReserve,
     AccountVerify,
 )
-from orchestrator.steps.account_end import AccountArchive, AccountProveGone, AccountWipeOut
+from orchestrator.steps.account_archive import AccountArchive
+from orchestrator.steps.account_aside import AccountDiscard, AccountRestoreAside
+from orchestrator.steps.account_backup import AccountPack, AccountUnpack
+from orchestrator.steps.account_end import AccountProveGone, AccountWipeOut
 from orchestrator.steps.account_holds import AccountProveSuspended, AccountSuspend, AccountUnsuspend
+from orchestrator.steps.account_restore import (
+    AccountClose,
+    AccountLoad,
+    AccountReopen,
+    AccountRestorable,
+    AccountRestore,
+)
 from orchestrator.steps.archive import ArchiveKeep, ArchiveRestore
 from orchestrator.steps.arguments import describe
 from orchestrator.steps.backup_destroy import BackupDestroy
@@ -96,6 +106,15 @@ _ALL: tuple[Step[Any], ...] = (
     AccountSuspend(),
     AccountProveSuspended(),
     AccountUnsuspend(),
+    AccountPack(),
+    AccountUnpack(),
+    AccountRestorable(),
+    AccountClose(),
+    AccountRestore(),
+    AccountLoad(),
+    AccountReopen(),
+    AccountRestoreAside(),
+    AccountDiscard(),
     AccountArchive(),
     AccountWipeOut(),
     AccountProveGone(),

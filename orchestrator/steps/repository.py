@@ -11,7 +11,14 @@ from contextlib import contextmanager
 
 from orchestrator.domain.backups.overwrite import Act, Destroy, Forget, Held, MarkDamaged, Note, Prune, Standing
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
-from orchestrator.domain.errors import NotFound, OrchestratorError, PermanentDriverError, Refused, TransientDriverError
+from orchestrator.domain.errors import (
+    NotFound,
+    OrchestratorError,
+    PermanentDriverError,
+    Refused,
+    TransientDriverError,
+    WrongState,
+)
 from orchestrator.ports.repositories import DirectorySource, DiskSource, LockFacts, Repositories, RepositoryAccess, Source
 from orchestrator.steps.base import StepContext
 from orchestrator.steps.common import POOL_SECONDS, Timer
@@ -23,13 +30,23 @@ NO_TARGET = "no-target"
 """The reason where not even the directory is there that repositories lie in: nobody can say what became of them."""
 
 
-def source_of(disk: DiskSource | None, directory: str) -> Source:
+def source_of(disk: DiskSource | None, directory: str, without: tuple[str, ...] = ()) -> Source:
     """Raises PermanentDriverError where neither is given."""
     if disk is not None:
         return disk
     if not directory:
         raise PermanentDriverError("the backup has neither a disk nor a directory", hint="mend the playbook")
-    return DirectorySource(directory)
+    return DirectorySource(directory, without)
+
+
+def restorable(ctx: StepContext, backup_id: str) -> Backup:
+    """The backup that is to be restored. Raises NotFound, WrongState where it does not count any more."""
+    found = next((each for each in ctx.ports.book.backups(ctx.service_id) if each.id == backup_id), None)
+    if found is None:
+        raise NotFound(f"no backup {backup_id} of {ctx.service_id} is known")
+    if found.state != BackupState.VERIFIED:
+        raise WrongState(f"the backup {found.id} is {found.state}: it cannot be restored from", hint="restore a newer one")
+    return found
 
 
 class Shelf:

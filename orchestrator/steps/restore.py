@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from orchestrator.domain.backups.drills import DRILL
-from orchestrator.domain.backups.words import Backup, BackupState
-from orchestrator.domain.errors import NoCapacity, NotFound, PermanentDriverError, UndoFailed, WrongState
+from orchestrator.domain.errors import NoCapacity, PermanentDriverError, UndoFailed, WrongState
 from orchestrator.domain.plans import volume_name
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestFacts, GuestMark, Power, PowerAction
 from orchestrator.ports.repositories import DiskSource, RestoreSpec
@@ -38,7 +37,7 @@ from orchestrator.steps.common import (
 from orchestrator.steps.definition import definition_of
 from orchestrator.steps.disk_export import drop_all
 from orchestrator.steps.power import STOP
-from orchestrator.steps.repository import Shelf
+from orchestrator.steps.repository import Shelf, restorable
 from orchestrator.steps.wipe import VolumeRef, destroy, volumes_of
 
 WRITTEN = "written"
@@ -83,7 +82,7 @@ class RestoreWrite(BaseStep[WriteArgs]):
     def apply(self, ctx: StepContext, args: WriteArgs) -> Facts:
         """Raises WrongState where the backup does not count any more, NoCapacity where the pool has no room for it."""
         timer, name = Timer(ctx), _name(ctx, args)
-        backup, shelf = _backup(ctx, args), Shelf(ctx, args.node)
+        backup, shelf = restorable(ctx, args.backup), Shelf(ctx, args.node)
         _refuse_used(own_guest(ctx, args.node), name)
         throw_away(ctx, args.node, name, timer)
         _require_room(ctx, args)
@@ -222,15 +221,6 @@ def throw_away(ctx: StepContext, node: str, name: str, timer: Timer) -> None:
 
 def _name(ctx: StepContext, args: WriteArgs) -> str:
     return volume_name(ctx.service_id, args.role, ctx.job_id, "qcow2")
-
-
-def _backup(ctx: StepContext, args: WriteArgs) -> Backup:
-    found = next((each for each in ctx.ports.book.backups(ctx.service_id) if each.id == args.backup), None)
-    if found is None:
-        raise NotFound(f"no backup {args.backup} of {ctx.service_id} is known")
-    if found.state != BackupState.VERIFIED:
-        raise WrongState(f"the backup {found.id} is {found.state}: it cannot be restored from", hint="restore a newer one")
-    return found
 
 
 def _refuse_used(facts: GuestFacts | None, name: str) -> None:

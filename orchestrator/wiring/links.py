@@ -181,7 +181,7 @@ class Links:
             agent=agent,
             repositories=ResticRepositories(agent, limits=self._limits),
             exports=LibvirtExports(connection, volumes=volumes),
-            hosting=AgentHostingNode(agent, name=node.name),
+            hosting=AgentHostingNode(agent, name=node.name, backups=bool(node.backups)),
         )
 
 

@@ -9,21 +9,27 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain import accounts
-from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
-from orchestrator.domain.intents import IntentKind
+from orchestrator.domain import accounts, outcomes
+from orchestrator.domain.backups import parts
+from orchestrator.domain.errors import FenceClosed, OrchestratorError, PermanentDriverError, PreconditionError
+from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
-from tests.contract.account_stage import AccountStage
+from orchestrator.drivers.fake.hosting_copies import break_database, write_database
+from orchestrator.store import fence
+from tests.contract.account_stage import USER, AccountStage
 from tests.contract.stage import NOW
 from tests.contract.test_playbooks import BOOKS, UNTIL, BrokenOff, Play
 from tests.hosting_ground import HOST, LARGE, SMALL
 
 ACCOUNTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.HOSTING}
-CARRIED_OUT = ("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "terminate")
+CARRIED_OUT = (
+    *("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "terminate"),
+    *("backup", "restore", "drill", "tidy", "reactivate", "erase"),
+)
 LIMITED = Hold(reason=HoldReason.ABUSE, effect=HoldEffect.LIMIT, by="anna", why="too much", since=NOW)
-IRREVOCABLE = {("hosting-terminate", "wipe")}
+IRREVOCABLE = {("hosting-terminate", "wipe"), ("hosting-erase", "destroy"), ("hosting-tidy", "discard")}
 
 
 @pytest.fixture
@@ -38,9 +44,43 @@ def provisioned(stage: AccountStage) -> dict[str, Any]:
     return {"node": HOST.name, "nodes_ever": [HOST.name], **facts}
 
 
-def play(stage: AccountStage, name: str, facts: Mapping[str, Any]) -> Play:
-    """The playbook on a service in the state that its job finds."""
+def archived(stage: AccountStage, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """End the account by its playbook, keeping its archive; the service's facts."""
+    stage.job(IntentKind.TERMINATE, "j2")
+    made = Play(stage, "hosting-terminate", "j2", facts=facts, until=UNTIL).run()
+    stage.put(outcomes.finish(stage.service(), IntentKind.TERMINATE, JobState.DONE, "", now=NOW, kept=True))
+    with stage.db.write() as conn:
+        fence.begin_anew(conn, "s1")
+    return {"node": "", "nodes_ever": [HOST.name], "archive": made["archive"]}
+
+
+def restoring(made: Mapping[str, Any], *, beside: bool = False, **named: Any) -> dict[str, Any]:
+    """The arguments of a job that restores the backup that was made."""
+    wanted = parts.arguments(replace(parts.ALL, **named), kind="hosting", beside=beside)
+    return {"backup": made["make"]["backup"], **wanted}
+
+
+def written(stage: AccountStage) -> dict[str, Any]:
+    """An account with something in its home and its database; the service's facts."""
+    facts = provisioned(stage)
+    stage.write("letters", "the customer's letters")
+    write_database(stage.world, HOST.name, USER, "main", "the customer's rows")
+    return facts
+
+
+def play(stage: AccountStage, name: str, facts: Mapping[str, Any], *, beside: bool = False) -> Play:
+    """The playbook on a service in the state that its job finds; a termination keeps an archive."""
     kind = IntentKind(name.removeprefix("hosting-"))
+    if kind in (IntentKind.ERASE, IntentKind.REACTIVATE):
+        facts = archived(stage, facts)
+    more: dict[str, Any] = {}
+    if kind in (IntentKind.RESTORE, IntentKind.TIDY, IntentKind.DRILL):
+        more = restoring(Play(stage, "hosting-backup", "j2", facts=facts).run(), beside=beside or kind == IntentKind.TIDY)
+    if kind == IntentKind.TIDY:
+        aside = Play(stage, "hosting-restore", "j2", facts=facts, more=more).run()
+        more = {"names": [aside["aside"]["into"]["name"]], "kept": [aside["aside"]["into"]["name"]]}
+    if kind == IntentKind.DRILL:
+        more |= {"role": "drill"}
     service = stage.service()
     if kind == IntentKind.UNSUSPEND:
         stage.job(IntentKind.SUSPEND, "j2")
@@ -55,7 +95,7 @@ def play(stage: AccountStage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind == IntentKind.CHANGE_PLAN:
         stage.spec = accounts.to_json(replace(service, plan=LARGE.name), LARGE)
     stage.job(kind, "j3")
-    return Play(stage, name, "j3", facts=facts)
+    return Play(stage, name, "j3", facts=facts, until=UNTIL if kind == IntentKind.TERMINATE else "", more=more)
 
 
 def reversible() -> list[tuple[str, str]]:
@@ -65,8 +105,7 @@ def reversible() -> list[tuple[str, str]]:
         for step in book.steps:
             if step.on_failure is OnFailure.HALT:
                 break
-            if step.id != "archive":  # where one is promised
-                found.append((name, step.id))
+            found.append((name, step.id))
     return found
 
 
@@ -76,7 +115,7 @@ def test_every_intent_that_is_carried_out_on_accounts_has_a_playbook() -> None:
 
 @pytest.mark.parametrize("name", sorted(ACCOUNTS))
 def test_each_playbook_runs_to_its_end_and_again_finds_nothing_to_do(stage: AccountStage, name: str) -> None:
-    running = play(stage, name, {} if name == "hosting-provision" else provisioned(stage))
+    running = play(stage, name, {} if name == "hosting-provision" else written(stage))
     running.run()
     settled = stage.snapshot()
     running.applied.clear()
@@ -92,7 +131,7 @@ def test_a_run_broken_off_at_any_step_leaves_things_as_they_were(
     stage: AccountStage, name: str, step_id: str, half: bool
 ) -> None:
     making = name == "hosting-provision"
-    running = Play(stage, name, "j1", facts={}) if making else play(stage, name, provisioned(stage))
+    running = Play(stage, name, "j1", facts={}) if making else play(stage, name, written(stage), beside=step_id == "aside")
     untouched = stage.snapshot()
     with pytest.raises(BrokenOff):
         running.run(break_off_at=step_id, half=half)
@@ -135,11 +174,13 @@ def test_past_the_point_of_no_return_nothing_is_undone_and_the_run_goes_on(stage
 
 
 def test_an_archive_that_is_promised_is_never_done_without(stage: AccountStage) -> None:
-    facts = provisioned(stage)
+    running = play(stage, "hosting-terminate", written(stage))
     untouched = stage.snapshot()
-    stage.job(IntentKind.TERMINATE, "j3")
-    with pytest.raises(Refused, match="archive"):
-        Play(stage, "hosting-terminate", "j3", facts=facts, until=UNTIL).run()
+    break_database(stage.world, HOST.name, USER, "main")
+    with pytest.raises(PermanentDriverError, match="h100001_main cannot be dumped"):
+        running.run()
+    running.undo()
+    break_database(stage.world, HOST.name, USER)
     assert stage.snapshot() == untouched
 
 

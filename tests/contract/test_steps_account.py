@@ -351,8 +351,3 @@ def test_where_no_account_ever_was_nothing_is_left(stage: AccountStage) -> None:
     assert "it never was on one" in stage.run("account.prove-gone", {})["proof"]
     with pytest.raises(NotFound):
         stage.check("account.suspend", NODE)
-
-
-def test_nothing_is_destroyed_where_an_archive_is_promised(made: AccountStage) -> None:
-    with pytest.raises(Refused, match="archive"):
-        made.check("account.archive", NODE)

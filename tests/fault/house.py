@@ -176,7 +176,7 @@ class House:
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
-            book=book_of(self.db, LocalSecrets(directory, {}), NODES, self.clock),
+            book=book_of(self.db, LocalSecrets(directory, {}), (*NODES, *self._beside), self.clock),
             exports=lambda node: FakeExports(world, node),
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
             uids=StoreAccountUids(self.db, self.clock),

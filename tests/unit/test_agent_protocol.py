@@ -92,8 +92,8 @@ ACCOUNT: dict[str, Any] = {
 }
 OF_ACCOUNT = {"user": "h100001", "service_id": "web-1"}
 GOOD |= {
-    "hosting-doctor": {},
-    "hosting-prepare": {},
+    "hosting-doctor": {"backups": True},
+    "hosting-prepare": {"backups": False},
     "account-apply": {"account": ACCOUNT, "job_id": "j1"},
     "account-facts": {"users": ["h100001"]},
     "account-suspend": {**OF_ACCOUNT, "job_id": "j1"},

@@ -73,7 +73,10 @@ def test_a_plans_own_cap_takes_the_place_of_the_policys_each_by_itself() -> None
     assert refusal.rule == "plan big; tnet: Backup Data"
 
 
-def test_where_nobody_says_anything_nothing_is_refused() -> None:
-    assert refuses(Measured(size_bytes=10**15, inodes=10**9), caps(Terms(policy=SILENT, kind="hosting"))) is None
-    own = offered(Terms(policy=SILENT, kind="hosting"), cap_inodes=5)
-    assert refuses(Measured(size_bytes=10**15, inodes=6), caps(own)) is not None
+def test_where_nobody_says_anything_an_account_has_the_usual_caps_and_a_guest_none() -> None:
+    usual = caps(Terms(policy=SILENT, kind="hosting"))
+    rule = "what holds for accounts by default"
+    assert [(cap.what, cap.most, cap.rule) for cap in usual] == [("bytes", 10 * GB, rule), ("inodes", 250_000, rule)]
+    assert caps(Terms(policy=SILENT, kind="vps")) == ()
+    own = caps(offered(Terms(policy=SILENT, kind="hosting"), cap_bytes=50 * GB))
+    assert [(cap.what, cap.most) for cap in own] == [("bytes", 50 * GB), ("inodes", 250_000)]

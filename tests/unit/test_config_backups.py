@@ -177,6 +177,19 @@ def test_a_disk_of_another_node_by_sftp_is_a_target_of_this_one(configs: Path) -
     assert load(say(configs, SFTP | {"on_node": "hv2"}, hv1={"backups": "vault"})).nodes[0].backups == "vault"
 
 
+def test_a_hosting_node_names_a_target_as_any_other(configs: Path) -> None:
+    node = {"name": "web1", "zone": "jkt1", "address": "192.0.2.31", "kind": "hosting", "backups": "main"}
+    path = say(configs, REST) / "nodes.yaml"
+    nodes = yaml.safe_load(path.read_text())
+    nodes["nodes"].append(node)
+    path.write_text(json.dumps(nodes))
+    assert [each.backups for each in load(configs).nodes if each.name == "web1"] == ["main"]
+    nodes["nodes"][-1]["backups"] = "nowhere"
+    path.write_text(json.dumps(nodes))
+    (problem,) = problems_of(configs)
+    assert "there is no target for backups 'nowhere'" in problem.sentence
+
+
 def test_an_override_without_a_target_is_told(configs: Path) -> None:
     assert only(say(configs, hv1={"backups_on_own_node": True})).path == "nodes[0].backups_on_own_node"
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from agents.node import backup_needs
 from agents.node.call import Call
 from agents.node.hosting import databases, people, quota, systemd, tree
 from agents.node.hosting.layout import GROUP, WEB_USER, Node
@@ -37,7 +38,8 @@ KERNEL = (5, 14)
 
 
 def hosting_doctor(call: Call) -> dict[str, Any]:
-    """``needs``: name, ok, says, hint, package each; and what there is: php, quota, controllers, accounts, sizes."""
+    """``needs``: name, ok, says, hint, package each; and what there is: php, quota, controllers, accounts, sizes. ``backups``
+    asks for what these need, too."""
     node = Node(call.place)
     allow_many_files()
     controllers = (tree.read(node.cgroups / "cgroup.controllers") or "").split()
@@ -47,6 +49,7 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
         _row("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", "python3"),
         _kernel(platform.release()),
         *_programs(),
+        *(_restic() if call.arguments["backups"] else ()),
         _php(systemd.php_versions(node)),
         _cgroups(controllers),
         _row("quota", on, "on" if on else "off", _quota_hint(), ""),
@@ -99,6 +102,11 @@ def _programs() -> Iterator[Row]:
     for name, purpose, package in PROGRAMS:
         path = shutil.which(name, path=ENVIRONMENT["PATH"]) or ""
         yield _row(name, bool(path), path or "none", f"install the package {package}: {name} {purpose}", package)
+
+
+def _restic() -> Iterator[Row]:
+    found = backup_needs.restic()
+    yield _row(found["name"], found["ok"], found["found"], found["mend"], found["package"])
 
 
 def _php(versions: list[str]) -> Row:

@@ -19,6 +19,7 @@ from orchestrator.api.service_schemas import fields
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
 from orchestrator.domain.backups import allowance
+from orchestrator.domain.backups.parts import MOST_PATHS, Parts
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import Restore, RestoreState
 from orchestrator.observe.logs import redact
@@ -31,26 +32,40 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1/services", tags=["backups"])
 
 
+RestorePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=f"^[^{CONTROLS}]*$")]
+DatabaseName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,16}$")]
+
+
 class RestoreRequest(BaseModel):
-    """``backup``: its id; '' = the newest verified one. ``beside``: onto a new volume beside the disk, which stays as it is.
-    ``pay``: what it costs beyond the month's allowance may be charged. ``reason`` is a sentence for the audit."""
+    """``backup``: its id; '' = the newest verified one. ``beside``: onto a new volume beside the disk, or into a directory beside
+    the home, which stays as it is. ``pay``: what it costs beyond the month's allowance may be charged. ``reason`` is a sentence
+    for the audit.
+
+    Of an account: ``paths`` inside its home, ``databases`` by name; where neither is given all is restored, where one is only
+    that. ``files_only``: no databases. ``delete``: what is there and not in the backup goes.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     backup: str = Field(default="", max_length=200, pattern=r"^[A-Za-z0-9._-]*$")
     beside: bool = False
+    paths: list[RestorePath] = Field(default_factory=list, max_length=MOST_PATHS)
+    databases: list[DatabaseName] = Field(default_factory=list, max_length=MOST_PATHS)
+    files_only: bool = False
+    delete: bool = False
     pay: bool = False
     reason: str = Field(default="", max_length=255, pattern=f"^[^{CONTROLS}]*$")
 
 
 class RestoreAnswer(Answer):
-    """What becomes of a restore. ``counts``: how it counts, in a sentence; ``amount``: whole rupiah, 0 = it costs nothing.
-    ``room``: of a dry run, whether the node's pool has room for the second disk, in a sentence."""
+    """What becomes of a restore. ``kind``: of the service. ``counts``: how it counts, in a sentence; ``amount``: whole rupiah,
+    0 = it costs nothing. ``room``: of a dry run, whether the node has room for what is written aside, in a sentence."""
 
     backup_id: str
     made_at: datetime | None
     size_bytes: int
     beside: bool
+    kind: str
     counts: str
     amount: int
     room: str = ""
@@ -66,6 +81,7 @@ class RestoreAnswer(Answer):
             made_at=found.backup.made_at,
             size_bytes=found.backup.size_bytes,
             beside=beside,
+            kind=found.kind,
             counts=found.granted.why,
             room=found.room,
             amount=0 if found.granted.charge is None else found.granted.charge.amount,
@@ -121,6 +137,7 @@ def restore_service(
         request_id=once.request_id(service_id),
         backup_id=given.backup,
         beside=given.beside,
+        parts=Parts(paths=tuple(given.paths), databases=tuple(given.databases), load=not given.files_only, delete=given.delete),
         pay=given.pay,
         why=given.reason,
     )

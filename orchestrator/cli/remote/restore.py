@@ -32,10 +32,23 @@ _LIST: tuple[Column, ...] = (
 )
 
 
+# Of an account, and beside.
+_WHERE = {
+    (False, False): "in place of its disk",
+    (False, True): "beside its disk",
+    (True, False): "over what is in its home",
+    (True, True): "beside its home",
+}
+
+
 @click.command("restore")
 @click.argument("service")
 @click.option("--backup", default="", help="Which backup; left out: the newest verified one.")
-@click.option("--beside", is_flag=True, help="Onto a new volume beside the disk; nothing else changes.")
+@click.option("--beside", is_flag=True, help="Onto a new volume, or into a directory, beside what is there, which stays.")
+@click.option("--path", "paths", multiple=True, help="Of an account: only this path inside its home. May be given again.")
+@click.option("--database", "databases", multiple=True, help="Of an account: only this database. May be given again.")
+@click.option("--files-only", is_flag=True, help="Of an account: its files, and no databases.")
+@click.option("--delete", is_flag=True, help="Of an account: what is there and not in the backup goes.")
 @click.option("--pay", is_flag=True, help="What it costs beyond the month's allowance may be charged.")
 @click.option("--reason", "--why", "reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none.")
 @dry_run_option
@@ -45,7 +58,8 @@ _LIST: tuple[Column, ...] = (
 def restore(
     context: click.Context, /, service: str, reason: str | None, dry_run: bool, watch: bool, as_json: bool, **given: Any
 ) -> None:
-    """Bring back what a backup of the service holds. In place the guest is stopped for it, and its old disk kept for a while."""
+    """Bring back what a backup of the service holds. In place a guest is stopped for it, and its old disk kept for a while; an
+    account is closed meanwhile, and what is written over is gone."""
     body = {"reason": reason or "", **given}
     calls = client(context)
     answer = calls.post(below("services", service, "restore"), body, dry_run="true" if dry_run else "")
@@ -77,7 +91,7 @@ def _would(service: str, answer: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _sentence(answer: Row) -> str:
-    where = "beside its disk" if answer["beside"] else "in place of its disk"
+    where = _WHERE[answer["kind"] == "hosting", answer["beside"]]
     costs = f"; it costs Rp {answer['amount']:,}" if answer["amount"] else ""
     made = f" of {when(answer['made_at'])}" if answer["made_at"] else ""
     return f"backup {answer['backup_id']}{made}, {human_bytes(answer['size_bytes'])}, {where}: {answer['counts']}{costs}"

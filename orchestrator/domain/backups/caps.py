@@ -5,7 +5,8 @@ What is promised is "at most": a source with exactly 250,000 inodes, or 10^10 by
 one byte more refuses it. "Reached" is read as "gone over", and "either" as: one of the two is enough. (At exactly the cap the
 customer has what was promised; and it is the pair 250,000 and 250,001 that the boundary is tested with.)
 
-A policy's caps are for accounts. A guest has one only where its plan sets it, in allocated bytes.
+A policy's caps are for accounts, which have those of ``ACCOUNT_BYTES`` and ``ACCOUNT_INODES`` where neither their plan nor their
+policy says any. A guest has one only where its plan sets it, in allocated bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from orchestrator.domain.terms import Terms
 
 # What is backed up as a directory of files; the others are disks.
 ACCOUNTS = frozenset({"hosting", "reseller"})
+# What holds for an account by default.
+ACCOUNT_BYTES, ACCOUNT_INODES = 10 * 10**9, 250_000
+RULE_DEFAULT = "what holds for accounts by default"
 # So many directories are named in a refusal.
 NAMED = 3
 
@@ -38,18 +42,19 @@ class Cap:
 
 
 def caps(terms: Terms) -> tuple[Cap, ...]:
-    """What holds for the service; none where neither its plan nor its policy says any. The plan's go before the policy's."""
+    """What holds for the service. The plan's go before the policy's, and those before what holds for accounts by default."""
     rule, offer = terms.policy.backup.caps, terms.backups
     account = terms.kind in ACCOUNTS
     found = []
-    for what, plans, policys in (
-        ("bytes", offer.cap_bytes, None if rule is None else rule.size_bytes),
-        ("inodes", offer.cap_inodes if account else None, None if rule is None else rule.inodes),
+    by = RULE_DEFAULT if rule is None else terms.cite(rule)
+    for what, plans, others in (
+        ("bytes", offer.cap_bytes, ACCOUNT_BYTES if rule is None else rule.size_bytes),
+        ("inodes", offer.cap_inodes if account else None, ACCOUNT_INODES if rule is None else rule.inodes),
     ):
         if plans is not None:
             found.append(Cap(what=what, most=plans, rule=f"plan {offer.plan}"))
-        elif account and rule is not None and policys is not None:
-            found.append(Cap(what=what, most=policys, rule=terms.cite(rule)))
+        elif account:
+            found.append(Cap(what=what, most=others, rule=by))
     return tuple(found)
 
 

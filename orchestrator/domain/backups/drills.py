@@ -40,7 +40,8 @@ class DrillState(StrEnum):
 class Drill:
     """``id``: of its job. ``week``: its Monday, by which a node's drills are counted; None where a person asked for it.
 
-    ``signature``: the partition table or file system that the restored disk begins with, '' = none that is known.
+    ``signature``: the partition table or file system that the restored disk begins with, '' = none that is known; of an account
+    how many files were restored.
     """
 
     id: str
@@ -90,7 +91,7 @@ def again(service: Service, arguments: Mapping[str, object], *, who: str, why: s
 
 
 def signature_of(steps: Iterable[JobStep]) -> str:
-    """What its job saw on the restored disk."""
+    """What its job saw on the restored disk, or of the restored account."""
     return next((str(step.facts["signature"]) for step in steps if step.facts and "signature" in step.facts), "")
 
 

@@ -1,4 +1,4 @@
-"""A restore of a whole guest as it is decided on: from which backup, and whether its service may have one now.
+"""A restore of a guest, or of an account, as it is decided on: from which backup, and whether its service may have one now.
 
 Pure. Whether it is included or costs something is decided in ``allowance``, on what is known of the others.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.domain.backups import parts
 from orchestrator.domain.backups.allowance import Request
+from orchestrator.domain.backups.parts import ALL, Parts
 from orchestrator.domain.backups.words import Backup, BackupState, Generation, GenerationState
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import Intent, IntentKind, Refusal
-from orchestrator.domain.kept import BESIDE, DISK, ROLE
+from orchestrator.domain.kept import ROLE
 from orchestrator.domain.permissions import Ask, may
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Service
@@ -27,11 +29,13 @@ REQUEST = "request"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A restore as somebody asks for it. ``request_id``: the same again is the same restore; ``backup_id`` '' = the newest that
-    counts. ``beside``: onto a new volume beside the disk, instead of in its place. ``pay``: what it costs may be charged."""
+    counts. ``beside``: onto a new volume beside the disk, or into a directory beside the home, instead of in its place.
+    ``parts``: of an account. ``pay``: what it costs may be charged."""
 
     request_id: str
     backup_id: str = ""
     beside: bool = False
+    parts: Parts = ALL
     pay: bool = False
     why: str = ""
 
@@ -73,11 +77,17 @@ def request_of(asked: Asked, backup: Backup, *, who: str) -> Request:
 
 
 def decide(service: Service, asked: Asked, backup: Backup | Refusal, *, who: str, terms: Terms) -> Received:
-    """Restore it, unless the policy, a hold or the service's state is against it."""
+    """Restore it, unless the policy, a hold or the service's state is against it, or it has no such parts.
+
+    Raises RequestError for parts that are none.
+    """
+    apart = parts.refuses(asked.parts, kind=terms.kind, beside=asked.beside)
+    if apart is not None:
+        return refused(service, apart.reason, apart.rule)
     arguments: dict[str, object] = {
         BACKUP: "" if isinstance(backup, Refusal) else backup.id,
-        ROLE: BESIDE if asked.beside else DISK,
         REQUEST: asked.request_id,
+        **parts.arguments(asked.parts, kind=terms.kind, beside=asked.beside),
     }
     received = again(service, arguments, who=who, why=asked.why, terms=terms)
     if isinstance(backup, Refusal) and isinstance(received.decision, Intent):

@@ -1,4 +1,4 @@
-"""What falls due of volumes that are kept beside a service's disk: each is wiped at the end of its time."""
+"""What falls due of what is kept beside a service's disk or home: each is wiped at the end of its time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.domain.services import Lifecycle, Service
 CLAUSE = "backups.keep_restored of orchestrator.yaml"
 _WORDS = {
     KeptKind.SAFETY_COPY: "the disk that a restore replaced was kept until then",
-    KeptKind.BESIDE: "what was restored beside the disk was kept until then",
+    KeptKind.BESIDE: "what was restored aside was kept until then",
 }
 
 

@@ -146,7 +146,7 @@ class SshEnrolment:
                 self._apt(shell, packages, say)
                 requirements = self._requirements(agent, node, pool_path, limit)
             if node.kind == NodeKind.HOSTING:
-                requirements = hosting_ready.prepare(agent, requirements, say=say, limit=limit)
+                requirements = hosting_ready.prepare(agent, node, requirements, say=say, limit=limit)
         finally:
             agent.close()
         report = EnrolmentReport(
@@ -166,7 +166,7 @@ class SshEnrolment:
 
     def _requirements(self, agent: SshTransport, node: Node, pool_path: str, limit: Deadline) -> tuple[Requirement, ...]:
         if node.kind == NodeKind.HOSTING:
-            return hosting_ready.requirements(agent, limit)
+            return hosting_ready.requirements(agent, node, limit)
         asked = {"pool_path": pool_path or "/", "bridge": node.bridge, **({"backups": True} if node.backups else {})}
         answer = agent.call("doctor", asked, deadline=limit.left())
         rows = tuple(

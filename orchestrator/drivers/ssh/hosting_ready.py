@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.domain.errors import PermanentDriverError, PreconditionError
+from orchestrator.domain.plans import Node
 from orchestrator.drivers.ssh.connection import Deadline
 from orchestrator.ports.enrolment import Requirement
 from orchestrator.ports.node_transport import NodeTransport
@@ -13,13 +14,13 @@ from orchestrator.ports.node_transport import NodeTransport
 NAME = "prepared"  # the doctor's name of that requirement, the one that enrolment itself brings about
 
 
-def requirements(agent: NodeTransport, limit: Deadline) -> tuple[Requirement, ...]:
+def requirements(agent: NodeTransport, node: Node, limit: Deadline) -> tuple[Requirement, ...]:
     """What the agent's ``hosting-doctor`` says that the node must have."""
-    return _rows(agent.call("hosting-doctor", {}, deadline=limit.left()))
+    return _rows(agent.call("hosting-doctor", _asked(node), deadline=limit.left()))
 
 
 def prepare(
-    agent: NodeTransport, found: tuple[Requirement, ...], *, say: Callable[[str], None], limit: Deadline
+    agent: NodeTransport, node: Node, found: tuple[Requirement, ...], *, say: Callable[[str], None], limit: Deadline
 ) -> tuple[Requirement, ...]:
     """Make what all accounts share, where the node has everything else; what it has then.
 
@@ -30,13 +31,17 @@ def prepare(
         return found
     say("preparing it for accounts")
     try:
-        answer = agent.call("hosting-prepare", {}, deadline=limit.left())
+        answer = agent.call("hosting-prepare", _asked(node), deadline=limit.left())
     except (PermanentDriverError, PreconditionError) as exc:
         failed = Requirement(name=NAME, ok=False, found=exc.message, mend=exc.hint or "mend that, then enrol the node again")
         return tuple(failed if row.name == NAME else row for row in found)
     changed = [str(part) for part in answer["changed"]]
     say(f"prepared: {', '.join(changed)}" if changed else "it was prepared already")
     return _rows(answer["doctor"])
+
+
+def _asked(node: Node) -> dict[str, Any]:
+    return {"backups": True} if node.backups else {}
 
 
 def _rows(answer: Mapping[str, Any]) -> tuple[Requirement, ...]:

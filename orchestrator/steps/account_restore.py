@@ -1,0 +1,219 @@
+"""Restoring an account in place: it is closed meanwhile, so that nothing of it runs, and afterwards it is as it was before.
+
+What is restored is written over what is there: from then on there is no way back, and a run that fails waits for a person with
+the account closed. Everything may be written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from orchestrator.domain.backups.words import Backup
+from orchestrator.domain.errors import NotFound, PermanentDriverError
+from orchestrator.ports.repositories import RestoreFacts, RestoreSpec
+from orchestrator.steps.account import present, seen
+from orchestrator.steps.account_backup import HOME, PACK, directory_of
+from orchestrator.steps.backup_make import RUN_SECONDS
+from orchestrator.steps.base import Done, Facts, Needed, StepContext
+from orchestrator.steps.common import BaseStep, Look, OnNode, Timer
+from orchestrator.steps.repository import Shelf, restorable
+
+CLOSE_SECONDS = 180.0
+LOAD_SECONDS = 4 * 3600.0
+# All that there is of an account in its backup, from the root of the snapshot.
+WHOLE = (f"/{HOME}", f"/{PACK}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupArgs:
+    """``backup``: its id."""
+
+    node: str
+    backup: str
+
+
+class AccountRestorable(Look[BackupArgs]):
+    """See that the backup is held and the account there, before anything of it is closed."""
+
+    name: ClassVar[str] = "account.restorable"
+    args = BackupArgs
+    deadline_seconds: ClassVar[float] = 600.0
+
+    def look(self, ctx: StepContext, args: BackupArgs) -> Facts:
+        """Raises NotFound, WrongState where the backup does not count any more, TransientDriverError where it is locked."""
+        user, backup = present(ctx, args.node).user, restorable(ctx, args.backup)
+        shelf = Shelf(ctx, args.node)
+        shelf.unlock(shelf.generation(backup.generation))
+        if not shelf.look().holds(backup):
+            raise NotFound(f"the snapshot of backup {backup.id} is not held any more")
+        return {"user": user, "snapshot": backup.snapshot_id, "bytes": backup.size_bytes}
+
+
+class AccountClose(BaseStep[OnNode]):
+    """Close the account, so that nothing of it runs. One that was suspended before stays as that left it.
+
+    It is no suspension: it asks no fence, and lasts as long as its job.
+    """
+
+    name: ClassVar[str] = "account.close"
+    args = OnNode
+    heavy: ClassVar[bool] = True
+    deadline_seconds: ClassVar[float] = CLOSE_SECONDS
+
+    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
+        found = present(ctx, args.node)
+        if not found.suspended:
+            return Needed(f"{found.user} is open")
+        if found.processes:
+            return Needed(f"{found.processes} processes of {found.user} run")
+        return Done({"closed": found.user}, made_by=found.suspended_by)
+
+    def apply(self, ctx: StepContext, args: OnNode) -> Facts:
+        """Raises PermanentDriverError where something of it is open, or runs, all the same."""
+        user = present(ctx, args.node).user
+        ctx.ports.hosting(args.node).suspend(user, service_id=ctx.service_id, job_id=ctx.job_id, deadline=Timer(ctx).left())
+        found = self.check(ctx, args)
+        if isinstance(found, Needed):
+            raise PermanentDriverError(f"the account could not be closed: {found.why}", hint="end that on the node, then retry")
+        return found.facts
+
+    def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
+        """Open it again where this job has closed it."""
+        found = seen(ctx, args.node)
+        if found.exists and found.suspended_by == ctx.job_id:
+            ctx.ports.hosting(args.node).unsuspend(
+                found.user, service_id=ctx.service_id, job_id=ctx.job_id, deadline=Timer(ctx).left()
+            )
+
+
+class AccountReopen(BaseStep[OnNode]):
+    """Open the account where this job has closed it; one that was suspended before stays suspended."""
+
+    name: ClassVar[str] = "account.reopen"
+    args = OnNode
+    heavy: ClassVar[bool] = True
+    deadline_seconds: ClassVar[float] = CLOSE_SECONDS
+
+    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
+        found = present(ctx, args.node)
+        if found.suspended_by != ctx.job_id:
+            return Done({"open": not found.suspended_by})
+        return Needed(f"{found.user} is still closed")
+
+    def apply(self, ctx: StepContext, args: OnNode) -> Facts:
+        """Raises PermanentDriverError where something is not as it was before."""
+        user = present(ctx, args.node).user
+        done = ctx.ports.hosting(args.node).unsuspend(
+            user, service_id=ctx.service_id, job_id=ctx.job_id, deadline=Timer(ctx).left()
+        )
+        if done.difference:
+            raise PermanentDriverError(f"it is open again, and not as it was: {'; '.join(done.difference)}")
+        return {"open": True}
+
+    def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
+        """Close it again: what closed it opens it."""
+        found = seen(ctx, args.node)
+        if found.exists and not found.suspended_by:
+            ctx.ports.hosting(args.node).suspend(
+                found.user, service_id=ctx.service_id, job_id=ctx.job_id, deadline=Timer(ctx).left()
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreArgs:
+    """``only``: these paths, from the root of the snapshot; none = all. ``delete``: what is there and not in the backup goes."""
+
+    node: str
+    backup: str
+    only: tuple[str, ...] = ()
+    delete: bool = False
+
+
+class AccountRestore(BaseStep[RestoreArgs]):
+    """Write what the backup holds over the files of the account, which has to be closed, and read it back.
+
+    How far one came cannot be seen: it is written again. Undoing it takes nothing back: of what was there nothing is left.
+    """
+
+    name: ClassVar[str] = "account.restore"
+    args = RestoreArgs
+    heavy: ClassVar[bool] = True
+    deadline_seconds: ClassVar[float] = RUN_SECONDS
+
+    def check(self, ctx: StepContext, args: RestoreArgs) -> Done | Needed:
+        present(ctx, args.node)
+        return Needed(f"what backup {args.backup} holds is still to be written")
+
+    def apply(self, ctx: StepContext, args: RestoreArgs) -> Facts:
+        """Raises PermanentDriverError where the account is open, or not all could be written."""
+        timer = Timer(ctx)
+        require_closed(ctx, args.node)
+        backup = restorable(ctx, args.backup)
+        directory = directory_of(present(ctx, args.node).user)
+        found = write(ctx, args.node, backup, timer, directory=directory, only=args.only, delete=args.delete)
+        return {"backup": backup.id, "files": found.files, "bytes": found.bytes, "deleted": found.files_deleted}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadArgs:
+    """``databases``: their names in the account; none = all that were packed."""
+
+    node: str
+    databases: tuple[str, ...] = ()
+
+
+class AccountLoad(BaseStep[LoadArgs]):
+    """Load the dumps that were restored into the account's databases, each of which is emptied first, and bring its crontab back.
+
+    Nothing is left of what the databases held; loading may be repeated.
+    """
+
+    name: ClassVar[str] = "account.load"
+    args = LoadArgs
+    heavy: ClassVar[bool] = True
+    deadline_seconds: ClassVar[float] = LOAD_SECONDS
+
+    def check(self, ctx: StepContext, args: LoadArgs) -> Done | Needed:
+        present(ctx, args.node)
+        return Needed("its databases are still to be loaded")
+
+    def apply(self, ctx: StepContext, args: LoadArgs) -> Facts:
+        user = present(ctx, args.node).user
+        loaded = ctx.ports.hosting(args.node).load(
+            user, service_id=ctx.service_id, job_id=ctx.job_id, databases=args.databases, deadline=Timer(ctx).left()
+        )
+        return {"loaded": [each.name for each in loaded]}
+
+
+def require_closed(ctx: StepContext, node: str) -> None:
+    """Raises PermanentDriverError: nothing is written into a home in which somebody may work."""
+    found = AccountClose().check(ctx, OnNode(node=node))
+    if isinstance(found, Needed):
+        raise PermanentDriverError(f"the account is not closed: {found.why}", hint="an operator has to look")
+
+
+def write(
+    ctx: StepContext,
+    node: str,
+    backup: Backup,
+    timer: Timer,
+    *,
+    directory: str,
+    only: tuple[str, ...] = (),
+    delete: bool = False,
+) -> RestoreFacts:
+    """What the backup holds of the account, or ``only`` that, into a directory of its node. Raises PermanentDriverError where it
+    is not whole."""
+    shelf = Shelf(ctx, node)
+    generation = shelf.generation(backup.generation)
+    shelf.unlock(generation)
+    there, access = shelf.on_node(generation)
+    spec = RestoreSpec(snapshot=backup.snapshot_id, directory=directory, only=only or WHOLE, delete=delete)
+    with shelf.minding(generation.number):
+        found = there.restore(access, spec, deadline=timer.left(), progress=ctx.progress)
+    if not found.whole:
+        named = ", ".join(failed.item for failed in found.failed[:3])
+        raise PermanentDriverError(f"the restore is not whole: {found.failed_count} of its files could not be written: {named}")
+    return found
