@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from agents.node import arguments as a
 from agents.node.arguments import Field
-from agents.node.call import Call
+from agents.node.command import Command
 from agents.node.disk.table import TABLE as DISKS
 from agents.node.doctor import doctor, hello
 from agents.node.freeze import guest_freeze, guest_thaw
-from agents.node.hosting.table import LASTING
-from agents.node.hosting.table import TABLE as ACCOUNTS
+from agents.node.hosting.table import COMMANDS as ACCOUNTS
 from agents.node.keys import secret_wipe
 from agents.node.make import FORMATS, volume_make
 from agents.node.residue import residue
 from agents.node.restic.table import TABLE as REPOSITORIES
 from agents.node.templates import template_check
 from agents.node.wipe import METHODS, volume_state, volume_wipe
-
-Run = Callable[[Call], dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """``fields`` is all that a request may hold; ``run`` gets them checked. ``lasting``: goes on although nobody listens."""
-
-    fields: Mapping[str, Field]
-    run: Run
-    lasting: bool = False
-
 
 COMMANDS: dict[str, Command] = {
     "hello": Command({}, hello),
@@ -68,5 +51,5 @@ COMMANDS: dict[str, Command] = {
         residue,
     ),
     **{name: Command(fields, run) for name, (fields, run) in {**REPOSITORIES, **DISKS}.items()},
-    **{name: Command(fields, run, lasting=name in LASTING) for name, (fields, run) in ACCOUNTS.items()},
+    **ACCOUNTS,
 }

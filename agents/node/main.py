@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from agents.node.arguments import parse
 from agents.node.call import Call
-from agents.node.commands import COMMANDS
+from agents.node.command import Command
+from agents.node.hosting.table import COMMANDS as ACCOUNTS
 from agents.node.place import Place
 from agents.node.protocol import EXIT_CODES, AgentError, Speaker, read_request
 
@@ -18,9 +19,7 @@ def run(argv: Sequence[str], stdin: BinaryIO, stdout: BinaryIO, *, place: Place 
     """Answer the call on ``stdout``; returns the exit code."""
     speaker = Speaker(stdout)
     try:
-        if len(argv) != 1 or argv[0] not in COMMANDS:
-            raise AgentError("driver-permanent", f"unknown command; this agent knows: {', '.join(sorted(COMMANDS))}")
-        command = COMMANDS[argv[0]]
+        command = _command(argv)
         speaker.lasting = command.lasting
         arguments = parse(command.fields, read_request(stdin))
         speaker.result(command.run(Call(place or Place(), arguments, speaker.progress)))
@@ -38,6 +37,17 @@ def run(argv: Sequence[str], stdin: BinaryIO, stdout: BinaryIO, *, place: Place 
         speaker.error(AgentError("internal-error", f"the agent failed in {argv[0]}: {type(exc).__name__}"))
         return EXIT_CODES["internal-error"]
     return 0
+
+
+def _command(argv: Sequence[str]) -> Command:
+    """A call on a hosting account has no use for what guests need: it is not read for one."""
+    if len(argv) == 1 and argv[0] in ACCOUNTS:
+        return ACCOUNTS[argv[0]]
+    from agents.node.commands import COMMANDS
+
+    if len(argv) != 1 or argv[0] not in COMMANDS:
+        raise AgentError("driver-permanent", f"unknown command; this agent knows: {', '.join(sorted(COMMANDS))}")
+    return COMMANDS[argv[0]]
 
 
 def main() -> int:

@@ -6,14 +6,13 @@ What checks and what runs them is imported when one is called: a call on a volum
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agents.node import arguments as a
 from agents.node.arguments import Check, Field
 from agents.node.call import Call
-
-Run = Callable[[Call], dict[str, Any]]
+from agents.node.command import Command, Run
 
 
 def _check(name: str) -> Check:
@@ -58,3 +57,5 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
 
 LASTING = frozenset({"account-suspend", "account-unsuspend", "account-wipe"})
 """Go on although nobody listens: what was begun of these is better whole."""
+
+COMMANDS = {name: Command(fields, run, lasting=name in LASTING) for name, (fields, run) in TABLE.items()}
