@@ -240,7 +240,7 @@ class TemplateEntry(_File):
 class TemplatesFile(_File):
     """templates.yaml: the OS images on the nodes."""
 
-    templates: list[TemplateEntry] = Field(min_length=1, max_length=1000, description="The templates.")
+    templates: list[TemplateEntry] = Field(max_length=1000, description="The templates; none where no guests are sold.")
 
 
 class SoldFile(_File):

@@ -177,6 +177,13 @@ def test_a_disk_smaller_than_one_of_its_templates_is_refused(configs: Path) -> N
     assert "too few for template 'debian-12'" in problem.sentence
 
 
+def test_who_sells_no_guests_needs_no_template(configs: Path) -> None:
+    for plan in configs.glob("plans/vps-*.yaml"):
+        plan.unlink()
+    (configs / "templates.yaml").write_text("templates: []\n")
+    assert [*load(configs).plans] == ["hosting-1", "hosting-2"]
+
+
 def test_the_line_is_the_one_of_the_fault(configs: Path) -> None:
     change(configs, "nodes.yaml", "last: 198.51.100.250", "last: 198.51.100.9")
     lines = (configs / "nodes.yaml").read_text().splitlines()

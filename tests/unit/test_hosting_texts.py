@@ -61,10 +61,10 @@ def test_a_slice_holds_every_limit_and_no_swap() -> None:
     assert "IOWriteIOPSMax=/srv/h 100" in lines
 
 
-def test_a_rate_of_0_is_no_limit() -> None:
+def test_a_rate_of_0_is_no_limit_and_takes_back_the_one_that_was() -> None:
     free = Limits(disk_bytes=1 << 30, inodes=1000, cpu_percent=50, memory_bytes=256 << 20, tasks=40)
-    assert "BandwidthMax" not in units.limits(free)
-    assert "IOPSMax" not in units.limits(free)
+    rates = [line for line in units.limits(free).splitlines() if line.startswith(("IORead", "IOWrite"))]
+    assert rates == [f"IO{way}{kind}Max=/srv/h infinity" for kind in ("Bandwidth", "IOPS") for way in ("Read", "Write")]
 
 
 def test_php_of_an_account_is_its_own_and_its_sockets_are_the_web_servers() -> None:

@@ -167,7 +167,10 @@ done
 
 
 def limits(wanted: Limits) -> str:
-    """The lines of a [Slice] section. Swap is none of a customer's: memory beyond the limit is refused, not moved to the disk."""
+    """The lines of a [Slice] section. Swap is none of a customer's: memory beyond the limit is refused, not moved to the disk.
+
+    A rate that is no longer limited is said to be so: systemd does not take a limit back whose line is gone.
+    """
     lines = [
         f"CPUQuota={wanted.cpu_percent}%",
         f"MemoryMax={wanted.memory_bytes}",
@@ -176,10 +179,8 @@ def limits(wanted: Limits) -> str:
         "CPUAccounting=yes",
         "IOAccounting=yes",
     ]
-    if wanted.io_bytes_per_second:
-        lines += [f"IO{way}BandwidthMax=/srv/h {wanted.io_bytes_per_second}" for way in ("Read", "Write")]
-    if wanted.iops:
-        lines += [f"IO{way}IOPSMax=/srv/h {wanted.iops}" for way in ("Read", "Write")]
+    for kind, most in (("Bandwidth", wanted.io_bytes_per_second), ("IOPS", wanted.iops)):
+        lines += [f"IO{way}{kind}Max=/srv/h {most or 'infinity'}" for way in ("Read", "Write")]
     return "".join(f"{line}\n" for line in lines)
 
 
