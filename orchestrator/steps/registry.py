@@ -18,6 +18,7 @@ from orchestrator.steps.account import (
 )
 from orchestrator.steps.account_end import AccountArchive, AccountProveGone, AccountWipeOut
 from orchestrator.steps.account_holds import AccountProveSuspended, AccountSuspend, AccountUnsuspend
+from orchestrator.steps.account_settings import AccountCertificate, AccountSet
 from orchestrator.steps.archive import ArchiveKeep, ArchiveRestore
 from orchestrator.steps.arguments import describe
 from orchestrator.steps.backup_destroy import BackupDestroy
@@ -93,6 +94,8 @@ _ALL: tuple[Step[Any], ...] = (
     AccountFits(),
     AccountPromise(),
     AccountLimitsMove(),
+    AccountSet(),
+    AccountCertificate(),
     AccountSuspend(),
     AccountProveSuspended(),
     AccountUnsuspend(),

@@ -10,20 +10,32 @@ from typing import Any
 import pytest
 
 from orchestrator.domain import accounts
+from orchestrator.domain.account_parts import AccountSettings, CronLine, Database, Site, SiteCertificate
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
+from orchestrator.steps.arguments import dump
+from orchestrator.store import site_certificates
+from tests.certificates import certificate_for
 from tests.contract.account_stage import AccountStage
 from tests.contract.stage import NOW
 from tests.contract.test_playbooks import BOOKS, UNTIL, BrokenOff, Play
 from tests.hosting_ground import HOST, LARGE, SMALL
 
 ACCOUNTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.HOSTING}
-CARRIED_OUT = ("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "terminate")
+CARRIED_OUT = ("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "set-account", "terminate")
+MORE = AccountSettings(
+    sites=(
+        Site(name="main", domains=("shop.example", "www.shop.example"), php="8.2"),
+        Site(name="blog", domains=("blog.example",)),
+    ),
+    databases=(Database(name="main"),),
+    cron=(CronLine(schedule="@daily", command="php cron.php"),),
+)
 LIMITED = Hold(reason=HoldReason.ABUSE, effect=HoldEffect.LIMIT, by="anna", why="too much", since=NOW)
-IRREVOCABLE = {("hosting-terminate", "wipe")}
+IRREVOCABLE = {("hosting-terminate", "wipe"), ("hosting-set-account", "certificate")}
 
 
 @pytest.fixture
@@ -42,6 +54,7 @@ def play(stage: AccountStage, name: str, facts: Mapping[str, Any]) -> Play:
     """The playbook on a service in the state that its job finds."""
     kind = IntentKind(name.removeprefix("hosting-"))
     service = stage.service()
+    more: dict[str, Any] = {}
     if kind == IntentKind.UNSUSPEND:
         stage.job(IntentKind.SUSPEND, "j2")
         Play(stage, "hosting-suspend", "j2", facts=facts).run()
@@ -54,8 +67,20 @@ def play(stage: AccountStage, name: str, facts: Mapping[str, Any]) -> Play:
         stage.spec = accounts.to_json(service.with_hold(LIMITED), SMALL)
     if kind == IntentKind.CHANGE_PLAN:
         stage.spec = accounts.to_json(replace(service, plan=LARGE.name), LARGE)
+    if kind == IntentKind.SET_ACCOUNT:
+        more = {"before": stage.spec, "certificate": handed_over(stage, "j3")}
+        stage.spec = accounts.to_json(replace(service, account=MORE), SMALL)
     stage.job(kind, "j3")
-    return Play(stage, name, "j3", facts=facts)
+    return Play(stage, name, "j3", facts=facts, more=more)
+
+
+def handed_over(stage: AccountStage, job: str) -> dict[str, Any]:
+    """A certificate of the main site that the job is to install."""
+    pair = certificate_for("shop.example", "www.shop.example")
+    found = stage.ports.certificates.inspect(pair.certificate, pair.key)
+    with stage.db.write() as conn:
+        site_certificates.keep(conn, stage.ports.secrets, found.pair, job_id=job, service_id="s1")
+    return dump(SiteCertificate(site="main", domains=found.names, until=found.until, sha256=found.sha256))
 
 
 def reversible() -> list[tuple[str, str]]:
