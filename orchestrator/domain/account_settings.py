@@ -199,6 +199,12 @@ def covers(names: Iterable[str], domain: str) -> bool:
     return any(name.lower() in (domain, f"*.{parent}") for name in names)
 
 
+def fill(record: Service, *, full: bool, terms: Terms) -> Received:
+    """Have the databases take no more, or take more again, by a job."""
+    why = "its disk is used up: its databases take no more" if full else "its disk has room again: its databases take more"
+    return _decide(record, {FULL: full}, who="metering", why=why, terms=terms)
+
+
 def again(record: Service, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
     """The same once more, out of a job's own arguments."""
     return _decide(record, dict(arguments), who=who, why=why, terms=terms)

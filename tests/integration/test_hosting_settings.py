@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from orchestrator.domain import account_settings
 from orchestrator.domain.errors import PermanentDriverError, Refused, RequestError
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.drivers.fake.hosting import use
 from orchestrator.engine.clerk import Submitted
 from orchestrator.engine.hosting import Given
 from orchestrator.store.tables import jobs as jobs_table
@@ -230,3 +231,74 @@ def test_a_job_that_waits_says_which_parts_it_sets_and_no_hash(house: House) -> 
         told = [row.facts for row in conn.execute(sa.text("SELECT facts FROM audit WHERE what = 'account set'")).all()]
     assert [json.loads(row)["parts"] for row in told] == [["databases"]]
     assert HOST.name == record(house).node
+
+
+def full(house: House) -> list[bool]:
+    return [each.get("full", False) for each in account(house.world, USER)["databases"]]
+
+
+def read_usage(year: Hosted, house: House, *, files: int, databases: int) -> None:
+    use(house.world, HOST.name, USER, bytes=files, database_bytes=databases)
+    house.engine.meter()
+    year.rest()
+
+
+def test_at_the_end_of_the_disk_the_databases_take_no_more_until_there_is_room_again(year: Hosted, house: House) -> None:
+    tell(house, databases=DATABASES)
+    third = ROOMY.disk_bytes // 3
+    read_usage(year, house, files=third, databases=third)
+    assert full(house) == [False, False]
+    read_usage(year, house, files=third, databases=2 * third + 2)
+    assert full(house) == [True, True]
+    assert record(house).databases_full
+    job = ended(house, IntentKind.SET_ACCOUNT)
+    assert (job.asked_by, "its disk is used up" in job.reason) == ("metering", True)
+    read_usage(year, house, files=third, databases=2 * third - 10)
+    assert full(house) == [True, True], "the last bytes do not count"
+    read_usage(year, house, files=third // 2, databases=2 * third)
+    assert full(house) == [False, False]
+    assert not record(house).databases_full
+    told = [json.loads(body) for _, body, _ in house.notifier.deliveries()]
+    assert [each["data"]["level"] for each in told if each["type"] == "usage.notice"] == [100]
+    changes = [each["data"]["is"]["databases_full"] for each in told if each["type"] == "service.changed"]
+    assert changes[-2:] == [True, False]
+
+
+def test_what_is_done_to_a_full_account_leaves_its_databases_full(year: Hosted, house: House) -> None:
+    read_usage(year, house, files=ROOMY.disk_bytes, databases=0)
+    assert tell(house, databases=DATABASES).state == JobState.DONE
+    assert full(house) == [True, True], "a new database, too"
+    check = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert house.wait(check.job_id).state == JobState.DONE
+    with house.world.change() as state:
+        for each in state["nodes"][HOST.name]["accounts"][USER]["databases"]:
+            each.pop("full")
+    check = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert "takes more, and should not" in house.wait(check.job_id).error
+
+
+def fillings(house: House) -> list[JobState]:
+    return [job.state for job in house.jobs("s1") if job.intent == IntentKind.SET_ACCOUNT]
+
+
+def test_a_reading_makes_a_failed_job_anew(year: Hosted, house: House) -> None:
+    house.world.fault("hosting.apply", error=PermanentDriverError("MariaDB says no"))
+    read_usage(year, house, files=ROOMY.disk_bytes, databases=0)
+    assert (record(house).databases_full, fillings(house)) == (False, [JobState.FAILED])
+    read_usage(year, house, files=ROOMY.disk_bytes, databases=0)
+    assert (record(house).databases_full, fillings(house)) == (True, [JobState.FAILED, JobState.DONE])
+
+
+def test_a_reading_makes_no_second_job_beside_one_that_waits_for_a_person(year: Hosted, house: House) -> None:
+    house.world.fault("hosting.apply", nth=0, error=PermanentDriverError("MariaDB says no"))
+    for _ in range(3):
+        read_usage(year, house, files=ROOMY.disk_bytes, databases=0)
+    assert fillings(house) == [JobState.NEEDS_OPERATOR]
+
+
+def test_a_suspended_account_gets_full_behind_its_suspension(year: Hosted, house: House) -> None:
+    house.event("service.suspend", "s1", version=2, reason="nonpayment")
+    year.rest()
+    read_usage(year, house, files=ROOMY.disk_bytes, databases=0)
+    assert full(house) == [True]
+    assert account(house.world, USER)["open"] == []
