@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from orchestrator.domain import account_settings, usage
+from orchestrator.domain import account_settings, charges, usage
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import HostingPlan, Node, NodeKind
@@ -76,7 +76,7 @@ class Metering:
             at=now,
             bytes=read.bytes,
             inodes=read.inodes,
-            database_bytes=read.database_bytes,
+            database_bytes=_databases(read, before),
             cpu_seconds=usage.cpu_total(before, read.cpu_seconds),
             cpu_reading=read.cpu_seconds,
             traffic=read.traffic,
@@ -89,7 +89,15 @@ class Metering:
             metered, tells = usage.notices(metered, found, month)
             tell(conn, service, tells, now=now)
             self._fill(conn, service, found, now)
+            self._charge(conn, service, read, now)
         account_usage.put(conn, metered)
+
+    def _charge(self, conn: Connection, service: Service, read: AccountUsage, now: datetime) -> None:
+        """What was counted of the traffic is charged as what billing tells of it: when its month has ended."""
+        kept = services.get(conn, service.id) or service
+        noted = charges.with_metered(kept, read.traffic, terms=self._catalog.terms_of(kept), now=now)
+        if noted != kept:
+            services.put(conn, noted, now=now, before=kept)
 
     def _fill(self, conn: Connection, service: Service, found: Sequence[Share], now: datetime) -> None:
         """Databases of which nobody knows how much they may grow: at the end of the disk they take no more, and below it again.
@@ -108,6 +116,13 @@ class Metering:
             self._clerk.carry(conn, service, received, now=now)
         except OrchestratorError as exc:
             _log.warning("the databases of %s are not seen to: %s", service.id, exc.message)
+
+
+def _databases(read: AccountUsage, before: Metered | None) -> int:
+    """Where MariaDB cannot be asked, what it said last."""
+    if read.database_bytes is not None:
+        return read.database_bytes
+    return 0 if before is None else before.database_bytes
 
 
 def _pieces(found: Sequence[AccountUsage]) -> Iterator[Sequence[AccountUsage]]:

@@ -16,15 +16,17 @@ import sqlalchemy as sa
 from orchestrator.domain import account_settings
 from orchestrator.domain.errors import PermanentDriverError, Refused, RequestError
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.policies import Policy, Rule
 from orchestrator.drivers.fake.hosting import use
 from orchestrator.engine.clerk import Submitted
 from orchestrator.engine.hosting import Given
+from orchestrator.store import account_usage, charges
 from orchestrator.store.tables import jobs as jobs_table
 from orchestrator.store.tables import site_certificates
 from tests.certificates import certificate_for
 from tests.fault.house import House
 from tests.hosting_ground import HOST, LARGE, SMALL, account
-from tests.integration.test_due import record
+from tests.integration.test_due import DAY, record
 from tests.integration.test_hosting import USER, Hosted, bought, ended
 
 ROOMY = replace(SMALL, name="hosting-roomy", sites=3, databases=3, php=("8.2",))
@@ -302,3 +304,44 @@ def test_a_suspended_account_gets_full_behind_its_suspension(year: Hosted, house
     read_usage(year, house, files=ROOMY.disk_bytes, databases=0)
     assert full(house) == [True]
     assert account(house.world, USER)["open"] == []
+
+
+def test_a_node_whose_mariadb_is_away_opens_no_databases(year: Hosted, house: House) -> None:
+    read_usage(year, house, files=0, databases=ROOMY.disk_bytes)
+    assert full(house) == [True]
+    use(house.world, HOST.name, USER, database_bytes=None)
+    house.engine.meter()
+    year.rest()
+    assert full(house) == [True]
+    with house.db.read() as conn:
+        read = account_usage.get(conn, "s1")
+    assert read is not None
+    assert read.database_bytes == ROOMY.disk_bytes
+
+
+class Metered(Hosted):
+    """Of a plan that charges what goes over its traffic, by a policy that has a clause for it."""
+
+    plan = replace(SMALL, traffic_bytes=10**12, traffic_over_per_gb=5_000)
+    policy = Policy(name="default", provider="Example Hosting", traffic=Rule(clause="7.3.8"))
+
+
+def test_what_its_node_counted_over_the_plans_traffic_is_charged_when_the_month_is_over(tmp_path: Path) -> None:
+    year = Metered(tmp_path / "state")
+    house = bought(year)
+    period = f"{year.clock.now().astimezone(house.catalog.calendar.zone):%Y-%m}"
+    for total in (9 * 10**11, 10**12 + 1, 12 * 10**11):
+        use(house.world, HOST.name, USER, traffic={period: total})
+        house.engine.meter()
+        year.rest()
+    with house.db.read() as conn:
+        assert charges.latest(conn, "s1", limit=9) == (), "the month goes on"
+    year.clock.ahead += 35 * DAY
+    year.turn()
+    use(house.world, HOST.name, USER, traffic={period: 12 * 10**11 + 1})
+    house.engine.meter()
+    year.turn()
+    with house.db.read() as conn:
+        owed = [(charge.id, charge.amount) for charge in charges.latest(conn, "s1", limit=9)]
+    assert sorted(owed) == [(f"s1.traffic.{period}", 200 * 5_000), (f"s1.traffic.{period}.201", 5_000)]
+    year.close()
