@@ -102,6 +102,24 @@ class Residue:
     unknown: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseDump:
+    """The dump of one database, by its name inside the account."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """An account that can be backed up: ``directory`` holds all of it, its ``home/`` and, in ``backup/``, the dumps and its
+    settings. ``bytes``: of the dumps."""
+
+    directory: str
+    databases: tuple[DatabaseDump, ...] = ()
+    bytes: int = 0
+
+
 class HostingNode(Protocol):
     def doctor(self, *, deadline: float) -> HostingReport:
         """What the node has and what it lacks."""
@@ -141,6 +159,35 @@ class HostingNode(Protocol):
     def residue(self, user: str, *, service_id: str, uid: int, clean: bool, deadline: float) -> Residue:
         """What is left of the account, in every store. ``clean``: it is removed, which WrongState refuses while there is an
         account; what is ``found`` is then what stayed all the same."""
+        ...
+
+    def pack(self, user: str, *, service_id: str, job_id: str, deadline: float) -> Packed:
+        """Lay all that is not in the account's files beside them: its databases, each as it was at one moment, and its settings
+        as they are. What was packed before goes first, so that no old dump looks new. A suspended account is packed, too.
+
+        PermanentDriverError: a database cannot be dumped; then nothing is left. NoCapacity: the node's disk has no room for it.
+        """
+        ...
+
+    def load(
+        self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float
+    ) -> tuple[DatabaseDump, ...]:
+        """Make the databases what was packed (all of those where none is named), and bring back the lines of the crontab.
+
+        A dump gets the rights of its account and no others. WrongState: the account is not suspended. NotFound: nothing of that
+        name was packed.
+        """
+        ...
+
+    def unpack(self, user: str, *, service_id: str, deadline: float) -> None:
+        """Take away what ``pack`` laid there, also the half of it. Absent = success."""
+        ...
+
+    def show_restored(self, user: str, *, service_id: str, keep: Sequence[str], deadline: float) -> tuple[str, ...]:
+        """Let the account's user read what was restored aside in ``restored/<id>/``, of these ids; all others are removed.
+
+        Those that are there afterwards. What was packed as its settings holds secrets, and is shown to nobody.
+        """
         ...
 
     def close(self) -> None: ...

@@ -9,8 +9,8 @@ from typing import Protocol
 import pytest
 
 from orchestrator.domain.accounts import AccountAccess, AccountFacts, AccountLimits, AccountSpec, Database, Site, user_of
-from orchestrator.domain.errors import NotFound, RequestError, WrongState
-from orchestrator.ports.hosting_node import HostingNode
+from orchestrator.domain.errors import NotFound, PermanentDriverError, RequestError, WrongState
+from orchestrator.ports.hosting_node import DatabaseDump, HostingNode, Packed
 
 LONG = 480.0
 JOB = "job-1"
@@ -34,6 +34,27 @@ class Ground(Protocol):
 
     def write_log(self, user: str) -> None:
         """A line in a log of the account, as its sites leave them."""
+
+    def write_database(self, user: str, database: str, text: str) -> None:
+        """The database holds this text and nothing else."""
+
+    def database_text(self, user: str, database: str) -> str:
+        """That text; '' where it holds none."""
+
+    def break_database(self, user: str, database: str) -> None:
+        """It cannot be dumped any more."""
+
+    def add_cron(self, user: str, line: str) -> None:
+        """A line of the crontab that the customer adds himself."""
+
+    def take_cron(self, user: str) -> None:
+        """His crontab is empty."""
+
+    def files(self, directory: str) -> dict[str, str]:
+        """What is in a directory of the node and in those below it: paths and texts."""
+
+    def put_aside(self, user: str, backup: str, path: str, text: str) -> None:
+        """A file of a backup that was restored aside."""
 
 
 def spec_of(ground: Ground) -> AccountSpec:
@@ -75,6 +96,13 @@ class HostingContract:
 
     def unsuspend(self, ground: Ground, spec: AccountSpec) -> tuple[str, ...]:
         return ground.hosting.unsuspend(spec.user, service_id=spec.service_id, job_id="job-3", deadline=LONG).difference
+
+    def pack(self, ground: Ground, spec: AccountSpec) -> Packed:
+        return ground.hosting.pack(spec.user, service_id=spec.service_id, job_id="job-6", deadline=LONG)
+
+    def load(self, ground: Ground, spec: AccountSpec, *databases: str) -> tuple[DatabaseDump, ...]:
+        who = {"service_id": spec.service_id, "job_id": "job-7"}
+        return ground.hosting.load(spec.user, databases=databases, deadline=LONG, **who)
 
     def test_the_node_says_what_it_has(self, ground: Ground) -> None:
         report = ground.hosting.doctor(deadline=LONG)
@@ -192,6 +220,89 @@ class HostingContract:
         with pytest.raises(WrongState):
             ground.hosting.residue(made.user, service_id=made.service_id, uid=made.uid, clean=True, deadline=LONG)
         assert seen(ground, made.user).exists
+
+    def test_packed_its_databases_and_settings_lie_beside_its_files(self, ground: Ground, made: AccountSpec) -> None:
+        ground.write_database(made.user, "main", "first")
+        packed = self.pack(ground, made)
+        found = ground.files(f"{packed.directory}/backup")
+        assert set(found) == {"databases/main.sql", "account.json"}
+        assert "first" in found["databases/main.sql"]
+        assert made.sites[0].domains[0] in found["account.json"]
+        assert [each.name for each in packed.databases] == ["main"]
+        assert packed.bytes == len(found["databases/main.sql"].encode())
+        ground.write_database(made.user, "main", "second")
+        self.pack(ground, made)
+        again = ground.files(f"{packed.directory}/backup")
+        assert ("first" in again["databases/main.sql"], "second" in again["databases/main.sql"]) == (False, True)
+        for _ in range(2):
+            ground.hosting.unpack(made.user, service_id=made.service_id, deadline=LONG)
+            assert ground.files(f"{packed.directory}/backup") == {}
+
+    def test_a_database_that_cannot_be_dumped_is_an_error_and_leaves_no_dump(self, ground: Ground, made: AccountSpec) -> None:
+        ground.write_database(made.user, "main", "first")
+        directory = self.pack(ground, made).directory
+        ground.break_database(made.user, "main")
+        with pytest.raises(PermanentDriverError, match=f"{made.user}_main"):
+            self.pack(ground, made)
+        assert ground.files(f"{directory}/backup") == {}, "an old one would look new"
+
+    def test_loaded_databases_and_crontab_are_as_they_were_packed(self, ground: Ground, made: AccountSpec) -> None:
+        line = "5 5 * * * /bin/true mine"
+        ground.write_database(made.user, "main", "first")
+        ground.add_cron(made.user, line)
+        before = seen(ground, made.user).cron
+        self.suspend(ground, made)
+        with pytest.raises(NotFound):
+            self.load(ground, made)
+        self.pack(ground, made)
+        self.unsuspend(ground, made)
+        ground.write_database(made.user, "main", "second")
+        ground.take_cron(made.user)
+        with pytest.raises(WrongState, match="suspend"):
+            self.load(ground, made)
+        assert ground.database_text(made.user, "main") == "second"
+        self.suspend(ground, made)
+        for _ in range(2):
+            assert [each.name for each in self.load(ground, made)] == ["main"]
+        with pytest.raises(NotFound):
+            self.load(ground, made, "other")
+        assert seen(ground, made.user).suspended
+        assert self.unsuspend(ground, made) == ()
+        assert ground.database_text(made.user, "main") == "first"
+        assert seen(ground, made.user).cron == before
+
+    def test_of_what_was_restored_aside_only_what_is_named_stays(self, ground: Ground, made: AccountSpec) -> None:
+        who = {"service_id": made.service_id}
+        assert ground.hosting.show_restored(made.user, keep=("b1",), deadline=LONG, **who) == ()
+        for backup in ("b1", "b2"):
+            ground.put_aside(made.user, backup, "home/index.html", backup)
+        for _ in range(2):
+            assert ground.hosting.show_restored(made.user, keep=("b2", "b3"), deadline=LONG, **who) == ("b2",)
+        assert ground.files(f"/srv/h/{made.user}/restored/b1") == {}
+        assert ground.files(f"/srv/h/{made.user}/restored/b2") == {"home/index.html": "b2"}
+        assert ground.hosting.show_restored(made.user, keep=(), deadline=LONG, **who) == ()
+
+    def test_a_wipe_takes_what_was_packed_and_restored_too(self, ground: Ground, made: AccountSpec) -> None:
+        self.pack(ground, made)
+        ground.put_aside(made.user, "b1", "home/index.html", "old")
+        who = {"service_id": made.service_id}
+        ground.hosting.wipe(made.user, job_id="job-4", deadline=LONG, **who)
+        assert ground.files(f"/srv/h/{made.user}") == {}
+        assert ground.hosting.residue(made.user, uid=made.uid, clean=False, deadline=LONG, **who).found == ()
+        ground.hosting.residue(made.user, uid=made.uid, clean=True, deadline=LONG, **who)
+
+    def test_another_services_account_is_neither_packed_nor_loaded(self, ground: Ground, made: AccountSpec) -> None:
+        self.pack(ground, made)
+        self.suspend(ground, made)
+        stranger = replace(made, service_id="stranger")
+        for act in (self.pack, self.load):
+            with pytest.raises(WrongState):
+                act(ground, stranger)
+        with pytest.raises(WrongState):
+            ground.hosting.unpack(made.user, service_id="stranger", deadline=LONG)
+        with pytest.raises(WrongState):
+            ground.hosting.show_restored(made.user, service_id="stranger", keep=(), deadline=LONG)
+        assert "account.json" in ground.files(f"/srv/h/{made.user}/backup")
 
     def test_a_user_and_a_uid_that_are_not_each_others_are_refused(self, ground: Ground, made: AccountSpec) -> None:
         with pytest.raises(RequestError):

@@ -9,6 +9,8 @@ import pytest
 
 from orchestrator.drivers.fake import FakeHostingNode, FakeWorld
 from orchestrator.drivers.fake.hosting import PHP
+from orchestrator.drivers.fake.hosting_copies import add_cron, aside, break_database, database_text, write_database
+from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.ports.hosting_node import HostingNode
 from tests.contract.hosting import HostingContract
 
@@ -24,6 +26,33 @@ class Simulated:
     def write_log(self, user: str) -> None:
         with self.world.change() as state:
             state["nodes"][NODE]["files"].append(f"/var/log/orchestrator/{user}/main.access.log")
+
+    def write_database(self, user: str, database: str, text: str) -> None:
+        write_database(self.world, NODE, user, database, text)
+
+    def database_text(self, user: str, database: str) -> str:
+        return database_text(self.world, NODE, user, database)
+
+    def break_database(self, user: str, database: str) -> None:
+        break_database(self.world, NODE, user, database)
+
+    def add_cron(self, user: str, line: str) -> None:
+        add_cron(self.world, NODE, user, line)
+
+    def take_cron(self, user: str) -> None:
+        with self.world.change() as state:
+            state["nodes"][NODE]["accounts"][user]["own_cron"] = []
+
+    def files(self, directory: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for top in self.world.node(NODE).get("directories", {}):
+            for path, text in texts(self.world, NODE, top).items():
+                if f"{top}/{path}".startswith(f"{directory}/"):
+                    found[f"{top}/{path}".removeprefix(f"{directory}/")] = text
+        return found
+
+    def put_aside(self, user: str, backup: str, path: str, text: str) -> None:
+        put_file(self.world, NODE, aside(user, backup), path, text)
 
 
 class TestSimulatedHostingNode(HostingContract):

@@ -12,7 +12,7 @@ from orchestrator.domain import accounts
 from orchestrator.domain.accounts import AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.drivers.hosting import AgentHostingNode
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Need, Residue, WayIn
+from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, DatabaseDump, Need, Packed, Residue, WayIn
 from orchestrator.ports.node_transport import Progress
 from tests.hosting_ground import SMALL
 from tests.unit.test_accounts import ORDERED, facts
@@ -62,6 +62,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "limits": ["Files were removed, not overwritten."],
         }
     },
+    "account-pack": {"directory": "/srv/h/h100001", "databases": [{"name": "main", "bytes": 9}], "bytes": 9},
+    "account-load": {"loaded": [{"name": "main", "bytes": 9}]},
+    "account-unpack": {},
+    "account-restored": {"restored": ["b1"]},
     "account-residue": {"found": ["/a"], "removed": ["/b"], "kept": ["/c"], "unknown": ["databases: away"]},
 }
 
@@ -118,6 +122,11 @@ def test_what_the_agent_answers_becomes_values_of_ours() -> None:
     assert node.residue("h100001", uid=100_001, clean=False, deadline=1, **WHO) == Residue(
         found=("/a",), removed=("/b",), kept=("/c",), unknown=("databases: away",)
     )
+    dump = DatabaseDump(name="main", bytes=9)
+    packed = Packed(directory="/srv/h/h100001", databases=(dump,), bytes=9)
+    assert node.pack("h100001", job_id="j6", deadline=1, **WHO) == packed
+    assert node.load("h100001", job_id="j7", databases=(), deadline=1, **WHO) == (dump,)
+    assert node.show_restored("h100001", keep=("b1", "b2"), deadline=1, **WHO) == ("b1",)
 
 
 def test_the_agent_is_asked_in_its_own_words() -> None:
@@ -125,9 +134,16 @@ def test_the_agent_is_asked_in_its_own_words() -> None:
     node = AgentHostingNode(agent, name="h1")
     node.apply(spec(), job_id="j1", deadline=1)
     node.residue("h100001", uid=100_001, clean=True, deadline=1, **WHO)
-    (_, applied), residue = agent.asked
+    node.unpack("h100001", deadline=1, **WHO)
+    node.load("h100001", job_id="j7", databases=("main",), deadline=1, **WHO)
+    node.show_restored("h100001", keep=("b1",), deadline=1, **WHO)
+    (_, applied), residue, unpack, load, shown = agent.asked
     assert applied == {"account": spec().dump(), "job_id": "j1"}
     assert residue == ("account-residue", {"service_id": "s1", "user": "h100001", "uid": 100_001, "clean": True})
+    who = {"user": "h100001", "service_id": "s1"}
+    assert unpack == ("account-unpack", who)
+    assert load == ("account-load", {**who, "job_id": "j7", "databases": ["main"]})
+    assert shown == ("account-restored", {**who, "keep": ["b1"]})
 
 
 @pytest.mark.parametrize("answer", [{}, {"accounts": None}, {"accounts": [{}]}, {"accounts": [{**facts(), "uid": "x"}]}])

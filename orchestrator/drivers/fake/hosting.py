@@ -15,9 +15,22 @@ from typing import Any, TypeVar
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec, user_of
 from orchestrator.domain.errors import NotFound, RequestError, WrongState
+from orchestrator.drivers.fake import hosting_copies as copies
+from orchestrator.drivers.fake.repository_state import directories_of
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Applied, Brought, HostingReport, Need, Residue, WayIn
+from orchestrator.ports.hosting_node import (
+    AccountUsage,
+    AccountWipe,
+    Applied,
+    Brought,
+    DatabaseDump,
+    HostingReport,
+    Need,
+    Packed,
+    Residue,
+    WayIn,
+)
 
 T = TypeVar("T")
 
@@ -69,6 +82,7 @@ class FakeHostingNode:
             there = _accounts(node).get(spec.user)
             if there is None:
                 there = _accounts(node)[spec.user] = _made(spec, job_id)
+                directories_of(node).setdefault(copies.directory_of(spec.user), {})
                 changed.append("user")
             _require(there, spec.service_id)
             for part in ("limits", "access"):
@@ -160,10 +174,12 @@ class FakeHostingNode:
                 there["wiping"] = self._now()
                 there["wiped_databases"] = [f"{user}_{each['name']}" for each in there["databases"]]
                 there["databases"], there["open"] = [], []
+                there["content"] = {}
             return None
 
         def end(node: State) -> AccountWipe:
             there = _accounts(node).pop(user, None)
+            copies.drop(node, user)
             kept: dict[str, Any] = node.setdefault("account_wipes", {})
             if there is not None:
                 used = there["used"]
@@ -196,18 +212,56 @@ class FakeHostingNode:
             if there is not None:
                 _require(there, service_id)
             files = [path for path in node["files"] if user in path]
+            homes = copies.left(node, user)
             users = [f"user {user}"] if there is not None else []
             kept = (f"/var/lib/orchestrator-agent/accounts/{user}.{service_id}.wiped.json",) if record else ()
             if not clean:
-                return Residue(found=(*users, *files), kept=kept)
+                return Residue(found=(*users, *homes, *files), kept=kept)
             if there is not None:
                 raise WrongState(f"the account {user} is still there", hint="wipe it first")
             stay = [path for path in files if path.endswith(STAYS)]
             node["files"] = [path for path in node["files"] if path not in files or path in stay]
             node.get("account_wipes", {}).pop(user, None)
-            return Residue(found=tuple(stay), removed=tuple(path for path in files if path not in stay))
+            copies.drop(node, user)
+            return Residue(found=tuple(stay), removed=(*homes, *(path for path in files if path not in stay)))
 
         return self._world.act("hosting.residue", node=self._node, subject=user, deadline=deadline, stages=[stage])
+
+    def pack(self, user: str, *, service_id: str, job_id: str, deadline: float) -> Packed:
+        """See the port. What is old goes, the dumps are made, then all is put in its place. A broken database is red."""
+
+        def tidy(_state: State, node: State) -> None:
+            copies.unpack(node, _own(node, user, service_id))
+
+        def begin(state: State, node: State) -> None:
+            copies.begin(state, node, _own(node, user, service_id))
+
+        def end(state: State, node: State) -> Packed:
+            return copies.end(state, node, _own(node, user, service_id))
+
+        done = self._world.act_from("hosting.pack", node=self._node, subject=user, deadline=deadline, stages=[tidy, begin, end])
+        assert done is not None
+        return done
+
+    def load(
+        self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float
+    ) -> tuple[DatabaseDump, ...]:
+        """See the port."""
+        return self._act("load", user, deadline, lambda node: copies.load(node, _own(node, user, service_id), databases))
+
+    def unpack(self, user: str, *, service_id: str, deadline: float) -> None:
+        """See the port."""
+
+        def stage(node: State) -> None:
+            copies.unpack(node, _own(node, user, service_id))
+
+        self._world.act("hosting.unpack", node=self._node, subject=user, deadline=deadline, stages=[stage])
+
+    def show_restored(self, user: str, *, service_id: str, keep: Sequence[str], deadline: float) -> tuple[str, ...]:
+        """See the port. Those that are shown are ``shown`` in the account's row."""
+        return self._act(
+            "show_restored", user, deadline, lambda node: copies.show_restored(node, _own(node, user, service_id), keep)
+        )
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -263,6 +317,10 @@ def _made(spec: AccountSpec, job_id: str) -> dict[str, Any]:
         "open": list(WAYS),
         "stuck": [],
         "manifest": None,
+        "content": {},
+        "broken": [],
+        "own_cron": [],
+        "shown": [],
         "used": {"bytes": 4096, "inodes": 8, "database_bytes": 0, "traffic": {}, "cpu_seconds": 0.0},
         "wiping": "",
     }
@@ -330,7 +388,7 @@ def _facts(there: Mapping[str, Any]) -> AccountFacts:
             }
             for each in there["databases"]
         ],
-        "cron": len(there["cron"]),
+        "cron": len(there["cron"]) + len(there["own_cron"]),
         "processes": 1 if "processes" in there["open"] else 0,
         "fpm": "active" if "fpm" in there["open"] else "inactive",
         "suspended": suspended,

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, HostingReport, Need, Residue, WayIn
+from orchestrator.ports.hosting_node import (
+    AccountUsage,
+    AccountWipe,
+    DatabaseDump,
+    HostingReport,
+    Need,
+    Packed,
+    Residue,
+    WayIn,
+)
 
 _KNOWN = frozenset({"needs", "hostname", "cpus", "memory_bytes", "disk_bytes", "disk_free_bytes", "accounts", "php"})
 
@@ -69,3 +78,11 @@ def residue(data: Mapping[str, Any]) -> Residue:
         kept=tuple(str(each) for each in data.get("kept", ())),
         unknown=tuple(str(each) for each in data.get("unknown", ())),
     )
+
+
+def packed(data: Mapping[str, Any]) -> Packed:
+    return Packed(directory=str(data["directory"]), databases=dumps(data["databases"]), bytes=int(data["bytes"]))
+
+
+def dumps(rows: Iterable[Mapping[str, Any]]) -> tuple[DatabaseDump, ...]:
+    return tuple(DatabaseDump(name=str(each["name"]), bytes=int(each["bytes"])) for each in rows)

@@ -8,7 +8,17 @@ from typing import Any, TypeVar
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.drivers.hosting import answers
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Applied, Brought, HostingReport, Residue, WayIn
+from orchestrator.ports.hosting_node import (
+    AccountUsage,
+    AccountWipe,
+    Applied,
+    Brought,
+    DatabaseDump,
+    HostingReport,
+    Packed,
+    Residue,
+    WayIn,
+)
 from orchestrator.ports.node_transport import NodeTransport
 
 T = TypeVar("T")
@@ -81,6 +91,31 @@ class AgentHostingNode:
         """See the port."""
         request = {"service_id": service_id, "user": user, "uid": uid, "clean": clean}
         return self._ask("account-residue", request, answers.residue, deadline=deadline)
+
+    def pack(self, user: str, *, service_id: str, job_id: str, deadline: float) -> Packed:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id}
+        return self._ask("account-pack", request, answers.packed, deadline=deadline)
+
+    def load(
+        self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float
+    ) -> tuple[DatabaseDump, ...]:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id, "databases": list(databases)}
+        return self._ask("account-load", request, lambda data: answers.dumps(data["loaded"]), deadline=deadline)
+
+    def unpack(self, user: str, *, service_id: str, deadline: float) -> None:
+        """See the port."""
+        self._agent.call("account-unpack", {"user": user, "service_id": service_id}, deadline=deadline)
+
+    def show_restored(self, user: str, *, service_id: str, keep: Sequence[str], deadline: float) -> tuple[str, ...]:
+        """See the port."""
+
+        def read(data: Mapping[str, Any]) -> tuple[str, ...]:
+            return tuple(str(each) for each in data["restored"])
+
+        request = {"user": user, "service_id": service_id, "keep": list(keep)}
+        return self._ask("account-restored", request, read, deadline=deadline)
 
     def close(self) -> None:
         """Nothing is kept open here."""
