@@ -15,6 +15,7 @@ from orchestrator.api.billing_list import LIST_LIMIT
 from orchestrator.api.context import ApiContext
 from orchestrator.api.once import KeyLocks
 from orchestrator.api.resources import (
+    accounts,
     audit,
     backups,
     catalog,
@@ -46,7 +47,23 @@ from orchestrator.domain.errors import OrchestratorError
 
 TITLE = "Orchestrator"
 RESOURCES = (
-    *(webhooks, disputes, leaving, conduct, restores, services, charges, jobs, nodes, catalog, policies, forecast, ips, events),
+    *(
+        webhooks,
+        disputes,
+        leaving,
+        conduct,
+        restores,
+        accounts,
+        services,
+        charges,
+        jobs,
+        nodes,
+        catalog,
+        policies,
+        forecast,
+        ips,
+        events,
+    ),
     *(audit, drills, backups, certificates, reconciliation, messages, terminations, freeze, health),
 )
 

@@ -25,11 +25,14 @@ from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.secrets import Secrets
 
 if TYPE_CHECKING:
+    from orchestrator.domain.account_parts import AccountSettings
+    from orchestrator.domain.account_settings import AccountChange
     from orchestrator.domain.backups.restoring import Asked
     from orchestrator.domain.backups.words import Generation
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
+    from orchestrator.engine.hosting import Given
     from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
     from orchestrator.store.charges import ChargeRecord
@@ -142,11 +145,36 @@ class Drills(Protocol):
     def now(self, service_id: str, *, who: str, why: str, beside: Callable[[Connection, Submitted], None] = ...) -> Submitted: ...
 
 
+class Accounts(Protocol):
+    """What is set of hosting accounts; see ``engine.hosting``."""
+
+    def settings(self, service_id: str) -> AccountSettings: ...
+
+    def set_account(
+        self,
+        service_id: str,
+        change: AccountChange,
+        *,
+        who: str,
+        why: str,
+        beside: Callable[[Connection, Submitted], None],
+    ) -> Submitted: ...
+
+    def would_set(self, service_id: str, change: AccountChange) -> Workflow: ...
+
+    def certify(
+        self, service_id: str, given: Given, *, who: str, why: str, beside: Callable[[Connection, Submitted], None]
+    ) -> Submitted: ...
+
+
 class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
 
     @property
     def money(self) -> MoneyControl: ...
+
+    @property
+    def hosting(self) -> Accounts: ...
 
     @property
     def restoring(self) -> Restores: ...

@@ -70,7 +70,8 @@ class ComplaintOut(BaseModel):
 
 
 class ServiceOut(BaseModel):
-    """A service. ``suspended``: some hold stops it; ``limited``: some hold limits it. ``node`` is empty before it was placed."""
+    """A service. ``suspended``: some hold stops it; ``limited``: some hold limits it. ``node`` is empty before it was placed.
+    ``databases_full``: of a hosting account, whose databases take no more until its disk has room again."""
 
     id: str
     client_id: str
@@ -100,6 +101,7 @@ class ServiceOut(BaseModel):
     ended_at: datetime | None
     forgotten_at: datetime | None
     cancellation: CancellationOut | None
+    databases_full: bool
     node: str
 
     @classmethod
@@ -133,6 +135,7 @@ class ServiceOut(BaseModel):
             ended_at=service.ended_at,
             forgotten_at=service.forgotten_at,
             cancellation=None if service.cancellation is None else CancellationOut.of(service.cancellation),
+            databases_full=service.databases_full,
             node=node,
         )
 

@@ -7,13 +7,12 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from orchestrator.domain import usage
-from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.plans import HostingPlan, Plan
 from orchestrator.domain.usage import Metered
 
 
 class ShareOut(BaseModel):
-    """So much of what is sold is used: ``of`` disk or inodes, or traffic of this month."""
+    """So much of what is sold is used: ``of`` disk (files and databases together), inodes, or traffic of this month."""
 
     of: str
     used: int
@@ -33,10 +32,10 @@ class UsageOut(BaseModel):
     cpu_seconds: float
     traffic: dict[str, int] = Field(description="Bytes by calendar month, as the node's logs have them.")
     shares: list[ShareOut]
+    databases_full: bool = Field(description="Its databases take no more until its disk has room again.")
 
     @classmethod
-    def of(cls, metered: Metered, plan: Plan | None, calendar: Calendar, now: datetime) -> UsageOut:
-        month = usage.month_of(now, calendar)
+    def of(cls, metered: Metered, plan: Plan | None, month: str, *, full: bool) -> UsageOut:
         found = usage.shares(metered, plan, month) if isinstance(plan, HostingPlan) else ()
         return cls(
             service_id=metered.service_id,
@@ -47,5 +46,6 @@ class UsageOut(BaseModel):
             database_bytes=metered.database_bytes,
             cpu_seconds=metered.cpu_seconds,
             traffic=dict(metered.traffic),
+            databases_full=full,
             shares=[ShareOut(of=s.of.value, used=s.used, sold=s.sold, per_cent=s.per_cent) for s in found],
         )

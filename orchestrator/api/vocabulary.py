@@ -26,9 +26,11 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.api.account_schemas import AccountData
 from orchestrator.config.problems import did_you_mean
 from orchestrator.config.sentences import dotted, known_keys, sentence
 from orchestrator.domain import specs
+from orchestrator.domain.account_settings import AccountChange
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.events import VOCABULARY_VERSION, Event, EventType
 from orchestrator.domain.services import SERVICE_ID
@@ -102,6 +104,7 @@ _REQUIRED: dict[EventType, tuple[str, ...]] = {
     EventType.TERMINATION_REFUSED: ("job_id",),
     EventType.SERVICE_CHANGE_PLAN: ("plan",),
     EventType.SERVICE_RESET_PASSWORD: ("password_hash",),
+    EventType.SERVICE_SET_ACCOUNT: ("account",),
 }
 
 
@@ -133,6 +136,7 @@ class EventData(BaseModel):
     version: int | None = Field(default=None, ge=0, le=MAX_VERSION)
     confirmed: bool = False
     money_back: bool = False
+    account: AccountData | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -216,12 +220,22 @@ def parse(body: bytes, *, source: str, message_id: str, sent_at: datetime) -> Ev
             hint=_HINT,
             problems=problems,
         ) from None
-    fields = read.data.model_dump(exclude={"metadata", "ssh_keys"})
+    fields = read.data.model_dump(exclude={"metadata", "ssh_keys", "account"})
     return Event(
         source=source,
         id=message_id,
         type=read.type,
         sent_at=read.timestamp or sent_at,
         ssh_keys=tuple(read.data.ssh_keys),
+        account=None if read.data.account is None else _account(read.data.account),
         **fields,
     )
+
+
+def _account(data: AccountData) -> AccountChange:
+    """Told as every other field that cannot be used."""
+    try:
+        return data.change()
+    except RequestError as exc:
+        problem = {"path": "body.data.account", "sentence": exc.message}
+        raise RequestError(f"the event cannot be read: data.account: {exc.message}", hint=exc.hint, problems=[problem]) from None

@@ -12,6 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from orchestrator.domain.account_parts import AccountSettings
+from orchestrator.domain.account_parts import CronLine as CronLine
+from orchestrator.domain.account_parts import Database as Database
+from orchestrator.domain.account_parts import Site as Site
 from orchestrator.domain.canonical import canonical_json, digest
 from orchestrator.domain.errors import Refused, RequestError
 from orchestrator.domain.plans import HostingPlan
@@ -57,32 +61,6 @@ class AccountAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """``php``: a version, '' = files only. ``certificate`` and ``key`` are PEM; '' = one that signs itself."""
-
-    name: str
-    domains: tuple[str, ...]
-    php: str = ""
-    certificate: str = ""
-    key: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """``password_hash``: of mysql_native_password; '' = only the account's own user gets in, by its socket."""
-
-    name: str
-    password_hash: str = ""
-    full: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CronLine:
-    schedule: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountWanted:
     """``$spec.account``: what is sold and ordered, apart from where it is, by which uid, and who may log in.
 
@@ -125,22 +103,25 @@ class AccountSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteFacts:
-    """``serving``: php, static, suspended or none. ``certificate_until`` as the node wrote it."""
+    """``serving``: php, static, suspended or none. ``certificate_until`` as the node wrote it, ``certificate_sha256`` of its
+    DER."""
 
     name: str
     domains: tuple[str, ...]
     php: str
     serving: str
     certificate_until: str = ""
+    certificate_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseFacts:
-    """``users``: each with whether it is locked."""
+    """``users``: each with whether it is locked. ``full``: it takes no more, and can be made smaller."""
 
     name: str
     bytes: int
     users: tuple[tuple[str, bool], ...] = ()
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,12 +208,13 @@ def _site_facts(data: Mapping[str, Any]) -> SiteFacts:
         php=str(data.get("php", "")),
         serving=str(data.get("serving", "none")),
         certificate_until=str(data.get("certificate_until") or ""),
+        certificate_sha256=str(data.get("certificate_sha256") or ""),
     )
 
 
 def _database_facts(data: Mapping[str, Any]) -> DatabaseFacts:
     users = tuple((str(each["name"]), bool(each["locked"])) for each in data.get("users", ()))
-    return DatabaseFacts(name=str(data["name"]), bytes=int(data.get("bytes") or 0), users=users)
+    return DatabaseFacts(name=str(data["name"]), bytes=int(data.get("bytes") or 0), users=users, full=bool(data.get("full")))
 
 
 def user_of(uid: int) -> str:
@@ -292,16 +274,24 @@ def wanted(service: Service, plan: HostingPlan) -> AccountWanted:
 
     Its domain is served with and without ``www.``; without a domain there is no site yet.
     """
-    sold = limits_of(plan)
+    sold, settings = limits_of(plan), settings_of(service, plan)
     return AccountWanted(
         zone=service.zone,
         zones=plan.zones,
         limits=sold,
         limited=replace(sold, cpu_percent=min(plan.limited_cpu_percent, plan.cpu_percent)),
         throttled=service.throttled,
-        sites=_sites(service, plan),
-        databases=(Database(name=DATABASE),) if plan.databases else (),
+        sites=settings.sites,
+        databases=tuple(replace(each, full=service.databases_full) for each in settings.databases),
+        cron=settings.cron,
     )
+
+
+def settings_of(service: Service, plan: HostingPlan) -> AccountSettings:
+    """What was set, else what an account is made with: a site for its domain, and a database where the plan has one."""
+    if service.account is not None:
+        return service.account
+    return AccountSettings(sites=_sites(service, plan), databases=(Database(name=DATABASE),) if plan.databases else ())
 
 
 def _sites(service: Service, plan: HostingPlan) -> tuple[Site, ...]:
@@ -351,9 +341,7 @@ def differences(account: AccountWanted, facts: AccountFacts, *, suspended: bool 
     if not facts.exists:
         return (f"the account {facts.user} is not there",)
     found = [*_limits_apart(account.in_force, facts.limits), *_sites_apart(account.sites, facts, suspended=suspended)]
-    have = {each.name for each in facts.databases}
-    lacking = [each.name for each in account.databases if each.name not in have]
-    found += [f"its database {facts.user}_{name} is not there" for name in lacking if not facts.unknown]
+    found += _databases_apart(account.databases, facts)
     found += [f"it cannot be seen whole: {said}" for said in facts.unknown]
     if suspended and not facts.suspended:
         found.append("it is not suspended on its node, and should be")
@@ -396,6 +384,28 @@ def _sites_apart(sites: Sequence[Site], facts: AccountFacts, *, suspended: bool)
         if found.php != site.php:
             apart.append(f"its site {site.name} has PHP '{found.php}' instead of '{site.php}'")
     apart += [f"there is a site {name} that nobody ordered" for name in sorted(set(there) - {site.name for site in sites})]
+    return apart
+
+
+def settings_apart(account: AccountWanted, facts: AccountFacts) -> tuple[str, ...]:
+    """What of sites and databases is not as it is to be, whether the account is suspended or not."""
+    sites = _sites_apart(account.sites, facts, suspended=facts.suspended)
+    return (*sites, *_databases_apart(account.databases, facts), *(f"it cannot be seen whole: {said}" for said in facts.unknown))
+
+
+def _databases_apart(databases: Sequence[Database], facts: AccountFacts) -> list[str]:
+    if facts.unknown:
+        return []
+    there = {each.name: each for each in facts.databases}
+    apart = []
+    for each in databases:
+        found, name = there.get(each.name), f"{facts.user}_{each.name}"
+        if found is None:
+            apart.append(f"its database {name} is not there")
+        elif found.full != each.full:
+            apart.append(
+                f"its database {name} {'takes more' if each.full else 'takes no more'}, and should {'not' if each.full else 'do'}"
+            )
     return apart
 
 

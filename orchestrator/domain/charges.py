@@ -6,6 +6,7 @@ what it is for, so that the same occurrence never makes a second one, whatever i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -91,6 +92,17 @@ def with_traffic(service: Service, *, period: str, total: int, calendar: Calenda
     known[period] = replace(month, bytes=max(month.bytes, total))
     kept = tuple(known[name] for name in sorted(known)[-MONTHS_KEPT:])
     return replace(service, traffic=kept), f"the traffic of {period} is noted; {known[period].bytes} bytes is the largest total"
+
+
+def with_metered(service: Service, metered: Mapping[str, int], *, terms: Terms, now: datetime) -> Service:
+    """The record with what a node counted of each month, where it may be charged for: a gigabyte more was begun beyond the
+    least that any plan of it included. Of all else the record need not know, and is left alone."""
+    least = least_allowance(terms.costs)
+    for period, total in sorted(metered.items()) if least is not None else ():
+        noted = next((month.bytes for month in service.traffic if month.period == period), 0)
+        if least is not None and total > least and gigabytes(total) > gigabytes(noted):
+            service, _ = with_traffic(service, period=period, total=total, calendar=terms.calendar, now=now)
+    return service
 
 
 def month_end(calendar: Calendar, period: str) -> datetime:

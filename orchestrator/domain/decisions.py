@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain import (
+    account_settings,
     archives,
     cancellations,
     charges,
@@ -242,10 +243,17 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
             return cancellations.cancel(record, cancellations.asked_by(event, now=now), terms, now=now)
         case EventType.SERVICE_KEEP:
             return cancellations.keep(record, terms, now=now)
-        case EventType.SERVICE_CHANGE_PLAN:
-            return plan_changes.change(record, event.plan, who=who, why=event.reason or "billing asked", terms=terms)
         case _:
-            return commanding.refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
+            return _change(event, record, who=who, why=event.reason or "billing asked", terms=terms)
+
+
+def _change(event: Event, record: Service, *, who: str, why: str, terms: Terms) -> Received:
+    """A command by which the service becomes another than was ordered."""
+    if event.type == EventType.SERVICE_CHANGE_PLAN:
+        return plan_changes.change(record, event.plan, who=who, why=why, terms=terms)
+    if event.type == EventType.SERVICE_SET_ACCOUNT and event.account is not None:
+        return account_settings.change(record, event.account, who=who, why=why, terms=terms)
+    return commanding.refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
 
 
 def command(
@@ -292,6 +300,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return restoring.again(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.DRILL:
             return drills.again(service, arguments, who=who, why=why)
+        case IntentKind.SET_ACCOUNT:
+            return account_settings.again(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)
         case _:

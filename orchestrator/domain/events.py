@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from orchestrator.domain.account_settings import AccountChange
+
 VOCABULARY_VERSION = 1
 
 
@@ -32,6 +34,7 @@ class EventType(StrEnum):
     SERVICE_SUSPEND = "service.suspend"
     SERVICE_UNSUSPEND = "service.unsuspend"
     SERVICE_CHANGE_PLAN = "service.change_plan"
+    SERVICE_SET_ACCOUNT = "service.set_account"
     SERVICE_RENEW = "service.renew"
     SERVICE_RESET_PASSWORD = "service.reset_password"  # noqa: S105 - the name of an event
     SERVICE_TERMINATE = "service.terminate"
@@ -49,6 +52,7 @@ class Event:
 
     ``job_id``: the job of ours that an answer of billing is about.
     Of a dispute: ``issued_at`` of the invoice, ``part``: the rest stays due; of its verdict: ``upheld`` for the customer.
+    Of an account: what of it is set (``account``).
     Of traffic: the ``bytes`` of the month ``period`` ("2026-11") so far.
     """
 
@@ -79,3 +83,4 @@ class Event:
     job_id: str = ""
     confirmed: bool = False
     money_back: bool = False
+    account: AccountChange | None = None

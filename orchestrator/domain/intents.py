@@ -37,6 +37,7 @@ class IntentKind(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     DRILL = "drill"
+    SET_ACCOUNT = "set-account"  # sites, databases, cron and certificates of a hosting account
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
 
     @property

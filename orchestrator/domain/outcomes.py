@@ -197,4 +197,4 @@ def _erased(service: Service, *, now: datetime) -> Service:
     erased = transition(service.state, Cause.ERASE_DONE)
     service = replace(service, ended_at=service.ended_at or now, suspension_proven_at=None, limited_proven_at=None)
     legal = tuple(hold for hold in service.holds if hold.reason == HoldReason.LEGAL)
-    return replace(service, state=erased, ssh_keys=(), password_hash="", holds=legal)
+    return replace(service, state=erased, ssh_keys=(), password_hash="", account=None, holds=legal)

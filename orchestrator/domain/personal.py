@@ -26,6 +26,9 @@ _PERSON: Mapping[str, object] = {
     "evidence": "",
     "invoice_id": "",
     "metadata": {},
+    "domains": [],
+    "sites": [],
+    "cron": [],
 }
 # A copy of the data may still be brought back out of an archive.
 ENDED = frozenset({Lifecycle.ERASED, Lifecycle.CANCELLED})
@@ -79,5 +82,5 @@ def forget(service: Service, terms: Terms, *, now: datetime, reason: str) -> Rec
 
 def _blank(service: Service, terms: Terms) -> Service:
     left = replace(service, domain="", hostname="", ssh_keys=(), password_hash="", refunds=(), holds=(), cancellation=None)
-    left = replace(left, disputes=(), chargebacks=(), complaints=())
+    left = replace(left, disputes=(), chargebacks=(), complaints=(), account=None)
     return left if terms.policy.personal_data.metadata_kept is not None else replace(left, client_id="", order_id="")

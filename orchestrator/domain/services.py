@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from orchestrator.domain.account_parts import AccountSettings
 from orchestrator.domain.complaints import Complaint
 from orchestrator.domain.errors import WrongState
 from orchestrator.domain.kept_volumes import KeptVolume
@@ -219,7 +220,8 @@ class Service:
     ``suspension_proven_at`` and ``limited_proven_at``: since when the guest was seen stopped, and throttled, by its holds.
     ``node``: where it is, as its facts have it; it is read with the record and never written by it. ``backups_seen_to``: the
     slots of its schedule up to then are seen to; ``backup_asked_at``: when the last backup was made that its customer asked for.
-    ``kept``: volumes that stand beside its disk for a while.
+    ``kept``: volumes that stand beside its disk for a while. ``account``: what was set of a hosting account; None = as it was
+    ordered. ``databases_full``: its databases were made to take no more, because its disk is used up.
     """
 
     id: str
@@ -264,6 +266,8 @@ class Service:
     backups_seen_to: datetime | None = None
     backup_asked_at: datetime | None = None
     kept: tuple[KeptVolume, ...] = ()
+    account: AccountSettings | None = None
+    databases_full: bool = False
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

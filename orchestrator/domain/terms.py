@@ -7,6 +7,7 @@ from datetime import UTC
 
 from orchestrator.domain.backups.offer import NO_BACKUPS, Offer
 from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.plans import Plan
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.policies.words import Rule
 from orchestrator.domain.tariffs import Prices as Prices
@@ -16,7 +17,8 @@ from orchestrator.domain.tariffs import Tariff, tariff
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart. ``tariffs``: what its plan cost since when,
-    the latest last; none where that is not kept, and ``prices`` hold as if they always had. ``backups``: what is sold of them."""
+    the latest last; none where that is not kept, and ``prices`` hold as if they always had. ``backups``: what is sold of them.
+    ``plan``: what is sold; None where that is not declared any more."""
 
     policy: Policy = SILENT
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
@@ -24,6 +26,7 @@ class Terms:
     prices: Prices = field(default_factory=Prices)
     tariffs: tuple[Tariff, ...] = ()
     backups: Offer = NO_BACKUPS
+    plan: Plan | None = None
 
     @property
     def costs(self) -> tuple[Tariff, ...]:

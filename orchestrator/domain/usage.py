@@ -16,9 +16,14 @@ from orchestrator.domain.received import Tell
 
 NOTICE = "usage.notice"
 # Per cent at which billing is told, for the customer to hear of.
-LEVELS = (80, 95)
+LEVELS = (80, 95, 100)
 # A level counts as left only so many points below it: what goes up and down around it is told once.
 SLACK = 5
+# A quota lets no block in that would not fit whole: with less than one left nothing more goes in.
+_BLOCK = 4096
+# Databases that were closed to more are opened again when so many parts of a thousand of the disk are free: they do not go to and
+# fro around the last byte.
+_FREE = 10
 
 
 class Of(StrEnum):
@@ -61,6 +66,12 @@ class Share:
         """Whole, rounded down: 100 only where nothing is left."""
         return self.used * 100 // self.sold if self.sold else 0
 
+    @property
+    def gone(self) -> bool:
+        """Nothing more goes in."""
+        least = min(_BLOCK, self.sold // 1000) if self.of == Of.DISK else 1
+        return self.sold - self.used < max(least, 1)
+
 
 def month_of(now: datetime, calendar: Calendar) -> str:
     """The calendar month of the provider's zone, as traffic is told by."""
@@ -75,11 +86,18 @@ def cpu_total(before: Metered | None, reading: float) -> float:
 
 
 def shares(metered: Metered, plan: HostingPlan, month: str) -> tuple[Share, ...]:
-    """How much of the plan is used; of traffic only where the plan says how much is sold."""
-    found = [Share(Of.DISK, metered.bytes, plan.disk_bytes), Share(Of.INODES, metered.inodes, plan.inodes)]
+    """How much of the plan is used; of traffic only where the plan says how much is sold. Of the disk files and databases
+    together: the node's quota counts files alone, for the databases belong to MariaDB there."""
+    used = metered.bytes + metered.database_bytes
+    found = [Share(Of.DISK, used, plan.disk_bytes), Share(Of.INODES, metered.inodes, plan.inodes)]
     if plan.traffic_bytes is not None:
         found.append(Share(Of.TRAFFIC, metered.traffic.get(month, 0), plan.traffic_bytes))
     return tuple(found)
+
+
+def databases_full(disk: Share, *, now: bool) -> bool:
+    """Whether the account's databases are to take no more; ``now``: that they do not."""
+    return disk.gone or (now and (disk.sold - disk.used) * 1000 < disk.sold * _FREE)
 
 
 def notices(metered: Metered, found: tuple[Share, ...], month: str) -> tuple[Metered, tuple[Tell, ...]]:
@@ -87,7 +105,7 @@ def notices(metered: Metered, found: tuple[Share, ...], month: str) -> tuple[Met
     told, tells = dict(metered.told), []
     for share in found:
         name = f"{share.of}/{month}" if share.of == Of.TRAFFIC else share.of.value
-        last, level = told.get(name, 0), _level(share.per_cent)
+        last, level = told.get(name, 0), _level(share)
         if level > last:
             tells.append(_tell(metered, share, level, month))
         if level > last or share.per_cent < last - SLACK:
@@ -96,8 +114,8 @@ def notices(metered: Metered, found: tuple[Share, ...], month: str) -> tuple[Met
     return replace(metered, told=kept), tuple(tells)
 
 
-def _level(per_cent: int) -> int:
-    return max((level for level in LEVELS if per_cent >= level), default=0)
+def _level(share: Share) -> int:
+    return max((level for level in LEVELS if share.gone or share.per_cent >= level), default=0)
 
 
 def _tell(metered: Metered, share: Share, level: int, month: str) -> Tell:

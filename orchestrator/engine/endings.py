@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.domain import archives, coming_back, kept, outcomes, plan_changes
+from orchestrator.domain import account_settings, archives, coming_back, kept, outcomes, plan_changes
 from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.backups.drills import DrillState, signature_of
 from orchestrator.domain.charges import ChargeKind
@@ -22,7 +22,20 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed, tell_refused
-from orchestrator.store import audit, backups, charges, deadlines, drills, events, fence, locks, outbox, services, settings
+from orchestrator.store import (
+    audit,
+    backups,
+    charges,
+    deadlines,
+    drills,
+    events,
+    fence,
+    locks,
+    outbox,
+    services,
+    settings,
+    site_certificates,
+)
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -192,6 +205,7 @@ class Endings:
         )
         ended_well = ending.state == JobState.DONE and not ending.code
         keep = self._terms(service).backups.keep_restored
+        after = account_settings.after_job(after, job.intent, job.arguments, self._terms(after), ended_well=ended_well)
         after = kept.after_job(after, job, steps, ended_well=ended_well, now=now, keep=keep)
         if after != service:
             services.put(conn, after, now=now)
@@ -203,6 +217,8 @@ class Endings:
             events.forget_access(conn, service.id)
         if after.archived_at != service.archived_at:
             fence.begin_anew(conn, service.id)
+        if ending.state.final:
+            site_certificates.drop(conn, job.id)
         self._charge(conn, job, ending)
         if job.intent == IntentKind.DRILL:
             passed = DrillState.PASSED if ended_well else DrillState.FAILED

@@ -25,6 +25,7 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.giving_up import GivingUp
 from orchestrator.engine.guard import Guard
+from orchestrator.engine.hosting import Hosting
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
 from orchestrator.engine.leaving import Leaving
 from orchestrator.engine.mail import Mail, MailDesk
@@ -67,7 +68,8 @@ class Engine:
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
-    ``restoring``: restores; ``drilling``: restore drills; ``repositories``: those of backups that are given up.
+    ``restoring``: restores; ``drilling``: restore drills; ``hosting``: hosting accounts;
+    ``repositories``: those of backups that are given up.
     """
 
     def __init__(
@@ -108,13 +110,14 @@ class Engine:
         self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, confirming=confirming, wake=self._wake)
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
+        self.hosting = Hosting(self._works, clerk=clerk, catalog=catalog)
         self.restoring = Restoring(self._works, clerk=clerk, catalog=catalog)
         self.repositories = GivingUp(self._works)
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._brakes = Guard(self._works, catalog, policy_texts)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)
-        self._metering = Metering(self._works, catalog)
+        self._metering = Metering(self._works, catalog, clerk=clerk)
         self._comparing = Comparing(self._works, catalog)
         self._mail = Mail(self._works, notifier, on_delivery=on_delivery) if notifier is not None else None
         self._mail_desk = MailDesk(self._works, posts=notifier is not None, wake=self._wake)

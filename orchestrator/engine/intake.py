@@ -238,7 +238,7 @@ class Intake:
             events.forget_access(conn, event.service_id)
         elif service is not None and service.forgotten_at is not None:
             forgetting.forget(conn, service.id, personal.blanks(self._orders.terms(service)))
-        elif event.password_hash and outcome not in REPLAYABLE:
+        elif (event.password_hash or event.account is not None) and outcome not in REPLAYABLE:
             events.forget_password(conn, seq)
 
     def _put(self, conn: Connection, before: Service | None, after: Service | None, *, now: datetime) -> None:

@@ -6,16 +6,19 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from orchestrator.domain import usage
+from orchestrator.domain import account_settings, charges, usage
 from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import HostingPlan, Node, NodeKind
 from orchestrator.domain.services import Service
-from orchestrator.domain.usage import Metered
+from orchestrator.domain.usage import Metered, Of, Share
 from orchestrator.engine.acts import Works
+from orchestrator.engine.clerk import Clerk
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.telling import tell
 from orchestrator.ports.hosting_node import AccountUsage
 from orchestrator.store import account_usage, services
+from orchestrator.store import jobs as job_store
 from orchestrator.store import nodes as node_store
 from orchestrator.store.database import Connection
 
@@ -28,8 +31,9 @@ _PIECE = 100
 class Metering:
     """``once`` may be called at any time; how often a message is told does not depend on it."""
 
-    def __init__(self, works: Works, catalog: Catalog) -> None:
+    def __init__(self, works: Works, catalog: Catalog, *, clerk: Clerk) -> None:
         self._works = works
+        self._clerk = clerk
         self._catalog = catalog
 
     def once(self) -> int:
@@ -72,7 +76,7 @@ class Metering:
             at=now,
             bytes=read.bytes,
             inodes=read.inodes,
-            database_bytes=read.database_bytes,
+            database_bytes=_databases(read, before),
             cpu_seconds=usage.cpu_total(before, read.cpu_seconds),
             cpu_reading=read.cpu_seconds,
             traffic=read.traffic,
@@ -81,9 +85,44 @@ class Metering:
         plan = self._catalog.plans.get(service.plan)
         if isinstance(plan, HostingPlan):
             month = usage.month_of(now, self._catalog.calendar)
-            metered, tells = usage.notices(metered, usage.shares(metered, plan, month), month)
+            found = usage.shares(metered, plan, month)
+            metered, tells = usage.notices(metered, found, month)
             tell(conn, service, tells, now=now)
+            self._fill(conn, service, found, now)
+            self._charge(conn, service, read, now)
         account_usage.put(conn, metered)
+
+    def _charge(self, conn: Connection, service: Service, read: AccountUsage, now: datetime) -> None:
+        """What was counted of the traffic is charged as what billing tells of it: when its month has ended."""
+        kept = services.get(conn, service.id) or service
+        noted = charges.with_metered(kept, read.traffic, terms=self._catalog.terms_of(kept), now=now)
+        if noted != kept:
+            services.put(conn, noted, now=now, before=kept)
+
+    def _fill(self, conn: Connection, service: Service, found: Sequence[Share], now: datetime) -> None:
+        """Databases of which nobody knows how much they may grow: at the end of the disk they take no more, and below it again.
+
+        A job that is to see to it is waited for; one that failed is made anew at the next reading.
+        """
+        disk = next(share for share in found if share.of == Of.DISK)
+        full = usage.databases_full(disk, now=service.databases_full)
+        if full == service.databases_full:
+            return
+        under_way = job_store.unfinished(conn, service.id)
+        if any(job.intent == IntentKind.SET_ACCOUNT and account_settings.FULL in job.arguments for job in under_way):
+            return
+        received = account_settings.fill(service, full=full, terms=self._catalog.terms_of(service))
+        try:
+            self._clerk.carry(conn, service, received, now=now)
+        except OrchestratorError as exc:
+            _log.warning("the databases of %s are not seen to: %s", service.id, exc.message)
+
+
+def _databases(read: AccountUsage, before: Metered | None) -> int:
+    """Where MariaDB cannot be asked, what it said last."""
+    if read.database_bytes is not None:
+        return read.database_bytes
+    return 0 if before is None else before.database_bytes
 
 
 def _pieces(found: Sequence[AccountUsage]) -> Iterator[Sequence[AccountUsage]]:

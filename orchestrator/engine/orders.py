@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from orchestrator.domain import outcomes, permissions, plan_changes
+from orchestrator.domain import account_settings, outcomes, permissions, plan_changes
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
@@ -84,6 +84,7 @@ class Orders:
         """Why the service's plan may not become this one now."""
         plans = self._catalog.plans
         apart = plan_changes.against(plans.get(service.plan), plans.get(plan), plan)
+        apart = apart or account_settings.hinders(service, plans.get(plan))
         return apart or permissions.change_of_plan(service, plans.get(service.plan), plans.get(plan), terms)
 
     def playbook(self, decision: Intent | Nothing, service: Service | None) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.domain import archives, outcomes, plan_changes, wanted
+from orchestrator.domain import account_settings, archives, outcomes, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
@@ -261,6 +261,9 @@ def resolved(
         "provider": catalog.provider,
         "kept": [each.name for each in service.kept],
     }
+    if job.intent == IntentKind.SET_ACCOUNT:
+        about["before"] = wanted_spec(catalog, service)
+        service = account_settings.moved(service, job.arguments, catalog.plans.get(service.plan))
     if job.intent == IntentKind.CHANGE_PLAN:
         service = plan_changes.moved(service, str(job.arguments.get(plan_changes.PLAN, "")))
     if keeps:

@@ -88,6 +88,7 @@ class Catalog:
             prices=self.prices_of(service.plan),
             tariffs=self.tariffs.of(service.plan),
             backups=self._offer(service, plan),
+            plan=plan,
         )
 
     def _offer(self, service: Service, plan: Plan | None) -> Offer:

@@ -58,4 +58,5 @@ def standing(service: Service) -> dict[str, Any]:
         "suspended": service.stopped and service.suspension_proven_at is not None,
         "limited": service.limited and service.limited_proven_at is not None,
         "holds": sorted(hold.reason.value for hold in service.holds),
+        "databases_full": service.databases_full,
     }

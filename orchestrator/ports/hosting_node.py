@@ -65,13 +65,13 @@ class Brought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountUsage:
-    """What an account uses now. ``traffic``: bytes by calendar month ("2026-11"), as its logs have them; ``cpu_seconds`` since
-    its processes were first counted."""
+    """What an account uses now. ``database_bytes`` None: MariaDB could not be asked. ``traffic``: bytes by calendar month
+    ("2026-11"), as its logs have them; ``cpu_seconds`` since its processes were first counted."""
 
     user: str
     bytes: int
     inodes: int
-    database_bytes: int
+    database_bytes: int | None
     traffic: dict[str, int] = field(default_factory=dict)
     cpu_seconds: float = 0.0
 

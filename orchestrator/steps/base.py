@@ -24,6 +24,7 @@ from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.reach import Reach
 from orchestrator.ports.repositories import Repositories
 from orchestrator.ports.secrets import Secrets
+from orchestrator.ports.site_certificates import SiteCertificates
 from orchestrator.ports.volumes import VolumeStore
 
 Facts = dict[str, Any]
@@ -60,6 +61,7 @@ class Ports:
     exports: Callable[[str], DiskExports]
     hosting: Callable[[str], HostingNode]
     uids: AccountUids
+    certificates: SiteCertificates
     reach: Reach
     addresses: AddressPool
     ledger: Ledger

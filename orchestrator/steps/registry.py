@@ -28,6 +28,7 @@ from orchestrator.steps.account_restore import (
     AccountRestorable,
     AccountRestore,
 )
+from orchestrator.steps.account_settings import AccountCertificate, AccountSet
 from orchestrator.steps.archive import ArchiveKeep, ArchiveRestore
 from orchestrator.steps.arguments import describe
 from orchestrator.steps.backup_destroy import BackupDestroy
@@ -103,6 +104,8 @@ _ALL: tuple[Step[Any], ...] = (
     AccountFits(),
     AccountPromise(),
     AccountLimitsMove(),
+    AccountSet(),
+    AccountCertificate(),
     AccountSuspend(),
     AccountProveSuspended(),
     AccountUnsuspend(),

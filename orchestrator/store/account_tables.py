@@ -17,6 +17,15 @@ account_uids = _table(
     sa.UniqueConstraint("uid"),
 )
 
+# A certificate that a job is to install, with its key as the master key wraps it: only until that job has ended.
+site_certificates = _table(
+    "site_certificates",
+    _text("job_id", primary_key=True),
+    _text("service_id", index=True),
+    _text("certificate"),
+    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
+)
+
 # The last reading of what each account uses (domain.usage.Metered); of one that is erased there is none.
 account_usage = _table(
     "account_usage",

@@ -31,11 +31,12 @@ def forget(conn: Connection, service_id: str, blanks: Mapping[str, object]) -> N
                 text = json.dumps(left, ensure_ascii=False, separators=(",", ":"))
                 conn.execute(sa.update(table).where(key == row_id).values(body=text))
     conn.execute(sa.delete(evidence).where(evidence.c.service_id == service_id))
-    mine = sa.select(jobs.c.id, jobs.c.workflow).where(jobs.c.service_id == service_id)
-    for job_id, workflow in conn.execute(mine).all():
+    mine = sa.select(jobs.c.id, jobs.c.workflow, jobs.c.arguments).where(jobs.c.service_id == service_id)
+    for job_id, workflow, arguments in conn.execute(mine).all():
         _steps(conn, job_id, blanks)
-        if (blank := access.without(workflow, blanks)) != workflow:
-            conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(workflow=blank))
+        left = {"workflow": access.without(workflow, blanks), "arguments": access.without(arguments, blanks)}
+        if left != {"workflow": workflow, "arguments": arguments}:
+            conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(left))
 
 
 def _steps(conn: Connection, job_id: str, blanks: Mapping[str, object]) -> None:

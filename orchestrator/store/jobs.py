@@ -213,11 +213,11 @@ def change_step(conn: sa.Connection, job_id: str, position: int, **values: Any) 
 
 
 def forget_access(conn: sa.Connection, service_id: str) -> None:
-    """Blank who might log in (keys and the hash of the password) in what the service's jobs were resolved to and did."""
-    mine = sa.select(jobs.c.id, jobs.c.workflow).where(jobs.c.service_id == service_id)
-    for job_id, workflow in conn.execute(mine).all():
-        if (blank := access.without(workflow)) != workflow:
-            change(conn, job_id, workflow=blank)
+    """Blank who might log in (keys, hashes of passwords) in what the service's jobs were asked for, resolved to and did."""
+    mine = sa.select(jobs.c.id, jobs.c.workflow, jobs.c.arguments).where(jobs.c.service_id == service_id)
+    for job_id, *known in conn.execute(mine).all():
+        if (blank := [access.without(value) for value in known]) != known:
+            change(conn, job_id, workflow=blank[0], arguments=blank[1])
         steps_of = sa.select(job_steps.c.position, job_steps.c.args, job_steps.c.facts).where(job_steps.c.job_id == job_id)
         for position, *kept in conn.execute(steps_of).all():
             if (left := [access.without(value) for value in kept]) != kept:

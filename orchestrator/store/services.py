@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.domain import account_settings
 from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
 from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
 from orchestrator.domain.policies import Effect
@@ -172,6 +173,7 @@ _COLUMNS: Mapping[str, Callable[[Any], Any]] = {
     "complaints": lambda complaints: [_complaint_values(complaint) for complaint in complaints],
     "kept": lambda volumes: [_kept_values(volume) for volume in volumes],
     "state": str,
+    "account": lambda account: None if account is None else account_settings.to_store(account),
     "cancellation": lambda cancellation: None if cancellation is None else _cancellation_values(cancellation),
 }
 
@@ -259,6 +261,8 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         backups_seen_to=row.backups_seen_to,
         backup_asked_at=row.backup_asked_at,
         kept=tuple(_kept(each) for each in row.kept),
+        account=None if row.account is None else account_settings.from_store(row.account),
+        databases_full=row.databases_full,
     )
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orchestrator.store.account_tables import account_uids as account_uids
 from orchestrator.store.account_tables import account_usage as account_usage
+from orchestrator.store.account_tables import site_certificates as site_certificates
 from orchestrator.store.backup_tables import backups as backups
 from orchestrator.store.backup_tables import drills as drills
 from orchestrator.store.backup_tables import repositories as repositories
@@ -106,6 +107,9 @@ services = _table(
     _time("backup_asked_at", nullable=True),
     # Volumes that stand beside its disk for a while (domain.kept_volumes).
     sa.Column("kept", sa.JSON, nullable=False, server_default="[]"),
+    # What was set of a hosting account (domain.account_parts.AccountSettings); null: it is as it was ordered.
+    sa.Column("account", sa.JSON(none_as_null=True), nullable=True),
+    sa.Column("databases_full", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 # What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an

@@ -276,13 +276,18 @@ def rotate_master_key(config: Config, *, who: str) -> tuple[int, bool]:
     """
     from orchestrator.drivers.local import keys
     from orchestrator.drivers.local.rotation import rotate_master_key as rotate
-    from orchestrator.store import audit
+    from orchestrator.store import audit, site_certificates
     from orchestrator.store.backup_book import rewrap_all
     from orchestrator.store.state_lock import take
 
     state_dir, counted = config.settings.state_dir, []
     with take(state_dir), opened(config) as (db, clock):
-        resumed = rotate(state_dir, lambda secrets: counted.append(rewrap_all(db, secrets, keys.only_new(state_dir))))
+
+        def rewrap(secrets: keys.LocalSecrets) -> None:
+            counted.append(rewrap_all(db, secrets, keys.only_new(state_dir)))
+            site_certificates.rewrap_all(db, secrets, keys.only_new(state_dir))
+
+        resumed = rotate(state_dir, rewrap)
         with db.write() as conn:
             audit.append(conn, at=clock.now(), who=who, what="master key rotated", facts={"repositories": counted[0]})
     return counted[0], resumed

@@ -14,6 +14,7 @@ from orchestrator.api.vocabulary import parse
 from orchestrator.config.model import Config, Settings
 from orchestrator.config.policy_stored import from_store, to_store
 from orchestrator.domain.playbooks import Playbook
+from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets
 from orchestrator.drivers.local.notifier import HttpNotifier
@@ -30,6 +31,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.store.site_certificates import StoreSiteCertificates
 from orchestrator.wiring import calendar_of
 from orchestrator.wiring.backups import backup_book, node_backups
 from orchestrator.wiring.identity import identity_of
@@ -175,6 +177,7 @@ class Controller:
             exports=self.links.exports,
             hosting=self.links.hosting,
             uids=StoreAccountUids(self.db, self.clock),
+            certificates=StoreSiteCertificates(self.db, secrets=self.secrets, inspect=tls.inspect),
             reach=self.links.reach,
             addresses=self.addresses,
             ledger=self.ledger,

@@ -27,6 +27,7 @@ from orchestrator.drivers.fake import (
     FakeVolumes,
     FakeWorld,
 )
+from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.steps.arguments import parse
 from orchestrator.steps.base import Done, Facts, Needed, Ports, Step, StepContext
@@ -37,6 +38,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.store.site_certificates import StoreSiteCertificates
 from tests.backup_books import book_of
 from tests.fault.house import RANGES
 from tests.store_files import fresh_database
@@ -92,6 +94,7 @@ class Stage:
             exports=lambda node: FakeExports(world, node),
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
             uids=StoreAccountUids(self.db, self.clock),
+            certificates=StoreSiteCertificates(self.db, secrets=self.secrets, inspect=tls.inspect),
             reach=FakeReach(world),
             addresses=self.addresses,
             ledger=self.ledger,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain import accounts, outcomes
+from orchestrator.domain.account_parts import AccountSettings, CronLine, Database, Site, SiteCertificate
 from orchestrator.domain.backups import parts
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PermanentDriverError, PreconditionError
 from orchestrator.domain.intents import IntentKind, JobState
@@ -17,7 +18,9 @@ from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
 from orchestrator.drivers.fake.hosting_copies import break_database, write_database
-from orchestrator.store import fence
+from orchestrator.steps.arguments import dump
+from orchestrator.store import fence, site_certificates
+from tests.certificates import certificate_for
 from tests.contract.account_stage import USER, AccountStage
 from tests.contract.stage import NOW
 from tests.contract.test_playbooks import BOOKS, UNTIL, BrokenOff, Play
@@ -25,11 +28,24 @@ from tests.hosting_ground import HOST, LARGE, SMALL
 
 ACCOUNTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.HOSTING}
 CARRIED_OUT = (
-    *("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "terminate"),
+    *("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "set-account", "terminate"),
     *("backup", "restore", "drill", "tidy", "reactivate", "erase"),
 )
 LIMITED = Hold(reason=HoldReason.ABUSE, effect=HoldEffect.LIMIT, by="anna", why="too much", since=NOW)
-IRREVOCABLE = {("hosting-terminate", "wipe"), ("hosting-erase", "destroy"), ("hosting-tidy", "discard")}
+IRREVOCABLE = {
+    ("hosting-terminate", "wipe"),
+    ("hosting-erase", "destroy"),
+    ("hosting-tidy", "discard"),
+    ("hosting-set-account", "certificate"),
+}
+MORE = AccountSettings(
+    sites=(
+        Site(name="main", domains=("shop.example", "www.shop.example"), php="8.2"),
+        Site(name="blog", domains=("blog.example",)),
+    ),
+    databases=(Database(name="main"),),
+    cron=(CronLine(schedule="@daily", command="php cron.php"),),
+)
 
 
 @pytest.fixture
@@ -94,8 +110,20 @@ def play(stage: AccountStage, name: str, facts: Mapping[str, Any], *, beside: bo
         stage.spec = accounts.to_json(service.with_hold(LIMITED), SMALL)
     if kind == IntentKind.CHANGE_PLAN:
         stage.spec = accounts.to_json(replace(service, plan=LARGE.name), LARGE)
+    if kind == IntentKind.SET_ACCOUNT:
+        more = {"before": stage.spec, "certificate": handed_over(stage, "j3")}
+        stage.spec = accounts.to_json(replace(service, account=MORE), SMALL)
     stage.job(kind, "j3")
     return Play(stage, name, "j3", facts=facts, until=UNTIL if kind == IntentKind.TERMINATE else "", more=more)
+
+
+def handed_over(stage: AccountStage, job: str) -> dict[str, Any]:
+    """A certificate of the main site that the job is to install."""
+    pair = certificate_for("shop.example", "www.shop.example")
+    found = stage.ports.certificates.inspect(pair.certificate, pair.key)
+    with stage.db.write() as conn:
+        site_certificates.keep(conn, stage.ports.secrets, found.pair, job_id=job, service_id="s1")
+    return dump(SiteCertificate(site="main", domains=found.names, until=found.until, sha256=found.sha256))
 
 
 def reversible() -> list[tuple[str, str]]:

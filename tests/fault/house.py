@@ -33,6 +33,7 @@ from orchestrator.drivers.fake import (
     FakeVolumes,
     FakeWorld,
 )
+from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
@@ -46,6 +47,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.store.site_certificates import StoreSiteCertificates
 from tests.backup_books import book_of
 
 NODES = (Node(name="n1", zone="z1", address="192.0.2.11", driver="fake", heavy_slots=2),)
@@ -180,6 +182,7 @@ class House:
             exports=lambda node: FakeExports(world, node),
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
             uids=StoreAccountUids(self.db, self.clock),
+            certificates=StoreSiteCertificates(self.db, secrets=LocalSecrets(directory, {}), inspect=tls.inspect),
             reach=FakeReach(world),
             addresses=StoreAddressPool(self.db, RANGES, self.clock, timedelta(hours=1)),
             ledger=StoreLedger(self.db, (*NODES, *self._beside), self.clock),

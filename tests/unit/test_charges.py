@@ -115,6 +115,23 @@ def test_traffic_of_a_month_that_has_not_begun_or_is_long_past_is_not_noted() ->
     assert (len(moved.traffic), moved.traffic[0].period, moved.traffic[-1].period) == (24, "2025-01", "2026-12")
 
 
+@pytest.mark.parametrize(
+    ("noted", "counted", "kept"),
+    [
+        (0, TB, 0),
+        (0, TB + 1, TB + 1),
+        (TB + 1, TB + 10**9, TB + 1),
+        (TB + 1, TB + 10**9 + 1, TB + 10**9 + 1),
+        (3 * TB, 2 * TB, 3 * TB),
+    ],
+)
+def test_what_a_node_counted_is_noted_where_a_gigabyte_more_may_be_charged(noted: int, counted: int, kept: int) -> None:
+    before = replace(SERVICE, traffic=(Traffic("2026-11", noted),) if noted else ())
+    after = charges.with_metered(before, {"2026-11": counted}, terms=TERMS, now=NOW)
+    assert sum(month.bytes for month in after.traffic) == kept
+    assert charges.with_metered(before, {"2026-11": counted}, terms=Terms(), now=NOW) == before, "nothing is charged"
+
+
 def test_the_traffic_of_a_service_that_has_ended_is_charged_all_the_same() -> None:
     ended = replace(SERVICE, state=Lifecycle.ERASED, traffic=(Traffic("2026-11", 2 * TB),))
     assert [d.action for d in deadlines(ended, TERMS, told={})] == [Action.CHARGE_TRAFFIC]

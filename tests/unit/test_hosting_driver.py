@@ -107,6 +107,8 @@ def test_what_the_agent_answers_becomes_values_of_ours() -> None:
     assert node.usage((), deadline=1) == (
         AccountUsage(user="h100001", bytes=1, inodes=2, database_bytes=3, traffic={"2026-11": 4}, cpu_seconds=5.5),
     )
+    away = AgentHostingNode(Agent(account_usage=ANSWERS["account-usage"] | {"unknown": ["databases: away"]}), name="h1")
+    assert [each.database_bytes for each in away.usage((), deadline=1)] == [None]
     assert node.wipe("h100001", job_id="j4", deadline=1, **WHO) == AccountWipe(
         user="h100001",
         files=7,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from orchestrator.domain.calendar import Calendar
-from orchestrator.domain.usage import Metered, Of, cpu_total, month_of, notices, shares
+from orchestrator.domain.usage import Metered, Of, Share, cpu_total, databases_full, month_of, notices, shares
 from tests.hosting_ground import SMALL
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -40,7 +40,34 @@ def walk(*per_cent: int, of: Of = Of.DISK) -> list[int]:
 
 @pytest.mark.parametrize("of", list(Of))
 def test_each_level_is_told_once_while_it_is_not_left(of: Of) -> None:
-    assert walk(79, 80, 85, 94, 95, 100, 96, of=of) == [80, 95]
+    assert walk(79, 80, 85, 94, 95, 100, 96, of=of) == [80, 95, 100]
+
+
+def disk(files: int, databases: int = 0, sold: int = 5 << 30) -> Share:
+    metered = replace(READ, bytes=files, database_bytes=databases)
+    return shares(metered, replace(PLAN, disk_bytes=sold), MONTH)[0]
+
+
+@pytest.mark.parametrize(
+    ("free", "closed", "full"),
+    [
+        (1 << 30, False, False),
+        (4096, False, False),
+        (4095, False, True),
+        (0, False, True),
+        (-7, False, True),
+        (4096, True, True),
+        ((5 << 30) // 100 - 1, True, True),
+        ((5 << 30) // 100 + 1, True, False),
+    ],
+)
+def test_databases_take_no_more_when_nothing_is_left_and_again_when_some_is(free: int, closed: bool, full: bool) -> None:
+    assert databases_full(disk((5 << 30) - free), now=closed) is full
+
+
+def test_databases_count_with_the_files() -> None:
+    assert (disk(3 << 30, 2 << 30).gone, disk(3 << 30, 1 << 30).gone) == (True, False)
+    assert disk(3 << 30, 1 << 30).per_cent == 80
 
 
 def test_what_jumps_over_a_level_is_told_once() -> None:

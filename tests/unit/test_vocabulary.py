@@ -79,7 +79,7 @@ def test_an_event_without_its_own_time_has_the_time_it_was_sent() -> None:
 
 @pytest.mark.parametrize("kind", list(EventType))
 def test_every_type_of_the_vocabulary_is_read(kind: EventType) -> None:
-    needed = {"invoice_id": "i1", "upheld": False, "period": "2026-11", "bytes": 0, "job_id": "j1"}
+    needed = {"invoice_id": "i1", "upheld": False, "period": "2026-11", "bytes": 0, "job_id": "j1", "account": {"cron": []}}
     assert read(event(kind, client_id="c", plan="p", version=1, password_hash=CRYPT, **needed)).type is kind
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,9 +76,8 @@ def kept(home: Home, sites: tuple[Site, ...]) -> dict[Path, str | None]:
 
 def valid_until(pem: str) -> datetime | None:
     """The end of the first certificate's validity (RFC 5280 section 4.1); None where the text is none."""
-    body = pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END CERTIFICATE-----")[0]
     try:
-        certificate = next(_parts(base64.b64decode(body)))[1]
+        certificate = next(_parts(_first(pem)))[1]
         fields = list(_parts(next(_parts(certificate))[1]))
         # version [0] may be left out; then come serial, algorithm, issuer, validity
         validity = fields[4 if fields[0][0] == 0xA0 else 3][1]
@@ -85,6 +85,20 @@ def valid_until(pem: str) -> datetime | None:
         return _time(kind, text.decode("ascii"))
     except (ValueError, IndexError, StopIteration, AgentError):
         return None
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 of the first certificate's DER; '' where the text is none."""
+    try:
+        data = _first(pem)
+    except ValueError:
+        return ""
+    return hashlib.sha256(data).hexdigest() if data else ""
+
+
+def _first(pem: str) -> bytes:
+    """Raises ValueError."""
+    return base64.b64decode(pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END CERTIFICATE-----")[0])
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -129,13 +129,15 @@ def _sites(home: Home, versions: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _site(home: Home, site: web.Vhost, pools: Mapping[str, str]) -> dict[str, Any]:
-    until = certificates.valid_until(tree.read(home.tls / f"{site.name}.crt") or "")
+    pem = tree.read(home.tls / f"{site.name}.crt") or ""
+    until = certificates.valid_until(pem)
     return {
         "name": site.name,
         "domains": list(site.domains),
         "php": next((version for version, text in pools.items() if f"\n[{home.user}-{site.name}]\n" in text), ""),
         "serving": site.serving,
         "certificate_until": until.strftime("%Y-%m-%dT%H:%M:%SZ") if until else "",
+        "certificate_sha256": certificates.fingerprint(pem),
     }
 
 

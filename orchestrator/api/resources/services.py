@@ -20,7 +20,7 @@ from orchestrator.api.schemas import Answer, Explanation, VerdictOut
 from orchestrator.api.service_schemas import DeadlineOut, ServiceDetail, ServiceOut
 from orchestrator.api.usage_schemas import UsageOut
 from orchestrator.api.vocabulary import CONTROLS
-from orchestrator.domain import workflow
+from orchestrator.domain import usage, workflow
 from orchestrator.domain.backups.outlook import outlook as outlook_of
 from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
@@ -130,7 +130,8 @@ def get_usage(_caller: Reader, context: Context, service_id: ServiceId) -> Usage
     if metered is None:
         raise NotFound("nothing was read of what it uses", hint="hosting accounts are read every 15 minutes; guests are not")
     plan = context.catalog.plans.get(service.plan)
-    return UsageOut.of(metered, plan, context.catalog.calendar, context.clock.now())
+    month = usage.month_of(context.clock.now(), context.catalog.calendar)
+    return UsageOut.of(metered, plan, month, full=service.databases_full)
 
 
 @router.get("/{service_id}/explain")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, table, when
+from orchestrator.cli.remote.account import COMMANDS as ACCOUNT
 from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.conduct import COMMANDS as CONDUCT
@@ -151,6 +152,7 @@ _CARD: tuple[Line, ...] = (
     ("domain", "domain"),
     ("domain expired", moment("domain_expired_at")),
     ("domain renewed", moment("domain_renewed_at")),
+    ("databases", lambda row: "take no more: the disk is used up" if row["databases_full"] else ""),
     ("zone", "zone"),
     ("node", "node"),
     ("was on", "nodes_ever"),
@@ -343,5 +345,5 @@ def tidy(context: click.Context, /, service: str, meant: str, **options: Any) ->
     act(context, service, "tidy", options)
 
 
-for each in (*CONDUCT, *LEAVING):
+for each in (*ACCOUNT, *CONDUCT, *LEAVING):
     group.add_command(each)

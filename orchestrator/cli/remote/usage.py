@@ -22,13 +22,17 @@ def _traffic(row: Row) -> str:
     return "\n".join(f"{month}: {human_bytes(count)}" for month, count in sorted(row["traffic"].items(), reverse=True))
 
 
+def _databases(row: Row) -> str:
+    return human_bytes(row["database_bytes"]) + ("; they take no more: the disk is used up" if row["databases_full"] else "")
+
+
 _CARD: tuple[Line, ...] = (
     ("service", "service_id"),
     ("node", "node"),
     ("read", moment("at")),
     ("files", size("bytes")),
     ("inodes", "inodes"),
-    ("databases", size("database_bytes")),
+    ("databases", _databases),
     ("cpu", lambda row: f"{row['cpu_seconds']:,.0f} s"),
     ("traffic", _traffic),
     ("of the plan", _shares),

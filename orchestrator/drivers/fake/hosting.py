@@ -6,6 +6,8 @@ several parts on a real node take two here, so that one can be cut off between t
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -90,6 +92,9 @@ class FakeHostingNode:
 
         def parts(node: State) -> Applied:
             there = _own(node, spec.user, spec.service_id)
+            plain["sites"] = _certified(plain["sites"], there["sites"])
+            names = {each["name"] for each in plain["databases"]}
+            plain["databases"] += [each for each in there["databases"] if each["name"] not in names]  # only a wipe drops one
             for part in ("sites", "databases", "cron"):
                 if there[part] != plain[part]:
                     there[part] = plain[part]
@@ -334,6 +339,20 @@ def _own(node: State, user: str, service_id: str) -> dict[str, Any]:
     return there
 
 
+def _certified(sites: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The sites with the certificate that is given, else the one that each has. Keys are not kept."""
+    known = {each["name"]: each["certificate_sha256"] for each in before}
+    return [
+        {**each, "certificate": "", "key": "", "certificate_sha256": _sha256(each["certificate"]) or known.get(each["name"], "")}
+        for each in sites
+    ]
+
+
+def _sha256(pem: str) -> str:
+    body = pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END CERTIFICATE-----")[0]
+    return hashlib.sha256(base64.b64decode(body)).hexdigest() if body else ""
+
+
 def _absent(node: State, user: str) -> AccountFacts:
     wiped = node.get("account_wipes", {}).get(user)
     owner = wiped["service_id"] if wiped else ""
@@ -361,7 +380,13 @@ def _facts(there: Mapping[str, Any]) -> AccountFacts:
         ],
         "access": {"keys": len(access.get("ssh_keys", ())), "password": bool(access.get("password_hash"))},
         "databases": [
-            {"name": each["name"], "bytes": there["used"]["database_bytes"], "users": []} for each in there["databases"]
+            {
+                "name": each["name"],
+                "bytes": there["used"]["database_bytes"],
+                "users": [],
+                "full": each.get("full", False),
+            }
+            for each in there["databases"]
         ],
         "cron": len(there["cron"]) + len(there["own_cron"]),
         "processes": 1 if "processes" in there["open"] else 0,

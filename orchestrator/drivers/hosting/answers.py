@@ -45,12 +45,13 @@ def way(data: Mapping[str, Any]) -> WayIn:
     return WayIn(way=str(data["way"]), open=bool(data["open"]), says=str(data.get("says", "")))
 
 
-def usage(data: Mapping[str, Any]) -> AccountUsage:
+def usage(data: Mapping[str, Any], *, unknown: bool) -> AccountUsage:
+    """``unknown``: the databases could not be looked at."""
     return AccountUsage(
         user=str(data["user"]),
         bytes=int(data["bytes"]),
         inodes=int(data["inodes"]),
-        database_bytes=int(data.get("database_bytes", 0)),
+        database_bytes=None if unknown else int(data.get("database_bytes", 0)),
         traffic={str(month): int(count) for month, count in dict(data.get("traffic_bytes") or {}).items()},
         cpu_seconds=float(data.get("cpu_seconds", 0.0)),
     )

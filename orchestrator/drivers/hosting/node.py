@@ -78,7 +78,8 @@ class AgentHostingNode:
         """See the port."""
 
         def read(data: Mapping[str, Any]) -> tuple[AccountUsage, ...]:
-            return tuple(answers.usage(each) for each in data["accounts"])
+            unknown = bool(data.get("unknown"))
+            return tuple(answers.usage(each, unknown=unknown) for each in data["accounts"])
 
         return self._ask("account-usage", {"users": list(users)}, read, deadline=deadline)
 

@@ -1,0 +1,148 @@
+"""orchestrator service account, set-account and certificate: what of a hosting account is set beyond its order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.failure import Failure
+from orchestrator.cli.output import clean, emit_json, say, when
+from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.options import client, dry_run_option, json_option, watch_option
+from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
+from orchestrator.cli.remote.workflow import show_workflow
+from orchestrator.cli.tables import Row
+
+MOST_BYTES = 256 * 1024
+
+_reason_option = click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
+
+
+@click.command("account")
+@click.argument("service")
+@json_option
+@click.pass_context
+def account(context: click.Context, /, service: str, as_json: bool) -> None:
+    """Show sites, databases and cron of a hosting account, in the form that set-account takes."""
+    found = client(context).get(below("services", service, "account"))
+    if as_json:
+        emit_json(found)
+        return
+    for line in _comments(found):
+        say(f"# {line}")
+    click.echo(clean(_text(found)), nl=False)
+
+
+def _comments(found: Row) -> list[str]:
+    lines = [
+        f"{each['site']}: certificate until {when(each['until'])}, for {', '.join(each['domains'])}"
+        for each in found["certificates"]
+    ]
+    lines += [f"{each['name']}: a password is set" for each in found["databases"] if each["password_set"]]
+    if found["databases_full"]:
+        lines.append("the databases take no more until the disk has room again")
+    return lines
+
+
+def _text(found: Row) -> str:
+    """YAML, without what cannot be set, or would be changed by being named."""
+    import yaml
+
+    plain = {
+        "sites": [dict(each) for each in found["sites"]],
+        "databases": [{"name": each["name"]} for each in found["databases"]],
+        "cron": [dict(each) for each in found["cron"]],
+    }
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False, default_flow_style=None, width=1 << 20))
+
+
+@click.command("set-account")
+@click.argument("service")
+@click.argument("file", metavar="FILE")
+@_reason_option
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def set_account(context: click.Context, /, service: str, file: str, **options: Any) -> None:
+    """Set sites, databases or cron of a hosting account as FILE says (YAML or JSON, '-' = standard input).
+
+    Each part that FILE names is set whole; the others stay as they are.
+    """
+    body = _read(file) | ({"reason": options["reason"]} if options["reason"] else {})
+    _ask(context, service, "account", body, options)
+
+
+@click.command("certificate")
+@click.argument("service")
+@click.option("--site", default="main", show_default=True, help="The site that it is for.")
+@click.option("--cert", required=True, metavar="FILE", help="PEM: the site's own certificate, then those to its authority.")
+@click.option("--key", required=True, metavar="FILE", help="Its key, PEM, without a passphrase. It is shown by nothing.")
+@_reason_option
+@watch_option
+@json_option
+@click.pass_context
+def certificate(context: click.Context, /, service: str, site: str, cert: str, key: str, **options: Any) -> None:
+    """Install a certificate for a site of a hosting account."""
+    body = {"site": site, "certificate": _text_of(cert), "key": _text_of(key), "reason": options["reason"]}
+    _ask(context, service, "certificate", body, {**options, "dry_run": False})
+
+
+def _ask(context: click.Context, service: str, what: str, body: dict[str, Any], options: dict[str, Any]) -> None:
+    calls = client(context)
+    answer = calls.post(below("services", service, what), body, dry_run="true" if options["dry_run"] else "")
+    if options["dry_run"]:
+        show_workflow(answer["workflow"] or {}, as_json=options["as_json"])
+        return
+    if options["watch"] and answer["job_id"]:
+        if not options["as_json"]:
+            say(f"{service}: {what}: job {answer['job_id']}")
+        watch_job(calls, answer["job_id"], as_json=options["as_json"])
+        return
+    if options["as_json"]:
+        emit_json(answer)
+    else:
+        say_outcome(f"{service}: {what}", answer, none="no job was needed: ")
+    if answer["waits"]:
+        context.exit(WAITS)
+
+
+def _read(file: str) -> dict[str, Any]:
+    """What stands in it; every value a text, so that a version of PHP is none of a number's."""
+    import yaml
+
+    text = _text_of(file)
+    try:
+        loader = yaml.BaseLoader(text)
+        try:
+            found = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as exc:
+        where = f", line {exc.problem_mark.line + 1}" if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark else ""
+        raise Failure(f"{file}{where}: is neither YAML nor JSON", exit_code=2) from None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise Failure(
+            f"{file}: sites, databases or cron are expected", hint="`orchestrator service account` shows the form", exit_code=2
+        )
+    return {name: value or [] for name, value in found.items()}
+
+
+def _text_of(file: str) -> str:
+    try:
+        with click.open_file(file, "rb") if file == "-" else Path(file).open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise Failure(f"{file} cannot be read: {reason}", exit_code=2) from None
+    if len(data) > MOST_BYTES:
+        raise Failure(f"{file} is far too large: more than {MOST_BYTES} bytes", exit_code=2)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Failure(f"{file} is not text (UTF-8)", exit_code=2) from None
+
+
+COMMANDS = (account, set_account, certificate)

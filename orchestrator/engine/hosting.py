@@ -1,0 +1,95 @@
+"""What operators do about hosting accounts: sites, databases, lines of cron, certificates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.domain import account_settings, accounts
+from orchestrator.domain.account_parts import AccountSettings, SiteCertificate
+from orchestrator.domain.account_settings import AccountChange
+from orchestrator.domain.errors import NotFound, RequestError
+from orchestrator.domain.plans import HostingPlan
+from orchestrator.domain.playbooks import Workflow
+from orchestrator.domain.received import Received
+from orchestrator.domain.services import Service
+from orchestrator.domain.terms import Terms
+from orchestrator.engine.acts import Works
+from orchestrator.engine.clerk import Clerk, Decide, Submitted
+from orchestrator.engine.settings import Beside, Catalog
+from orchestrator.ports.site_certificates import Inspected, Pair
+from orchestrator.store import services, site_certificates
+from orchestrator.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A certificate for a site, with its key; PEM."""
+
+    site: str
+    pair: Pair
+
+
+class Hosting:
+    """Raises what the store raises; a refusal is raised as Refused before anything is written."""
+
+    def __init__(self, works: Works, *, clerk: Clerk, catalog: Catalog) -> None:
+        self._works = works
+        self._clerk = clerk
+        self._catalog = catalog
+
+    def settings(self, service_id: str) -> AccountSettings:
+        """What is set, or was ordered. Raises NotFound where it is no account, or its plan is not sold any more."""
+        with self._works.db.read() as conn:
+            service = services.get(conn, service_id)
+        if service is None:
+            raise NotFound(f"there is no service {service_id}", service_id=service_id)
+        plan = self._catalog.plans.get(service.plan)
+        if service.account is not None:
+            return service.account
+        if not isinstance(plan, HostingPlan):
+            raise NotFound(f"service {service_id} is no hosting account of a plan that is sold")
+        return accounts.settings_of(service, plan)
+
+    def set_account(self, service_id: str, change: AccountChange, *, who: str, why: str, beside: Beside[Submitted]) -> Submitted:
+        """Have sites, databases or cron set by a job. Raises NotFound, Refused, StoreUnavailable."""
+        parts = [name for name, value in account_settings.dump(change).items() if value is not None]
+        decide = _setting(change, who=who, why=why)
+        facts = {"parts": parts, "why": why}
+        return self._clerk.act(service_id, decide, who=who, what="account set", facts=facts, beside=beside)
+
+    def would_set(self, service_id: str, change: AccountChange) -> Workflow:
+        """The workflow that it would write down. Raises as ``set_account``."""
+        return self._clerk.dry_run(service_id, _setting(change, who="dry-run", why="dry run"))
+
+    def certify(self, service_id: str, given: Given, *, who: str, why: str, beside: Beside[Submitted]) -> Submitted:
+        """Have a certificate installed by a job. Raises NotFound, Refused, RequestError, StoreUnavailable."""
+        found = self._inspected(given)
+        certificate = SiteCertificate(site=given.site, domains=found.names, until=found.until, sha256=found.sha256)
+
+        def decide(service: Service, terms: Terms, _now: datetime) -> Received:
+            return account_settings.certify(service, certificate, who=who, why=why, terms=terms)
+
+        def keep(conn: Connection, submitted: Submitted) -> None:
+            secrets = self._works.ports.secrets
+            site_certificates.keep(conn, secrets, found.pair, job_id=submitted.job_id, service_id=service_id)
+            beside(conn, submitted)
+
+        facts = {"site": given.site, "sha256": found.sha256, "until": found.until.isoformat(), "why": why}
+        return self._clerk.act(service_id, decide, who=who, what="certificate given", facts=facts, beside=keep)
+
+    def _inspected(self, given: Given) -> Inspected:
+        found = self._works.ports.certificates.inspect(given.pair.certificate, given.pair.key)
+        now = self._works.clock.now()
+        if found.until <= now:
+            raise RequestError(f"the certificate has expired: it was good until {found.until.isoformat()}")
+        if found.since > now:
+            raise RequestError(f"the certificate is not valid yet: it is from {found.since.isoformat()} on")
+        return found
+
+
+def _setting(change: AccountChange, *, who: str, why: str) -> Decide:
+    def decide(service: Service, terms: Terms, _now: datetime) -> Received:
+        return account_settings.change(service, change, who=who, why=why or "its account is set", terms=terms)
+
+    return decide

@@ -1,0 +1,167 @@
+"""What is set of hosting accounts over the API, webhooks and the CLI: real engine and store, a simulated node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.cli.main import run
+from tests import live as lives
+from tests.certificates import certificate_for
+from tests.integration.api.answers import refused
+from tests.integration.api.conftest import running
+from tests.live import Live
+
+WEB = """
+name: web
+kind: hosting
+disk: 5 GB
+inodes: 200000
+cpu_percent: 50
+memory: 512 MiB
+tasks: 100
+sites: 2
+databases: 2
+php: ["8.2"]
+"""
+HASH = "*94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29"
+SITES = [{"name": "main", "domains": ["shop.example"]}, {"name": "blog", "domains": ["blog.example"], "php": ""}]
+
+
+@pytest.fixture(scope="module")
+def hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """With a hosting node beside the others, and a plan of it."""
+    nodes = lives._FILES["nodes.yaml"]
+    host = "  - {name: h1, zone: z1, address: 192.0.2.21, driver: fake, kind: hosting}\naddress_ranges:"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(lives._FILES, "nodes.yaml", nodes.replace("address_ranges:", host))
+        patch.setitem(lives._FILES, "plans/web.yaml", WEB)
+        for live in running(tmp_path_factory.mktemp("live")):
+            live.enrol("h1")
+            yield live
+
+
+def bought(live: Live, service_id: str) -> str:
+    answer = live.send(
+        "order.paid", service_id, client_id="c1", plan="web", order_id=f"o-{service_id}", domain=f"{service_id}.example"
+    )
+    job = live.wait(str(answer.json()["job_id"]))
+    assert job.state == "done", job.error
+    return service_id
+
+
+def cli(live: Live, *words: str) -> int:
+    return run(["--socket", str(live.socket), *words])
+
+
+def shown(live: Live, service_id: str) -> dict[str, Any]:
+    return dict(live.http.get(f"/v1/services/{service_id}/account").json())
+
+
+def settled(live: Live, answer: Any) -> None:
+    assert answer.status_code == 202, answer.text
+    job = live.wait(answer.json()["job_id"])
+    assert (job.state, job.error) == ("done", "")
+
+
+def test_an_account_as_it_was_ordered_is_shown_before_anything_was_set(hosting: Live) -> None:
+    found = shown(hosting, bought(hosting, "fresh"))
+    assert found["sites"] == [{"name": "main", "domains": ["fresh.example", "www.fresh.example"], "php": "8.2"}]
+    assert found["databases"] == [{"name": "main", "password_set": False}]
+    assert (found["cron"], found["certificates"], found["databases_full"]) == ([], [], False)
+
+
+def test_what_is_set_is_shown_and_a_hash_never(hosting: Live) -> None:
+    bought(hosting, "set")
+    body = {"sites": SITES, "databases": [{"name": "main", "password_hash": HASH}], "reason": "he asked"}
+    answer = hosting.http.post("/v1/services/set/account", json=body)
+    settled(hosting, answer)
+    found = shown(hosting, "set")
+    assert [each["php"] for each in found["sites"]] == ["8.2", ""]
+    assert found["databases"] == [{"name": "main", "password_set": True}]
+    job = hosting.http.get(f"/v1/jobs/{answer.json()['job_id']}").text
+    assert HASH not in job
+    assert HASH not in hosting.http.get("/v1/audit").text
+
+
+def test_what_the_plan_has_not_and_what_no_account_can_have_is_refused(hosting: Live) -> None:
+    bought(hosting, "much")
+    path = "/v1/services/much/account"
+    three = [{"name": f"s{n}", "domains": [f"s{n}.example"]} for n in range(3)]
+    refused(hosting.http.post(path, json={"sites": three}), 409, "refused")
+    refused(hosting.http.post(path, json={}), 400, "request-invalid")
+    refused(hosting.http.post(path, json={"sites": [{"name": "main", "domains": ["a b"]}]}), 400, "request-invalid")
+    refused(hosting.http.post(path, json={"site": []}), 400, "request-invalid")
+    dry = hosting.http.post(f"{path}?dry_run=true", json={"sites": SITES}).json()
+    assert [call["step"] for call in dry["workflow"]["calls"]] == ["account.set", "account.certificate"]
+    assert len(shown(hosting, "much")["sites"]) == 1
+
+
+def test_a_webhook_with_what_no_account_can_have_is_told_where_it_is_wrong(hosting: Live) -> None:
+    bought(hosting, "told")
+    answer = hosting.send("service.set_account", "told", version=1, account={"cron": [{"schedule": "x", "command": "y"}]})
+    assert answer.status_code == 400
+    assert "data.account" in answer.json()["detail"]
+    assert "schedule" in answer.json()["detail"]
+    none = hosting.send("service.set_account", "told", version=1)
+    assert "data.account" in none.json()["detail"]
+
+
+def test_what_the_command_line_shows_can_be_changed_and_given_back(
+    hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(hosting, "edited")
+    assert cli(hosting, "service", "account", "edited") == 0
+    text = capsys.readouterr().out
+    found = yaml.safe_load(text)
+    assert found["sites"][0]["domains"] == ["edited.example", "www.edited.example"]
+    file = tmp_path / "account.yaml"
+    file.write_text(text + "# one more\n")
+    assert cli(hosting, "service", "set-account", "edited", str(file), "--watch") == 0
+    file.write_text(
+        "cron:\n- schedule: '@daily'\n  command: php cron.php\nsites:\n- {name: main, domains: [a.example], php: 8.2}\n"
+    )
+    assert cli(hosting, "service", "set-account", "edited", str(file), "--why", "he asked", "--watch") == 0
+    after = shown(hosting, "edited")
+    assert after["cron"] == [{"schedule": "@daily", "command": "php cron.php"}]
+    assert after["sites"] == [{"name": "main", "domains": ["a.example"], "php": "8.2"}]
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "sites: [\n", "\x00"])
+def test_a_file_that_says_nothing_of_an_account_is_refused(hosting: Live, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "account.yaml"
+    file.write_text(text)
+    assert cli(hosting, "service", "set-account", "any", str(file)) == 2
+    assert cli(hosting, "service", "set-account", "any", str(tmp_path / "nowhere.yaml")) == 2
+
+
+def test_a_certificate_goes_in_by_the_command_line_and_its_key_comes_out_nowhere(
+    hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(hosting, "safe")
+    pair = certificate_for("safe.example", "www.safe.example")
+    (tmp_path / "crt").write_text("made by hand\r\n" + pair.certificate)
+    (tmp_path / "key").write_text(pair.key)
+    words = ("service", "certificate", "safe", "--cert", str(tmp_path / "crt"), "--key", str(tmp_path / "key"))
+    assert cli(hosting, *words, "--watch") == 0
+    (found,) = shown(hosting, "safe")["certificates"]
+    assert (found["site"], found["domains"]) == ("main", ["safe.example", "www.safe.example"])
+    assert cli(hosting, "service", "account", "safe") == 0
+    told = capsys.readouterr().out
+    assert "# main: certificate until" in told
+    for route in ("jobs", "audit", "services/safe"):
+        assert "PRIVATE KEY" not in hosting.http.get(f"/v1/{route}").text
+    other = certificate_for("safe.example", "www.safe.example")
+    (tmp_path / "key").write_text(other.key)
+    assert cli(hosting, *words) == 2
+    assert other.key.splitlines()[1] not in capsys.readouterr().err
+
+
+def test_a_guest_has_no_account(hosting: Live) -> None:
+    hosting.provisioned("guest")
+    refused(hosting.http.get("/v1/services/guest/account"), 404, "not-found")
+    refused(hosting.http.post("/v1/services/guest/account", json={"cron": []}), 409, "refused")
