@@ -140,8 +140,9 @@ def test_an_id_is_whole_even_where_it_is_wider_than_the_terminal() -> None:
 CELL = st.text(alphabet="ab \u6f22\u0301", max_size=30)
 
 
-@given(st.lists(st.lists(CELL, min_size=6, max_size=6), min_size=1, max_size=4), st.integers(60, 200))
+@given(st.lists(st.lists(CELL, min_size=6, max_size=6), min_size=1, max_size=4), st.integers(62, 200))
 def test_no_table_is_wider_than_its_terminal_nor_cuts_an_id(rows: list[list[str]], width: int) -> None:
+    # An id of 30 cells, a state of 8 and prose of 20 stay beside each other, whatever the terminal: 62 with the gaps.
     for row in rows:
         row[5] = " ".join(row[5][at : at + 9] for at in range(0, len(row[5]), 9))  # no word wider than a column of prose
     lines = lay_out(JOBS, rows, width)
