@@ -96,7 +96,7 @@ php: ["8.2"]
 }
 
 
-def write_config(directory: Path, *, files: Mapping[str, str] | None = None, **changes: str) -> Path:
+def write_config(directory: Path, files: Mapping[str, str] | None = None, /, **changes: str) -> Path:
     """A configuration with two simulated nodes; ``changes`` replace lines of orchestrator.yaml, ``files`` whole other files."""
     for name, content in (_FILES | dict(files or {})).items():
         path = directory / name
@@ -160,7 +160,7 @@ class Live(Talks):
         files: Mapping[str, str] | None = None,
         **settings: str,
     ) -> None:
-        self.config = wiring.load_config(write_config(directory, files=files, **settings))
+        self.config = wiring.load_config(write_config(directory, files, **settings))
         wiring.init(self.config)
         self.controller = wiring.build(self.config)
         self.db = self.controller.db

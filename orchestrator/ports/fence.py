@@ -1,4 +1,4 @@
-"""The last word before a destructive act."""
+"""The last word before a destructive act, and before a service is opened that may have been held meanwhile."""
 
 from __future__ import annotations
 
@@ -19,4 +19,8 @@ class Fence(Protocol):
 
     def withdraw(self, *, service_id: str, job_id: str) -> None:
         """The act was let through and provably destroyed nothing: take the point of no return back."""
+        ...
+
+    def stopped(self, *, service_id: str) -> tuple[str, ...]:
+        """The reasons of the holds that stop the service at this very moment; () where none does, or it is not known."""
         ...

@@ -31,13 +31,10 @@ class RepositoryAccess:
 
 @dataclass(frozen=True, slots=True)
 class DirectorySource:
-    """A directory of the node, absolute; what other file systems hold that are mounted in it does not belong to it.
-
-    ``without``: names directly below it that do not belong to it, either.
-    """
+    """A directory of the node, absolute; what other file systems hold that are mounted in it does not belong to it. Nor does what
+    was restored beside the home of an account whose directory it is."""
 
     path: str
-    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

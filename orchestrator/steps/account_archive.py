@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.steps.account import seen, user_of
-from orchestrator.steps.account_backup import RESTORED, packed, unpacked
-from orchestrator.steps.account_restore import require_closed
+from orchestrator.steps.account_backup import packed, unpacked
+from orchestrator.steps.account_restore import AccountClose
 from orchestrator.steps.archive import disown, given_up, known, own_archive
 from orchestrator.steps.backup_make import RUN_SECONDS, BackupMake, MakeArgs
 from orchestrator.steps.backup_prepare import BackupPrepare, PrepareArgs
 from orchestrator.steps.backup_settle import BackupSettle, SettleArgs
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import BaseStep, Timer
+from orchestrator.steps.common import BaseStep, OnNode, Timer
 from orchestrator.steps.repository import Shelf
 
 
@@ -53,17 +53,18 @@ class AccountArchive(BaseStep[KeepArgs]):
     def apply(self, ctx: StepContext, args: KeepArgs) -> Facts:
         """Raises Refused where the node has no target for backups, PermanentDriverError where the account is open, or a database
         cannot be dumped."""
-        require_closed(ctx, args.node)
+        found = AccountClose().check(ctx, OnNode(node=args.node))
+        if isinstance(found, Needed):
+            raise PermanentDriverError(f"the account is not closed: {found.why}", hint="an operator has to look")
         pack = packed(ctx, args.node, Timer(ctx))
         prepared = BackupPrepare().apply(ctx, PrepareArgs(node=args.node, keep=args.keep))
-        wanted = MakeArgs(node=args.node, generation=prepared["generation"], directory=pack.directory, without=(RESTORED,))
+        wanted = MakeArgs(node=args.node, generation=prepared["generation"], directory=pack.directory)
         made = BackupMake().check(ctx, wanted)
         facts = made.facts if isinstance(made, Done) else BackupMake().apply(ctx, wanted)
         settle = SettleArgs(
             node=args.node,
             backup=facts["backup"],
             directory=pack.directory,
-            without=(RESTORED,),
             keep=args.keep,
             shares=1,
         )

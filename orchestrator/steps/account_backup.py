@@ -12,7 +12,7 @@ from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import ASK_SECONDS, BaseStep, OnNode, Timer
 
 PACK_SECONDS = 2 * 3600.0
-# What of the account's directory belongs to it: its home, and what was packed beside that. What was restored aside does not.
+# In the account's directory: its home, what is packed beside that, and what is restored aside, which belongs to no backup.
 HOME, PACK, RESTORED = "home", "backup", "restored"
 
 
@@ -54,7 +54,6 @@ class AccountPack(BaseStep[OnNode]):
         found = packed(ctx, args.node, Timer(ctx))
         return {
             "directory": found.directory,
-            "without": [RESTORED],
             "databases": [each.name for each in found.databases],
             "bytes": found.bytes,
         }

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from orchestrator.domain.accounts import AccountFacts
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.errors import NotFound, PermanentDriverError
 from orchestrator.ports.repositories import RestoreFacts, RestoreSpec
@@ -80,16 +81,16 @@ class AccountClose(BaseStep[OnNode]):
         return found.facts
 
     def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
-        """Open it again where this job has closed it."""
+        """Open it again where this job has closed it, and nothing stops the service by now."""
         found = seen(ctx, args.node)
-        if found.exists and found.suspended_by == ctx.job_id:
+        if found.exists and _opens(ctx, found):
             ctx.ports.hosting(args.node).unsuspend(
                 found.user, service_id=ctx.service_id, job_id=ctx.job_id, deadline=Timer(ctx).left()
             )
 
 
 class AccountReopen(BaseStep[OnNode]):
-    """Open the account where this job has closed it; one that was suspended before stays suspended."""
+    """Open the account where this job has closed it; one that was suspended before, or is to be by now, stays closed."""
 
     name: ClassVar[str] = "account.reopen"
     args = OnNode
@@ -98,9 +99,9 @@ class AccountReopen(BaseStep[OnNode]):
 
     def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
         found = present(ctx, args.node)
-        if found.suspended_by != ctx.job_id:
-            return Done({"open": not found.suspended_by})
-        return Needed(f"{found.user} is still closed")
+        if _opens(ctx, found):
+            return Needed(f"{found.user} is still closed")
+        return Done({"open": not found.suspended_by})
 
     def apply(self, ctx: StepContext, args: OnNode) -> Facts:
         """Raises PermanentDriverError where something is not as it was before."""
@@ -121,6 +122,12 @@ class AccountReopen(BaseStep[OnNode]):
             )
 
 
+def _opens(ctx: StepContext, found: AccountFacts) -> bool:
+    """Whether this job has closed it, and no hold stops the service by now: it may have been suspended while the job waited for a
+    person, and then was found to be closed already."""
+    return found.suspended_by == ctx.job_id and not ctx.ports.fence.stopped(service_id=ctx.service_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreArgs:
     """``only``: these paths, from the root of the snapshot; none = all. ``delete``: what is there and not in the backup goes."""
@@ -132,7 +139,8 @@ class RestoreArgs:
 
 
 class AccountRestore(BaseStep[RestoreArgs]):
-    """Write what the backup holds over the files of the account, which has to be closed, and read it back.
+    """Write what the backup holds over the files of the account, and read it back. It is closed once more where somebody has
+    opened it while the job waited for a person.
 
     How far one came cannot be seen: it is written again. Undoing it takes nothing back: of what was there nothing is left.
     """
@@ -147,9 +155,9 @@ class AccountRestore(BaseStep[RestoreArgs]):
         return Needed(f"what backup {args.backup} holds is still to be written")
 
     def apply(self, ctx: StepContext, args: RestoreArgs) -> Facts:
-        """Raises PermanentDriverError where the account is open, or not all could be written."""
+        """Raises PermanentDriverError where the account cannot be closed, or not all could be written."""
         timer = Timer(ctx)
-        require_closed(ctx, args.node)
+        ensure_closed(ctx, args.node)
         backup = restorable(ctx, args.backup)
         directory = directory_of(present(ctx, args.node).user)
         found = write(ctx, args.node, backup, timer, directory=directory, only=args.only, delete=args.delete)
@@ -180,6 +188,8 @@ class AccountLoad(BaseStep[LoadArgs]):
         return Needed("its databases are still to be loaded")
 
     def apply(self, ctx: StepContext, args: LoadArgs) -> Facts:
+        """Raises PermanentDriverError where the account cannot be closed, or a dump cannot be loaded."""
+        ensure_closed(ctx, args.node)
         user = present(ctx, args.node).user
         loaded = ctx.ports.hosting(args.node).load(
             user, service_id=ctx.service_id, job_id=ctx.job_id, databases=args.databases, deadline=Timer(ctx).left()
@@ -187,11 +197,11 @@ class AccountLoad(BaseStep[LoadArgs]):
         return {"loaded": [each.name for each in loaded]}
 
 
-def require_closed(ctx: StepContext, node: str) -> None:
-    """Raises PermanentDriverError: nothing is written into a home in which somebody may work."""
-    found = AccountClose().check(ctx, OnNode(node=node))
-    if isinstance(found, Needed):
-        raise PermanentDriverError(f"the account is not closed: {found.why}", hint="an operator has to look")
+def ensure_closed(ctx: StepContext, node: str) -> None:
+    """Nothing is written into a home in which somebody may work. Raises PermanentDriverError where it cannot be closed."""
+    close, args = AccountClose(), OnNode(node=node)
+    if isinstance(close.check(ctx, args), Needed):
+        close.apply(ctx, args)
 
 
 def write(

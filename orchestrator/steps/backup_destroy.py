@@ -24,8 +24,10 @@ DESTROY_SECONDS = 4 * 3600.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestroyArgs:
     """``archive``: what this job has kept of the service stays, ``until`` then ('' = nobody said). ``wiped`` as volume.wipe gave
-    it: where something was, the point of no return is passed; else this is where it is."""
+    it: where something was, the point of no return is passed; else this is where it is. ``node``: where the service is; '' = on
+    none any more."""
 
+    node: str = ""
     archive: bool = False
     until: str = ""
     wiped: list[dict[str, Any]] = field(default_factory=list)
@@ -66,7 +68,7 @@ class BackupDestroy(BaseStep[DestroyArgs]):
 
     def _destroy(self, ctx: StepContext, args: DestroyArgs, kept: Backup | None) -> Facts:
         """The archive is asked for first: where it is not there any more nothing else goes."""
-        shelf = Shelf(ctx, _node(ctx))
+        shelf = Shelf(ctx, _node(ctx, args))
         if kept is not None and not shelf.look().holds(kept):
             raise PermanentDriverError(
                 f"the archive {archive_id(ctx)} is not held any more: no other backup of {ctx.service_id} is destroyed",
@@ -76,7 +78,7 @@ class BackupDestroy(BaseStep[DestroyArgs]):
             shelf.end(generation, why=_why(ctx))
         if kept is not None:
             if _surplus(ctx, kept):
-                BackupSettle().apply(ctx, SettleArgs(node=_node(ctx), backup=kept.id, keep=1, ends=True))
+                BackupSettle().apply(ctx, SettleArgs(node=_node(ctx, args), backup=kept.id, keep=1, ends=True))
             shelf.drop_cache(shelf.generation(kept.generation))
         return _facts(ctx, args, kept)
 
@@ -95,8 +97,11 @@ def _begun(ctx: StepContext) -> bool:
     return any(each.why == _why(ctx) for each in ctx.ports.book.generations(ctx.service_id))
 
 
-def _node(ctx: StepContext) -> str:
-    """From where repositories are reached: the service's last node. Raises PermanentDriverError where it never was on one."""
+def _node(ctx: StepContext, args: DestroyArgs) -> str:
+    """From where repositories are reached: the service's node, or the last one that it came to. Raises PermanentDriverError where
+    it never was on one."""
+    if args.node:
+        return args.node
     nodes = ctx.ports.ledger.nodes_ever(ctx.service_id)
     if not nodes:
         raise PermanentDriverError(f"{ctx.service_id} has backups and never was on a node", hint="an operator has to look")
@@ -165,7 +170,7 @@ def _archive(ctx: StepContext, args: DestroyArgs, kept: Backup) -> KnownCopy:
         id=archive_id(ctx),
         kept_at=kept.made_at or kept.begun_at,
         until=datetime.fromisoformat(args.until) if args.until else None,
-        reached_from=_node(ctx),
+        reached_from=_node(ctx, args),
         bytes=kept.size_bytes,
         says=f"Snapshot {kept.snapshot_id} in generation {kept.generation}: an exported key of that still opens it.",
     )

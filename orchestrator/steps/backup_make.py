@@ -22,8 +22,8 @@ NAMED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeArgs:
-    """``generation`` as backup.prepare gave it; ``disk``, ``volume`` and ``consistency`` as disk.export did, or a ``directory``,
-    ``without`` what does not belong to it, as account.pack gave them.
+    """``generation`` as backup.prepare gave it; ``disk``, ``volume`` and ``consistency`` as disk.export did, or a ``directory``
+    as account.pack gave it.
 
     ``slot``: that of the schedule, '' = it was asked for. ``mark`` and ``unchanged`` as disk.export gave them: the backup that
     holds the disk as it is.
@@ -34,7 +34,6 @@ class MakeArgs:
     disk: DiskSource | None = None
     volume: str = ""
     directory: str = ""
-    without: tuple[str, ...] = ()
     consistency: str = "files"
     caps: tuple[Cap, ...] = ()
     slot: str = ""
@@ -154,7 +153,7 @@ def _spec(ctx: StepContext, args: MakeArgs) -> BackupSpec:
     return BackupSpec(
         service_id=ctx.service_id,
         job_id=ctx.job_id,
-        source=source_of(args.disk, args.directory, args.without),
+        source=source_of(args.disk, args.directory),
         most_bytes=caps.get("bytes"),
         most_inodes=caps.get("inodes"),
     )

@@ -28,7 +28,6 @@ class SettleArgs:
     backup: str
     disk: DiskSource | None = None
     directory: str = ""
-    without: tuple[str, ...] = ()
     keep: int = 1
     shares: int = SHARES
     ends: bool = False
@@ -80,7 +79,7 @@ class BackupSettle(BaseStep[SettleArgs]):
         share = next_share(last_share(ctx.ports.book.backups(ctx.service_id), act.generation), within=args.shares)
         spec = VerifySpec(
             snapshot=act.snapshot_id,
-            source=source_of(args.disk, args.directory, args.without) if act.backup_id == args.backup else None,
+            source=source_of(args.disk, args.directory) if act.backup_id == args.backup else None,
             part=share.number,
             of=share.of,
         )

@@ -30,13 +30,13 @@ NO_TARGET = "no-target"
 """The reason where not even the directory is there that repositories lie in: nobody can say what became of them."""
 
 
-def source_of(disk: DiskSource | None, directory: str, without: tuple[str, ...] = ()) -> Source:
+def source_of(disk: DiskSource | None, directory: str) -> Source:
     """Raises PermanentDriverError where neither is given."""
     if disk is not None:
         return disk
     if not directory:
         raise PermanentDriverError("the backup has neither a disk nor a directory", hint="mend the playbook")
-    return DirectorySource(directory, without)
+    return DirectorySource(directory)
 
 
 def restorable(ctx: StepContext, backup_id: str) -> Backup:

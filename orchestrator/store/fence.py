@@ -58,6 +58,12 @@ class StoreFence:
             if service is not None:
                 services.put(conn, replace(service, point_of_no_return=None), now=self._clock.now())
 
+    def stopped(self, *, service_id: str) -> tuple[str, ...]:
+        """See the port."""
+        with self._db.read() as conn:
+            service = services.get(conn, service_id)
+        return () if service is None else tuple(service.stop_reasons)
+
     def _pass(self, conn: Connection, service: Service, *, job_id: str, act: str) -> None:
         now = self._clock.now()
         own = (fence_passes.c.service_id == service.id, fence_passes.c.job_id == job_id, fence_passes.c.act == act)

@@ -197,6 +197,14 @@ class SuspensionFenceContract(ABC):
         world.add_job("j1", "s1", IntentKind.SUSPEND, payments=2, state=JobState.RUNNING)
         return world
 
+    def test_it_tells_what_stops_a_service_at_this_moment(self, world: FenceWorld) -> None:
+        limiting = replace(ABUSE, reason=HoldReason.QUOTA, effect=HoldEffect.LIMIT)
+        world.put(replace(_service(), holds=(STOPPED, ABUSE, limiting)))
+        assert sorted(world.fence.stopped(service_id="s1")) == ["abuse", "nonpayment"]
+        world.put(replace(_service(), holds=(limiting,)))
+        assert world.fence.stopped(service_id="s1") == ()
+        assert world.fence.stopped(service_id="nobody") == ()
+
     def test_lets_a_suspension_through_without_a_point_of_no_return(self, world: FenceWorld) -> None:
         _require(world)
         assert world.service("s1").point_of_no_return is None

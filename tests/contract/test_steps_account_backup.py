@@ -172,14 +172,6 @@ def test_a_backup_that_is_cut_off_anywhere_goes_on_and_a_verified_one_stands_mea
     assert stage.packed() == []
 
 
-def test_what_was_restored_aside_is_told_not_to_belong_to_it(stage: AccountStage) -> None:
-    facts = written(stage)
-    running = Play(stage, "hosting-backup", "j2", facts=facts)
-    with pytest.raises(BrokenOff):
-        running.run(break_off_at="repository")
-    assert (running.given["pack"]["directory"], running.given["pack"]["without"]) == (DIRECTORY, ["restored"])
-
-
 # -- in place ------------------------------------------------------------------------
 
 
@@ -270,12 +262,43 @@ def test_where_something_of_it_still_runs_nothing_is_written_and_it_is_as_before
     assert (stage.snapshot(), stage.home()["letters"]) == (before, "spoilt")
 
 
-def test_an_open_account_is_never_written_over(stage: AccountStage) -> None:
-    _, made = changed(stage)
-    args = {"node": HOST.name, "backup": made["make"]["backup"]}
-    with pytest.raises(PermanentDriverError, match="is not closed: h100001 is open"):
-        stage.apply("account.restore", args, job="j3")
-    assert stage.home()["letters"] == "spoilt"
+@pytest.mark.parametrize(("step", "method"), [("restore", RESTORES), ("load", "hosting.load")])
+def test_one_that_somebody_has_opened_while_its_restore_waited_is_closed_before_it_is_written_over(
+    stage: AccountStage, step: str, method: str
+) -> None:
+    facts, made = changed(stage)
+    running = restore(stage, facts, made)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at=step)
+    stage.ports.hosting(HOST.name).unsuspend(USER, service_id="s1", job_id="j8", deadline=5)
+    stage.fails(method, PermanentDriverError("no"), where="after")
+    running.given.clear()
+    with pytest.raises(PermanentDriverError):
+        stage.apply(
+            f"account.{step}", {"node": HOST.name, **({"backup": made["make"]["backup"]} if step == "restore" else {})}, job="j3"
+        )
+    assert stage.account()["open"] == []
+    running.run()
+    assert (stage.account()["manifest"], rows(stage)) == (None, ROWS)
+
+
+@pytest.mark.parametrize("called_off", [False, True])
+def test_one_that_was_held_while_its_restore_waited_is_not_opened_by_it(stage: AccountStage, called_off: bool) -> None:
+    facts, made = changed(stage)
+    running = restore(stage, facts, made)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="load")
+    stage.job(IntentKind.SUSPEND, "j8")
+    Play(stage, "hosting-suspend", "j8", facts=facts).run()
+    running.given.clear()
+    if called_off:
+        running.undo()
+    else:
+        running.run()
+    assert (stage.account()["open"], stage.account()["manifest"] is None) == ([], False)
+    stage.put(stage.service().without_hold(HoldReason.NONPAYMENT))
+    Play(stage, "hosting-unsuspend", "j9", facts=facts).run()
+    assert (len(stage.account()["open"]), stage.account()["manifest"]) == (11, None)
 
 
 def test_a_restore_that_cannot_begin_closes_nothing(stage: AccountStage) -> None:

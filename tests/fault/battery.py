@@ -27,8 +27,8 @@ from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import addresses, backups, drills, jobs, services
 from orchestrator.store.database import Connection, Database, sqlite_url
 from orchestrator.store.tables import certificates, outbox, reservations, service_locks
-from tests.fault import controller, things
-from tests.fault.controller import KEEPING, Orders, Report, Scenario
+from tests.fault import account_ground, controller, things
+from tests.fault.controller import ASIDE, KEEPING, Orders, Report, Scenario
 from tests.fault.house import prepared, seeded_world
 from tests.hosting_ground import HOST, furnish
 from tests.store_files import engine_database
@@ -56,10 +56,15 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
 HOSTING = "hosting"
+_OF_COPIES = (IntentKind.BACKUP, IntentKind.TERMINATE, IntentKind.RESTORE, IntentKind.DRILL)
 BEFORE_ACCOUNTS: dict[str, tuple[str, ...]] = {
     IntentKind.PROVISION: (),
     IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
     IntentKind.UNLIMIT: (IntentKind.PROVISION, IntentKind.LIMIT),
+    **dict.fromkeys((*_OF_COPIES, KEEPING, ASIDE), (IntentKind.PROVISION, IntentKind.BACKUP)),
+    IntentKind.TIDY: (IntentKind.PROVISION, IntentKind.BACKUP, ASIDE),
+    IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
+    IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
 # What the customer wrote to the disk before anything else happened.
 LETTERS = "the letters of {}"
@@ -117,7 +122,7 @@ class Battery:
             report = self.process(building, [Scenario(service=service(n), intent=last) for n in range(WIDTH)])
             assert set(report.jobs.values()) == {"done"}, report.jobs
             if last == IntentKind.PROVISION:
-                write_letters(building)
+                (account_ground.fill if self.suite == HOSTING else write_letters)(building)
             with seeded_world(building).change() as state:
                 state["deliveries"] = []  # nobody asks for them, and the world is written whole at each change
         return building.rename(kept)
@@ -164,6 +169,7 @@ def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
             seen["accounts"] = _accounts(world, service_id)
+            seen["homes"] = _homes(world, directory, service_id)
             seen["held"] = [texts for _, texts in held(world, service_id)]
     finally:
         db.close()
@@ -176,6 +182,12 @@ def _accounts(world: FakeWorld, service_id: str) -> list[dict[str, Any]]:
     left = [user for user, kept in node.get("account_wipes", {}).items() if kept["service_id"] == service_id]
     there = [account for account in node.get("accounts", {}).values() if account["service_id"] == service_id]
     return [*there, *({"report of": user} for user in left)]
+
+
+def _homes(world: FakeWorld, directory: Path, service_id: str) -> dict[str, dict[str, str]]:
+    """What the account's directories hold, also of one that is gone."""
+    node = world.read()["nodes"].get(HOST.name, {})
+    return account_ground.files_of(node, account_ground.user(directory, service_id))
 
 
 def write_letters(directory: Path) -> None:

@@ -38,10 +38,11 @@ WAIT_SECONDS = 90.0
 GRACE_SECONDS = 1.0
 UNPAID = "suspend-unpaid"  # a suspension that a payment lifts
 KEEPING = "terminate-archived"  # a termination whose policy promises an archive
+ASIDE = "restore-aside"  # a restore that writes beside what is there
 ARCHIVING = Policy(
     name="default",
     provider="Example Hosting",
-    archive=Archive(keep={"vps": Days(5)}, clause="back"),
+    archive=Archive(keep={"vps": Days(5), "hosting": Days(5)}, clause="back"),
     late_payment=LatePayment(what=LatePaymentEffect.FROM_ARCHIVE, clause="late"),
 )
 
@@ -116,14 +117,17 @@ class Points:
 
 
 def open_house(directory: Path, suite: str, points: Points, workers: int, *, archiving: bool = False) -> House:
-    places = {"n1": NodeBackups(target=TARGET.name, at_once=1000)}
-    options = Options(workers=workers, heavy_slots={"n1": 1000}, poll_seconds=0.02, drain_seconds=30.0, backups=places)
+    places = {name: NodeBackups(target=TARGET.name, at_once=1000) for name in ("n1", HOST.name)}
+    options = Options(
+        workers=workers, heavy_slots=dict.fromkeys(places, 1000), poll_seconds=0.02, drain_seconds=30.0, backups=places
+    )
     if suite == "things":
         return House(
             directory, steps=things.steps(seeded_world(directory)), playbooks=things.playbooks(), options=options, at=points
         )
     from orchestrator.steps.registry import STEPS
 
+    policies = {ARCHIVING.name: ARCHIVING} if archiving else {}
     if suite == "hosting":
         return House(
             directory,
@@ -134,9 +138,9 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
             plan=SMALL,
             more_plans=(LARGE,),
             declared=(*NODES, HOST),
+            policies=policies,
         )
     books = load_playbooks(PLAYBOOKS)
-    policies = {ARCHIVING.name: ARCHIVING} if archiving else {}
     return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
 
 
@@ -147,8 +151,9 @@ def submit(house: House, scenario: Scenario) -> None:
         house.event("service.change_plan", scenario.service, version=1, plan=LARGE.name)
     elif scenario.intent == UNPAID:
         house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
-    elif scenario.intent == IntentKind.RESTORE:
-        house.engine.restoring.restore(scenario.service, Asked(request_id="r1", why="a test"), who="anna", beside=nothing_beside)
+    elif scenario.intent in (IntentKind.RESTORE, ASIDE):
+        asked = Asked(request_id="r1", beside=scenario.intent == ASIDE, why="a test")
+        house.engine.restoring.restore(scenario.service, asked, who="anna", beside=nothing_beside)
     elif scenario.intent == IntentKind.DRILL:
         house.engine.drilling.now(scenario.service, who="anna", why="a test")
     elif scenario.intent == KEEPING:
