@@ -1,11 +1,13 @@
 """What every test has: the lab's fixtures, and the rule that a test of the lab never passes by not running."""
 
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from tests.lab import environment
+from tests.spread import ROOT, scheduler, shares_servers
 
 pytest_plugins = ["tests.lab.fixtures", "tests.e2e.fixtures", "tests.hosting_server"]
 
@@ -30,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = None
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_ToldAtOnce(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where files are what is given out, those that share servers are given out together."""
+    return scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 class _ToldAtOnce:
@@ -65,8 +73,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _turn(item: pytest.Item) -> int:
+    """What shares servers waits for real guests, wherever it lies."""
     there = item.path.relative_to(Path(__file__).parent).parts[0]
-    return LATER.index(there) + 1 if there in LATER else 0
+    waits = there not in LATER or shares_servers(str(item.path.relative_to(ROOT)))
+    return 0 if waits else LATER.index(there) + 1
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
