@@ -10,9 +10,9 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo -E env) ORCHESTRATOR_CACHE=$
 IN_LAB := $(PYTHON) -m tests.lab run --
 LAB := $(AS_ROOT) $(IN_LAB)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider
-# Several processes (pytest-xdist) take the tests file by file, and in one go those that share servers (tests/spread.py). Those of `make test` have a lab each, so that none meets another's
-# guests; three keep two processors busy, as they wait much. tests/conftest.py puts first what waits for real guests; the pure
-# tests fill the end.
+# Several processes (pytest-xdist) take the tests file by file, and those files in one go that share servers (tests/spread.py). Those
+# of `make test` have a lab each, so that none meets another's guests; three keep two processors busy, as they wait much.
+# tests/conftest.py puts first what waits for real guests; the pure tests fill the end.
 SPREAD := --dist loadfile --no-loadscope-reorder
 IN_LABS := --tx '3*popen//python=$(IN_LAB) $(PYTHON)' $(SPREAD)
 # What decides over a change tries the same examples each time; `make check` tries others at every run.

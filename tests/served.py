@@ -61,7 +61,7 @@ class Served(Talks):
         self.directory = directory
         self._words = words
         self.url = f"http://127.0.0.1:{_free_port()}"
-        write_config(directory, files=None, listen=self.url.removeprefix("http://"), **settings)
+        write_config(directory, listen=self.url.removeprefix("http://"), **settings)
         made = self.run("init")
         assert made.returncode == 0, made.stderr
         self.socket = directory / "api.sock"
