@@ -26,24 +26,25 @@ CRON = ("*/5 * * * * php home/sites/main/cron.php",)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0nmEKAxwFvCnPdEfbvYgGkHkMtpWuVVZ3o0D7rpwJj someone"
 
 
-def furnish(root: Path, count: int) -> None:
+def furnish(root: Path, count: int, *, first_uid: int = 100_001) -> None:
     """So many accounts, each with a site, a certificate, a unit, a key, a crontab and its limits."""
     node = Node(Place(root))
-    certificate = _certificate(root)
-    homes = [Home(node, f"h{100_001 + number}") for number in range(count)]
+    pair = _certificate(root)
+    homes = [Home(node, f"h{first_uid + number}") for number in range(count)]
     _write(root / "etc/passwd", "".join(f"{each.user}:x:{each.uid}:{each.uid}::/home:{SHELL}\n" for each in homes))
     _write(root / "etc/shadow", "".join(f"{each.user}:$y$j9T$salt$hash:20000:0:99999:7:::\n" for each in homes))
     for number, each in enumerate(homes):
-        _account(each, number, certificate)
+        _account(each, number, *pair)
 
 
-def _account(home: Home, number: int, certificate: str) -> None:
+def _account(home: Home, number: int, certificate: str, key: str) -> None:
     site = Site(name="main", domains=(f"shop{number}.example", f"www.shop{number}.example"), php=PHP)
     (home.chroot / "home").mkdir(parents=True)
     _write(home.mark, Mark(service_id=f"s{number}", uid=home.uid, job_id=f"job-{number}", digest="0" * 64).text())
     _write(home.keys, units.authorized_keys((KEY,)))
     _write(home.vhost, web.vhosts(home.user, (site,)))
     _write(home.tls / f"{site.name}.crt", certificate)
+    _write(home.tls / f"{site.name}.key", key)
     _write(home.crontab, units.crontab("", CRON))
     _write(home.slice_file, units.slice_unit(home.user, LIMITS))
     _write(home.node.units / home.fpm_unit(PHP), units.fpm_unit(home.user, PHP))
@@ -55,12 +56,12 @@ def _account(home: Home, number: int, certificate: str) -> None:
     _write(home.cgroup / home.fpm_unit(PHP) / "cgroup.procs", f"{10_000 + number}\n")
 
 
-def _certificate(root: Path) -> str:
+def _certificate(root: Path) -> tuple[str, str]:
     made, key = root / "certificate.pem", root / "key.pem"
     words = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=shop.example", "-days", "365"]
     call = ["openssl", "req", "-x509", "-nodes", *words, "-keyout", str(key), "-out", str(made)]
     subprocess.run(call, check=True, capture_output=True, timeout=60)
-    return made.read_text()
+    return made.read_text(), key.read_text()
 
 
 def _write(path: Path, text: str) -> None:
