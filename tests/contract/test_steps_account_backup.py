@@ -240,12 +240,16 @@ def test_nobody_gets_in_and_nothing_runs_while_it_is_written(stage: AccountStage
         assert stage.account()["open"] == [], step
 
 
-def test_an_account_that_was_suspended_is_restored_and_stays_suspended(stage: AccountStage) -> None:
+@pytest.mark.parametrize("lifted", [False, True])
+def test_an_account_that_was_suspended_is_restored_and_stays_suspended(stage: AccountStage, lifted: bool) -> None:
+    """Also where its hold is lifted already: what opens it is the job of that."""
     facts, made = changed(stage)
     close_ways(stage.world, HOST.name, USER, "ssh-key")
     stage.job(IntentKind.SUSPEND, "j8")
     Play(stage, "hosting-suspend", "j8", facts=facts).run()
     before = stage.account()
+    if lifted:
+        stage.put(stage.service().without_hold(HoldReason.NONPAYMENT))
     restore(stage, facts, made).run()
     after = stage.account()
     assert (after["open"], after["manifest"], rows(stage)) == (before["open"], before["manifest"], ROWS)

@@ -92,10 +92,11 @@ def killed(accounts: Battery, directory: Path, intent: str, points: list[str], *
     return named
 
 
-def parts(accounts: Battery, tmp_path: Path, intent: str) -> list[list[str]]:
-    """The points that the job passes, as many at a time as die together."""
+def parts(accounts: Battery, tmp_path: Path, intent: str, *, whole: bool) -> list[list[str]]:
+    """The points that the job passes, or one of every step, as many at a time as die together."""
     points, _ = accounts.recon(tmp_path / "recon", Scenario(service="", intent=intent))
-    scenarios = [Scenario(service="", intent=intent, kill=point) for point in dict.fromkeys(points)]
+    struck = dict.fromkeys(points) if whole else sample(points)
+    scenarios = [Scenario(service="", intent=intent, kill=point) for point in struck]
     return [[each.kill for each in batch] for batch in batches(scenarios)]
 
 
@@ -114,10 +115,10 @@ def test_the_three_lives_of_an_accounts_archive_leave_exactly_one_copy_or_none(a
 
 @pytest.mark.parametrize("intent", [KEEPING, "reactivate"])
 def test_killed_at_any_instant_what_the_customer_wrote_is_there_at_least_once(
-    accounts: Battery, tmp_path: Path, intent: str
+    accounts: Battery, tmp_path: Path, whole_matrix: bool, intent: str
 ) -> None:
     """As the world stands when the process is dead, before anybody mends it; and when all has come to rest."""
-    for number, points in enumerate(parts(accounts, tmp_path, intent)):
+    for number, points in enumerate(parts(accounts, tmp_path, intent, whole=whole_matrix)):
         directory = tmp_path / f"killed-{number}"
         named = killed(accounts, directory, intent, points)
         dead = {each.kill: account_ground.copies(directory, each.service) for each in named}
@@ -127,9 +128,11 @@ def test_killed_at_any_instant_what_the_customer_wrote_is_there_at_least_once(
         assert [account_ground.copies(directory, each.service) for each in named] == [rest] * len(named)
 
 
-def test_killed_at_any_instant_of_a_backup_a_verified_one_of_the_account_stands(accounts: Battery, tmp_path: Path) -> None:
+def test_killed_at_any_instant_of_a_backup_a_verified_one_of_the_account_stands(
+    accounts: Battery, tmp_path: Path, whole_matrix: bool
+) -> None:
     """As the world stands when the process is dead; when all has come to rest; and as it stands when the job fails at its end."""
-    for number, points in enumerate(parts(accounts, tmp_path, "backup")):
+    for number, points in enumerate(parts(accounts, tmp_path, "backup", whole=whole_matrix)):
         directory = tmp_path / f"killed-{number}"
         named = killed(accounts, directory, "backup", points)
         assert [each.kill for each in named if not account_ground.good_backups(directory, each.service)] == []
@@ -138,9 +141,11 @@ def test_killed_at_any_instant_of_a_backup_a_verified_one_of_the_account_stands(
         assert [account_ground.good_backups(directory, each.service) for each in named] == [1] * len(named)
 
 
-def test_killed_at_any_instant_of_a_restore_nobody_is_shown_half_of_it(accounts: Battery, tmp_path: Path) -> None:
+def test_killed_at_any_instant_of_a_restore_nobody_is_shown_half_of_it(
+    accounts: Battery, tmp_path: Path, whole_matrix: bool
+) -> None:
     """What is open is what was there, or all of what was restored; in the end it is that."""
-    for number, points in enumerate(parts(accounts, tmp_path, "restore")):
+    for number, points in enumerate(parts(accounts, tmp_path, "restore", whole=whole_matrix)):
         directory = tmp_path / f"killed-{number}"
         named = killed(accounts, directory, "restore", points, spoilt=True)
         for each in named:
