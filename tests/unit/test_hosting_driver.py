@@ -12,7 +12,7 @@ from orchestrator.domain import accounts
 from orchestrator.domain.accounts import AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.drivers.hosting import AgentHostingNode
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Need, Residue, WayIn
+from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Need, NodeResidue, Orphan, Residue, Stray, WayIn
 from orchestrator.ports.node_transport import Progress
 from tests.hosting_ground import SMALL
 from tests.unit.test_accounts import ORDERED, facts
@@ -29,6 +29,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "accounts": 3,
         "php": ["8.2"],
         "controllers": ["cpu"],
+    },
+    "node-residue": {
+        "accounts": [{"user": "h100009", "marked": True, "found": ["/srv/h/h100009"]}],
+        "orphans": [{"kind": "files", "what": "uid 4242", "says": "1 file"}],
+        "unknown": ["databases: away"],
     },
     "account-apply": {"facts": facts(), "changed": ["user"], "notes": []},
     "account-facts": {"accounts": [facts()]},
@@ -115,6 +120,11 @@ def test_what_the_agent_answers_becomes_values_of_ours() -> None:
     )
     assert node.residue("h100001", uid=100_001, clean=False, deadline=1, **WHO) == Residue(
         found=("/a",), removed=("/b",), kept=("/c",), unknown=("databases: away",)
+    )
+    assert node.node_residue(deadline=1) == NodeResidue(
+        accounts=(Stray(user="h100009", marked=True, found=("/srv/h/h100009",)),),
+        orphans=(Orphan(kind="files", what="uid 4242", says="1 file"),),
+        unknown=("databases: away",),
     )
 
 

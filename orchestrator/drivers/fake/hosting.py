@@ -6,6 +6,7 @@ several parts on a real node take two here, so that one can be cut off between t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +16,19 @@ from orchestrator.domain.accounts import AccountFacts, AccountSpec, user_of
 from orchestrator.domain.errors import NotFound, RequestError, WrongState
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Applied, Brought, HostingReport, Need, Residue, WayIn
+from orchestrator.ports.hosting_node import (
+    AccountUsage,
+    AccountWipe,
+    Applied,
+    Brought,
+    HostingReport,
+    Need,
+    NodeResidue,
+    Orphan,
+    Residue,
+    Stray,
+    WayIn,
+)
 
 T = TypeVar("T")
 
@@ -26,6 +39,7 @@ INNER = ("sftp-key", "sftp-password", "ssh-key", "cron", "at", "linger", "databa
 WAYS = OUTER + INNER
 # A file of such a name cannot be removed.
 STAYS = ".immutable"
+_USER = re.compile(r"h[1-9][0-9]{5,8}(?![0-9])")
 LIMITS = ("Files and databases were removed, and not overwritten.", "The medium is simulated.")
 
 
@@ -203,6 +217,22 @@ class FakeHostingNode:
             return Residue(found=tuple(stay), removed=tuple(path for path in files if path not in stay))
 
         return self._world.act("hosting.residue", node=self._node, subject=user, deadline=deadline, stages=[stage])
+
+    def node_residue(self, *, deadline: float) -> NodeResidue:
+        """See the port. ``files`` of the world's node that carry an absent account's name, and what its ``orphans`` say."""
+
+        def stage(node: State) -> NodeResidue:
+            found: dict[str, list[str]] = {}
+            for path in node["files"]:
+                named = _USER.search(path)
+                if named and named[0] not in _accounts(node):
+                    found.setdefault(named[0], []).append(path)
+            return NodeResidue(
+                accounts=tuple(Stray(user=user, marked=False, found=tuple(paths)) for user, paths in sorted(found.items())),
+                orphans=tuple(Orphan(**each) for each in node.get("orphans", ())),
+            )
+
+        return self._world.act("hosting.node_residue", node=self._node, subject=self._node, deadline=deadline, stages=[stage])
 
     def close(self) -> None:
         """Nothing is kept open."""

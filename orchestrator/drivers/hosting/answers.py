@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, HostingReport, Need, Residue, WayIn
+from orchestrator.ports.hosting_node import (
+    AccountUsage,
+    AccountWipe,
+    HostingReport,
+    Need,
+    NodeResidue,
+    Orphan,
+    Residue,
+    Stray,
+    WayIn,
+)
 
 _KNOWN = frozenset({"needs", "hostname", "cpus", "memory_bytes", "disk_bytes", "disk_free_bytes", "accounts", "php"})
 
@@ -67,4 +77,15 @@ def residue(data: Mapping[str, Any]) -> Residue:
         removed=tuple(str(each) for each in data.get("removed", ())),
         kept=tuple(str(each) for each in data.get("kept", ())),
         unknown=tuple(str(each) for each in data.get("unknown", ())),
+    )
+
+
+def node_residue(data: Mapping[str, Any]) -> NodeResidue:
+    return NodeResidue(
+        accounts=tuple(
+            Stray(user=str(each["user"]), marked=bool(each["marked"]), found=tuple(str(one) for one in each["found"]))
+            for each in data["accounts"]
+        ),
+        orphans=tuple(Orphan(**{key: str(each[key]) for key in ("kind", "what", "says")}) for each in data["orphans"]),
+        unknown=tuple(str(each) for each in data["unknown"]),
     )

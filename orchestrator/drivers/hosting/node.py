@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.drivers.hosting import answers
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, Applied, Brought, HostingReport, Residue, WayIn
+from orchestrator.ports.hosting_node import (
+    AccountUsage,
+    AccountWipe,
+    Applied,
+    Brought,
+    HostingReport,
+    NodeResidue,
+    Residue,
+    WayIn,
+)
 from orchestrator.ports.node_transport import NodeTransport
 
 T = TypeVar("T")
@@ -80,6 +89,10 @@ class AgentHostingNode:
         """See the port."""
         request = {"service_id": service_id, "user": user, "uid": uid, "clean": clean}
         return self._ask("account-residue", request, answers.residue, deadline=deadline)
+
+    def node_residue(self, *, deadline: float) -> NodeResidue:
+        """See the port."""
+        return self._ask("node-residue", {}, answers.node_residue, deadline=deadline)
 
     def close(self) -> None:
         """Nothing is kept open here."""
