@@ -35,13 +35,14 @@ class Controller:
     def host_key(self) -> HostKey:
         return self.enrolment().host_keys(self.node, deadline=SECONDS)[0]
 
-    def enrol(self, *, host_key: HostKey | None = None, said: list[str] | None = None) -> EnrolmentReport:
+    def enrol(self, *, host_key: HostKey | None = None, said: list[str] | None = None, install: bool = False) -> EnrolmentReport:
         return self.enrolment().enrol(
             self.node,
             host_key=host_key or self.host_key(),
             identity=str(self.operator),
             say=(said if said is not None else []).append,
             deadline=SECONDS,
+            install=install,
         )
 
     def transport(self, host_key: HostKey | None = None) -> SshTransport:

@@ -96,12 +96,13 @@ php: ["8.2"]
 }
 
 
-def write_config(directory: Path, files: Mapping[str, str] | None = None, /, **changes: str) -> Path:
-    """A configuration with two simulated nodes; ``changes`` replace lines of orchestrator.yaml, ``files`` whole other files."""
+def write_config(directory: Path, files: Mapping[str, str] | None = None, /, *, nodes: str = "", **changes: str) -> Path:
+    """A configuration with two simulated nodes, and ``nodes``, lines of nodes.yaml; ``changes`` replace lines of
+    orchestrator.yaml, ``files`` whole other files."""
     for name, content in (_FILES | dict(files or {})).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        path.write_text(content.replace("address_ranges:", f"{nodes}address_ranges:"), encoding="utf-8")
     main = directory / "orchestrator.yaml"
     kept = [line for line in main.read_text(encoding="utf-8").splitlines() if line.partition(":")[0] not in changes]
     main.write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in changes.items())]) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from orchestrator.observe.metrics import Metrics
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.enrolment import Enrolment
+from orchestrator.ports.hosting_node import NodeResidue
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.secrets import Secrets
 
@@ -257,7 +258,8 @@ def _later(_node: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
-    """``doctor`` has a node's agent look at the node and returns what it reported. ``server_uid`` is the controller's own
+    """``doctor`` has a node's agent look at the node and returns what it reported, ``node_residue`` what
+    others left on it. ``server_uid`` is the controller's own
     uid: on the unix socket it is an admin, as uid 0 is. ``problems`` says what keeps the controller from working, sentence by
     sentence. ``look`` looks at a node now, instead of at the next beat. ``catalog`` is what the engine sells and promises by.
     """
@@ -272,6 +274,7 @@ class ApiContext:
     ledger: Ledger
     enrolment: Enrolment
     doctor: Callable[[Node], Mapping[str, Any]]
+    node_residue: Callable[[Node], NodeResidue]
     metrics: Metrics
     server_uid: int
     problems: Callable[[], tuple[str, ...]] = tuple

@@ -50,11 +50,20 @@ class Enrolment(Protocol):
         ...
 
     def enrol(
-        self, node: Node, *, host_key: HostKey, identity: str, say: Callable[[str], None], deadline: float
+        self,
+        node: Node,
+        *,
+        host_key: HostKey,
+        identity: str,
+        say: Callable[[str], None],
+        deadline: float,
+        install: bool = False,
     ) -> EnrolmentReport:
         """Ship agent, launcher and hook with the operator's key ``identity`` (a private key file), install the
         controller's key with the launcher as forced command, pin ``host_key``, and prove that the hook refuses a held guest.
         A hosting node gets no hook; where it has everything, it is made ready for accounts.
+
+        ``install``: Debian packages that are missing are installed there; else the command that does it is said.
 
         Repeatable. What is missing is named in the report, never guessed around.
         """

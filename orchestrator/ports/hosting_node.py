@@ -120,6 +120,33 @@ class Packed:
     bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """What there is on a node of an account that is none there: without the controller's mark, or without its user."""
+
+    user: str
+    marked: bool
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """Something of a user that is gone and never was an account. ``kind``: pool, vhost, crontab, linger or files."""
+
+    kind: str
+    what: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeResidue:
+    """What others left on a node. ``unknown``: stores that could not be looked into."""
+
+    accounts: tuple[Stray, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
 class HostingNode(Protocol):
     def doctor(self, *, deadline: float) -> HostingReport:
         """What the node has and what it lacks."""
@@ -188,6 +215,10 @@ class HostingNode(Protocol):
 
         Those that are there afterwards. What was packed as its settings holds secrets, and is shown to nobody.
         """
+        ...
+
+    def node_residue(self, *, deadline: float) -> NodeResidue:
+        """What is on the node of no account that is there. Nothing of it is touched."""
         ...
 
     def close(self) -> None: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from orchestrator.domain.accounts import FIRST_UID, LAST_UID
@@ -35,6 +37,12 @@ class StoreAccountUids:
         """See the port."""
         with self._db.read() as conn:
             return _known(conn, service_id)
+
+
+def services_of(conn: Connection, uids: Iterable[int]) -> dict[int, str]:
+    """The service that each of the uids was given to; one that nobody was given is left out."""
+    rows = conn.execute(sa.select(account_uids.c.uid, account_uids.c.service_id).where(account_uids.c.uid.in_(list(uids))))
+    return {row.uid: row.service_id for row in rows}
 
 
 def _known(conn: Connection, service_id: str) -> int | None:

@@ -160,6 +160,7 @@ class Controller:
             ledger=self.ledger,
             enrolment=self.links.enrolment,
             doctor=self.links.doctor,
+            node_residue=self.links.node_residue,
             metrics=self.metrics,
             server_uid=os.getuid(),
             look=self.watch.look,

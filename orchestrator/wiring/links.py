@@ -37,7 +37,7 @@ from orchestrator.drivers.ssh.host_keys import host_key
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
-from orchestrator.ports.hosting_node import HostingNode, HostingReport
+from orchestrator.ports.hosting_node import HostingNode, HostingReport, NodeResidue
 from orchestrator.ports.hypervisor import Hypervisor, NodeFacts
 from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.reach import Reach
@@ -52,6 +52,7 @@ FAKE = "fake"
 WORLD_FILE = "simulated-nodes.json"
 _LOOK_SECONDS = 15.0
 _DOCTOR_SECONDS = 60.0
+_RESIDUE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,15 @@ class Links:
         facts = self.hypervisor(node.name).node_facts(deadline=_LOOK_SECONDS)
         request = {"pool_path": facts.pool_path, "bridge": node.bridge, **({"backups": True} if node.backups else {})}
         return self.agent(node.name).call("doctor", request, deadline=_DOCTOR_SECONDS)
+
+    def node_residue(self, node: Node) -> NodeResidue:
+        """What others left on a hosting node. Raises WrongState for a hypervisor."""
+        if node.kind != NodeKind.HOSTING:
+            raise WrongState(
+                f"{node.name} is a hypervisor, and only a hosting node can be looked through",
+                hint="`orchestrator node list` shows the kind of each",
+            )
+        return self.hosting(node.name).node_residue(deadline=_RESIDUE_SECONDS)
 
     def close(self) -> None:
         """Let every node go; those who still hold a port of one keep it until they end."""
@@ -220,9 +230,17 @@ class _ByDriver:
         return self._of(node).host_keys(node, deadline=deadline)
 
     def enrol(
-        self, node: Node, *, host_key: HostKey, identity: str, say: Callable[[str], None], deadline: float
+        self,
+        node: Node,
+        *,
+        host_key: HostKey,
+        identity: str,
+        say: Callable[[str], None],
+        deadline: float,
+        install: bool = False,
     ) -> EnrolmentReport:
-        return self._of(node).enrol(node, host_key=host_key, identity=identity, say=say, deadline=deadline)
+        enrolment = self._of(node)
+        return enrolment.enrol(node, host_key=host_key, identity=identity, say=say, deadline=deadline, install=install)
 
     def _of(self, node: Node) -> Enrolment:
         return self._simulated if node.driver == FAKE else self._real

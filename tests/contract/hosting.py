@@ -163,17 +163,22 @@ class HostingContract:
                 ground.hosting.residue(made.user, service_id="stranger", uid=made.uid, clean=clean, deadline=LONG)
         assert still(seen(ground, made.user)) == before
 
-    def test_suspended_nothing_answers_and_back_it_is_as_it_was(self, ground: Ground, made: AccountSpec) -> None:
+    def test_suspended_nothing_answers_whatever_is_changed_and_back_it_is_as_it_was(
+        self, ground: Ground, made: AccountSpec
+    ) -> None:
         before = still(seen(ground, made.user))
         for _ in range(2):
             facts = self.suspend(ground, made)
             assert (facts.suspended, facts.suspended_by) == (True, "job-2")
+        wider = replace(LIMITS, inodes=5000)
+        facts = ground.hosting.apply(replace(made, limits=wider), job_id="job-9", deadline=LONG).facts
+        assert (facts.limits, facts.suspended) == (wider, True)
         ways = ground.hosting.probe(made.user, service_id=made.service_id, deadline=LONG)
         assert {"http", "https", "sftp-key", "cron", "database", "processes"} <= {way.way for way in ways}
         assert [way for way in ways if way.open] == []
         assert {site.serving for site in seen(ground, made.user).sites} == {"suspended"}
         assert self.unsuspend(ground, made) == ()
-        assert still(seen(ground, made.user)) == before
+        assert still(seen(ground, made.user)) == replace(before, limits=wider)
         assert self.unsuspend(ground, made) == (), "it is not suspended: nothing is done"
 
     def test_suspended_twice_the_first_job_is_whose_it_is(self, ground: Ground, made: AccountSpec) -> None:
@@ -181,16 +186,6 @@ class HostingContract:
         assert self.suspend(ground, made, "job-5").suspended_by == "job-2"
         self.unsuspend(ground, made)
         assert seen(ground, made.user).suspended_by == ""
-
-    def test_while_it_is_suspended_its_limits_move_and_it_stays_so(self, ground: Ground, made: AccountSpec) -> None:
-        self.suspend(ground, made)
-        wider = replace(LIMITS, inodes=5000)
-        facts = ground.hosting.apply(replace(made, limits=wider), job_id="job-9", deadline=LONG).facts
-        assert (facts.limits, facts.suspended) == (wider, True)
-        ways = ground.hosting.probe(made.user, service_id=made.service_id, deadline=LONG)
-        assert [way for way in ways if way.open] == []
-        assert self.unsuspend(ground, made) == ()
-        assert seen(ground, made.user).limits == wider
 
     def test_what_an_account_uses_is_told_of_those_that_are_there(self, ground: Ground, made: AccountSpec) -> None:
         (used,) = ground.hosting.usage((made.user, user_of(999_999)), deadline=LONG)
@@ -209,6 +204,8 @@ class HostingContract:
         look = ground.hosting.residue(made.user, uid=made.uid, clean=False, deadline=LONG, **who)
         assert (len(look.kept), look.removed) == (1, ())
         assert look.found
+        (stray,) = (each for each in ground.hosting.node_residue(deadline=LONG).accounts if each.user == made.user)
+        assert set(look.found) <= set(stray.found)
         cleaned = ground.hosting.residue(made.user, uid=made.uid, clean=True, deadline=LONG, **who)
         assert (cleaned.found, cleaned.removed) == ((), look.found)
         after = ground.hosting.residue(made.user, uid=made.uid, clean=False, deadline=LONG, **who)
@@ -220,6 +217,7 @@ class HostingContract:
         with pytest.raises(WrongState):
             ground.hosting.residue(made.user, service_id=made.service_id, uid=made.uid, clean=True, deadline=LONG)
         assert seen(ground, made.user).exists
+        assert made.user not in [each.user for each in ground.hosting.node_residue(deadline=LONG).accounts]
 
     def test_packed_its_databases_and_settings_lie_beside_its_files(self, ground: Ground, made: AccountSpec) -> None:
         ground.write_database(made.user, "main", "first")

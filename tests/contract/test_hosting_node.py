@@ -1,20 +1,36 @@
-"""The contract of HostingNode, on the simulated node. A real one is another class here with a fixture ``ground`` of its own."""
+"""The contract of HostingNode, on the simulated node and on a real server with the real agent."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from orchestrator.domain.accounts import AccountSpec
 from orchestrator.drivers.fake import FakeHostingNode, FakeWorld
 from orchestrator.drivers.fake.hosting import PHP
 from orchestrator.drivers.fake.hosting_copies import add_cron, aside, break_database, database_text, write_database
 from orchestrator.drivers.fake.repositories import put_file, texts
+from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.ports.hosting_node import HostingNode
-from tests.contract.hosting import HostingContract
+from tests.contract.hosting import JOB, LONG, HostingContract, seen, spec_of
+from tests.hosting_server import HostingServer
 
 NODE = "h1"
+FILES = """
+import json, os, sys
+top = sys.argv[1]
+found = {}
+for directory, _, names in os.walk(top):
+    for name in names:
+        path = os.path.join(directory, name)
+        found[os.path.relpath(path, top)] = open(path, errors="replace").read()
+print(json.dumps(found))
+"""
+"""Prints all files below a directory with their texts."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +79,88 @@ class TestSimulatedHostingNode(HostingContract):
         world = FakeWorld(tmp_path / "world.json")
         world.add_node(NODE)
         return Simulated(world, FakeHostingNode(world, NODE))
+
+
+@dataclass(frozen=True)
+class Real:
+    server: HostingServer
+    hosting: HostingNode
+    php: str
+
+    def write_log(self, user: str) -> None:
+        logs = f"/var/log/orchestrator/{user}"
+        self.server.server.shell(f"mkdir -p {logs}; echo a line >>{logs}/main.access.log")
+
+    def write_database(self, user: str, database: str, text: str) -> None:
+        self._ask(f"{user}_{database}", f"DROP VIEW IF EXISTS broken; CREATE OR REPLACE TABLE notes SELECT '{text}' AS said")
+
+    def database_text(self, user: str, database: str) -> str:
+        there = self._ask(
+            "information_schema", f"SELECT 1 FROM tables WHERE table_schema = '{user}_{database}' AND table_name = 'notes'"
+        )
+        return self._ask(f"{user}_{database}", "SELECT said FROM notes").strip() if there else ""
+
+    def break_database(self, user: str, database: str) -> None:
+        """A view of a table that is gone."""
+        self._ask(f"{user}_{database}", "CREATE TABLE gone (i INT); CREATE VIEW broken AS SELECT i FROM gone; DROP TABLE gone")
+
+    def mend_database(self, user: str, database: str) -> None:
+        self._ask(f"{user}_{database}", "DROP VIEW IF EXISTS broken")
+
+    def add_cron(self, user: str, line: str) -> None:
+        self.server.server.shell(f"{{ crontab -u {user} -l || true; echo '{line}'; }} 2>/dev/null | crontab -u {user} -")
+
+    def take_cron(self, user: str) -> None:
+        self.server.server.attempt("crontab", "-u", user, "-r")
+
+    def files(self, directory: str) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self.server.run("python3", "-c", FILES, directory))
+        return found
+
+    def put_aside(self, user: str, backup: str, path: str, text: str) -> None:
+        """As a restore does: with the owner that the file had in the home."""
+        place = f"/srv/h/{user}/restored"
+        self.server.run("install", "-d", "-m", "700", place, f"{place}/{backup}")
+        self.server.server.write(f"{place}/{backup}/{path}", text)
+        self.server.run("chown", "-R", f"{user}:{user}", f"{place}/{backup}/{path.partition('/')[0]}")
+
+    def _ask(self, database: str, script: str) -> str:
+        return self.server.run("mariadb", "--batch", "--skip-column-names", database, "-e", script)
+
+
+@pytest.fixture(scope="module")
+def real(hosting_node: HostingServer) -> Iterator[Real]:
+    transport = hosting_node.transport()
+    hosting = AgentHostingNode(transport, name=hosting_node.node.name)
+    yield Real(hosting_node, hosting, hosting.doctor(deadline=LONG).php[0])
+    transport.close()
+
+
+@pytest.fixture(scope="module")
+def standing(real: Real) -> Iterator[AccountSpec]:
+    """The account that all tests on the real node have: its processor is emulated, and a new one takes its time."""
+    spec = spec_of(real)
+    yield spec
+    if seen(real, spec.user).service_id == spec.service_id:
+        real.hosting.wipe(spec.user, service_id=spec.service_id, job_id="job-end", deadline=LONG)
+    real.hosting.residue(spec.user, service_id=spec.service_id, uid=spec.uid, clean=True, deadline=LONG)
+
+
+@pytest.mark.guest
+@pytest.mark.timeout(900)
+class TestRealHostingNode(HostingContract):
+    """A Debian server of the lab."""
+
+    @pytest.fixture
+    def ground(self, real: Real) -> Real:
+        return real
+
+    @pytest.fixture
+    def made(self, ground: Real, standing: AccountSpec) -> AccountSpec:
+        """As it is sold, whatever the test before did to it."""
+        if ground.hosting.apply(standing, job_id=JOB, deadline=LONG).facts.suspended_by:
+            self.unsuspend(ground, standing)
+        ground.mend_database(standing.user, "main")
+        ground.take_cron(standing.user)
+        ground.hosting.unpack(standing.user, service_id=standing.service_id, deadline=LONG)
+        return standing

@@ -146,3 +146,37 @@ def test_what_a_customer_planted_before_a_wipe_leads_nowhere(account: Account) -
     account.act("account-wipe", job_id="j4")
     assert server.run("stat", "-c", "%a %h %s", "/root/precious/gold").split() == ["640", "1", "5"]
     assert account.residue() == []
+
+
+LEFT = """
+printf '[gone]\\nuser = gone\\nlisten = /run/gone.sock\\npm = ondemand\\n' >/etc/php/8.2/fpm/pool.d/gone.conf
+printf 'server { listen 80; server_name gone.example;\n    root /srv/gone;\n}\n' >/etc/nginx/conf.d/gone.conf
+printf '* * * * * true\n' >/var/spool/cron/crontabs/gone
+install -o 4242 -m 600 /dev/null /srv/left
+install -d -o 100990 -m 700 /srv/h/h100990
+install -m 600 /dev/null /etc/orchestrator/fpm/h100990-8.2.conf
+"""
+CLEARED = """
+rm -rf /etc/php/8.2/fpm/pool.d/gone.conf /etc/nginx/conf.d/gone.conf /var/spool/cron/crontabs/gone /srv/left
+rm -rf /srv/h/h100990 /etc/orchestrator/fpm/h100990-8.2.conf
+"""
+
+
+def test_what_others_left_is_found_and_not_touched(ground: HostingServer) -> None:
+    assert ground.call("node-residue", {}) == {"accounts": [], "orphans": [], "unknown": []}
+    ground.server.shell(LEFT)
+    try:
+        found = ground.call("node-residue", {})
+        assert [(each["kind"], each["what"]) for each in found["orphans"]] == [
+            ("pool", "/etc/php/8.2/fpm/pool.d/gone.conf"),
+            ("vhost", "/etc/nginx/conf.d/gone.conf"),
+            ("crontab", "/var/spool/cron/crontabs/gone"),
+            ("files", "uid 4242"),
+        ]
+        (account,) = found["accounts"]
+        assert (account["user"], account["marked"]) == ("h100990", False)
+        assert {"/srv/h/h100990", "/etc/orchestrator/fpm/h100990-8.2.conf"} < set(account["found"])
+        assert any(each.startswith("quota /srv/h: 1 inodes") for each in account["found"])
+        assert ground.call("node-residue", {}) == found
+    finally:
+        ground.server.shell(CLEARED)

@@ -60,3 +60,46 @@ def test_what_is_missing_is_named_and_then_nothing_is_changed(without_mariadb: H
             without_mariadb.run("stat", vhosts)
     finally:
         without_mariadb.run("mv", f"{vhosts}.away", vhosts)
+
+
+# No network leads out of the lab: the package is made anew of what it put there, and offered by a repository on the node itself.
+TAKEN_AWAY = """
+mkdir -p /var/tmp/repository/tree/DEBIAN
+cd /var/tmp/repository
+dpkg -L at | tail -n +2 | tar -c -h --no-recursion -T - 2>/dev/null | tar -x -p -C tree
+for path in /var/lib/dpkg/info/at.p* /var/lib/dpkg/info/at.conffiles; do cp "$path" "tree/DEBIAN/${path##*/at.}"; done
+dpkg -s at | grep -v -e '^Status' -e '^Conffiles' -e '^ /' >tree/DEBIAN/control
+dpkg-deb --build -Znone tree at.deb >/dev/null
+{ cat tree/DEBIAN/control; echo Filename: ./at.deb
+  echo Size: $(stat -c %s at.deb); echo SHA256: $(sha256sum at.deb | cut -d' ' -f1); } >Packages
+find /etc/apt -name '*.list' -o -name '*.sources' | while read -r path; do mv "$path" "$path.away"; done
+echo 'deb [trusted=yes] file:/var/tmp/repository ./' >/etc/apt/sources.list.d/lab.list
+dpkg --purge at
+"""
+PUT_BACK = """
+command -v at || dpkg -i /var/tmp/repository/at.deb
+rm /etc/apt/sources.list.d/lab.list
+find /etc/apt -name '*.away' | while read -r path; do mv "$path" "${path%.away}"; done
+rm -r /var/tmp/repository
+"""
+
+
+@pytest.fixture
+def without_at(hosting_node: HostingServer) -> Iterator[HostingServer]:
+    hosting_node.server.shell(TAKEN_AWAY)
+    yield hosting_node
+    hosting_node.server.shell(PUT_BACK)
+
+
+def test_a_package_that_is_missing_is_named_and_installed_where_the_operator_says_so(without_at: HostingServer) -> None:
+    made, key, said = without_at.controller, without_at.report.host_key, list[str]()
+    report = made.enrol(host_key=key, said=said)
+    assert [(row.name, row.package) for row in report.requirements if not row.ok] == [("at", "at")]
+    assert any("apt-get update && apt-get install --no-install-recommends at " in line for line in said)
+    with pytest.raises(NodeFailed):
+        without_at.run("dpkg", "-s", "at")
+
+    assert made.enrol(host_key=key, said=said, install=True).complete
+    assert "installing at" in said
+    assert "Status: install ok installed" in without_at.run("dpkg", "-s", "at")
+    assert without_at.run("systemctl", "is-active", "atd").strip() == "active"

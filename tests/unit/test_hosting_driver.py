@@ -12,7 +12,18 @@ from orchestrator.domain import accounts
 from orchestrator.domain.accounts import AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.drivers.hosting import AgentHostingNode
-from orchestrator.ports.hosting_node import AccountUsage, AccountWipe, DatabaseDump, Need, Packed, Residue, WayIn
+from orchestrator.ports.hosting_node import (
+    AccountUsage,
+    AccountWipe,
+    DatabaseDump,
+    Need,
+    NodeResidue,
+    Orphan,
+    Packed,
+    Residue,
+    Stray,
+    WayIn,
+)
 from orchestrator.ports.node_transport import Progress
 from tests.hosting_ground import SMALL
 from tests.unit.test_accounts import ORDERED, facts
@@ -29,6 +40,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "accounts": 3,
         "php": ["8.2"],
         "controllers": ["cpu"],
+    },
+    "node-residue": {
+        "accounts": [{"user": "h100009", "marked": True, "found": ["/srv/h/h100009"]}],
+        "orphans": [{"kind": "files", "what": "uid 4242", "says": "1 file"}],
+        "unknown": ["databases: away"],
     },
     "account-apply": {"facts": facts(), "changed": ["user"], "notes": []},
     "account-facts": {"accounts": [facts()]},
@@ -127,6 +143,11 @@ def test_what_the_agent_answers_becomes_values_of_ours() -> None:
     assert node.pack("h100001", job_id="j6", deadline=1, **WHO) == packed
     assert node.load("h100001", job_id="j7", databases=(), deadline=1, **WHO) == (dump,)
     assert node.show_restored("h100001", keep=("b1", "b2"), deadline=1, **WHO) == ("b1",)
+    assert node.node_residue(deadline=1) == NodeResidue(
+        accounts=(Stray(user="h100009", marked=True, found=("/srv/h/h100009",)),),
+        orphans=(Orphan(kind="files", what="uid 4242", says="1 file"),),
+        unknown=("databases: away",),
+    )
 
 
 def test_the_agent_is_asked_in_its_own_words() -> None:

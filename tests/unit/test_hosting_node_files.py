@@ -11,7 +11,21 @@ from typing import Any
 
 import pytest
 
-from agents.node.hosting import certificates, closing, facts, ipc, manifest, marks, people, processes, residue, sweep, usage, web
+from agents.node.hosting import (
+    certificates,
+    closing,
+    facts,
+    ipc,
+    manifest,
+    marks,
+    orphans,
+    people,
+    processes,
+    residue,
+    sweep,
+    usage,
+    web,
+)
 from agents.node.hosting.databases import Login, Seen
 from agents.node.hosting.facts import Look
 from agents.node.hosting.layout import Home, Node
@@ -433,3 +447,33 @@ def test_what_is_put_away_is_kept_once_and_what_came_after_it_goes(home: Home) -
     closing.put_away(home.keys, manifest.keys(home))
     closing.put_away(home.keys, manifest.keys(home))
     assert (home.keys.exists(), manifest.keys(home).read_text()) == (False, "ssh-ed25519 AAAA\n")
+
+
+def test_what_is_of_users_that_are_gone_is_found_by_its_names(home: Home) -> None:
+    root = home.node.place.root
+    pools, sites = "etc/php/8.2/fpm/pool.d", "etc/nginx/sites-enabled"
+    put(root, f"{pools}/www.conf", "[www]\nuser = root\ngroup = orch-sftp\n;user = nobody-at-all\n")
+    put(root, f"{pools}/gone.conf", "[gone]\nuser = gone\ngroup = gone\n")
+    put(root, f"{pools}/number.conf", "[number]\nuser = 1234\n")
+    put(root, "srv/here/index.html")
+    put(root, f"{sites}/here", "server {\n  root /srv/here;\n  location / { }\n}\n")
+    put(root, f"{sites}/variable", "server {\n  root /srv/$host/public;\n}\n")
+    put(root, f"{sites}/gone", 'server {\n  root "/srv/gone";\n  ssl_certificate /etc/gone.crt;\n}\n')
+    (root / sites / "broken").symlink_to("/etc/nginx/sites-available/nothing")
+    put(root, "var/spool/cron/crontabs/root")
+    put(root, "var/spool/cron/crontabs/gone")
+    put(root, "var/spool/cron/crontabs/h100777")  # an account's: node-residue tells all of it
+    put(root, "var/lib/systemd/linger/gone")
+    found = [(each.kind, each.what.removeprefix(f"{root}/"), each.says) for each in orphans.look(home.node, look(home))]
+    assert [(kind, what) for kind, what, _ in found] == [
+        ("pool", f"{pools}/gone.conf"),
+        ("vhost", f"{sites}/broken"),
+        ("vhost", f"{sites}/gone"),
+        ("vhost", f"{sites}/gone"),
+        ("crontab", "var/spool/cron/crontabs/gone"),
+        ("linger", "var/lib/systemd/linger/gone"),
+    ]
+    assert [says for _, what, says in found if what == f"{sites}/gone"] == [
+        "names the root /srv/gone, which is not there: it serves nothing",
+        "names the ssl_certificate /etc/gone.crt, which is not there: nginx does not start with it",
+    ]

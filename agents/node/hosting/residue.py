@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from agents.node.call import Call
-from agents.node.hosting import closing, facts, ipc, marks, people, quota, tree
+from agents.node.hosting import closing, facts, ipc, marks, orphans, people, quota, tree
 from agents.node.hosting.fields import LOWEST_UID, USER
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.run import allow_many_files
@@ -59,7 +60,7 @@ def _clean(home: Home, call: Call, seen: facts.Look) -> None:
 
 
 def node_residue(call: Call) -> dict[str, Any]:
-    """``accounts``: of each that has no mark or no user, what there is of it."""
+    """``accounts``: of each that has no mark or no user, what there is of it. ``orphans``: of other users that are gone."""
     node = Node(call.place)
     seen = facts.look(node)
     rows = []
@@ -69,7 +70,7 @@ def node_residue(call: Call) -> dict[str, Any]:
             left = found(home, seen)
             if left:
                 rows.append({"user": user, "marked": marks.mark(home) is not None, "found": left})
-    return {"accounts": rows, "unknown": _unknown(seen)}
+    return {"accounts": rows, "orphans": [asdict(each) for each in orphans.look(node, seen)], "unknown": _unknown(seen)}
 
 
 def _unknown(seen: facts.Look) -> list[str]:

@@ -18,7 +18,7 @@ from orchestrator.domain.placement import NodeState, capacity
 from orchestrator.domain.plans import Node
 from orchestrator.observe.logs import redact
 from orchestrator.ports.enrolment import EnrolmentReport, HostKey
-from orchestrator.store import audit, nodes
+from orchestrator.store import account_uids, audit, nodes
 from orchestrator.store.nodes import NodeRecord
 
 router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
@@ -121,13 +121,14 @@ class HostKeys(BaseModel):
 
 class EnrolRequest(BaseModel):
     """``fingerprint``: of the host key you have compared with the node's own; ``identity``: a private key file, on the
-    controller's machine, that may log in to the node now.
+    controller's machine, that may log in to the node now; ``install``: Debian packages that are missing are installed there.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     fingerprint: str = Field(pattern=r"^SHA256:[A-Za-z0-9+/=._-]{1,64}$")
     identity: str = Field(min_length=1, max_length=4096, pattern=r"^/[^\x00-\x1f]*$")
+    install: bool = False
 
 
 class RequirementOut(BaseModel):
@@ -159,6 +160,33 @@ class DoctorReport(BaseModel):
     ok: bool
     accelerated: bool | None
     requirements: list[RequirementOut]
+
+
+class StrayOut(BaseModel):
+    """What there is of an account that is none on the node. ``service_id``: whose it was, "" = nobody of ours; ``marked``: the
+    controller's mark is there, and the user is not."""
+
+    user: str
+    service_id: str
+    marked: bool
+    found: list[str]
+
+
+class OrphanOut(BaseModel):
+    """``kind``: pool, vhost, crontab, linger or files, of a user that is not on the node."""
+
+    kind: str
+    what: str
+    says: str
+
+
+class NodeResidueOut(BaseModel):
+    """``clean``: nothing was found, and every store could be looked into (``unknown`` names those that could not)."""
+
+    clean: bool
+    accounts: list[StrayOut]
+    orphans: list[OrphanOut]
+    unknown: list[str]
 
 
 @router.get("")
@@ -219,6 +247,28 @@ def examine_node(_caller: Operator, context: Context, once: OnceOnly, name: Name
     return once.look(lambda: _examine(context, node))
 
 
+@router.post("/{name}/residue", response_model=NodeResidueOut)
+def look_for_residue(_caller: Operator, context: Context, once: OnceOnly, name: Name) -> JSONResponse:
+    """What others left on a hosting node: of accounts that are none there, and of users that are gone. Nothing is touched."""
+    node = _declared(context, name)
+    return once.look(lambda: _residue(context, node))
+
+
+def _residue(context: ApiContext, node: Node) -> NodeResidueOut:
+    found = context.node_residue(node)
+    with context.db.read() as conn:
+        services = account_uids.services_of(conn, (int(each.user[1:]) for each in found.accounts))
+    return NodeResidueOut(
+        clean=not (found.accounts or found.orphans or found.unknown),
+        accounts=[
+            StrayOut(user=each.user, service_id=services.get(int(each.user[1:]), ""), marked=each.marked, found=list(each.found))
+            for each in found.accounts
+        ],
+        orphans=[OrphanOut(kind=each.kind, what=each.what, says=each.says) for each in found.orphans],
+        unknown=list(found.unknown),
+    )
+
+
 def _declared(context: ApiContext, name: str) -> Node:
     for node in context.config.nodes:
         if node.name == name:
@@ -236,7 +286,14 @@ def _enrol(context: ApiContext, node: Node, request: EnrolRequest, *, who: str) 
             presented=[key.fingerprint for key in presented],
         )
     said: list[str] = []
-    report = context.enrolment.enrol(node, host_key=key, identity=request.identity, say=said.append, deadline=ENROL_DEADLINE)
+    report = context.enrolment.enrol(
+        node,
+        host_key=key,
+        identity=request.identity,
+        say=said.append,
+        deadline=ENROL_DEADLINE,
+        install=request.install,
+    )
     now = context.clock.now()
     with context.db.write() as conn:
         nodes.set_enrolled(

@@ -18,6 +18,7 @@ from orchestrator.cli.tables import Column, Kind, Line, Row
 # Enrolment may install packages on the node.
 ENROL_TIMEOUT_SECONDS = 960.0
 DOCTOR_TIMEOUT_SECONDS = 150.0
+RESIDUE_TIMEOUT_SECONDS = 150.0
 
 
 def _promised(what: str) -> Callable[[Row], str]:
@@ -84,6 +85,11 @@ _REQUIREMENTS: tuple[Column, ...] = (
     Column("FOUND", "found", Kind.PROSE),
     Column("TO DO", lambda row: "" if row["ok"] else str(row["mend"]), Kind.PROSE),
 )
+_RESIDUE: tuple[Column, ...] = (
+    Column("OF", "whose", Kind.PROSE),
+    Column("WHAT", "what", Kind.ID),
+    Column("SAYS", "says", Kind.PROSE),
+)
 
 
 @click.group(name="node")
@@ -136,14 +142,15 @@ def host_keys(context: click.Context, /, node: str, as_json: bool) -> None:
     help="A private key file on the controller's machine that may log in to the node now.",
 )
 @click.option("--fingerprint", default="", metavar="SHA256:…", help="The host key you have checked; asked for when left out.")
+@click.option("--install", is_flag=True, help="Install the Debian packages that are missing on the node (apt-get).")
 @json_option
 @click.pass_context
-def enrol(context: click.Context, /, node: str, identity: Path, fingerprint: str, as_json: bool) -> None:
+def enrol(context: click.Context, /, node: str, identity: Path, fingerprint: str, install: bool, as_json: bool) -> None:
     """Make a machine a node: pin its host key, put our agent and key there, and prove or prepare what it needs."""
     calls = client(context)
     if not fingerprint:
         fingerprint = _choose(node, calls.get(below("nodes", node, "host-keys"))["items"])
-    body = {"fingerprint": fingerprint, "identity": str(identity.absolute())}
+    body = {"fingerprint": fingerprint, "identity": str(identity.absolute()), "install": install}
     report = calls.post(below("nodes", node, "enrol"), body, timeout=ENROL_TIMEOUT_SECONDS)
     if as_json:
         emit_json(report)
@@ -193,3 +200,32 @@ def doctor(context: click.Context, /, node: str, as_json: bool) -> None:
             say(f"hardware virtualisation: {'yes' if report['accelerated'] else 'no, software emulation'}")
     if not report["ok"]:
         raise Failure(f"{node} lacks something", hint="see the column TO DO", exit_code=3)
+
+
+@group.command("residue")
+@click.argument("node")
+@json_option
+@click.pass_context
+def residue(context: click.Context, /, node: str, as_json: bool) -> None:
+    """Look through a hosting node for what others left: accounts that are none there, and users that are gone."""
+    report = client(context).post(below("nodes", node, "residue"), timeout=RESIDUE_TIMEOUT_SECONDS)
+    if as_json:
+        emit_json(report)
+    else:
+        rows = [{"whose": _whose(row), "what": what, "says": ""} for row in report["accounts"] for what in row["found"]] + [
+            {"whose": row["kind"], "what": row["what"], "says": row["says"]} for row in report["orphans"]
+        ]
+        table(_RESIDUE, rows, empty=f"nothing that others left is on {node}" if report["clean"] else "nothing was found")
+        for line in report["unknown"]:
+            say(f"could not be looked into: {line}")
+    if not report["clean"]:
+        raise Failure(
+            f"{node} holds what belongs to nobody there, or could not be seen whole",
+            hint="nothing of it was touched: look what it is, then remove it by hand",
+            exit_code=6,
+        )
+
+
+def _whose(row: Row) -> str:
+    """The account's user, and the service that it was of."""
+    return f"{row['user']} ({row['service_id'] or 'no service of ours'}{', marked' if row['marked'] else ''})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,8 +28,11 @@ from orchestrator.ports.hosting_node import (
     DatabaseDump,
     HostingReport,
     Need,
+    NodeResidue,
+    Orphan,
     Packed,
     Residue,
+    Stray,
     WayIn,
 )
 
@@ -41,6 +45,7 @@ INNER = ("sftp-key", "sftp-password", "ssh-key", "cron", "at", "linger", "databa
 WAYS = OUTER + INNER
 # A file of such a name cannot be removed.
 STAYS = ".immutable"
+_USER = re.compile(r"h[1-9][0-9]{5,8}(?![0-9])")
 LIMITS = ("Files and databases were removed, and not overwritten.", "The medium is simulated.")
 
 
@@ -262,6 +267,22 @@ class FakeHostingNode:
         return self._act(
             "show_restored", user, deadline, lambda node: copies.show_restored(node, _own(node, user, service_id), keep)
         )
+
+    def node_residue(self, *, deadline: float) -> NodeResidue:
+        """See the port. ``files`` of the world's node that carry an absent account's name, and what its ``orphans`` say."""
+
+        def stage(node: State) -> NodeResidue:
+            found: dict[str, list[str]] = {}
+            for path in node["files"]:
+                named = _USER.search(path)
+                if named and named[0] not in _accounts(node):
+                    found.setdefault(named[0], []).append(path)
+            return NodeResidue(
+                accounts=tuple(Stray(user=user, marked=False, found=tuple(paths)) for user, paths in sorted(found.items())),
+                orphans=tuple(Orphan(**each) for each in node.get("orphans", ())),
+            )
+
+        return self._world.act("hosting.node_residue", node=self._node, subject=self._node, deadline=deadline, stages=[stage])
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.plans import Node, NodeKind
@@ -80,13 +81,24 @@ class FakeEnrolment:
         return (_host_key(node),)
 
     def enrol(
-        self, node: Node, *, host_key: HostKey, identity: str, say: Callable[[str], None], deadline: float
+        self,
+        node: Node,
+        *,
+        host_key: HostKey,
+        identity: str,
+        say: Callable[[str], None],
+        deadline: float,
+        install: bool = False,
     ) -> EnrolmentReport:
+        """See the port. What the world's node has ``missing`` is there once it is installed."""
         if host_key != _host_key(node):
             raise PermanentDriverError(f"{node.name} presents another host key than the one to be pinned")
 
-        def stage(there: dict[str, object]) -> None:
+        def stage(there: dict[str, Any]) -> None:
             there["enrolled"] = True
+            if install and there["missing"]:
+                say(f"installing {' '.join(there['missing'])}")
+                there["missing"] = []
 
         self._world.act("enrolment.enrol", node=node.name, subject=node.name, deadline=deadline, stages=[stage])
         agent = FakeAgent(self._world, node.name)

@@ -11,8 +11,11 @@ from orchestrator.ports.hosting_node import (
     DatabaseDump,
     HostingReport,
     Need,
+    NodeResidue,
+    Orphan,
     Packed,
     Residue,
+    Stray,
     WayIn,
 )
 
@@ -86,3 +89,14 @@ def packed(data: Mapping[str, Any]) -> Packed:
 
 def dumps(rows: Iterable[Mapping[str, Any]]) -> tuple[DatabaseDump, ...]:
     return tuple(DatabaseDump(name=str(each["name"]), bytes=int(each["bytes"])) for each in rows)
+
+
+def node_residue(data: Mapping[str, Any]) -> NodeResidue:
+    return NodeResidue(
+        accounts=tuple(
+            Stray(user=str(each["user"]), marked=bool(each["marked"]), found=tuple(str(one) for one in each["found"]))
+            for each in data["accounts"]
+        ),
+        orphans=tuple(Orphan(**{key: str(each[key]) for key in ("kind", "what", "says")}) for each in data["orphans"]),
+        unknown=tuple(str(each) for each in data["unknown"]),
+    )

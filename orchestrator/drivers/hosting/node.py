@@ -15,6 +15,7 @@ from orchestrator.ports.hosting_node import (
     Brought,
     DatabaseDump,
     HostingReport,
+    NodeResidue,
     Packed,
     Residue,
     WayIn,
@@ -117,6 +118,10 @@ class AgentHostingNode:
 
         request = {"user": user, "service_id": service_id, "keep": list(keep)}
         return self._ask("account-restored", request, read, deadline=deadline)
+
+    def node_residue(self, *, deadline: float) -> NodeResidue:
+        """See the port."""
+        return self._ask("node-residue", {}, answers.node_residue, deadline=deadline)
 
     def close(self) -> None:
         """Nothing is kept open here."""

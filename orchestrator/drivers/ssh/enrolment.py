@@ -23,6 +23,7 @@ from orchestrator.drivers.ssh import hosting_ready
 from orchestrator.drivers.ssh.connection import Deadline, SshConnection
 from orchestrator.drivers.ssh.hook_proof import prove_hook
 from orchestrator.drivers.ssh.identity import ensure_identity
+from orchestrator.drivers.ssh.packages import Packages, by_hand
 from orchestrator.drivers.ssh.shell import OperatorShell
 from orchestrator.drivers.ssh.sshsig import allowed_signers, armored
 from orchestrator.drivers.ssh.transport import SshTransport
@@ -39,47 +40,49 @@ Say = Callable[[str], None]
 
 
 class SshEnrolment:
-    """``identity`` is the controller's private key file, made if missing. ``install_packages``: Debian packages that the
-    doctor names as missing are installed (apt-get) instead of only being named."""
+    """``identity`` is the controller's private key file, made if missing."""
 
-    def __init__(self, *, bundle: Bundle, secrets: Secrets, identity: Path, install_packages: bool = False) -> None:
+    def __init__(self, *, bundle: Bundle, secrets: Secrets, identity: Path) -> None:
         self._bundle = bundle
         self._secrets = secrets
         self._identity = identity
-        self._install_packages = install_packages
 
     def host_keys(self, node: Node, *, deadline: float) -> tuple[HostKey, ...]:
         """See the port."""
         return presented.host_keys(node, deadline=deadline)
 
-    def enrol(self, node: Node, *, host_key: HostKey, identity: str, say: Say, deadline: float) -> EnrolmentReport:
+    def enrol(
+        self, node: Node, *, host_key: HostKey, identity: str, say: Say, deadline: float, install: bool = False
+    ) -> EnrolmentReport:
         """See the port. Raises Refused where the operator's access is not root's, WrongState where Python is missing."""
         limit = Deadline(deadline)
         operator = SshConnection(address=node.address, port=node.port, user=node.user, key_path=Path(identity), host_key=host_key)
         try:
             shell = OperatorShell(operator, limit)
-            self._require(shell, say)
+            packages = Packages(shell, say, wanted=install)
+            self._require(packages)
             hosting = node.kind == NodeKind.HOSTING
             say(f"putting {'agent and launcher' if hosting else 'agent, launcher and host hook'} in place")
             pool_path = "" if hosting else self._pool_path(shell, node)
             changed = self._install(shell, node, pool_path)
             say(f"{len(changed)} files changed" if changed else "everything was in place already")
-            return self._prove(shell, node, host_key, pool_path, say=say, limit=limit)
+            return self._prove(node, host_key, pool_path, packages, limit=limit)
         finally:
             operator.close()
 
-    def _require(self, shell: OperatorShell, say: Say) -> None:
+    def _require(self, packages: Packages) -> None:
         """What must be there before anything can be: root, and a Python that runs the agent."""
+        shell = packages.shell
         if shell.output("id -u").strip() != "0":
             raise Refused("the agent runs as root: enrol the node with root's access", hint="set user: root in nodes.yaml")
         probe = "/usr/bin/python3 -I -c 'import sys; sys.exit(sys.version_info < (3, 11))'"
         if shell.run(probe).status == 0:
             return
-        if not self._install_packages:
+        if not packages.bring({"python3"}):
             raise WrongState(
-                "the node has no Python 3.11 at /usr/bin/python3", hint="install the package python3, then enrol again"
+                "the node has no Python 3.11 at /usr/bin/python3",
+                hint=f"on the node: {by_hand(['python3'])}; then enrol it again",
             )
-        self._apt(shell, {"python3"}, say)
         if shell.run(probe).status != 0:
             raise WrongState("the node's Python is older than 3.11", hint="nodes need Debian 12 or newer")
 
@@ -130,9 +133,8 @@ class SshEnrolment:
             "key": {"line": f'restrict,command="{LAUNCHER}" {ensure_identity(self._identity)}'},
         }
 
-    def _prove(
-        self, shell: OperatorShell, node: Node, host_key: HostKey, pool_path: str, *, say: Say, limit: Deadline
-    ) -> EnrolmentReport:
+    def _prove(self, node: Node, host_key: HostKey, pool_path: str, packages: Packages, *, limit: Deadline) -> EnrolmentReport:
+        shell, say = packages.shell, packages.say
         agent = SshTransport(address=node.address, port=node.port, user=node.user, key_path=self._identity, host_key=host_key)
         try:
             say("calling the agent with the controller's key")
@@ -141,9 +143,7 @@ class SshEnrolment:
                 raise PermanentDriverError(f"{shell.name} runs another agent than the one installed", found=hello.get("sha256"))
             say("looking at what the node has")
             requirements = self._requirements(agent, node, pool_path, limit)
-            packages = {r.package for r in requirements if not r.ok and r.package}
-            if packages and self._install_packages:
-                self._apt(shell, packages, say)
+            if packages.bring(r.package for r in requirements if not r.ok and r.package):
                 requirements = self._requirements(agent, node, pool_path, limit)
             if node.kind == NodeKind.HOSTING:
                 requirements = hosting_ready.prepare(agent, node, requirements, say=say, limit=limit)
@@ -178,13 +178,3 @@ class SshEnrolment:
             name=POOL, ok=False, found=f"libvirt knows no pool {node.pool}", mend="define and start the pool, then enrol again"
         )
         return tuple(missing if row.name == POOL else row for row in rows)
-
-    def _apt(self, shell: OperatorShell, packages: set[str], say: Say) -> None:
-        names = " ".join(shlex.quote(p) for p in sorted(packages))
-        say(f"installing {names}")
-        install = f"apt-get -q update && apt-get install -q -y --no-install-recommends {names}"
-        done = shell.run(f"export DEBIAN_FRONTEND=noninteractive; {install}")
-        if done.status != 0:
-            raise PermanentDriverError(
-                f"apt-get could not install {names} on {shell.name}: {done.stderr.strip()[-300:]}", hint="install them by hand"
-            )

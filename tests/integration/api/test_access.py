@@ -70,6 +70,7 @@ def _acts() -> dict[str, Callable[[httpx.Client], httpx.Response]]:
         "release": lambda http: http.post("/v1/terminations/release", json={"why": "test"}),
         "host-keys": lambda http: http.get("/v1/nodes/n1/host-keys"),
         "doctor": lambda http: http.post("/v1/nodes/none/doctor"),
+        "residue": lambda http: http.post("/v1/nodes/none/residue"),
         "enrol": lambda http: http.post("/v1/nodes/none/enrol", json=enrolment),
     }
 
