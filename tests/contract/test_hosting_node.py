@@ -95,9 +95,8 @@ class Real:
         self._ask(f"{user}_{database}", f"DROP VIEW IF EXISTS broken; CREATE OR REPLACE TABLE notes SELECT '{text}' AS said")
 
     def database_text(self, user: str, database: str) -> str:
-        there = self._ask(
-            "information_schema", f"SELECT 1 FROM tables WHERE table_schema = '{user}_{database}' AND table_name = 'notes'"
-        )
+        of_it = f"table_schema = '{user}_{database}' AND table_name = 'notes'"
+        there = self._ask("information_schema", f"SELECT 1 FROM tables WHERE {of_it}")
         return self._ask(f"{user}_{database}", "SELECT said FROM notes").strip() if there else ""
 
     def break_database(self, user: str, database: str) -> None:
