@@ -61,7 +61,7 @@ COMMANDS: dict[str, Command] = {
     "residue": Command(
         {
             "service_id": Field(a.service_id),
-            "pool_path": Field(a.path),
+            "pool_path": Field(a.path, ""),
             "clean": Field(a.flag),
             "repositories": Field(a.locations, ()),
         },
