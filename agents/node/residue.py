@@ -48,11 +48,14 @@ STORES = (
 
 
 def residue(call: Call) -> dict[str, Any]:
-    """Absolute paths found, and with ``clean`` those removed. Cleaning while the guest is defined is refused (wrong-state)."""
+    """Absolute paths found, and with ``clean`` those removed. Cleaning while the guest is defined is refused (wrong-state).
+
+    ``pool_path`` '': the node has none, as one of accounts.
+    """
     place, name = call.place, f"orch.{call.arguments['service_id']}"
-    pool = Path(place.pool(call.arguments["pool_path"]))
+    pool = [Path(place.pool(path)) for path in (call.arguments["pool_path"],) if path]
     with place.lock(f"residue {name}"):
-        kept = [str(p) for p in (*_named(pool, name), *_secrets(place, name))]
+        kept = [str(p) for p in (*(found for there in pool for found in _named(there, name)), *_secrets(place, name))]
         by_products: list[Path] = [*records_of(place, f"{name}."), *_caches(place, call.arguments["repositories"])]
         for store in STORES:
             entries = list(_named(place.root / store.directory, name))

@@ -43,7 +43,7 @@ TABLE: dict[str, tuple[Mapping[str, Field], Callable[[Call], dict[str, Any]]]] =
     "residue": (
         {
             "service_id": Field(a.service_id),
-            "pool_path": Field(a.path),
+            "pool_path": Field(a.path, ""),
             "clean": Field(a.flag),
             "repositories": Field(a.locations, ()),
         },

@@ -106,7 +106,8 @@ class GoneArgs:
 
 
 class AccountProveGone(BaseStep[GoneArgs]):
-    """Look through every store of every node for what is left of the account; remove by-products such as logs, nothing else."""
+    """Look through every store of every node for what is left of the account; remove by-products such as logs, and caches of its
+    backups, nothing else."""
 
     name: ClassVar[str] = "account.prove-gone"
     args = GoneArgs
@@ -117,6 +118,7 @@ class AccountProveGone(BaseStep[GoneArgs]):
         nodes = _nodes(ctx)
         looks = {node: _residue(ctx, node, clean=False) for node in nodes}
         found = [f"{node}: {thing}" for node, look in looks.items() for thing in (*look.found, *look.kept)]
+        found += [f"{node}: {thing}" for node in nodes for thing in _caches(ctx, node, clean=False)]
         return Needed("; ".join(found)[:1000]) if found else Done(_proof(ctx, nodes, {}))
 
     def apply(self, ctx: StepContext, args: GoneArgs) -> Facts:
@@ -126,12 +128,14 @@ class AccountProveGone(BaseStep[GoneArgs]):
             if seen(ctx, node).exists:
                 raise PermanentDriverError(f"the account of {ctx.service_id} is on {node} still", hint="an operator has to look")
         cleaned = {node: _residue(ctx, node, clean=True) for node in nodes}
+        caches = {node: _caches(ctx, node, clean=True) for node in nodes}
         left = [f"{node}: {thing}" for node, look in cleaned.items() for thing in look.found]
+        left += [f"{node}: {thing}" for node in nodes for thing in _caches(ctx, node, clean=False)]
         if left:
             raise PermanentDriverError(
                 f"something of {ctx.service_id} is left: {', '.join(left)[:1000]}", hint="an operator has to look"
             )
-        return _proof(ctx, nodes, {node: look.removed for node, look in cleaned.items()})
+        return _proof(ctx, nodes, {node: (*look.removed, *caches[node]) for node, look in cleaned.items()})
 
 
 def _nodes(ctx: StepContext) -> tuple[str, ...]:
@@ -150,9 +154,20 @@ def _residue(ctx: StepContext, node: str, *, clean: bool) -> Residue:
     return look
 
 
+def _caches(ctx: StepContext, node: str, *, clean: bool) -> tuple[str, ...]:
+    """What the node keeps of the repositories of the service's backups, or has removed of that."""
+    locations = ctx.ports.book.traces(ctx.service_id).locations
+    if not locations:
+        return ()
+    request = {"service_id": ctx.service_id, "clean": clean, "repositories": list(locations)}
+    answer = ctx.ports.agent(node).call("residue", request, deadline=ASK_SECONDS)
+    return tuple(str(path) for path in answer["removed" if clean else "found"])
+
+
 def _proof(ctx: StepContext, nodes: tuple[str, ...], removed: Mapping[str, tuple[str, ...]]) -> Facts:
     at = ctx.ports.clock.now()
     where = ", ".join(nodes) or "any node: it never was on one"
     checks = [{"node": node, "checked_at": at.isoformat(), "found": [], "removed": list(removed.get(node, ()))} for node in nodes]
-    proof = f"user, files, databases and records of {ctx.service_id} absent from {where} at {at.isoformat(timespec='seconds')}"
+    what = f"user, files, databases, records and caches of {ctx.service_id}"
+    proof = f"{what} absent from {where} at {at.isoformat(timespec='seconds')}"
     return {"proof": proof, "checks": checks}

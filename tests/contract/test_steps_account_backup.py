@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from orchestrator.domain.backups.words import BackupState, GenerationState
 from orchestrator.domain.errors import (
@@ -29,6 +30,7 @@ from orchestrator.drivers.fake.hosting_copies import add_cron, break_database, d
 from orchestrator.drivers.fake.repositories import damage, drop_file, leave_lock, put_file, texts
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.store import nodes
+from orchestrator.store.tables import service_nodes
 from orchestrator.wiring.links import as_node
 from tests.contract.account_stage import DIRECTORY, USER, AccountStage
 from tests.contract.stage import NOW
@@ -574,6 +576,21 @@ def test_erased_its_archive_and_key_are_gone_and_certified(stage: AccountStage) 
     assert held(stage) == []
     told = certificate(stage)
     assert (told["format"], told["archive"]["id"]) == ("orchestrator/erasure-certificate", kept["archive"]["id"])
+
+
+@pytest.mark.parametrize("until", ["", UNTIL])
+def test_the_cache_of_its_backups_goes_from_the_node_where_it_is(stage: AccountStage, until: str) -> None:
+    """And not from the one that it came to last before it came back here."""
+    facts = written(stage)
+    backed_up(stage, facts, "j7")
+    furnish(stage.world, stage.db, now=NOW, node=OTHER)
+    with stage.db.write() as conn:
+        later = {"service_id": "s1", "node": OTHER.name, "since": NOW + timedelta(days=1)}
+        conn.execute(sa.insert(service_nodes).values(**later))
+    assert stage.world.node(HOST.name)["caches"] == [f"/srv/backup/{REPOSITORY}"]
+    stage.job(IntentKind.TERMINATE, "j2")
+    Play(stage, "hosting-terminate", "j2", facts=facts, until=until).run()
+    assert (stage.world.node(HOST.name)["caches"], len(held(stage))) == ([], 1 if until else 0)
 
 
 def test_a_damaged_archive_ends_nothing(stage: AccountStage) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agents.node.place import Place
+from agents.node.restic.running import cache_directory
 from tests.unit.test_agent_protocol import ask, declare_pool
 
 REMOVABLE = (
@@ -57,6 +59,19 @@ def test_cleaning_removes_by_products_and_leaves_what_libvirt_or_a_wipe_must_rem
     assert done["removed"] == sorted((*REMOVABLE, "var/lib/libvirt/qemu/snapshot/orch.vps-1"))
     assert residue(tmp_path, clean=False)["found"] == sorted(REPORTED)
     assert all((tmp_path / name).exists() for name in NEIGHBOURS)
+
+
+def test_on_a_node_without_a_pool_caches_of_repositories_are_found_and_removed(tmp_path: Path) -> None:
+    """It is one of accounts: nothing of its agent's configuration names a pool."""
+    location = "/srv/backup/web-1.1"
+    cache = cache_directory(Place(tmp_path), location)
+    lay(tmp_path, str((cache / "known").relative_to(tmp_path)))
+    request = {"service_id": "web-1", "clean": True, "repositories": [location]}
+    for found in ([str(cache)], []):
+        code, answer = ask("residue", request, tmp_path)
+        assert (code, answer["result"]) == (0, {"found": found, "removed": found})
+    code, answer = ask("residue", {**request, "pool_path": "/srv/pool"}, tmp_path)
+    assert (code, answer["error"]["code"]) == (3, "wrong-state")
 
 
 def test_cleaning_twice_is_harmless(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from orchestrator.domain import accounts
 from orchestrator.domain.accounts import AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.drivers.hosting import AgentHostingNode
+from orchestrator.drivers.ssh import hosting_ready
+from orchestrator.drivers.ssh.connection import Deadline
 from orchestrator.ports.hosting_node import (
     AccountUsage,
     AccountWipe,
@@ -25,7 +28,7 @@ from orchestrator.ports.hosting_node import (
     WayIn,
 )
 from orchestrator.ports.node_transport import Progress
-from tests.hosting_ground import SMALL
+from tests.hosting_ground import HOST, SMALL
 from tests.unit.test_accounts import ORDERED, facts
 
 WHO = {"service_id": "s1"}
@@ -148,6 +151,16 @@ def test_what_the_agent_answers_becomes_values_of_ours() -> None:
         orphans=(Orphan(kind="files", what="uid 4242", says="1 file"),),
         unknown=("databases: away",),
     )
+
+
+@pytest.mark.parametrize(("target", "asked"), [("", {}), ("main", {"backups": True})])
+def test_a_node_whose_accounts_are_backed_up_is_asked_for_what_that_needs_too(target: str, asked: dict[str, Any]) -> None:
+    agent = Agent(hosting_prepare={"changed": [], "doctor": {"needs": []}})
+    AgentHostingNode(agent, name="h1", backups=bool(target)).doctor(deadline=1)
+    node, limit = replace(HOST, backups=target), Deadline(5)
+    hosting_ready.requirements(agent, node, limit)
+    hosting_ready.prepare(agent, node, (), say=lambda _sentence: None, limit=limit)
+    assert agent.asked == [("hosting-doctor", asked), ("hosting-doctor", asked), ("hosting-prepare", asked)]
 
 
 def test_the_agent_is_asked_in_its_own_words() -> None:
