@@ -91,3 +91,9 @@ def test_a_quoted_text_is_never_changed_wherever_it_is_cut(parts: list[bytes]) -
         assert read(b"\n" + text) == b"\n" + wanted
     finally:
         dumptext.PIECE = piece
+
+
+def test_a_piece_that_ends_with_a_backslash_takes_the_next_letter_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"INSERT INTO t VALUES ('".ljust(60, b"a") + b"\\' " + ROOT + b"');\n"
+    monkeypatch.setattr(dumptext, "PIECE", 61)
+    assert read(text) == text
