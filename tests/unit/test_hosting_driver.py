@@ -133,7 +133,10 @@ def test_the_agent_is_asked_in_its_own_words() -> None:
     node = AgentHostingNode(agent, name="h1")
     node.apply(spec(), job_id="j1", deadline=1)
     node.residue("h100001", uid=100_001, clean=True, deadline=1, **WHO)
-    (_, applied), residue = agent.asked
+    node.doctor(deadline=1)
+    node.doctor(deadline=1, quick=True)
+    (_, applied), residue, *doctors = agent.asked
+    assert doctors == [("hosting-doctor", {}), ("hosting-doctor", {"quick": True})]
     assert applied == {"account": spec().dump(), "job_id": "j1"}
     assert residue == ("account-residue", {"service_id": "s1", "user": "h100001", "uid": 100_001, "clean": True})
 

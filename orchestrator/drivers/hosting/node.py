@@ -30,9 +30,9 @@ class AgentHostingNode:
         self._agent = agent
         self._name = name
 
-    def doctor(self, *, deadline: float) -> HostingReport:
+    def doctor(self, *, deadline: float, quick: bool = False) -> HostingReport:
         """See the port."""
-        return self._ask("hosting-doctor", {}, answers.report, deadline=deadline)
+        return self._ask("hosting-doctor", {"quick": True} if quick else {}, answers.report, deadline=deadline)
 
     def apply(self, spec: AccountSpec, *, job_id: str, deadline: float) -> Applied:
         """See the port."""
