@@ -148,8 +148,8 @@ class NodeResidue:
 
 
 class HostingNode(Protocol):
-    def doctor(self, *, deadline: float) -> HostingReport:
-        """What the node has and what it lacks."""
+    def doctor(self, *, deadline: float, quick: bool = False) -> HostingReport:
+        """What the node has and what it lacks. ``quick``: without what grows with its accounts, for who asks all the time."""
         ...
 
     def apply(self, spec: AccountSpec, *, job_id: str, deadline: float) -> Applied:

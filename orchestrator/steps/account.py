@@ -12,8 +12,11 @@ from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverE
 from orchestrator.domain.placement import Wanted
 from orchestrator.domain.plans import NodeKind
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, Look, OnNode, Timer, node_state
+from orchestrator.steps.common import BaseStep, Look, OnNode, Timer, node_state
 from orchestrator.steps.place import Reserve
+
+# Looking at accounts begins a program on a node that others keep busy.
+ASK_SECONDS = 90.0
 
 
 def user_of(ctx: StepContext) -> str:

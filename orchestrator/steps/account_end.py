@@ -16,9 +16,9 @@ from orchestrator.domain.errors import (
     UndoFailed,
 )
 from orchestrator.ports.hosting_node import AccountWipe, Residue
-from orchestrator.steps.account import present, seen
+from orchestrator.steps.account import ASK_SECONDS, present, seen
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import ASK_SECONDS, BaseStep, OnNode, Timer
+from orchestrator.steps.common import BaseStep, OnNode, Timer
 from orchestrator.steps.fence import require, withdraw
 
 _GONE = "The account was gone before it could be wiped, and no report of a wipe is kept on the node: nothing was verified."

@@ -123,7 +123,7 @@ class Links:
         link = self._link(name)
         if self._nodes[name].kind == NodeKind.HYPERVISOR:
             return link.hypervisor.node_facts(deadline=deadline)
-        return as_node(link.hosting.doctor(deadline=deadline))
+        return as_node(link.hosting.doctor(deadline=deadline, quick=True))
 
     def doctor(self, node: Node) -> dict[str, Any]:
         """What the node's agent says of the node (its command ``doctor``, or ``hosting-doctor``)."""

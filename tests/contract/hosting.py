@@ -109,6 +109,9 @@ class HostingContract:
         assert [need.name for need in report.needs if not need.ok] == []
         assert ground.php in report.php
         assert min(report.cpus, report.memory_bytes, report.disk_bytes, report.disk_free_bytes) > 0
+        quick = ground.hosting.doctor(deadline=LONG, quick=True)
+        assert {need.name for need in quick.needs} <= {need.name for need in report.needs}
+        assert (quick.php, quick.cpus, quick.disk_bytes) == (report.php, report.cpus, report.disk_bytes)
 
     def test_what_was_made_is_read_back(self, ground: Ground, made: AccountSpec) -> None:
         found = seen(ground, made.user)

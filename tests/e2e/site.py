@@ -81,6 +81,10 @@ class Site:
     """More of orchestrator.yaml."""
     node: dict[str, Any] = field(default_factory=dict)
     """More of the node's entry in nodes.yaml."""
+    nodes: tuple[dict[str, Any], ...] = ()
+    """The entries of nodes.yaml, where they are not the lab's own machine."""
+    hosting: tuple[dict[str, Any], ...] = ()
+    """Plans of kind hosting, as configs/plans/ takes them."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -118,10 +122,11 @@ class Site:
             "nodes.yaml": self._nodes(),
             "templates.yaml": {"templates": [self._template(template) for template in self.templates]},
         }
-        files |= {f"plans/{plan.name}.yaml": _plan(plan) for plan in self.plans}
+        sold = (*(_plan(plan) for plan in self.plans), *self.hosting)
+        files |= {f"plans/{plan['name']}.yaml": plan for plan in sold}
         for name, content in files.items():
             (self.config / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        named = {plan.policy for plan in self.plans if plan.policy}
+        named = {plan["policy"] for plan in sold if "policy" in plan}
         for name in sorted({*named, "default"} if named else ()):  # where there are policies, the other plans' is one of them
             (self.config / "policies").mkdir(exist_ok=True)
             shutil.copy(POLICIES / f"{name}.yaml", self.config / "policies")
@@ -278,19 +283,7 @@ class Site:
         last = 9 + self.address_count
         return {
             "zones": [{"name": "lab"}],
-            "nodes": [
-                {
-                    "name": NODE,
-                    "zone": "lab",
-                    "address": self.lab.ssh_address,
-                    "port": self.lab.ssh_port,
-                    "pool": self.lab.pool,
-                    "bridge": self.lab.bridge,
-                    "cpu_ratio": 20,
-                    "disk_ratio": 10,
-                    **self.node,
-                }
-            ],
+            "nodes": list(self.nodes) or [self._lab_node()],
             "address_ranges": [
                 {
                     "name": "lab-v4",
@@ -309,6 +302,19 @@ class Site:
                     "last": "fd77::ffff",
                 },
             ],
+        }
+
+    def _lab_node(self) -> dict[str, Any]:
+        return {
+            "name": NODE,
+            "zone": "lab",
+            "address": self.lab.ssh_address,
+            "port": self.lab.ssh_port,
+            "pool": self.lab.pool,
+            "bridge": self.lab.bridge,
+            "cpu_ratio": 20,
+            "disk_ratio": 10,
+            **self.node,
         }
 
     def _template(self, template: Installed) -> dict[str, Any]:

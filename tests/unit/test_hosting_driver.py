@@ -171,7 +171,10 @@ def test_the_agent_is_asked_in_its_own_words() -> None:
     node.unpack("h100001", deadline=1, **WHO)
     node.load("h100001", job_id="j7", databases=("main",), deadline=1, **WHO)
     node.show_restored("h100001", keep=("b1",), deadline=1, **WHO)
-    (_, applied), residue, unpack, load, shown = agent.asked
+    node.doctor(deadline=1)
+    node.doctor(deadline=1, quick=True)
+    (_, applied), residue, unpack, load, shown, *doctors = agent.asked
+    assert doctors == [("hosting-doctor", {}), ("hosting-doctor", {"quick": True})]
     assert applied == {"account": spec().dump(), "job_id": "j1"}
     assert residue == ("account-residue", {"service_id": "s1", "user": "h100001", "uid": 100_001, "clean": True})
     who = {"user": "h100001", "service_id": "s1"}

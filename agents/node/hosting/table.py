@@ -35,7 +35,7 @@ _OF_ONE = {"user": Field(_check("user")), "service_id": Field(a.service_id)}
 _ACT = {**_OF_ONE, "job_id": Field(_check("job_id"))}
 
 TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
-    "hosting-doctor": ({"backups": Field(a.flag, False)}, _later("doctor", "hosting_doctor")),
+    "hosting-doctor": ({"backups": Field(a.flag, False), "quick": Field(a.flag, False)}, _later("doctor", "hosting_doctor")),
     "hosting-prepare": ({"backups": Field(a.flag, False)}, _later("prepare", "hosting_prepare")),
     "account-apply": ({"account": Field(_check("account")), "job_id": Field(_check("job_id"))}, _later("apply", "account_apply")),
     "account-facts": ({"users": Field(_check("users"), ())}, _later("commands", "account_facts")),

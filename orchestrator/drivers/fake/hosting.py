@@ -57,7 +57,7 @@ class FakeHostingNode:
         self._node = node
         self._clock = clock
 
-    def doctor(self, *, deadline: float) -> HostingReport:
+    def doctor(self, *, deadline: float, quick: bool = False) -> HostingReport:
         """See the port. ``missing`` of the world's node names what it lacks."""
 
         def stage(node: State) -> HostingReport:

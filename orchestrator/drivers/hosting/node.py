@@ -33,9 +33,10 @@ class AgentHostingNode:
         self._name = name
         self._backups = {"backups": True} if backups else {}
 
-    def doctor(self, *, deadline: float) -> HostingReport:
+    def doctor(self, *, deadline: float, quick: bool = False) -> HostingReport:
         """See the port."""
-        return self._ask("hosting-doctor", self._backups, answers.report, deadline=deadline)
+        request = {**self._backups, **({"quick": True} if quick else {})}
+        return self._ask("hosting-doctor", request, answers.report, deadline=deadline)
 
     def apply(self, spec: AccountSpec, *, job_id: str, deadline: float) -> Applied:
         """See the port."""
