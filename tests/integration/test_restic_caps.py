@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_what_is_found_too_large_only_at_the_end_does_not_count(ground: Ground) 
 # -- the gate itself ------------------------------------------------------------------------
 
 
-def gate(home: Path, most: Most, **options: float) -> Gate:
+def gate(home: Path, most: Most, **options: Any) -> Gate:
     made = Gate(str(home), most, say=lambda _fraction, _said: None, end=time.monotonic() + 60, **options)
     made.measure()
     return made

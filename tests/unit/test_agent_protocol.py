@@ -99,6 +99,10 @@ GOOD |= {
     "account-unsuspend": {**OF_ACCOUNT, "job_id": "j1"},
     "account-usage": {"users": []},
     "account-wipe": {**OF_ACCOUNT, "job_id": "j1"},
+    "account-pack": {**OF_ACCOUNT, "job_id": "j1"},
+    "account-load": {**OF_ACCOUNT, "job_id": "j1", "databases": ["shop"]},
+    "account-unpack": {**OF_ACCOUNT},
+    "account-restored": {**OF_ACCOUNT, "keep": ["b1"]},
     "account-residue": {**OF_ACCOUNT, "uid": 100001, "clean": False},
     "node-residue": {},
 }
@@ -221,6 +225,9 @@ BAD_VALUES: list[tuple[str, str, object]] = [
     ),
     ("account-probe", "cron_seconds", 71),
     ("account-residue", "uid", 0),
+    *(("account-restored", "keep", [name]) for name in ("", ".", "..", ".removing", "a/b", "../home", "b1\n", "b\u0661", 1)),
+    ("account-restored", "keep", "b1"),
+    *(("account-load", "databases", [name]) for name in ("", "../account", "shop.sql", "h100002_shop`", "SHOP", 1)),
 ]
 
 

@@ -105,6 +105,19 @@ def test_a_crontab_keeps_what_the_customer_wrote_and_changes_what_was_ordered(
     assert units.crontab(again, []) == "".join(f"{line}\n" for line in own)
 
 
+@given(st.lists(st.sampled_from(["* * * * * a", "@daily b", "# note", "X=1"]), max_size=4), st.booleans(), st.booleans())
+def test_a_restored_crontab_has_the_customer_s_lines_as_packed_and_the_ordered_ones_as_ordered_now(
+    own: list[str], ordered_then: bool, ordered_now: bool
+) -> None:
+    lines = "".join(f"{line}\n" for line in own)
+    packed = units.crontab(lines, ["1 1 1 1 1 then"] if ordered_then else [])
+    present = units.crontab("2 2 2 2 2 later\n", ["3 3 3 3 3 now"] if ordered_now else [])
+    found = units.brought_back(present, packed)
+    assert units.own_lines(found) == own
+    assert units.ordered_lines(found) == (["3 3 3 3 3 now"] if ordered_now else ["1 1 1 1 1 then"] if ordered_then else [])
+    assert units.brought_back(found, packed) == found
+
+
 def test_only_what_runs_something_is_counted_of_a_crontab() -> None:
     assert units.cron_count("") == 0
     assert units.cron_count(units.crontab('# a\nMAILTO=""\n\n@daily x\n', ["* * * * * y", "5 4 * * * z"])) == 3

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agents.node.hosting import sql, tree
-from agents.node.hosting.run import As, Done, run
+from agents.node.hosting.run import SECONDS, As, Done, run
 from agents.node.hosting.spec import Database, Spec
 from agents.node.protocol import AgentError
 
@@ -71,15 +71,15 @@ def _owner(name: str) -> str:
     return name.partition("_")[0]
 
 
-def ask(script: str, *, doing: str) -> list[list[str]]:
+def ask(script: str, *, doing: str, seconds: float = SECONDS) -> list[list[str]]:
     """The rows. Raises AgentError: driver-transient where MariaDB is away, else driver-permanent."""
-    done = run([*CLIENT, "--user=root"], given=sql.FIRST + script)
+    done = run([*CLIENT, "--user=root"], given=sql.FIRST + script, seconds=seconds)
     if done.status != 0:
-        raise AgentError("driver-transient" if _is_away(done) else "driver-permanent", f"{doing}: {done.said}")
+        raise AgentError("driver-transient" if is_away(done) else "driver-permanent", f"{doing}: {done.said}")
     return [line.split("\t") for line in done.out.splitlines()]
 
 
-def _is_away(done: Done) -> bool:
+def is_away(done: Done) -> bool:
     return any(word in done.err for word in _AWAY)
 
 
@@ -116,26 +116,29 @@ def script(spec: Spec, seen: Seen, *, suspended: bool) -> str:
     a database is dropped by a wipe and by nothing else."""
     if not spec.databases and not seen.logins_of(spec.user):
         return ""
+    return making(spec.user, spec.databases, seen, suspended=suspended)
+
+
+def making(user: str, databases: Sequence[Database], seen: Seen, *, suspended: bool) -> str:
+    """The statements by which the account comes to have these databases with their logins; '' where it does."""
     present = {each.name: each for each in seen.logins if each.host == "localhost"}
     words: list[str] = []
 
     def wrong(login: str, each: Database) -> bool:
         """The login by socket is for all of the databases, one by password for its own."""
-        database = f"{spec.user}_{each.name}"
+        database = f"{user}_{each.name}"
         return login not in present or database not in seen.databases or ((login, database) in seen.inserting) == each.full
 
-    wanted = {spec.user: ""} | {f"{spec.user}_{each.name}": each.password_hash for each in spec.databases if each.password_hash}
+    wanted = {user: ""} | {f"{user}_{each.name}": each.password_hash for each in databases if each.password_hash}
     for name, secret in wanted.items():
         if name not in present or present[name].secret != secret or present[name].doubled:
             words.append(sql.create_user(name, password_hash=secret, locked=suspended))
-    for each in spec.databases:
-        database = f"{spec.user}_{each.name}"
+    for each in databases:
+        database = f"{user}_{each.name}"
         if database not in seen.databases:
             words.append(sql.create_database(database))
         words += [
-            sql.grant(login, database, full=each.full)
-            for login in (spec.user, database)
-            if login in wanted and wrong(login, each)
+            sql.grant(login, database, full=each.full) for login in (user, database) if login in wanted and wrong(login, each)
         ]
     return "".join(words)
 

@@ -98,6 +98,8 @@ def of(home: Home, seen: Look) -> dict[str, Any]:
     }
     found["suspended_by"] = held.job_id if held else ""
     found["wiping"] = home.wiping.exists()
+    found["packed"] = "whole" if home.packed.is_dir() else "half" if home.packing.is_dir() else ""
+    found["restored"] = [name for name in tree.names(home.restored) if not name.startswith(".")]
     return {**found, "suspended": is_suspended(home, found, seen.databases)}
 
 

@@ -15,6 +15,8 @@ from agents.node.hosting.spec import Database, Limits, Site, Spec
 LOWEST_UID, HIGHEST_UID = 100_001, 999_999_999
 USER = re.compile(r"h[1-9][0-9]{5,8}")
 
+BACKUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
 _SITE = re.compile(r"[a-z0-9-]{1,32}")
 _DATABASE = re.compile(r"[a-z0-9_]{1,16}")
 _PHP = re.compile(r"[5-9]\.[0-9]{1,2}")
@@ -266,6 +268,18 @@ def _once(what: str, names: Iterable[str]) -> None:
         if name in seen:
             raise ValueError(f": {name} is twice among its {what}")
         seen.add(name)
+
+
+def databases(value: Any) -> Sequence[str]:
+    """By name, without the account's own before it; none = all."""
+    found: Sequence[str] = _many(_text(_DATABASE, "the name of a database: 1 to 16 of a-z, 0-9 and _"), 200)(value)
+    return found
+
+
+def backups(value: Any) -> Sequence[str]:
+    """Ids of backups, each the name of a directory."""
+    found: Sequence[str] = _many(_text(BACKUP, "the id of a backup"), MANY)(value)
+    return found
 
 
 def users(value: Any) -> Sequence[str]:

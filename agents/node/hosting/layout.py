@@ -113,6 +113,21 @@ class Home:
         return self.node.homes / self.user
 
     @property
+    def packed(self) -> Path:
+        """All of the account that is not in its files, while it is backed up or made from a backup: root's alone."""
+        return self.chroot / "backup"
+
+    @property
+    def packing(self) -> Path:
+        """The same, until it is whole."""
+        return self.chroot / "backup.making"
+
+    @property
+    def restored(self) -> Path:
+        """What was restored beside the account's files, each backup in a directory of its own."""
+        return self.chroot / "restored"
+
+    @property
     def mark(self) -> Path:
         return self.node.marks / f"{self.user}.json"
 

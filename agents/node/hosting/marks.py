@@ -86,8 +86,8 @@ def settle(home: Home, wanted: Mark) -> None:
 
 
 @contextmanager
-def account_lock(node: Node, user: str) -> Iterator[None]:
-    with replace(node.place, lock_wait=_WAIT).lock(f"account {user}"):
+def account_lock(node: Node, user: str, *, wait: float = _WAIT) -> Iterator[None]:
+    with replace(node.place, lock_wait=wait).lock(f"account {user}"):
         yield
 
 

@@ -24,6 +24,11 @@ DATABASES = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NA
 GRANTS = "SELECT User, Host, Db, Insert_priv FROM mysql.db WHERE User REGEXP '^h[1-9][0-9]{5,8}(_|$)';\n"
 SESSIONS = "SELECT USER, COUNT(*) FROM information_schema.PROCESSLIST WHERE USER REGEXP '^h[1-9][0-9]{5,8}(_|$)' GROUP BY USER;\n"
 DIRECTORY = "SELECT @@datadir;\n"
+_ALPHABET = "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "
+_WITHOUT_TRANSACTIONS = (
+    "SELECT HEX(TABLE_NAME) FROM information_schema.TABLES"
+    " WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND ENGINE <> 'InnoDB' AND TABLE_SCHEMA = "
+)
 
 
 def literal(text: str) -> str:
@@ -91,6 +96,32 @@ def grant(user: str, database: str, *, full: bool) -> str:
         f"REVOKE {FULL_RIGHTS} ON {pattern(database)}.* FROM {account(user)};\n"
         f"GRANT {AT_THE_LIMIT} ON {pattern(database)}.* TO {account(user)};\n"
     )
+
+
+def alphabet(database: str) -> str:
+    return _ALPHABET + literal(_checked(database)) + ";\n"
+
+
+def set_alphabet(characters: str, collation: str) -> str:
+    """Of the database that is in use. Both are words of the server's own."""
+    return f"ALTER DATABASE CHARACTER SET {_checked(characters)} COLLATE {_checked(collation)};\n"
+
+
+def without_transactions(database: str) -> str:
+    """Tables that a transaction does not keep as they were when it began; a name may be any text, so it comes in hexadecimal."""
+    return _WITHOUT_TRANSACTIONS + literal(_checked(database)) + ";\n"
+
+
+def lock_tables(database: str, tables: Iterable[str]) -> str:
+    """Whoever wants to write in them waits until this session ends."""
+    return "LOCK TABLES " + ", ".join(f"{identifier(database)}.{any_name(each)} READ" for each in tables) + ";\n"
+
+
+def any_name(name: str) -> str:
+    """The quoted name of a customer's own table. Raises ValueError for one that the client would not take as it is."""
+    if "\0" in name or "\\" in name:
+        raise ValueError(f"{name!r} cannot be told to MariaDB's client")
+    return "`" + name.replace("`", "``") + "`"
 
 
 def lock(users: Iterable[str]) -> str:

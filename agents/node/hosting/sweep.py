@@ -1,4 +1,4 @@
-"""Taking away what a probe put in for a moment, also where that probe was killed."""
+"""Taking back what a probe or the loading of a dump was lent for a moment, also where that call was killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def note(home: Home, **put_back: object) -> None:
 
 
 def probes(home: Home) -> None:
-    """Everything as it was before the probe. Called at the end of each, and first by every other call on the account."""
+    """Everything as it was before. Called at the end of each, and first by every other call on the account."""
     text = tree.read(record(home))
     if text is None:
         return
@@ -43,15 +43,20 @@ def probes(home: Home) -> None:
     for name in (home.user, f"{home.user}.own"):
         shutil.rmtree(home.node.probes / name, ignore_errors=True)
     tree.remove(home.node.records / f"{home.user}.askpass")
+    lent = {key: held[key] for key in ("logins", "lock", "full") if held.get(key)}
+    words = "".join(
+        sql.create_user(name, password_hash=secret).splitlines(keepends=True)[1]
+        for name, secret in lent.get("logins", {}).items()
+    )
+    words += sql.lock(lent.get("lock", ())) + "".join(sql.grant(home.user, name, full=True) for name in lent.get("full", ()))
     try:
-        for name, secret in held.get("logins", {}).items():
-            words = sql.create_user(name, password_hash=secret).splitlines(keepends=True)[1]
-            databases.ask(words, doing="taking a probe's password away")
+        if words:
+            databases.ask(words, doing="taking back what was lent")
     except AgentError as exc:
         if exc.code != "driver-transient":
             raise
         # MariaDB is away: the rest of the call is not held up by that, and the next one takes it away.
-        note(home, logins=held["logins"])
+        note(home, **lent)
         return
     tree.remove(record(home))
 

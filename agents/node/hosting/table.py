@@ -44,6 +44,10 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
     "account-unsuspend": (_ACT, _later("suspend", "account_unsuspend")),
     "account-usage": ({"users": Field(_check("users"), ())}, _later("usage", "account_usage")),
     "account-wipe": (_ACT, _later("wipe", "account_wipe")),
+    "account-pack": (_ACT, _later("packing", "account_pack")),
+    "account-load": ({**_ACT, "databases": Field(_check("databases"), ())}, _later("loading", "account_load")),
+    "account-unpack": (_OF_ONE, _later("packing", "account_unpack")),
+    "account-restored": ({**_OF_ONE, "keep": Field(_check("backups"))}, _later("restored", "account_restored")),
     "account-residue": (
         {
             "service_id": Field(a.service_id),

@@ -192,6 +192,13 @@ def let_pass(fd: int, uid: int) -> None:
         os.setxattr(fd, _ACL, wanted)
 
 
+def mountinfo(root: Path) -> str:
+    """What is mounted, as the kernel tells it."""
+    with suppress(OSError):
+        return (root / "proc/self/mountinfo").read_text(errors="surrogateescape")
+    return ""
+
+
 def mounts_below(root: Path, mountinfo: str) -> list[str]:
     """Where something is mounted in ``root`` or on it (proc(5), mountinfo)."""
     found = []

@@ -230,6 +230,21 @@ def own_lines(text: str) -> list[str]:
     return own
 
 
+def brought_back(present: str, packed: str) -> str:
+    """The crontab of a restored account: the customer's own lines as they were packed, the ordered ones as they are ordered now;
+    where none are, as they were packed, too."""
+    ordered = present if CRON_BEGIN in present.splitlines() else packed
+    return crontab("".join(f"{line}\n" for line in own_lines(packed)), ordered_lines(ordered))
+
+
+def ordered_lines(text: str) -> list[str]:
+    """The ordered lines of a crontab, without what is put around them."""
+    lines = text.splitlines()
+    if CRON_BEGIN not in lines or CRON_END not in lines:
+        return []
+    return lines[lines.index(CRON_BEGIN) + 2 : lines.index(CRON_END)]
+
+
 def cron_count(text: str) -> int:
     """Lines that run something: no comment, no setting of a variable, not empty."""
     lines = (line.strip() for line in text.splitlines())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,19 +76,14 @@ def account_wipe(call: Call) -> dict[str, Any]:
 
 
 def _require_no_mounts(home: Home) -> None:
-    mounted = [point for path in (home.chroot, home.node.wiping) for point in tree.mounts_below(path, _mountinfo(home))]
+    text = tree.mountinfo(home.node.place.root)
+    mounted = [point for path in (home.chroot, home.node.wiping) for point in tree.mounts_below(path, text)]
     if mounted:
         raise AgentError(
             "refused",
             f"something is mounted in the account's directory: {', '.join(mounted[:10])}; nothing was touched",
             hint="unmount it first",
         )
-
-
-def _mountinfo(home: Home) -> str:
-    with suppress(OSError):
-        return home.node.under("proc/self/mountinfo").read_text(errors="surrogateescape")
-    return ""
 
 
 def _begin(home: Home, seen: facts.Look, service_id: str, job_id: str, made_by: str) -> dict[str, Any]:

@@ -98,15 +98,25 @@ def snapshots() -> list[str]:
 
 
 def backup(
-    *, host: str, tags: Sequence[str], limits: Limits, parent: str = "", scan: bool = False, full: bool = False
+    *,
+    host: str,
+    tags: Sequence[str],
+    limits: Limits,
+    without: Sequence[str] = (),
+    parent: str = "",
+    scan: bool = False,
+    full: bool = False,
 ) -> list[str]:
     """Of the directory in which it runs: its path is the same for every run, wherever the data lies.
 
+    ``without``: paths that are left out.
     ``scan``: let restic count first, so that its progress has an end. ``full``: read every file, whatever its metadata says.
     """
     told = ["backup", "--one-file-system", "--host", host]
     for tag in tags:
         told += ["--tag", tag]
+    for path in without:
+        told += ["--exclude", pattern(path)]
     if parent:
         told += ["--parent", parent]
     if full:

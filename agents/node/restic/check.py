@@ -7,7 +7,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -67,9 +67,10 @@ def moment_ns(text: str) -> int:
     return int(datetime.fromisoformat(_FRACTION.sub(r".\1", text)).timestamp() * 1_000_000) * 1000
 
 
-def chosen(source: int, path: str, *, wanted: int, taken_ns: int, say: Say, end: float) -> list[Sample]:
+def chosen(source: int, path: str, *, without: Collection[str], wanted: int, taken_ns: int, say: Say, end: float) -> list[Sample]:
     """So many files of the open directory ``source`` that nobody touched since before ``taken_ns``, at random."""
-    return Walk(source, path, say=say, end=end, samples=wanted, older_than_ns=taken_ns, sample_limit=SAMPLE_LIMIT).run().samples
+    limits = {"samples": wanted, "older_than_ns": taken_ns, "sample_limit": SAMPLE_LIMIT}
+    return Walk(source, path, say=say, end=end, without=without, **limits).run().samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from agents.node.call import Call
+from agents.node.hosting import restored
 from agents.node.protocol import AgentError
 from agents.node.restic import argv, check, locks, packs, view
 from agents.node.restic.backend import KINDS, Backend
@@ -92,7 +94,8 @@ def directory_measure(call: Call) -> dict[str, Any]:
     """What the directory holds (``measure``). Raises AgentError: not-found, refused, driver-transient (the time is up)."""
     path = call.arguments["path"]
     with view.opened(path) as fd:
-        walk = Walk(fd, path, say=call.progress, end=time.monotonic() + call.arguments["seconds"])
+        without = restored.left_out(call.place, path)
+        walk = Walk(fd, path, say=call.progress, end=time.monotonic() + call.arguments["seconds"], without=without)
         walk.run()
         return walk.report()
 
@@ -142,9 +145,10 @@ def directory_backup(call: Call) -> dict[str, Any]:
     """
     given = call.arguments
     doing = f"backing up {given['path']}"
+    without = restored.left_out(call.place, given["path"])
     most = Most(bytes=given["most_bytes"], inodes=given["most_inodes"])
     with seen(call, given["path"]) as source, session(call, alone=True) as work:
-        gate = Gate(given["path"], most, say=call.progress, end=work.end)
+        gate = Gate(given["path"], most, say=call.progress, end=work.end, without=without)
         if gate.measure(samples=SAMPLES_KEPT):
             return _refused(gate)
         expected = gate.found.file_bytes
@@ -152,6 +156,7 @@ def directory_backup(call: Call) -> dict[str, Any]:
             host=given["host"],
             tags=given["tags"],
             limits=given["limits"],
+            without=[f"{source.place}/{name}" for name in without],
             parent=given["parent"],
             scan=given["scan"],
             full=given["full"],
@@ -211,12 +216,17 @@ def made(said: Said, doing: str) -> dict[str, Any]:
 
 
 def directory_restore(call: Call) -> dict[str, Any]:
-    """The snapshot, or some paths of it, into the directory, which is made where it is missing."""
+    """The snapshot, or some paths of it, into the directory, which is made where it is missing. What must be so where that is an
+    account's is in ``hosting.restored``."""
     given = call.arguments
     doing = f"restoring into {given['path']}"
-    view.make_directory(given["path"])
-    with seen(call, given["path"], write=True) as target, session(call, alone=False) as work:
-        verb = argv.restore(given["snapshot"], only=given["only"], delete=given["delete"], verify=given["verify"])
+    beat = partial(call.progress, 0.0, doing)
+    with ExitStack() as held:
+        only = held.enter_context(restored.guarded(call.place, given["path"], given["only"], beat=beat))
+        view.make_directory(given["path"])
+        target = held.enter_context(seen(call, given["path"], write=True))
+        work = held.enter_context(session(call, alone=False))
+        verb = argv.restore(given["snapshot"], only=only, delete=given["delete"], verify=given["verify"])
         said = work.restic.run(verb, doing=doing, view=target)
     summary = said.summary
     if said.stopped or summary is None or (said.status != DONE and not said.error_count):
@@ -263,7 +273,13 @@ def repository_check(call: Call) -> dict[str, Any]:
                 )
                 if samples is None:
                     samples = check.chosen(
-                        source, given["path"], wanted=given["samples"], taken_ns=taken_ns, say=call.progress, end=work.end
+                        source,
+                        given["path"],
+                        without=restored.left_out(call.place, given["path"]),
+                        wanted=given["samples"],
+                        taken_ns=taken_ns,
+                        say=call.progress,
+                        end=work.end,
                     )
                 comparing = check.Comparing(source, taken_ns, doing=f"{doing}: comparing it with {given['path']}")
                 compared = comparing.run(work.restic, given["snapshot"], samples, given["samples"], scratch=work.files.scratch)

@@ -7,6 +7,7 @@ not tell of what grows where it was read already: of a run that takes long the d
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,10 @@ class Most:
 class Gate:
     """``over``: the last walk found more than there may be; ``report`` is what it found. ``end``: of time.monotonic."""
 
-    def __init__(self, path: str, most: Most, *, say: Say, end: float, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(
+        self, path: str, most: Most, *, say: Say, end: float, without: Collection[str] = (), look_seconds: float = LOOK_SECONDS
+    ) -> None:
+        self._without = without
         self._path, self._most, self._say, self._end = path, most, say, end
         self._look_seconds = look_seconds
         self._looked, self._patient_until = 0.0, 0.0
@@ -59,6 +63,7 @@ class Gate:
                 self._path,
                 say=self._say,
                 end=self._end,
+                without=self._without,
                 samples=samples,
                 older_than_ns=began,
                 sample_limit=SAMPLE_LIMIT,

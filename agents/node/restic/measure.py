@@ -9,7 +9,7 @@ import os
 import random
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,11 +76,22 @@ def _told(rows: list[tuple[int, int, str]]) -> list[dict[str, Any]]:
 
 
 class Walk:
-    """Walks once. ``end`` (of time.monotonic) and ``say``, which may raise, break it off."""
+    """Walks once. ``end`` (of time.monotonic) and ``say``, which may raise, break it off. ``without``: names at its top that are
+    passed by."""
 
     def __init__(
-        self, root: int, path: str, *, say: Say, end: float, samples: int = 0, older_than_ns: int = 0, sample_limit: int = 0
+        self,
+        root: int,
+        path: str,
+        *,
+        say: Say,
+        end: float,
+        without: Collection[str] = (),
+        samples: int = 0,
+        older_than_ns: int = 0,
+        sample_limit: int = 0,
     ) -> None:
+        self._without = without
         self._root, self._path, self._say, self._end = root, path, say, end
         self._wanted, self._older_than_ns = samples, older_than_ns
         self._sample_limit = sample_limit
@@ -127,7 +138,7 @@ class Walk:
     def _directory(self, fd: int, relative: str, device: int, waiting: list[tuple[str, int]]) -> None:
         found, size, inodes = self.found, 0, 0
         with os.scandir(fd) as entries:
-            for entry in entries:
+            for entry in (each for each in entries if relative or each.name not in self._without):
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except OSError as exc:
