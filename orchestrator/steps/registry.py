@@ -18,6 +18,7 @@ from orchestrator.steps.account import (
 )
 from orchestrator.steps.account_end import AccountArchive, AccountProveGone, AccountWipeOut
 from orchestrator.steps.account_holds import AccountProveSuspended, AccountSuspend, AccountUnsuspend
+from orchestrator.steps.account_import import AccountImport
 from orchestrator.steps.account_settings import AccountCertificate, AccountSet
 from orchestrator.steps.archive import ArchiveKeep, ArchiveRestore
 from orchestrator.steps.arguments import describe
@@ -96,6 +97,7 @@ _ALL: tuple[Step[Any], ...] = (
     AccountLimitsMove(),
     AccountSet(),
     AccountCertificate(),
+    AccountImport(),
     AccountSuspend(),
     AccountProveSuspended(),
     AccountUnsuspend(),

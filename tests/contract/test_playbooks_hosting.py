@@ -16,6 +16,7 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
+from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.steps.arguments import dump
 from orchestrator.store import site_certificates
 from tests.certificates import certificate_for
@@ -24,8 +25,20 @@ from tests.contract.stage import NOW
 from tests.contract.test_playbooks import BOOKS, UNTIL, BrokenOff, Play
 from tests.hosting_ground import HOST, LARGE, SMALL
 
+SETTING = ("set-account", "import")
 ACCOUNTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.HOSTING}
-CARRIED_OUT = ("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "set-account", "terminate")
+CARRIED_OUT = (
+    "provision",
+    "check",
+    "suspend",
+    "unsuspend",
+    "limit",
+    "unlimit",
+    "change-plan",
+    "set-account",
+    "import",
+    "terminate",
+)
 MORE = AccountSettings(
     sites=(
         Site(name="main", domains=("shop.example", "www.shop.example"), php="8.2"),
@@ -35,7 +48,7 @@ MORE = AccountSettings(
     cron=(CronLine(schedule="@daily", command="php cron.php"),),
 )
 LIMITED = Hold(reason=HoldReason.ABUSE, effect=HoldEffect.LIMIT, by="anna", why="too much", since=NOW)
-IRREVOCABLE = {("hosting-terminate", "wipe"), ("hosting-set-account", "certificate")}
+IRREVOCABLE = {("hosting-terminate", "wipe"), ("hosting-set-account", "certificate"), ("hosting-import", "import")}
 
 
 @pytest.fixture
@@ -69,6 +82,11 @@ def play(stage: AccountStage, name: str, facts: Mapping[str, Any]) -> Play:
         stage.spec = accounts.to_json(replace(service, plan=LARGE.name), LARGE)
     if kind == IntentKind.SET_ACCOUNT:
         more = {"before": stage.spec, "certificate": handed_over(stage, "j3")}
+        stage.spec = accounts.to_json(replace(service, account=MORE), SMALL)
+    if kind == IntentKind.IMPORT:
+        lay(stage.world, HOST.name, "old.tar.gz", files={"sites/main/public/index.php": "<?php"}, dumps={"main": "rows"})
+        tarball = stage.ports.hosting(HOST.name).look_into("old.tar.gz", most_bytes=1 << 20, most_inodes=9, deadline=5)
+        more = {"before": stage.spec, "import": dump(tarball)}
         stage.spec = accounts.to_json(replace(service, account=MORE), SMALL)
     stage.job(kind, "j3")
     return Play(stage, name, "j3", facts=facts, more=more)
