@@ -82,7 +82,11 @@ def _held(database: str) -> Iterator[None]:
         yield
         return
     names = [bytes.fromhex(row[0]).decode() for row in rows]
-    script = f"SET lock_wait_timeout = {_WAIT}, wait_timeout = {_IDLE};\n{sql.lock_tables(database, names)}SELECT 'held';\n"
+    try:
+        locking = sql.lock_tables(database, names)
+    except ValueError as exc:
+        raise AgentError("driver-permanent", f"the tables of {database} cannot be kept still: {exc}") from None
+    script = f"SET lock_wait_timeout = {_WAIT}, wait_timeout = {_IDLE};\n{locking}SELECT 'held';\n"
     process = subprocess.Popen(
         [*databases.CLIENT, "--unbuffered", "--default-character-set=utf8mb4", "--user=root"],
         stdin=subprocess.PIPE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ REMOVING = ".removing"
 """Where what is removed goes first."""
 
 _SUFFIX = ".sql"
+_NAME = re.compile(r"[a-z0-9_]{1,48}")
 _ROOM = 64 << 20
 """Bytes that are left to everybody else on the file system."""
 
@@ -134,8 +136,11 @@ def dumps_packed(home: Home) -> dict[str, Path]:
     directory = home.packed / DUMPS
     if directory.is_symlink():
         raise AgentError("refused", f"{directory} is a link")
-    names = [name for name in tree.names(directory) if name.endswith(_SUFFIX)]
-    return {name.removesuffix(_SUFFIX): directory / name for name in names}
+    names = [name.removesuffix(_SUFFIX) for name in tree.names(directory) if name.endswith(_SUFFIX)]
+    strange = [name for name in names if not _NAME.fullmatch(name)]
+    if strange:
+        raise AgentError("refused", f"{directory} holds what is no dump of a database: {strange[0]!r}")
+    return {name: directory / f"{name}{_SUFFIX}" for name in names}
 
 
 def settings_packed(home: Home) -> dict[str, Any]:
