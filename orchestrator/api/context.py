@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
-    from orchestrator.engine.hosting import Given
+    from orchestrator.engine.hosting import Given, Moved, Moving
     from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
     from orchestrator.store.charges import ChargeRecord
@@ -162,6 +162,10 @@ class Accounts(Protocol):
     ) -> Submitted: ...
 
     def would_set(self, service_id: str, change: AccountChange) -> Workflow: ...
+
+    def bring_in(self, service_id: str, asked: Moving, *, who: str, beside: Callable[[Connection, Moved], None]) -> Moved: ...
+
+    def would_bring_in(self, service_id: str, asked: Moving) -> Moved: ...
 
     def certify(
         self, service_id: str, given: Given, *, who: str, why: str, beside: Callable[[Connection, Submitted], None]

@@ -249,6 +249,17 @@ class RestoreSection(_Rule):
     over_per_gb: v.Rupiah | None = Field(default=None, description="Rupiah for each started GB beyond them; null = refused.")
 
 
+class MigrationSection(_Rule):
+    makes = data.Migration
+    free: v.Bytes | None = Field(
+        default=None, description="Unpacked, up to which help with moving in is free; null = the text gives no size."
+    )
+    over_per_gb: v.Rupiah | None = Field(default=None, description="Rupiah for each started GB beyond it; null = refused.")
+
+    def make(self) -> data.Migration:
+        return data.Migration(clause=self.clause, free_bytes=self.free, over_per_gb=self.over_per_gb)
+
+
 class CopyrightEntry(_Rule):
     makes = conduct.Copyright
     cease: v.Hours = Field(description="From the receipt of the notice; then the effect follows.")
@@ -329,6 +340,7 @@ class PolicyFile(_Part):
     )
     backup: BackupSection | None = Field(default=None, description="Backups.")
     restore: RestoreSection | None = Field(default=None, description="Restores.")
+    migration: MigrationSection | None = Field(default=None, description="Help with moving in from elsewhere.")
     quota: MeasureEntry | None = Field(default=None, description="The plan's disk is full.")
     conduct: ConductSection | None = Field(default=None, description="What a customer does with a service.")
     location: LocationSection | None = Field(default=None, description="Where data lies.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.units import size_words
 from orchestrator.domain.calendar import Days
-from orchestrator.domain.policies import BackupCaps, Policy
+from orchestrator.domain.policies import BackupCaps, Migration, Policy
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -24,6 +24,9 @@ def shown(policy: Policy) -> dict[str, Any]:
 def _part(part: DataclassInstance) -> dict[str, Any]:
     if isinstance(part, BackupCaps):
         return {"clause": part.clause, "size": size_words(part.size_bytes), "inodes": part.inodes}
+    if isinstance(part, Migration):
+        free = None if part.free_bytes is None else size_words(part.free_bytes)
+        return {"clause": part.clause, "free": free, "over_per_gb": part.over_per_gb}
     return {each.name: _value(getattr(part, each.name)) for each in fields(part)}
 
 

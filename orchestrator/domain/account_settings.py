@@ -16,14 +16,16 @@ from orchestrator.domain import accounts
 from orchestrator.domain.account_parts import AccountSettings, CronLine, Database, Site, SiteCertificate
 from orchestrator.domain.canonical import canonical_json
 from orchestrator.domain.errors import OrchestratorError, Refused, RequestError
-from orchestrator.domain.intents import RULE_LIFECYCLE, RULE_VOCABULARY, Intent, IntentKind, Refusal
+from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, RULE_VOCABULARY, Intent, IntentKind, Refusal
 from orchestrator.domain.plans import HostingPlan, Plan, PlanKind
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
 # The arguments of the job.
-ACCOUNT, CERTIFICATE, FULL = "account", "certificate", "full"
+ACCOUNT, CERTIFICATE, FULL, IMPORT = "account", "certificate", "full", "import"
+# The jobs that set an account.
+SETTING = frozenset({IntentKind.SET_ACCOUNT, IntentKind.IMPORT})
 # So much of one account is told to its node in one request, beside who may log in.
 MOST_BYTES = 32 * 1024
 # Of each site the node takes so many domains.
@@ -205,12 +207,22 @@ def fill(record: Service, *, full: bool, terms: Terms) -> Received:
     return _decide(record, {FULL: full}, who="metering", why=why, terms=terms)
 
 
-def again(record: Service, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+def again(record: Service, kind: IntentKind, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
     """The same once more, out of a job's own arguments."""
-    return _decide(record, dict(arguments), who=who, why=why, terms=terms)
+    if kind == IntentKind.IMPORT and record.stopped:
+        return refused(record, f"it is suspended, held for {', '.join(record.stop_reasons)}", RULE_HOLDS)
+    return _decide(record, dict(arguments), who=who, why=why, terms=terms, kind=kind)
 
 
-def _decide(record: Service, arguments: dict[str, Any], *, who: str, why: str, terms: Terms) -> Received:
+def _decide(
+    record: Service,
+    arguments: dict[str, Any],
+    *,
+    who: str,
+    why: str,
+    terms: Terms,
+    kind: IntentKind = IntentKind.SET_ACCOUNT,
+) -> Received:
     if terms.kind != PlanKind.HOSTING:
         return refused(record, "it is no hosting account: it has no sites and no databases of ours", RULE_VOCABULARY)
     if record.state != Lifecycle.ACTIVE:
@@ -220,7 +232,7 @@ def _decide(record: Service, arguments: dict[str, Any], *, who: str, why: str, t
     except Refused as exc:
         return refused(record, exc.message, str(exc.details.get("rule", RULE_LIFECYCLE)))
     given = {CERTIFICATE: {}, **arguments}
-    return Received(service=record, decision=Intent.on(IntentKind.SET_ACCOUNT, record, reason=why, who=who, arguments=given))
+    return Received(service=record, decision=Intent.on(kind, record, reason=why, who=who, arguments=given))
 
 
 def moved(service: Service, arguments: Mapping[str, Any], plan: Plan | None) -> Service:
@@ -241,7 +253,7 @@ def moved(service: Service, arguments: Mapping[str, Any], plan: Plan | None) -> 
 
 def after_job(service: Service, kind: IntentKind, arguments: Mapping[str, Any], terms: Terms, *, ended_well: bool) -> Service:
     """The record when a job has ended; of one that is no longer there, or was not set, it stays as it is."""
-    if kind != IntentKind.SET_ACCOUNT or not ended_well or service.state != Lifecycle.ACTIVE:
+    if kind not in SETTING or not ended_well or service.state != Lifecycle.ACTIVE:
         return service
     try:
         return moved(service, arguments, terms.plan)

@@ -28,6 +28,7 @@ class ChargeKind(StrEnum):
     TRAFFIC = "traffic"
     HOURS = "hours"
     RESTORE = "restore"
+    MIGRATION = "migration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +191,36 @@ def hours(service: Service, terms: Terms) -> Charge | None:
         reason=f"{count:,} started hours from {since} to {until}, {priced}",
         clause=last.hourly_clause,
         policy=last.policy,
+    )
+
+
+# -- moving in ------------------------------------------------------------------------------------------------
+
+
+def migration_terms(terms: Terms, *, request_id: str, service_id: str, size_bytes: int, pay: bool) -> Charge | Free | Refusal:
+    """Whether what moves in, of so many bytes unpacked, is free, costs something (``pay``: it may), or is refused."""
+    rule = terms.policy.migration
+    if rule is None:
+        return Free("the policy says nothing of moving in")
+    if rule.free_bytes is None:
+        return Free(f"moving in is free [{terms.cite(rule)}]")
+    if size_bytes <= rule.free_bytes:
+        return Free(f"{size_bytes:,} of {rule.free_bytes:,} free bytes [{terms.cite(rule)}]")
+    price = rule.over_per_gb
+    beyond = gigabytes(size_bytes - rule.free_bytes)
+    if price is None or not pay:
+        more = "" if price is None else f"; the {beyond:,} GB beyond cost {rupiah(beyond * price)}: --pay"
+        said = f"import refused: {size_bytes:,} bytes move in, {rule.free_bytes:,} are free, policy {terms.policy.name}{more}"
+        return Refusal(reason=said, rule=terms.cite(rule))
+    return Charge(
+        id=f"{service_id}.migration.{request_id}",
+        service_id=service_id,
+        kind=ChargeKind.MIGRATION,
+        amount=beyond * price,
+        quantity=beyond,
+        reason=f"{beyond:,} GB moved in beyond {rule.free_bytes:,} free bytes, {rupiah(price)} each",
+        clause=rule.clause,
+        policy=terms.policy.name,
     )
 
 

@@ -38,6 +38,7 @@ class IntentKind(StrEnum):
     RESTORE = "restore"
     DRILL = "drill"
     SET_ACCOUNT = "set-account"  # sites, databases, cron and certificates of a hosting account
+    IMPORT = "import"  # a hosting account moves in from a tarball
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
 
     @property

@@ -35,6 +35,7 @@ from orchestrator.domain.policies import (
     LatePayment,
     LatePaymentEffect,
     Measure,
+    Migration,
     MinimumTerm,
     MoneyBack,
     Notices,
@@ -84,6 +85,7 @@ KEPT = frozenset(
         "traffic",
         *("backup.schedule", "backup.on_request", "backup.only_bought", "backup.kept", "backup.caps", "backup.verified"),
         "restore",
+        "migration",
         "quota",
         *("conduct.abuse", "conduct.copyright", "conduct.repeat_offender", "conduct.licence_breach", "conduct.harm"),
         "conduct.domain_expired",
@@ -262,6 +264,13 @@ def _restore(rule: Restore) -> str:
     return f"{_plural(rule.per_month, 'restore')} in a calendar month; {beyond}."
 
 
+def _migration(rule: Migration) -> str:
+    if rule.free_bytes is None:
+        return "Help with moving in is free, as far as the plan has room."
+    beyond = "refused" if rule.over_per_gb is None else f"{rupiah(rule.over_per_gb)} for each started GB"
+    return f"Help with moving in is free up to {rule.free_bytes:,} bytes; beyond that {beyond}."
+
+
 def _abuse(rule: Abuse) -> str:
     evidence = ", and the customer gets the evidence" if rule.evidence_to_customer else ""
     notice = "; a notice goes out before a termination" if rule.notice_before_terminate else ""
@@ -374,6 +383,7 @@ _TOLD = {
     "backup.caps": _Told("backup", "Refusing a backup for its size", _caps),
     "backup.verified": _Told("backup", "Checking backups", _verified),
     "restore": _Told("backup", "Counting restores", _restore),
+    "migration": _Told("money", "Counting what moves in", _migration),
     "conduct.abuse": _Told("conduct", "Acting on a breach of the terms", _abuse),
     "conduct.copyright": _Told("conduct", "Acting on a copyright notice", _copyright),
     "conduct.repeat_offender": _Told("conduct", "Acting on repeated copyright notices", _repeat),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.domain import account_settings, archives, coming_back, kept, outcomes, plan_changes
+from orchestrator.domain import account_settings, archives, coming_back, kept, moving_in, outcomes, plan_changes
 from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.backups.drills import DrillState, signature_of
 from orchestrator.domain.charges import ChargeKind
@@ -239,6 +239,8 @@ class Endings:
             backups.restore_failed(conn, job.id, why=why, now=now)
         elif ending.state == JobState.DONE and not ending.code and job.intent in COMES_BACK:
             charges.operation_done(conn, job.service_id, ChargeKind.REACTIVATION, job_id=job.id, now=now)
+        elif ending.state == JobState.DONE and not ending.code and job.intent == IntentKind.IMPORT:
+            charges.owed_again(conn, str(job.arguments.get(moving_in.CHARGE, "")), job_id=job.id, now=now)
         elif ending.state == JobState.DONE and not ending.code and job.intent == IntentKind.RESTORE:
             backups.restore_done(conn, job.id, now=now)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain import account_settings, accounts
+from orchestrator.domain import account_settings, accounts, moving_in
 from orchestrator.domain.account_parts import AccountSettings, SiteCertificate
 from orchestrator.domain.account_settings import AccountChange
-from orchestrator.domain.errors import NotFound, RequestError
+from orchestrator.domain.charges import Charge, Free
+from orchestrator.domain.errors import NotFound, RequestError, WrongState
+from orchestrator.domain.intents import Refusal
+from orchestrator.domain.moving_in import Tarball, Wanted
 from orchestrator.domain.plans import HostingPlan
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import Received
@@ -21,6 +24,9 @@ from orchestrator.ports.site_certificates import Inspected, Pair
 from orchestrator.store import services, site_certificates
 from orchestrator.store.database import Connection
 
+LOOK_SECONDS = 1800.0
+"""For a tarball to be looked through."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
@@ -28,6 +34,26 @@ class Given:
 
     site: str
     pair: Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """An account is to move in. ``file``: the name of a tarball on its node; ``pay``: what it costs may be charged."""
+
+    file: str
+    request_id: str
+    pay: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What becomes of it: the job, what is in the tarball, how it counts. ``workflow``: only of a dry run."""
+
+    submitted: Submitted
+    tarball: Tarball
+    granted: Charge | Free | Refusal
+    workflow: Workflow | None = None
 
 
 class Hosting:
@@ -78,6 +104,49 @@ class Hosting:
         facts = {"site": given.site, "sha256": found.sha256, "until": found.until.isoformat(), "why": why}
         return self._clerk.act(service_id, decide, who=who, what="certificate given", facts=facts, beside=keep)
 
+    def bring_in(self, service_id: str, asked: Moving, *, who: str, beside: Beside[Moved]) -> Moved:
+        """Have a tarball that lies on its node moved into it by a job. It is looked through first, which takes its time.
+
+        Raises NotFound, Refused, WrongState, NoCapacity, RequestError, StoreUnavailable, and what the node raises.
+        """
+        wanted = self._looked(service_id, asked)
+        told: list[Moved] = []
+
+        def keep(conn: Connection, submitted: Submitted) -> None:
+            told.append(self._moved(conn, service_id, wanted, submitted))
+            beside(conn, told[-1])
+
+        tarball = wanted.tarball
+        facts = {"file": tarball.file, "sha256": tarball.sha256, "bytes": tarball.bytes, "pay": asked.pay, "why": asked.why}
+        self._clerk.act(service_id, _moving(wanted, who=who, why=asked.why), who=who, what="import", facts=facts, beside=keep)
+        return told[-1]
+
+    def would_bring_in(self, service_id: str, asked: Moving) -> Moved:
+        """What it would do, how it would count and what it would cost; changes nothing. Raises as ``bring_in``."""
+        wanted = self._looked(service_id, asked)
+        workflow = self._clerk.dry_run(service_id, _moving(wanted, who="dry-run", why=asked.why))
+        with self._works.db.read() as conn:
+            return replace(self._moved(conn, service_id, wanted, Submitted(job_id="", detail="")), workflow=workflow)
+
+    def _looked(self, service_id: str, asked: Moving) -> Wanted:
+        with self._works.db.read() as conn:
+            service = services.get(conn, service_id)
+        if service is None:
+            raise NotFound(f"there is no service {service_id}", service_id=service_id)
+        plan = self._catalog.plans.get(service.plan)
+        if not isinstance(plan, HostingPlan) or not service.node:
+            raise WrongState(f"service {service_id} has no account on a node: nothing moves into it")
+        tarball = self._works.ports.hosting(service.node).look_into(
+            asked.file, most_bytes=plan.disk_bytes, most_inodes=plan.inodes, deadline=LOOK_SECONDS
+        )
+        return Wanted(tarball=tarball, request_id=asked.request_id, pay=asked.pay)
+
+    def _moved(self, conn: Connection, service_id: str, wanted: Wanted, submitted: Submitted) -> Moved:
+        service = services.get(conn, service_id)
+        assert service is not None
+        granted = moving_in.counts(wanted, service, self._catalog.terms_of(service))
+        return Moved(submitted=submitted, tarball=wanted.tarball, granted=granted)
+
     def _inspected(self, given: Given) -> Inspected:
         found = self._works.ports.certificates.inspect(given.pair.certificate, given.pair.key)
         now = self._works.clock.now()
@@ -86,6 +155,13 @@ class Hosting:
         if found.since > now:
             raise RequestError(f"the certificate is not valid yet: it is from {found.since.isoformat()} on")
         return found
+
+
+def _moving(wanted: Wanted, *, who: str, why: str) -> Decide:
+    def decide(service: Service, terms: Terms, _now: datetime) -> Received:
+        return moving_in.decide(service, wanted, who=who, why=why or f"{wanted.tarball.file} moves in", terms=terms)
+
+    return decide
 
 
 def _setting(change: AccountChange, *, who: str, why: str) -> Decide:

@@ -261,7 +261,7 @@ def resolved(
         "provider": catalog.provider,
         "kept": [each.name for each in service.kept],
     }
-    if job.intent == IntentKind.SET_ACCOUNT:
+    if job.intent in account_settings.SETTING:
         about["before"] = wanted_spec(catalog, service)
         service = account_settings.moved(service, job.arguments, catalog.plans.get(service.plan))
     if job.intent == IntentKind.CHANGE_PLAN:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
+from orchestrator.domain.moving_in import Tarball
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +220,21 @@ class HostingNode(Protocol):
 
     def node_residue(self, *, deadline: float) -> NodeResidue:
         """What is on the node of no account that is there. Nothing of it is touched."""
+        ...
+
+    def look_into(self, file: str, *, most_bytes: int, most_inodes: int, deadline: float) -> Tarball:
+        """What is in a tarball that lies on the node in its directory for those, looked through to its end.
+
+        Refused: something in it is not taken, named. NoCapacity: it holds more than that. NotFound: it is not there.
+        """
+        ...
+
+    def bring_in(self, user: str, tarball: Tarball, *, service_id: str, job_id: str, deadline: float) -> tuple[DatabaseDump, ...]:
+        """Unpack it into the account's home and load its dumps, with the rights and limits of the account and no others.
+
+        Nothing is written before all of it was looked through again and seen to fit. WrongState: it is another than ``tarball``,
+        or one of the databases holds something that this job did not load.
+        """
         ...
 
     def close(self) -> None: ...

@@ -21,6 +21,7 @@ from orchestrator.steps.account_aside import AccountDiscard, AccountRestoreAside
 from orchestrator.steps.account_backup import AccountPack, AccountUnpack
 from orchestrator.steps.account_end import AccountProveGone, AccountWipeOut
 from orchestrator.steps.account_holds import AccountProveSuspended, AccountSuspend, AccountUnsuspend
+from orchestrator.steps.account_import import AccountImport
 from orchestrator.steps.account_restore import (
     AccountClose,
     AccountLoad,
@@ -106,6 +107,7 @@ _ALL: tuple[Step[Any], ...] = (
     AccountLimitsMove(),
     AccountSet(),
     AccountCertificate(),
+    AccountImport(),
     AccountSuspend(),
     AccountProveSuspended(),
     AccountUnsuspend(),

@@ -18,6 +18,7 @@ from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
 from orchestrator.drivers.fake.hosting_copies import break_database, write_database
+from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.steps.arguments import dump
 from orchestrator.store import fence, site_certificates
 from tests.certificates import certificate_for
@@ -26,9 +27,10 @@ from tests.contract.stage import NOW
 from tests.contract.test_playbooks import BOOKS, UNTIL, BrokenOff, Play
 from tests.hosting_ground import HOST, LARGE, SMALL
 
+SETTING = ("set-account", "import")
 ACCOUNTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.HOSTING}
 CARRIED_OUT = (
-    *("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "set-account", "terminate"),
+    *("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "set-account", "import", "terminate"),
     *("backup", "restore", "drill", "tidy", "reactivate", "erase"),
 )
 LIMITED = Hold(reason=HoldReason.ABUSE, effect=HoldEffect.LIMIT, by="anna", why="too much", since=NOW)
@@ -37,6 +39,7 @@ IRREVOCABLE = {
     ("hosting-erase", "destroy"),
     ("hosting-tidy", "discard"),
     ("hosting-set-account", "certificate"),
+    ("hosting-import", "import"),
 }
 MORE = AccountSettings(
     sites=(
@@ -84,11 +87,8 @@ def written(stage: AccountStage) -> dict[str, Any]:
     return facts
 
 
-def play(stage: AccountStage, name: str, facts: Mapping[str, Any], *, beside: bool = False) -> Play:
-    """The playbook on a service in the state that its job finds; a termination keeps an archive."""
-    kind = IntentKind(name.removeprefix("hosting-"))
-    if kind in (IntentKind.ERASE, IntentKind.REACTIVATE):
-        facts = archived(stage, facts)
+def copied(stage: AccountStage, kind: IntentKind, facts: Mapping[str, Any], *, beside: bool) -> dict[str, Any]:
+    """The arguments of a job on a backup, which is made."""
     more: dict[str, Any] = {}
     if kind in (IntentKind.RESTORE, IntentKind.TIDY, IntentKind.DRILL):
         more = restoring(Play(stage, "hosting-backup", "j2", facts=facts).run(), beside=beside or kind == IntentKind.TIDY)
@@ -97,6 +97,27 @@ def play(stage: AccountStage, name: str, facts: Mapping[str, Any], *, beside: bo
         more = {"names": [aside["aside"]["into"]["name"]], "kept": [aside["aside"]["into"]["name"]]}
     if kind == IntentKind.DRILL:
         more |= {"role": "drill"}
+    return more
+
+
+def changed(stage: AccountStage, kind: IntentKind) -> dict[str, Any]:
+    """The arguments of a job that changes what a customer has in his account; the stage's spec is then the new one."""
+    before = stage.spec
+    stage.spec = accounts.to_json(replace(stage.service(), account=MORE), SMALL)
+    if kind == IntentKind.SET_ACCOUNT:
+        return {"before": before, "certificate": handed_over(stage, "j3")}
+    write_database(stage.world, HOST.name, USER, "main", "")  # over what is there already nothing is loaded
+    lay(stage.world, HOST.name, "old.tar.gz", files={"sites/main/public/index.php": "<?php"}, dumps={"main": "rows"})
+    tarball = stage.ports.hosting(HOST.name).look_into("old.tar.gz", most_bytes=1 << 20, most_inodes=9, deadline=5)
+    return {"before": before, "import": dump(tarball)}
+
+
+def play(stage: AccountStage, name: str, facts: Mapping[str, Any], *, beside: bool = False) -> Play:
+    """The playbook on a service in the state that its job finds; a termination keeps an archive."""
+    kind = IntentKind(name.removeprefix("hosting-"))
+    if kind in (IntentKind.ERASE, IntentKind.REACTIVATE):
+        facts = archived(stage, facts)
+    more = copied(stage, kind, facts, beside=beside)
     service = stage.service()
     if kind == IntentKind.UNSUSPEND:
         stage.job(IntentKind.SUSPEND, "j2")
@@ -110,9 +131,8 @@ def play(stage: AccountStage, name: str, facts: Mapping[str, Any], *, beside: bo
         stage.spec = accounts.to_json(service.with_hold(LIMITED), SMALL)
     if kind == IntentKind.CHANGE_PLAN:
         stage.spec = accounts.to_json(replace(service, plan=LARGE.name), LARGE)
-    if kind == IntentKind.SET_ACCOUNT:
-        more = {"before": stage.spec, "certificate": handed_over(stage, "j3")}
-        stage.spec = accounts.to_json(replace(service, account=MORE), SMALL)
+    if kind.value in SETTING:
+        more = changed(stage, kind)
     stage.job(kind, "j3")
     return Play(stage, name, "j3", facts=facts, until=UNTIL if kind == IntentKind.TERMINATE else "", more=more)
 

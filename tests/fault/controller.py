@@ -24,7 +24,9 @@ from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
+from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.engine import current_job
+from orchestrator.engine.hosting import Moving
 from orchestrator.engine.settings import nothing_beside
 from orchestrator.store import jobs
 from tests.backup_books import TARGET
@@ -144,11 +146,21 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
     return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
 
 
+CRON = [{"schedule": "@daily", "command": "php cron.php"}]
+
+
 def submit(house: House, scenario: Scenario) -> None:
     if scenario.intent == IntentKind.PROVISION:
         house.order(scenario.service)
     elif scenario.intent == IntentKind.CHANGE_PLAN:
         house.event("service.change_plan", scenario.service, version=1, plan=LARGE.name)
+    elif scenario.intent == IntentKind.SET_ACCOUNT:
+        sites = [{"name": "main", "domains": [f"{scenario.service}.example", f"{scenario.service}-more.example"]}]
+        house.event("service.set_account", scenario.service, version=1, account={"sites": sites, "cron": CRON})
+    elif scenario.intent == IntentKind.IMPORT:
+        lay(house.world, HOST.name, "old.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"cron": CRON})
+        moving = Moving(file="old.tar.gz", request_id="r1", why="a test")
+        house.engine.hosting.bring_in(scenario.service, moving, who="anna", beside=nothing_beside)
     elif scenario.intent == UNPAID:
         house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
     elif scenario.intent in (IntentKind.RESTORE, ASIDE):

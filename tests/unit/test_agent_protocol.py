@@ -105,6 +105,8 @@ GOOD |= {
     "account-load": {**OF_ACCOUNT, "job_id": "j1", "databases": ["shop"]},
     "account-unpack": {**OF_ACCOUNT},
     "account-restored": {**OF_ACCOUNT, "keep": ["b1"]},
+    "account-tarball": {"file": "old.tar.gz", "most_bytes": 1 << 30, "most_inodes": 1000},
+    "account-import": {**OF_ACCOUNT, "job_id": "j1", "file": "old.tar.gz", "sha256": "0" * 64},
     "account-residue": {**OF_ACCOUNT, "uid": 100001, "clean": False},
     "node-residue": {},
 }
@@ -229,6 +231,11 @@ BAD_VALUES: list[tuple[str, str, object]] = [
     ("account-residue", "uid", 0),
     *(("account-restored", "keep", [name]) for name in ("", ".", "..", ".removing", "a/b", "../home", "b1\n", "b\u0661", 1)),
     ("account-restored", "keep", "b1"),
+    *(
+        ("account-tarball", "file", name)
+        for name in ("", ".", "..", ".hidden", "a/b", "../x", "a\n", "\u0430.tar", "-a" * 100, 1)
+    ),
+    ("account-import", "sha256", "0" * 63),
     *(("account-load", "databases", [name]) for name in ("", "../account", "shop.sql", "h100002_shop`", "SHOP", 1)),
 ]
 

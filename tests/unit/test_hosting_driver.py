@@ -12,6 +12,7 @@ import pytest
 from orchestrator.domain import accounts
 from orchestrator.domain.accounts import AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.drivers.ssh import hosting_ready
 from orchestrator.drivers.ssh.connection import Deadline
@@ -69,6 +70,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
         ],
         "unknown": [],
     },
+    "account-tarball": {
+        "sha256": "ab",
+        "bytes": 4096,
+        "inodes": 1,
+        "databases": [{"name": "main", "bytes": 3}],
+        "settings": {"sites": []},
+    },
+    "account-import": {"loaded": [{"name": "main", "bytes": 3}]},
     "account-wipe": {
         "report": {
             "service_id": "s1",
@@ -187,3 +196,15 @@ def test_the_agent_is_asked_in_its_own_words() -> None:
 def test_an_answer_that_is_none_is_said_and_never_taken_for_one(answer: dict[str, Any]) -> None:
     with pytest.raises(PermanentDriverError, match="h1 answered account-facts with what is no answer"):
         AgentHostingNode(Agent(account_facts=answer), name="h1").accounts((), deadline=1)
+
+
+def test_a_tarball_is_looked_into_and_then_brought_in_by_its_digest() -> None:
+    agent = Agent()
+    node = AgentHostingNode(agent, name="h1")
+    found = node.look_into("old.tar", most_bytes=9, most_inodes=8, deadline=1)
+    assert found == Tarball(file="old.tar", sha256="ab", bytes=4096, inodes=1, databases=("main",), settings={"sites": []})
+    assert node.bring_in("h100001", found, job_id="j1", deadline=1, **WHO) == (DatabaseDump(name="main", bytes=3),)
+    assert agent.asked == [
+        ("account-tarball", {"file": "old.tar", "most_bytes": 9, "most_inodes": 8}),
+        ("account-import", {"user": "h100001", "service_id": "s1", "job_id": "j1", "file": "old.tar", "sha256": "ab"}),
+    ]

@@ -59,6 +59,7 @@ from orchestrator.domain.policies import (
     LatePayment,
     LatePaymentEffect,
     Measure,
+    Migration,
     MinimumTerm,
     MoneyBack,
     MoneyBackSince,
@@ -139,6 +140,7 @@ FULL = Policy(
         verified=BackupVerified(clause="29", promised=False),
     ),
     restore=Restore(clause="30", per_month=1, over_per_gb=100_000),
+    migration=Migration(clause="30a", free_bytes=10**9, over_per_gb=20_000),
     quota=Measure(clause="31", effects=(Effect.LIMIT, Effect.SUSPEND)),
     conduct=Conduct(
         abuse=Abuse(clause="32", effects=(Effect.SUSPEND, Effect.TERMINATE)),
@@ -401,6 +403,8 @@ def _charged(terms: Terms) -> Iterator[object]:
         for pay in (True, False):
             wanted = charges.WantedRestore(id="r1", service_id="s1", size_bytes=3 * 10**9, at=NOW)
             yield _priced(charges.restore_terms(terms, wanted, used_this_month=used, pay=pay))
+    for pay in (True, False):
+        yield _priced(charges.migration_terms(terms, request_id="r1", service_id="s1", size_bytes=3 * 10**9, pay=pay))
 
 
 def _priced(found: charges.Charge | charges.Free | Refusal | None) -> object:

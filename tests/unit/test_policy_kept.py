@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config.policies import load_policies
-from orchestrator.domain import coming_back, conduct, personal
+from orchestrator.domain import charges, coming_back, conduct, personal
 from orchestrator.domain.cancellations import Asked, cancel
 from orchestrator.domain.complaints import Complaint, ComplaintKind
 from orchestrator.domain.conduct import Report
@@ -76,6 +76,7 @@ def acts(policy: Policy) -> list[object]:
         found += [personal.on_request(replace(SERVICE, state=Lifecycle.ERASED), terms, now=ASKED)]
         found += [personal.blanks(terms)]
         found += backup_outcomes.outcomes(terms, words=True)
+        found += [charges.migration_terms(terms, request_id="r", service_id="s1", size_bytes=1, pay=True)]
         found += [may(act, service, terms) for service in SERVICES for act in Ask]
         for complaint in ComplaintKind:
             said = Report(kind=complaint, by="anna", why="seen", received_at=NOW)

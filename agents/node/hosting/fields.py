@@ -217,6 +217,7 @@ _DATABASE_FIELDS = _object(
 _CRON_FIELDS = _object({"schedule": Field(schedule), "command": Field(command)})
 user = _text(USER, "the name of an account: h and its uid")
 job_id = _text(_JOB, "the id of a job")
+tarball = _text(re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"), "the name of a file, of letters, digits, '.', '_' and '-'")
 uid = a.count(LOWEST_UID, HIGHEST_UID)
 _ACCOUNT = _object(
     {

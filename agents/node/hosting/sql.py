@@ -63,6 +63,11 @@ def create_database(name: str) -> str:
     return f"CREATE DATABASE IF NOT EXISTS {identifier(name)} CHARACTER SET utf8mb4;\n"
 
 
+def holds(database: str) -> str:
+    """A row for each table in it, and for each view."""
+    return f"SHOW TABLES FROM {identifier(database)};\n"
+
+
 def drop_database(name: str) -> str:
     return f"DROP DATABASE IF EXISTS {identifier(name)};\n"
 

@@ -48,6 +48,15 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
     "account-load": ({**_ACT, "databases": Field(_check("databases"), ())}, _later("loading", "account_load")),
     "account-unpack": (_OF_ONE, _later("packing", "account_unpack")),
     "account-restored": ({**_OF_ONE, "keep": Field(_check("backups"))}, _later("restored", "account_restored")),
+    "account-tarball": (
+        {
+            "file": Field(_check("tarball")),
+            "most_bytes": Field(a.count(0, 1 << 50)),
+            "most_inodes": Field(a.count(0, 1 << 40)),
+        },
+        _later("moving", "account_tarball"),
+    ),
+    "account-import": ({**_ACT, "file": Field(_check("tarball")), "sha256": Field(a.sha256)}, _later("moving", "account_import")),
     "account-residue": (
         {
             "service_id": Field(a.service_id),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.account_schemas import AccountData, AccountOut
-from orchestrator.api.callers import Actor, Reader
+from orchestrator.api.callers import Actor, Operator, Reader
 from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.known import known
 from orchestrator.api.once import Keep, OnceOnly, kept_answer
@@ -18,8 +18,9 @@ from orchestrator.api.schemas import Answer
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import workflow
 from orchestrator.domain.account_settings import AccountChange
+from orchestrator.domain.charges import Charge
 from orchestrator.domain.errors import RequestError
-from orchestrator.engine.hosting import Given
+from orchestrator.engine.hosting import Given, Moved, Moving
 from orchestrator.observe.logs import redact
 from orchestrator.ports.site_certificates import Pair
 
@@ -50,6 +51,68 @@ class CertificateRequest(BaseModel):
     certificate: str = Field(min_length=1, max_length=PEM_LENGTH)
     key: str = Field(min_length=1, max_length=PEM_LENGTH, repr=False)
     reason: str = Field(default="", max_length=255, pattern=f"^[^{CONTROLS}]*$")
+
+
+class ImportRequest(BaseModel):
+    """``file``: the name of a tarball in the directory for those on the service's node. ``pay``: what it costs beyond what is
+    free may be charged."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    pay: bool = False
+    reason: str = Field(default="", max_length=255, pattern=f"^[^{CONTROLS}]*$")
+
+
+class ImportAnswer(Answer):
+    """What becomes of it. ``bytes`` and ``inodes``: unpacked; ``counts``: how it counts, in a sentence; ``amount``: whole rupiah,
+    0 = it costs nothing."""
+
+    file: str
+    sha256: str
+    bytes: int
+    inodes: int
+    databases: list[str]
+    counts: str
+    amount: int
+
+    @classmethod
+    def told(cls, found: Moved) -> ImportAnswer:
+        plain = Answer.of(found.submitted).model_dump()
+        if found.workflow is not None:
+            plain |= {"outcome": "dry-run", "workflow": redact(workflow.to_json(found.workflow))}
+        tarball, granted = found.tarball, found.granted
+        return cls(
+            **plain,
+            file=tarball.file,
+            sha256=tarball.sha256,
+            bytes=tarball.bytes,
+            inodes=tarball.inodes,
+            databases=list(tarball.databases),
+            counts=granted.reason,
+            amount=granted.amount if isinstance(granted, Charge) else 0,
+        )
+
+
+@router.post("/{service_id}/import", response_model=ImportAnswer, responses={202: {"model": ImportAnswer}})
+def import_account(
+    caller: Operator,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    request: ImportRequest,
+    dry_run: Annotated[bool, Query(description="Answer with what would run and what it would cost, and change nothing.")] = False,
+) -> JSONResponse:
+    """Move an account in from a tarball on its node, which is looked through first: 202 with the job that does it."""
+    hosting = context.engine.hosting
+    asked = Moving(file=request.file, request_id=once.request_id(service_id), pay=request.pay, why=request.reason)
+    if dry_run:
+        return once.look(lambda: ImportAnswer.told(hosting.would_bring_in(service_id, asked)))
+
+    def act(keep: Keep) -> None:
+        hosting.bring_in(service_id, asked, who=caller.name, beside=lambda conn, found: keep(conn, ImportAnswer.told(found)))
+
+    return once.run(act)
 
 
 @router.get("/{service_id}/account")

@@ -8,14 +8,16 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import clean, emit_json, say, when
-from orchestrator.cli.remote.client import below
+from orchestrator.cli.output import clean, emit_json, human_bytes, say, when
+from orchestrator.cli.remote.client import Client, below
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, watch_option
 from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Row
 
 MOST_BYTES = 256 * 1024
+# A tarball is looked through before the controller answers.
+_LOOK_SECONDS = 1800.0
 
 _reason_option = click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
 
@@ -90,21 +92,56 @@ def certificate(context: click.Context, /, service: str, site: str, cert: str, k
     _ask(context, service, "certificate", body, {**options, "dry_run": False})
 
 
+@click.command("import")
+@click.argument("service")
+@click.argument("file", metavar="FILE")
+@click.option("--pay", is_flag=True, help="What it costs beyond what is free may be charged.")
+@_reason_option
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def import_account(context: click.Context, /, service: str, file: str, pay: bool, **options: Any) -> None:
+    """Move a hosting account in from a tarball with its home, dumps and domains.
+
+    FILE is the name of a tarball that lies in /var/lib/orchestrator-agent/imports on the service's node.
+    """
+    body = {"file": file, "pay": pay, "reason": options["reason"]}
+    calls = client(context)
+    dry = "true" if options["dry_run"] else ""
+    answer = calls.post(below("services", service, "import"), body, timeout=_LOOK_SECONDS, dry_run=dry)
+    if not options["as_json"]:
+        say(_moving(service, answer))
+    _told(context, calls, f"{service}: import", answer, options)
+
+
+def _moving(service: str, answer: Row) -> str:
+    costs = f"; it costs Rp {answer['amount']:,}" if answer["amount"] else ""
+    dumps = f", databases {', '.join(answer['databases'])}" if answer["databases"] else ""
+    size = f"{human_bytes(answer['bytes'])} in {answer['inodes']:,} files and directories{dumps}"
+    return f"{service}: {answer['file']}, {size}: {answer['counts']}{costs}"
+
+
 def _ask(context: click.Context, service: str, what: str, body: dict[str, Any], options: dict[str, Any]) -> None:
     calls = client(context)
     answer = calls.post(below("services", service, what), body, dry_run="true" if options["dry_run"] else "")
+    _told(context, calls, f"{service}: {what}", answer, options)
+
+
+def _told(context: click.Context, calls: Client, what: str, answer: dict[str, Any], options: dict[str, Any]) -> None:
+    """What became of it; with --watch, of its job."""
     if options["dry_run"]:
         show_workflow(answer["workflow"] or {}, as_json=options["as_json"])
         return
     if options["watch"] and answer["job_id"]:
         if not options["as_json"]:
-            say(f"{service}: {what}: job {answer['job_id']}")
+            say(f"{what}: job {answer['job_id']}")
         watch_job(calls, answer["job_id"], as_json=options["as_json"])
         return
     if options["as_json"]:
         emit_json(answer)
     else:
-        say_outcome(f"{service}: {what}", answer, none="no job was needed: ")
+        say_outcome(what, answer, none="no job was needed: ")
     if answer["waits"]:
         context.exit(WAITS)
 
@@ -145,4 +182,4 @@ def _text_of(file: str) -> str:
         raise Failure(f"{file} is not text (UTF-8)", exit_code=2) from None
 
 
-COMMANDS = (account, set_account, certificate)
+COMMANDS = (account, set_account, certificate, import_account)

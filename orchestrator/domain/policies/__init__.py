@@ -23,6 +23,7 @@ from orchestrator.domain.policies.data import (
     BackupVerified,
     DataLocation,
     KeepPersonal,
+    Migration,
     PersonalData,
     Restore,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "LatePayment",
     "LatePaymentEffect",
     "Measure",
+    "Migration",
     "MinimumTerm",
     "MoneyBack",
     "MoneyBackSince",
@@ -151,6 +153,7 @@ class Policy:
     traffic: Rule | None = None
     backup: Backup = field(default_factory=Backup)
     restore: Restore | None = None
+    migration: Migration | None = None
     quota: Measure | None = None
     conduct: Conduct = field(default_factory=Conduct)
     location: DataLocation | None = None

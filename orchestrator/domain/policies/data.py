@@ -68,6 +68,15 @@ class Restore(Rule):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Migration(Rule):
+    """Help with moving in is free up to so many bytes, unpacked; None: the text gives no size. Beyond it ``over_per_gb`` rupiah
+    for each started GB (10^9 bytes); None: refused."""
+
+    free_bytes: int | None = None
+    over_per_gb: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeepPersonal(Rule):
     """At least so many years after the end of the customer's last service, unless the customer asks for deletion."""
 

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec, user_of
 from orchestrator.domain.errors import NotFound, RequestError, WrongState
+from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.fake import hosting_copies as copies
+from orchestrator.drivers.fake import hosting_tarballs as tarballs
 from orchestrator.drivers.fake.repository_state import directories_of
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.ports.clock import Clock
@@ -283,6 +285,29 @@ class FakeHostingNode:
             )
 
         return self._world.act("hosting.node_residue", node=self._node, subject=self._node, deadline=deadline, stages=[stage])
+
+    def look_into(self, file: str, *, most_bytes: int, most_inodes: int, deadline: float) -> Tarball:
+        """See the port."""
+
+        def stage(node: State) -> Tarball:
+            return tarballs.look(node, file, most_bytes=most_bytes, most_inodes=most_inodes)
+
+        return self._world.act("hosting.look_into", node=self._node, subject=file, deadline=deadline, stages=[stage])
+
+    def bring_in(self, user: str, tarball: Tarball, *, service_id: str, job_id: str, deadline: float) -> tuple[DatabaseDump, ...]:
+        """See the port. First the files, then the databases."""
+
+        def files(state: State, node: State) -> tuple[DatabaseDump, ...] | None:
+            tarballs.unpack(state, node, _own(node, user, service_id), tarball, job_id=job_id)
+            return None
+
+        def databases(_state: State, node: State) -> tuple[DatabaseDump, ...]:
+            return tarballs.load(node, _own(node, user, service_id), tarball)
+
+        stages = [files, databases]
+        done = self._world.act_from("hosting.bring_in", node=self._node, subject=user, deadline=deadline, stages=stages)
+        assert done is not None
+        return done
 
     def close(self) -> None:
         """Nothing is kept open."""

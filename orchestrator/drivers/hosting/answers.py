@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from orchestrator.domain.moving_in import Tarball
 from orchestrator.ports.hosting_node import (
     AccountUsage,
     AccountWipe,
@@ -85,6 +86,17 @@ def residue(data: Mapping[str, Any]) -> Residue:
 
 def packed(data: Mapping[str, Any]) -> Packed:
     return Packed(directory=str(data["directory"]), databases=dumps(data["databases"]), bytes=int(data["bytes"]))
+
+
+def tarball(file: str, data: Mapping[str, Any]) -> Tarball:
+    return Tarball(
+        file=file,
+        sha256=str(data["sha256"]),
+        bytes=int(data["bytes"]),
+        inodes=int(data["inodes"]),
+        databases=tuple(str(each["name"]) for each in data["databases"]),
+        settings=dict(data["settings"]),
+    )
 
 
 def dumps(rows: Iterable[Mapping[str, Any]]) -> tuple[DatabaseDump, ...]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
 from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.hosting import answers
 from orchestrator.ports.hosting_node import (
     AccountUsage,
@@ -123,6 +124,16 @@ class AgentHostingNode:
     def node_residue(self, *, deadline: float) -> NodeResidue:
         """See the port."""
         return self._ask("node-residue", {}, answers.node_residue, deadline=deadline)
+
+    def look_into(self, file: str, *, most_bytes: int, most_inodes: int, deadline: float) -> Tarball:
+        """See the port."""
+        request = {"file": file, "most_bytes": most_bytes, "most_inodes": most_inodes}
+        return self._ask("account-tarball", request, lambda data: answers.tarball(file, data), deadline=deadline)
+
+    def bring_in(self, user: str, tarball: Tarball, *, service_id: str, job_id: str, deadline: float) -> tuple[DatabaseDump, ...]:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id, "file": tarball.file, "sha256": tarball.sha256}
+        return self._ask("account-import", request, lambda data: answers.dumps(data["loaded"]), deadline=deadline)
 
     def close(self) -> None:
         """Nothing is kept open here."""

@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 from orchestrator.cli.main import run
+from orchestrator.drivers.fake import FakeWorld
+from orchestrator.drivers.fake.hosting_tarballs import lay
+from orchestrator.wiring.links import WORLD_FILE
 from tests import live as lives
 from tests.certificates import certificate_for
 from tests.integration.api.answers import refused
@@ -52,6 +55,10 @@ def bought(live: Live, service_id: str) -> str:
     job = live.wait(str(answer.json()["job_id"]))
     assert job.state == "done", job.error
     return service_id
+
+
+def world(live: Live) -> FakeWorld:
+    return FakeWorld(live.config.settings.state_dir / WORLD_FILE)
 
 
 def cli(live: Live, *words: str) -> int:
@@ -165,3 +172,23 @@ def test_a_guest_has_no_account(hosting: Live) -> None:
     hosting.provisioned("guest")
     refused(hosting.http.get("/v1/services/guest/account"), 404, "not-found")
     refused(hosting.http.post("/v1/services/guest/account", json={"cron": []}), 409, "refused")
+
+
+def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
+    hosting: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(hosting, "moving")
+    lay(world(hosting), "h1", "moving.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"sites": SITES})
+    words = ("service", "import", "moving", "moving.tar.gz")
+    assert cli(hosting, *words, "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert "moving.tar.gz, 4 KiB in 1 files and directories, databases main: the policy says nothing of moving in" in told
+    assert "account.import" in told
+    assert len(shown(hosting, "moving")["sites"]) == 1
+    assert cli(hosting, *words, "--why", "he moves", "--watch") == 0
+    assert [each["name"] for each in shown(hosting, "moving")["sites"]] == ["main", "blog"]
+    assert cli(hosting, "service", "import", "moving", "nothing.tar.gz") == 3
+    lay(world(hosting), "h1", "evil.tar.gz", hostile="home/a is a device, a pipe or the like")
+    assert cli(hosting, "service", "import", "moving", "evil.tar.gz") == 4
+    assert "home/a is a device" in capsys.readouterr().err
+    refused(hosting.http.post("/v1/services/moving/import", json={"file": "../../etc/passwd"}), 400, "request-invalid")

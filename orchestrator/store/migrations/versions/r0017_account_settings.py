@@ -1,6 +1,6 @@
 """What was set of hosting accounts, and certificates on their way to a node.
 
-Revision 0018, after 0016.
+Revision 0017, after 0016.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
+revision = "0017"
 down_revision = "0016"
 branch_labels = None
 depends_on = None

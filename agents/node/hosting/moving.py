@@ -1,0 +1,155 @@
+"""``account-tarball`` and ``account-import``: an account moves in with its files, databases and settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from agents.node.call import Call
+from agents.node.hosting import databases, loading, manifest, marks, quota, sql, sweep, tarball, tree
+from agents.node.hosting.attended import as_account, attend
+from agents.node.hosting.layout import Home, Node
+from agents.node.hosting.tarball import Contents, Most
+from agents.node.protocol import AgentError
+
+_MEMORY = 2 << 30
+"""Of this process while it reads what a stranger made."""
+
+_COPY = 1 << 20
+# As the account's own user: nobody else's files can be made, and a directory that is there keeps its mode.
+_TAR = ["tar", "--extract", "--file=-", "--no-same-owner", "--no-same-permissions", "--no-overwrite-dir"]
+_TAR += ["--delay-directory-restore"]
+
+
+def account_tarball(call: Call) -> dict[str, Any]:
+    """What is in it, having looked through all of it. Raises AgentError: not-found, refused, no-capacity."""
+    most = Most(call.arguments["most_bytes"], call.arguments["most_inodes"])
+    with tarball.opened(call.place, call.arguments["file"]) as stream:
+        found = _examined(call, stream, most, share=1.0)
+    return _told(found)
+
+
+def account_import(call: Call) -> dict[str, Any]:
+    """Files first, then databases. Nothing is written before the whole tarball was looked through and seen to fit.
+
+    Raises AgentError: refused, wrong-state (another file than was looked at, a database that holds something), no-capacity.
+    """
+    node = Node(call.place)
+    home = Home(node, call.arguments["user"])
+    with (
+        marks.account_lock(node, home.user),
+        tarball.opened(call.place, call.arguments["file"]) as stream,
+    ):
+        marks.require_ours(home, call.arguments["service_id"])
+        sweep.probes(home)
+        found = _examined(call, stream, _room(home), share=0.3)
+        if found.sha256 != call.arguments["sha256"]:
+            raise AgentError("wrong-state", "the tarball is another than the one that was looked at", hint="ask for it once more")
+        names = sorted(found.dumps)
+        _require_empty(home, names, job_id=call.arguments["job_id"])
+        _unpack(call, home, stream)
+        loaded = _load(call, home, stream, names) if names else []
+    return {**_told(found), "loaded": loaded}
+
+
+def _told(found: Contents) -> dict[str, Any]:
+    return {
+        "sha256": found.sha256,
+        "bytes": found.bytes,
+        "inodes": found.inodes,
+        "databases": [{"name": name, "bytes": size} for name, size in sorted(found.dumps.items())],
+        "settings": found.settings,
+    }
+
+
+def _examined(call: Call, stream: BinaryIO, most: Most, *, share: float) -> Contents:
+    size = max(os.fstat(stream.fileno()).st_size, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, hard))
+    try:
+        return tarball.examine(stream, most, lambda read: call.progress(share * read / size, "looking through the tarball"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _room(home: Home) -> Most:
+    """What the account may still take: its quota, less what it holds."""
+    found = quota.get(home.node.homes, home.uid)
+    if found is None or not found.disk_bytes:
+        raise AgentError("wrong-state", f"{home.user} has no quota: nothing is unpacked into it")
+    return Most(max(found.disk_bytes - found.used_bytes, 0), max(found.inodes - found.used_inodes, 0))
+
+
+def _note(home: Home) -> Path:
+    """Which job has loaded the databases, or begun to: the same one may do it again, whatever became of its answer."""
+    return home.records / "import.json"
+
+
+def _require_empty(home: Home, names: list[str], *, job_id: str) -> None:
+    """What a customer has in a database is not replaced."""
+    seen = databases.see()
+    if seen.away:
+        raise AgentError("driver-transient", seen.away)
+    lacking = [name for name in names if f"{home.user}_{name}" not in seen.databases_of(home.user)]
+    if lacking:
+        raise AgentError("not-found", f"{home.user} has no database {', '.join(lacking[:10])}")
+    begun = _begun(home)
+    for name in names if begun != job_id else ():
+        if databases.ask(sql.holds(f"{home.user}_{name}"), doing=f"looking at {home.user}_{name}"):
+            raise AgentError(
+                "wrong-state",
+                f"the database {home.user}_{name} holds something already: nothing is loaded over it",
+                hint="its customer has to empty it first, or leave its dump out",
+            )
+    manifest.directory(home)
+    tree.write(_note(home), json.dumps({"job_id": job_id}) + "\n", sync=True)
+
+
+def _begun(home: Home) -> str:
+    try:
+        return str(json.loads(tree.read(_note(home)) or "{}").get("job_id", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _unpack(call: Call, home: Home, stream: BinaryIO) -> None:
+    """By tar, with the rights and limits of the account and no others."""
+    words = as_account(home, [*_TAR, f"--directory=/srv/h/{home.user}/home"])
+    look = partial(call.progress, 0.5, "unpacking the files")
+    before = os.umask(0o022)  # as of what its owner puts there: nginx has to read it
+    try:
+        done = attend(words, look=look, given=tarball.files(stream))
+    finally:
+        os.umask(before)
+    if done.status != 0:
+        full = "quota exceeded" in done.err or "No space left" in done.err
+        raise AgentError(
+            "no-capacity" if full else "driver-permanent",
+            f"the files cannot be unpacked: {done.said}",
+            hint="what was unpacked stays; it can be done again",
+        )
+
+
+def _load(call: Call, home: Home, stream: BinaryIO, names: list[str]) -> list[dict[str, Any]]:
+    """Each dump from a file of root's own, by the account's login."""
+    aside = home.records / "import"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    loaded = []
+    try:
+        with loading.lent(home, names):
+            for name, text in tarball.dumps(stream):
+                path = aside / f"{name}.sql"
+                with path.open("xb") as file:
+                    shutil.copyfileobj(text, file, _COPY)
+                look = partial(call.progress, 0.7, f"loading {home.user}_{name}")
+                loaded.append({"name": name, "bytes": loading.fresh(home, name, path, look=look)})
+                path.unlink()
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return loaded
