@@ -403,8 +403,9 @@ def _charged(terms: Terms) -> Iterator[object]:
         for pay in (True, False):
             wanted = charges.WantedRestore(id="r1", service_id="s1", size_bytes=3 * 10**9, at=NOW)
             yield _priced(charges.restore_terms(terms, wanted, used_this_month=used, pay=pay))
-    for pay in (True, False):
-        yield _priced(charges.migration_terms(terms, request_id="r1", service_id="s1", size_bytes=3 * 10**9, pay=pay))
+    for size in (10**9, 10**9 + 1, 3 * 10**9):
+        for pay in (True, False):
+            yield _priced(charges.migration_terms(terms, request_id="r1", service_id="s1", size_bytes=size, pay=pay))
 
 
 def _priced(found: charges.Charge | charges.Free | Refusal | None) -> object:
