@@ -168,7 +168,11 @@ def test_a_small_file_that_holds_a_large_one_ends_the_look_early() -> None:
         examined(gzip.compress(pax.tobuf(tarfile.PAX_FORMAT)))
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 10_000, gzip.compress(b"x" * 10_000), packed(*GOOD)[:1500], b"\x1f\x8b\x08rubbish"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x" * 10_000, gzip.compress(b"x" * 10_000), packed(*GOOD)[:1500], b"\x1f\x8b\x08rubbish"],
+    ids=["nothing", "text", "compressed text", "cut off", "rubbish"],
+)
 def test_what_is_no_whole_tarball_is_refused(data: bytes) -> None:
     with pytest.raises(AgentError) as caught:
         examined(data)
