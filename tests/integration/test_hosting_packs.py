@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from orchestrator.domain.errors import NotFound, PermanentDriverError, WrongState
+from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, WrongState
 from tests.hosting_customer import Customer
 from tests.hosting_customer import customer as new_customer
 from tests.hosting_server import HostingServer
@@ -29,6 +29,23 @@ def customer(ground: HostingServer, tmp_path_factory: pytest.TempPathFactory) ->
     for made in new_customer(ground, UID, tmp_path_factory.mktemp("customer")):
         made.fill()
         yield made
+
+
+@pytest.fixture(scope="module")
+def neighbour(ground: HostingServer) -> Iterator[str]:
+    """Another account's database, of which nothing must change."""
+    name = f"h{UID + 1}_shop"
+    ground.run("mariadb", "-e", f"CREATE DATABASE {name}; CREATE TABLE {name}.log (n INT)")
+    yield name
+    assert ground.run("mariadb", "-N", "-e", f"SELECT COUNT(*) FROM {name}.log; SHOW TABLES IN {name}").split() == ["0", "log"]
+    ground.run("mariadb", "-e", f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def suspended(customer: Customer) -> Iterator[Customer]:
+    customer.suspend()
+    yield customer
+    assert customer.unsuspend() == []
 
 
 def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(customer: Customer) -> None:
@@ -103,3 +120,52 @@ def test_a_database_that_cannot_be_dumped_is_red_and_leaves_nothing(
     finally:
         customer.ground.server.shell(f"{mend}; mariadb -e 'FLUSH TABLES'")
     customer.pack()
+
+
+def test_what_a_dump_would_do_beyond_its_database_is_not_done(suspended: Customer, neighbour: str) -> None:
+    server = suspended.ground.server
+    suspended.pack()
+    whole = server.read(suspended.dump)
+    server.shell(f"rm -rf /tmp/pwned; cp {suspended.dump} /root/whole.sql")
+    outside = (
+        "SELECT User, Priv FROM mysql.global_priv WHERE User = 'root' OR User = 'evil'; SHOW DATABASES; SELECT @@general_log"
+    )
+    before = suspended.sql(outside)
+    tries = [
+        "CREATE DATABASE evil",
+        f"INSERT INTO {neighbour}.log VALUES (1)",
+        f"DROP TABLE {neighbour}.log",
+        f"CREATE VIEW peep AS SELECT * FROM {neighbour}.log",
+        "GRANT ALL ON *.* TO CURRENT_USER",
+        "CREATE USER evil@localhost",
+        "SET PASSWORD FOR root@localhost = PASSWORD(1)",
+        "SET GLOBAL general_log = 1",
+        "SELECT 1 INTO OUTFILE ''/tmp/pwned''",
+        "LOAD DATA INFILE ''/etc/passwd'' INTO TABLE told",
+        "CREATE DEFINER=root@localhost VIEW roots AS SELECT 1",
+    ]
+    each = "".join(f"EXECUTE IMMEDIATE '{text}';\n" for text in tries)
+    handler = "DECLARE CONTINUE HANDLER FOR SQLEXCEPTION INSERT INTO told VALUES (1);"
+    server.write(
+        suspended.dump,
+        f"CREATE TABLE told (i INT);\nDELIMITER ;;\nCREATE PROCEDURE p() BEGIN {handler}\n{each}END;;\nDELIMITER ;\nCALL p();\n",
+    )
+    suspended.load()
+    assert suspended.sql(f"SELECT COUNT(*) FROM {suspended.database}.told").strip() == str(len(tries)), "each was refused"
+    for text, said in (
+        (r"\! touch /tmp/pwned", "ERROR"),
+        ("source /root/whole.sql", "ERROR"),
+        ("CREATE TABLE told (t TEXT);\nLOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE told;", "ERROR"),
+        (f"USE {neighbour}\nINSERT INTO log VALUES (1);\nUSE {suspended.database}", "several databases"),
+    ):
+        server.write(suspended.dump, f"{text}\n;\n")
+        with pytest.raises((PermanentDriverError, Refused), match=said):
+            suspended.load()
+    assert server.attempt("ls", "/tmp/pwned").returncode != 0
+    assert suspended.sql(outside) == before
+
+    # One whose names are another server's, as strangers send them, is loaded all the same, as the account's own.
+    server.write(suspended.dump, f"CREATE DATABASE `wp`;\nUSE `wp`;\n{whole.replace('`root`@`localhost`', '`wp`@`%`')}")
+    suspended.load()
+    assert suspended.sql(f"CALL {suspended.database}.roots()").split("\t")[1].strip() == f"{suspended.user}@localhost"
+    assert set(suspended.locked().values()) == {True}
