@@ -262,7 +262,8 @@ def test_a_fork_bomb_and_a_memory_hog_stay_in_their_slice_and_end_with_their_acc
     file.write_text(ground.site.cli("certificate", "show", budi.service, "--json"))
     assert ground.site.run("certificate", "verify", str(file)).returncode == 0
     certificate = ground.site.ask("certificate", "show", budi.service)
-    assert [check["found"] for check in certificate["checks"]] == [[]]
+    assert certificate["residue"]["clean"] is True
+    assert [check["found"] for check in certificate["residue"]["checks"]] == [[]]
     named = ("(", "-uid", str(budi.uid), "-o", "-gid", str(budi.uid), "-o", "-name", f"*{budi.user}*", ")")
     assert ground.node.run("find", "/", "-xdev", *named) == ""
     assert budi.user not in ground.node.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow")
