@@ -265,9 +265,10 @@ def _restore(rule: Restore) -> str:
 
 
 def _migration(rule: Migration) -> str:
-    if rule.free_bytes is None:
-        return "Help with moving in is free, as far as the plan has room."
     beyond = "refused" if rule.over_per_gb is None else f"{rupiah(rule.over_per_gb)} for each started GB"
+    if rule.free_bytes is None:
+        priced = "" if rule.over_per_gb is None else f"; beyond a size that the text does not give {beyond}"
+        return f"Help with moving in is free, as far as the plan has room{priced}."
     return f"Help with moving in is free up to {rule.free_bytes:,} bytes; beyond that {beyond}."
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, WrongState
-from tests.hosting_customer import Customer
+from orchestrator.drivers.ssh.enrolment import LIBRARY
+from tests.hosting_customer import MENDED, SLEEPERS, Customer
 from tests.hosting_customer import customer as new_customer
 from tests.hosting_server import HostingServer
 
@@ -52,7 +56,7 @@ def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(custom
     server = customer.ground.server
     crontab = f"/var/spool/cron/crontabs/{customer.user}"
     server.shell(f"{{ cat {crontab}; echo '{OWN_LINE}'; }} >/root/crontab; crontab -u {customer.user} /root/crontab")
-    before, lines, usage = customer.state(), server.read(crontab), customer.facts()["usage"]
+    before, lines, usage = customer.state(), written(server.read(crontab)), customer.facts()["usage"]
     packed = customer.pack()
     assert packed["directory"] == customer.chroot
     assert [each["name"] for each in packed["databases"]] == ["shop"]
@@ -67,7 +71,7 @@ def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(custom
     assert settings["access"] == customer.spec["access"]
     assert [(site["name"], site["php"]) for site in settings["sites"]] == [("shop", "8.2"), ("plain", "")]
     assert settings["databases"] == [{**customer.spec["databases"][0], "full": False}]
-    assert settings["crontab"] == lines
+    assert written(settings["crontab"]) == lines
 
     customer.sql(f"DROP DATABASE {customer.database}; DROP USER {customer.database}@localhost")
     server.run("rm", f"/var/lib/orchestrator-agent/accounts/{customer.user}/crontab")
@@ -78,10 +82,15 @@ def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(custom
     assert set(customer.locked().values()) == {True}
     assert customer.unsuspend() == []
     assert customer.state() == before
-    assert server.read(crontab) == lines
+    assert written(server.read(crontab)) == lines
     assert "rows" in customer.page()
     customer.act("account-unpack")
     assert (server.run("ls", customer.chroot).split(), customer.facts()["packed"]) == (["home"], "")
+
+
+def written(crontab: str) -> list[str]:
+    """Its lines without the three that crontab(1) puts at its head, and does not show."""
+    return [line for line in crontab.splitlines() if not line.startswith(("# DO NOT EDIT", "# ("))]
 
 
 def test_nothing_is_loaded_into_an_account_that_is_open(customer: Customer) -> None:
@@ -169,3 +178,78 @@ def test_what_a_dump_would_do_beyond_its_database_is_not_done(suspended: Custome
     suspended.load()
     assert suspended.sql(f"CALL {suspended.database}.roots()").split("\t")[1].strip() == f"{suspended.user}@localhost"
     assert set(suspended.locked().values()) == {True}
+
+
+def test_a_full_database_keeps_what_makes_it_smaller_and_is_loaded_all_the_same(customer: Customer) -> None:
+    before = customer.state()
+    customer.spec["databases"][0]["full"] = True
+    try:
+        assert "databases" in customer.apply()["changed"]
+        assert customer.facts()["databases"][0]["full"] is True
+        for refused in (
+            "INSERT INTO log VALUES (1)",
+            "CREATE TABLE more (i INT)",
+            "CREATE VIEW w AS SELECT 1",
+            "LOAD DATA INFILE 'x' INTO TABLE log",
+        ):
+            with pytest.raises(Exception, match="denied"):
+                customer.sql(refused, own=True)
+        grants = customer.sql(f"SHOW GRANTS FOR {customer.database}@localhost")
+        assert "INSERT" not in grants
+        assert "ALL PRIVILEGES" not in grants
+        customer.sql("UPDATE child SET p = 2; DELETE FROM child; DROP VIEW both_of", own=True)
+        customer.sql(MENDED.format(db=customer.database))
+        customer.pack()
+        customer.suspend()
+        customer.load()
+        assert customer.unsuspend() == []
+        assert customer.state() == before
+        with pytest.raises(Exception, match="denied"):
+            customer.sql("INSERT INTO child VALUES (3, 1)", own=True)
+    finally:
+        customer.spec["databases"][0]["full"] = False
+        customer.apply()
+    customer.sql("INSERT INTO log VALUES (9); DELETE FROM log WHERE n = 9", own=True)
+
+
+def in_the_middle(customer: Customer, command: str, waits_for: str, **more: Any) -> None:
+    """The agent begins, and is killed while that program of its runs."""
+    server = customer.ground.server
+    request = json.dumps({"user": customer.user, "service_id": customer.service_id, "job_id": "j8", **more})
+    agent = f"{LIBRARY}/agent-{customer.ground.controller.bundle.sha256[:16]}/node-agent.pyz"
+    server.shell(f"echo {shlex.quote(request)} | setsid python3 {agent} {command} >/tmp/agent.log 2>&1 & echo $! >/tmp/agent.pid")
+    end = time.monotonic() + 60
+    while server.attempt("pgrep", "-f", waits_for).returncode != 0:
+        assert time.monotonic() < end, server.read("/tmp/agent.log")
+        time.sleep(0.2)
+    server.shell(f"pkill -9 -f 'node-agent.pyz {command}'")
+    while server.attempt("pgrep", "-f", waits_for).returncode == 0:
+        assert time.monotonic() < end, "it outlives the agent"
+        time.sleep(0.2)
+
+
+def test_killed_while_it_packs_nothing_looks_whole_and_the_next_call_mends_it(customer: Customer) -> None:
+    server = customer.ground.server
+    customer.pack()
+    # A table that somebody else keeps locked is waited for.
+    server.shell(f"setsid mariadb -e 'LOCK TABLES {customer.database}.inno WRITE; DO SLEEP(600)' >/dev/null 2>&1 & sleep 1")
+    in_the_middle(customer, "account-pack", "^mariadb-dump .*shop")
+    assert server.run("ls", "-A", customer.chroot).split() == ["backup.making", "home"]
+    assert customer.facts()["packed"] == "half"
+    customer.sql(customer.sql(SLEEPERS))
+    customer.pack()
+    assert server.run("ls", "-A", customer.chroot).split() == ["backup", "home"]
+
+
+def test_killed_while_it_loads_the_login_is_shut_again_by_the_next_call(suspended: Customer) -> None:
+    server = suspended.ground.server
+    suspended.pack()
+    before = suspended.state()
+    server.shell(f"cp {suspended.dump} /root/whole.sql; (echo 'DO SLEEP(600);'; cat /root/whole.sql) >{suspended.dump}")
+    in_the_middle(suspended, "account-load", "^mariadb .*--binary-mode")
+    assert suspended.locked()[suspended.user] is False
+    server.shell(f"cp /root/whole.sql {suspended.dump}")
+    assert suspended.suspend()["facts"]["suspended"] is True
+    assert set(suspended.locked().values()) == {True}
+    suspended.load()
+    assert suspended.state() == before

@@ -116,6 +116,7 @@ PROMISES: dict[str, dict[str, Rule | tuple[Rule, ...]]] = {
         "zettagrid": p.Dispute(raise_within=Days(10), verdict_within=business(5), pay_within=business(2), clause=ANY),
     },
     "traffic": {"herza": SO, "zettagrid": SO},
+    "migration": {"masternet": p.Migration(clause=ANY)},
     "quota": {"enterpage": STOP_WRITES, "tnet": STOP_WRITES},
     "backup.schedule": {"herza": p.BackupSchedule(every={"vps": Days(7)}, bought=Days(1), clause=ANY)},
     "backup.on_request": {"tnet": p.BackupOnRequest(at_most_every=Days(7), clause=ANY)},
@@ -323,6 +324,7 @@ _OTHERS_BY_NAME: dict[str, Callable[[Any], Collection[Any]]] = {
     "acts": lambda value: [value ^ {Act.DOWNGRADE}],
     "effects": lambda value: [(*value, Effect.LIMIT) if Effect.LIMIT not in value else value[:1]],
     "over_per_gb": lambda value: [0, 7],
+    "free_bytes": lambda value: [0, 10**9],
     "effect": lambda value: (set(value.__class__) if value else set(p.CancellationEffect)) - {value},
 }
 
