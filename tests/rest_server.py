@@ -1,4 +1,4 @@
-"""A real rest-server on the loopback: one endpoint that only adds, one that may delete, over the same directory."""
+"""A real rest-server: one endpoint that only adds, one that may delete, over the same directory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.lab.daemons import wait_until
 
 PROGRAM = "restic-rest-server"
 USER, SECRET = "node", "the node's secret"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ class RestServer:
 
 
 @contextmanager
-def rest_servers(directory: Path) -> Iterator[RestServer]:
-    """Both run until the block ends."""
+def rest_servers(directory: Path, *, host: str = LOOPBACK) -> Iterator[RestServer]:
+    """Both run until the block ends, at an address of this machine."""
     kept = directory / "kept"
     kept.mkdir()
     users = users_file(directory)
     with ExitStack() as running:
         endpoints = [
-            running.enter_context(serving(kept, users, directory / f"{name}.log", *options))
+            running.enter_context(serving(kept, users, directory / f"{name}.log", *options, host=host))
             for name, options in (("append-only", ["--append-only"]), ("keeper", []))
         ]
         yield RestServer(append_only=f"rest:{endpoints[0]}", keeper=f"rest:{endpoints[1]}", directory=kept)
@@ -49,9 +50,9 @@ def users_file(directory: Path) -> Path:
 
 
 @contextmanager
-def serving(kept: Path, users: Path, log: Path, *options: str, port: int = 0) -> Iterator[str]:
+def serving(kept: Path, users: Path, log: Path, *options: str, port: int = 0, host: str = LOOPBACK) -> Iterator[str]:
     """One rest-server; its URL."""
-    address = f"127.0.0.1:{port or free_port()}"
+    address = f"{host}:{port or free_port()}"
     words = [PROGRAM, "--listen", address, "--path", str(kept), "--htpasswd-file", str(users), *options]
     with log.open("ab") as out:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
@@ -82,17 +83,22 @@ class ComingServer:
         self._running.close()
 
     def target(self, name: str) -> dict[str, str]:
-        secret = self.directory / "secret"
-        secret.touch(mode=0o600)
-        secret.write_text(SECRET)
-        add, delete = (f"rest:http://127.0.0.1:{port}/" for port in self.ports)
-        return {
-            "name": name,
-            "location": add,
-            "keeper": delete,
-            **dict.fromkeys(("user", "keeper_user"), USER),
-            **dict.fromkeys(("secret_file", "keeper_secret_file"), str(secret)),
-        }
+        add, delete = (f"rest:http://{LOOPBACK}:{port}/" for port in self.ports)
+        return target_of(name, add, delete, self.directory)
+
+
+def target_of(name: str, add: str, delete: str, directory: Path) -> dict[str, str]:
+    """A target as a configuration names it: where backups are added, and where they may be deleted; its secret in a file."""
+    secret = directory / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(SECRET)
+    return {
+        "name": name,
+        "location": add,
+        "keeper": delete,
+        **dict.fromkeys(("user", "keeper_user"), USER),
+        **dict.fromkeys(("secret_file", "keeper_secret_file"), str(secret)),
+    }
 
 
 def free_port() -> int:
