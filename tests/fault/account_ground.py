@@ -34,6 +34,13 @@ def spoil(directory: Path, service_id: str) -> None:
     _write(seeded_world(directory), str(user(directory, service_id)), SPOILT, SPOILT)
 
 
+def empty_database(world: FakeWorld, service_id: str) -> None:
+    """He empties his database, as what moves in is loaded into an empty one only."""
+    for user, account in world.node(HOST.name)["accounts"].items():
+        if account["service_id"] == service_id:
+            write_database(world, HOST.name, user, "main", "")
+
+
 def _write(world: FakeWorld, owner: str, letters: str, rows: str) -> None:
     put_file(world, HOST.name, f"/srv/h/{owner}", _LETTERS, letters)
     write_database(world, HOST.name, owner, "main", rows)

@@ -31,6 +31,7 @@ from orchestrator.engine.settings import nothing_beside
 from orchestrator.store import jobs
 from tests.backup_books import TARGET
 from tests.fault import things
+from tests.fault.account_ground import empty_database
 from tests.fault.house import NODES, House, Options, seeded_world
 from tests.hosting_ground import HOST, LARGE, SMALL
 
@@ -158,6 +159,7 @@ def submit(house: House, scenario: Scenario) -> None:
         sites = [{"name": "main", "domains": [f"{scenario.service}.example", f"{scenario.service}-more.example"]}]
         house.event("service.set_account", scenario.service, version=1, account={"sites": sites, "cron": CRON})
     elif scenario.intent == IntentKind.IMPORT:
+        empty_database(house.world, scenario.service)
         lay(house.world, HOST.name, "old.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"cron": CRON})
         moving = Moving(file="old.tar.gz", request_id="r1", why="a test")
         house.engine.hosting.bring_in(scenario.service, moving, who="anna", beside=nothing_beside)
