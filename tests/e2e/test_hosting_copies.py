@@ -24,7 +24,8 @@ from tests.lab.environment import Lab
 from tests.lab.hosting import HostingNode
 from tests.rest_server import rest_servers, target_of
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(1800)]
+# Two servers more, and six long jobs on them: with the whole matrix (`make fault`).
+pytestmark = [pytest.mark.guest, pytest.mark.rare, pytest.mark.timeout(1800)]
 
 NAMES = ("web1", "web2")
 FIRST = 3  # among the lab's hosting nodes: the others are other tests'
