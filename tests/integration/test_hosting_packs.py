@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, WrongState
 from orchestrator.drivers.ssh.enrolment import LIBRARY
+from tests.certificates import certificate_for
 from tests.hosting_customer import MENDED, SLEEPERS, Customer
 from tests.hosting_customer import customer as new_customer
 from tests.hosting_server import HostingServer
@@ -86,6 +90,36 @@ def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(custom
     assert "rows" in customer.page()
     customer.act("account-unpack")
     assert (server.run("ls", customer.chroot).split(), customer.facts()["packed"]) == (["home"], "")
+
+
+def test_a_certificate_comes_back_to_an_account_that_was_made_anew(customer: Customer) -> None:
+    site = customer.spec["sites"][0]
+    given = certificate_for(*site["domains"], since=datetime.now(UTC) - timedelta(days=1))
+    try:
+        site |= {"certificate": given.certificate, "key": given.key}
+        customer.apply()
+        was = customer.facts()["sites"][0]["certificate_sha256"]
+        customer.pack()
+        site |= {"certificate": "", "key": ""}
+        customer.ground.server.shell(f"rm /etc/orchestrator/tls/{customer.user}/{site['name']}.*")
+        customer.apply()
+        assert customer.facts()["sites"][0]["certificate_sha256"] != was
+        customer.suspend()
+        customer.load()
+        assert customer.unsuspend() == []
+        assert customer.facts()["sites"][0]["certificate_sha256"] == was
+        assert shown(customer, site["domains"][0]) == ssl.PEM_cert_to_DER_cert(given.certificate)
+    finally:
+        site |= {"certificate": "", "key": ""}
+
+
+def shown(customer: Customer, domain: str) -> bytes:
+    """The certificate by which nginx answers for a domain, in DER."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    raw = socket.create_connection((customer.ground.address, 443), timeout=60)
+    with raw, trusting.wrap_socket(raw, server_hostname=domain) as talk:
+        return talk.getpeercert(binary_form=True) or b""
 
 
 def written(crontab: str) -> list[str]:

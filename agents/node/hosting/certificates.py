@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from agents.node.hosting import tree
 from agents.node.hosting.layout import Home
@@ -15,6 +16,9 @@ from agents.node.hosting.spec import Site
 from agents.node.protocol import AgentError
 
 _DAYS = 3650
+_OURS = "self-signed"
+"""Who signs until a certificate is given."""
+
 _SEQUENCE, _UTC_TIME, _TIME = 0x30, 0x17, 0x18
 
 
@@ -41,13 +45,40 @@ def settle(home: Home, site: Site, now: datetime) -> bool:
         "-days",
         str(_DAYS),
     ]
-    words += ["-subj", f"/O=self-signed/CN={home.user} {site.name}", "-addext", f"subjectAltName={_names(site)}"]
+    words += ["-subj", f"/O={_OURS}/CN={home.user} {site.name}", "-addext", f"subjectAltName={_names(site)}"]
     must([*words, "-keyout", str(new_key), "-out", str(new)], doing=f"making a certificate for {site.domains[0]}")
     new_key.chmod(0o600)
     new.chmod(0o600)
     new_key.replace(key)
     new.replace(certificate)
     return True
+
+
+def signs_itself(pem: str) -> bool:
+    """Whether it is one of those that are made here until another is given."""
+    try:
+        return _OURS.encode() in _first(pem)
+    except ValueError:
+        return False
+
+
+def bring_back(home: Home, site: Mapping[str, Any], domains: Collection[str], now: datetime) -> dict[Path, str | None]:
+    """The certificate of a site as it was packed, in place of one that signs itself; what was there before ({} = no change).
+
+    Only one that is still valid, and of all the domains that the site has now.
+    """
+    certificate, key = str(site.get("certificate", "")), str(site.get("key", ""))
+    paths = {home.tls / f"{site['name']}.crt": certificate, home.tls / f"{site['name']}.key": key}
+    until = valid_until(certificate)
+    of_all = set(domains) <= set(site.get("domains", ()))
+    if not key or until is None or until <= now or not of_all or signs_itself(certificate):
+        return {}
+    before = {path: tree.read(path) for path in paths}
+    if before == paths or not all(signs_itself(text or "") for path, text in before.items() if path.suffix == ".crt"):
+        return {}
+    for path, text in reversed(paths.items()):
+        tree.write(path, text)
+    return before
 
 
 def _names(site: Site) -> str:

@@ -1,15 +1,31 @@
-"""``account-load``: what was packed becomes the account's databases and crontab again."""
+"""``account-load``: what was packed becomes the account's databases, crontab and certificates again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agents.node.call import Call
-from agents.node.hosting import closing, databases, dumps, manifest, marks, packing, processes, sql, sweep, tree, units
+from agents.node.hosting import (
+    certificates,
+    closing,
+    databases,
+    dumps,
+    facts,
+    manifest,
+    marks,
+    nginx,
+    packing,
+    processes,
+    sql,
+    sweep,
+    tree,
+    units,
+)
 from agents.node.hosting.attended import Look
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.spec import Database
@@ -43,6 +59,8 @@ def account_load(call: Call) -> dict[str, Any]:
                 look = partial(call.progress, number / len(names), f"loading {home.user}_{name}")
                 loaded.append({"name": name, "bytes": fresh(home, name, there[name], look=look)})
         _bring_back_cron(home, held, str(settings.get("crontab", "")))
+        if not call.arguments["databases"]:
+            _bring_back_certificates(home, settings.get("sites", ()))
     return {"loaded": loaded}
 
 
@@ -120,3 +138,15 @@ def _bring_back_cron(home: Home, held: manifest.Manifest, packed: str) -> None:
         tree.remove(kept)
     held.before["cron"] = units.cron_count(text)
     held.save(home)
+
+
+def _bring_back_certificates(home: Home, packed: Sequence[Mapping[str, Any]]) -> None:
+    """Of sites that have none but those that sign themselves: on a node that is new to the account, all of them."""
+    domains = {site.name: site.domains for site in facts.sites(home)}
+    before: dict[Path, str | None] = {}
+    for site in packed:
+        if site["name"] in domains:
+            before |= certificates.bring_back(home, site, domains[site["name"]], datetime.now(UTC))
+    if before:
+        nginx.wait_for_reload(home.node)
+        nginx.settle(home.node, own=home, put_back=lambda: certificates.put_back(before))
