@@ -22,7 +22,8 @@ from orchestrator.domain.errors import (
     UndoFailed,
 )
 from orchestrator.domain.intents import IntentKind
-from orchestrator.drivers.fake.hosting import WAYS, close_ways, stick, use
+from orchestrator.drivers.fake.hosting import close_ways, stick, use
+from orchestrator.drivers.fake.hosting_state import WAYS
 from orchestrator.steps.account import AccountIdentify
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.steps.common import OnNode

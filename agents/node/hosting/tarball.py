@@ -72,7 +72,7 @@ def opened(place: Place, name: str) -> Iterator[BinaryIO]:
     """Raises AgentError: not-found, refused where somebody else might change it."""
     where = directory(place)
     where.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.chmod(where, 0o700)  # noqa: PTH101 - as the line above: the directory is root's
+    where.chmod(0o700)
     try:
         fd = os.open(where / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:

@@ -6,10 +6,8 @@ several parts on a real node take two here, so that one can be cut off between t
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -18,7 +16,9 @@ from orchestrator.domain.accounts import AccountFacts, AccountSpec, user_of
 from orchestrator.domain.errors import NotFound, RequestError, WrongState
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.fake import hosting_copies as copies
+from orchestrator.drivers.fake import hosting_state as state_of
 from orchestrator.drivers.fake import hosting_tarballs as tarballs
+from orchestrator.drivers.fake.hosting_state import INNER, OUTER, WAYS
 from orchestrator.drivers.fake.repository_state import directories_of
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.ports.clock import Clock
@@ -41,10 +41,6 @@ from orchestrator.ports.hosting_node import (
 T = TypeVar("T")
 
 PHP = ("8.2",)
-# The ways in, and which of them are part of what: a suspension closes first what the world sees, then the rest.
-OUTER = ("http", "https")
-INNER = ("sftp-key", "sftp-password", "ssh-key", "cron", "at", "linger", "database", "processes", "fpm")
-WAYS = OUTER + INNER
 # A file of such a name cannot be removed.
 STAYS = ".immutable"
 _USER = re.compile(r"h[1-9][0-9]{5,8}(?![0-9])")
@@ -71,7 +67,7 @@ class FakeHostingNode:
                 memory_bytes=node["memory_bytes"],
                 disk_bytes=node["pool_bytes"],
                 disk_free_bytes=pool_available(node),
-                accounts=len(_accounts(node)),
+                accounts=len(state_of.accounts_of(node)),
                 php=PHP,
             )
 
@@ -86,27 +82,27 @@ class FakeHostingNode:
             lacking = sorted({site.php for site in spec.sites if site.php} - set(PHP))
             if lacking:
                 raise WrongState(f"PHP {', '.join(lacking)} is not on {node['name']}")
-            there = _accounts(node).get(spec.user)
+            there = state_of.accounts_of(node).get(spec.user)
             if there is None:
-                there = _accounts(node)[spec.user] = _made(spec, job_id)
+                there = state_of.accounts_of(node)[spec.user] = state_of.made(spec, job_id)
                 directories_of(node).setdefault(copies.directory_of(spec.user), {})
                 changed.append("user")
-            _require(there, spec.service_id)
+            state_of.require(there, spec.service_id)
             for part in ("limits", "access"):
                 if there[part] != plain[part]:
                     there[part] = plain[part]
                     changed.append(part)
 
         def parts(node: State) -> Applied:
-            there = _own(node, spec.user, spec.service_id)
-            plain["sites"] = _certified(plain["sites"], there["sites"])
+            there = state_of.own(node, spec.user, spec.service_id)
+            plain["sites"] = state_of.certified(plain["sites"], there["sites"])
             names = {each["name"] for each in plain["databases"]}
             plain["databases"] += [each for each in there["databases"] if each["name"] not in names]  # only a wipe drops one
             for part in ("sites", "databases", "cron"):
                 if there[part] != plain[part]:
                     there[part] = plain[part]
                     changed.append(part)
-            return Applied(facts=_facts(there), changed=tuple(changed))
+            return Applied(facts=state_of.facts(there), changed=tuple(changed))
 
         def first(node: State) -> Applied | None:
             user(node)
@@ -118,9 +114,9 @@ class FakeHostingNode:
         """See the port."""
 
         def stage(node: State) -> tuple[AccountFacts, ...]:
-            there = _accounts(node)
+            there = state_of.accounts_of(node)
             names = list(users) or sorted(there)
-            return tuple(_facts(there[name]) if name in there else _absent(node, name) for name in names)
+            return tuple(state_of.facts(there[name]) if name in there else state_of.absent(node, name) for name in names)
 
         return self._world.act("hosting.accounts", node=self._node, subject=",".join(users), deadline=deadline, stages=[stage])
 
@@ -128,11 +124,11 @@ class FakeHostingNode:
         """See the port. What is ``stuck`` stays open, as a process that does not die would."""
 
         def close(node: State, ways: Sequence[str]) -> AccountFacts:
-            there = _own(node, user, service_id)
+            there = state_of.own(node, user, service_id)
             if there["manifest"] is None:
                 there["manifest"] = {"open": list(there["open"]), "by": job_id}
             there["open"] = [way for way in there["open"] if way not in ways or way in there["stuck"]]
-            return _facts(there)
+            return state_of.facts(there)
 
         return self._act("suspend", user, deadline, lambda node: close(node, OUTER), lambda node: close(node, WAYS))
 
@@ -140,8 +136,8 @@ class FakeHostingNode:
         """See the port."""
 
         def stage(node: State) -> tuple[WayIn, ...]:
-            there = _own(node, user, service_id)
-            return tuple(WayIn(way=way, open=way in there["open"], says=_says(way, there)) for way in WAYS)
+            there = state_of.own(node, user, service_id)
+            return tuple(WayIn(way=way, open=way in there["open"], says=state_of.says(way, there)) for way in WAYS)
 
         return self._world.act("hosting.probe", node=self._node, subject=user, deadline=deadline, stages=[stage])
 
@@ -149,16 +145,16 @@ class FakeHostingNode:
         """See the port."""
 
         def back(node: State, ways: Sequence[str]) -> Brought | None:
-            there = _own(node, user, service_id)
+            there = state_of.own(node, user, service_id)
             before = there["manifest"]
             if before is None:
-                return Brought(facts=_facts(there))
+                return Brought(facts=state_of.facts(there))
             there["open"] = [way for way in WAYS if way in there["open"] or (way in before["open"] and way in ways)]
             if ways == INNER:  # the world sees it last
                 return None
             there["manifest"] = None
             apart = tuple(f"{way} is not as it was" for way in WAYS if (way in before["open"]) != (way in there["open"]))
-            return Brought(facts=_facts(there), difference=apart)
+            return Brought(facts=state_of.facts(there), difference=apart)
 
         return self._act("unsuspend", user, deadline, lambda node: back(node, INNER), lambda node: back(node, WAYS))
 
@@ -166,8 +162,8 @@ class FakeHostingNode:
         """See the port. What is used is what the test has said (``use``)."""
 
         def stage(node: State) -> tuple[AccountUsage, ...]:
-            there = _accounts(node)
-            return tuple(_usage(there[name]) for name in (list(users) or sorted(there)) if name in there)
+            there = state_of.accounts_of(node)
+            return tuple(state_of.usage(there[name]) for name in (list(users) or sorted(there)) if name in there)
 
         return self._world.act("hosting.usage", node=self._node, subject=",".join(users), deadline=deadline, stages=[stage])
 
@@ -175,9 +171,9 @@ class FakeHostingNode:
         """See the port. First the databases, from which on there is no way back, then the rest."""
 
         def begin(node: State) -> AccountWipe | None:
-            there = _accounts(node).get(user)
+            there = state_of.accounts_of(node).get(user)
             if there is not None:
-                _require(there, service_id)
+                state_of.require(there, service_id)
                 there["wiping"] = self._now()
                 there["wiped_databases"] = [f"{user}_{each['name']}" for each in there["databases"]]
                 there["databases"], there["open"] = [], []
@@ -185,7 +181,7 @@ class FakeHostingNode:
             return None
 
         def end(node: State) -> AccountWipe:
-            there = _accounts(node).pop(user, None)
+            there = state_of.accounts_of(node).pop(user, None)
             copies.drop(node, user)
             kept: dict[str, Any] = node.setdefault("account_wipes", {})
             if there is not None:
@@ -215,9 +211,9 @@ class FakeHostingNode:
             raise RequestError(f"{user} is not the user of uid {uid}")
 
         def stage(node: State) -> Residue:
-            there, record = _accounts(node).get(user), node.get("account_wipes", {}).get(user)
+            there, record = state_of.accounts_of(node).get(user), node.get("account_wipes", {}).get(user)
             if there is not None:
-                _require(there, service_id)
+                state_of.require(there, service_id)
             files = [path for path in node["files"] if user in path]
             homes = copies.left(node, user)
             users = [f"user {user}"] if there is not None else []
@@ -238,13 +234,13 @@ class FakeHostingNode:
         """See the port. What is old goes, the dumps are made, then all is put in its place. A broken database is red."""
 
         def tidy(_state: State, node: State) -> None:
-            copies.unpack(node, _own(node, user, service_id))
+            copies.unpack(node, state_of.own(node, user, service_id))
 
         def begin(state: State, node: State) -> None:
-            copies.begin(state, node, _own(node, user, service_id))
+            copies.begin(state, node, state_of.own(node, user, service_id))
 
         def end(state: State, node: State) -> Packed:
-            return copies.end(state, node, _own(node, user, service_id))
+            return copies.end(state, node, state_of.own(node, user, service_id))
 
         done = self._world.act_from("hosting.pack", node=self._node, subject=user, deadline=deadline, stages=[tidy, begin, end])
         assert done is not None
@@ -254,20 +250,20 @@ class FakeHostingNode:
         self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float
     ) -> tuple[DatabaseDump, ...]:
         """See the port."""
-        return self._act("load", user, deadline, lambda node: copies.load(node, _own(node, user, service_id), databases))
+        return self._act("load", user, deadline, lambda node: copies.load(node, state_of.own(node, user, service_id), databases))
 
     def unpack(self, user: str, *, service_id: str, deadline: float) -> None:
         """See the port."""
 
         def stage(node: State) -> None:
-            copies.unpack(node, _own(node, user, service_id))
+            copies.unpack(node, state_of.own(node, user, service_id))
 
         self._world.act("hosting.unpack", node=self._node, subject=user, deadline=deadline, stages=[stage])
 
     def show_restored(self, user: str, *, service_id: str, keep: Sequence[str], deadline: float) -> tuple[str, ...]:
         """See the port. Those that are shown are ``shown`` in the account's row."""
         return self._act(
-            "show_restored", user, deadline, lambda node: copies.show_restored(node, _own(node, user, service_id), keep)
+            "show_restored", user, deadline, lambda node: copies.show_restored(node, state_of.own(node, user, service_id), keep)
         )
 
     def node_residue(self, *, deadline: float) -> NodeResidue:
@@ -277,7 +273,7 @@ class FakeHostingNode:
             found: dict[str, list[str]] = {}
             for path in node["files"]:
                 named = _USER.search(path)
-                if named and named[0] not in _accounts(node):
+                if named and named[0] not in state_of.accounts_of(node):
                     found.setdefault(named[0], []).append(path)
             return NodeResidue(
                 accounts=tuple(Stray(user=user, marked=False, found=tuple(paths)) for user, paths in sorted(found.items())),
@@ -298,11 +294,11 @@ class FakeHostingNode:
         """See the port. First the files, then the databases."""
 
         def files(state: State, node: State) -> tuple[DatabaseDump, ...] | None:
-            tarballs.unpack(state, node, _own(node, user, service_id), tarball, job_id=job_id)
+            tarballs.unpack(state, node, state_of.own(node, user, service_id), tarball, job_id=job_id)
             return None
 
         def databases(_state: State, node: State) -> tuple[DatabaseDump, ...]:
-            return tarballs.load(node, _own(node, user, service_id), tarball)
+            return tarballs.load(node, state_of.own(node, user, service_id), tarball)
 
         stages = [files, databases]
         done = self._world.act_from("hosting.bring_in", node=self._node, subject=user, deadline=deadline, stages=stages)
@@ -342,113 +338,3 @@ def stick(world: FakeWorld, node: str, user: str, *ways: str) -> None:
     """These ways stay open whatever a suspension does."""
     with world.change() as state:
         state["nodes"][node]["accounts"][user]["stuck"] = list(ways)
-
-
-def _accounts(node: State) -> dict[str, Any]:
-    there: dict[str, Any] = node.setdefault("accounts", {})
-    return there
-
-
-def _made(spec: AccountSpec, job_id: str) -> dict[str, Any]:
-    return {
-        "user": spec.user,
-        "uid": spec.uid,
-        "service_id": spec.service_id,
-        "job_id": job_id,
-        "limits": None,
-        "access": None,
-        "sites": [],
-        "databases": [],
-        "cron": [],
-        "open": list(WAYS),
-        "stuck": [],
-        "manifest": None,
-        "content": {},
-        "broken": [],
-        "own_cron": [],
-        "shown": [],
-        "used": {"bytes": 4096, "inodes": 8, "database_bytes": 0, "traffic": {}, "cpu_seconds": 0.0},
-        "wiping": "",
-    }
-
-
-def _require(there: Mapping[str, Any], service_id: str) -> None:
-    if there["service_id"] != service_id:
-        raise WrongState(f"the account {there['user']} is not one of {service_id}: it is left alone")
-
-
-def _own(node: State, user: str, service_id: str) -> dict[str, Any]:
-    there: dict[str, Any] | None = _accounts(node).get(user)
-    if there is None:
-        raise NotFound(f"there is no account {user} on {node['name']}")
-    _require(there, service_id)
-    return there
-
-
-def _certified(sites: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The sites with the certificate that is given, else the one that each has. Keys are not kept."""
-    known = {each["name"]: each["certificate_sha256"] for each in before}
-    return [
-        {**each, "certificate": "", "key": "", "certificate_sha256": _sha256(each["certificate"]) or known.get(each["name"], "")}
-        for each in sites
-    ]
-
-
-def _sha256(pem: str) -> str:
-    body = pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END CERTIFICATE-----")[0]
-    return hashlib.sha256(base64.b64decode(body)).hexdigest() if body else ""
-
-
-def _absent(node: State, user: str) -> AccountFacts:
-    wiped = node.get("account_wipes", {}).get(user)
-    owner = wiped["service_id"] if wiped else ""
-    return AccountFacts(user=user, uid=int(user[1:]), service_id=owner, exists=False, wiping=wiped is not None)
-
-
-def _facts(there: Mapping[str, Any]) -> AccountFacts:
-    access = there["access"] or {}
-    suspended = there["manifest"] is not None and not set(there["open"]) - {"processes", "at", "linger", "fpm"}
-    served = "suspended" if there["manifest"] is not None and "http" not in there["open"] else ""
-    data = {
-        "user": there["user"],
-        "uid": there["uid"],
-        "service_id": there["service_id"],
-        "job_id": there["job_id"],
-        "exists": True,
-        "locked": suspended,
-        "expired": suspended,
-        "shell": "/usr/sbin/nologin",
-        "limits": there["limits"],
-        "usage": there["used"],
-        "sites": [
-            {**site, "serving": served or ("php" if site["php"] else "static"), "certificate_until": ""}
-            for site in there["sites"]
-        ],
-        "access": {"keys": len(access.get("ssh_keys", ())), "password": bool(access.get("password_hash"))},
-        "databases": [
-            {
-                "name": each["name"],
-                "bytes": there["used"]["database_bytes"],
-                "users": [],
-                "full": each.get("full", False),
-            }
-            for each in there["databases"]
-        ],
-        "cron": len(there["cron"]) + len(there["own_cron"]),
-        "processes": 1 if "processes" in there["open"] else 0,
-        "fpm": "active" if "fpm" in there["open"] else "inactive",
-        "suspended": suspended,
-        "suspended_by": (there["manifest"] or {}).get("by", ""),
-        "wiping": bool(there["wiping"]),
-    }
-    return AccountFacts.parse(data)
-
-
-def _usage(there: Mapping[str, Any]) -> AccountUsage:
-    return AccountUsage(user=there["user"], **there["used"])
-
-
-def _says(way: str, there: Mapping[str, Any]) -> str:
-    if way in OUTER:
-        return "200" if way in there["open"] else "503, Retry-After: 3600"
-    return "answers" if way in there["open"] else "refused"
