@@ -44,10 +44,12 @@ def wait_for(path: str, *, not_pid: int = 0, gone: int = 0) -> bool:
 
 
 def _alive(pid: int) -> bool:
+    """A daemon whose first thread has ended holds its locks until its last one has: the next would not start (proc(5), stat)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
+    return fields[0] != "Z" or int(fields[17]) > 1
 
 
 def _confinement(pid: int) -> str:

@@ -76,11 +76,13 @@ def kill_libvirtd(number: signal.Signals = signal.SIGKILL) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process exists and is no zombie (proc(5))."""
+    """Whether a process exists and is no zombie. One of several threads looks like one as soon as its first thread has ended;
+    its files stay open, and its locks held, until the last has (proc(5), stat: state and num_threads)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return False
+    return fields[0] != "Z" or int(fields[17]) > 1
 
 
 def start_sshd(lab: Lab) -> None:

@@ -257,13 +257,14 @@ def test_the_copies_of_what_was_before_forget_the_account_and_nobody_else() -> N
 
 
 def test_processes_are_counted_by_their_user_and_found_by_any_of_their_uids(tmp_path: Path) -> None:
-    put(tmp_path, "proc/12/status", "Name:\tphp\nState:\tS (sleeping)\nUid:\t0\t0\t100001\t0\n")
-    put(tmp_path, "proc/13/status", "Name:\tphp\nState:\tZ (zombie)\nUid:\t100001\t100001\t100001\t100001\n")
-    put(tmp_path, "proc/14/status", "Name:\tphp\nState:\tS (sleeping)\nUid:\t1000010\t1000010\t1000010\t1000010\n")
+    put(tmp_path, "proc/12/status", "Name:\tphp\nState:\tS (sleeping)\nUid:\t0\t0\t100001\t0\nThreads:\t1\n")
+    put(tmp_path, "proc/13/status", "Name:\tphp\nState:\tZ (zombie)\nUid:\t100001\t100001\t100001\t100001\nThreads:\t1\n")
+    put(tmp_path, "proc/14/status", "Name:\tphp\nState:\tS (sleeping)\nUid:\t1000010\t1000010\t1000010\t1000010\nThreads:\t1\n")
+    put(tmp_path, "proc/15/status", "Name:\tphp\nState:\tZ (zombie)\nUid:\t100001\t100001\t100001\t100001\nThreads:\t2\n")
     put(tmp_path, "proc/self/status", "")
     node = Node(Place(tmp_path))
-    assert processes.of(node, 100001) == [12]
-    assert processes.by_uid(node)[os.getuid()] == 3
+    assert sorted(processes.of(node, 100001)) == [12, 15]  # the first thread of 15 has ended, another runs on
+    assert processes.by_uid(node)[os.getuid()] == 4
 
 
 def test_shared_memory_is_found_by_its_owner(tmp_path: Path) -> None:

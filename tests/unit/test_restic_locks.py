@@ -53,6 +53,23 @@ def test_a_zombie_is_dead() -> None:
     left.wait()
 
 
+def test_a_process_whose_first_thread_has_ended_runs_on_in_its_others() -> None:
+    script = (
+        "import ctypes, threading, sys, time\n"
+        "threading.Thread(target=lambda: sys.stdin.read(1)).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    left = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        while Path(f"/proc/{left.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            pass
+        assert processes.started(left.pid) is not None
+        assert processes.session_members(left.pid) == [left.pid]
+    finally:
+        left.kill()
+        left.communicate()
+
+
 def test_a_record_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path)
     directory = processes.directory(place)

@@ -26,14 +26,16 @@ def by_uid(node: Node) -> Counter[int]:
 
 
 def of(node: Node, uid: int) -> list[int]:
-    """A process that changed its uid for a while still has it as real or saved one (proc(5), status)."""
+    """A process that changed its uid for a while still has it as real or saved one; one whose first thread has ended shows the
+    state of a zombie and may run on in its others (proc(5), status)."""
     found = []
     wanted = str(uid)
     for pid in _pids(node):
         with suppress(OSError, ValueError):
             status = (node.under("proc") / pid / "status").read_text(errors="replace")
             rows = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-            if wanted in rows["Uid"].split("\t") and not rows["State"].startswith(("Z", "X")):
+            over = rows["State"].startswith(("Z", "X")) and int(rows["Threads"]) <= 1
+            if wanted in rows["Uid"].split("\t") and not over:
                 found.append(int(pid))
     return found
 

@@ -40,7 +40,12 @@ def started(pid: int) -> int | None:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    return None if _over(fields) else int(fields[19])
+
+
+def _over(fields: list[bytes]) -> bool:
+    """Whether nothing of a process runs. Its state is its first thread's: others may go on, with its files open (proc(5))."""
+    return fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
 
 
 def session_members(session: int) -> list[int]:
@@ -53,7 +58,7 @@ def session_members(session: int) -> list[int]:
             fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[3]) == session and fields[0] != b"Z":
+        if int(fields[3]) == session and not _over(fields):
             found.append(int(entry.name))
     return found
 
