@@ -18,6 +18,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PASSPHRASE = re.compile(r"[!-~]{16,512}")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+FORMATS = ("qcow2", "raw")
+"""Of volumes."""
+CRYPTO_ERASE, OVERWRITE = METHODS = ("crypto-erase", "overwrite")
+"""How volumes are wiped."""
 PATH_LIMIT = 1024
 LOCATIONS_LIMIT = 1000
 

@@ -1,24 +1,21 @@
-"""Who answers, and whether this machine has what a node needs."""
+"""Whether this machine has what a node needs."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
-from agents.node import VERSION
 from agents.node.backup_needs import needs, program, row
 from agents.node.call import Call
+from agents.node.hello import python
 from agents.node.medium import COPY_ON_WRITE, medium
 from agents.node.place import Place
 
 Row = dict[str, Any]
 
-_QEMU = f"qemu-system-{platform.machine()}"
+_QEMU = f"qemu-system-{os.uname().machine}"
 
 # Programs that are called on a node: what for, and the Debian package that brings each.
 PROGRAMS = (
@@ -34,13 +31,6 @@ PROGRAMS = (
 _SOCKETS = ("run/libvirt/libvirt-sock", "run/libvirt/virtqemud-sock")
 
 
-def hello(_call: Call) -> dict[str, Any]:
-    """Version and SHA-256 of the zipapp that answers ('' when run from the source), host name, Python's version."""
-    zipapp = Path(sys.argv[0])
-    digest = hashlib.sha256(zipapp.read_bytes()).hexdigest() if zipapp.is_file() and zipapp.suffix != ".py" else ""
-    return {"version": VERSION, "sha256": digest, "hostname": socket.gethostname(), "python": platform.python_version()}
-
-
 def doctor(call: Call) -> dict[str, Any]:
     """What a node must have, each with what was found and what to do; ``accelerated``: guests run on the CPU itself.
 
@@ -49,7 +39,7 @@ def doctor(call: Call) -> dict[str, Any]:
     accelerated = _accelerated(place)
     rows = [
         row("root", os.geteuid() == 0, f"uid {os.geteuid()}", "the agent must run as root"),
-        row("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", "python3"),
+        row("python", sys.version_info >= (3, 11), python(), "install Python 3.11 or newer", "python3"),
         *(program(*each) for each in PROGRAMS),
         _libvirt(place),
         _pool(call.arguments["pool_path"]),

@@ -18,7 +18,6 @@ from agents.node.call import Call
 from agents.node.image import UNMEASURED, Image, QemuImg, copy_words, create_words, failure, key_file
 from agents.node.protocol import AgentError
 
-FORMATS = ("qcow2", "raw")
 ATTEMPTS = 50
 """How often an encrypted image is begun anew where QEMU could not measure; each such try fails within a fraction of a second."""
 

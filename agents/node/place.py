@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -65,6 +64,8 @@ class Place:
 
         The lock goes with the process, however that ends.
         """
+        import hashlib  # brings OpenSSL with it, for which a call that looks only has no use
+
         self.locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest = hashlib.sha256(name.encode()).hexdigest()
         fd = os.open(self.locks / digest, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

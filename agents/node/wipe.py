@@ -19,6 +19,7 @@ from typing import Any
 
 from agents.node import extents as ex
 from agents.node import files, proof, qcow2
+from agents.node.arguments import CRYPTO_ERASE, OVERWRITE
 from agents.node.call import Call
 from agents.node.extents import Extent
 from agents.node.medium import COPY_ON_WRITE, Medium, limits, medium
@@ -26,9 +27,6 @@ from agents.node.overwrite import Fill, overwrite, pattern, zeros
 from agents.node.protocol import AgentError
 from agents.node.records import Plan, Records, utc_now
 
-CRYPTO_ERASE = "crypto-erase"
-OVERWRITE = "overwrite"
-METHODS = (CRYPTO_ERASE, OVERWRITE)
 WIPING = ".wiping"
 SETTLED_NS = 10**9
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -402,6 +404,26 @@ def test_a_call_imports_the_table_of_its_own_part_and_no_other(tmp_path: Path) -
     imported = set(done.stdout.decode().split())
     assert "agents.node.hosting.table" in imported
     assert not imported & {"agents.node.restic.table", "agents.node.disk.table", "agents.node.table", "http.client"}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_what_a_command_runs_is_there(command: str) -> None:
+    run = COMMANDS[command].run
+    if isinstance(run, partial):
+        module, name = run.args
+        run = getattr(importlib.import_module(module), name)
+    assert callable(run)
+
+
+def test_what_says_hello_has_imported_nothing_of_the_others(tmp_path: Path) -> None:
+    built = tmp_path / "node-agent.pyz"
+    built.write_bytes(zipapp())
+    call = "from agents.node.main import main; main(); print(*sys.modules)"
+    program = f"import sys; sys.path.insert(0, {str(built)!r}); sys.argv[1:] = ['hello']; {call}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], input=b"", capture_output=True, check=True, timeout=60)
+    imported = set(done.stdout.decode().splitlines()[-1].split())
+    assert "agents.node.hello" in imported
+    assert not imported & {"agents.node.doctor", "agents.node.wipe", "agents.node.restic", "subprocess", "socket", "ctypes"}
 
 
 def declare_pool(root: Path) -> Path:

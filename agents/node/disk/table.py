@@ -10,7 +10,6 @@ from agents.node import arguments as a
 from agents.node.arguments import Field
 from agents.node.call import Call
 from agents.node.disk import commands as c
-from agents.node.make import FORMATS
 from agents.node.restic import fields as f
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -23,7 +22,7 @@ def _name(value: Any) -> str:
     return value
 
 
-_VOLUME = {"format": Field(a.one_of(*FORMATS), "qcow2"), "secret_uuid": Field(a.uuid, "")}
+_VOLUME = {"format": Field(a.one_of(*a.FORMATS), "qcow2"), "secret_uuid": Field(a.uuid, "")}
 _RUN = {"repository": f.REPOSITORY, "seconds": f.SECONDS, "limits": f.LIMITS}
 
 TABLE: dict[str, tuple[Mapping[str, Field], Callable[[Call], dict[str, Any]]]] = {

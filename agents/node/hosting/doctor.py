@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import socket
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from agents.node import backup_needs
 from agents.node.call import Call
+from agents.node.hello import python
 from agents.node.hosting import databases, people, quota, systemd, tree
 from agents.node.hosting.layout import GROUP, WEB_USER, Node
 from agents.node.hosting.run import ENVIRONMENT, allow_many_files, run
@@ -50,8 +50,14 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
     on = _quota(node)
     rows = [
         _row("root", os.geteuid() == 0, f"uid {os.geteuid()}", "the agent must run as root"),
-        _row("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", "python3"),
-        _kernel(platform.release()),
+        _row(
+            "python",
+            sys.version_info >= (3, 11),
+            python(),
+            "install Python 3.11 or newer",
+            "python3",
+        ),
+        _kernel(os.uname().release),
         *_programs(),
         *(_restic() if call.arguments["backups"] else ()),
         _php(systemd.php_versions(node)),

@@ -6,14 +6,12 @@ What checks and what runs them is imported when one is called: a call on a volum
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agents.node import arguments as a
 from agents.node.arguments import Check, Field
-from agents.node.call import Call
-
-Run = Callable[[Call], dict[str, Any]]
+from agents.node.later import Run, later
 
 
 def _check(name: str) -> Check:
@@ -24,11 +22,7 @@ def _check(name: str) -> Check:
 
 
 def _later(module: str, name: str) -> Run:
-    def call(arguments: Call) -> dict[str, Any]:
-        run: Run = getattr(importlib.import_module(f"agents.node.hosting.{module}"), name)
-        return run(arguments)
-
-    return call
+    return later(f"hosting.{module}", name)
 
 
 _OF_ONE = {"user": Field(_check("user")), "service_id": Field(a.service_id)}
