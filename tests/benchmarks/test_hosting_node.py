@@ -72,7 +72,7 @@ def send_vhosts(node: HostingServer, directory: Path) -> None:
     node.run("tar", "--extract", "--no-same-owner", "--directory=/", "--file=/root/many.tar.gz")
     homes = [Home(Node(Place(Path("/"))), f"h{300_001 + number}") for number in range(VHOSTS)]
     node.server.shell("mkdir -p " + " ".join(str(home.logs) for home in homes))
-    node.run("nginx", "-t", "-q")
+    node.server.shell("ulimit -n 65536; nginx -t -q")  # each vhost has two logs
     node.run("systemctl", "reload", "nginx.service")
 
 
