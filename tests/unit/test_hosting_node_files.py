@@ -18,6 +18,7 @@ from agents.node.hosting import (
     ipc,
     manifest,
     marks,
+    nginx,
     orphans,
     people,
     processes,
@@ -523,3 +524,26 @@ def test_what_is_of_users_that_are_gone_is_found_by_its_names(home: Home) -> Non
         "names the root /srv/gone, which is not there: it serves nothing",
         "names the ssl_certificate /etc/gone.crt, which is not there: nginx does not start with it",
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "whose"),
+    [
+        ('nginx: [emerg] unknown directive "serv" in /etc/nginx/orchestrator/h100001.conf:3\n', "h100001"),
+        (
+            '[warn] h100002 is odd\n[emerg] open() "/var/log/orchestrator/h100001/a.access.log" failed (2: No such file)',
+            "h100001",
+        ),
+        ('[emerg] open() "/var/log/orchestrator/h100001/a.access.log" failed (24: Too many open files)', None),
+        ('[emerg] open() "/var/log/orchestrator/h100001/a.access.log" failed (28: No space left on device)', None),
+        ('[emerg] unknown directive "serv" in /etc/nginx/sites-enabled/shop:3', None),
+        ('[emerg] unknown directive "serv" in /etc/nginx/orchestrator/h100009.conf:3', None),
+    ],
+)
+def test_what_nginx_refuses_is_the_accounts_that_it_names_and_what_the_node_lacks_is_nobodys(
+    tmp_path: Path, said: str, whose: str | None
+) -> None:
+    put(tmp_path, "etc/nginx/orchestrator/h100001.conf")
+    put(tmp_path, "etc/nginx/orchestrator/h100002.conf")
+    found = nginx.culprit(Node(Place(tmp_path)), said)
+    assert (found.user if found else None) == whose

@@ -29,7 +29,6 @@ from agents.node.hosting import (
 from agents.node.hosting.layout import WEB_USER, Home, Node
 from agents.node.hosting.manifest import Manifest
 from agents.node.hosting.marks import Mark
-from agents.node.hosting.run import allow_many_files
 from agents.node.hosting.spec import Spec
 from agents.node.hosting.tree import Directory
 from agents.node.protocol import AgentError
@@ -40,7 +39,6 @@ def account_apply(call: Call) -> dict[str, Any]:
     spec: Spec = call.arguments["account"]
     node = Node(call.place)
     home = Home(node, spec.user)
-    allow_many_files()
     with marks.account_lock(node, spec.user):
         _require(home, spec)
         wanted = Mark(service_id=spec.service_id, uid=spec.uid, job_id=call.arguments["job_id"])

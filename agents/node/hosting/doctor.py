@@ -13,9 +13,9 @@ from typing import Any
 from agents.node import backup_needs
 from agents.node.call import Call
 from agents.node.hello import python
-from agents.node.hosting import databases, people, quota, systemd, tree
+from agents.node.hosting import databases, nginx, people, quota, systemd, tree
 from agents.node.hosting.layout import GROUP, WEB_USER, Node
-from agents.node.hosting.run import ENVIRONMENT, allow_many_files, run
+from agents.node.hosting.run import ENVIRONMENT, run
 
 Row = dict[str, Any]
 
@@ -45,7 +45,6 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
     looks at its nodes all the time.
     """
     node = Node(call.place)
-    allow_many_files()
     controllers = (tree.read(node.cgroups / "cgroup.controllers") or "").split()
     on = _quota(node)
     rows = [
@@ -166,6 +165,8 @@ def _mariadb() -> Row:
 
 
 def _tests() -> Iterator[Row]:
-    for name, words in (("nginx configuration", ["nginx", "-t", "-q"]), ("sshd configuration", ["sshd", "-t"])):
-        done = run(words)
-        yield _row(name, done.status == 0, "sound" if done.status == 0 else done.said, f"mend what {' '.join(words)} says")
+    for name, test, words in (("nginx", nginx.test, "nginx -t"), ("sshd", lambda: run(["sshd", "-t"]), "sshd -t")):
+        done = test()
+        yield _row(
+            f"{name} configuration", done.status == 0, "sound" if done.status == 0 else done.said, f"mend what {words} says"
+        )

@@ -12,10 +12,12 @@ from pathlib import Path
 from agents.node.hosting import tree, web
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.marks import node_lock
-from agents.node.hosting.run import must, run
+from agents.node.hosting.run import Done, allow_many_files, must, run
 from agents.node.protocol import AgentError
 
 _CULPRIT = re.compile(r"\b(h[1-9][0-9]{5,8})\b")
+# errno(3): EIO, ENOMEM, ENFILE, EMFILE, ENOSPC, EROFS.
+_NODES_TROUBLE = re.compile(r"\((5|12|23|24|28|30): ")
 _PENDING, _RELOADING = "nginx", "nginx.reloading"
 _MOST_BAD = 50
 _NEW_WORKERS = 15.0
@@ -72,33 +74,39 @@ def settle(node: Node, *, own: Home | None = None, put_back: Callable[[], None] 
         return aside
 
 
+def test() -> Done:
+    """nginx reads all that it would serve by. It opens every log and certificate for that, more than a process may by default."""
+    allow_many_files()
+    return run(["nginx", "-t", "-q"])
+
+
 def _test(node: Node, own: Home | None, put_back: Callable[[], None]) -> tuple[list[str], str]:
     """Until nginx takes what is there: who was put aside, and why the caller's own file was taken back ('' = it was not)."""
     aside: list[str] = []
     refused = ""
     for _ in range(_MOST_BAD):
-        done = run(["nginx", "-t", "-q"])
+        done = test()
         if done.status == 0:
             return aside, refused
-        culprit = _culprit(node, done.err)
-        if culprit is None:
+        guilty = culprit(node, done.err)
+        if guilty is None:
             wait_for_reload(node)
             raise AgentError(
                 "driver-permanent", f"nginx refuses its configuration, and no account's part of it: {done.said}", hint="nginx -t"
             )
-        if own is not None and culprit.user == own.user and not refused:
+        if own is not None and guilty.user == own.user and not refused:
             refused = f"nginx refuses the sites of {own.user}, what served before goes on: {done.said}"
             put_back()
         else:
-            culprit.vhost.replace(culprit.quarantined)
-            aside.append(culprit.user)
+            guilty.vhost.replace(guilty.quarantined)
+            aside.append(guilty.user)
     raise AgentError("driver-permanent", f"more than {_MOST_BAD} accounts' sites are refused by nginx: {', '.join(aside)[:300]}")
 
 
-def _culprit(node: Node, said: str) -> Home | None:
-    """The account whose file or certificate an error names."""
+def culprit(node: Node, said: str) -> Home | None:
+    """The account whose file or certificate an error names; none where the node lacks something: the next would be named then."""
     for line in said.splitlines():
-        if "[emerg]" in line:
+        if "[emerg]" in line and not _NODES_TROUBLE.search(line):
             # The place that nginx names comes last; a certificate or log has the user's name in its path.
             for user in reversed(_CULPRIT.findall(line)):
                 home = Home(node, user)

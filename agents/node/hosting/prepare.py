@@ -11,7 +11,7 @@ from agents.node.hosting import nginx, people, tree, units, web
 from agents.node.hosting.doctor import hosting_doctor
 from agents.node.hosting.layout import GROUP, Node
 from agents.node.hosting.marks import node_lock
-from agents.node.hosting.run import allow_many_files, must, run
+from agents.node.hosting.run import must, run
 from agents.node.protocol import AgentError
 
 _DUPLICATE = re.compile(r"a duplicate default server for (\S+):(80|443)")
@@ -29,7 +29,6 @@ server {{
 def hosting_prepare(call: Call) -> dict[str, Any]:
     """``changed``: what was not so before; ``doctor``: what the node still lacks."""
     node = Node(call.place)
-    allow_many_files()
     changed: list[str] = []
     with node_lock(node.place, "prepare"):
         for name, part in (
@@ -150,7 +149,7 @@ def _default_server(node: Node, file: Path) -> bool:
     listens = ["80", "443"] + (["[::]:80", "[::]:443"] if nginx.ipv6(node) else [])
     while listens:
         tree.write(file, default_server(listens), mode=0o644)
-        done = run(["nginx", "-t", "-q"])
+        done = nginx.test()
         twice = _DUPLICATE.search(done.err)
         if done.status == 0 or not twice:
             break

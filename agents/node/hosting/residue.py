@@ -12,7 +12,6 @@ from agents.node.call import Call
 from agents.node.hosting import closing, facts, ipc, marks, orphans, people, quota, tree
 from agents.node.hosting.fields import LOWEST_UID, USER
 from agents.node.hosting.layout import Home, Node
-from agents.node.hosting.run import allow_many_files
 from agents.node.protocol import AgentError
 
 COMMON = ("tmp", "var/tmp", "dev/shm", "dev/mqueue", "var/mail", "var/spool/cron/atspool")
@@ -31,7 +30,6 @@ def account_residue(call: Call) -> dict[str, Any]:
     home, service_id = Home(node, call.arguments["user"]), call.arguments["service_id"]
     if home.uid != call.arguments["uid"]:
         raise AgentError("request-invalid", f"the field 'uid' is not that of {home.user}")
-    allow_many_files()
     with marks.account_lock(node, home.user):
         owner = marks.mark(home)
         if owner is not None and owner.service_id != service_id:

@@ -10,7 +10,7 @@ from agents.node.call import Call
 from agents.node.hosting import closing, databases, facts, manifest, marks, nginx, people, sql, sweep, systemd, tree
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.manifest import Manifest
-from agents.node.hosting.run import allow_many_files, must
+from agents.node.hosting.run import must
 from agents.node.protocol import AgentError
 from agents.node.records import utc_now
 
@@ -21,7 +21,6 @@ def account_suspend(call: Call) -> dict[str, Any]:
     node = Node(call.place)
     home = Home(node, call.arguments["user"])
     service_id = call.arguments["service_id"]
-    allow_many_files()
     with marks.account_lock(node, home.user):
         marks.require_ours(home, service_id)
         sweep.probes(home)
@@ -54,7 +53,6 @@ def account_unsuspend(call: Call) -> dict[str, Any]:
     """``difference``: what is not as the manifest says that it was, in words; empty as a rule. Without one nothing is done."""
     node = Node(call.place)
     home = Home(node, call.arguments["user"])
-    allow_many_files()
     with marks.account_lock(node, home.user):
         marks.require_ours(home, call.arguments["service_id"])
         sweep.probes(home)

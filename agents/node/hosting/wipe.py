@@ -26,7 +26,7 @@ from agents.node.hosting import (
     tree,
 )
 from agents.node.hosting.layout import Home, Node
-from agents.node.hosting.run import allow_many_files, must
+from agents.node.hosting.run import must
 from agents.node.protocol import AgentError
 from agents.node.records import utc_now
 
@@ -43,7 +43,6 @@ def account_wipe(call: Call) -> dict[str, Any]:
     """
     node = Node(call.place)
     home, service_id = Home(node, call.arguments["user"]), call.arguments["service_id"]
-    allow_many_files()
     with marks.account_lock(node, home.user):
         kept = residue.report(home, service_id)
         if kept is not None and marks.mark(home) is None:
