@@ -13,7 +13,7 @@ import pytest
 from agents.node.hosting.layout import Home, Node
 from agents.node.place import Place
 from tests.benchmarks.accounts import KEY, LIMITS, PHP, furnish
-from tests.benchmarks.book import Row, megabytes, pairs, seconds, timed, write
+from tests.benchmarks.book import Pair, Row, megabytes, pairs, timed, write
 from tests.hosting_server import HostingServer
 
 BY_HAND = Path(__file__).with_name("by_hand.sh")
@@ -53,7 +53,7 @@ def make(node: HostingServer, uid: int) -> None:
 
 
 def by_hand(node: HostingServer, uid: int) -> None:
-    node.server.run("sh", "/root/by_hand.sh", str(uid), f"hand{uid}.example")
+    node.server.run("sh", "/root/by_hand.sh", str(uid), f"hand{uid}.example", seconds=600)
 
 
 def reloads(node: HostingServer) -> int:
@@ -91,9 +91,11 @@ def test_accounts_on_a_hosting_node(hosting_node: HostingServer, tmp_path: Path)
     memory = held(node, idle)
     send_vhosts(node, tmp_path)
     before, one_more = reloads(node), next(uid)
-    among = timed(lambda: make(node, one_more))
+    ours = timed(lambda: make(node, one_more))
     again = reloads(node) - before
     assert again == 1
+    bare = timed(lambda: by_hand(node, next(uid)))
+    among = Pair(ours=ours, bare=bare, ratio=ours / bare)
     write(
         "Accounts on a hosting node",
         "In a guest of the lab (software emulation: read the ratio, not the seconds). Ours: one call of `account-apply` over SSH,"
@@ -101,7 +103,7 @@ def test_accounts_on_a_hosting_node(hosting_node: HostingServer, tmp_path: Path)
         " over SSH a shell script of the commands by which an administrator would do the same (tests/benchmarks/by_hand.sh).",
         [
             made.row("one account"),
-            Row(f"one more beside {VHOSTS:,} vhosts", seconds(among), f"{again} reload of nginx"),
+            among.row(f"one more beside {VHOSTS:,} vhosts, by {again} reload of nginx"),
             Row("memory of an account that does nothing", megabytes(memory)),
         ],
     )
