@@ -200,7 +200,8 @@ class HostingNode(Protocol):
     def load(
         self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float
     ) -> tuple[DatabaseDump, ...]:
-        """Make the databases what was packed (all of those where none is named), and bring back the lines of the crontab.
+        """Make the databases what was packed: those that are named and nothing else, or all of them, and with them the lines of
+        the crontab and the certificates.
 
         A dump gets the rights of its account and no others. WrongState: the account is not suspended. NotFound: nothing of that
         name was packed.

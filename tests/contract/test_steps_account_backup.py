@@ -217,19 +217,28 @@ def test_a_single_path_is_restored_and_nothing_else(stage: AccountStage) -> None
     facts, made = changed(stage)
     restore(stage, facts, made, paths=("sites/main",)).run()
     assert stage.home() == {"letters": "spoilt", "sites/main/public/index.php": "<?php", "newer": "written since"}
-    assert (rows(stage), stage.packed()) == ("spoilt rows", [])
+    assert (rows(stage), stage.packed(), stage.account()["own_cron"]) == ("spoilt rows", [], [])
 
 
 def test_a_single_database_is_restored_and_no_file(stage: AccountStage) -> None:
     facts, made = changed(stage)
     found = restore(stage, facts, made, databases=("main",)).run()
     assert (rows(stage), stage.home()["letters"], found["load"]["loaded"]) == (ROWS, "spoilt", ["main"])
+    assert (stage.account()["own_cron"], stage.packed()) == ([], [])
+
+
+def test_a_path_and_a_database_are_restored_together_and_no_line_of_the_crontab(stage: AccountStage) -> None:
+    facts, made = changed(stage)
+    restore(stage, facts, made, paths=("sites",), databases=("main",)).run()
+    assert (rows(stage), stage.home()["letters"], stage.account()["own_cron"]) == (ROWS, "spoilt", [])
+    assert stage.home()["sites/main/public/index.php"] == "<?php"
 
 
 def test_files_alone_leave_the_databases_as_they_are(stage: AccountStage) -> None:
     facts, made = changed(stage)
     found = restore(stage, facts, made, load=False).run()
     assert (rows(stage), stage.home()["letters"], "load" in found) == ("spoilt rows", LETTERS, False)
+    assert stage.account()["own_cron"] == []
 
 
 def test_nobody_gets_in_and_nothing_runs_while_it_is_written(stage: AccountStage) -> None:

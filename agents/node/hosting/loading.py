@@ -1,4 +1,4 @@
-"""``account-load``: what was packed becomes the account's databases, crontab and certificates again."""
+"""``account-load``: what was packed becomes the account's databases again; where all do, so do crontab and certificates."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def account_load(call: Call) -> dict[str, Any]:
             for number, name in enumerate(names):
                 look = partial(call.progress, number / len(names), f"loading {home.user}_{name}")
                 loaded.append({"name": name, "bytes": fresh(home, name, there[name], look=look)})
-        _bring_back_cron(home, held, str(settings.get("crontab", "")))
-        if not call.arguments["databases"]:
-            _bring_back_certificates(home, settings.get("sites", ()))
+        bring_back_settings(home, held, settings, named=call.arguments["databases"])
     return {"loaded": loaded}
 
 
@@ -126,6 +124,14 @@ def fresh(home: Home, name: str, path: Path, *, look: Look) -> int:
     words = sql.drop_database(database) + sql.create_database(database)
     databases.ask(words, doing=f"emptying {database}", seconds=_SECONDS)
     return dumps.load(home, database, path, look=look)
+
+
+def bring_back_settings(home: Home, held: manifest.Manifest, settings: Mapping[str, Any], *, named: Sequence[str] = ()) -> None:
+    """The crontab and the certificates of an account that is loaded whole. Where databases are ``named`` they alone are meant."""
+    if named:
+        return
+    _bring_back_cron(home, held, str(settings.get("crontab", "")))
+    _bring_back_certificates(home, settings.get("sites", ()))
 
 
 def _bring_back_cron(home: Home, held: manifest.Manifest, packed: str) -> None:
