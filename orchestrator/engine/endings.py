@@ -19,6 +19,7 @@ from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
+from orchestrator.engine.half_restored import restoring
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed, tell_refused
@@ -248,7 +249,7 @@ class Endings:
         """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""
         left = outcomes.follow_up(service, ended=job.intent)
         left = left or archives.paid_meanwhile(service, self._terms(service), payments=decided_at(job))
-        if left is None:
+        if left is None or (left.kind == IntentKind.UNSUSPEND and restoring(conn, service.id) is not None):
             return
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
         if not any(other.state in OPEN or other.intent == left.kind for other in others):

@@ -24,6 +24,7 @@ from orchestrator.domain.services import Service, ServiceFacts
 from orchestrator.engine.acts import Acts, Run, Works, current_job, destroyed, frozen
 from orchestrator.engine.durable import Durable, Outcome
 from orchestrator.engine.endings import OPEN, Ending, Endings
+from orchestrator.engine.half_restored import require_whole
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.telling import tell_changed
 from orchestrator.store import jobs as job_store
@@ -122,6 +123,7 @@ class Runner:
         return self._works.record(change)
 
     def _begin(self, conn: Connection, job: Job) -> None:
+        require_whole(conn, job)
         now = self._works.clock.now()
         started = {"state": JobState.RUNNING, "started_at": job.started_at or now}
         if job.workflow is not None:

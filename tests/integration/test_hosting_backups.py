@@ -228,6 +228,72 @@ def test_one_that_fails_goes_on_where_it_stopped_when_it_is_tried_again(weeks: H
     assert content(house) == (LETTERS, ROWS)
 
 
+HALF = ("carried on", "called off")
+
+
+def half_restored(weeks: Hosted, *, suspended_before: bool) -> tuple[House, str]:
+    """An account that is suspended, and whose restore waits for a person half way; that job."""
+    house = backed_up(weeks)
+    fill(house, "spoilt", "spoilt")
+    if suspended_before:
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={"reason": "nonpayment"})
+        weeks.rest()
+    house.world.fault("hosting.load", nth=0, error=PermanentDriverError("MariaDB is down"))
+    job_id = restore(house, ends=JobState.NEEDS_OPERATOR).submitted.job_id
+    house.world.clear_faults()
+    if not suspended_before:
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={"reason": "nonpayment"})
+        weeks.rest()
+    assert record(house).suspension_proven_at is not None
+    return house, job_id
+
+
+@pytest.mark.parametrize("suspended_before", [True, False])
+@pytest.mark.parametrize("how", HALF)
+def test_paid_while_a_restore_waits_half_way_it_opens_when_that_is_over_and_not_before(
+    weeks: Hosted, how: str, suspended_before: bool
+) -> None:
+    house, job_id = half_restored(weeks, suspended_before=suspended_before)
+    house.event("invoice.paid", "s1", invoice_id="i1")
+    weeks.rest()
+    assert (account(house.world, USER)["open"], content(house)) == ([], (LETTERS, "spoilt"))
+    (told,) = [job for job in house.jobs("s1") if job.intent == IntentKind.UNSUSPEND]
+    assert (told.state, told.error_code) == (JobState.FAILED, "refused")
+    assert f"restore {job_id} has written half of it and is needs_operator" in told.error
+    heard = [json.loads(body) for _, body, _ in house.notifier.deliveries()]
+    (said,) = [each["data"] for each in heard if each["type"] == "job.failed" and each["data"]["intent"] == "unsuspend"]
+    assert said["error"] == told.error
+
+    check = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={}).job_id
+    weeks.rest()
+    assert house.job(check).state.final
+    assert [job.id for job in house.jobs("s1") if job.intent == IntentKind.UNSUSPEND] == [told.id], "asked for once, not for ever"
+    assert account(house.world, USER)["open"] == []
+
+    if how == "carried on":
+        house.engine.retry(job_id, who="anna")
+    else:
+        house.engine.cancel(job_id, who="anna")
+    weeks.rest()
+    assert house.job(job_id).state == (JobState.DONE if how == "carried on" else JobState.CANCELLED)
+    last = house.jobs("s1")[-1]
+    assert (last.intent, last.state, last.asked_by) == (IntentKind.UNSUSPEND, JobState.DONE, "orchestrator")
+    assert (len(account(house.world, USER)["open"]), account(house.world, USER)["manifest"]) == (11, None)
+    assert (record(house).suspension_proven_at, record(house).holds) == (None, ())
+    assert content(house) == (LETTERS, ROWS if how == "carried on" else "spoilt")
+
+
+@pytest.mark.parametrize("how", HALF)
+def test_one_that_is_still_held_when_its_restore_is_over_stays_closed_and_opens_with_the_hold(weeks: Hosted, how: str) -> None:
+    house, job_id = half_restored(weeks, suspended_before=False)
+    (house.engine.retry if how == "carried on" else house.engine.cancel)(job_id, who="anna")
+    weeks.rest()
+    assert (account(house.world, USER)["open"], acts(house)[-1]) == ([], "suspend")
+    house.event("invoice.paid", "s1", invoice_id="i1")
+    weeks.rest()
+    assert (len(account(house.world, USER)["open"]), acts(house)[-1]) == (11, "unsuspend")
+
+
 def test_the_same_request_is_the_same_restore_and_of_other_parts_it_is_refused(weeks: Hosted) -> None:
     house = backed_up(weeks)
     first = restore(house, parts=Parts(paths=("letters",)))
