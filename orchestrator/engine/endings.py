@@ -9,7 +9,8 @@ from typing import Any
 
 from orchestrator.domain import account_settings, archives, coming_back, kept, moving_in, outcomes, plan_changes
 from orchestrator.domain.backups.asking import ON_REQUEST
-from orchestrator.domain.backups.drills import DrillState, signature_of
+from orchestrator.domain.backups.drills import ended as drill_ended
+from orchestrator.domain.backups.drills import signature_of
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
@@ -222,8 +223,8 @@ class Endings:
             site_certificates.drop(conn, job.id)
         self._charge(conn, job, ending)
         if job.intent == IntentKind.DRILL:
-            passed = DrillState.PASSED if ended_well else DrillState.FAILED
-            drills.end(conn, job.id, passed, why=ending.error, signature=signature_of(steps), now=now)
+            drill = drill_ended(ending.state, well=ended_well)
+            drills.end(conn, job.id, drill, why=ending.error, signature=signature_of(steps), now=now)
         if job.intent == IntentKind.BACKUP:
             deadlines.look_sooner(conn, service.node, now=now, within=_WAITING)
             tell_refused(conn, after, job.id, now=now)

@@ -199,7 +199,7 @@ class Runner:
             return Ending(state=JobState.NEEDS_OPERATOR, code=UndoFailed.code, error=f"{where}; {undone}")
         # The fence sees a stop that came after the step had begun.
         if outcome["state"] == "stopped" or (outcome["state"] == "fence" and plan.get("stopped")):
-            return Ending(state=JobState.CANCELLED, error="stopped by an operator; what it had made was undone")
+            return Ending(state=JobState.CANCELLED, error=_stopped(run.job))
         return Ending(state=JobState.FAILED, code=code, error=where)
 
     def _begin_undo(self, run: Run) -> Outcome:
@@ -283,6 +283,13 @@ def wanted_spec(catalog: Catalog, service: Service) -> dict[str, Any]:
         return wanted.spec(service, plan, catalog.templates)
     except NotFound:  # its template
         return {}
+
+
+def _stopped(job: Job) -> str:
+    by = "by an operator"
+    if job.intent == IntentKind.DRILL:
+        by = "for something that its customer or billing wants of the service, or by an operator"
+    return f"stopped {by}; what it had made was undone"
 
 
 def _planned(job_id: str, position: int, call: StepCall) -> JobStep:

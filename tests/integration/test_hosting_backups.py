@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -73,6 +73,14 @@ class Hosted(Year):
     declared = (*NODES, HOST, OTHER)
     policy = POLICY
     drills = 0
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+
+    def at(self, point: str) -> None:
+        """What is to be asked for at this point in the engine is asked for, once."""
+        self.meanwhile.pop(point, lambda: None)()
 
     def begin(self) -> House:
         house = self.open(options=Options(backups={HOST.name: TARGET, OTHER.name: TARGET}, drills=self.drills))
@@ -370,6 +378,66 @@ def test_accounts_are_drilled_as_guests_are_and_nothing_is_left(weeks: Hosted) -
     assert {(each.state, each.signature, each.node) for each in made} == {(DrillState.PASSED, "3 files", HOST.name)}
     assert texts(house.world, HOST.name, DIRECTORY) == before
     assert [path for path in house.world.node(HOST.name)["directories"] if "restored" in path] == []
+
+
+def begun(house: House) -> list[str]:
+    """The intents of the jobs in the order in which they began to run."""
+    jobs = [job for job in house.jobs("s1") if job.started_at is not None]
+    return [job.intent.value for job in sorted(jobs, key=lambda job: job.started_at or job.created_at)]
+
+
+@pytest.mark.parametrize("kind", [IntentKind.SUSPEND, IntentKind.TERMINATE, IntentKind.UNSUSPEND, IntentKind.RESTORE])
+def test_a_running_drill_is_broken_off_in_its_step_for_what_somebody_waits_for(weeks: Hosted, kind: IntentKind) -> None:
+    house = backed_up(weeks)
+    if kind == IntentKind.UNSUSPEND:
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={})
+        weeks.rest()
+
+    def ask() -> None:
+        if kind == IntentKind.RESTORE:
+            house.engine.restoring.restore("s1", Asked(request_id="r1"), who="anna", beside=nothing_beside)
+        else:
+            house.engine.command(kind, "s1", who="anna", why="x", arguments={})
+
+    weeks.meanwhile["hosting-drill/restore/before"] = ask
+    drill_id = house.engine.drilling.now("s1", who="anna", why="").job_id
+    weeks.rest()
+    drill, wanted = house.job(drill_id), house.jobs("s1")[-1]
+    assert (drill.state, drill.error.startswith("stopped for something that its customer")) == (JobState.CANCELLED, True)
+    assert (wanted.intent, wanted.state, wanted.error) == (kind, JobState.DONE, "")
+    restores = [call for call in house.world.journal() if call.method == "repositories.restore"]
+    assert len(restores) == (1 if kind == IntentKind.RESTORE else 0), "the drill came not to its first file"
+    with house.db.read() as conn:
+        assert [each.state for each in drills.list_page(conn)[0]] == [DrillState.CALLED_OFF]
+    assert [path for path in house.world.node(HOST.name)["directories"] if "restored" in path] == []
+
+
+def test_a_drill_that_has_not_begun_ends_before_it_does_anything(weeks: Hosted) -> None:
+    house = backed_up(weeks)
+
+    def ask() -> None:
+        house.engine.drilling.now("s1", who="anna", why="")
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={})
+
+    weeks.meanwhile["hosting-check/account/before"] = ask
+    house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    weeks.rest()
+    check, drill, suspend = house.jobs("s1")[-3:]
+    assert (check.intent, drill.intent, suspend.intent) == (IntentKind.CHECK, IntentKind.DRILL, IntentKind.SUSPEND)
+    assert (check.state, drill.state, suspend.state) == (JobState.DONE, JobState.CANCELLED, JobState.DONE)
+    assert [call.method for call in house.world.journal() if call.method == "repositories.restore"] == []
+
+
+def test_what_nobody_waits_for_waits_for_the_end_of_a_drill(weeks: Hosted) -> None:
+    house = bought(weeks)
+    job_id = house.engine.command(IntentKind.BACKUP, "s1", who="anna", why="", arguments={}).job_id
+    house.wait(job_id)
+    weeks.meanwhile["hosting-drill/restore/before"] = lambda: house.engine.command(
+        IntentKind.CHECK, "s1", who="anna", why="", arguments={}
+    )
+    drill = house.engine.drilling.now("s1", who="anna", why="").job_id
+    weeks.rest()
+    assert (house.job(drill).state, begun(house)[-2:]) == (JobState.DONE, ["drill", "check"])
 
 
 # -- the whole way ------------------------------------------------------------
