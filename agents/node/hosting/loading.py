@@ -120,10 +120,15 @@ def lent(home: Home, names: Sequence[str]) -> Iterator[None]:
 
 def fresh(home: Home, name: str, path: Path, *, look: Look) -> int:
     """The database is emptied, and becomes what the dump says; the dump's bytes. To be called while the login is lent."""
+    empty(home, name)
+    return dumps.load(home, f"{home.user}_{name}", path, look=look)
+
+
+def empty(home: Home, name: str) -> None:
+    """The database holds nothing. Who may do what in it stays as it is."""
     database = f"{home.user}_{name}"
     words = sql.drop_database(database) + sql.create_database(database)
     databases.ask(words, doing=f"emptying {database}", seconds=_SECONDS)
-    return dumps.load(home, database, path, look=look)
 
 
 def bring_back_settings(home: Home, held: manifest.Manifest, settings: Mapping[str, Any], *, named: Sequence[str] = ()) -> None:

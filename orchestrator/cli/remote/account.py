@@ -91,6 +91,8 @@ def certificate(context: click.Context, /, service: str, site: str, cert: str, k
     body = {"site": site, "certificate": _text_of(cert), "key": _text_of(key), "reason": options["reason"]}
     _ask(context, service, "certificate", body, {**options, "dry_run": False})
 
+_IMPORTS = "/var/lib/orchestrator-agent/imports"
+
 
 @click.command("import")
 @click.argument("service")
@@ -112,6 +114,7 @@ def import_account(context: click.Context, /, service: str, file: str, pay: bool
     answer = calls.post(below("services", service, "import"), body, timeout=_LOOK_SECONDS, dry_run=dry)
     if not options["as_json"]:
         say(_moving(service, answer))
+        say(f"the tarball stays on the node, {_IMPORTS}/{answer['file']}: remove it there when it is needed no more")
     _told(context, calls, f"{service}: import", answer, options)
 
 

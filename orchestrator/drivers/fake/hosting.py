@@ -35,6 +35,7 @@ from orchestrator.ports.hosting_node import (
     Packed,
     Residue,
     Stray,
+    TakenOut,
     WayIn,
 )
 
@@ -304,6 +305,18 @@ class FakeHostingNode:
         done = self._world.act_from("hosting.bring_in", node=self._node, subject=user, deadline=deadline, stages=stages)
         assert done is not None
         return done
+
+    def take_out(self, user: str, *, service_id: str, job_id: str, deadline: float) -> TakenOut:
+        """See the port. First the files, then the databases."""
+
+        def files(node: State) -> TakenOut | None:
+            tarballs.take_files(node, state_of.own(node, user, service_id), job_id=job_id)
+            return None
+
+        def rest(node: State) -> TakenOut:
+            return tarballs.take_rest(state_of.own(node, user, service_id), job_id=job_id)
+
+        return self._act("take_out", user, deadline, files, rest)
 
     def close(self) -> None:
         """Nothing is kept open."""
