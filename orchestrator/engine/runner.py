@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.domain import account_settings, archives, outcomes, plan_changes, wanted
+from orchestrator.domain import account_settings, archives, asides, outcomes, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
@@ -134,7 +134,8 @@ class Runner:
             raise NotFound(f"there is no service {job.service_id}")
         record = outcomes.begin(service, job.intent)
         facts = services.facts(conn, service.id)
-        workflow = resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job, now=now)
+        others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
+        workflow = resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, now=now)
         if record != service:
             services.put(conn, record, now=now)
             tell_changed(conn, service, record, now=now)
@@ -240,9 +241,11 @@ def resolved(
     service: Service,
     facts: ServiceFacts,
     job: Job,
+    others: Sequence[Job] = (),
     now: datetime,
 ) -> Workflow:
-    """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had."""
+    """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had.
+    ``others``: the service's jobs that are not over."""
     playbook = playbooks.get(job.playbook)
     if playbook is None:
         raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")
@@ -262,6 +265,7 @@ def resolved(
         "client_id": service.client_id,
         "provider": catalog.provider,
         "kept": [each.name for each in service.kept],
+        **asides.underway(others),
     }
     if job.intent in account_settings.SETTING:
         about["before"] = wanted_spec(catalog, service)

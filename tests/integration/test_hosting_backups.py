@@ -17,7 +17,7 @@ from orchestrator.domain.backups.parts import Parts
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import BackupState
 from orchestrator.domain.calendar import Days
-from orchestrator.domain.errors import PermanentDriverError, Refused, RequestError
+from orchestrator.domain.errors import InDoubt, PermanentDriverError, Refused, RequestError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.policies import (
@@ -332,6 +332,41 @@ def test_aside_it_is_kept_for_its_days_and_then_removed(weeks: Hosted) -> None:
     weeks.later(4 * HOUR)
     assert (record(house).kept, texts(house.world, HOST.name, kept.path)) == ((), {})
     assert "restored aside was kept until then" in next(job for job in house.jobs("s1") if job.intent == IntentKind.TIDY).reason
+
+
+def checked(house: House) -> str:
+    """What a check of the account says; '' = nothing."""
+    job = house.wait(house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={}).job_id)
+    return job.error
+
+
+def test_a_check_names_what_stands_beside_the_home_and_nothing_explains(weeks: Hosted) -> None:
+    house = backed_up(weeks)
+    assert checked(house) == ""
+    kept = restore(house, beside=True).submitted.job_id
+    assert checked(house) == "", "the record says why it is there"
+    put_file(house.world, HOST.name, f"{DIRECTORY}/restored/drill-old", "home/letters", "x")
+    put_file(house.world, HOST.name, DIRECTORY, "backup/account.json", "{}")
+    said = checked(house)
+    assert "restored/drill-old stands aside, and no record and no job says why" in said
+    assert "a pack of it stands in its directory" in said
+    assert kept not in said
+    house.engine.drilling.now("s1", who="anna", why="")
+    weeks.later(8 * DAY)
+    assert checked(house) == "", "the next drill, or restore aside, and the next backup take them away"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_check_takes_what_a_waiting_restore_has_left_for_explained(weeks: Hosted, beside: bool) -> None:
+    house = backed_up(weeks)
+    method = "repositories.restore" if beside else "hosting.load"
+    house.world.fault(method, nth=0, where="during" if beside else "before", error=InDoubt("the answer was lost"))
+    job_id = restore(house, ends=JobState.NEEDS_OPERATOR, beside=beside).submitted.job_id
+    found = [path for path in house.world.node(HOST.name)["directories"] if "restored" in path]
+    assert found == ([f"{DIRECTORY}/restored/{job_id}"] if beside else [])
+    assert any(path.startswith("backup/") for path in texts(house.world, HOST.name, DIRECTORY)) != beside
+    said = checked(house)
+    assert ("restored/" in said, "pack" in said) == (False, False)
 
 
 def test_of_two_that_stand_aside_each_goes_at_its_own_time(weeks: Hosted) -> None:

@@ -91,6 +91,7 @@ def certificate(context: click.Context, /, service: str, site: str, cert: str, k
     body = {"site": site, "certificate": _text_of(cert), "key": _text_of(key), "reason": options["reason"]}
     _ask(context, service, "certificate", body, {**options, "dry_run": False})
 
+
 _IMPORTS = "/var/lib/orchestrator-agent/imports"
 
 
