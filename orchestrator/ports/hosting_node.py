@@ -212,7 +212,7 @@ class HostingNode(Protocol):
         self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float
     ) -> tuple[DatabaseDump, ...]:
         """Make the databases what was packed: those that are named and nothing else, or all of them, and with them the lines of
-        the crontab and the certificates.
+        the crontab, certificates, and logins by password that the account does not have.
 
         A dump gets the rights of its account and no others. WrongState: the account is not suspended. NotFound: nothing of that
         name was packed.

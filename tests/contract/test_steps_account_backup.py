@@ -552,6 +552,43 @@ def test_an_archived_account_comes_back_on_another_node_with_files_databases_and
     assert len(held(stage)) == 1, "the archive is the last of its backups"
 
 
+PACKED, NEWER = "*" + "A" * 40, "*" + "B" * 40
+
+
+@pytest.mark.parametrize(("set_since", "has"), [("", PACKED), (NEWER, NEWER)])
+def test_back_from_the_archive_its_programs_log_in_as_before_unless_another_password_was_set(
+    stage: AccountStage, set_since: str, has: str
+) -> None:
+    facts = written(stage)
+    set_hash(stage, PACKED)
+    kept = archived(stage, facts)
+    if set_since:
+        stage.spec["account"]["databases"][0]["password_hash"] = set_since
+    stage.job(IntentKind.REACTIVATE, "j3")
+    made = Play(stage, "hosting-reactivate", "j3", facts=kept).run()
+    (found,) = stage.account()["databases"]
+    assert found["password_hash"] == has
+    assert PACKED not in str(made), "no hash stands with a job"
+
+
+def set_hash(stage: AccountStage, value: str) -> None:
+    with stage.world.change() as state:
+        state["nodes"][HOST.name]["accounts"][USER]["databases"][0]["password_hash"] = value
+
+
+@pytest.mark.parametrize(("named", "has"), [(("main",), ""), ((), PACKED)])
+def test_a_database_that_is_named_brings_no_login_back_and_all_of_them_do(
+    stage: AccountStage, named: tuple[str, ...], has: str
+) -> None:
+    facts = written(stage)
+    set_hash(stage, PACKED)
+    made = backed_up(stage, facts)
+    set_hash(stage, "")
+    stage.job(IntentKind.RESTORE, "j3")
+    restore(stage, facts, made, databases=named).run()
+    assert stage.account()["databases"][0]["password_hash"] == has
+
+
 @pytest.mark.parametrize("method", [RESTORES, "hosting.load", "hosting.unsuspend"])
 def test_a_reactivation_that_fails_leaves_the_archive_and_nothing_else(stage: AccountStage, method: str) -> None:
     kept = archived(stage, written(stage))

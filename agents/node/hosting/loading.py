@@ -53,6 +53,8 @@ def account_load(call: Call) -> dict[str, Any]:
         if lacking:
             raise AgentError("not-found", f"no dump of {', '.join(lacking[:10])} is in {home.packed}")
         _make_missing(home, held, [row for row in settings.get("databases", ()) if row["name"] in names])
+        if not call.arguments["databases"]:
+            _bring_back_logins(home, held, settings.get("databases", ()))
         loaded = []
         with lent(home, names):
             for number, name in enumerate(names):
@@ -94,6 +96,21 @@ def _make_missing(home: Home, held: manifest.Manifest, rows: Sequence[Mapping[st
     for each in databases.see().logins_of(home.user):
         logins.setdefault(each.name, False)
     held.save(home)
+
+
+def _bring_back_logins(home: Home, held: manifest.Manifest, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Those by password that its owner's programs know: of an account that was made anew only the backup has their hashes."""
+    seen = databases.see()
+    if seen.away:
+        raise AgentError("driver-transient", seen.away)
+    words = databases.logins_back(home.user, rows, seen)
+    if not words:
+        return
+    logins = held.before["databases"] = held.before["databases"] or {}
+    for login in words:  # first what lets them in again with the account: made, they would be found there when this is repeated
+        logins.setdefault(login, False)
+    held.save(home)
+    databases.ask("".join(words.values()), doing=f"bringing back the logins of {home.user}")
 
 
 @contextmanager

@@ -67,6 +67,9 @@ def load(node: State, there: State, databases: Sequence[str]) -> tuple[DatabaseD
     if not databases:
         there["own_cron"] = settings["own_cron"]
         there["cron"] = there["cron"] or settings["cron"]
+        hashes = {each["name"]: each["password_hash"] for each in settings["databases"]}
+        for each in there["databases"]:  # one that is there is newer than what was packed
+            each["password_hash"] = each["password_hash"] or hashes.get(each["name"], "")
     return tuple(_dump(name, dumps[name]) for name in databases or sorted(dumps))
 
 
