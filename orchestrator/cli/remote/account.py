@@ -115,6 +115,7 @@ def import_account(context: click.Context, /, service: str, file: str, pay: bool
     answer = calls.post(below("services", service, "import"), body, timeout=_LOOK_SECONDS, dry_run=dry)
     if not options["as_json"]:
         say(_moving(service, answer))
+    if not options["as_json"] and not options["dry_run"]:
         say(f"the tarball stays on the node, {_IMPORTS}/{answer['file']}: remove it there when it is needed no more")
     _told(context, calls, f"{service}: import", answer, options)
 
