@@ -129,6 +129,7 @@ class AccountFacts:
     """An account as its node shows it; what of it is not there is empty. ``service_id``: whose it is, '' = not one of ours.
 
     ``job_id`` made it and ``suspended_by`` suspended it, as its marks on the node say. ``wiping``: a wipe of it has begun.
+    ``packed``: whether something is packed for a backup, whole or half ('' = nothing); ``restored``: what stands aside.
     ``unknown``: what of it could not be looked at.
     """
 
@@ -153,6 +154,8 @@ class AccountFacts:
     suspended: bool = False
     suspended_by: str = ""
     wiping: bool = False
+    packed: str = ""
+    restored: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @classmethod
@@ -184,6 +187,8 @@ class AccountFacts:
             suspended=bool(data.get("suspended")),
             suspended_by=str(data["suspended_by"]),
             wiping=bool(data["wiping"]),
+            packed=str(data.get("packed", "")),
+            restored=tuple(str(each) for each in data.get("restored", ())),
             unknown=tuple(str(each) for each in data.get("unknown", ())),
         )
 

@@ -19,6 +19,9 @@ from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
 
+IMPORTS = "/var/lib/orchestrator-agent/imports"
+"""Where operators put tarballs on a node. Nobody else does, and nobody but they takes one away."""
+
 CHARGE = "charge"
 """The argument of the job: the id of what it costs, '' = nothing."""
 

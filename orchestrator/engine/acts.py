@@ -13,13 +13,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, OrchestratorError, StoreUnavailable, UndoFailed
-from orchestrator.domain.intents import StepState
+from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
 from orchestrator.engine.durable import Halted, Outcome
@@ -117,6 +117,23 @@ class _Progress:
             _log.warning("the progress of a step could not be written")
 
 
+class _BrokenOff(Exception):
+    """A step has ended before its end, because its job is asked to stop."""
+
+
+class _Yielding:
+    """Progress that ends the step where it stands once its job is asked to stop. The driver's call ends with it."""
+
+    def __init__(self, progress: _Progress, stopping: Callable[[], bool]) -> None:
+        self._progress = progress
+        self._stopping = stopping
+
+    def __call__(self, fraction: float, sentence: str) -> None:
+        self._progress(fraction, sentence)
+        if self._stopping():
+            raise _BrokenOff
+
+
 class _StopFlag:
     """Whether the job is asked to stop, looked up at most once a second."""
 
@@ -176,7 +193,7 @@ class Acts:
         self._works.at(run.point(call, "undo-before"))
 
         def undo() -> Facts:
-            context = replace(self._context(run, position, step), stopping=_never)  # an undo is not cut short
+            context = self._context(run, position, step, cut_short=False)
             step.undo(context, parse(step.args, row.args or {}), row.facts or {})
             return {}
 
@@ -250,7 +267,7 @@ class Acts:
         """The act's facts, or what its error means for the run."""
         try:
             return {"state": "done", "facts": act()}
-        except SlotWaitEnded:
+        except (SlotWaitEnded, _BrokenOff):
             return {"state": "stopped"}
         except OrchestratorError as exc:
             return self._meaning(exc, attempt=attempt, attempts=attempts)
@@ -270,14 +287,19 @@ class Acts:
             return outcome | {"state": "fence"}
         return outcome | {"state": "doubt" if isinstance(error, InDoubt) else "failed"}
 
-    def _context(self, run: Run, position: int, step: Step[Any]) -> StepContext:
+    def _context(self, run: Run, position: int, step: Step[Any], *, cut_short: bool = True) -> StepContext:
+        """``cut_short``: it may be, and a drill is wherever it says how far it is: nothing that it makes is needed. An undo is
+        not."""
+        progress = _Progress(self._works, run.job.id, position)
+        stopping = _StopFlag(self._works, run.job.id) if cut_short else _never
+        yields = cut_short and run.job.intent == IntentKind.DRILL
         return StepContext(
             job_id=run.job.id,
             service_id=run.job.service_id,
             ports=self._works.ports,
             deadline=step.deadline_seconds,
-            progress=_Progress(self._works, run.job.id, position),
-            stopping=_StopFlag(self._works, run.job.id),
+            progress=_Yielding(progress, stopping) if yields else progress,
+            stopping=stopping,
             asked_by=run.job.asked_by,
         )
 

@@ -38,7 +38,8 @@ class Comparing:
         with self._turn:
             with self._works.db.read() as conn:
                 last = settings.compared(conn)
-            if last is None or last.at < last_night(self._works.clock.now(), self._catalog.calendar):
+            now = self._works.clock.now()
+            if last is None or last.at > now or last.at < last_night(now, self._catalog.calendar):
                 self._compare()
 
     def compare(self) -> Compared | None:

@@ -159,7 +159,8 @@ class Due:
         if wanted is not None and any(job.intent == wanted for job in found.jobs):
             return True
         times, last = found.seen.tried.get((deadline.action, deadline.occurrence), (0, now))
-        return times > 0 and now < last + retry_after(times)
+        # A try that is dated later than now says nothing: the clock was ahead then.
+        return times > 0 and last <= now < last + retry_after(times)
 
     def _comes_back(self, conn: Connection, service: Service) -> bool:
         """A job brings the archived service back, or is to: it was paid for while it was terminated, too late to stop that."""

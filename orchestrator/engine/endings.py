@@ -9,7 +9,8 @@ from typing import Any
 
 from orchestrator.domain import account_settings, archives, coming_back, kept, moving_in, outcomes, plan_changes
 from orchestrator.domain.backups.asking import ON_REQUEST
-from orchestrator.domain.backups.drills import DrillState, signature_of
+from orchestrator.domain.backups.drills import ended as drill_ended
+from orchestrator.domain.backups.drills import signature_of
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
@@ -19,6 +20,7 @@ from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import Durable
+from orchestrator.engine.half_restored import restoring
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed, tell_refused
@@ -221,8 +223,8 @@ class Endings:
             site_certificates.drop(conn, job.id)
         self._charge(conn, job, ending)
         if job.intent == IntentKind.DRILL:
-            passed = DrillState.PASSED if ended_well else DrillState.FAILED
-            drills.end(conn, job.id, passed, why=ending.error, signature=signature_of(steps), now=now)
+            drill = drill_ended(ending.state, well=ended_well)
+            drills.end(conn, job.id, drill, why=ending.error, signature=signature_of(steps), now=now)
         if job.intent == IntentKind.BACKUP:
             deadlines.look_sooner(conn, service.node, now=now, within=_WAITING)
             tell_refused(conn, after, job.id, now=now)
@@ -248,7 +250,7 @@ class Endings:
         """Make the job that brings the guest to what the holds say, unless another will: the last to end sees to it."""
         left = outcomes.follow_up(service, ended=job.intent)
         left = left or archives.paid_meanwhile(service, self._terms(service), payments=decided_at(job))
-        if left is None:
+        if left is None or (left.kind == IntentKind.UNSUSPEND and restoring(conn, service.id) is not None):
             return
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
         if not any(other.state in OPEN or other.intent == left.kind for other in others):

@@ -6,18 +6,26 @@ there are workers; on a plain one a service's second job would keep a worker bus
 
 from __future__ import annotations
 
-from orchestrator.domain.intents import JobState
+from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.engine.durable import Durable
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
+
+BEFORE_DRILLS = frozenset({IntentKind.SUSPEND, IntentKind.UNSUSPEND, IntentKind.TERMINATE, IntentKind.RESTORE})
 
 
 def line_up(conn: Connection, durable: Durable, service_id: str) -> None:
     """Put the service's oldest waiting job on the queue, unless one of its jobs is under way; again changes nothing.
 
+    A drill is asked to stop as soon as something waits that its customer, or billing, wants: it takes long and can be made anew.
+
     To be called in every transaction that lets a job wait for its turn, or that ends one.
     """
     jobs = job_store.unfinished(conn, service_id)
+    if any(job.state == JobState.QUEUED and job.intent in BEFORE_DRILLS for job in jobs):
+        for job in jobs:
+            if job.intent == IntentKind.DRILL and job.state in (JobState.QUEUED, JobState.RUNNING):
+                job_store.change(conn, job.id, stop_requested=True)
     if any(job.state in (JobState.RUNNING, JobState.UNDOING) for job in jobs):
         return
     first = next((job for job in jobs if job.state == JobState.QUEUED), None)

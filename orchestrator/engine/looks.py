@@ -14,6 +14,7 @@ from orchestrator.domain.confirmation import hindered
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.services import Service
+from orchestrator.engine.misdated import put_right
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.turns import Turns
 from orchestrator.store import deadlines as store
@@ -45,6 +46,7 @@ def _pass_over(
     conn: Connection, catalog: Catalog, service_ids: Sequence[str], *, now: datetime, again: timedelta
 ) -> tuple[str, ...]:
     found = {service.id: service for service in services.several(conn, service_ids)}
+    found |= put_right(conn, catalog, found, now=now)
     seen = store.seen_to(conn, list(found))
     waiting = job_store.waiting_for_approval(conn, list(found))
     stale = {job.service_id for job in waiting if _stale(job, found[job.service_id], catalog, seen[job.service_id], now=now)}

@@ -114,7 +114,8 @@ class Orders:
         now = self._works.clock.now()
         job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=now)
         begun, facts = outcomes.begin(service, intent.kind), services.facts(conn, service.id)
-        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, now=now)
+        others = job_store.unfinished(conn, service.id)
+        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, others=others, now=now)
 
     def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
         return Job(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.domain import account_settings, archives, outcomes, plan_changes, wanted
+from orchestrator.domain import account_settings, archives, asides, outcomes, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
@@ -24,6 +24,7 @@ from orchestrator.domain.services import Service, ServiceFacts
 from orchestrator.engine.acts import Acts, Run, Works, current_job, destroyed, frozen
 from orchestrator.engine.durable import Durable, Outcome
 from orchestrator.engine.endings import OPEN, Ending, Endings
+from orchestrator.engine.half_restored import require_whole
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.telling import tell_changed
 from orchestrator.store import jobs as job_store
@@ -122,6 +123,7 @@ class Runner:
         return self._works.record(change)
 
     def _begin(self, conn: Connection, job: Job) -> None:
+        require_whole(conn, job)
         now = self._works.clock.now()
         started = {"state": JobState.RUNNING, "started_at": job.started_at or now}
         if job.workflow is not None:
@@ -132,7 +134,8 @@ class Runner:
             raise NotFound(f"there is no service {job.service_id}")
         record = outcomes.begin(service, job.intent)
         facts = services.facts(conn, service.id)
-        workflow = resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job, now=now)
+        others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
+        workflow = resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, now=now)
         if record != service:
             services.put(conn, record, now=now)
             tell_changed(conn, service, record, now=now)
@@ -197,7 +200,7 @@ class Runner:
             return Ending(state=JobState.NEEDS_OPERATOR, code=UndoFailed.code, error=f"{where}; {undone}")
         # The fence sees a stop that came after the step had begun.
         if outcome["state"] == "stopped" or (outcome["state"] == "fence" and plan.get("stopped")):
-            return Ending(state=JobState.CANCELLED, error="stopped by an operator; what it had made was undone")
+            return Ending(state=JobState.CANCELLED, error=_stopped(run.job))
         return Ending(state=JobState.FAILED, code=code, error=where)
 
     def _begin_undo(self, run: Run) -> Outcome:
@@ -238,9 +241,11 @@ def resolved(
     service: Service,
     facts: ServiceFacts,
     job: Job,
+    others: Sequence[Job] = (),
     now: datetime,
 ) -> Workflow:
-    """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had."""
+    """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had.
+    ``others``: the service's jobs that are not over."""
     playbook = playbooks.get(job.playbook)
     if playbook is None:
         raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")
@@ -260,6 +265,7 @@ def resolved(
         "client_id": service.client_id,
         "provider": catalog.provider,
         "kept": [each.name for each in service.kept],
+        **asides.underway(others),
     }
     if job.intent in account_settings.SETTING:
         about["before"] = wanted_spec(catalog, service)
@@ -281,6 +287,13 @@ def wanted_spec(catalog: Catalog, service: Service) -> dict[str, Any]:
         return wanted.spec(service, plan, catalog.templates)
     except NotFound:  # its template
         return {}
+
+
+def _stopped(job: Job) -> str:
+    by = "by an operator"
+    if job.intent == IntentKind.DRILL:
+        by = "for something that its customer or billing wants of the service, or by an operator"
+    return f"stopped {by}; what it had made was undone"
 
 
 def _planned(job_id: str, position: int, call: StepCall) -> JobStep:

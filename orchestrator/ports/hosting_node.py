@@ -122,6 +122,17 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOut:
+    """What of an import went again: so many names, and databases that are empty as they were. ``left``: the first of those names
+    that are not as they were unpacked, of ``left_count``."""
+
+    removed: int = 0
+    left: tuple[str, ...] = ()
+    left_count: int = 0
+    emptied: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
     """What there is on a node of an account that is none there: without the controller's mark, or without its user."""
 
@@ -200,7 +211,8 @@ class HostingNode(Protocol):
     def load(
         self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float
     ) -> tuple[DatabaseDump, ...]:
-        """Make the databases what was packed (all of those where none is named), and bring back the lines of the crontab.
+        """Make the databases what was packed: those that are named and nothing else, or all of them, and with them the lines of
+        the crontab, certificates, and logins by password that the account does not have.
 
         A dump gets the rights of its account and no others. WrongState: the account is not suspended. NotFound: nothing of that
         name was packed.
@@ -235,6 +247,11 @@ class HostingNode(Protocol):
         Nothing is written before all of it was looked through again and seen to fit. WrongState: it is another than ``tarball``,
         or one of the databases holds something that this job did not load.
         """
+        ...
+
+    def take_out(self, user: str, *, service_id: str, job_id: str, deadline: float) -> TakenOut:
+        """Take out again what ``bring_in`` of this job has put there: names that were not there before, where they are as it has
+        left them, and what is in the databases that it began to load. Nothing else is touched. Repeatable."""
         ...
 
     def close(self) -> None: ...

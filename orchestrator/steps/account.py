@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
-from orchestrator.domain import accounts
+from orchestrator.domain import accounts, asides
 from orchestrator.domain.accounts import AccountAccess, AccountFacts, AccountLimits, AccountWanted
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError
 from orchestrator.domain.placement import Wanted
@@ -180,14 +180,30 @@ class AccountVerify(BaseStep[VerifyArgs]):
         return found.facts
 
 
-class AccountCheck(Look[VerifyArgs]):
-    """Compare the account, and what its node promises, with what was sold."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckArgs:
+    """``holds`` as of account.verify. ``kept``: the names of what the record says stands aside ($job.kept); ``asides``: those
+    that a job explains which is not over, and ``packing`` whether one explains a pack ($job.asides, $job.packing)."""
+
+    node: str
+    account: AccountWanted
+    holds: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
+    packing: bool = False
+
+
+class AccountCheck(Look[CheckArgs]):
+    """Compare the account, and what its node promises, with what was sold; what stands beside its home with what explains it."""
 
     name: ClassVar[str] = "account.check"
-    args = VerifyArgs
+    args = CheckArgs
 
-    def look(self, ctx: StepContext, args: VerifyArgs) -> Facts:
-        apart = list(accounts.differences(args.account, seen(ctx, args.node), suspended=bool(args.holds)))
+    def look(self, ctx: StepContext, args: CheckArgs) -> Facts:
+        found = seen(ctx, args.node)
+        apart = list(accounts.differences(args.account, found, suspended=bool(args.holds)))
+        if found.exists:
+            apart += asides.apart(found, kept=args.kept, asides=args.asides, packing=args.packing)
         standing, size = ctx.ports.ledger.reservation(ctx.service_id), _size(args.account)
         if standing is None or standing.node != args.node:
             apart.append(f"no capacity is promised on {args.node}")

@@ -173,7 +173,8 @@ class LoadArgs:
 
 
 class AccountLoad(BaseStep[LoadArgs]):
-    """Load the dumps that were restored into the account's databases, each of which is emptied first, and bring its crontab back.
+    """Load the dumps that were restored into the account's databases, each of which is emptied first. Where none is named it is
+    all of them, and the crontab comes back, too.
 
     Nothing is left of what the databases held; loading may be repeated.
     """

@@ -135,6 +135,15 @@ def note(
     conn.execute(_FIRST, {**first, **seen})
 
 
+def not_come(conn: Connection, service_id: str, action: Action, *, now: datetime) -> None:
+    """Forget what was done about occurrences later than ``now``: a clock was ahead. Of an action that occurs at moments."""
+    mine = (occurrences.c.service_id == service_id, occurrences.c.action == action.value)
+    known = conn.scalars(sa.select(occurrences.c.occurrence).where(*mine)).all()
+    ahead = [occurrence for occurrence in known if datetime.fromisoformat(occurrence) > now]
+    if ahead:
+        conn.execute(sa.delete(occurrences).where(*mine, occurrences.c.occurrence.in_(ahead)))
+
+
 def not_seen_to(conn: Connection, service_id: str, *, job_id: str) -> None:
     """What the job was made for was not done, and is to be done should it be due again; how often it was tried is kept."""
     mine = (occurrences.c.service_id == service_id, occurrences.c.job_id == job_id)

@@ -272,6 +272,20 @@ class HostingContract:
         assert ground.database_text(made.user, "main") == "first"
         assert seen(ground, made.user).cron == before
 
+    def test_of_databases_that_are_named_nothing_else_comes_back(self, ground: Ground, made: AccountSpec) -> None:
+        ground.write_database(made.user, "main", "first")
+        ground.add_cron(made.user, "5 5 * * * /bin/true mine")
+        self.suspend(ground, made)
+        self.pack(ground, made)
+        self.unsuspend(ground, made)
+        ground.write_database(made.user, "main", "second")
+        ground.take_cron(made.user)
+        before = seen(ground, made.user).cron
+        self.suspend(ground, made)
+        self.load(ground, made, "main")
+        assert self.unsuspend(ground, made) == ()
+        assert (ground.database_text(made.user, "main"), seen(ground, made.user).cron) == ("first", before)
+
     def test_of_what_was_restored_aside_only_what_is_named_stays(self, ground: Ground, made: AccountSpec) -> None:
         who = {"service_id": made.service_id}
         assert ground.hosting.show_restored(made.user, keep=("b1",), deadline=LONG, **who) == ()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.config.playbooks import load_playbooks
-from orchestrator.domain import outcomes, workflow
+from orchestrator.domain import asides, outcomes, workflow
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
@@ -65,6 +65,7 @@ class Play:
     ) -> None:
         self.stage, self.job = stage, job
         about = {**ABOUT, "id": job, "holds": list(holds), "limits": list(limits), "limited": bool(limits)}
+        about |= asides.underway(())
         about |= {"archive": bool(until), "archive_until": until, "kept": [], **promised.for_backup(Terms()), **(more or {})}
         self.workflow: Workflow = workflow.resolve(BOOKS[name], service_id="s1", spec=stage.spec, facts=facts, job=about)
         self.given: dict[str, Facts] = {}

@@ -39,7 +39,6 @@ IRREVOCABLE = {
     ("hosting-erase", "destroy"),
     ("hosting-tidy", "discard"),
     ("hosting-set-account", "certificate"),
-    ("hosting-import", "import"),
 }
 MORE = AccountSettings(
     sites=(

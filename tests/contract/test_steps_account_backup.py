@@ -217,19 +217,28 @@ def test_a_single_path_is_restored_and_nothing_else(stage: AccountStage) -> None
     facts, made = changed(stage)
     restore(stage, facts, made, paths=("sites/main",)).run()
     assert stage.home() == {"letters": "spoilt", "sites/main/public/index.php": "<?php", "newer": "written since"}
-    assert (rows(stage), stage.packed()) == ("spoilt rows", [])
+    assert (rows(stage), stage.packed(), stage.account()["own_cron"]) == ("spoilt rows", [], [])
 
 
 def test_a_single_database_is_restored_and_no_file(stage: AccountStage) -> None:
     facts, made = changed(stage)
     found = restore(stage, facts, made, databases=("main",)).run()
     assert (rows(stage), stage.home()["letters"], found["load"]["loaded"]) == (ROWS, "spoilt", ["main"])
+    assert (stage.account()["own_cron"], stage.packed()) == ([], [])
+
+
+def test_a_path_and_a_database_are_restored_together_and_no_line_of_the_crontab(stage: AccountStage) -> None:
+    facts, made = changed(stage)
+    restore(stage, facts, made, paths=("sites",), databases=("main",)).run()
+    assert (rows(stage), stage.home()["letters"], stage.account()["own_cron"]) == (ROWS, "spoilt", [])
+    assert stage.home()["sites/main/public/index.php"] == "<?php"
 
 
 def test_files_alone_leave_the_databases_as_they_are(stage: AccountStage) -> None:
     facts, made = changed(stage)
     found = restore(stage, facts, made, load=False).run()
     assert (rows(stage), stage.home()["letters"], "load" in found) == ("spoilt rows", LETTERS, False)
+    assert stage.account()["own_cron"] == []
 
 
 def test_nobody_gets_in_and_nothing_runs_while_it_is_written(stage: AccountStage) -> None:
@@ -541,6 +550,43 @@ def test_an_archived_account_comes_back_on_another_node_with_files_databases_and
     assert (stage.home(OTHER.name), rows(stage, OTHER.name)) == ({"letters": LETTERS}, ROWS)
     assert (there["own_cron"], there["manifest"], stage.packed(OTHER.name)) == (["5 5 * * * mine"], None, [])
     assert len(held(stage)) == 1, "the archive is the last of its backups"
+
+
+PACKED, NEWER = "*" + "A" * 40, "*" + "B" * 40
+
+
+@pytest.mark.parametrize(("set_since", "has"), [("", PACKED), (NEWER, NEWER)])
+def test_back_from_the_archive_its_programs_log_in_as_before_unless_another_password_was_set(
+    stage: AccountStage, set_since: str, has: str
+) -> None:
+    facts = written(stage)
+    set_hash(stage, PACKED)
+    kept = archived(stage, facts)
+    if set_since:
+        stage.spec["account"]["databases"][0]["password_hash"] = set_since
+    stage.job(IntentKind.REACTIVATE, "j3")
+    made = Play(stage, "hosting-reactivate", "j3", facts=kept).run()
+    (found,) = stage.account()["databases"]
+    assert found["password_hash"] == has
+    assert PACKED not in str(made), "no hash stands with a job"
+
+
+def set_hash(stage: AccountStage, value: str) -> None:
+    with stage.world.change() as state:
+        state["nodes"][HOST.name]["accounts"][USER]["databases"][0]["password_hash"] = value
+
+
+@pytest.mark.parametrize(("named", "has"), [(("main",), ""), ((), PACKED)])
+def test_a_database_that_is_named_brings_no_login_back_and_all_of_them_do(
+    stage: AccountStage, named: tuple[str, ...], has: str
+) -> None:
+    facts = written(stage)
+    set_hash(stage, PACKED)
+    made = backed_up(stage, facts)
+    set_hash(stage, "")
+    stage.job(IntentKind.RESTORE, "j3")
+    restore(stage, facts, made, databases=named).run()
+    assert stage.account()["databases"][0]["password_hash"] == has
 
 
 @pytest.mark.parametrize("method", [RESTORES, "hosting.load", "hosting.unsuspend"])

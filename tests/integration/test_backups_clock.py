@@ -27,6 +27,7 @@ from tests.fault.house import House, Options
 from tests.integration.test_backups_due import backups as jobs_of
 from tests.integration.test_backups_due import slots
 from tests.integration.test_due import DAY, HOUR, Year, record
+from tests.integration.test_reconciliation import trail
 
 SCHEDULE = BackupSchedule(clause="VPS 5", every={"vps": Days(7)})
 
@@ -108,3 +109,52 @@ def test_a_backup_that_failed_before_the_clock_was_set_back_is_tried_again_soon(
     kept.clock.step = -HOUR * 2
     kept.later(2 * HOUR + timedelta(minutes=30))
     assert jobs_of(house)[-1].state == JobState.DONE
+
+
+def test_a_clock_that_was_far_ahead_and_is_right_again_costs_no_slot(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    house = kept.begin()
+    first, second, third, *_ = slots(house)
+    kept.later(first - kept.clock.now() - 2 * HOUR)
+    kept.clock.step = 300 * DAY
+    kept.later(15 * DAY)  # of the wrong clock: the slots of these weeks are done, as far as it goes
+    ahead = record(house).backups_seen_to
+    made = len(jobs_of(house))
+    assert ahead is not None
+    assert ahead > third + 290 * DAY
+    kept.clock.step = -15 * DAY
+    with caplog.at_level("WARNING", logger="orchestrator.engine.misdated"):
+        kept.later(timedelta(minutes=5))
+    assert (record(house).backups_seen_to or ahead) <= kept.clock.now()
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "orchestrator.engine.misdated"]
+    assert said.startswith("the last scheduled backup of s1 is dated ")
+    assert [row.facts["said"] for row in trail(house, "backups misdated")] == [ahead.isoformat(timespec="seconds")]
+    kept.later(second - kept.clock.now() + HOUR)
+    assert [each.arguments["slot"] for each in jobs_of(house)[made:]] == [first.isoformat(), second.isoformat()]
+
+
+def test_a_slot_that_was_done_ahead_of_its_time_is_done_again_when_it_comes(kept: Kept) -> None:
+    house = kept.begin()
+    number = slots(house, number=9)
+    kept.later(number[0] - kept.clock.now() - 2 * HOUR)
+    kept.clock.step = 15 * DAY  # two slots and a day ahead
+    kept.later(8 * DAY)
+    made = [each.arguments["slot"] for each in jobs_of(house)]
+    assert made[-1] == number[3].isoformat()
+    kept.clock.step = -8 * DAY
+    kept.later(number[3] - kept.clock.now() + HOUR)
+    assert [each.arguments["slot"] for each in jobs_of(house)][len(made) :] == [slot.isoformat() for slot in number[:4]]
+    assert {each.state for each in jobs_of(house)} == {JobState.DONE}
+
+
+def test_a_backup_that_failed_while_the_clock_was_far_ahead_is_tried_again_in_its_slot(kept: Kept) -> None:
+    house = kept.begin()
+    first, *_ = slots(house)
+    kept.later(first - kept.clock.now() + timedelta(minutes=1) - HOUR)
+    house.world.fault("repositories.create", error=PermanentDriverError("the disk is ill"), nth=0)
+    kept.clock.step = 300 * DAY
+    kept.turn()
+    assert [(each.state, each.arguments["slot"]) for each in jobs_of(house)] == [(JobState.FAILED, first.isoformat())]
+    house.world.clear_faults()
+    kept.clock.step = timedelta(0)
+    kept.later(HOUR)
+    assert (jobs_of(house)[-1].state, jobs_of(house)[-1].arguments["slot"]) == (JobState.DONE, first.isoformat())

@@ -89,3 +89,14 @@ def test_it_is_done_by_itself_once_a_night(year: Year) -> None:
     assert second.at - first.at >= DAY
     house.engine.compare_at_night()
     assert last(house) == second
+
+
+def test_a_night_that_is_still_to_come_by_the_clock_keeps_nobody_from_comparing(year: Year) -> None:
+    house = year.open()
+    with house.db.write() as conn:
+        settings.set_compared(conn, Compared(year.clock.now() + 300 * DAY, 0, 0))
+    house.engine.compare_at_night()
+    with house.db.read() as conn:
+        found = settings.compared(conn)
+    assert found is not None
+    assert found.at <= year.clock.now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from orchestrator.domain.backups.parts import Parts
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.words import BackupState
 from orchestrator.domain.calendar import Days
-from orchestrator.domain.errors import PermanentDriverError, Refused, RequestError
+from orchestrator.domain.errors import InDoubt, PermanentDriverError, Refused, RequestError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.policies import (
@@ -73,6 +73,14 @@ class Hosted(Year):
     declared = (*NODES, HOST, OTHER)
     policy = POLICY
     drills = 0
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+
+    def at(self, point: str) -> None:
+        """What is to be asked for at this point in the engine is asked for, once."""
+        self.meanwhile.pop(point, lambda: None)()
 
     def begin(self) -> House:
         house = self.open(options=Options(backups={HOST.name: TARGET, OTHER.name: TARGET}, drills=self.drills))
@@ -228,6 +236,72 @@ def test_one_that_fails_goes_on_where_it_stopped_when_it_is_tried_again(weeks: H
     assert content(house) == (LETTERS, ROWS)
 
 
+HALF = ("carried on", "called off")
+
+
+def half_restored(weeks: Hosted, *, suspended_before: bool) -> tuple[House, str]:
+    """An account that is suspended, and whose restore waits for a person half way; that job."""
+    house = backed_up(weeks)
+    fill(house, "spoilt", "spoilt")
+    if suspended_before:
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={"reason": "nonpayment"})
+        weeks.rest()
+    house.world.fault("hosting.load", nth=0, error=PermanentDriverError("MariaDB is down"))
+    job_id = restore(house, ends=JobState.NEEDS_OPERATOR).submitted.job_id
+    house.world.clear_faults()
+    if not suspended_before:
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={"reason": "nonpayment"})
+        weeks.rest()
+    assert record(house).suspension_proven_at is not None
+    return house, job_id
+
+
+@pytest.mark.parametrize("suspended_before", [True, False])
+@pytest.mark.parametrize("how", HALF)
+def test_paid_while_a_restore_waits_half_way_it_opens_when_that_is_over_and_not_before(
+    weeks: Hosted, how: str, suspended_before: bool
+) -> None:
+    house, job_id = half_restored(weeks, suspended_before=suspended_before)
+    house.event("invoice.paid", "s1", invoice_id="i1")
+    weeks.rest()
+    assert (account(house.world, USER)["open"], content(house)) == ([], (LETTERS, "spoilt"))
+    (told,) = [job for job in house.jobs("s1") if job.intent == IntentKind.UNSUSPEND]
+    assert (told.state, told.error_code) == (JobState.FAILED, "refused")
+    assert f"restore {job_id} has written half of it and is needs_operator" in told.error
+    heard = [json.loads(body) for _, body, _ in house.notifier.deliveries()]
+    (said,) = [each["data"] for each in heard if each["type"] == "job.failed" and each["data"]["intent"] == "unsuspend"]
+    assert said["error"] == told.error
+
+    check = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={}).job_id
+    weeks.rest()
+    assert house.job(check).state.final
+    assert [job.id for job in house.jobs("s1") if job.intent == IntentKind.UNSUSPEND] == [told.id], "asked for once, not for ever"
+    assert account(house.world, USER)["open"] == []
+
+    if how == "carried on":
+        house.engine.retry(job_id, who="anna")
+    else:
+        house.engine.cancel(job_id, who="anna")
+    weeks.rest()
+    assert house.job(job_id).state == (JobState.DONE if how == "carried on" else JobState.CANCELLED)
+    last = house.jobs("s1")[-1]
+    assert (last.intent, last.state, last.asked_by) == (IntentKind.UNSUSPEND, JobState.DONE, "orchestrator")
+    assert (len(account(house.world, USER)["open"]), account(house.world, USER)["manifest"]) == (11, None)
+    assert (record(house).suspension_proven_at, record(house).holds) == (None, ())
+    assert content(house) == (LETTERS, ROWS if how == "carried on" else "spoilt")
+
+
+@pytest.mark.parametrize("how", HALF)
+def test_one_that_is_still_held_when_its_restore_is_over_stays_closed_and_opens_with_the_hold(weeks: Hosted, how: str) -> None:
+    house, job_id = half_restored(weeks, suspended_before=False)
+    (house.engine.retry if how == "carried on" else house.engine.cancel)(job_id, who="anna")
+    weeks.rest()
+    assert (account(house.world, USER)["open"], acts(house)[-1]) == ([], "suspend")
+    house.event("invoice.paid", "s1", invoice_id="i1")
+    weeks.rest()
+    assert (len(account(house.world, USER)["open"]), acts(house)[-1]) == (11, "unsuspend")
+
+
 def test_the_same_request_is_the_same_restore_and_of_other_parts_it_is_refused(weeks: Hosted) -> None:
     house = backed_up(weeks)
     first = restore(house, parts=Parts(paths=("letters",)))
@@ -258,6 +332,41 @@ def test_aside_it_is_kept_for_its_days_and_then_removed(weeks: Hosted) -> None:
     weeks.later(4 * HOUR)
     assert (record(house).kept, texts(house.world, HOST.name, kept.path)) == ((), {})
     assert "restored aside was kept until then" in next(job for job in house.jobs("s1") if job.intent == IntentKind.TIDY).reason
+
+
+def checked(house: House) -> str:
+    """What a check of the account says; '' = nothing."""
+    job = house.wait(house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={}).job_id)
+    return job.error
+
+
+def test_a_check_names_what_stands_beside_the_home_and_nothing_explains(weeks: Hosted) -> None:
+    house = backed_up(weeks)
+    assert checked(house) == ""
+    kept = restore(house, beside=True).submitted.job_id
+    assert checked(house) == "", "the record says why it is there"
+    put_file(house.world, HOST.name, f"{DIRECTORY}/restored/drill-old", "home/letters", "x")
+    put_file(house.world, HOST.name, DIRECTORY, "backup/account.json", "{}")
+    said = checked(house)
+    assert "restored/drill-old stands aside, and no record and no job says why" in said
+    assert "a pack of it stands in its directory" in said
+    assert kept not in said
+    house.engine.drilling.now("s1", who="anna", why="")
+    weeks.later(8 * DAY)
+    assert checked(house) == "", "the next drill, or restore aside, and the next backup take them away"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_check_takes_what_a_waiting_restore_has_left_for_explained(weeks: Hosted, beside: bool) -> None:
+    house = backed_up(weeks)
+    method = "repositories.restore" if beside else "hosting.load"
+    house.world.fault(method, nth=0, where="during" if beside else "before", error=InDoubt("the answer was lost"))
+    job_id = restore(house, ends=JobState.NEEDS_OPERATOR, beside=beside).submitted.job_id
+    found = [path for path in house.world.node(HOST.name)["directories"] if "restored" in path]
+    assert found == ([f"{DIRECTORY}/restored/{job_id}"] if beside else [])
+    assert any(path.startswith("backup/") for path in texts(house.world, HOST.name, DIRECTORY)) != beside
+    said = checked(house)
+    assert ("restored/" in said, "pack" in said) == (False, False)
 
 
 def test_of_two_that_stand_aside_each_goes_at_its_own_time(weeks: Hosted) -> None:
@@ -304,6 +413,66 @@ def test_accounts_are_drilled_as_guests_are_and_nothing_is_left(weeks: Hosted) -
     assert {(each.state, each.signature, each.node) for each in made} == {(DrillState.PASSED, "3 files", HOST.name)}
     assert texts(house.world, HOST.name, DIRECTORY) == before
     assert [path for path in house.world.node(HOST.name)["directories"] if "restored" in path] == []
+
+
+def begun(house: House) -> list[str]:
+    """The intents of the jobs in the order in which they began to run."""
+    jobs = [job for job in house.jobs("s1") if job.started_at is not None]
+    return [job.intent.value for job in sorted(jobs, key=lambda job: job.started_at or job.created_at)]
+
+
+@pytest.mark.parametrize("kind", [IntentKind.SUSPEND, IntentKind.TERMINATE, IntentKind.UNSUSPEND, IntentKind.RESTORE])
+def test_a_running_drill_is_broken_off_in_its_step_for_what_somebody_waits_for(weeks: Hosted, kind: IntentKind) -> None:
+    house = backed_up(weeks)
+    if kind == IntentKind.UNSUSPEND:
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={})
+        weeks.rest()
+
+    def ask() -> None:
+        if kind == IntentKind.RESTORE:
+            house.engine.restoring.restore("s1", Asked(request_id="r1"), who="anna", beside=nothing_beside)
+        else:
+            house.engine.command(kind, "s1", who="anna", why="x", arguments={})
+
+    weeks.meanwhile["hosting-drill/restore/before"] = ask
+    drill_id = house.engine.drilling.now("s1", who="anna", why="").job_id
+    weeks.rest()
+    drill, wanted = house.job(drill_id), house.jobs("s1")[-1]
+    assert (drill.state, drill.error.startswith("stopped for something that its customer")) == (JobState.CANCELLED, True)
+    assert (wanted.intent, wanted.state, wanted.error) == (kind, JobState.DONE, "")
+    restores = [call for call in house.world.journal() if call.method == "repositories.restore"]
+    assert len(restores) == (1 if kind == IntentKind.RESTORE else 0), "the drill came not to its first file"
+    with house.db.read() as conn:
+        assert [each.state for each in drills.list_page(conn)[0]] == [DrillState.CALLED_OFF]
+    assert [path for path in house.world.node(HOST.name)["directories"] if "restored" in path] == []
+
+
+def test_a_drill_that_has_not_begun_ends_before_it_does_anything(weeks: Hosted) -> None:
+    house = backed_up(weeks)
+
+    def ask() -> None:
+        house.engine.drilling.now("s1", who="anna", why="")
+        house.engine.command(IntentKind.SUSPEND, "s1", who="anna", why="x", arguments={})
+
+    weeks.meanwhile["hosting-check/account/before"] = ask
+    house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    weeks.rest()
+    check, drill, suspend = house.jobs("s1")[-3:]
+    assert (check.intent, drill.intent, suspend.intent) == (IntentKind.CHECK, IntentKind.DRILL, IntentKind.SUSPEND)
+    assert (check.state, drill.state, suspend.state) == (JobState.DONE, JobState.CANCELLED, JobState.DONE)
+    assert [call.method for call in house.world.journal() if call.method == "repositories.restore"] == []
+
+
+def test_what_nobody_waits_for_waits_for_the_end_of_a_drill(weeks: Hosted) -> None:
+    house = bought(weeks)
+    job_id = house.engine.command(IntentKind.BACKUP, "s1", who="anna", why="", arguments={}).job_id
+    house.wait(job_id)
+    weeks.meanwhile["hosting-drill/restore/before"] = lambda: house.engine.command(
+        IntentKind.CHECK, "s1", who="anna", why="", arguments={}
+    )
+    drill = house.engine.drilling.now("s1", who="anna", why="").job_id
+    weeks.rest()
+    assert (house.job(drill).state, begun(house)[-2:]) == (JobState.DONE, ["drill", "check"])
 
 
 # -- the whole way ------------------------------------------------------------

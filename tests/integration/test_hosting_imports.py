@@ -137,5 +137,28 @@ def test_what_moves_in_serves_and_belongs_to_its_account_and_what_is_hostile_sta
     lay(ground, packed(member("databases/other.sql", STEALS.encode())))
     with pytest.raises(OrchestratorError, match="cannot be loaded"):
         bring_in(ground, look(ground)["sha256"], job_id="j4")
+    taken = ground.call("account-import-undo", {**WHO, "job_id": "j4"}, deadline=120)
+    assert (taken["removed"], taken["left"], taken["emptied"]) == (0, [], ["other"])
+    assert ground.run("mariadb", "-N", "-e", f"show tables in {USER}_other").strip() == ""
     assert "evil" not in ground.run("mariadb", "-N", "-e", "select user from mysql.user")
     assert ground.run("find", "/var/lib/orchestrator-agent/accounts", "-name", "*.sql").strip() == ""
+
+
+def test_one_that_came_to_nothing_is_taken_out_again_and_what_was_there_stays(ground: HostingServer) -> None:
+    home = f"/srv/h/{USER}/home"
+    ground.run("runuser", "-u", USER, "--", "sh", "-c", f"echo his >{home}/his; echo old >{home}/www")
+    # Without what applying the account makes, and the times of directories.
+    look_at = ("find", home, "-type", "f", "-printf", "%p %U %m\n")
+    before = ground.run(*look_at)
+    bad = member("databases/other.sql", STEALS.encode())
+    members = (*GOOD[:1], member("home/www", b"new"), *GOOD[2:], member("databases/shop.sql", DUMP.encode()), bad)
+    lay(ground, packed(*members))
+    with pytest.raises(OrchestratorError, match="cannot be loaded"):
+        bring_in(ground, look(ground)["sha256"])
+    assert ground.run(*look_at) != before
+    taken = ground.call("account-import-undo", {**WHO, "job_id": "j2"}, deadline=120)
+    assert (taken["removed"], taken["left"], sorted(taken["emptied"])) == (2, [], ["other", "shop"])
+    assert ground.run(*look_at) == before
+    assert ground.run("cat", f"{home}/www").strip() == "new", "it was written over, and is his"
+    assert ground.run("mariadb", "-N", "-e", f"show tables in {USER}_shop").strip() == ""
+    assert ground.call("account-import-undo", {**WHO, "job_id": "j2"}, deadline=120)["removed"] == 0

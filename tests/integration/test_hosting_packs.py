@@ -92,6 +92,29 @@ def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(custom
     assert (server.run("ls", customer.chroot).split(), customer.facts()["packed"]) == (["home"], "")
 
 
+def test_a_login_by_password_comes_back_to_an_account_that_was_made_anew(customer: Customer) -> None:
+    customer.pack()
+    how = f"SHOW CREATE USER {customer.database}@localhost"
+    was = customer.sql(how)
+    customer.sql(f"DROP USER {customer.database}@localhost")
+    customer.suspend()
+    customer.load("shop")
+    assert customer.database not in customer.locked(), "of a database that is named nothing else comes back"
+    for _ in range(2):
+        customer.load()
+    assert customer.locked()[customer.database] is True
+    assert customer.unsuspend() == []
+    assert customer.sql(how) == was
+    newer = was.replace(customer.spec["databases"][0]["password_hash"], "*" + "B" * 40)
+    assert newer != was
+    customer.sql(newer.replace("CREATE USER", "ALTER USER"))
+    customer.suspend()
+    customer.load()
+    assert customer.unsuspend() == []
+    assert customer.sql(how) == newer, "what was set since stays"
+    customer.apply()
+
+
 def test_a_certificate_comes_back_to_an_account_that_was_made_anew(customer: Customer) -> None:
     site = customer.spec["sites"][0]
     given = certificate_for(*site["domains"], since=datetime.now(UTC) - timedelta(days=1))

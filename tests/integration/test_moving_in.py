@@ -8,12 +8,20 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, WrongState
+from orchestrator.domain.errors import (
+    InDoubt,
+    NotFound,
+    PermanentDriverError,
+    Refused,
+    RequestError,
+    TransientDriverError,
+    WrongState,
+)
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Migration, Policy
 from orchestrator.drivers.fake.hosting_copies import database_text, write_database
 from orchestrator.drivers.fake.hosting_tarballs import lay
-from orchestrator.drivers.fake.repositories import texts
+from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.engine.hosting import Moved, Moving
 from orchestrator.store import charges
 from tests.fault.house import House
@@ -102,6 +110,42 @@ def test_what_was_charged_for_a_job_that_failed_is_taken_back_until_it_is_done(h
     house.wait(job.id, JobState.DONE, seconds=20)
     assert owed(house) == [("s1.migration.r1", 20_000, True)]
     assert len(account(house.world, USER)["sites"]) == 2
+
+
+@pytest.mark.parametrize("moment", ["during", "after"])
+def test_of_one_that_comes_to_nothing_only_what_its_customer_had_or_has_made_since_is_left(house: House, moment: Any) -> None:
+    put_file(house.world, HOST.name, f"/srv/h/{USER}", "home/his", "old")
+    files = {**HOME, "his": "new", "more": "x"}
+    lay(house.world, HOST.name, "old.tar.gz", files=files, dumps={"main": "rows"}, settings=SETTINGS)
+    before = account(house.world, USER)
+    house.world.fault("hosting.bring_in", where=moment, error=PermanentDriverError("the quota is exceeded"))
+    house.world.fault("hosting.take_out", error=TransientDriverError("the connection broke", retry_after=0.01))
+    job = house.wait(move(house).submitted.job_id)
+    assert (job.state, account(house.world, USER)) == (JobState.FAILED, before)
+    assert texts(house.world, HOST.name, f"/srv/h/{USER}") == {"home/his": "new"}, "it was written over, and is his"
+    house.engine.retry(job.id, who="anna")
+    house.wait(job.id, JobState.DONE, seconds=20)
+    assert len(texts(house.world, HOST.name, f"/srv/h/{USER}")) == 3
+    assert database_text(house.world, HOST.name, USER, "main") == "rows"
+
+
+def test_what_somebody_changed_while_an_import_waited_is_left_and_named(house: House) -> None:
+    lay(house.world, HOST.name, "old.tar.gz", files={**HOME, "more": "x"})
+    house.world.fault("hosting.bring_in", where="after", error=InDoubt("the answer was lost"))
+    job_id = move(house).submitted.job_id
+    assert house.wait(job_id, JobState.NEEDS_OPERATOR).state == JobState.NEEDS_OPERATOR
+    put_file(house.world, HOST.name, f"/srv/h/{USER}", "home/more", "his own by now")
+    house.engine.cancel(job_id, who="anna")
+    assert house.wait(job_id, JobState.CANCELLED).state == JobState.CANCELLED
+    assert texts(house.world, HOST.name, f"/srv/h/{USER}") == {"home/more": "his own by now"}
+
+
+def test_the_tarball_stays_where_its_operator_has_put_it_and_is_named(house: House) -> None:
+    lay(house.world, HOST.name, "old.tar.gz", files=HOME)
+    job = house.wait(move(house).submitted.job_id)
+    (step,) = [each for each in house.steps(job.id) if each.id == "import"]
+    assert (step.facts or {})["left_on"] == {"node": HOST.name, "path": "/var/lib/orchestrator-agent/imports/old.tar.gz"}
+    assert "old.tar.gz" in house.world.node(HOST.name)["tarballs"]
 
 
 def test_what_is_hostile_is_refused_before_any_job_is_made(house: House) -> None:

@@ -109,6 +109,7 @@ GOOD |= {
     "account-restored": {**OF_ACCOUNT, "keep": ["b1"]},
     "account-tarball": {"file": "old.tar.gz", "most_bytes": 1 << 30, "most_inodes": 1000},
     "account-import": {**OF_ACCOUNT, "job_id": "j1", "file": "old.tar.gz", "sha256": "0" * 64},
+    "account-import-undo": {**OF_ACCOUNT, "job_id": "j1"},
     "account-residue": {**OF_ACCOUNT, "uid": 100001, "clean": False},
     "node-residue": {},
 }

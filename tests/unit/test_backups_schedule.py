@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from itertools import islice, pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,6 +22,7 @@ from orchestrator.domain.backups.schedule import (
     Week,
     interval,
     left_out,
+    misdated,
     missed,
     next_slot,
     open_now,
@@ -171,6 +173,16 @@ def test_however_many_slots_were_missed_one_run_sees_to_all_of_them() -> None:
     assert next_slot(ACTIVE, terms()) == slots[0]
     caught_up = replace(ACTIVE, backups_seen_to=late)
     assert (missed(caught_up, terms(), now=late), next_slot(caught_up, terms())) == ((), slots[3])
+
+
+def test_a_last_backup_that_lies_further_ahead_than_the_next_one_may_was_dated_by_a_wrong_clock() -> None:
+    def ahead(by: timedelta, **sold: Any) -> bool:
+        return misdated(replace(ACTIVE, backups_seen_to=NOW + by), terms(**sold), now=NOW)
+
+    assert (ahead(WEEK), ahead(WEEK + timedelta(seconds=1))) == (False, True)
+    assert ahead(timedelta(days=2), bought=True), "of what is made every day"
+    assert not ahead(52 * WEEK, policy=SILENT)
+    assert not misdated(ACTIVE, terms(), now=NOW)
 
 
 def test_a_slot_is_missed_when_it_is_over_and_not_before() -> None:

@@ -67,10 +67,19 @@ def made(facts: dict[str, Any]) -> dict[str, str]:
 def test_what_jobs_made_is_told_in_a_few_lines_whatever_a_playbook_calls_its_steps() -> None:
     assert made(STEPS) == {
         "guest": "orch.a (UUID a8edfd97)",
+        "account": "",
         "addresses": "10.9.0.10, fd09::1 (MAC 52:54:00:00:00:01)",
         "volumes": "/pool/orch.a.disk.qcow2: 10 GiB, encrypted\n/pool/orch.a.seed.iso: 68 KiB",
         "archive": "",
     }
+
+
+def test_of_an_account_that_is_on_a_node_its_user_is_told() -> None:
+    account = dict(MADE)["account"]
+    assert callable(account)
+    facts = {"identity": {"user": "h100001", "uid": 100001}, "ready": {"user": "h100001"}}
+    assert account({"facts": facts, "node": "h1"}) == "h100001 (uid 100001)"
+    assert account({"facts": facts, "node": ""}) == ""
 
 
 def test_of_an_archived_service_its_archive_is_told_and_of_a_new_one_nothing() -> None:

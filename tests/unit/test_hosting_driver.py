@@ -26,6 +26,7 @@ from orchestrator.ports.hosting_node import (
     Packed,
     Residue,
     Stray,
+    TakenOut,
     WayIn,
 )
 from orchestrator.ports.node_transport import Progress
@@ -77,6 +78,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "databases": [{"name": "main", "bytes": 3}],
         "settings": {"sites": []},
     },
+    "account-import-undo": {"removed": 2, "left": ["a"], "left_count": 1, "emptied": ["main"]},
     "account-import": {"loaded": [{"name": "main", "bytes": 3}]},
     "account-wipe": {
         "report": {
@@ -204,7 +206,10 @@ def test_a_tarball_is_looked_into_and_then_brought_in_by_its_digest() -> None:
     found = node.look_into("old.tar", most_bytes=9, most_inodes=8, deadline=1)
     assert found == Tarball(file="old.tar", sha256="ab", bytes=4096, inodes=1, databases=("main",), settings={"sites": []})
     assert node.bring_in("h100001", found, job_id="j1", deadline=1, **WHO) == (DatabaseDump(name="main", bytes=3),)
+    taken = node.take_out("h100001", job_id="j1", deadline=1, **WHO)
+    assert taken == TakenOut(removed=2, left=("a",), left_count=1, emptied=("main",))
     assert agent.asked == [
         ("account-tarball", {"file": "old.tar", "most_bytes": 9, "most_inodes": 8}),
         ("account-import", {"user": "h100001", "service_id": "s1", "job_id": "j1", "file": "old.tar", "sha256": "ab"}),
+        ("account-import-undo", {"user": "h100001", "service_id": "s1", "job_id": "j1"}),
     ]

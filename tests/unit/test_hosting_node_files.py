@@ -16,6 +16,7 @@ from agents.node.hosting import (
     closing,
     facts,
     ipc,
+    loading,
     manifest,
     marks,
     nginx,
@@ -482,6 +483,17 @@ def test_a_certificate_that_was_given_since_stays(home: Home) -> None:
     put(home.tls, "shop.key", "the newer key")
     assert certificates.bring_back(home, PACKED, ["shop.example"], LATER) == {}
     assert shown(home) == (given, "the newer key")
+
+
+# -- what comes back with databases ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("named", "lines"), [((), "5 5 * * * mine\n"), (("shop",), "* * * * * true\n")])
+def test_with_databases_that_are_named_no_line_of_the_crontab_comes_back(home: Home, named: tuple[str, ...], lines: str) -> None:
+    held = Manifest(service_id="web-1", job_id="j1", suspended_at="", before={"cron": 1})
+    closing.put_away(home.crontab, manifest.crontab(home))
+    loading.bring_back_settings(home, held, {"crontab": "5 5 * * * mine\n"}, named=named)
+    assert manifest.crontab(home).read_text() == lines
 
 
 # -- shutting --------------------------------------------------------------------------------------------------------------

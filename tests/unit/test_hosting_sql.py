@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.node.hosting import sql
-from agents.node.hosting.databases import Login, Seen, script
+from agents.node.hosting.databases import Login, Seen, logins_back, script
 from agents.node.hosting.spec import Database, Limits, Spec
 
 HASH, OTHER = "*" + "A" * 40, "*" + "B" * 40
@@ -131,3 +131,20 @@ def test_a_password_that_a_probe_left_is_taken_away() -> None:
         inserting=SEEN.inserting,
     )
     assert "IDENTIFIED VIA mysql_native_password" in script(spec(Database(name="a", password_hash=HASH)), left, suspended=False)
+
+
+def test_logins_that_were_packed_come_back_locked_and_those_that_are_there_stay() -> None:
+    seen = Seen(
+        logins=(login("h100001"), login("h100001_new", secret=OTHER)),
+        databases=("h100001_new", "h100001_old", "h100001_full", "h100001_odd"),
+        inserting=frozenset({("h100001", "h100001_new"), ("h100001", "h100001_old"), ("h100001", "h100001_odd")}),
+    )
+    rows = [{"name": name, "password_hash": HASH} for name in ("new", "old", "full", "gone")]
+    rows += [{"name": "odd", "password_hash": f"{HASH}' OR 1"}, {"name": "none", "password_hash": ""}]
+    words = logins_back("h100001", rows, seen)
+    assert list(words) == ["h100001_old", "h100001_full"]
+    assert f"'{HASH}' ACCOUNT LOCK" in words["h100001_old"]
+    assert "UNLOCK" not in "".join(words.values())
+    assert ("REVOKE" in words["h100001_old"], "REVOKE" in words["h100001_full"]) == (False, True)
+    made = (login("h100001_old", secret=HASH), login("h100001_full", secret=HASH))
+    assert logins_back("h100001", rows, Seen(logins=(*seen.logins, *made), databases=seen.databases)) == {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from agents.node.hosting import sql, tree
+from agents.node.hosting.fields import NATIVE
 from agents.node.hosting.run import SECONDS, As, Done, run
 from agents.node.hosting.spec import Database, Spec
 from agents.node.protocol import AgentError
@@ -141,6 +143,20 @@ def making(user: str, databases: Sequence[Database], seen: Seen, *, suspended: b
             sql.grant(login, database, full=each.full) for login in (user, database) if login in wanted and wrong(login, each)
         ]
     return "".join(words)
+
+
+def logins_back(user: str, rows: Sequence[Mapping[str, Any]], seen: Seen) -> dict[str, str]:
+    """By login, the statements that make those by password which were packed and are not there, locked; with the rights that the
+    account's own login has. One that is there is newer than what was packed."""
+    present = {each.name for each in seen.logins_of(user) if each.host == "localhost"}
+    words = {}
+    for row in rows:
+        login, secret = f"{user}_{row['name']}", str(row.get("password_hash", ""))
+        if login in present or login not in seen.databases or not NATIVE.fullmatch(secret):
+            continue
+        full = (user, login) not in seen.inserting
+        words[login] = sql.create_user(login, password_hash=secret, locked=True) + sql.grant(login, login, full=full)
+    return words
 
 
 def size(seen: Seen, database: str) -> int:

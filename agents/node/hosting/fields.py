@@ -26,7 +26,7 @@ _JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _CRYPT = re.compile(
     r"\$6\$(rounds=[0-9]{4,9}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}|\$y\$[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}"
 )
-_NATIVE = re.compile(r"\*[0-9A-F]{40}")
+NATIVE = re.compile(r"\*[0-9A-F]{40}")
 _KEY_TYPES = (
     "ssh-ed25519",
     "ssh-rsa",
@@ -210,7 +210,7 @@ _SITE_FIELDS = _object(
 _DATABASE_FIELDS = _object(
     {
         "name": Field(_text(_DATABASE, "the name of a database: 1 to 16 of a-z, 0-9 and _")),
-        "password_hash": Field(_or_empty(_text(_NATIVE, "a hash of mysql_native_password, * and 40 hexadecimal digits")), ""),
+        "password_hash": Field(_or_empty(_text(NATIVE, "a hash of mysql_native_password, * and 40 hexadecimal digits")), ""),
         "full": Field(a.flag, False),
     }
 )

@@ -1,4 +1,4 @@
-"""``account-load``: what was packed becomes the account's databases, crontab and certificates again."""
+"""``account-load``: what was packed becomes the account's databases again; where all do, so do crontab and certificates."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def account_load(call: Call) -> dict[str, Any]:
         if lacking:
             raise AgentError("not-found", f"no dump of {', '.join(lacking[:10])} is in {home.packed}")
         _make_missing(home, held, [row for row in settings.get("databases", ()) if row["name"] in names])
+        if not call.arguments["databases"]:
+            _bring_back_logins(home, held, settings.get("databases", ()))
         loaded = []
         with lent(home, names):
             for number, name in enumerate(names):
                 look = partial(call.progress, number / len(names), f"loading {home.user}_{name}")
                 loaded.append({"name": name, "bytes": fresh(home, name, there[name], look=look)})
-        _bring_back_cron(home, held, str(settings.get("crontab", "")))
-        if not call.arguments["databases"]:
-            _bring_back_certificates(home, settings.get("sites", ()))
+        bring_back_settings(home, held, settings, named=call.arguments["databases"])
     return {"loaded": loaded}
 
 
@@ -98,6 +98,21 @@ def _make_missing(home: Home, held: manifest.Manifest, rows: Sequence[Mapping[st
     held.save(home)
 
 
+def _bring_back_logins(home: Home, held: manifest.Manifest, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Those by password that its owner's programs know: of an account that was made anew only the backup has their hashes."""
+    seen = databases.see()
+    if seen.away:
+        raise AgentError("driver-transient", seen.away)
+    words = databases.logins_back(home.user, rows, seen)
+    if not words:
+        return
+    logins = held.before["databases"] = held.before["databases"] or {}
+    for login in words:  # first what lets them in again with the account: made, they would be found there when this is repeated
+        logins.setdefault(login, False)
+    held.save(home)
+    databases.ask("".join(words.values()), doing=f"bringing back the logins of {home.user}")
+
+
 @contextmanager
 def lent(home: Home, names: Sequence[str]) -> Iterator[None]:
     """The account's own login is let in, and has all rights on these databases, while this lasts; then all is as before.
@@ -122,10 +137,23 @@ def lent(home: Home, names: Sequence[str]) -> Iterator[None]:
 
 def fresh(home: Home, name: str, path: Path, *, look: Look) -> int:
     """The database is emptied, and becomes what the dump says; the dump's bytes. To be called while the login is lent."""
+    empty(home, name)
+    return dumps.load(home, f"{home.user}_{name}", path, look=look)
+
+
+def empty(home: Home, name: str) -> None:
+    """The database holds nothing. Who may do what in it stays as it is."""
     database = f"{home.user}_{name}"
     words = sql.drop_database(database) + sql.create_database(database)
     databases.ask(words, doing=f"emptying {database}", seconds=_SECONDS)
-    return dumps.load(home, database, path, look=look)
+
+
+def bring_back_settings(home: Home, held: manifest.Manifest, settings: Mapping[str, Any], *, named: Sequence[str] = ()) -> None:
+    """The crontab and the certificates of an account that is loaded whole. Where databases are ``named`` they alone are meant."""
+    if named:
+        return
+    _bring_back_cron(home, held, str(settings.get("crontab", "")))
+    _bring_back_certificates(home, settings.get("sites", ()))
 
 
 def _bring_back_cron(home: Home, held: manifest.Manifest, packed: str) -> None:

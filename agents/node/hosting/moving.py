@@ -1,4 +1,5 @@
-"""``account-tarball`` and ``account-import``: an account moves in with its files, databases and settings."""
+"""``account-tarball`` and ``account-import``: an account moves in with its files, databases and settings; ``account-import-undo``
+takes out again what an import that came to nothing has put there."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ import json
 import os
 import resource
 import shutil
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from agents.node.call import Call
-from agents.node.hosting import databases, loading, manifest, marks, quota, sql, sweep, tarball, tree
+from agents.node.hosting import databases, loading, manifest, marks, quota, sql, sweep, tarball, tree, unpacked
 from agents.node.hosting.attended import as_account, attend
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.tarball import Contents, Most
@@ -22,8 +24,8 @@ _MEMORY = 2 << 30
 
 _COPY = 1 << 20
 # As the account's own user: nobody else's files can be made, and a directory that is there keeps its mode.
-_TAR = ["tar", "--extract", "--file=-", "--no-same-owner", "--no-same-permissions", "--no-overwrite-dir"]
-_TAR += ["--delay-directory-restore"]
+TAR = ["tar", "--extract", "--file=-", "--no-same-owner", "--no-same-permissions", "--no-overwrite-dir"]
+TAR += ["--delay-directory-restore"]
 
 
 def account_tarball(call: Call) -> dict[str, Any]:
@@ -50,11 +52,42 @@ def account_import(call: Call) -> dict[str, Any]:
         found = _examined(call, stream, _room(home), share=0.3)
         if found.sha256 != call.arguments["sha256"]:
             raise AgentError("wrong-state", "the tarball is another than the one that was looked at", hint="ask for it once more")
-        names = sorted(found.dumps)
-        _require_empty(home, names, job_id=call.arguments["job_id"])
+        names, job_id = sorted(found.dumps), call.arguments["job_id"]
+        begun = _require_empty(home, names, job_id=job_id)
+        unpacked.note(home, tarball.in_home(stream), job_id=job_id, look=partial(call.progress, 0.4, "noting what is there"))
         _unpack(call, home, stream)
-        loaded = _load(call, home, stream, names) if names else []
+        begun.unpacked = True
+        begun.save(home)
+        loaded = _load(call, home, stream, names, begun) if names else []
     return {**_told(found), "loaded": loaded}
+
+
+def account_import_undo(call: Call) -> dict[str, Any]:
+    """Files that this job's import has put there go, where they are as it has left them; the databases that it began to load are
+    empty again, as they were. Nothing of another job's, or of the customer's, is touched. Repeatable.
+
+    ``removed``: how many names; ``left``: the first of those that are not as they were unpacked, of ``left_count``; ``emptied``.
+    """
+    node, job_id = Node(call.place), call.arguments["job_id"]
+    home = Home(node, call.arguments["user"])
+    with marks.account_lock(node, home.user):
+        marks.require_ours(home, call.arguments["service_id"])
+        sweep.probes(home)
+        begun = Begun.read(home)
+        if begun.job_id != job_id:
+            return {"removed": 0, "left": [], "left_count": 0, "emptied": []}
+        look = partial(call.progress, 0.5, "taking out what was unpacked")
+        taken = unpacked.take_out(home, job_id=job_id, uid=home.uid, whole=begun.unpacked, look=look)
+        for name in begun.loading:
+            loading.empty(home, name)
+        unpacked.forget(home)
+        tree.remove(_note(home))
+    return {
+        "removed": taken.removed,
+        "left": [ascii(name)[1:-1] for name in taken.left],
+        "left_count": taken.left_count,
+        "emptied": begun.loading,
+    }
 
 
 def _told(found: Contents) -> dict[str, Any]:
@@ -85,41 +118,59 @@ def _room(home: Home) -> Most:
     return Most(max(found.disk_bytes - found.used_bytes, 0), max(found.inodes - found.used_inodes, 0))
 
 
+@dataclass(slots=True, kw_only=True)
+class Begun:
+    """Which job has begun to move in: the same one may do it again, whatever became of its answer. ``loading``: the databases
+    that it began to load, all of which were empty; ``unpacked``: all files are there."""
+
+    job_id: str = ""
+    unpacked: bool = False
+    loading: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, home: Home) -> Begun:
+        try:
+            return cls(**json.loads(tree.read(_note(home)) or "{}"))
+        except (ValueError, TypeError):
+            return cls()
+
+    def save(self, home: Home) -> None:
+        manifest.directory(home)
+        tree.write(_note(home), json.dumps(asdict(self)) + "\n", sync=True)
+
+
 def _note(home: Home) -> Path:
-    """Which job has loaded the databases, or begun to: the same one may do it again, whatever became of its answer."""
     return home.records / "import.json"
 
 
-def _require_empty(home: Home, names: list[str], *, job_id: str) -> None:
-    """What a customer has in a database is not replaced."""
+def _require_empty(home: Home, names: list[str], *, job_id: str) -> Begun:
+    """What a customer has in a database is not replaced. That the job has begun is noted."""
     seen = databases.see()
     if seen.away:
         raise AgentError("driver-transient", seen.away)
     lacking = [name for name in names if f"{home.user}_{name}" not in seen.databases_of(home.user)]
     if lacking:
         raise AgentError("not-found", f"{home.user} has no database {', '.join(lacking[:10])}")
-    begun = _begun(home)
-    for name in names if begun != job_id else ():
+    begun = Begun.read(home)
+    if begun.job_id != job_id:
+        begun = Begun(job_id=job_id)
+    for name in names:
+        if name in begun.loading:
+            continue
         if databases.ask(sql.holds(f"{home.user}_{name}"), doing=f"looking at {home.user}_{name}"):
             raise AgentError(
                 "wrong-state",
                 f"the database {home.user}_{name} holds something already: nothing is loaded over it",
                 hint="its customer has to empty it first, or leave its dump out",
             )
-    manifest.directory(home)
-    tree.write(_note(home), json.dumps({"job_id": job_id}) + "\n", sync=True)
-
-
-def _begun(home: Home) -> str:
-    try:
-        return str(json.loads(tree.read(_note(home)) or "{}").get("job_id", ""))
-    except (ValueError, AttributeError):
-        return ""
+    begun.unpacked = False  # until it is, once more
+    begun.save(home)
+    return begun
 
 
 def _unpack(call: Call, home: Home, stream: BinaryIO) -> None:
     """By tar, with the rights and limits of the account and no others."""
-    words = as_account(home, [*_TAR, f"--directory=/srv/h/{home.user}/home"])
+    words = as_account(home, [*TAR, f"--directory=/srv/h/{home.user}/home"])
     look = partial(call.progress, 0.5, "unpacking the files")
     before = os.umask(0o022)  # as of what its owner puts there: nginx has to read it
     try:
@@ -131,11 +182,11 @@ def _unpack(call: Call, home: Home, stream: BinaryIO) -> None:
         raise AgentError(
             "no-capacity" if full else "driver-permanent",
             f"the files cannot be unpacked: {done.said}",
-            hint="what was unpacked stays; it can be done again",
+            hint="it can be done again",
         )
 
 
-def _load(call: Call, home: Home, stream: BinaryIO, names: list[str]) -> list[dict[str, Any]]:
+def _load(call: Call, home: Home, stream: BinaryIO, names: list[str], begun: Begun) -> list[dict[str, Any]]:
     """Each dump from a file of root's own, by the account's login."""
     aside = home.records / "import"
     shutil.rmtree(aside, ignore_errors=True)
@@ -147,6 +198,9 @@ def _load(call: Call, home: Home, stream: BinaryIO, names: list[str]) -> list[di
                 path = aside / f"{name}.sql"
                 with path.open("xb") as file:
                     shutil.copyfileobj(text, file, _COPY)
+                if name not in begun.loading:
+                    begun.loading.append(name)
+                    begun.save(home)
                 look = partial(call.progress, 0.7, f"loading {home.user}_{name}")
                 loaded.append({"name": name, "bytes": loading.fresh(home, name, path, look=look)})
                 path.unlink()

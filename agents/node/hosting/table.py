@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
         _later("moving", "account_tarball"),
     ),
     "account-import": ({**_ACT, "file": Field(_check("tarball")), "sha256": Field(a.sha256)}, _later("moving", "account_import")),
+    "account-import-undo": (_ACT, _later("moving", "account_import_undo")),
     "account-residue": (
         {
             "service_id": Field(a.service_id),

@@ -129,6 +129,15 @@ def files(stream: BinaryIO) -> Iterator[bytes]:
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
+def in_home(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """What of one that was looked through ``files`` has, by its names in the home."""
+    with unpacked(stream) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+        for member in archive:
+            name = member.name.removeprefix("./").rstrip("/")
+            if name.startswith(f"{HOME}/"):
+                yield _plain(name, member)
+
+
 def _plain(name: str, member: tarfile.TarInfo) -> tarfile.TarInfo:
     made = tarfile.TarInfo(name.removeprefix(f"{HOME}/"))
     made.type = tarfile.REGTYPE if member.isreg() else member.type

@@ -26,6 +26,7 @@ from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle
 from orchestrator.observe.logs import redact
 from orchestrator.store import account_usage, backups, charges, jobs, overview, services
@@ -127,8 +128,16 @@ def get_usage(_caller: Reader, context: Context, service_id: ServiceId) -> Usage
     with context.db.read() as conn:
         service = known(conn, service_id)
         metered = account_usage.get(conn, service_id)
+    if metered is None and context.catalog.kind_of(service) != PlanKind.HOSTING:
+        raise NotFound(
+            f"service {service_id} is no hosting account: of nothing else is read what it uses",
+            hint=f"what was sold and made of it: orchestrator service show {service_id}",
+        )
     if metered is None:
-        raise NotFound("nothing was read of what it uses", hint="hosting accounts are read every 15 minutes; guests are not")
+        raise NotFound(
+            f"nothing was read yet of what service {service_id} uses",
+            hint="hosting accounts are read every 15 minutes, while their node answers",
+        )
     plan = context.catalog.plans.get(service.plan)
     month = usage.month_of(context.clock.now(), context.catalog.calendar)
     return UsageOut.of(metered, plan, month, full=service.databases_full)

@@ -92,6 +92,9 @@ def certificate(context: click.Context, /, service: str, site: str, cert: str, k
     _ask(context, service, "certificate", body, {**options, "dry_run": False})
 
 
+_IMPORTS = "/var/lib/orchestrator-agent/imports"
+
+
 @click.command("import")
 @click.argument("service")
 @click.argument("file", metavar="FILE")
@@ -112,6 +115,8 @@ def import_account(context: click.Context, /, service: str, file: str, pay: bool
     answer = calls.post(below("services", service, "import"), body, timeout=_LOOK_SECONDS, dry_run=dry)
     if not options["as_json"]:
         say(_moving(service, answer))
+    if not options["as_json"] and not options["dry_run"]:
+        say(f"the tarball stays on the node, {_IMPORTS}/{answer['file']}: remove it there when it is needed no more")
     _told(context, calls, f"{service}: import", answer, options)
 
 

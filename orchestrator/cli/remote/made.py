@@ -19,6 +19,12 @@ def _guest(row: Row) -> str:
     return "\n".join(f"{f['guest']} (UUID {f['uuid']})" for f in _of_steps(row) if f.get("guest") and f.get("uuid"))
 
 
+def _account(row: Row) -> str:
+    """Of steps that made it: others name its user, too."""
+    users = [f"{f['user']} (uid {f['uid']})" for f in _of_steps(row) if f.get("user") and f.get("uid")]
+    return users[-1] if users and row["node"] else ""
+
+
 def _addresses(row: Row) -> str:
     return "\n".join(f"{text(f['addresses'])} (MAC {f['mac']})" for f in _of_steps(row) if f.get("addresses") and f.get("mac"))
 
@@ -45,6 +51,7 @@ def _kept(archive: Mapping[str, Any]) -> str:
 
 MADE: tuple[Line, ...] = (
     ("guest", _guest),
+    ("account", _account),
     ("addresses", _addresses),
     ("volumes", _volumes),
     ("archive", _archive),

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.output import card, emit_json, human_bytes, moment, size
+from orchestrator.cli.output import card, emit_json, human_bytes, moment
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option
 from orchestrator.cli.tables import Line, Row
 
+_OF = {"disk": "disk, files and databases together", "traffic": "traffic of this month"}
+
 
 def _shares(row: Row) -> str:
-    return "\n".join(f"{s['of']}: {s['per_cent']} % ({_amount(s, 'used')} of {_amount(s, 'sold')})" for s in row["shares"])
+    return "\n".join(_share(share) for share in row["shares"])
+
+
+def _share(share: Row) -> str:
+    of = _OF.get(share["of"], share["of"])
+    return f"{of}: {share['per_cent']} % ({_amount(share, 'used')} of {_amount(share, 'sold')})"
+
+
+def _files(row: Row) -> str:
+    return f"{human_bytes(row['bytes'])} in {row['inodes']:,} inodes (files, directories and links)"
 
 
 def _amount(share: Row, field: str) -> str:
@@ -19,7 +30,11 @@ def _amount(share: Row, field: str) -> str:
 
 
 def _traffic(row: Row) -> str:
-    return "\n".join(f"{month}: {human_bytes(count)}" for month, count in sorted(row["traffic"].items(), reverse=True))
+    """The months are those of the node's logs, whose zone need not be the provider's."""
+    return "\n".join(
+        f"{month}: {human_bytes(count)} in and out, by the node's clock"
+        for month, count in sorted(row["traffic"].items(), reverse=True)
+    )
 
 
 def _databases(row: Row) -> str:
@@ -29,11 +44,10 @@ def _databases(row: Row) -> str:
 _CARD: tuple[Line, ...] = (
     ("service", "service_id"),
     ("node", "node"),
-    ("read", moment("at")),
-    ("files", size("bytes")),
-    ("inodes", "inodes"),
+    ("read at", moment("at")),
+    ("files", _files),
     ("databases", _databases),
-    ("cpu", lambda row: f"{row['cpu_seconds']:,.0f} s"),
+    ("cpu time", lambda row: f"{row['cpu_seconds']:,.0f} s of one core since it was first read"),
     ("traffic", _traffic),
     ("of the plan", _shares),
 )
@@ -44,7 +58,10 @@ _CARD: tuple[Line, ...] = (
 @json_option
 @click.pass_context
 def usage(context: click.Context, /, service: str, as_json: bool) -> None:
-    """Show what a hosting account uses, and how much of its plan that is."""
+    """Show what a hosting account uses, as last read from its node, and how much of its plan that is.
+
+    It is read every 15 minutes. Of guests nothing is read: their disks and memory are what was sold.
+    """
     found = client(context).get(below("services", service, "usage"))
     if as_json:
         emit_json(found)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from orchestrator.domain.backups.restoring import BACKUP
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.calendar import Calendar
-from orchestrator.domain.intents import RULE_LIFECYCLE, Intent, IntentKind
+from orchestrator.domain.intents import RULE_LIFECYCLE, Intent, IntentKind, JobState
 from orchestrator.domain.jobs import JobStep
 from orchestrator.domain.kept import ROLE
 from orchestrator.domain.received import Received, refused
@@ -29,11 +29,21 @@ SCHEDULE = "orchestrator"
 
 
 class DrillState(StrEnum):
-    """``PASSED``: what the backup holds was written to a new volume and read back, and the volume was thrown away."""
+    """``PASSED``: what the backup holds was written to a new volume and read back, and the volume was thrown away.
+    ``CALLED_OFF``: it made way for what its customer or billing wanted, or a person called it off: it says nothing of the backup.
+    """
 
     BEGUN = "begun"
     PASSED = "passed"
     FAILED = "failed"
+    CALLED_OFF = "called-off"
+
+
+def ended(state: JobState, *, well: bool) -> DrillState:
+    """As its job has ended."""
+    if state == JobState.CANCELLED:
+        return DrillState.CALLED_OFF
+    return DrillState.PASSED if well else DrillState.FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,13 @@ def next_slot(service: Service, terms: Terms) -> datetime | None:
     return None if since is None else next(slots_after(service.id, since, terms), None)
 
 
+def misdated(service: Service, terms: Terms, *, now: datetime) -> bool:
+    """Whether the slots are said to be seen to up to a time so far ahead that none would come for more than an interval: a clock
+    that was wrong said so. One that was set back by less doubles no slot."""
+    every, said = interval(terms), service.backups_seen_to
+    return every is not None and said is not None and said > now + every * _DAY
+
+
 def missed(service: Service, terms: Terms, *, now: datetime) -> tuple[datetime, ...]:
     """The slots that are over and were not seen to, the first first: counted from the schedule, whatever was or was not begun."""
     return tuple(_missed(service, terms, now))

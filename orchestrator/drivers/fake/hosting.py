@@ -35,6 +35,7 @@ from orchestrator.ports.hosting_node import (
     Packed,
     Residue,
     Stray,
+    TakenOut,
     WayIn,
 )
 
@@ -102,7 +103,7 @@ class FakeHostingNode:
                 if there[part] != plain[part]:
                     there[part] = plain[part]
                     changed.append(part)
-            return Applied(facts=state_of.facts(there), changed=tuple(changed))
+            return Applied(facts=state_of.facts(there, node), changed=tuple(changed))
 
         def first(node: State) -> Applied | None:
             user(node)
@@ -116,7 +117,7 @@ class FakeHostingNode:
         def stage(node: State) -> tuple[AccountFacts, ...]:
             there = state_of.accounts_of(node)
             names = list(users) or sorted(there)
-            return tuple(state_of.facts(there[name]) if name in there else state_of.absent(node, name) for name in names)
+            return tuple(state_of.facts(there[name], node) if name in there else state_of.absent(node, name) for name in names)
 
         return self._world.act("hosting.accounts", node=self._node, subject=",".join(users), deadline=deadline, stages=[stage])
 
@@ -128,7 +129,7 @@ class FakeHostingNode:
             if there["manifest"] is None:
                 there["manifest"] = {"open": list(there["open"]), "by": job_id}
             there["open"] = [way for way in there["open"] if way not in ways or way in there["stuck"]]
-            return state_of.facts(there)
+            return state_of.facts(there, node)
 
         return self._act("suspend", user, deadline, lambda node: close(node, OUTER), lambda node: close(node, WAYS))
 
@@ -148,13 +149,13 @@ class FakeHostingNode:
             there = state_of.own(node, user, service_id)
             before = there["manifest"]
             if before is None:
-                return Brought(facts=state_of.facts(there))
+                return Brought(facts=state_of.facts(there, node))
             there["open"] = [way for way in WAYS if way in there["open"] or (way in before["open"] and way in ways)]
             if ways == INNER:  # the world sees it last
                 return None
             there["manifest"] = None
             apart = tuple(f"{way} is not as it was" for way in WAYS if (way in before["open"]) != (way in there["open"]))
-            return Brought(facts=state_of.facts(there), difference=apart)
+            return Brought(facts=state_of.facts(there, node), difference=apart)
 
         return self._act("unsuspend", user, deadline, lambda node: back(node, INNER), lambda node: back(node, WAYS))
 
@@ -304,6 +305,18 @@ class FakeHostingNode:
         done = self._world.act_from("hosting.bring_in", node=self._node, subject=user, deadline=deadline, stages=stages)
         assert done is not None
         return done
+
+    def take_out(self, user: str, *, service_id: str, job_id: str, deadline: float) -> TakenOut:
+        """See the port. First the files, then the databases."""
+
+        def files(node: State) -> TakenOut | None:
+            tarballs.take_files(node, state_of.own(node, user, service_id), job_id=job_id)
+            return None
+
+        def rest(node: State) -> TakenOut:
+            return tarballs.take_rest(state_of.own(node, user, service_id), job_id=job_id)
+
+        return self._act("take_out", user, deadline, files, rest)
 
     def close(self) -> None:
         """Nothing is kept open."""

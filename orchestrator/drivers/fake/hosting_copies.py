@@ -51,7 +51,7 @@ def end(state: State, node: State, there: State) -> Packed:
 
 
 def load(node: State, there: State, databases: Sequence[str]) -> tuple[DatabaseDump, ...]:
-    """Databases and crontab become what was packed; one that the account does not have is made."""
+    """Databases become what was packed, and the crontab where none is named; one that the account does not have is made."""
     if there["manifest"] is None:
         raise WrongState(f"{there['user']} is not suspended: nothing is loaded", hint="suspend it first")
     files = _files(node, there)
@@ -64,8 +64,12 @@ def load(node: State, there: State, databases: Sequence[str]) -> tuple[DatabaseD
         if name not in [each["name"] for each in there["databases"]]:
             there["databases"] += [each for each in settings["databases"] if each["name"] == name]
         there["content"][name] = dumps[name]
-    there["own_cron"] = settings["own_cron"]
-    there["cron"] = there["cron"] or settings["cron"]
+    if not databases:
+        there["own_cron"] = settings["own_cron"]
+        there["cron"] = there["cron"] or settings["cron"]
+        hashes = {each["name"]: each["password_hash"] for each in settings["databases"]}
+        for each in there["databases"]:  # one that is there is newer than what was packed
+            each["password_hash"] = each["password_hash"] or hashes.get(each["name"], "")
     return tuple(_dump(name, dumps[name]) for name in databases or sorted(dumps))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
 from orchestrator.domain.errors import NotFound, WrongState
+from orchestrator.drivers.fake.repository_state import directories_of
 from orchestrator.drivers.fake.world import State
 from orchestrator.ports.hosting_node import AccountUsage
 
@@ -84,7 +85,7 @@ def absent(node: State, user: str) -> AccountFacts:
     return AccountFacts(user=user, uid=int(user[1:]), service_id=owner, exists=False, wiping=wiped is not None)
 
 
-def facts(there: Mapping[str, Any]) -> AccountFacts:
+def facts(there: Mapping[str, Any], node: State) -> AccountFacts:
     access = there["access"] or {}
     suspended = there["manifest"] is not None and not set(there["open"]) - {"processes", "at", "linger", "fpm"}
     served = "suspended" if there["manifest"] is not None and "http" not in there["open"] else ""
@@ -119,8 +120,18 @@ def facts(there: Mapping[str, Any]) -> AccountFacts:
         "suspended": suspended,
         "suspended_by": (there["manifest"] or {}).get("by", ""),
         "wiping": bool(there["wiping"]),
+        **_beside(there["user"], node),
     }
     return AccountFacts.parse(data)
+
+
+def _beside(user: str, node: State) -> dict[str, Any]:
+    """What stands in its directory beside the home."""
+    directories = directories_of(node)
+    files, above = directories.get(f"/srv/h/{user}", {}), f"/srv/h/{user}/restored/"
+    half = "half" if any(path.startswith("backup.making/") for path in files) else ""
+    packed = "whole" if any(path.startswith("backup/") for path in files) else half
+    return {"packed": packed, "restored": sorted(path.removeprefix(above) for path in directories if path.startswith(above))}
 
 
 def usage(there: Mapping[str, Any]) -> AccountUsage:

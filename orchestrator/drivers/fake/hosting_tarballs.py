@@ -11,7 +11,7 @@ from orchestrator.domain.errors import NoCapacity, NotFound, Refused, WrongState
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.fake.repository_state import directories_of, next_revision
 from orchestrator.drivers.fake.world import FakeWorld, State
-from orchestrator.ports.hosting_node import DatabaseDump
+from orchestrator.ports.hosting_node import DatabaseDump, TakenOut
 
 
 def look(node: State, file: str, *, most_bytes: int, most_inodes: int) -> Tarball:
@@ -39,14 +39,20 @@ def unpack(state: State, node: State, there: State, tarball: Tarball, *, job_id:
     if look(node, tarball.file, **room).sha256 != tarball.sha256:
         raise WrongState("the tarball is another than the one that was looked at")
     names = {each["name"] for each in there["databases"]}
+    begun = there.get("importing") or {}
+    if begun.get("job") != job_id:
+        begun = {"job": job_id, "made": {}, "before": None, "loading": {}, "taken": [], "left": []}
     for name in tarball.databases:
         if name not in names:
             raise NotFound(f"{there['user']} has no database {name}")
-        if there["content"].get(name) and there.get("importing") != job_id:
+        if there["content"].get(name) and name not in begun["loading"]:
             raise WrongState(f"the database {there['user']}_{name} holds something already: nothing is loaded over it")
-    there["importing"] = job_id
-    held = directories_of(node).setdefault(f"/srv/h/{there['user']}", {})
-    for path, text in node["tarballs"][tarball.file]["files"].items():
+    there["importing"] = begun
+    held, files = _held(node, there), node["tarballs"][tarball.file]["files"]
+    if begun["before"] is None:
+        begun["before"] = [path for path in files if f"home/{path}" in held]
+    begun["made"] = {path: text for path, text in files.items() if path not in begun["before"]}
+    for path, text in files.items():
         before = held.get(f"home/{path}", {})
         if before.get("text") != text:  # a tarball brings its files' times along: unpacked again they are the same
             held[f"home/{path}"] = {"text": text, "unreadable": False, "revision": next_revision(state)}
@@ -54,8 +60,48 @@ def unpack(state: State, node: State, there: State, tarball: Tarball, *, job_id:
 
 def load(node: State, there: State, tarball: Tarball) -> tuple[DatabaseDump, ...]:
     dumps = node["tarballs"][tarball.file]["dumps"]
+    for name in dumps:
+        there["importing"]["loading"].setdefault(name, there["content"].get(name))
     there["content"].update(dumps)
     return tuple(DatabaseDump(name=name, bytes=len(text.encode())) for name, text in sorted(dumps.items()))
+
+
+def take_files(node: State, there: State, *, job_id: str) -> None:
+    """Those that the job's import made, and nobody has changed since."""
+    begun = _begun(there, job_id)
+    held = _held(node, there)
+    for path, text in begun["made"].items():
+        if path in begun["taken"]:
+            continue
+        found = held.get(f"home/{path}")
+        if found is not None and found["text"] == text:
+            del held[f"home/{path}"]
+            begun["taken"].append(path)
+        elif found is not None and path not in begun["left"]:
+            begun["left"].append(path)
+
+
+def take_rest(there: State, *, job_id: str) -> TakenOut:
+    """What it loaded, and what is known of it."""
+    begun = _begun(there, job_id)
+    for name, before in begun["loading"].items():
+        there["content"][name] = before
+        if before is None:
+            del there["content"][name]
+    if there.get("importing") == begun:
+        del there["importing"]
+    left = sorted(begun["left"])
+    return TakenOut(removed=len(begun["taken"]), left=tuple(left), left_count=len(left), emptied=tuple(sorted(begun["loading"])))
+
+
+def _begun(there: State, job_id: str) -> State:
+    begun: State = there.get("importing") or {}
+    return begun if begun.get("job") == job_id else {"made": {}, "loading": {}, "taken": [], "left": []}
+
+
+def _held(node: State, there: State) -> State:
+    held: State = directories_of(node).setdefault(f"/srv/h/{there['user']}", {})
+    return held
 
 
 def lay(world: FakeWorld, node: str, file: str, **said: Any) -> None:

@@ -271,6 +271,8 @@ class FakeRepositories:
     def _act(
         self, method: str, access: RepositoryAccess, deadline: float, stages: list[Stage], progress: Progress | None = None
     ) -> Any:
+        if progress is not None:
+            progress(0.0, f"{method} begins")
         result = self._world.act_from(
             f"repositories.{method}", node=self._node, subject=name_of(access.location), deadline=deadline, stages=stages
         )

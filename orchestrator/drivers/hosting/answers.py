@@ -17,6 +17,7 @@ from orchestrator.ports.hosting_node import (
     Packed,
     Residue,
     Stray,
+    TakenOut,
     WayIn,
 )
 
@@ -96,6 +97,15 @@ def tarball(file: str, data: Mapping[str, Any]) -> Tarball:
         inodes=int(data["inodes"]),
         databases=tuple(str(each["name"]) for each in data["databases"]),
         settings=dict(data["settings"]),
+    )
+
+
+def taken_out(data: Mapping[str, Any]) -> TakenOut:
+    return TakenOut(
+        removed=int(data["removed"]),
+        left=tuple(str(each) for each in data["left"]),
+        left_count=int(data["left_count"]),
+        emptied=tuple(str(each) for each in data["emptied"]),
     )
 
 

@@ -19,6 +19,7 @@ from orchestrator.ports.hosting_node import (
     NodeResidue,
     Packed,
     Residue,
+    TakenOut,
     WayIn,
 )
 from orchestrator.ports.node_transport import NodeTransport
@@ -134,6 +135,11 @@ class AgentHostingNode:
         """See the port."""
         request = {"user": user, "service_id": service_id, "job_id": job_id, "file": tarball.file, "sha256": tarball.sha256}
         return self._ask("account-import", request, lambda data: answers.dumps(data["loaded"]), deadline=deadline)
+
+    def take_out(self, user: str, *, service_id: str, job_id: str, deadline: float) -> TakenOut:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id}
+        return self._ask("account-import-undo", request, answers.taken_out, deadline=deadline)
 
     def close(self) -> None:
         """Nothing is kept open here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from orchestrator.cli.main import run
 from orchestrator.drivers.fake import FakeWorld
+from orchestrator.drivers.fake.hosting import use
 from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.wiring.links import WORLD_FILE
 from tests import live as lives
@@ -174,6 +176,37 @@ def test_a_guest_has_no_account(hosting: Live) -> None:
     refused(hosting.http.post("/v1/services/guest/account", json={"cron": []}), 409, "refused")
 
 
+def test_an_operator_reads_what_an_account_uses_with_units_and_when_and_of_what(
+    hosting: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(hosting, "using")
+    assert cli(hosting, "service", "usage", "using") == 3
+    assert "nothing was read yet of what service using uses" in capsys.readouterr().err
+    assert cli(hosting, "service", "show", "using") == 0
+    found = re.search(r"^account +(h\d+) \(uid (\d+)\)$", capsys.readouterr().out, re.MULTILINE)
+    assert found is not None
+    assert found[1] == f"h{found[2]}"
+    use(world(hosting), "h1", found[1], bytes=1_500_000_000, inodes=12_345, database_bytes=10**9, traffic={"2026-11": 5 << 20})
+    hosting.controller.engine.meter()
+    assert cli(hosting, "service", "usage", "using") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"read at \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ files 1500 MB in 12,345 inodes \(files, directories", told)
+    assert "databases 1 GB cpu time 0 s of one core since it was first read" in told
+    assert "traffic 2026-11: 5 MiB in and out, by the node's clock" in told
+    assert "disk, files and databases together: 50 % (2500 MB of 5 GB)" in told
+    assert "inodes: 6 % (12,345 of 200,000)" in told
+
+
+def test_of_a_guest_nothing_is_read_and_that_is_said(hosting: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    hosting.provisioned("machine")
+    assert cli(hosting, "service", "usage", "machine") == 3
+    assert "service machine is no hosting account: of nothing else is read what it uses" in capsys.readouterr().err
+    assert cli(hosting, "service", "show", "machine") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^payments +1 counted$", told, re.MULTILINE)
+    assert "account" not in [line.partition(" ")[0] for line in told.splitlines()]
+
+
 def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
     hosting: Live, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,7 +218,10 @@ def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
     assert "moving.tar.gz, 4 KiB in 1 files and directories, databases main: the policy says nothing of moving in" in told
     assert "account.import" in told
     assert len(shown(hosting, "moving")["sites"]) == 1
+    assert "tarball stays" not in told, "nothing is done with it"
     assert cli(hosting, *words, "--why", "he moves", "--watch") == 0
+    left = "the tarball stays on the node, /var/lib/orchestrator-agent/imports/moving.tar.gz: remove it there when"
+    assert left in capsys.readouterr().out
     assert [each["name"] for each in shown(hosting, "moving")["sites"]] == ["main", "blog"]
     assert cli(hosting, "service", "import", "moving", "nothing.tar.gz") == 3
     lay(world(hosting), "h1", "evil.tar.gz", hostile="home/a is a device, a pipe or the like")
