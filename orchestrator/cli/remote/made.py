@@ -33,6 +33,12 @@ def _volume(volume: Mapping[str, Any]) -> str:
     return f"{volume['path']}: {', '.join(word for word in words if word)}"
 
 
+def _account(row: Row) -> str:
+    """How it is called on its node, by what last made it, and where its home is."""
+    users = [f["user"] for f in _of_steps(row) if f.get("user") and f.get("uid")]
+    return f"{users[-1]} (/srv/h/{users[-1]}/home)" if users and row["node"] else ""
+
+
 def _archive(row: Row) -> str:
     return "\n".join(_kept(facts) for facts in _of_steps(row) if "kept_at" in facts)
 
@@ -45,6 +51,7 @@ def _kept(archive: Mapping[str, Any]) -> str:
 
 MADE: tuple[Line, ...] = (
     ("guest", _guest),
+    ("account", _account),
     ("addresses", _addresses),
     ("volumes", _volumes),
     ("archive", _archive),

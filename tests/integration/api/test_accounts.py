@@ -146,6 +146,50 @@ def test_a_file_that_says_nothing_of_an_account_is_refused(hosting: Live, tmp_pa
     assert cli(hosting, "service", "set-account", "any", str(tmp_path / "nowhere.yaml")) == 2
 
 
+def test_what_is_wrong_in_a_file_is_said_of_the_file(hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bought(hosting, "faulty")
+    file = tmp_path / "account.yaml"
+    wrong = {
+        "cron: [\n  - a\n": ":2: this is neither YAML nor JSON: ",
+        "databses: []\n": ": unknown part 'databses'; did you mean 'databases'?\n",
+        "sites:\n- {name: main, domans: [a.example]}\n": ": sites.0.domains: 'domains' is missing\n"
+        "  sites.0.domans: unknown field 'domans'; did you mean 'domains'?\n  `orchestrator service account",
+    }
+    for text, told in wrong.items():
+        file.write_text(text)
+        assert cli(hosting, "service", "set-account", "faulty", str(file)) == 2
+        assert f"orchestrator: {file}{told}" in capsys.readouterr().err
+
+
+def test_a_file_that_was_taken_by_mistake_is_neither_sent_nor_shown(
+    hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my.cnf"
+    file.write_text("whsec_geheim: x\nsites: []\n")
+    assert cli(hosting, "service", "set-account", "any", str(file)) == 2
+    said = capsys.readouterr().err
+    assert "is it the right file?" in said
+    assert "geheim" not in said
+
+
+def test_a_service_whose_use_is_not_read_says_why(hosting: Live) -> None:
+    bought(hosting, "unread")
+    hosting.provisioned("unread-guest")
+    for service, told in (("unread", "was not read yet"), ("unread-guest", "is not read")):
+        answer = hosting.http.get(f"/v1/services/{service}/usage")
+        refused(answer, 404, "not-found")
+        assert answer.json()["detail"] == f"what {service} uses {told}"
+
+
+def test_an_account_is_listed_by_its_domain_and_shown_with_its_user(hosting: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    bought(hosting, "named")
+    assert cli(hosting, "service", "list") == 0
+    assert "named.example" in capsys.readouterr().out
+    assert cli(hosting, "service", "show", "named") == 0
+    user = hosting.http.get("/v1/services/named").json()["facts"]["account"]["user"]
+    assert f"{user} (/srv/h/{user}/home)" in capsys.readouterr().out
+
+
 def test_a_certificate_goes_in_by_the_command_line_and_its_key_comes_out_nowhere(
     hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,7 +222,8 @@ def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
     hosting: Live, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bought(hosting, "moving")
-    lay(world(hosting), "h1", "moving.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"sites": SITES})
+    sites = [{**site, "domains": [f"moving.{domain}" for domain in site["domains"]]} for site in SITES]
+    lay(world(hosting), "h1", "moving.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"sites": sites})
     words = ("service", "import", "moving", "moving.tar.gz")
     assert cli(hosting, *words, "--dry-run") == 0
     told = capsys.readouterr().out
@@ -188,6 +233,8 @@ def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
     assert cli(hosting, *words, "--why", "he moves", "--watch") == 0
     assert [each["name"] for each in shown(hosting, "moving")["sites"]] == ["main", "blog"]
     assert cli(hosting, "service", "import", "moving", "nothing.tar.gz") == 3
+    assert cli(hosting, "service", "import", "moving", "/root/moving.tar.gz") == 2
+    assert "give its name alone" in capsys.readouterr().err
     lay(world(hosting), "h1", "evil.tar.gz", hostile="home/a is a device, a pipe or the like")
     assert cli(hosting, "service", "import", "moving", "evil.tar.gz") == 4
     assert "home/a is a device" in capsys.readouterr().err
