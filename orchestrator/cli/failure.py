@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""As a shell says it of a command that Ctrl-C ended."""
+
 
 class Failure(Exception):
     """Exit codes are those of the API's ``exit_code``: 2 wrong call, 3 not possible now, 4 refused, 5 something outside

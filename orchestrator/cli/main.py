@@ -13,12 +13,11 @@ from typing import NamedTuple
 import click
 from click.exceptions import NoSuchCommand
 
-from orchestrator.cli.failure import Failure, problem_line
+from orchestrator.cli.failure import INTERRUPTED, Failure, problem_line
 from orchestrator.cli.output import say
 from orchestrator.cli.remote.client import DEFAULT_SOCKET, Target, read_token
 from orchestrator.domain.errors import OUTCOMES, OrchestratorError
 
-INTERRUPTED = 130
 OUTSIDE_FAILED = 5
 DEFAULT_CONFIG = "/etc/orchestrator"
 
@@ -35,7 +34,7 @@ _LOCAL = "orchestrator.cli.local"
 COMMANDS: dict[str, Entry] = {
     "service": Entry(f"{_REMOTE}.service:group", "What customers have, and what can be done with it."),
     "job": Entry(f"{_REMOTE}.job:group", "What is being done, what was done, and what waits."),
-    "node": Entry(f"{_REMOTE}.node:group", "Hypervisors: what they have, enrolling and examining them."),
+    "node": Entry(f"{_REMOTE}.node:group", "Hypervisors and hosting nodes: what they have, enrolling and examining them."),
     "plan": Entry(f"{_REMOTE}.catalog:plan", "What is sold."),
     "template": Entry(f"{_REMOTE}.catalog:template", "OS images that guests are made from."),
     "ip": Entry(f"{_REMOTE}.ip:group", "Address ranges and who holds what of them."),

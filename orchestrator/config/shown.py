@@ -43,6 +43,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
             "tolerance": duration_words(settings.webhook_tolerance),
             "body_limit": size_words(settings.body_limit_bytes),
             "keep": duration_words(settings.keep_events),
+            "confirm_wait": duration_words(settings.confirm_wait),
         },
         "messages": {
             "give_up_after": duration_words(settings.give_up_after),

@@ -370,7 +370,9 @@ def _limits_apart(wanted: AccountLimits, found: AccountLimits | None) -> list[st
     if found is None:
         return ["it has no limits"]
     have, want = asdict(found), asdict(wanted)
-    return [f"it has {have[key]} {words} instead of {want[key]}" for key, words in _LIMIT_WORDS.items() if have[key] != want[key]]
+    return [
+        f"it has {have[key]:,} {words} instead of {want[key]:,}" for key, words in _LIMIT_WORDS.items() if have[key] != want[key]
+    ]
 
 
 def _sites_apart(sites: Sequence[Site], facts: AccountFacts, *, suspended: bool) -> list[str]:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from orchestrator.domain import archives, cancellations, conduct, lapsing
 from orchestrator.domain.intents import CANCELLATION, RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.permissions import no_switch
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Service, transition
@@ -93,7 +94,8 @@ def unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Rec
     hold = record.hold(reason)
     held = record.stopped or record.suspension_proven_at is not None
     if hold is None and record.stopped:
-        return refuse(record, f"it is not held for {reason} but for {', '.join(record.stop_reasons)}", RULE_HOLDS)
+        others = ", ".join(record.stop_reasons)
+        return refuse(record, f"it is not held for {reason} but for {others}: say which hold is to be lifted", RULE_HOLDS)
     if hold is not None and hold.effect != HoldEffect.STOP:
         return refuse(record, f"its hold for {reason} does not stop it: there is nothing to unsuspend", RULE_HOLDS)
     if not held:
@@ -170,7 +172,7 @@ def _legal(hold: Hold) -> bool:
 
 def power(kind: IntentKind, service: Service, *, who: str, why: str, terms: Terms = NO_TERMS) -> Received:
     if terms.kind == PlanKind.HOSTING and kind != IntentKind.CHECK:
-        return refuse(service, f"{kind} is for guests: an account has no power switch", RULE_LIFECYCLE)
+        return refuse(service, no_switch(kind), RULE_LIFECYCLE)
     if service.state != Lifecycle.ACTIVE:
         return refuse(service, f"it is {service.state}: {kind} needs an active service", RULE_LIFECYCLE)
     if service.stopped and kind != IntentKind.CHECK:

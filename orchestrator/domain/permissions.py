@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Refusal
-from orchestrator.domain.plans import Plan
+from orchestrator.domain.plans import Plan, PlanKind
 from orchestrator.domain.policies import Act
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
 from orchestrator.domain.terms import Terms
@@ -35,6 +35,8 @@ def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
     returned = terms.policy.nothing_returned
     if act == Ask.RESTORE and service.state in _ENDED and returned is not None:
         return Refusal(reason="restore refused: whose service has ended gets no data back", rule=terms.cite(returned))
+    if act in _POWER and terms.kind == PlanKind.HOSTING:
+        return Refusal(reason=no_switch(act), rule=RULE_LIFECYCLE)
     if service.state != Lifecycle.ACTIVE:
         return Refusal(reason=f"{act} refused: it is {service.state}, not active", rule=RULE_LIFECYCLE)
     rule = None if act in _POWER else terms.policy.forbids(Act(act.value))
@@ -46,6 +48,11 @@ def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
     if act in _POWER and service.stopped:
         return Refusal(reason=f"{act} refused: it is suspended, held for {', '.join(service.stop_reasons)}", rule=RULE_HOLDS)
     return None
+
+
+def no_switch(act: str) -> str:
+    """Why an account is neither started nor stopped."""
+    return f"{act} is for guests: an account has no power switch"
 
 
 def besides(act: Ask, terms: Terms) -> str:

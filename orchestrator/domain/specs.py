@@ -68,6 +68,8 @@ class GuestWanted:
 
 def hostname(name: str) -> str:
     """The name in small letters, where it is one that a host may have; raises RequestError (RFC 1123 section 2.1)."""
+    if not name.isascii():
+        raise RequestError(f"{name!r} is no host name: letters of other scripts are written in punycode (xn--…)")
     lowered = name.strip().lower().removesuffix(".")
     labels = lowered.split(".")
     if not lowered or len(lowered) > HOSTNAME_LENGTH or not all(_LABEL.fullmatch(label) for label in labels):

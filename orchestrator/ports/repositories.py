@@ -313,6 +313,10 @@ class Repositories(Protocol):
         """Write what the snapshot holds. NotFound also where there is no such snapshot, before anything is written."""
         ...
 
+    def lacks(self, access: RepositoryAccess, snapshot: str, paths: tuple[str, ...], *, deadline: float) -> tuple[str, ...]:
+        """Those of the paths, from the snapshot's root, that it does not hold. NotFound where there is no such snapshot."""
+        ...
+
     def unlock(self, access: RepositoryAccess, *, deadline: float) -> tuple[LockFacts, ...]:
         """Remove the locks that this node's agent made and whose owner is proven dead; return all that were found."""
         ...

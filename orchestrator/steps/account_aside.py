@@ -11,7 +11,7 @@ from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.errors import NoCapacity, PermanentDriverError
 from orchestrator.steps.account import present, seen
 from orchestrator.steps.account_backup import RESTORED, directory_of
-from orchestrator.steps.account_restore import write
+from orchestrator.steps.account_restore import require_held, write
 from orchestrator.steps.backup_make import RUN_SECONDS
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import ASK_SECONDS, BaseStep, Timer
@@ -50,10 +50,12 @@ class AccountRestoreAside(BaseStep[AsideArgs]):
         return Needed(f"{_name(ctx, args)} is still to be written")
 
     def apply(self, ctx: StepContext, args: AsideArgs) -> Facts:
-        """Raises WrongState where the backup does not count any more, NoCapacity where the node has no room for it."""
+        """Raises WrongState where the backup does not count any more, NotFound where it has not all that is named, NoCapacity
+        where the node has no room for it."""
         timer, name = Timer(ctx), _name(ctx, args)
         user, backup = present(ctx, args.node).user, restorable(ctx, args.backup)
         _require_room(ctx, args, backup)
+        require_held(ctx, args.node, backup, only=args.only)
         keep_only(ctx, args.node, args.kept, timer)
         path = f"{directory_of(user)}/{RESTORED}/{name}"
         found = write(ctx, args.node, backup, timer, directory=path, only=args.only)

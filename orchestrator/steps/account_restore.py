@@ -28,27 +28,32 @@ WHOLE = (f"/{HOME}", f"/{PACK}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupArgs:
-    """``backup``: its id."""
+class RestorableArgs:
+    """``backup``: its id; ``only`` and ``databases``: what is to be restored of it, as the steps behind it take them."""
 
     node: str
     backup: str
+    only: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
 
 
-class AccountRestorable(Look[BackupArgs]):
-    """See that the backup is held and the account there, before anything of it is closed."""
+class AccountRestorable(Look[RestorableArgs]):
+    """See that the backup is held and the account there, and that the backup has what is named of it, before anything of the
+    account is closed."""
 
     name: ClassVar[str] = "account.restorable"
-    args = BackupArgs
+    args = RestorableArgs
     deadline_seconds: ClassVar[float] = 600.0
 
-    def look(self, ctx: StepContext, args: BackupArgs) -> Facts:
-        """Raises NotFound, WrongState where the backup does not count any more, TransientDriverError where it is locked."""
+    def look(self, ctx: StepContext, args: RestorableArgs) -> Facts:
+        """Raises NotFound also where it has not all that is named, WrongState where the backup does not count any more,
+        TransientDriverError where it is locked."""
         user, backup = present(ctx, args.node).user, restorable(ctx, args.backup)
         shelf = Shelf(ctx, args.node)
         shelf.unlock(shelf.generation(backup.generation))
         if not shelf.look().holds(backup):
             raise NotFound(f"the snapshot of backup {backup.id} is not held any more")
+        require_held(ctx, args.node, backup, only=args.only, databases=args.databases)
         return {"user": user, "snapshot": backup.snapshot_id, "bytes": backup.size_bytes}
 
 
@@ -203,6 +208,22 @@ def ensure_closed(ctx: StepContext, node: str) -> None:
     close, args = AccountClose(), OnNode(node=node)
     if isinstance(close.check(ctx, args), Needed):
         close.apply(ctx, args)
+
+
+def require_held(ctx: StepContext, node: str, backup: Backup, *, only: tuple[str, ...], databases: tuple[str, ...] = ()) -> None:
+    """Raises NotFound where the backup has not all of what is named: restoring it would change nothing, and look done."""
+    named = {path: path.removeprefix(f"/{HOME}/") for path in only if path not in WHOLE}
+    named |= {f"/{PACK}/databases/{name}.sql": f"the database {name}" for name in databases}
+    if not named:
+        return
+    shelf = Shelf(ctx, node)
+    there, access = shelf.on_node(shelf.generation(backup.generation))
+    missing = there.lacks(access, backup.snapshot_id, tuple(named), deadline=Timer(ctx).left())
+    if missing:
+        told = ", ".join(named.get(path, path) for path in missing[:5])
+        raise NotFound(
+            f"backup {backup.id} does not hold {told}", hint="`orchestrator restore SERVICE --beside` shows all it holds"
+        )
 
 
 def write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import count
 from typing import Protocol
@@ -327,5 +328,13 @@ class HostingContract:
         spec = spec_of(ground)
         site = replace(spec.sites[0], php="5.3")
         with pytest.raises(WrongState):
+            ground.hosting.apply(replace(spec, sites=(site,)), job_id=JOB, deadline=LONG)
+        assert not seen(ground, spec.user).exists
+
+    def test_a_domain_that_another_account_serves_is_refused_and_nothing_is_made(self, ground: Ground, made: AccountSpec) -> None:
+        spec = spec_of(ground)
+        taken = made.sites[0].domains[1]
+        site = replace(spec.sites[0], domains=(*spec.sites[0].domains, taken))
+        with pytest.raises(WrongState, match=re.escape(f"served for another account already: {taken} ({made.user})")):
             ground.hosting.apply(replace(spec, sites=(site,)), job_id=JOB, deadline=LONG)
         assert not seen(ground, spec.user).exists

@@ -150,6 +150,16 @@ class RepositoriesContract:
         site.repositories.restore(site.access, spec, deadline=LONG)
         assert site.node.texts(site.aside) == {"letters/one.txt": FILES["letters/one.txt"]}
 
+    def test_what_a_snapshot_does_not_hold_is_told_by_its_path(self, site: Site) -> None:
+        site.make()
+        snapshot = site.backup("j1").snapshot
+        there = ("/letters", "/letters/one.txt", "/index.html")
+        gone = ("/letters/three.txt", "/none/at/all", "/letter", "/letters/one", "/*")
+        assert site.repositories.lacks(site.access, snapshot, (*there, *gone), deadline=LONG) == gone
+        assert site.repositories.lacks(site.access, snapshot, there, deadline=LONG) == ()
+        with pytest.raises(NotFound):
+            site.repositories.lacks(site.access, NOBODYS, there, deadline=LONG)
+
     def test_of_a_snapshot_that_is_not_there_nothing_is_restored_or_verified(self, site: Site) -> None:
         site.make()
         site.backup("j1")

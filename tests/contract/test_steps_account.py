@@ -163,7 +163,7 @@ def test_what_is_not_as_sold_is_named(made: AccountStage) -> None:
         there = state["nodes"][HOST.name]["accounts"][USER]
         there["limits"]["inodes"] = 5
         there["databases"] = []
-    with pytest.raises(PermanentDriverError, match=r"5 inodes instead of 100000.*h100001_main is not there"):
+    with pytest.raises(PermanentDriverError, match=r"5 inodes instead of 100,000.*h100001_main is not there"):
         made.apply("account.verify", args)
     drift = made.apply("account.check", args)["drift"]
     assert len(drift) == 2

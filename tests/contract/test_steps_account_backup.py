@@ -337,6 +337,24 @@ def test_a_restore_that_cannot_begin_closes_nothing(stage: AccountStage) -> None
 
 
 @pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ({"paths": ("sites/main", "sites/mian")}, r"does not hold sites/mian \("),
+        ({"databases": ("main", "none")}, r"does not hold the database none \("),
+        ({"paths": ("sites/mian",), "beside": True}, r"does not hold sites/mian \("),
+    ],
+)
+def test_what_the_backup_does_not_hold_is_said_before_anything_is_closed(
+    stage: AccountStage, named: dict[str, Any], told: str
+) -> None:
+    facts, made = changed(stage)
+    before = stage.snapshot()
+    with pytest.raises(NotFound, match=told):
+        restore(stage, facts, made, **named).run()
+    assert stage.snapshot() == before
+
+
+@pytest.mark.parametrize(
     ("method", "moment"), moments("hosting.suspend", RESTORES, "hosting.load", "hosting.unpack", "hosting.unsuspend")
 )
 def test_a_restore_that_is_cut_off_anywhere_goes_on_to_its_end(stage: AccountStage, method: str, moment: Any) -> None:

@@ -235,7 +235,7 @@ def test_a_check_finds_what_was_changed_past_us(year: Hosted) -> None:
     done = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
     job = house.wait(done.job_id)
     assert job.state == JobState.FAILED
-    assert "it has 7 inodes instead of 100000" in job.error
+    assert "it has 7 inodes instead of 100,000" in job.error
 
 
 def test_a_service_outlives_its_plan_and_can_still_be_suspended_and_ended(year: Hosted) -> None:

@@ -253,6 +253,12 @@ def test_each_begins_in_its_own_slot_where_the_node_has_a_place() -> None:
     assert len(planned.planned) == 20
 
 
+def test_of_services_that_are_over_the_week_says_nothing() -> None:
+    told = {state: [each.service_id for each in week([replace(ACTIVE, state=state)], terms()).left_out] for state in Lifecycle}
+    over = {Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED}
+    assert told == {state: [] if state in over | {Lifecycle.ACTIVE} else ["s1"] for state in Lifecycle}
+
+
 def test_a_node_that_cannot_do_all_of_it_is_named() -> None:
     planned = week(services(60, 1), terms())
     assert len(planned.planned) <= 56

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from orchestrator.config.files import NodeEntry, OrchestratorFile, PlanFile
 from orchestrator.config.load import load
@@ -446,6 +447,11 @@ def test_what_is_shown_is_what_the_files_say_and_loads_again_as_the_same(configs
         path.write_text(json.dumps(content))  # JSON is YAML
     assert dataclasses.replace(load(tmp_path / "again"), directory=config.directory) == config
     assert set(shown["orchestrator.yaml"]) == set(OrchestratorFile.model_fields)
+    for name in ("webhooks", "messages", "brakes", "jobs"):
+        section = OrchestratorFile.model_fields[name].annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        assert set(shown["orchestrator.yaml"][name]) == set(section.model_fields), name
     assert set(shown["nodes.yaml"]["nodes"][0]) == set(NodeEntry.model_fields)
     assert set(shown["plans/vps-1.yaml"]) == set(PlanFile.model_fields)
     assert shown["plans/vps-1.yaml"]["disk"] == "20 GB"

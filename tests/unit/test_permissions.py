@@ -81,3 +81,10 @@ def test_a_smaller_plan_is_refused_while_the_policy_forbids_it_and_a_larger_is_n
     assert change_of_plan(OWING, LARGE, SMALL, terms("enterpage")) is None
     assert change_of_plan(service(L.ACTIVE), LARGE, SMALL, terms("tnet")) is None
     assert change_of_plan(OWING, None, SMALL, terms("tnet")) is None
+
+
+@pytest.mark.parametrize("act", [Ask.START, Ask.REBOOT, Ask.STOP])
+def test_an_account_has_no_power_switch(act: Ask) -> None:
+    refusal = may(act, service(L.ACTIVE), terms("default", "hosting"))
+    assert refusal is not None
+    assert refusal.reason == f"{act} is for guests: an account has no power switch"

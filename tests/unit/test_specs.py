@@ -159,3 +159,8 @@ def test_the_spec_is_plain_json_and_its_digest_covers_all_of_it() -> None:
         specs.guest_spec(replace(SERVICE, ssh_keys=(f"ssh-ed25519 {ED25519}",)), PLAN, TEMPLATE),
     ]
     assert len({data["digest"], *(specs.to_json(other)["digest"] for other in others)}) == 4
+
+
+def test_a_name_in_another_script_is_refused_with_how_it_is_written() -> None:
+    with pytest.raises(RequestError, match=r"'bücher\.example' is no host name: .* in punycode"):
+        specs.hostname("bücher.example")

@@ -152,6 +152,11 @@ def listing(snapshot: str) -> list[str]:
     return ["ls", "--no-lock", snapshot]
 
 
+def holding(snapshot: str, paths: Sequence[str]) -> list[str]:
+    """These paths of the snapshot, where they are there, and what lies right below them; likewise."""
+    return [*listing(snapshot), *paths]
+
+
 def archive(snapshot: str) -> list[str]:
     """The content of all files of the snapshot as one tar archive on standard output."""
     return ["dump", "--no-lock", "--archive", "tar", snapshot, "/"]

@@ -9,6 +9,7 @@ from agents.node import arguments as a
 from agents.node.arguments import Field
 from agents.node.call import Call
 from agents.node.restic import commands as c
+from agents.node.restic import content
 from agents.node.restic import fields as f
 
 _ALWAYS = {"repository": f.REPOSITORY, "seconds": f.SECONDS}
@@ -16,6 +17,7 @@ _ALWAYS = {"repository": f.REPOSITORY, "seconds": f.SECONDS}
 TABLE: dict[str, tuple[Mapping[str, Field], Callable[[Call], dict[str, Any]]]] = {
     "repository-create": (_ALWAYS, c.repository_create),
     "repository-snapshots": ({**_ALWAYS, "tags": Field(f.tags, ())}, c.repository_snapshots),
+    "repository-lacks": ({**_ALWAYS, "snapshot": f.SNAPSHOT, "paths": Field(f.paths)}, content.repository_lacks),
     "repository-check": (
         {
             **_ALWAYS,

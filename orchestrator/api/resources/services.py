@@ -26,8 +26,8 @@ from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
-from orchestrator.domain.plans import PlanKind
-from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle
+from orchestrator.domain.plans import HostingPlan, Plan
+from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
 from orchestrator.observe.logs import redact
 from orchestrator.store import account_usage, backups, charges, jobs, overview, services
 from orchestrator.store.database import Connection
@@ -128,19 +128,20 @@ def get_usage(_caller: Reader, context: Context, service_id: ServiceId) -> Usage
     with context.db.read() as conn:
         service = known(conn, service_id)
         metered = account_usage.get(conn, service_id)
-    if metered is None and context.catalog.kind_of(service) != PlanKind.HOSTING:
-        raise NotFound(
-            f"service {service_id} is no hosting account: of nothing else is read what it uses",
-            hint=f"what was sold and made of it: orchestrator service show {service_id}",
-        )
-    if metered is None:
-        raise NotFound(
-            f"nothing was read yet of what service {service_id} uses",
-            hint="hosting accounts are read every 15 minutes, while their node answers",
-        )
     plan = context.catalog.plans.get(service.plan)
+    if metered is None:
+        raise _unread(service, plan)
     month = usage.month_of(context.clock.now(), context.catalog.calendar)
     return UsageOut.of(metered, plan, month, full=service.databases_full)
+
+
+def _unread(service: Service, plan: Plan | None) -> NotFound:
+    if service.state != Lifecycle.ACTIVE:
+        return NotFound(f"{service.id} is {service.state}: nothing of it is read")
+    if not isinstance(plan, HostingPlan):
+        return NotFound(f"what {service.id} uses is not read", hint="accounts of shared hosting are read, guests are not")
+    again = "accounts are read every 15 minutes; where it stays so, look at its node with `orchestrator node doctor NODE`"
+    return NotFound(f"what {service.id} uses was not read yet", hint=again)
 
 
 @router.get("/{service_id}/explain")

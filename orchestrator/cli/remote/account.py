@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from orchestrator.cli.tables import Row
 MOST_BYTES = 256 * 1024
 # A tarball is looked through before the controller answers.
 _LOOK_SECONDS = 1800.0
+
+IMPORTS = "/var/lib/orchestrator-agent/imports"
+# How the controller calls what it was sent.
+_BODY = "body."
+PARTS = ("sites", "databases", "cron")
+_FORM = "`orchestrator service account SERVICE` shows the form; docs/webhooks.md tells what may stand where"
 
 _reason_option = click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
 
@@ -74,7 +81,10 @@ def set_account(context: click.Context, /, service: str, file: str, **options: A
     Each part that FILE names is set whole; the others stay as they are.
     """
     body = _read(file) | ({"reason": options["reason"]} if options["reason"] else {})
-    _ask(context, service, "account", body, options)
+    try:
+        _ask(context, service, "account", body, options)
+    except Failure as exc:
+        raise _of_file(exc, file) from None
 
 
 @click.command("certificate")
@@ -109,6 +119,9 @@ def import_account(context: click.Context, /, service: str, file: str, pay: bool
 
     FILE is the name of a tarball that lies in /var/lib/orchestrator-agent/imports on the service's node.
     """
+    if "/" in file:
+        hint = f"copy it into {IMPORTS} on the service's node, and give its name alone"
+        raise Failure(f"'{file}' is a path, and the name of a tarball on the node is expected", hint=hint, exit_code=2)
     body = {"file": file, "pay": pay, "reason": options["reason"]}
     calls = client(context)
     dry = "true" if options["dry_run"] else ""
@@ -163,13 +176,32 @@ def _read(file: str) -> dict[str, Any]:
         finally:
             loader.dispose()
     except yaml.YAMLError as exc:
-        where = f", line {exc.problem_mark.line + 1}" if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark else ""
-        raise Failure(f"{file}{where}: is neither YAML nor JSON", exit_code=2) from None
+        where = f":{exc.problem_mark.line + 1}" if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark else ""
+        why = f": {exc.problem}" if isinstance(exc, yaml.scanner.ScannerError | yaml.parser.ParserError) else ""
+        raise Failure(f"{file}{where}: this is neither YAML nor JSON{why}", exit_code=2) from None
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise Failure(
-            f"{file}: sites, databases or cron are expected", hint="`orchestrator service account` shows the form", exit_code=2
-        )
+        raise Failure(f"{file}: sites, databases or cron are expected", hint=_FORM, exit_code=2)
+    for name in found:
+        if name not in PARTS:
+            raise Failure(f"{file}: {_unknown(name)}", hint=_FORM, exit_code=2)
     return {name: value or [] for name, value in found.items()}
+
+
+def _unknown(name: str) -> str:
+    """Of a file that was taken by mistake nothing is sent, and nothing shown: it may hold secrets."""
+    meant = get_close_matches(name, PARTS, n=1)
+    if meant:
+        return f"unknown part '{name}'; did you mean '{meant[0]}'?"
+    return "has a part that is none of sites, databases and cron: is it the right file?"
+
+
+def _of_file(failure: Failure, file: str) -> Failure:
+    """What the controller has against the body, said of the file that it was read from."""
+    if not failure.message.startswith(_BODY):
+        return failure
+    lines = tuple(line.removeprefix(_BODY) for line in failure.lines)
+    message = f"{file}: {failure.message.removeprefix(_BODY)}"
+    return Failure(message, hint=_FORM, exit_code=failure.exit_code, lines=lines)
 
 
 def _text_of(file: str) -> str:

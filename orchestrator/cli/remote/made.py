@@ -19,12 +19,6 @@ def _guest(row: Row) -> str:
     return "\n".join(f"{f['guest']} (UUID {f['uuid']})" for f in _of_steps(row) if f.get("guest") and f.get("uuid"))
 
 
-def _account(row: Row) -> str:
-    """Of steps that made it: others name its user, too."""
-    users = [f"{f['user']} (uid {f['uid']})" for f in _of_steps(row) if f.get("user") and f.get("uid")]
-    return users[-1] if users and row["node"] else ""
-
-
 def _addresses(row: Row) -> str:
     return "\n".join(f"{text(f['addresses'])} (MAC {f['mac']})" for f in _of_steps(row) if f.get("addresses") and f.get("mac"))
 
@@ -37,6 +31,12 @@ def _volumes(row: Row) -> str:
 def _volume(volume: Mapping[str, Any]) -> str:
     words = [human_bytes(int(volume["capacity_bytes"])), "encrypted" if volume.get("secret_uuid") else ""]
     return f"{volume['path']}: {', '.join(word for word in words if word)}"
+
+
+def _account(row: Row) -> str:
+    """How it is called on its node, by what last made it (other steps name its user, too), and where its home is."""
+    made = [f for f in _of_steps(row) if f.get("user") and f.get("uid")]
+    return f"{made[-1]['user']} (uid {made[-1]['uid']}, /srv/h/{made[-1]['user']}/home)" if made and row["node"] else ""
 
 
 def _archive(row: Row) -> str:

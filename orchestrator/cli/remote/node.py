@@ -41,13 +41,23 @@ def _state(row: Row) -> str:
     return ", ".join(words)
 
 
+def _vcpus(row: Row) -> str:
+    """On a hosting node no processor is promised: what an account may take of it is a limit."""
+    return "" if row["kind"] == "hosting" else _promised("vcpus")(row)
+
+
+def _of_guests(field: str) -> Callable[[Row], str]:
+    """What says nothing of a hosting node is not shown of one."""
+    return lambda row: "" if row["kind"] == "hosting" else str(row[field])
+
+
 _LIST: tuple[Column, ...] = (
     Column("NODE", "name", Kind.ID),
     Column("ZONE", "zone", spare=4),
     Column("KIND", "kind", spare=6),
     Column("STATE", _state, Kind.PROSE),
-    Column("GUESTS", "guests", spare=3),
-    Column("VCPUS", _promised("vcpus"), Kind.ID),
+    Column("SERVICES", "guests", spare=3),
+    Column("VCPUS", _vcpus, Kind.ID),
     Column("MEMORY", _promised("memory_bytes"), Kind.ID),
     Column("DISK", _promised("disk_bytes"), Kind.ID, spare=1),
     Column("SEEN", moment("seen_at"), Kind.TIME, spare=5),
@@ -60,13 +70,13 @@ _CARD: tuple[Line, ...] = (
     ("kind", "kind"),
     ("address", lambda row: f"{row['user']}@{row['address']} port {row['port']}"),
     ("driver", "driver"),
-    ("pool", "pool"),
-    ("bridge", "bridge"),
-    ("guests", "guests"),
+    ("pool", _of_guests("pool")),
+    ("bridge", _of_guests("bridge")),
+    ("services", "guests"),
     ("cpus", "cpus"),
     ("memory", size("memory_bytes")),
     ("disk", size("disk_bytes")),
-    ("promised vCPUs", _promised("vcpus")),
+    ("promised vCPUs", _vcpus),
     ("promised memory", _promised("memory_bytes")),
     ("promised disk", _promised("disk_bytes")),
     ("reserved memory", lambda row: human_bytes(row["reserved_memory_bytes"]) if row["reserved_memory_bytes"] else ""),

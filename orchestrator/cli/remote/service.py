@@ -128,13 +128,18 @@ def _state(row: Row) -> str:
     return "active, to be unlimited" if throttled else "active"
 
 
+def _name(row: Row) -> str:
+    """The host name that was ordered, or the domain: an account has no other name."""
+    return str(row["hostname"] or row["domain"])
+
+
 _LIST: tuple[Column, ...] = (
     Column("SERVICE", "id", Kind.ID),
     Column("STATE", _state, Kind.ID),
     Column("PLAN", "plan", spare=1),
     Column("NODE", "node", spare=2),
     Column("CLIENT", "client_id", spare=4),
-    Column("HOSTNAME", "hostname", spare=5),
+    Column("NAME", _name, spare=5),
     Column("PAID UNTIL", moment("paid_until"), Kind.TIME, spare=3),
     Column("HOLDS", _holds, spare=1),
 )
@@ -306,10 +311,15 @@ _acting("reactivate", "Bring an archived service back, out of its archive.", _re
 _acting("check", "Compare the service with what is really there; changes nothing.", _reason_option)
 _acting("suspend", "Set a hold that stops the service, so that nobody can start it.", _reason_needed, _hold_option)
 _acting("unsuspend", "Lift a hold; with the last one the service is as it was before.", _reason_option, _hold_option)
-_acting("limit", "Set a hold that throttles the service's network; it runs on.", _reason_needed, _hold_option)
+_acting(
+    "limit",
+    "Set a hold that throttles it, a guest's network or an account's processor; it runs on.",
+    _reason_needed,
+    _hold_option,
+)
 _acting(
     "unlimit",
-    "Lift a hold that limits; with the last one the service has its plan's network again.",
+    "Lift a hold that limits; with the last one the service has again what its plan says.",
     _reason_option,
     _hold_option,
 )
@@ -339,9 +349,9 @@ def terminate(context: click.Context, /, service: str, meant: str, **options: An
 @json_option
 @click.pass_context
 def tidy(context: click.Context, /, service: str, meant: str, **options: Any) -> None:
-    """Wipe now what a restore left beside the service's disk: its old disk, and volumes that were restored beside it."""
+    """Wipe now what a restore left beside the service: a guest's old disk, and what was restored beside its disk or its home."""
     if not options["dry_run"]:
-        confirm(service, meant, what="tidy destroys data", warning=f"This destroys what is kept beside the disk of {service}.")
+        confirm(service, meant, what="tidy destroys data", warning=f"This destroys what is kept beside {service}.")
     act(context, service, "tidy", options)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.failure import Failure
+from orchestrator.cli.failure import INTERRUPTED, Failure
 from orchestrator.cli.output import clean, emit_json, say
 from orchestrator.cli.remote.client import Client, NoServer, below
 
@@ -37,17 +37,23 @@ _MARKS = {
 def watch_job(client: Client, job_id: str, *, as_json: bool) -> None:
     """Follow the job until it rests; raises Failure with the job's exit code where it did not go well."""
     states = _states(client, job_id)
-    if as_json:
-        *_, job = states
-        emit_json(job)
-    elif sys.stdout.isatty():
-        job = _bars(states)
-    else:
-        job = follow_lines(states)
+    try:
+        job = _followed(states, as_json=as_json)
+    except KeyboardInterrupt:
+        hint = f"look again with `orchestrator job watch {job_id}`; `orchestrator job cancel {job_id}` would stop it"
+        raise Failure(f"interrupted: job {job_id} goes on", hint=hint, exit_code=INTERRUPTED) from None
     if job["exit_code"]:
         raise Failure(_ending(job), hint=_hint(job), exit_code=int(job["exit_code"]))
     if not as_json:
         say(f"job {job_id}: done")
+
+
+def _followed(states: Iterator[dict[str, Any]], *, as_json: bool) -> dict[str, Any]:
+    if as_json:
+        *_, job = states
+        emit_json(job)
+        return job
+    return _bars(states) if sys.stdout.isatty() else follow_lines(states)
 
 
 def rests(job: dict[str, Any]) -> bool:

@@ -44,6 +44,10 @@ def interval(terms: Terms) -> int | None:
     return max(days.count + 2 * weekends, 1)
 
 
+# Of these nobody expects a backup: of all services that ever were, most.
+_OVER = frozenset({Lifecycle.CANCELLED, Lifecycle.ARCHIVED, Lifecycle.ERASED})
+
+
 def left_out(service: Service, terms: Terms) -> str:
     """Why no backup of the service is made unasked; '' where nothing is in the way. Whether the policy has any: ``interval``."""
     node = terms.backups.node
@@ -236,8 +240,8 @@ def plan_week(
 ) -> Week:
     """The week from ``start`` on. ``refused``: by service, why its last run was refused (it was over its cap).
 
-    Services that the policy gives no schedule stand nowhere in it. One that was refused is measured again in its slot, and is
-    told as left out until it is within its cap.
+    Services that the policy gives no schedule, or that are over, stand nowhere in it. One that was refused is measured again in
+    its slot, and is told as left out until it is within its cap.
     """
     known, wall = refused or {}, _Wall(calendar, start)
     nodes: dict[str, _Node] = {}
@@ -245,7 +249,7 @@ def plan_week(
     for service in services:
         terms = terms_of(service)
         every = interval(terms)
-        if every is None:
+        if every is None or service.state in _OVER:
             continue
         why, offered = left_out(service, terms) or known.get(service.id, ""), terms.backups.node
         if why or offered is None:

@@ -80,9 +80,7 @@ class FakeHostingNode:
         plain = spec.dump()
 
         def user(node: State) -> None:
-            lacking = sorted({site.php for site in spec.sites if site.php} - set(PHP))
-            if lacking:
-                raise WrongState(f"PHP {', '.join(lacking)} is not on {node['name']}")
+            _require(node, spec)
             there = state_of.accounts_of(node).get(spec.user)
             if there is None:
                 there = state_of.accounts_of(node)[spec.user] = state_of.made(spec, job_id)
@@ -329,6 +327,16 @@ class FakeHostingNode:
 
     def _now(self) -> str:
         return (self._clock.now() if self._clock else datetime.fromtimestamp(0, UTC)).isoformat()
+
+
+def _require(node: State, spec: AccountSpec) -> None:
+    """Before anything is touched. Raises WrongState."""
+    lacking = sorted({site.php for site in spec.sites if site.php} - set(PHP))
+    if lacking:
+        raise WrongState(f"PHP {', '.join(lacking)} is not on {node['name']}")
+    taken = state_of.taken(node, spec)
+    if taken:
+        raise WrongState(f"served for another account already: {', '.join(taken)}")
 
 
 # -- what a test does to an account --------------------------------------------------------------------------------------------

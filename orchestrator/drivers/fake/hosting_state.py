@@ -60,6 +60,13 @@ def own(node: State, user: str, service_id: str) -> dict[str, Any]:
     return there
 
 
+def taken(node: State, spec: AccountSpec) -> list[str]:
+    """Those of its domains that another account serves, each as ``domain (user)``."""
+    wanted = {domain for site in spec.sites for domain in site.domains}
+    others = [there for user, there in sorted(accounts_of(node).items()) if user != spec.user]
+    return [f"{d} ({there['user']})" for there in others for site in there["sites"] for d in site["domains"] if d in wanted]
+
+
 def certified(sites: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The sites with the certificate that is given, else the one that each has. Keys are not kept."""
     known = {each["name"]: each["certificate_sha256"] for each in before}

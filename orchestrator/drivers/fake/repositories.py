@@ -237,6 +237,14 @@ class FakeRepositories:
         found: RestoreFacts = self._act("restore", access, deadline, stages, progress)
         return found
 
+    def lacks(self, access: RepositoryAccess, snapshot: str, paths: tuple[str, ...], *, deadline: float) -> tuple[str, ...]:
+        def stage(state: State, _node: State) -> tuple[str, ...]:
+            files = row_of(opened_of(state, access), snapshot, access)["files"]
+            return tuple(path for path in paths if not any(is_below(file, (path.strip("/"),)) for file in files))
+
+        found: tuple[str, ...] = self._act("lacks", access, deadline, [stage])
+        return found
+
     def unlock(self, access: RepositoryAccess, *, deadline: float) -> tuple[LockFacts, ...]:
         def stage(state: State, node: State) -> tuple[LockFacts, ...]:
             kept = opened_of(state, access)

@@ -99,6 +99,10 @@ class ResticRepositories:
         }
         return answers.restored(self._call("directory-restore", access, asked, deadline, progress))
 
+    def lacks(self, access: RepositoryAccess, snapshot: str, paths: tuple[str, ...], *, deadline: float) -> tuple[str, ...]:
+        asked = {"snapshot": snapshot, "paths": list(paths)}
+        return answers.texts(self._call("repository-lacks", access, asked, deadline), "missing")
+
     def unlock(self, access: RepositoryAccess, *, deadline: float) -> tuple[LockFacts, ...]:
         return answers.locks(self._call("repository-unlock", access, {}, deadline))
 

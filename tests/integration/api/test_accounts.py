@@ -148,6 +148,50 @@ def test_a_file_that_says_nothing_of_an_account_is_refused(hosting: Live, tmp_pa
     assert cli(hosting, "service", "set-account", "any", str(tmp_path / "nowhere.yaml")) == 2
 
 
+def test_what_is_wrong_in_a_file_is_said_of_the_file(hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bought(hosting, "faulty")
+    file = tmp_path / "account.yaml"
+    wrong = {
+        "cron: [\n  - a\n": ":2: this is neither YAML nor JSON: ",
+        "databses: []\n": ": unknown part 'databses'; did you mean 'databases'?\n",
+        "sites:\n- {name: main, domans: [a.example]}\n": ": sites.0.domains: 'domains' is missing\n"
+        "  sites.0.domans: unknown field 'domans'; did you mean 'domains'?\n  `orchestrator service account",
+    }
+    for text, told in wrong.items():
+        file.write_text(text)
+        assert cli(hosting, "service", "set-account", "faulty", str(file)) == 2
+        assert f"orchestrator: {file}{told}" in capsys.readouterr().err
+
+
+def test_a_file_that_was_taken_by_mistake_is_neither_sent_nor_shown(
+    hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my.cnf"
+    file.write_text("whsec_geheim: x\nsites: []\n")
+    assert cli(hosting, "service", "set-account", "any", str(file)) == 2
+    said = capsys.readouterr().err
+    assert "is it the right file?" in said
+    assert "geheim" not in said
+
+
+def test_a_service_whose_use_is_not_read_says_why(hosting: Live) -> None:
+    bought(hosting, "unread")
+    hosting.provisioned("unread-guest")
+    for service, told in (("unread", "was not read yet"), ("unread-guest", "is not read")):
+        answer = hosting.http.get(f"/v1/services/{service}/usage")
+        refused(answer, 404, "not-found")
+        assert answer.json()["detail"] == f"what {service} uses {told}"
+
+
+def test_an_account_is_listed_by_its_domain_and_shown_with_its_user(hosting: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    bought(hosting, "named")
+    assert cli(hosting, "service", "list") == 0
+    assert "named.example" in capsys.readouterr().out
+    assert cli(hosting, "service", "show", "named") == 0
+    user = hosting.http.get("/v1/services/named").json()["facts"]["account"]["user"]
+    assert f"{user} (uid {user[1:]}, /srv/h/{user}/home)" in capsys.readouterr().out
+
+
 def test_a_certificate_goes_in_by_the_command_line_and_its_key_comes_out_nowhere(
     hosting: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,9 +225,9 @@ def test_an_operator_reads_what_an_account_uses_with_units_and_when_and_of_what(
 ) -> None:
     bought(hosting, "using")
     assert cli(hosting, "service", "usage", "using") == 3
-    assert "nothing was read yet of what service using uses" in capsys.readouterr().err
+    assert "what using uses was not read yet" in capsys.readouterr().err
     assert cli(hosting, "service", "show", "using") == 0
-    found = re.search(r"^account +(h\d+) \(uid (\d+)\)$", capsys.readouterr().out, re.MULTILINE)
+    found = re.search(r"^account +(h\d+) \(uid (\d+), /srv/h/\1/home\)$", capsys.readouterr().out, re.MULTILINE)
     assert found is not None
     assert found[1] == f"h{found[2]}"
     use(world(hosting), "h1", found[1], bytes=1_500_000_000, inodes=12_345, database_bytes=10**9, traffic={"2026-11": 5 << 20})
@@ -200,7 +244,7 @@ def test_an_operator_reads_what_an_account_uses_with_units_and_when_and_of_what(
 def test_of_a_guest_nothing_is_read_and_that_is_said(hosting: Live, capsys: pytest.CaptureFixture[str]) -> None:
     hosting.provisioned("machine")
     assert cli(hosting, "service", "usage", "machine") == 3
-    assert "service machine is no hosting account: of nothing else is read what it uses" in capsys.readouterr().err
+    assert "what machine uses is not read\n  accounts of shared hosting are read" in capsys.readouterr().err
     assert cli(hosting, "service", "show", "machine") == 0
     told = capsys.readouterr().out
     assert re.search(r"^payments +1 counted$", told, re.MULTILINE)
@@ -211,7 +255,8 @@ def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
     hosting: Live, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bought(hosting, "moving")
-    lay(world(hosting), "h1", "moving.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"sites": SITES})
+    sites = [{**site, "domains": [f"moving.{domain}" for domain in site["domains"]]} for site in SITES]
+    lay(world(hosting), "h1", "moving.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"sites": sites})
     words = ("service", "import", "moving", "moving.tar.gz")
     assert cli(hosting, *words, "--dry-run") == 0
     told = capsys.readouterr().out
@@ -224,6 +269,8 @@ def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
     assert left in capsys.readouterr().out
     assert [each["name"] for each in shown(hosting, "moving")["sites"]] == ["main", "blog"]
     assert cli(hosting, "service", "import", "moving", "nothing.tar.gz") == 3
+    assert cli(hosting, "service", "import", "moving", "/root/moving.tar.gz") == 2
+    assert "give its name alone" in capsys.readouterr().err
     lay(world(hosting), "h1", "evil.tar.gz", hostile="home/a is a device, a pipe or the like")
     assert cli(hosting, "service", "import", "moving", "evil.tar.gz") == 4
     assert "home/a is a device" in capsys.readouterr().err
