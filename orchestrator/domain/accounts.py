@@ -37,6 +37,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DOMAIN_LENGTH = 253
 _SITE = re.compile(r"[a-z0-9-]{1,32}")
 _PUNYCODE = "xn--"
+_USER = re.compile(r"h[1-9][0-9]{5,8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +221,13 @@ def _database_facts(data: Mapping[str, Any]) -> DatabaseFacts:
 def user_of(uid: int) -> str:
     """The account's user, and its group, on its node."""
     return f"h{uid}"
+
+
+def uid_of(user: str) -> int:
+    """The uid that the user is named by; raises ValueError where it is no account's user."""
+    if not _USER.fullmatch(user):
+        raise ValueError(f"{user[:40]!r} is no account's user")
+    return int(user[1:])
 
 
 def domain_name(text: str) -> str:
