@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from orchestrator.domain import account_checks
 from orchestrator.domain.account_parts import AccountSettings
 from orchestrator.domain.account_parts import CronLine as CronLine
 from orchestrator.domain.account_parts import Database as Database
@@ -280,7 +281,7 @@ def limits_of(plan: HostingPlan) -> AccountLimits:
 def wanted(service: Service, plan: HostingPlan) -> AccountWanted:
     """What the service is to have. Raises RequestError where what was ordered cannot be given to an account.
 
-    Its domain is served with and without ``www.``; without a domain there is no site yet.
+    Its domain is served with and without ``www.`` where both are names; without a domain there is no site yet.
     """
     sold, settings = limits_of(plan), settings_of(service, plan)
     return AccountWanted(
@@ -307,13 +308,13 @@ def _sites(service: Service, plan: HostingPlan) -> tuple[Site, ...]:
         return ()
     domain = domain_name(service.domain)
     bare = domain.removeprefix("www.")
-    both = (bare, f"www.{bare}") if "." in bare else (domain,)
+    both = (bare, f"www.{bare}") if "." in bare and len(bare) + len("www.") <= _DOMAIN_LENGTH else (domain,)
     return (Site(name=site_name(SITE), domains=both, php=plan.php[0] if plan.php else ""),)
 
 
 def access_of(service: Service) -> AccountAccess:
     """Who may log in. Raises RequestError for keys and hashes that are none."""
-    keys = tuple(dict.fromkeys(ssh_key(line) for line in service.ssh_keys))
+    keys = tuple(dict.fromkeys(account_checks.login_key(ssh_key(line)) for line in service.ssh_keys))
     return AccountAccess(password_hash=password_hash(service.password_hash), ssh_keys=keys)
 
 
