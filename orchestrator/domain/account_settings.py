@@ -68,7 +68,15 @@ def dump(change: AccountChange) -> dict[str, Any]:
 
 
 def read(data: Mapping[str, Any]) -> AccountChange:
-    """Checked. Raises RequestError for what no account can have, whatever its plan."""
+    """Checked. Raises RequestError for what no account can have, whatever its plan, or has another form."""
+    try:
+        return _read(data)
+    except (KeyError, TypeError, AttributeError) as exc:
+        said = f"it has no {exc}" if isinstance(exc, KeyError) else "a member is of another kind"
+        raise RequestError(f"these are no settings of an account: {said}", hint="lists of sites, databases and cron") from None
+
+
+def _read(data: Mapping[str, Any]) -> AccountChange:
     sites, databases, cron = data.get("sites"), data.get("databases"), data.get("cron")
     change = AccountChange(
         sites=None if sites is None else tuple(_site_asked(each) for each in sites),

@@ -231,3 +231,20 @@ def test_a_certificate_that_does_not_fit_into_a_request_with_the_account_is_refu
     for size, kind in ((8_000, Intent), (60_000, Refusal)):
         found = account_settings.certify(full, CERTIFICATE, size=size, who="anna", why="new", terms=TERMS)
         assert isinstance(found.decision, kind)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sites": [{"name": "main"}]},
+        {"sites": 5},
+        {"sites": ["x"]},
+        {"sites": [{"name": "main", "domains": 5}]},
+        {"databases": [None]},
+        {"cron": [{"schedule": "@daily"}]},
+        {"cron": {"a": 1}},
+    ],
+)
+def test_settings_of_another_form_that_come_out_of_a_tarball_are_refused(told: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="no settings of an account"):
+        account_settings.read(told)
