@@ -265,7 +265,8 @@ def resolved(
         about["before"] = wanted_spec(catalog, service)
         service = account_settings.moved(service, job.arguments, catalog.plans.get(service.plan))
     if job.intent == IntentKind.CHANGE_PLAN:
-        service = plan_changes.moved(service, str(job.arguments.get(plan_changes.PLAN, "")))
+        name = str(job.arguments.get(plan_changes.PLAN, ""))
+        service = plan_changes.moving(service, name, old=catalog.plans.get(service.plan), new=catalog.plans.get(name))
     if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))
         about["archive_until"] = "" if end is None else end.isoformat()

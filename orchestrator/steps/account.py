@@ -150,12 +150,19 @@ def _made(node: str, found: AccountFacts) -> Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyArgs:
+class HeldArgs:
     """``holds``: the reasons that stop the service now, from its record; empty = it is open."""
 
     node: str
     account: AccountWanted
     holds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyArgs(HeldArgs):
+    """``either``: it may be suspended or not, which is for other jobs to see to."""
+
+    either: bool = False
 
 
 class AccountVerify(BaseStep[VerifyArgs]):
@@ -166,7 +173,8 @@ class AccountVerify(BaseStep[VerifyArgs]):
 
     def check(self, ctx: StepContext, args: VerifyArgs) -> Done | Needed:
         found = present(ctx, args.node)
-        apart = accounts.differences(args.account, found, suspended=bool(args.holds))
+        suspended = found.suspended if args.either else bool(args.holds)
+        apart = accounts.differences(args.account, found, suspended=suspended)
         if apart:
             return Needed("; ".join(apart))
         assert found.limits is not None
@@ -180,13 +188,13 @@ class AccountVerify(BaseStep[VerifyArgs]):
         return found.facts
 
 
-class AccountCheck(Look[VerifyArgs]):
+class AccountCheck(Look[HeldArgs]):
     """Compare the account, and what its node promises, with what was sold."""
 
     name: ClassVar[str] = "account.check"
-    args = VerifyArgs
+    args = HeldArgs
 
-    def look(self, ctx: StepContext, args: VerifyArgs) -> Facts:
+    def look(self, ctx: StepContext, args: HeldArgs) -> Facts:
         apart = list(accounts.differences(args.account, seen(ctx, args.node), suspended=bool(args.holds)))
         standing, size = ctx.ports.ledger.reservation(ctx.service_id), _size(args.account)
         if standing is None or standing.node != args.node:

@@ -126,13 +126,22 @@ def test_a_plan_with_less_than_is_set_is_refused(house: House) -> None:
     assert "2 sites are asked for, it has 1" in accepted.detail
 
 
+def test_what_is_set_before_a_plan_with_less_is_moved_to_keeps_the_account_from_moving(year: Hosted, house: House) -> None:
+    house.event("service.set_account", "s1", version=2, account={"sites": SITES})
+    house.event("service.change_plan", "s1", version=3, plan=SMALL.name)
+    year.rest()
+    job = ended(house, IntentKind.CHANGE_PLAN)
+    assert (job.state, "2 sites are asked for, it has 1" in job.error) == (JobState.FAILED, True)
+    assert (record(house).plan, account(house.world, USER)["limits"]["disk_bytes"]) == (ROOMY.name, ROOMY.disk_bytes)
+
+
 def test_where_the_node_refuses_it_all_is_as_it_was(house: House) -> None:
-    before = account(house.world, USER)
+    before, set_before = account(house.world, USER), record(house).account
     house.world.fault("hosting.apply", where="during", error=PermanentDriverError("nginx: served for another account already"))
     job = tell(house, sites=SITES, cron=CRON)
     assert (job.state, "served for another account" in job.error) == (JobState.FAILED, True)
     assert account(house.world, USER) == before
-    assert record(house).account is None
+    assert record(house).account == set_before
     house.engine.retry(job.id, who="anna")
     assert house.wait(job.id, JobState.DONE, seconds=20).state == JobState.DONE
     assert len(account(house.world, USER)["sites"]) == 2
