@@ -182,6 +182,19 @@ def test_the_uid_of_an_account_that_is_gone_is_never_given_again(year: Hosted) -
     assert [*house.world.node(HOST.name)["accounts"]] == ["h100002"]
 
 
+def test_a_node_that_tells_of_a_uid_far_off_does_not_use_up_all_of_them(year: Hosted) -> None:
+    house = bought(year)
+    with house.world.change() as state:
+        there = state["nodes"][HOST.name]["accounts"]
+        there["h999999998"] = {**there[USER], "user": "h999999998", "uid": 999_999_998, "service_id": "other"}
+    job = house.wait(order(house, "s2", domain="other.example"))
+    assert (job.state, "an account of uid 999999998" in job.error) == (JobState.FAILED, True)
+    with house.world.change() as state:
+        del state["nodes"][HOST.name]["accounts"]["h999999998"]
+    assert house.wait(order(house, "s3", domain="third.example")).state == JobState.DONE
+    assert sorted(house.world.node(HOST.name)["accounts"]) == [USER, "h100002"]
+
+
 def test_a_failed_provisioning_leaves_nothing_on_the_node(year: Hosted) -> None:
     house = year.begin()
     house.world.fault("hosting.apply", where="during", error=PermanentDriverError("nginx -t says no"))
