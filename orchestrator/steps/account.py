@@ -28,11 +28,13 @@ def user_of(ctx: StepContext) -> str:
 
 
 def seen(ctx: StepContext, node: str) -> AccountFacts:
-    """The service's account on the node, there or not. Raises AlreadyExists where the user is somebody else's."""
+    """The service's account on the node, there or not. Raises AlreadyExists where the user is somebody else's, and
+    PermanentDriverError where the node says nothing of it: that is not to be taken for its absence."""
     user = user_of(ctx)
-    found = next(iter(ctx.ports.hosting(node).accounts((user,), deadline=ASK_SECONDS)), None)
+    told = ctx.ports.hosting(node).accounts((user,), deadline=ASK_SECONDS)
+    found = next((each for each in told if each.user == user), None)
     if found is None:
-        return AccountFacts(user=user, uid=int(user[1:]), service_id="", exists=False)
+        raise PermanentDriverError(f"{node} was asked for {user}, and says nothing of it", hint="enrol the node again")
     if found.exists and found.service_id != ctx.service_id:
         raise AlreadyExists(
             f"a user {user} on {node} is not one of this service: it is left alone", hint="an operator has to look"
