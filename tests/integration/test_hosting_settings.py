@@ -174,6 +174,11 @@ def test_of_an_account_that_is_gone_nobodys_password_is_kept(year: Hosted, house
         steps = conn.execute(sa.text("SELECT args, facts FROM job_steps")).all()
     assert HASH not in json.dumps([list(row) for row in (*rows, *steps)])
     assert record(house).account is None
+    late = house.event("service.set_account", "s1", version=3, account={"databases": DATABASES})
+    assert late.outcome == "refused"
+    with house.db.read() as conn:
+        bodies = conn.execute(sa.text("SELECT body FROM events")).scalars().all()
+    assert not any(HASH in body for body in bodies), "also not of what comes after its end"
 
 
 def test_a_certificate_is_installed_and_its_key_is_kept_nowhere(house: House, tmp_path: Path) -> None:
