@@ -5,8 +5,12 @@ Pure. Each returns what it was given where that is one, and raises RequestError 
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 
+from orchestrator.domain.account_parts import CronLine, Database, Site
 from orchestrator.domain.errors import RequestError
 
 _DATABASE = re.compile(r"[a-z0-9_]{1,16}")
@@ -16,6 +20,12 @@ _CRON_NUMBERS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_WORDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually", "@reboot")
 _CRON_PART = re.compile(r"(\*|[0-9]{1,2}(?:-[0-9]{1,2})?)(?:/([1-9][0-9]?))?")
 COMMAND_LENGTH = 1000
+
+# A request to a node has 64 KiB (agents/node/protocol.py), and an account is told whole. So much of that may be its parts, the
+# SSH keys of who may log in, and all of it together with a certificate that is installed; the rest is limits and names.
+MOST_BYTES = 32 * 1024
+MOST_KEY_BYTES = 24 * 1024
+MOST_TOGETHER = 60 * 1024
 
 
 def database_name(text: str) -> str:
@@ -68,3 +78,18 @@ def command(text: str) -> str:
     if not text.strip() or len(text) > COMMAND_LENGTH or not text.isprintable():
         raise RequestError("a command of cron is one printable line", hint=f"of at most {COMMAND_LENGTH} characters")
     return text
+
+
+def login_key(line: str) -> str:
+    """A public key as a node's sshd is given it: without a comment that is not printable ASCII, which says nothing to sshd."""
+    return line if line.isascii() and line.isprintable() else " ".join(line.split(" ")[:2])
+
+
+def parts_bytes(sites: Sequence[Site], databases: Sequence[Database], cron: Sequence[CronLine]) -> int:
+    """Of these parts in a request; what is not ASCII takes several times its length there."""
+    return wire_bytes([[asdict(each) for each in part] for part in (sites, databases, cron)])
+
+
+def wire_bytes(plain: object) -> int:
+    """Of plain JSON as a request to a node holds it."""
+    return len(json.dumps(plain))

@@ -14,7 +14,6 @@ from typing import Any
 from orchestrator.domain import account_checks as checks
 from orchestrator.domain import accounts
 from orchestrator.domain.account_parts import AccountSettings, CronLine, Database, Site, SiteCertificate
-from orchestrator.domain.canonical import canonical_json
 from orchestrator.domain.errors import OrchestratorError, Refused, RequestError
 from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, RULE_VOCABULARY, Intent, IntentKind, Refusal
 from orchestrator.domain.plans import HostingPlan, Plan, PlanKind
@@ -26,10 +25,11 @@ from orchestrator.domain.terms import Terms
 ACCOUNT, CERTIFICATE, FULL, IMPORT = "account", "certificate", "full", "import"
 # The jobs that set an account.
 SETTING = frozenset({IntentKind.SET_ACCOUNT, IntentKind.IMPORT})
-# So much of one account is told to its node in one request, beside who may log in.
-MOST_BYTES = 32 * 1024
 # Of each site the node takes so many domains.
 DOMAINS = 100
+_TOO_MUCH = "it is too much for one account"
+_LESS = "fewer domains or shorter lines"
+_RULE_SIZE = "what a node is told of one account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,15 @@ def dump(change: AccountChange) -> dict[str, Any]:
 
 
 def read(data: Mapping[str, Any]) -> AccountChange:
-    """Checked. Raises RequestError for what no account can have, whatever its plan."""
+    """Checked. Raises RequestError for what no account can have, whatever its plan, or has another form."""
+    try:
+        return _read(data)
+    except (KeyError, TypeError, AttributeError) as exc:
+        said = f"it has no {exc}" if isinstance(exc, KeyError) else "a member is of another kind"
+        raise RequestError(f"these are no settings of an account: {said}", hint="lists of sites, databases and cron") from None
+
+
+def _read(data: Mapping[str, Any]) -> AccountChange:
     sites, databases, cron = data.get("sites"), data.get("databases"), data.get("cron")
     change = AccountChange(
         sites=None if sites is None else tuple(_site_asked(each) for each in sites),
@@ -78,8 +86,8 @@ def read(data: Mapping[str, Any]) -> AccountChange:
     _once("sites", (each.name for each in change.sites or ()))
     _once("domains", (name for each in change.sites or () for name in each.domains))
     _once("databases", (each.name for each in change.databases or ()))
-    if len(canonical_json(dump(change))) > MOST_BYTES:
-        raise RequestError(f"it is too much for one account: more than {MOST_BYTES} bytes", hint="fewer domains or shorter lines")
+    if checks.wire_bytes(dump(change)) > checks.MOST_BYTES:
+        raise RequestError(f"{_TOO_MUCH}: more than {checks.MOST_BYTES} bytes", hint=_LESS)
     return change
 
 
@@ -132,6 +140,10 @@ def changed(now: AccountSettings, change: AccountChange, plan: HostingPlan) -> A
     over = too_much(after, plan)
     if over:
         raise Refused(over, rule=_rule(plan))
+    size = checks.parts_bytes(sites, databases, cron)
+    if size > checks.MOST_BYTES:  # parts that came one after the other
+        words = f"{_TOO_MUCH}: with what is set already it has {size} bytes, of {checks.MOST_BYTES}"
+        raise Refused(words, rule=_RULE_SIZE, hint=_LESS)
     return after
 
 
@@ -181,17 +193,23 @@ def change(record: Service, asked: AccountChange, *, who: str, why: str, terms: 
     return _decide(record, {ACCOUNT: dump(asked)}, who=who, why=why, terms=terms)
 
 
-def certify(record: Service, certificate: SiteCertificate, *, who: str, why: str, terms: Terms) -> Received:
-    """Install it by a job. Its key is kept with the job, and not in here."""
+def certify(record: Service, certificate: SiteCertificate, *, size: int, who: str, why: str, terms: Terms) -> Received:
+    """Install it by a job. Its key is kept with the job, and not in here. ``size``: of both, as a node is told them."""
     plan = terms.plan
     if isinstance(plan, HostingPlan):
-        site = accounts.settings_of(record, plan).site(certificate.site)
+        settings = accounts.settings_of(record, plan)
+        site = settings.site(certificate.site)
         if site is None:
             return refused(record, f"it has no site {certificate.site}", RULE_LIFECYCLE)
         others = [each for each in site.domains if not covers(certificate.domains, each)]
         if others:
             words = f"the certificate is for {', '.join(certificate.domains)}, and not for {', '.join(others)}"
             return refused(record, words, f"domains of the site {site.name}")
+        told = checks.parts_bytes(settings.sites, settings.databases, settings.cron)
+        told += checks.wire_bytes(asdict(accounts.access_of(record)))
+        if told + size > checks.MOST_TOGETHER:
+            words = f"the certificate with its key has {size} bytes, what else there is of the account {told}"
+            return refused(record, f"{words}: more than {checks.MOST_TOGETHER} together", _RULE_SIZE)
     return _decide(record, {CERTIFICATE: _certificate_json(certificate)}, who=who, why=why, terms=terms)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from orchestrator.domain import account_checks
 from orchestrator.domain.account_parts import AccountSettings
 from orchestrator.domain.account_parts import CronLine as CronLine
 from orchestrator.domain.account_parts import Database as Database
@@ -37,6 +38,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DOMAIN_LENGTH = 253
 _SITE = re.compile(r"[a-z0-9-]{1,32}")
 _PUNYCODE = "xn--"
+_USER = re.compile(r"h[1-9][0-9]{5,8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +229,13 @@ def user_of(uid: int) -> str:
     return f"h{uid}"
 
 
+def uid_of(user: str) -> int:
+    """The uid that the user is named by; raises ValueError where it is no account's user."""
+    if not _USER.fullmatch(user):
+        raise ValueError(f"{user[:40]!r} is no account's user")
+    return int(user[1:])
+
+
 def domain_name(text: str) -> str:
     """A host name of at least two labels, in small letters; raises RequestError.
 
@@ -277,7 +286,7 @@ def limits_of(plan: HostingPlan) -> AccountLimits:
 def wanted(service: Service, plan: HostingPlan) -> AccountWanted:
     """What the service is to have. Raises RequestError where what was ordered cannot be given to an account.
 
-    Its domain is served with and without ``www.``; without a domain there is no site yet.
+    Its domain is served with and without ``www.`` where both are names; without a domain there is no site yet.
     """
     sold, settings = limits_of(plan), settings_of(service, plan)
     return AccountWanted(
@@ -304,13 +313,13 @@ def _sites(service: Service, plan: HostingPlan) -> tuple[Site, ...]:
         return ()
     domain = domain_name(service.domain)
     bare = domain.removeprefix("www.")
-    both = (bare, f"www.{bare}") if "." in bare else (domain,)
+    both = (bare, f"www.{bare}") if "." in bare and len(bare) + len("www.") <= _DOMAIN_LENGTH else (domain,)
     return (Site(name=site_name(SITE), domains=both, php=plan.php[0] if plan.php else ""),)
 
 
 def access_of(service: Service) -> AccountAccess:
     """Who may log in. Raises RequestError for keys and hashes that are none."""
-    keys = tuple(dict.fromkeys(ssh_key(line) for line in service.ssh_keys))
+    keys = tuple(dict.fromkeys(account_checks.login_key(ssh_key(line)) for line in service.ssh_keys))
     return AccountAccess(password_hash=password_hash(service.password_hash), ssh_keys=keys)
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from orchestrator.domain import wanted
-from orchestrator.domain.errors import NoCapacity, NotFound
-from orchestrator.domain.plans import Node, Plan, PlanKind, Template
+from orchestrator.domain import account_checks, accounts, wanted
+from orchestrator.domain.errors import NoCapacity, NotFound, RequestError
+from orchestrator.domain.plans import HostingPlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Service
 
 
@@ -23,7 +23,16 @@ def sellable(service: Service, *, plans: Mapping[str, Plan], templates: Mapping[
     if plan is None:
         raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, restart the controller")
     wanted.spec(service, plan, templates)
+    if isinstance(plan, HostingPlan):
+        _require_tellable(service)
     _somewhere(plan, service.zone, [node for node in nodes if node.kind == plan.kind.node_kind])
+
+
+def _require_tellable(service: Service) -> None:
+    """Its node is told of all who may log in in one request."""
+    size, most = account_checks.wire_bytes(accounts.access_of(service).ssh_keys), account_checks.MOST_KEY_BYTES
+    if size > most:
+        raise RequestError(f"its SSH keys have {size} bytes together, an account takes {most}", hint="fewer keys")
 
 
 def _somewhere(plan: Plan, zone: str, nodes: Collection[Node]) -> None:

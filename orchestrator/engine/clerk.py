@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain import decisions
+from orchestrator.domain import decisions, plan_changes
 from orchestrator.domain.charges import Charge, ChargeKind
 from orchestrator.domain.decisions import Received
 from orchestrator.domain.errors import NotFound, Refused, WrongState
@@ -135,6 +135,10 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
         return received
     if service.state == Lifecycle.ARCHIVED:
         return _once_archived(conn, service, received, decision)
+    if decision.kind == IntentKind.CHANGE_PLAN:
+        changes = any(job.intent == IntentKind.CHANGE_PLAN for job in job_store.unfinished(conn, service.id))
+        nothing = None if changes else plan_changes.in_force(before, decision)
+        return received if nothing is None else replace(received, decision=nothing)
     if decision.kind not in (IntentKind.TERMINATE, IntentKind.PROVISION):
         return received
     for job in job_store.unfinished(conn, service.id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain import account_settings, accounts, moving_in
+from orchestrator.domain import account_checks, account_settings, accounts, moving_in
 from orchestrator.domain.account_parts import AccountSettings, SiteCertificate
 from orchestrator.domain.account_settings import AccountChange
 from orchestrator.domain.charges import Charge, Free
@@ -92,9 +92,10 @@ class Hosting:
         """Have a certificate installed by a job. Raises NotFound, Refused, RequestError, StoreUnavailable."""
         found = self._inspected(given)
         certificate = SiteCertificate(site=given.site, domains=found.names, until=found.until, sha256=found.sha256)
+        size = account_checks.wire_bytes([found.pair.certificate, found.pair.key])
 
         def decide(service: Service, terms: Terms, _now: datetime) -> Received:
-            return account_settings.certify(service, certificate, who=who, why=why, terms=terms)
+            return account_settings.certify(service, certificate, size=size, who=who, why=why, terms=terms)
 
         def keep(conn: Connection, submitted: Submitted) -> None:
             secrets = self._works.ports.secrets

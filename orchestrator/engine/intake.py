@@ -234,7 +234,8 @@ class Intake:
     def _forget(self, conn: Connection, event: Event, seq: int, *, outcome: str) -> None:
         """Only what may be processed once more needs the password that came with it, and nothing of what is erased."""
         service = services.get(conn, event.service_id)
-        if service is not None and service.state == Lifecycle.ERASED and (event.password_hash or event.ssh_keys):
+        lets_in = bool(event.password_hash or event.ssh_keys or event.account is not None)
+        if lets_in and service is not None and service.state == Lifecycle.ERASED:
             events.forget_access(conn, event.service_id)
         elif service is not None and service.forgotten_at is not None:
             forgetting.forget(conn, service.id, personal.blanks(self._orders.terms(service)))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from orchestrator.domain import account_settings, charges, usage
+from orchestrator.domain import account_settings, accounts, charges, usage
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.plans import HostingPlan, Node, NodeKind
@@ -60,9 +60,9 @@ class Metering:
     def _keep(self, node: Node, found: Sequence[AccountUsage], now: datetime) -> int:
         kept = 0
         with self._works.db.write() as conn:
-            owners = account_usage.services_by_uid(conn, [int(each.user[1:]) for each in found])
+            owners = account_usage.services_by_uid(conn, [accounts.uid_of(each.user) for each in found])
             for each in found:
-                service = services.get(conn, owners.get(int(each.user[1:]), ""))
+                service = services.get(conn, owners.get(accounts.uid_of(each.user), ""))
                 if service is not None and service.node == node.name:
                     self._note(conn, service, node, each, now)
                     kept += 1

@@ -84,7 +84,7 @@ class Orders:
         """Why the service's plan may not become this one now."""
         plans = self._catalog.plans
         apart = plan_changes.against(plans.get(service.plan), plans.get(plan), plan)
-        apart = apart or account_settings.hinders(service, plans.get(plan))
+        apart = apart or account_settings.hinders(plan_changes.settled(service, plans.get(service.plan)), plans.get(plan))
         return apart or permissions.change_of_plan(service, plans.get(service.plan), plans.get(plan), terms)
 
     def playbook(self, decision: Intent | Nothing, service: Service | None) -> str:

@@ -22,7 +22,7 @@ from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
 from orchestrator.domain.services import Service, ServiceFacts
 from orchestrator.engine.acts import Acts, Run, Works, current_job, destroyed, frozen
-from orchestrator.engine.durable import Durable, Outcome
+from orchestrator.engine.durable import Durable, Halted, Outcome
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.half_restored import require_whole
 from orchestrator.engine.settings import Catalog
@@ -61,7 +61,10 @@ class Runner:
         current_job.set(job_id)
         try:
             self._run(job_id, number)
-        except Exception as exc:  # noqa: BLE001 - the rim of a run: whatever it is, the job must not stay 'running' for ever
+        except Exception as exc:  # the rim of a run: whatever it is, the job must not stay 'running' for ever
+            if self._works.halting.is_set():  # what the run stands on is being taken away: the next start sees how it was left
+                _log.warning("job %s is left to the next start: %s", job_id, exc)
+                raise Halted from exc
             _log.exception("job %s could not be carried on", job_id)
             self._endings.give_up(job_id, number, exc)
 
@@ -271,7 +274,8 @@ def resolved(
         about["before"] = wanted_spec(catalog, service)
         service = account_settings.moved(service, job.arguments, catalog.plans.get(service.plan))
     if job.intent == IntentKind.CHANGE_PLAN:
-        service = plan_changes.moved(service, str(job.arguments.get(plan_changes.PLAN, "")))
+        name = str(job.arguments.get(plan_changes.PLAN, ""))
+        service = plan_changes.moving(service, name, old=catalog.plans.get(service.plan), new=catalog.plans.get(name))
     if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))
         about["archive_until"] = "" if end is None else end.isoformat()

@@ -27,6 +27,8 @@ _SECRET_TEXT = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     # crypt(5) hashes
     re.compile(r"\$(?:y|gy|7|2[aby]|6|5)\$[./A-Za-z0-9$=,]{8,}"),
+    # hashes of mysql_native_password, which have no salt
+    re.compile(r"\*[0-9A-Fa-f]{40}(?![0-9A-Fa-f])"),
     # the userinfo of a database URL
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )

@@ -9,7 +9,7 @@ class AccountUids(Protocol):
     def give(self, service_id: str, *, above: int = 0) -> int:
         """The service's uid: the one that it has, else the next that nobody ever had, greater than ``above``.
 
-        Raises NoCapacity where there is none any more.
+        Raises NoCapacity where there is none any more, WrongState where ``above`` is far from all that were given.
         """
         ...
 

@@ -28,11 +28,13 @@ def user_of(ctx: StepContext) -> str:
 
 
 def seen(ctx: StepContext, node: str) -> AccountFacts:
-    """The service's account on the node, there or not. Raises AlreadyExists where the user is somebody else's."""
+    """The service's account on the node, there or not. Raises AlreadyExists where the user is somebody else's, and
+    PermanentDriverError where the node says nothing of it: that is not to be taken for its absence."""
     user = user_of(ctx)
-    found = next(iter(ctx.ports.hosting(node).accounts((user,), deadline=ASK_SECONDS)), None)
+    told = ctx.ports.hosting(node).accounts((user,), deadline=ASK_SECONDS)
+    found = next((each for each in told if each.user == user), None)
     if found is None:
-        return AccountFacts(user=user, uid=int(user[1:]), service_id="", exists=False)
+        raise PermanentDriverError(f"{node} was asked for {user}, and says nothing of it", hint="enrol the node again")
     if found.exists and found.service_id != ctx.service_id:
         raise AlreadyExists(
             f"a user {user} on {node} is not one of this service: it is left alone", hint="an operator has to look"
@@ -150,12 +152,19 @@ def _made(node: str, found: AccountFacts) -> Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyArgs:
+class HeldArgs:
     """``holds``: the reasons that stop the service now, from its record; empty = it is open."""
 
     node: str
     account: AccountWanted
     holds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyArgs(HeldArgs):
+    """``either``: it may be suspended or not, which is for other jobs to see to."""
+
+    either: bool = False
 
 
 class AccountVerify(BaseStep[VerifyArgs]):
@@ -166,7 +175,8 @@ class AccountVerify(BaseStep[VerifyArgs]):
 
     def check(self, ctx: StepContext, args: VerifyArgs) -> Done | Needed:
         found = present(ctx, args.node)
-        apart = accounts.differences(args.account, found, suspended=bool(args.holds))
+        suspended = found.suspended if args.either else bool(args.holds)
+        apart = accounts.differences(args.account, found, suspended=suspended)
         if apart:
             return Needed("; ".join(apart))
         assert found.limits is not None
@@ -181,13 +191,10 @@ class AccountVerify(BaseStep[VerifyArgs]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckArgs:
-    """``holds`` as of account.verify. ``kept``: the names of what the record says stands aside ($job.kept); ``asides``: those
+class CheckArgs(HeldArgs):
+    """``kept``: the names of what the record says stands aside ($job.kept); ``asides``: those
     that a job explains which is not over, and ``packing`` whether one explains a pack ($job.asides, $job.packing)."""
 
-    node: str
-    account: AccountWanted
-    holds: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     asides: tuple[str, ...] = ()
     packing: bool = False

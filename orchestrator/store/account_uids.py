@@ -7,10 +7,13 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from orchestrator.domain.accounts import FIRST_UID, LAST_UID
-from orchestrator.domain.errors import NoCapacity
+from orchestrator.domain.errors import NoCapacity, WrongState
 from orchestrator.ports.clock import Clock
 from orchestrator.store.account_tables import account_uids
 from orchestrator.store.database import Connection, Database
+
+# Between two copies of the store nobody sells more accounts: who tells of a uid that is further off would use all of them up.
+_LEAP = 1_000_000
 
 
 class StoreAccountUids:
@@ -27,7 +30,13 @@ class StoreAccountUids:
             if known is not None:
                 return known
             last: int | None = conn.execute(sa.select(sa.func.max(account_uids.c.uid))).scalar_one()
-            uid = max(last or 0, above, FIRST_UID - 1) + 1
+            base = max(last or 0, FIRST_UID - 1)
+            if above > base + _LEAP:
+                raise WrongState(
+                    f"its node tells of an account of uid {above}, and the last that was given is {base}",
+                    hint="see what `orchestrator node residue` says of the node: the user has to go from there",
+                )
+            uid = max(base, above) + 1
             if uid > LAST_UID:
                 raise NoCapacity("every uid that an account may have was given", hint="an operator has to look")
             conn.execute(sa.insert(account_uids).values(service_id=service_id, uid=uid, given_at=self._clock.now()))

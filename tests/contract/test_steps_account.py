@@ -320,6 +320,15 @@ def test_a_wipe_that_has_begun_is_carried_to_its_end_whoever_pays(made: AccountS
     assert made.account() == {}
 
 
+@pytest.mark.parametrize("step", ["account.wipe", "account.suspend", "account.create"])
+def test_a_node_that_says_nothing_of_an_account_is_not_taken_to_be_without_it(made: AccountStage, step: str) -> None:
+    with made.world.change() as state:
+        state["nodes"][HOST.name]["mute"] = [USER]
+    args = create_args(made) if step == "account.create" else NODE
+    with pytest.raises(PermanentDriverError, match="says nothing of it"):
+        made.check(step, args, job="j2")
+
+
 def test_an_account_that_was_gone_is_certified_as_not_wiped(made: AccountStage) -> None:
     made.job(IntentKind.TERMINATE, "j4")
     with made.world.change() as state:

@@ -36,6 +36,27 @@ def test_stopping_waits_for_the_step_under_way_and_the_next_start_goes_on(build:
     assert len(house.world.node("n1")["files"]) == 3
 
 
+def test_a_step_that_ends_when_nothing_can_be_recorded_any_more_is_left_to_the_next_start(build: Builder) -> None:
+    reached, ended = threading.Event(), threading.Event()
+
+    def slow(act: str) -> None:
+        if act == "thing.make s1.b" and not reached.is_set():
+            reached.set()
+            house.clock.sleep(0.5)
+            ended.set()
+
+    house = build(options=Options(drain_seconds=0.05), on_apply=slow)
+    job_id = house.order("s1").job_id
+    assert reached.wait(10)
+    assert not house.engine.stop()
+    assert ended.wait(10)
+    house.clock.sleep(0.5)
+    assert house.job(job_id).state == JobState.RUNNING
+    again = build()
+    assert again.wait(job_id).state == JobState.DONE
+    assert len(house.world.node("n1")["files"]) == 3
+
+
 def test_stopping_does_not_wait_out_a_retry(build: Builder) -> None:
     house = build()
     house.world.fault("thing.make", nth=1, error=TransientDriverError("busy", retry_after=120.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,19 @@ def test_the_uid_of_an_account_that_is_gone_is_never_given_again(year: Hosted) -
     assert [*house.world.node(HOST.name)["accounts"]] == ["h100002"]
 
 
+def test_a_node_that_tells_of_a_uid_far_off_does_not_use_up_all_of_them(year: Hosted) -> None:
+    house = bought(year)
+    with house.world.change() as state:
+        there = state["nodes"][HOST.name]["accounts"]
+        there["h999999998"] = {**there[USER], "user": "h999999998", "uid": 999_999_998, "service_id": "other"}
+    job = house.wait(order(house, "s2", domain="other.example"))
+    assert (job.state, "an account of uid 999999998" in job.error) == (JobState.FAILED, True)
+    with house.world.change() as state:
+        del state["nodes"][HOST.name]["accounts"]["h999999998"]
+    assert house.wait(order(house, "s3", domain="third.example")).state == JobState.DONE
+    assert sorted(house.world.node(HOST.name)["accounts"]) == [USER, "h100002"]
+
+
 def test_a_failed_provisioning_leaves_nothing_on_the_node(year: Hosted) -> None:
     house = year.begin()
     house.world.fault("hosting.apply", where="during", error=PermanentDriverError("nginx -t says no"))
@@ -214,6 +228,45 @@ def test_a_plan_that_the_account_does_not_fit_into_is_refused_and_nothing_is_mov
     assert "does not fit" in job.error
     assert account(house.world, USER) == before
     assert record(house).plan == LARGE.name
+
+
+def test_a_suspended_account_moves_to_another_plan_behind_its_suspension(year: Hosted) -> None:
+    house = bought(year)
+    house.event("service.suspend", "s1", version=1, reason="nonpayment")
+    year.rest()
+    job = house.wait(house.event("service.change_plan", "s1", version=2, plan=LARGE.name).job_id)
+    assert (job.state, job.error) == (JobState.DONE, "")
+    assert (account(house.world, USER)["limits"]["disk_bytes"], account(house.world, USER)["open"]) == (LARGE.disk_bytes, [])
+    assert record(house).plan == LARGE.name
+    house.event("invoice.paid", "s1", invoice_id="i1")
+    year.rest()
+    assert "http" in account(house.world, USER)["open"]
+
+
+def test_of_two_changes_of_plan_that_come_together_the_last_counts(year: Hosted) -> None:
+    house = bought(year)
+    house.event("service.change_plan", "s1", version=1, plan=LARGE.name)
+    assert house.event("service.change_plan", "s1", version=2, plan=SMALL.name).outcome == "accepted"
+    year.rest()
+    assert (record(house).plan, account(house.world, USER)["limits"]["disk_bytes"]) == (SMALL.name, SMALL.disk_bytes)
+    again = house.event("service.change_plan", "s1", version=3, plan=SMALL.name)
+    assert (again.outcome, again.detail) == ("nothing", f"its plan is {SMALL.name} already")
+
+
+NEWER = replace(LARGE, name="hosting-newer", php=("8.3", "8.2"))
+NEWEST = replace(LARGE, name="hosting-newest", php=("8.3",))
+
+
+def test_another_plan_leaves_the_php_of_sites_that_nobody_has_set_as_it_is(year: Hosted) -> None:
+    year.more_plans = (LARGE, NEWER, NEWEST)
+    house = bought(year)
+    sites = account(house.world, USER)["sites"]
+    accepted = house.event("service.change_plan", "s1", version=1, plan=NEWEST.name)
+    assert (accepted.outcome, "not with 8.2" in accepted.detail) == ("refused", True)
+    assert house.wait(house.event("service.change_plan", "s1", version=1, plan=NEWER.name).job_id).state == JobState.DONE
+    assert account(house.world, USER)["sites"] == sites
+    check = house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
+    assert house.wait(check.job_id).error == ""
 
 
 def test_a_limited_account_has_little_of_the_processor_and_gets_it_back(year: Hosted) -> None:

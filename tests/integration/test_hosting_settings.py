@@ -126,13 +126,22 @@ def test_a_plan_with_less_than_is_set_is_refused(house: House) -> None:
     assert "2 sites are asked for, it has 1" in accepted.detail
 
 
+def test_what_is_set_before_a_plan_with_less_is_moved_to_keeps_the_account_from_moving(year: Hosted, house: House) -> None:
+    house.event("service.set_account", "s1", version=2, account={"sites": SITES})
+    house.event("service.change_plan", "s1", version=3, plan=SMALL.name)
+    year.rest()
+    job = ended(house, IntentKind.CHANGE_PLAN)
+    assert (job.state, "2 sites are asked for, it has 1" in job.error) == (JobState.FAILED, True)
+    assert (record(house).plan, account(house.world, USER)["limits"]["disk_bytes"]) == (ROOMY.name, ROOMY.disk_bytes)
+
+
 def test_where_the_node_refuses_it_all_is_as_it_was(house: House) -> None:
-    before = account(house.world, USER)
+    before, set_before = account(house.world, USER), record(house).account
     house.world.fault("hosting.apply", where="during", error=PermanentDriverError("nginx: served for another account already"))
     job = tell(house, sites=SITES, cron=CRON)
     assert (job.state, "served for another account" in job.error) == (JobState.FAILED, True)
     assert account(house.world, USER) == before
-    assert record(house).account is None
+    assert record(house).account == set_before
     house.engine.retry(job.id, who="anna")
     assert house.wait(job.id, JobState.DONE, seconds=20).state == JobState.DONE
     assert len(account(house.world, USER)["sites"]) == 2
@@ -165,6 +174,11 @@ def test_of_an_account_that_is_gone_nobodys_password_is_kept(year: Hosted, house
         steps = conn.execute(sa.text("SELECT args, facts FROM job_steps")).all()
     assert HASH not in json.dumps([list(row) for row in (*rows, *steps)])
     assert record(house).account is None
+    late = house.event("service.set_account", "s1", version=3, account={"databases": DATABASES})
+    assert late.outcome == "refused"
+    with house.db.read() as conn:
+        bodies = conn.execute(sa.text("SELECT body FROM events")).scalars().all()
+    assert not any(HASH in body for body in bodies), "also not of what comes after its end"
 
 
 def test_a_certificate_is_installed_and_its_key_is_kept_nowhere(house: House, tmp_path: Path) -> None:

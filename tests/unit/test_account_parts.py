@@ -70,6 +70,18 @@ def test_a_path_that_leads_out_of_the_home_is_none(path: str) -> None:
         refuses(Parts(paths=(path,)), kind="hosting", beside=False)
 
 
+@pytest.mark.parametrize("path", ["x" * 1020, "sites/soft\u00adhyphen", "sites/\u200b", "a\u2028b"])
+def test_a_path_that_the_node_would_refuse_when_the_account_is_closed_already_is_refused_before(path: str) -> None:
+    with pytest.raises(RequestError):
+        refuses(Parts(paths=(path,)), kind="hosting", beside=False)
+    assert refuses(Parts(paths=("sites/bücher [1]*", "x" * 1018)), kind="hosting", beside=False) is None
+
+
+def test_paths_that_no_request_to_a_node_holds_together_are_refused() -> None:
+    with pytest.raises(RequestError, match="bytes together"):
+        refuses(Parts(paths=tuple(f"{number}{'ü' * 60}" for number in range(100))), kind="hosting", beside=False)
+
+
 @pytest.mark.parametrize("name", ["", "Main", "h100001_main; drop", "a" * 17, "m-n"])
 def test_a_database_that_cannot_be_one_of_an_account_is_none(name: str) -> None:
     with pytest.raises(RequestError, match="is no name of a database"):

@@ -155,7 +155,7 @@ def test_a_star_stands_for_one_label(names: tuple[str, ...], domain: str, covere
 
 def test_a_certificate_has_to_be_for_every_domain_of_its_site() -> None:
     def decided(certificate: SiteCertificate) -> Any:
-        return account_settings.certify(ACTIVE, certificate, who="anna", why="new", terms=TERMS).decision
+        return account_settings.certify(ACTIVE, certificate, size=4096, who="anna", why="new", terms=TERMS).decision
 
     assert isinstance(decided(CERTIFICATE), Intent)
     short = decided(replace(CERTIFICATE, domains=("shop.example",)))
@@ -165,7 +165,7 @@ def test_a_certificate_has_to_be_for_every_domain_of_its_site() -> None:
 
 
 def test_what_is_known_of_a_certificate_goes_with_its_site() -> None:
-    job = account_settings.certify(ACTIVE, CERTIFICATE, who="anna", why="new", terms=TERMS).decision
+    job = account_settings.certify(ACTIVE, CERTIFICATE, size=4096, who="anna", why="new", terms=TERMS).decision
     assert isinstance(job, Intent)
     certified = account_settings.moved(ACTIVE, job.arguments, PLAN)
     assert certified.account is not None
@@ -208,3 +208,43 @@ def test_only_a_job_that_ended_well_changes_the_record() -> None:
 def test_one_change_is_what_is_refused_and_nothing_is_decided_twice() -> None:
     with pytest.raises(Refused):
         account_settings.moved(ACTIVE, {"account": {"databases": []}}, PLAN)
+
+
+def test_parts_that_fit_one_by_one_are_refused_where_together_no_request_to_a_node_holds_them() -> None:
+    names = [f"{'a' * 60}.{'b' * 60}.{'c' * 60}.d{n}.example" for n in range(100)]
+    full = replace(ACTIVE, account=after(ACTIVE, sites=[site("main", *names)]))
+    lines = [{"schedule": "@daily", "command": "x" * 200} for _ in range(60)]
+    after(ACTIVE, cron=lines)
+    assert "it is too much for one account: with what is set already it has" in refusal(full, cron=lines)
+    assert after(full, cron=lines[:20]).cron
+
+
+def test_what_is_not_ascii_counts_as_a_request_to_a_node_holds_it() -> None:
+    lines = [{"schedule": "@daily", "command": "é" * 300} for _ in range(50)]
+    with pytest.raises(RequestError, match="too much for one account"):
+        account_settings.read({"cron": lines})
+
+
+def test_a_certificate_that_does_not_fit_into_a_request_with_the_account_is_refused() -> None:
+    names = [f"{'a' * 60}.{'b' * 60}.{'c' * 60}.d{n}.example" for n in range(100)]
+    full = replace(ACTIVE, account=after(ACTIVE, sites=[site("main", "shop.example"), site("more", *names)]))
+    for size, kind in ((8_000, Intent), (60_000, Refusal)):
+        found = account_settings.certify(full, CERTIFICATE, size=size, who="anna", why="new", terms=TERMS)
+        assert isinstance(found.decision, kind)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sites": [{"name": "main"}]},
+        {"sites": 5},
+        {"sites": ["x"]},
+        {"sites": [{"name": "main", "domains": 5}]},
+        {"databases": [None]},
+        {"cron": [{"schedule": "@daily"}]},
+        {"cron": {"a": 1}},
+    ],
+)
+def test_settings_of_another_form_that_come_out_of_a_tarball_are_refused(told: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="no settings of an account"):
+        account_settings.read(told)

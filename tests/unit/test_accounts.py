@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from orchestrator.domain import accounts
 from orchestrator.domain.accounts import AccountFacts, domain_name, site_name
 from orchestrator.domain.errors import Refused, RequestError
+from orchestrator.domain.sales import sellable
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
-from tests.hosting_ground import LARGE, SMALL
+from tests.hosting_ground import HOST, LARGE, SMALL
+from tests.live import KEY
 from tests.unit.decision_words import NOW, L, service
 
 ORDERED = service(L.ACTIVE, domain="Shop.Example.")
@@ -175,3 +178,26 @@ def test_a_plan_of_hosting_is_smaller_where_it_gives_less_of_anything() -> None:
     assert SMALL.smaller_than(LARGE)
     assert not LARGE.smaller_than(SMALL)
     assert replace(LARGE, inodes=1).smaller_than(SMALL)
+
+
+def test_a_domain_that_is_as_long_as_one_may_be_is_served_without_www() -> None:
+    long = f"{'.'.join(['a' * 60] * 4)}.example"
+    assert len(long) == 251
+    (site,) = accounts.wanted(replace(ORDERED, domain=long), SMALL).sites
+    assert site.domains == (long,)
+    (site,) = accounts.wanted(replace(ORDERED, domain=long[2:]), SMALL).sites
+    assert site.domains == (long[2:], f"www.{long[2:]}")
+
+
+def test_of_a_key_whose_comment_no_node_takes_the_key_counts() -> None:
+    key = " ".join(KEY.split(" ")[:2])
+    access = accounts.access_of(replace(ORDERED, ssh_keys=(f"{key} jürgen@büro", f"{key} anna")))
+    assert access.ssh_keys == (key, f"{key} anna")
+
+
+def test_an_account_is_not_sold_with_more_keys_than_its_node_can_be_told_of() -> None:
+    key = " ".join(KEY.split(" ")[:2])
+    for many, sold in ((3, True), (4, False)):
+        ordered = replace(ORDERED, ssh_keys=tuple(f"{key} {n}{'x' * 7_000}" for n in range(many)))
+        with nullcontext() if sold else pytest.raises(RequestError, match="an account takes"):
+            sellable(ordered, plans={ordered.plan: SMALL}, templates={}, nodes=(HOST,))

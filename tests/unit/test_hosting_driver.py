@@ -200,6 +200,40 @@ def test_an_answer_that_is_none_is_said_and_never_taken_for_one(answer: dict[str
         AgentHostingNode(Agent(account_facts=answer), name="h1").accounts((), deadline=1)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"user": "root"},
+        {"user": "h" + "9" * 40},
+        {"bytes": 10**30},
+        {"bytes": float("inf")},
+        {"inodes": -1},
+        {"database_bytes": -1},
+        {"cpu_seconds": float("nan")},
+        {"cpu_seconds": float("inf")},
+        {"traffic_bytes": {"2026-11": 10**30}},
+        {"traffic_bytes": {"2026-11": -1}},
+        {"traffic_bytes": {"2026-13": 1}},
+    ],
+)
+def test_a_use_that_nobody_can_have_is_no_answer(wrong: dict[str, Any]) -> None:
+    (row,) = ANSWERS["account-usage"]["accounts"]
+    answer = {"accounts": [{**row, **wrong}]}
+    with pytest.raises(PermanentDriverError, match="h1 answered account-usage with what is no answer"):
+        AgentHostingNode(Agent(account_usage=answer), name="h1").usage((), deadline=1)
+
+
+def test_a_node_that_tells_of_what_no_node_has_or_of_users_that_are_none_is_not_believed() -> None:
+    with pytest.raises(PermanentDriverError, match="hosting-doctor"):
+        AgentHostingNode(Agent(hosting_doctor=ANSWERS["hosting-doctor"] | {"disk_bytes": 10**30}), name="h1").doctor(deadline=1)
+    liar = AgentHostingNode(Agent(account_tarball=ANSWERS["account-tarball"] | {"bytes": -1}), name="h1")
+    with pytest.raises(PermanentDriverError, match="account-tarball"):
+        liar.look_into("t.tar.gz", most_bytes=1, most_inodes=1, deadline=1)
+    strays = [{"user": "root", "marked": False, "found": []}]
+    with pytest.raises(PermanentDriverError, match="node-residue"):
+        AgentHostingNode(Agent(node_residue=ANSWERS["node-residue"] | {"accounts": strays}), name="h1").node_residue(deadline=1)
+
+
 def test_a_tarball_is_looked_into_and_then_brought_in_by_its_digest() -> None:
     agent = Agent()
     node = AgentHostingNode(agent, name="h1")

@@ -84,6 +84,11 @@ def test_a_secret_is_redacted_by_its_shape_in_sentences_and_tracebacks(lines: io
     assert logs.REDACTED in found["message"]
 
 
+def test_the_hash_of_a_databases_password_is_redacted_and_a_digest_is_not(lines: io.StringIO) -> None:
+    logging.getLogger("x").info("IDENTIFIED BY PASSWORD '*94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29' of %s", "*" + "a" * 64)
+    assert only(lines)["message"] == f"IDENTIFIED BY PASSWORD '{logs.REDACTED}' of *{'a' * 64}"
+
+
 def test_what_is_no_json_value_is_written_as_text(lines: io.StringIO) -> None:
     logging.getLogger("x").info("said", extra={"thing": object, "when": datetime(2026, 1, 1, tzinfo=UTC), "many": {1}})
     found = only(lines)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.domain.account_checks import wire_bytes
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.intents import Refusal
 from orchestrator.domain.kept import BESIDE, DISK, HOME, ROLE
@@ -19,7 +20,10 @@ RULE_PARTS = "what of a service can be restored"
 # (none = all of them), and whether what is newer than the backup goes.
 ONLY, LOAD, DATABASES, DELETE = "only", "load", "databases", "delete"
 MOST_PATHS = 100
-_LONGEST = 4096
+# What the node's agent takes: it is told when the account is closed already, and nothing is to be wrong with it then. A request
+# has 64 KiB there (agents/node/protocol.py), of which the paths may be so many.
+_MOST_BYTES = 32 * 1024
+_LONGEST = 1024
 # The directories of a snapshot of an account.
 _HOME, _PACK = "/home", "/backup"
 _DATABASE = re.compile(r"[a-z0-9_]{1,16}")
@@ -49,13 +53,7 @@ def refuses(parts: Parts, *, kind: str, beside: bool) -> Refusal | None:
         if not parts.named:
             return None
         return _refusal("a guest is restored whole: single paths and databases, and what is newer than they, are an account's")
-    if len(parts.paths) > MOST_PATHS:
-        raise RequestError(f"at most {MOST_PATHS} paths are restored at a time")
-    for path in parts.paths:
-        _inside_home(path)
-    for name in parts.databases:
-        if not _DATABASE.fullmatch(name):
-            raise RequestError(f"{name!r} is no name of a database in an account", hint="such as main, without its user")
+    _require_told(parts)
     if parts.databases and not parts.load:
         return _refusal("databases are named, and none is to be loaded")
     if beside and (parts.delete or parts.databases):
@@ -64,6 +62,19 @@ def refuses(parts: Parts, *, kind: str, beside: bool) -> Refusal | None:
     if parts.delete and parts.databases and not parts.paths:
         return _refusal("only databases are named: each is what the backup has of it anyway, and no file is deleted")
     return None
+
+
+def _require_told(parts: Parts) -> None:
+    """Raises RequestError for what the node would not take."""
+    if len(parts.paths) > MOST_PATHS:
+        raise RequestError(f"at most {MOST_PATHS} paths are restored at a time")
+    for path in parts.paths:
+        _inside_home(path)
+    if wire_bytes(parts.paths) > _MOST_BYTES:
+        raise RequestError(f"the paths have more than {_MOST_BYTES} bytes together", hint="a directory that holds them")
+    for name in parts.databases:
+        if not _DATABASE.fullmatch(name):
+            raise RequestError(f"{name!r} is no name of a database in an account", hint="such as main, without its user")
 
 
 def arguments(parts: Parts, *, kind: str, beside: bool) -> dict[str, object]:
@@ -95,8 +106,11 @@ def _only(parts: Parts, *, load: bool) -> list[str]:
 def _inside_home(path: str) -> str:
     """As it stands in the snapshot, below the home. Raises RequestError."""
     inner = path.strip("/")
-    if not inner or len(path) > _LONGEST or "\0" in path or any(part in ("", ".", "..") for part in inner.split("/")):
+    apart = any(part in ("", ".", "..") for part in inner.split("/"))
+    if apart or "\0" in path or len(f"{_HOME}/{inner}") > _LONGEST:
         raise RequestError(f"{path[:80]!r} is no path inside the home", hint="such as sites/main/public, without '.' and '..'")
+    if not inner.isprintable():
+        raise RequestError(f"{path[:80]!r} holds what cannot be printed", hint="name the directory that holds it")
     return inner
 
 

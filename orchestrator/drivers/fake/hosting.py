@@ -110,11 +110,11 @@ class FakeHostingNode:
         return self._act("apply", spec.user, deadline, first, parts)
 
     def accounts(self, users: Sequence[str], *, deadline: float) -> tuple[AccountFacts, ...]:
-        """See the port."""
+        """See the port. Of those that the world's node is ``mute`` about it says nothing."""
 
         def stage(node: State) -> tuple[AccountFacts, ...]:
             there = state_of.accounts_of(node)
-            names = list(users) or sorted(there)
+            names = [name for name in (list(users) or sorted(there)) if name not in node.get("mute", ())]
             return tuple(state_of.facts(there[name], node) if name in there else state_of.absent(node, name) for name in names)
 
         return self._world.act("hosting.accounts", node=self._node, subject=",".join(users), deadline=deadline, stages=[stage])

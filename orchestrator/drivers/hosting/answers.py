@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from orchestrator.domain.accounts import uid_of
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.ports.hosting_node import (
     AccountUsage,
@@ -22,6 +25,35 @@ from orchestrator.ports.hosting_node import (
 )
 
 _KNOWN = frozenset({"needs", "hostname", "cpus", "memory_bytes", "disk_bytes", "disk_free_bytes", "accounts", "php"})
+# What is counted ends in a signed 64-bit column.
+_MOST = 2**63 - 1
+_MONTH = re.compile(r"(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])")
+
+
+def count(value: Any) -> int:
+    """So many of something, or bytes; raises TypeError or ValueError for what cannot be."""
+    found = int(value)
+    if not 0 <= found <= _MOST:
+        raise ValueError(f"{found} is no count")
+    return found
+
+
+def _seconds(value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found) or found < 0:
+        raise ValueError(f"{found} is no number of seconds")
+    return found
+
+
+def _month(text: str) -> str:
+    if not _MONTH.fullmatch(text):
+        raise ValueError(f"{text[:20]!r} is no month")
+    return text
+
+
+def _user(text: str) -> str:
+    uid_of(text)
+    return text
 
 
 def report(data: Mapping[str, Any]) -> HostingReport:
@@ -36,11 +68,11 @@ def report(data: Mapping[str, Any]) -> HostingReport:
             for each in data["needs"]
         ),
         hostname=str(data["hostname"]),
-        cpus=int(data["cpus"]),
-        memory_bytes=int(data["memory_bytes"]),
-        disk_bytes=int(data["disk_bytes"]),
-        disk_free_bytes=int(data["disk_free_bytes"]),
-        accounts=int(data["accounts"]),
+        cpus=count(data["cpus"]),
+        memory_bytes=count(data["memory_bytes"]),
+        disk_bytes=count(data["disk_bytes"]),
+        disk_free_bytes=count(data["disk_free_bytes"]),
+        accounts=count(data["accounts"]),
         php=tuple(str(version) for version in data.get("php", ())),
         details={key: value for key, value in data.items() if key not in _KNOWN},
     )
@@ -53,20 +85,20 @@ def way(data: Mapping[str, Any]) -> WayIn:
 def usage(data: Mapping[str, Any], *, unknown: bool) -> AccountUsage:
     """``unknown``: the databases could not be looked at."""
     return AccountUsage(
-        user=str(data["user"]),
-        bytes=int(data["bytes"]),
-        inodes=int(data["inodes"]),
-        database_bytes=None if unknown else int(data.get("database_bytes", 0)),
-        traffic={str(month): int(count) for month, count in dict(data.get("traffic_bytes") or {}).items()},
-        cpu_seconds=float(data.get("cpu_seconds", 0.0)),
+        user=_user(str(data["user"])),
+        bytes=count(data["bytes"]),
+        inodes=count(data["inodes"]),
+        database_bytes=None if unknown else count(data.get("database_bytes", 0)),
+        traffic={_month(str(month)): count(total) for month, total in dict(data.get("traffic_bytes") or {}).items()},
+        cpu_seconds=_seconds(data.get("cpu_seconds", 0.0)),
     )
 
 
 def wipe(data: Mapping[str, Any]) -> AccountWipe:
     return AccountWipe(
         user=str(data["user"]),
-        files=int(data.get("files", 0)),
-        bytes=int(data.get("bytes", 0)),
+        files=count(data.get("files", 0)),
+        bytes=count(data.get("bytes", 0)),
         databases=tuple(str(name) for name in data.get("databases", ())),
         method=str(data.get("method", "unlink")),
         limits=tuple(str(sentence) for sentence in data.get("limits", ())),
@@ -86,15 +118,15 @@ def residue(data: Mapping[str, Any]) -> Residue:
 
 
 def packed(data: Mapping[str, Any]) -> Packed:
-    return Packed(directory=str(data["directory"]), databases=dumps(data["databases"]), bytes=int(data["bytes"]))
+    return Packed(directory=str(data["directory"]), databases=dumps(data["databases"]), bytes=count(data["bytes"]))
 
 
 def tarball(file: str, data: Mapping[str, Any]) -> Tarball:
     return Tarball(
         file=file,
         sha256=str(data["sha256"]),
-        bytes=int(data["bytes"]),
-        inodes=int(data["inodes"]),
+        bytes=count(data["bytes"]),
+        inodes=count(data["inodes"]),
         databases=tuple(str(each["name"]) for each in data["databases"]),
         settings=dict(data["settings"]),
     )
@@ -110,13 +142,13 @@ def taken_out(data: Mapping[str, Any]) -> TakenOut:
 
 
 def dumps(rows: Iterable[Mapping[str, Any]]) -> tuple[DatabaseDump, ...]:
-    return tuple(DatabaseDump(name=str(each["name"]), bytes=int(each["bytes"])) for each in rows)
+    return tuple(DatabaseDump(name=str(each["name"]), bytes=count(each["bytes"])) for each in rows)
 
 
 def node_residue(data: Mapping[str, Any]) -> NodeResidue:
     return NodeResidue(
         accounts=tuple(
-            Stray(user=str(each["user"]), marked=bool(each["marked"]), found=tuple(str(one) for one in each["found"]))
+            Stray(user=_user(str(each["user"])), marked=bool(each["marked"]), found=tuple(str(one) for one in each["found"]))
             for each in data["accounts"]
         ),
         orphans=tuple(Orphan(**{key: str(each[key]) for key in ("kind", "what", "says")}) for each in data["orphans"]),

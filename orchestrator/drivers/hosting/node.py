@@ -149,7 +149,7 @@ class AgentHostingNode:
         answer = self._agent.call(command, request, deadline=deadline)
         try:
             return read(answer)
-        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
             raise PermanentDriverError(
                 f"{self._name} answered {command} with what is no answer to it ({type(exc).__name__}: {exc})",
                 hint="enrol the node again: its agent may be of another version",

@@ -20,8 +20,7 @@ _RSA_BITS = 2048
 
 def inspect(certificate: str, key: str) -> Inspected:
     """See SiteCertificates. The first certificate is the site's; those behind it lead to its authority."""
-    if len(certificate) > LENGTH or len(key) > LENGTH:
-        raise RequestError(f"certificate or key is longer than {LENGTH} characters", hint="PEM files; no bundle of authorities")
+    _require_short(certificate, key)
     try:
         chain = x509.load_pem_x509_certificates(certificate.encode())
         own = chain[0].public_key()
@@ -48,6 +47,7 @@ def inspect(certificate: str, key: str) -> Inspected:
         raise RequestError("the certificate names no domain (subjectAltName): no browser takes it")
     chained = "".join(each.public_bytes(Encoding.PEM).decode() for each in chain)
     plain = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    _require_short(chained, plain)  # written anew it may be longer
     return Inspected(
         pair=Pair(certificate=chained, key=plain),
         names=names,
@@ -55,3 +55,8 @@ def inspect(certificate: str, key: str) -> Inspected:
         until=chain[0].not_valid_after_utc.astimezone(UTC),
         sha256=hashlib.sha256(chain[0].public_bytes(Encoding.DER)).hexdigest(),
     )
+
+
+def _require_short(certificate: str, key: str) -> None:
+    if len(certificate) > LENGTH or len(key) > LENGTH:
+        raise RequestError(f"certificate or key is longer than {LENGTH} characters", hint="PEM files; no bundle of authorities")

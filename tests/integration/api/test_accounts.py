@@ -97,6 +97,17 @@ def test_what_is_set_is_shown_and_a_hash_never(hosting: Live) -> None:
     assert HASH not in hosting.http.get("/v1/audit").text
 
 
+def test_a_hash_in_an_event_that_was_refused_and_can_be_replayed_is_shown_by_nothing(hosting: Live) -> None:
+    bought(hosting, "refused")
+    three = [{"name": name, "password_hash": HASH} for name in ("main", "b", "c")]
+    answer = hosting.send("service.set_account", "refused", version=1, account={"databases": three})
+    assert answer.json()["outcome"] == "refused"
+    event = hosting.http.get("/v1/events", params={"service_id": "refused"}).json()["items"][0]
+    shown = hosting.http.get(f"/v1/events/{event['seq']}").text
+    assert '\\"main\\"' in shown, "its body"
+    assert HASH not in shown
+
+
 def test_what_the_plan_has_not_and_what_no_account_can_have_is_refused(hosting: Live) -> None:
     bought(hosting, "much")
     path = "/v1/services/much/account"
