@@ -536,6 +536,12 @@ def test_what_is_of_users_that_are_gone_is_found_by_its_names(home: Home) -> Non
         ),
         ('[emerg] open() "/var/log/orchestrator/h100001/a.access.log" failed (24: Too many open files)', None),
         ('[emerg] open() "/var/log/orchestrator/h100001/a.access.log" failed (28: No space left on device)', None),
+        (
+            '[emerg] cannot load certificate "/etc/orchestrator/tls/h100001/h100002.crt": PEM_read_bio_X509_AUX() failed',
+            "h100001",
+        ),
+        ('[emerg] open() "/var/log/orchestrator/h100001/h100002.error.log" failed (2: No such file)', "h100001"),
+        ('[emerg] "server_name" h100002.example is odd in /etc/nginx/orchestrator/h100001.conf:3', "h100001"),
         ('[emerg] unknown directive "serv" in /etc/nginx/sites-enabled/shop:3', None),
         ('[emerg] unknown directive "serv" in /etc/nginx/orchestrator/h100009.conf:3', None),
     ],

@@ -15,7 +15,10 @@ from agents.node.hosting.marks import node_lock
 from agents.node.hosting.run import Done, allow_many_files, must, run
 from agents.node.protocol import AgentError
 
-_CULPRIT = re.compile(r"\b(h[1-9][0-9]{5,8})\b")
+# By its place among our directories alone: a customer may call a site or a domain as he likes, also as his neighbour.
+_CULPRIT = re.compile(
+    r"/(?:nginx/orchestrator|orchestrator/tls|log/orchestrator|orchestrator/fpm|srv/h)/(h[1-9][0-9]{5,8})(?=[./-])"
+)
 # errno(3): EIO, ENOMEM, ENFILE, EMFILE, ENOSPC, EROFS.
 _NODES_TROUBLE = re.compile(r"\((5|12|23|24|28|30): ")
 _PENDING, _RELOADING = "nginx", "nginx.reloading"
@@ -107,7 +110,7 @@ def culprit(node: Node, said: str) -> Home | None:
     """The account whose file or certificate an error names; none where the node lacks something: the next would be named then."""
     for line in said.splitlines():
         if "[emerg]" in line and not _NODES_TROUBLE.search(line):
-            # The place that nginx names comes last; a certificate or log has the user's name in its path.
+            # The place that nginx names comes last; a certificate or log lies in a directory of the user's name.
             for user in reversed(_CULPRIT.findall(line)):
                 home = Home(node, user)
                 if home.vhost.exists():
