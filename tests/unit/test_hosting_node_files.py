@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from agents.node.hosting import (
     certificates,
     closing,
+    databases,
     facts,
     ipc,
     manifest,
@@ -257,6 +260,15 @@ def test_the_copies_of_what_was_before_forget_the_account_and_nobody_else() -> N
     assert people.without("h100001", "orch-sftp:!::h100001\nadm:x:4:syslog\n") == "orch-sftp:!::\nadm:x:4:syslog\n"
 
 
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_no_character_in_his_own_field_hides_a_user_or_makes_another(home: Home, end: str) -> None:
+    line = f"h100001:x:100001:100001:,a{end}b,,:/srv/h/h100001/home:/usr/sbin/nologin\n"  # what chfn(1) takes from himself
+    put(home.node.place.root, "etc/passwd", "root:x:0:0:root:/root:/bin/bash\n" + line)
+    assert list(people.passwd(home.node)) == ["root", "h100001"]
+    assert [row for row in residue.found(home, look(home)) if "passwd" in row] == ["/etc/passwd: h100001"]
+    assert people.without("h100001", "a:x:1:1::/:/x\n" + line) == "a:x:1:1::/:/x\n"
+
+
 def test_processes_are_counted_by_their_user_and_found_by_any_of_their_uids(tmp_path: Path) -> None:
     put(tmp_path, "proc/12/status", "Name:\tphp\nState:\tS (sleeping)\nUid:\t0\t0\t100001\t0\nThreads:\t1\n")
     put(tmp_path, "proc/13/status", "Name:\tphp\nState:\tZ (zombie)\nUid:\t100001\t100001\t100001\t100001\nThreads:\t1\n")
@@ -265,16 +277,44 @@ def test_processes_are_counted_by_their_user_and_found_by_any_of_their_uids(tmp_
     put(tmp_path, "proc/self/status", "")
     node = Node(Place(tmp_path))
     assert sorted(processes.of(node, 100001)) == [12, 15]  # the first thread of 15 has ended, another runs on
-    assert processes.by_uid(node)[os.getuid()] == 4
+    # Whose the directory is says nothing: it is root's where a process keeps its memory to itself.
+    assert processes.by_uid(node) == {0: 1, 100001: 2, 1000010: 1}
 
 
-def test_shared_memory_is_found_by_its_owner(tmp_path: Path) -> None:
+CHURN = """
+import os
+while True:
+    for number in range(20):
+        os.close(os.open(f"#sql-{number}.ibd", os.O_CREAT))
+    for number in range(20):
+        os.unlink(f"#sql-{number}.ibd")
+"""
+
+
+def test_what_one_customer_makes_and_removes_all_the_time_holds_up_nobody(home: Home) -> None:
+    """Tables of a database, and jobs of at, in directories that are looked through for others, too."""
+    database, jobs = home.node.place.root / "mysql/h100001_a", home.node.at_jobs
+    for directory in (database, jobs):
+        directory.mkdir(parents=True, exist_ok=True)
+    churning = [subprocess.Popen([sys.executable, "-c", CHURN], cwd=directory) for directory in (database, jobs)]
+    try:
+        for _ in range(3000):
+            databases.size(Seen(directory=database.parent), database.name)
+            closing.at_jobs(home)
+    finally:
+        for each in churning:
+            each.kill()
+            each.wait()
+
+
+def test_shared_memory_is_found_by_its_maker(tmp_path: Path) -> None:
     put(
         tmp_path,
         "proc/sysvipc/shm",
-        "key shmid perms size cpid lpid nattch uid gid cuid\n1 7 600 1 1 1 0 100001 1 0\n2 8 600 1 1 1 0 0 0 0\n",
+        "key shmid perms size cpid lpid nattch uid gid cuid\n1 7 600 1 1 1 0 0 1 100001\n2 8 600 1 1 1 0 100001 0 100002\n",
     )
-    assert ipc.of(Node(Place(tmp_path)), 100001) == [("shm", 7)]
+    node = Node(Place(tmp_path))
+    assert (ipc.of(node, 100001), ipc.of(node, 100002)) == ([("shm", 7)], [("shm", 8)])  # a neighbour can give it to him
 
 
 # -- residue ---------------------------------------------------------------------------------------------------------------
@@ -302,6 +342,12 @@ LEFT = (
     "var/mail/h100001",
     "var/spool/cron/crontabs/h100001",
 )
+
+
+def test_a_name_is_of_one_account_and_never_of_one_whose_number_begins_so(tmp_path: Path) -> None:
+    home = Home(Node(Place(tmp_path)), "h100001")
+    names = ("h100001", "orch-h100001.slice", "orch-fpm-h100001-8.2.service.unit", ".h100001.conf.new")
+    assert all(home.owns(name) and not home.owns(name.replace("100001", "1000010")) for name in names)
 
 
 @pytest.mark.parametrize("name", LEFT)

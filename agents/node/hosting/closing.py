@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from agents.node.hosting import databases, manifest, nginx, people, processes, sql, systemd, tree, web
@@ -76,9 +77,10 @@ def at_jobs(home: Home) -> list[Path]:
     found = []
     for name in tree.names(home.node.at_jobs):
         path = home.node.at_jobs / name
-        status = path.stat(follow_symlinks=False)
-        if status.st_uid == home.uid and stat.S_ISREG(status.st_mode):
-            found.append(path)
+        with suppress(FileNotFoundError):
+            status = path.stat(follow_symlinks=False)
+            if status.st_uid == home.uid and stat.S_ISREG(status.st_mode):
+                found.append(path)
     return found
 
 

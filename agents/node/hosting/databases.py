@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -144,10 +145,11 @@ def making(user: str, databases: Sequence[Database], seen: Seen, *, suspended: b
 
 
 def size(seen: Seen, database: str) -> int:
-    """Bytes of the database's files on the disk."""
+    """Bytes of the database's files on the disk; its tables may come and go meanwhile."""
     total = 0
     for name in tree.names(seen.directory / database):
-        total += (seen.directory / database / name).stat(follow_symlinks=False).st_blocks * 512
+        with suppress(FileNotFoundError):
+            total += (seen.directory / database / name).stat(follow_symlinks=False).st_blocks * 512
     return total
 
 

@@ -97,6 +97,13 @@ class Node:
         return self.under("sys/fs/cgroup")
 
 
+def mount(path: Path) -> Path:
+    """The top of the file system that it lies on."""
+    while path != path.parent and path.parent.stat().st_dev == path.stat().st_dev:
+        path = path.parent
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """One account's own places."""
@@ -168,6 +175,11 @@ class Home:
     def wiping(self) -> Path:
         """What there was of it, from the moment in which its wipe began until that is done."""
         return self.node.records / f"{self.user}.wiping.json"
+
+    def owns(self, name: str) -> bool:
+        """``h100001-8.2.conf``, ``orch-fpm-h100001-8.2.service``, ``.h100001.conf.new``, ``h100001.1``: never ``h1000010``."""
+        bare = name.lstrip(".").removeprefix("orch-fpm-").removeprefix("orch-")
+        return bare == self.user or bare.startswith((f"{self.user}-", f"{self.user}."))
 
     @property
     def slice(self) -> str:
