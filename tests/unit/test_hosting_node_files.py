@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from agents.node.hosting import (
     certificates,
     closing,
     databases,
+    dumps,
     facts,
     ipc,
     manifest,
@@ -305,6 +307,20 @@ def test_what_one_customer_makes_and_removes_all_the_time_holds_up_nobody(home: 
         for each in churning:
             each.kill()
             each.wait()
+
+
+def test_a_dump_that_does_not_grow_any_more_is_ended(tmp_path: Path) -> None:
+    with (tmp_path / "a.sql").open("wb") as file:
+        look = dumps.growing(file.fileno(), lambda: None, database="h100001_a", seconds=0.2)
+        look()
+        for _ in range(3):
+            time.sleep(0.1)
+            os.write(file.fileno(), b"x")
+            look()
+        time.sleep(0.3)
+        with pytest.raises(AgentError, match="h100001_a has not grown") as caught:
+            look()
+    assert caught.value.code == "driver-transient"
 
 
 def test_shared_memory_is_found_by_its_maker(tmp_path: Path) -> None:
