@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -615,3 +616,37 @@ def test_what_nginx_refuses_is_the_accounts_that_it_names_and_what_the_node_lack
     put(tmp_path, "etc/nginx/orchestrator/h100002.conf")
     found = nginx.culprit(Node(Place(tmp_path)), said)
     assert (found.user if found else None) == whose
+
+
+def test_every_kind_of_what_is_shared_is_found_as_the_kernel_tells_it(tmp_path: Path) -> None:
+    rows = {
+        "shm": "key shmid perms size cpid lpid nattch uid gid cuid cgid\n 0 7 600 1 1 1 0 100001 1 100001 1\n",
+        "sem": "key semid perms nsems uid gid cuid cgid otime ctime\n 0 8 600 1 0 0 100001 1 0 0\n",
+        "msg": "key msqid perms cbytes qnum lspid lrpid uid gid cuid cgid\n 0 9 644 0 0 0 0 1 1 100001 1\n",
+    }
+    for kind, text in rows.items():
+        put(tmp_path, f"proc/sysvipc/{kind}", text)
+    assert sorted(ipc.of(Node(Place(tmp_path)), 100001)) == [("msg", 9), ("sem", 8), ("shm", 7)]
+    for kind in rows:  # on the kernel that runs the tests, too
+        assert (Path("/proc/sysvipc") / kind).read_text().split()[1] in rows[kind].split()
+
+
+def test_only_a_former_worker_that_still_sends_a_file_of_the_account_is_ended(home: Home) -> None:
+    root = home.node.place.root
+    workers = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    titles = ("nginx: worker process is shutting down", "nginx: worker process is shutting down", "nginx: worker process")
+    files = (home.chroot / "home/a (deleted)", home.chroot.with_name("h1000010") / "home/a", home.chroot / "home/a")
+    put(root, "run/nginx.pid", "1\n")
+    put(root, "proc/1/task/1/children", " ".join(str(each.pid) for each in workers))
+    for worker, title, file in zip(workers, titles, files, strict=True):
+        put(root, f"proc/{worker.pid}/cmdline", title)
+        (root / f"proc/{worker.pid}/fd").mkdir()
+        (root / f"proc/{worker.pid}/fd/7").symlink_to(file)
+    try:
+        nginx.let_go(home)
+        assert workers[0].wait(10) == -signal.SIGTERM
+        assert [each.poll() for each in workers[1:]] == [None, None]
+    finally:
+        for each in workers:
+            each.kill()
+            each.wait()

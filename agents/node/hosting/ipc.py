@@ -5,6 +5,7 @@ from __future__ import annotations
 from agents.node.hosting import tree
 from agents.node.hosting.layout import Node
 
+_IDS = {"shm": "shmid", "sem": "semid", "msg": "msqid"}
 OPTIONS = {"shm": "-m", "sem": "-s", "msg": "-q"}
 
 
@@ -19,5 +20,5 @@ def of(node: Node, uid: int) -> list[tuple[str, int]]:
         for line in lines[1:]:
             row = dict(zip(names, line.split(), strict=False))
             if row.get("cuid") == str(uid):
-                found.append((kind, int(row[f"{kind}id"])))
+                found.append((kind, int(row[_IDS[kind]])))
     return found

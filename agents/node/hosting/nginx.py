@@ -3,9 +3,11 @@ aside, so that all others go on being served."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -135,19 +137,42 @@ def _reload(node: Node) -> None:
         time.sleep(0.05)
 
 
+def let_go(home: Home) -> None:
+    """No worker sends files of the account any more. One of a former configuration goes on for as long as its slowest reader
+    likes: it ends at once where it has a file of the account open, which is out of nginx or suspended by now."""
+    node = home.node
+    directory = f"{home.chroot}/"
+    for pid, leaving in _titles(node, _master(node)):
+        if leaving and any(path.startswith(directory) for path in _open_files(node, pid)):
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
+
+
+def _open_files(node: Node, pid: str) -> Iterator[str]:
+    directory = node.under("proc") / pid / "fd"
+    for name in tree.names(directory):
+        with suppress(OSError):
+            yield str((directory / name).readlink())
+
+
 def _master(node: Node) -> str:
     return (tree.read(node.under("run/nginx.pid")) or "").strip()
 
 
 def _workers(node: Node, master: str) -> set[str]:
     """The workers that take connections: those that are shutting down say so in their titles."""
-    found = set()
+    return {pid for pid, leaving in _titles(node, master) if not leaving}
+
+
+def _titles(node: Node, master: str) -> list[tuple[str, bool]]:
+    """Its workers, and whether each is shutting down."""
+    found = []
     with suppress(OSError):
         for child in (node.under("proc") / master / "task" / master / "children").read_text().split():
             with suppress(OSError):
                 title = Path(node.under("proc") / child / "cmdline").read_bytes()
-                if b"worker process" in title and b"shutting down" not in title:
-                    found.add(child)
+                if b"worker process" in title:
+                    found.append((child, b"shutting down" in title))
     return found
 
 

@@ -140,6 +140,7 @@ class Removal:
         home = self.home
         tree.remove(home.quarantined)
         self.aside = nginx.publish(home, None)
+        nginx.let_go(home)
 
     def _logins(self) -> None:
         home = self.home
@@ -155,6 +156,8 @@ class Removal:
             closing.nothing_runs(home)
         else:
             processes.end_all(home)
+            closing.nothing_starts(home)
+        tree.remove(home.crontab)
         systemd.remove_all(home)
         for name in tree.names(home.node.sockets):
             if name.startswith(f"{home.user}-"):
