@@ -12,6 +12,12 @@ GROUP = "orch-sftp"
 
 WEB_USER = "www-data"
 
+_OPEN = (
+    *("tmp", "var/tmp", "dev/shm", "dev/mqueue", "run/lock", "run/screen", "var/lib/php/sessions"),
+    *("var/crash", "var/mail", "var/spool/cron/atspool", "var/spool/cron/crontabs"),
+)
+"""Where everybody may write, if by a program that is let do so: crontab(1) that is killed leaves a file behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -91,6 +97,11 @@ class Node:
     @property
     def records(self) -> Path:
         return self.place.state / "accounts"
+
+    @property
+    def open_places(self) -> tuple[Path, ...]:
+        """Directories in which every user of the node may leave something."""
+        return tuple(map(self.under, _OPEN))
 
     @property
     def cgroups(self) -> Path:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,19 @@ def put(path: Path, uid: int, *, disk_bytes: int, inodes: int) -> Quota:
     if found is None or (found.disk_bytes, found.inodes) != (blocks * _BLOCK, inodes):
         raise AgentError("driver-permanent", f"the quota of {uid} on {path} reads back as {found}")
     return found
+
+
+def systems(paths: Iterable[Path]) -> list[Path]:
+    """Of those that are there, the first on each file system that counts."""
+    by_device = {path.stat().st_dev: path for path in reversed([path for path in paths if path.is_dir()])}
+    return [path for path in reversed(by_device.values()) if is_on(path)]
+
+
+def put_elsewhere(homes: Path, others: Iterable[Path], uid: int, *, disk_bytes: int, inodes: int) -> None:
+    """Set limits wherever else the user may leave something; nothing where all lies on the file system of the homes."""
+    for path in systems((homes, *others)):
+        if path != homes and path.stat().st_dev != homes.stat().st_dev:
+            put(path, uid, disk_bytes=disk_bytes, inodes=inodes)
 
 
 def owners(path: Path) -> list[int]:

@@ -14,12 +14,6 @@ from agents.node.hosting.fields import LOWEST_UID, USER
 from agents.node.hosting.layout import Home, Node, mount
 from agents.node.protocol import AgentError
 
-COMMON = (
-    *("tmp", "var/tmp", "dev/shm", "dev/mqueue", "run/lock", "run/screen", "var/lib/php/sessions"),
-    *("var/crash", "var/mail", "var/spool/cron/atspool", "var/spool/cron/crontabs"),
-)
-"""Where everybody may write, if by a program that is let do so: crontab(1) that is killed leaves a file behind."""
-
 IDS = tuple(f"etc/{name}{copy}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid") for copy in ("", "-"))
 """Each with the copy that useradd and its kin leave of what was there before: it holds hashes of passwords, too."""
 
@@ -145,11 +139,11 @@ def _database_things(home: Home, seen: facts.Look) -> Iterator[str]:
 
 def _by_uid(home: Home) -> Iterator[str]:
     node = home.node
-    if node.homes.is_dir():
-        used = quota.get(node.homes, home.uid)
+    for place in quota.systems((node.homes, *node.open_places)):
+        used = quota.get(place, home.uid)
         if used is not None and any((used.disk_bytes, used.inodes, used.used_bytes, used.used_inodes)):
             told = f"{used.used_inodes} inodes and {used.used_bytes} bytes used, limits {used.inodes} and {used.disk_bytes}"
-            yield f"quota {node.homes}: {told}; find {mount(node.homes)} -xdev -uid {home.uid}"
+            yield f"quota {place}: {told}; find {mount(place)} -xdev -uid {home.uid}"
     for path in (*closing.at_jobs(home), *common_files(home)):
         yield str(path)
     for kind, number in ipc.of(node, home.uid):
@@ -162,7 +156,7 @@ def _by_uid(home: Home) -> Iterator[str]:
 
 def common_files(home: Home) -> list[Path]:
     """What the user has where everybody may write."""
-    return [path for place in COMMON for path in tree.files_of(home.node.under(place), home.uid)]
+    return [path for place in home.node.open_places for path in tree.files_of(place, home.uid)]
 
 
 def _named(node: Node, seen: facts.Look) -> list[str]:

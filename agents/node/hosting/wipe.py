@@ -188,6 +188,7 @@ class Removal:
     def _quota(self) -> None:
         if self.home.node.homes.is_dir() and quota.is_on(self.home.node.homes):
             quota.put(self.home.node.homes, self.home.uid, disk_bytes=0, inodes=0)
+            quota.put_elsewhere(self.home.node.homes, self.home.node.open_places, self.home.uid, disk_bytes=0, inodes=0)
 
     def _user(self) -> None:
         home = self.home
