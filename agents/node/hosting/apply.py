@@ -202,6 +202,7 @@ class _Work:
         before["sites"] = {site.name: "php" if site.php else "static" for site in spec.sites}
         paths = {path.name for path in home.fpm_units()}
         before["fpm"] = {name: before["fpm"].get(name, {"enabled": True, "active": True}) for name in sorted(paths)}
-        for each in databases.see().logins_of(home.user):
-            before["databases"].setdefault(each.name, False)
+        seen, logins = databases.see(), before["databases"] or {}
+        if not seen.away:
+            before["databases"] = {each.name: logins.get(each.name, False) for each in seen.logins_of(home.user)}
         held.save(home)
