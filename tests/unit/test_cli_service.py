@@ -78,7 +78,7 @@ def test_of_an_account_that_is_on_a_node_its_user_is_told() -> None:
     account = dict(MADE)["account"]
     assert callable(account)
     facts = {"identity": {"user": "h100001", "uid": 100001}, "ready": {"user": "h100001"}}
-    assert account({"facts": facts, "node": "h1"}) == "h100001 (uid 100001)"
+    assert account({"facts": facts, "node": "h1"}) == "h100001 (uid 100001, /srv/h/h100001/home)"
     assert account({"facts": facts, "node": ""}) == ""
 
 

@@ -15,6 +15,7 @@ from tests.unit.test_agent_protocol import ACCOUNT
 
 KEY = "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0 " + bytes(32)).decode()
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+LONG = f"-----BEGIN PRIVATE KEY-----\n{('A' * 64 + chr(10)) * 100}-----END PRIVATE KEY-----\n"
 SHA512 = "$6$salt$" + "a" * 86
 TRICKS = (
     "../x",
@@ -177,6 +178,7 @@ def test_a_schedule_that_cron_would_not_run_is_refused(schedule: str) -> None:
         ({"sites": [ACCOUNT["sites"][0], {**ACCOUNT["sites"][0], "name": "b"}]}, "shop.example is twice"),
         ({"sites": [{"name": "a", "domains": []}]}, "has no domain"),
         ({"sites": [{"name": "a", "domains": ["a.example"], "key": CERTIFICATE}]}, "a key without its certificate"),
+        ({"sites": [{"name": "a", "domains": ["a.example"], "certificate": CERTIFICATE, "key": LONG}]}, "4096 bits at most"),
         ({"databases": ACCOUNT["databases"] * 2}, "shop is twice"),
         ({"shell": "/bin/sh"}, "unknown fields: 'shell'"),
         ({"limits": {**ACCOUNT["limits"], "tasks": 0}}, r"\.limits\.tasks is not a whole number"),

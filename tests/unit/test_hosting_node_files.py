@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +18,8 @@ import pytest
 from agents.node.hosting import (
     certificates,
     closing,
+    databases,
+    dumps,
     facts,
     ipc,
     loading,
@@ -258,6 +264,15 @@ def test_the_copies_of_what_was_before_forget_the_account_and_nobody_else() -> N
     assert people.without("h100001", "orch-sftp:!::h100001\nadm:x:4:syslog\n") == "orch-sftp:!::\nadm:x:4:syslog\n"
 
 
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_no_character_in_his_own_field_hides_a_user_or_makes_another(home: Home, end: str) -> None:
+    line = f"h100001:x:100001:100001:,a{end}b,,:/srv/h/h100001/home:/usr/sbin/nologin\n"  # what chfn(1) takes from himself
+    put(home.node.place.root, "etc/passwd", "root:x:0:0:root:/root:/bin/bash\n" + line)
+    assert list(people.passwd(home.node)) == ["root", "h100001"]
+    assert [row for row in residue.found(home, look(home)) if "passwd" in row] == ["/etc/passwd: h100001"]
+    assert people.without("h100001", "a:x:1:1::/:/x\n" + line) == "a:x:1:1::/:/x\n"
+
+
 def test_processes_are_counted_by_their_user_and_found_by_any_of_their_uids(tmp_path: Path) -> None:
     put(tmp_path, "proc/12/status", "Name:\tphp\nState:\tS (sleeping)\nUid:\t0\t0\t100001\t0\nThreads:\t1\n")
     put(tmp_path, "proc/13/status", "Name:\tphp\nState:\tZ (zombie)\nUid:\t100001\t100001\t100001\t100001\nThreads:\t1\n")
@@ -266,16 +281,58 @@ def test_processes_are_counted_by_their_user_and_found_by_any_of_their_uids(tmp_
     put(tmp_path, "proc/self/status", "")
     node = Node(Place(tmp_path))
     assert sorted(processes.of(node, 100001)) == [12, 15]  # the first thread of 15 has ended, another runs on
-    assert processes.by_uid(node)[os.getuid()] == 4
+    # Whose the directory is says nothing: it is root's where a process keeps its memory to itself.
+    assert processes.by_uid(node) == {0: 1, 100001: 2, 1000010: 1}
 
 
-def test_shared_memory_is_found_by_its_owner(tmp_path: Path) -> None:
+CHURN = """
+import os
+while True:
+    for number in range(20):
+        os.close(os.open(f"#sql-{number}.ibd", os.O_CREAT))
+    for number in range(20):
+        os.unlink(f"#sql-{number}.ibd")
+"""
+
+
+def test_what_one_customer_makes_and_removes_all_the_time_holds_up_nobody(home: Home) -> None:
+    """Tables of a database, and jobs of at, in directories that are looked through for others, too."""
+    database, jobs = home.node.place.root / "mysql/h100001_a", home.node.at_jobs
+    for directory in (database, jobs):
+        directory.mkdir(parents=True, exist_ok=True)
+    churning = [subprocess.Popen([sys.executable, "-c", CHURN], cwd=directory) for directory in (database, jobs)]
+    try:
+        for _ in range(3000):
+            databases.size(Seen(directory=database.parent), database.name)
+            closing.at_jobs(home)
+    finally:
+        for each in churning:
+            each.kill()
+            each.wait()
+
+
+def test_a_dump_that_does_not_grow_any_more_is_ended(tmp_path: Path) -> None:
+    with (tmp_path / "a.sql").open("wb") as file:
+        look = dumps.growing(file.fileno(), lambda: None, database="h100001_a", seconds=0.2)
+        look()
+        for _ in range(3):
+            time.sleep(0.1)
+            os.write(file.fileno(), b"x")
+            look()
+        time.sleep(0.3)
+        with pytest.raises(AgentError, match="h100001_a has not grown") as caught:
+            look()
+    assert caught.value.code == "driver-transient"
+
+
+def test_shared_memory_is_found_by_its_maker(tmp_path: Path) -> None:
     put(
         tmp_path,
         "proc/sysvipc/shm",
-        "key shmid perms size cpid lpid nattch uid gid cuid\n1 7 600 1 1 1 0 100001 1 0\n2 8 600 1 1 1 0 0 0 0\n",
+        "key shmid perms size cpid lpid nattch uid gid cuid\n1 7 600 1 1 1 0 0 1 100001\n2 8 600 1 1 1 0 100001 0 100002\n",
     )
-    assert ipc.of(Node(Place(tmp_path)), 100001) == [("shm", 7)]
+    node = Node(Place(tmp_path))
+    assert (ipc.of(node, 100001), ipc.of(node, 100002)) == ([("shm", 7)], [("shm", 8)])  # a neighbour can give it to him
 
 
 # -- residue ---------------------------------------------------------------------------------------------------------------
@@ -303,6 +360,12 @@ LEFT = (
     "var/mail/h100001",
     "var/spool/cron/crontabs/h100001",
 )
+
+
+def test_a_name_is_of_one_account_and_never_of_one_whose_number_begins_so(tmp_path: Path) -> None:
+    home = Home(Node(Place(tmp_path)), "h100001")
+    names = ("h100001", "orch-h100001.slice", "orch-fpm-h100001-8.2.service.unit", ".h100001.conf.new")
+    assert all(home.owns(name) and not home.owns(name.replace("100001", "1000010")) for name in names)
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -548,6 +611,12 @@ def test_what_is_of_users_that_are_gone_is_found_by_its_names(home: Home) -> Non
         ),
         ('[emerg] open() "/var/log/orchestrator/h100001/a.access.log" failed (24: Too many open files)', None),
         ('[emerg] open() "/var/log/orchestrator/h100001/a.access.log" failed (28: No space left on device)', None),
+        (
+            '[emerg] cannot load certificate "/etc/orchestrator/tls/h100001/h100002.crt": PEM_read_bio_X509_AUX() failed',
+            "h100001",
+        ),
+        ('[emerg] open() "/var/log/orchestrator/h100001/h100002.error.log" failed (2: No such file)', "h100001"),
+        ('[emerg] "server_name" h100002.example is odd in /etc/nginx/orchestrator/h100001.conf:3', "h100001"),
         ('[emerg] unknown directive "serv" in /etc/nginx/sites-enabled/shop:3', None),
         ('[emerg] unknown directive "serv" in /etc/nginx/orchestrator/h100009.conf:3', None),
     ],
@@ -559,3 +628,37 @@ def test_what_nginx_refuses_is_the_accounts_that_it_names_and_what_the_node_lack
     put(tmp_path, "etc/nginx/orchestrator/h100002.conf")
     found = nginx.culprit(Node(Place(tmp_path)), said)
     assert (found.user if found else None) == whose
+
+
+def test_every_kind_of_what_is_shared_is_found_as_the_kernel_tells_it(tmp_path: Path) -> None:
+    rows = {
+        "shm": "key shmid perms size cpid lpid nattch uid gid cuid cgid\n 0 7 600 1 1 1 0 100001 1 100001 1\n",
+        "sem": "key semid perms nsems uid gid cuid cgid otime ctime\n 0 8 600 1 0 0 100001 1 0 0\n",
+        "msg": "key msqid perms cbytes qnum lspid lrpid uid gid cuid cgid\n 0 9 644 0 0 0 0 1 1 100001 1\n",
+    }
+    for kind, text in rows.items():
+        put(tmp_path, f"proc/sysvipc/{kind}", text)
+    assert sorted(ipc.of(Node(Place(tmp_path)), 100001)) == [("msg", 9), ("sem", 8), ("shm", 7)]
+    for kind in rows:  # on the kernel that runs the tests, too
+        assert (Path("/proc/sysvipc") / kind).read_text().split()[1] in rows[kind].split()
+
+
+def test_only_a_former_worker_that_still_sends_a_file_of_the_account_is_ended(home: Home) -> None:
+    root = home.node.place.root
+    workers = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    titles = ("nginx: worker process is shutting down", "nginx: worker process is shutting down", "nginx: worker process")
+    files = (home.chroot / "home/a (deleted)", home.chroot.with_name("h1000010") / "home/a", home.chroot / "home/a")
+    put(root, "run/nginx.pid", "1\n")
+    put(root, "proc/1/task/1/children", " ".join(str(each.pid) for each in workers))
+    for worker, title, file in zip(workers, titles, files, strict=True):
+        put(root, f"proc/{worker.pid}/cmdline", title)
+        (root / f"proc/{worker.pid}/fd").mkdir()
+        (root / f"proc/{worker.pid}/fd/7").symlink_to(file)
+    try:
+        nginx.let_go(home)
+        assert workers[0].wait(10) == -signal.SIGTERM
+        assert [each.poll() for each in workers[1:]] == [None, None]
+    finally:
+        for each in workers:
+            each.kill()
+            each.wait()

@@ -120,6 +120,14 @@ def test_while_suspended_a_new_login_is_locked_from_its_beginning() -> None:
     assert "UNLOCK" not in words
 
 
+def test_a_password_that_is_taken_away_lets_nobody_in_any_more() -> None:
+    words = script(spec(Database(name="a")), SEEN, suspended=False).splitlines()
+    assert words[-1] == "DROP USER IF EXISTS 'h100001_a'@'localhost';"
+    assert "KILL USER 'h100001_a'@'localhost';" in words
+    gone = Seen(logins=(login("h100001"),), databases=SEEN.databases, inserting=SEEN.inserting)
+    assert script(spec(Database(name="a")), gone, suspended=False) == ""
+
+
 def test_no_spec_ever_drops_anything() -> None:
     assert "DROP " not in script(spec(), SEEN, suspended=False)
 

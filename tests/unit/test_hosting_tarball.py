@@ -80,6 +80,14 @@ def test_what_is_in_it_is_told(form: int, pack: Any) -> None:
     assert len(found.sha256) == 64
 
 
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("size", [-1, -511, -512, -(1 << 40)])
+def test_a_file_smaller_than_nothing_is_refused(form: int, size: int) -> None:
+    with pytest.raises(AgentError) as caught:
+        examined(packed(folder("home"), member("home/a", pax_headers={"size": str(size)}, size=size), form=form))
+    assert caught.value.code == "refused"
+
+
 def test_names_may_begin_with_a_dot_and_a_slash() -> None:
     found = examined(packed(folder("."), folder("./home"), member("./home/a", b"x"), member("./account.json", b"{}")))
     assert (found.inodes, found.settings) == (4, {})

@@ -157,6 +157,32 @@ def test_what_a_user_left_where_everybody_writes_is_found_and_removed_without_li
     assert (tmp_path / "precious/gold").exists()
 
 
+def test_nothing_that_a_user_makes_beforehand_keeps_his_files_in_a_public_directory(tmp_path: Path) -> None:
+    public, uid = tmp_path / "tmp", ME[0]
+    for name in (f".orchestrator-wiping-{uid}", f".orchestrator-wiping-{uid}-x", "dir", "\udcff\n"):
+        lay(public, f"{name}/dir.x/below", f"{name}/dir.1")
+    for path in tree.files_of(public, uid):
+        tree.remove_of(public, path.name, uid)
+    assert in_it(public) == []
+
+
+def test_what_an_interrupted_removal_left_in_a_public_directory_is_found_again(tmp_path: Path) -> None:
+    left = f".orchestrator-wiping-{2**31}-0123"
+    lay(tmp_path, f"{left}/dir.1/below", f"{left}/dir.2", "mine", ".orchestrator-wiping-21474836480-0/dir.1")
+    assert [path.name for path in tree.files_of(tmp_path, 2**31)] == [left]
+    tree.remove_of(tmp_path, left, 2**31)
+    tree.remove_of(tmp_path, "mine", 2**31)
+    assert in_it(tmp_path) == [".orchestrator-wiping-21474836480-0", "mine"]
+
+
+def test_what_came_into_a_directorys_place_before_it_was_moved_is_removed_too(tmp_path: Path) -> None:
+    lay(tmp_path, "precious/gold", ".wiping/h100001.1", ".wiping/h100001.3/a")
+    (tmp_path / ".wiping/h100001.2").symlink_to(tmp_path / "precious")
+    assert erase(tmp_path) == tree.Erased(files=3, directories=1)
+    assert in_it(tmp_path / ".wiping") == []
+    assert in_it(tmp_path / "precious") == ["gold"]
+
+
 def test_what_is_another_users_by_then_is_left(tmp_path: Path) -> None:
     lay(tmp_path, "file")
     tree.remove_of(tmp_path, "file", 4_000_000)

@@ -33,6 +33,9 @@ from agents.node.hosting.spec import Spec
 from agents.node.hosting.tree import Directory
 from agents.node.protocol import AgentError
 
+_ELSEWHERE_BYTES, _ELSEWHERE_INODES = 256 << 20, 10_000
+"""What an account may leave in /tmp and the like."""
+
 
 def account_apply(call: Call) -> dict[str, Any]:
     """``changed``: the parts that were not so before, in the order of their making; ``notes``: what is not as it might be."""
@@ -102,6 +105,9 @@ class _Work:
         homes, limits = self._home.node.homes, self._spec.limits
         before = quota.get(homes, self._home.uid)
         found = quota.put(homes, self._home.uid, disk_bytes=limits.disk_bytes, inodes=limits.inodes)
+        # Where these are other file systems, there is no home of his in them.
+        most = {"disk_bytes": min(limits.disk_bytes, _ELSEWHERE_BYTES), "inodes": min(limits.inodes, _ELSEWHERE_INODES)}
+        quota.put_elsewhere(homes, self._home.node.open_places, self._home.uid, **most)
         self._note("quota", before is None or (before.disk_bytes, before.inodes) != (found.disk_bytes, found.inodes))
 
     def _directories(self) -> None:
@@ -196,6 +202,7 @@ class _Work:
         before["sites"] = {site.name: "php" if site.php else "static" for site in spec.sites}
         paths = {path.name for path in home.fpm_units()}
         before["fpm"] = {name: before["fpm"].get(name, {"enabled": True, "active": True}) for name in sorted(paths)}
-        for each in databases.see().logins_of(home.user):
-            before["databases"].setdefault(each.name, False)
+        seen, logins = databases.see(), before["databases"] or {}
+        if not seen.away:
+            before["databases"] = {each.name: logins.get(each.name, False) for each in seen.logins_of(home.user)}
         held.save(home)

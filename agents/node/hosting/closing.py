@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from agents.node.hosting import databases, manifest, nginx, people, processes, sql, systemd, tree, web
@@ -20,7 +21,9 @@ def web_answers_503(home: Home) -> list[str]:
     stopped = web.suspended(home.user, text, ipv6=nginx.ipv6(home.node))
     if text != stopped and not manifest.vhost(home).exists():
         tree.write(manifest.vhost(home), text, sync=True)
-    return nginx.publish(home, stopped)
+    aside = nginx.publish(home, stopped)
+    nginx.let_go(home)
+    return aside
 
 
 def nobody_logs_in(home: Home) -> None:
@@ -48,11 +51,14 @@ def nothing_starts(home: Home) -> None:
 
 
 def nothing_runs(home: Home) -> int:
-    """PHP stopped, and everything by cgroup and by uid; how many processes were ended."""
+    """PHP stopped, and everything by cgroup and by uid; how many processes were ended. What these have planted for cron and at
+    since ``nothing_starts`` goes with them."""
     with_units = home.fpm_units()
     systemd.stop_fpm(home, with_units)
     must(["systemctl", "stop", f"user@{home.uid}.service"], doing=f"ending the sessions of {home.user}", ok=(0, 5))
-    return processes.end_all(home)
+    ended = processes.end_all(home)
+    nothing_starts(home)
+    return ended
 
 
 def no_database_answers(home: Home, seen: databases.Seen) -> None:
@@ -72,13 +78,14 @@ def put_away(path: Path, target: Path) -> None:
 
 
 def at_jobs(home: Home) -> list[Path]:
-    """Jobs of at belong to the user whose they are."""
+    """Jobs of at belong to the user whose they are. Those of all others come and go meanwhile."""
     found = []
     for name in tree.names(home.node.at_jobs):
         path = home.node.at_jobs / name
-        status = path.stat(follow_symlinks=False)
-        if status.st_uid == home.uid and stat.S_ISREG(status.st_mode):
-            found.append(path)
+        with suppress(FileNotFoundError):
+            status = path.stat(follow_symlinks=False)
+            if status.st_uid == home.uid and stat.S_ISREG(status.st_mode):
+                found.append(path)
     return found
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from agents.node.hosting import sql, tree
+from agents.node.hosting.attended import as_account
 from agents.node.hosting.fields import NATIVE
-from agents.node.hosting.run import SECONDS, As, Done, run
+from agents.node.hosting.layout import Home
+from agents.node.hosting.run import SECONDS, Done, run
 from agents.node.hosting.spec import Database, Spec
 from agents.node.protocol import AgentError
 
@@ -115,7 +118,7 @@ def see() -> Seen:
 
 def script(spec: Spec, seen: Seen, *, suspended: bool) -> str:
     """The statements by which the server comes to hold what the spec wants; '' where it does. What it holds beyond that is left:
-    a database is dropped by a wipe and by nothing else."""
+    a database is dropped by a wipe and by nothing else. The login by password goes with its password."""
     if not spec.databases and not seen.logins_of(spec.user):
         return ""
     return making(spec.user, spec.databases, seen, suspended=suspended)
@@ -131,6 +134,9 @@ def making(user: str, databases: Sequence[Database], seen: Seen, *, suspended: b
         database = f"{user}_{each.name}"
         return login not in present or database not in seen.databases or ((login, database) in seen.inserting) == each.full
 
+    # Whoever took the password away means that nobody gets in by it any more; what is left of its rights would grow a full one.
+    without = [name for each in databases if not each.password_hash and (name := f"{user}_{each.name}") in present]
+    words += [sql.lock(without), *map(sql.drop_user, without)]
     wanted = {user: ""} | {f"{user}_{each.name}": each.password_hash for each in databases if each.password_hash}
     for name, secret in wanted.items():
         if name not in present or present[name].secret != secret or present[name].doubled:
@@ -160,15 +166,20 @@ def logins_back(user: str, rows: Sequence[Mapping[str, Any]], seen: Seen) -> dic
 
 
 def size(seen: Seen, database: str) -> int:
-    """Bytes of the database's files on the disk."""
+    """Bytes of the database's files on the disk; its tables may come and go meanwhile."""
     total = 0
     for name in tree.names(seen.directory / database):
-        total += (seen.directory / database / name).stat(follow_symlinks=False).st_blocks * 512
+        with suppress(FileNotFoundError):
+            total += (seen.directory / database / name).stat(follow_symlinks=False).st_blocks * 512
     return total
 
 
-def try_login(user: str, *, uid: int | None = None, defaults: Path | None = None) -> Done:
-    """A login as the account itself would make it: by the uid over the socket, or by a password in a file of options."""
+def try_login(user: str, *, by: Home | None = None, defaults: Path | None = None) -> Done:
+    """A login as the account itself would make it: by its uid over the socket, or by a password in a file of options.
+
+    What has the rights of the account is in its slice from its beginning on: others of its processes may get hold of it
+    (ptrace(2)), and would be where no limit holds.
+    """
     words = ["mariadb", f"--defaults-file={defaults}" if defaults else "--no-defaults", "--protocol=socket", f"--user={user}"]
-    by = As(uid, uid) if uid is not None else None
-    return run([*words, "--batch", "--skip-column-names", "--connect-timeout=10", "--execute=SELECT 1"], by=by, seconds=20)
+    words += ["--batch", "--skip-column-names", "--connect-timeout=10", "--execute=SELECT 1"]
+    return run(as_account(by, words) if by else words, seconds=20)

@@ -62,6 +62,7 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
         _php(systemd.php_versions(node)),
         _cgroups(controllers),
         _row("quota", on, "on" if on else "off", _quota_hint(), ""),
+        *_open_places(node),
         *_links(node),
         _web_user(node),
         _mariadb(),
@@ -145,6 +146,14 @@ def _quota_hint() -> str:
         "ext4: tune2fs -O quota -Q usrquota on the unmounted device, and mount the file system of /srv/h with usrquota;"
         " xfs: mount it with uquota"
     )
+
+
+def _open_places(node: Node) -> Iterator[Row]:
+    """A file system that counts nobody's files is filled by one customer for all; of memory (tmpfs) each pays what he takes."""
+    there = [path for path in node.open_places if path.is_dir() and os.major(path.stat().st_dev)]
+    uncounted = [str(path) for path in there if not quota.is_on(path)]
+    found = f"counted by nobody: {', '.join(uncounted)}" if uncounted else "counted"
+    yield _row("quota where everybody may write", not uncounted, found, f"{_quota_hint()}; here for these directories")
 
 
 def _links(node: Node) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ _LOAD += ["--default-character-set=utf8mb4", "--connect-timeout=10", f"--max-all
 _END = b"-- Dump completed\n"
 _WAIT = 60
 """Seconds that a table which knows no transactions is waited for."""
+_STILL = 600.0
+"""Seconds in which a dump that goes on must have grown."""
 _IDLE = 7 * 24 * 3600
 """Seconds for which whoever keeps it still may say nothing."""
 
@@ -44,7 +47,7 @@ def dump(database: str, into: Path, *, look: Look) -> int:
     with os.fdopen(fd, "wb") as stream, _held(database):
         stream.write(_head(database))
         stream.flush()
-        done = attend([*_DUMP, database], look=look, into=stream)
+        done = attend([*_DUMP, database], look=growing(fd, look, database=database), into=stream)
         if done.status != 0:
             raise _failure(database, done)
         os.fsync(fd)
@@ -54,6 +57,25 @@ def dump(database: str, into: Path, *, look: Look) -> int:
         if stream.read() != _END:
             raise AgentError("driver-permanent", f"the database {database} was not dumped to its end")
     return size
+
+
+def growing(fd: int, look: Look, *, database: str, seconds: float = _STILL) -> Look:
+    """``look``, which ends a dump that does not grow any more: its customer can lock a table for as long as he likes, and nothing
+    else could be done with his account meanwhile, not even suspending it."""
+    size, since = -1, time.monotonic()
+
+    def both() -> None:
+        nonlocal size, since
+        look()
+        now, found = time.monotonic(), os.fstat(fd).st_size
+        if found != size:
+            size, since = found, now
+        elif now > since + seconds:
+            raise AgentError(
+                "driver-transient", f"the dump of {database} has not grown for {seconds:g} s: a table of it is locked"
+            )
+
+    return both
 
 
 def _head(database: str) -> bytes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from agents.node.hosting import tree
 from agents.node.hosting.layout import Node
 
+_IDS = {"shm": "shmid", "sem": "semid", "msg": "msqid"}
 OPTIONS = {"shm": "-m", "sem": "-s", "msg": "-q"}
 
 
 def of(node: Node, uid: int) -> list[tuple[str, int]]:
-    """(kind, id) of each that the user owns or made."""
+    """(kind, id) of each that the user made: its owner is whom its maker names, be it a neighbour (shmctl(2))."""
     found = []
     for kind in OPTIONS:
         lines = (tree.read(node.under(f"proc/sysvipc/{kind}")) or "").splitlines()
@@ -18,6 +19,6 @@ def of(node: Node, uid: int) -> list[tuple[str, int]]:
         names = lines[0].split()
         for line in lines[1:]:
             row = dict(zip(names, line.split(), strict=False))
-            if str(uid) in (row.get("uid"), row.get("cuid")):
-                found.append((kind, int(row[f"{kind}id"])))
+            if row.get("cuid") == str(uid):
+                found.append((kind, int(row[_IDS[kind]])))
     return found

@@ -12,6 +12,12 @@ GROUP = "orch-sftp"
 
 WEB_USER = "www-data"
 
+_OPEN = (
+    *("tmp", "var/tmp", "dev/shm", "dev/mqueue", "run/lock", "run/screen", "var/lib/php/sessions"),
+    *("var/crash", "var/mail", "var/spool/cron/atspool", "var/spool/cron/crontabs"),
+)
+"""Where everybody may write, if by a program that is let do so: crontab(1) that is killed leaves a file behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -93,8 +99,20 @@ class Node:
         return self.place.state / "accounts"
 
     @property
+    def open_places(self) -> tuple[Path, ...]:
+        """Directories in which every user of the node may leave something."""
+        return tuple(map(self.under, _OPEN))
+
+    @property
     def cgroups(self) -> Path:
         return self.under("sys/fs/cgroup")
+
+
+def mount(path: Path) -> Path:
+    """The top of the file system that it lies on."""
+    while path != path.parent and path.parent.stat().st_dev == path.stat().st_dev:
+        path = path.parent
+    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +186,11 @@ class Home:
     def wiping(self) -> Path:
         """What there was of it, from the moment in which its wipe began until that is done."""
         return self.node.records / f"{self.user}.wiping.json"
+
+    def owns(self, name: str) -> bool:
+        """``h100001-8.2.conf``, ``orch-fpm-h100001-8.2.service``, ``.h100001.conf.new``, ``h100001.1``: never ``h1000010``."""
+        bare = name.lstrip(".").removeprefix("orch-fpm-").removeprefix("orch-")
+        return bare == self.user or bare.startswith((f"{self.user}-", f"{self.user}."))
 
     @property
     def slice(self) -> str:

@@ -10,10 +10,10 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from agents.node.call import Call
-from agents.node.hosting import databases, loading, manifest, marks, quota, sql, sweep, tarball, tree, unpacked
+from agents.node.hosting import databases, loading, manifest, marks, packing, quota, sql, sweep, tarball, tree, unpacked
 from agents.node.hosting.attended import as_account, attend
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.tarball import Contents, Most
@@ -186,6 +186,14 @@ def _unpack(call: Call, home: Home, stream: BinaryIO) -> None:
         )
 
 
+def _lay_aside(text: IO[bytes], file: BinaryIO, name: str) -> None:
+    """Packed it may have been a thousand times smaller, and it lies where no quota counts it."""
+    while piece := text.read(_COPY):
+        if not packing.has_room(Path(file.name)):
+            raise AgentError("no-capacity", f"the dump of {name} has no room on the node's own file system")
+        file.write(piece)
+
+
 def _load(call: Call, home: Home, stream: BinaryIO, names: list[str], begun: Begun) -> list[dict[str, Any]]:
     """Each dump from a file of root's own, by the account's login."""
     aside = home.records / "import"
@@ -197,7 +205,7 @@ def _load(call: Call, home: Home, stream: BinaryIO, names: list[str], begun: Beg
             for name, text in tarball.dumps(stream):
                 path = aside / f"{name}.sql"
                 with path.open("xb") as file:
-                    shutil.copyfileobj(text, file, _COPY)
+                    _lay_aside(text, file, name)
                 if name not in begun.loading:
                     begun.loading.append(name)
                     begun.save(home)

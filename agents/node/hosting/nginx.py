@@ -3,9 +3,11 @@ aside, so that all others go on being served."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +17,10 @@ from agents.node.hosting.marks import node_lock
 from agents.node.hosting.run import Done, allow_many_files, must, run
 from agents.node.protocol import AgentError
 
-_CULPRIT = re.compile(r"\b(h[1-9][0-9]{5,8})\b")
+# By its place among our directories alone: a customer may call a site or a domain as he likes, also as his neighbour.
+_CULPRIT = re.compile(
+    r"/(?:nginx/orchestrator|orchestrator/tls|log/orchestrator|orchestrator/fpm|srv/h)/(h[1-9][0-9]{5,8})(?=[./-])"
+)
 # errno(3): EIO, ENOMEM, ENFILE, EMFILE, ENOSPC, EROFS.
 _NODES_TROUBLE = re.compile(r"\((5|12|23|24|28|30): ")
 _PENDING, _RELOADING = "nginx", "nginx.reloading"
@@ -107,7 +112,7 @@ def culprit(node: Node, said: str) -> Home | None:
     """The account whose file or certificate an error names; none where the node lacks something: the next would be named then."""
     for line in said.splitlines():
         if "[emerg]" in line and not _NODES_TROUBLE.search(line):
-            # The place that nginx names comes last; a certificate or log has the user's name in its path.
+            # The place that nginx names comes last; a certificate or log lies in a directory of the user's name.
             for user in reversed(_CULPRIT.findall(line)):
                 home = Home(node, user)
                 if home.vhost.exists():
@@ -132,19 +137,42 @@ def _reload(node: Node) -> None:
         time.sleep(0.05)
 
 
+def let_go(home: Home) -> None:
+    """No worker sends files of the account any more. One of a former configuration goes on for as long as its slowest reader
+    likes: it ends at once where it has a file of the account open, which is out of nginx or suspended by now."""
+    node = home.node
+    directory = f"{home.chroot}/"
+    for pid, leaving in _titles(node, _master(node)):
+        if leaving and any(path.startswith(directory) for path in _open_files(node, pid)):
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
+
+
+def _open_files(node: Node, pid: str) -> Iterator[str]:
+    directory = node.under("proc") / pid / "fd"
+    for name in tree.names(directory):
+        with suppress(OSError):
+            yield str((directory / name).readlink())
+
+
 def _master(node: Node) -> str:
     return (tree.read(node.under("run/nginx.pid")) or "").strip()
 
 
 def _workers(node: Node, master: str) -> set[str]:
     """The workers that take connections: those that are shutting down say so in their titles."""
-    found = set()
+    return {pid for pid, leaving in _titles(node, master) if not leaving}
+
+
+def _titles(node: Node, master: str) -> list[tuple[str, bool]]:
+    """Its workers, and whether each is shutting down."""
+    found = []
     with suppress(OSError):
         for child in (node.under("proc") / master / "task" / master / "children").read_text().split():
             with suppress(OSError):
                 title = Path(node.under("proc") / child / "cmdline").read_bytes()
-                if b"worker process" in title and b"shutting down" not in title:
-                    found.add(child)
+                if b"worker process" in title:
+                    found.append((child, b"shutting down" in title))
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from agents.node.hosting import people, quota, tree
 from agents.node.hosting.facts import Look
 from agents.node.hosting.fields import LOWEST_UID, USER
-from agents.node.hosting.layout import Node
+from agents.node.hosting.layout import Node, mount
 
 SYSTEM_UIDS = 1000
 DYNAMIC = range(61184, 65520)
@@ -76,19 +76,11 @@ def _by_uid(node: Node, seen: Look) -> Iterator[Orphan]:
         used = quota.get(node.homes, uid)
         if used is not None and used.used_inodes:
             told = f"{used.used_inodes} files and {used.used_bytes} bytes are of a user that is not there"
-            yield Orphan("files", f"uid {uid}", f"{told}: find {_mount(node)} -xdev -uid {uid}")
+            yield Orphan("files", f"uid {uid}", f"{told}: find {mount(node.homes)} -xdev -uid {uid}")
 
 
 def _is_accounts(uid: int) -> bool:
     return uid >= LOWEST_UID and bool(USER.fullmatch(f"h{uid}"))
-
-
-def _mount(node: Node) -> Path:
-    """The top of the file system that was counted."""
-    path = node.homes
-    while path != path.parent and path.parent.stat().st_dev == path.stat().st_dev:
-        path = path.parent
-    return path
 
 
 def _text(path: Path) -> str:

@@ -28,8 +28,9 @@ REMOVING = ".removing"
 
 _SUFFIX = ".sql"
 _NAME = re.compile(r"[a-z0-9_]{1,48}")
-_ROOM = 64 << 20
-"""Bytes that are left to everybody else on the file system."""
+_ROOM, _SHARE = 1 << 30, 20
+"""What is left to everybody else on the file system: so many bytes, of a small one a part. Tables may be packed a thousand times
+smaller than their dump."""
 
 
 def account_pack(call: Call) -> dict[str, Any]:
@@ -82,9 +83,14 @@ class Watch:
 
     def __call__(self) -> None:
         self.call.progress(self.fraction, self.saying)
-        room = os.statvfs(self.home.chroot)
-        if room.f_bavail * room.f_frsize < _ROOM:
+        if not has_room(self.home.chroot):
             raise AgentError("no-capacity", f"{self.saying}: the file system of {self.home.node.homes} is full")
+
+
+def has_room(path: Path) -> bool:
+    """Whether the file system has more than what is left to everybody else."""
+    room = os.statvfs(path)
+    return room.f_bavail > min(_ROOM // room.f_frsize, room.f_blocks // _SHARE)
 
 
 def account_unpack(call: Call) -> dict[str, Any]:

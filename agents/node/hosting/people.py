@@ -65,7 +65,7 @@ def groups(node: Node) -> dict[str, tuple[int, tuple[str, ...]]]:
 
 
 def _rows(node: Node, path: str, fields: int) -> Iterator[list[str]]:
-    for line in (tree.read(node.under(path)) or "").splitlines():
+    for line in tree.lines(tree.read(node.under(path)) or ""):
         row = line.split(":")
         if len(row) == fields:
             yield row
@@ -143,12 +143,12 @@ def forget_copies(home: Home) -> None:
 def without(user: str, text: str) -> str:
     """Lines of passwd(5), group(5) and the like, without that user's own and without it as a member of others."""
     kept = []
-    for line in text.splitlines(keepends=True):
-        fields = line.rstrip("\n").split(":")
+    for line in tree.lines(text):
+        fields = line.split(":")
         if fields[0] != user:
             members = [each for each in fields[-1].split(",") if each != user]
-            kept.append(line if user not in fields[-1].split(",") else ":".join([*fields[:-1], ",".join(members)]) + "\n")
-    return "".join(kept)
+            kept.append(line if user not in fields[-1].split(",") else ":".join([*fields[:-1], ",".join(members)]))
+    return "".join(f"{line}\n" for line in kept)
 
 
 def set_hash(user: str, value: str) -> None:

@@ -128,12 +128,14 @@ def _nginx(node: Node) -> bool:
     if changed:
         nginx.wait_for_reload(node)
     changed = _default_server(node, conf / "orchestrator-default.conf") or changed
+    changed = _old_workers(node, node.under("etc/nginx/modules-enabled")) or changed
     if changed:
         try:
             nginx.settle(node)
         except AgentError:
             tree.remove(conf / "orchestrator.conf")
             tree.remove(conf / "orchestrator-default.conf")
+            tree.remove(node.under("etc/nginx/modules-enabled/99-orchestrator.conf"))
             raise
     if more_files:
         must(["systemctl", "daemon-reload"], doing="reading the units anew")
@@ -156,6 +158,18 @@ def _default_server(node: Node, file: Path) -> bool:
         listens = [each for each in listens if each != (f"[::]:{twice[2]}" if twice[1].startswith("[") else twice[2])]
     if not listens:
         tree.write(file, "# Written by the node agent: this node has default servers of its own.\n", mode=0o644)
+    nginx.wait_for_reload(node)
+    return True
+
+
+def _old_workers(node: Node, directory: Path) -> bool:
+    """Where Debian's nginx reads what stands beside its blocks. Another time that the node has of its own is left."""
+    file = directory / "99-orchestrator.conf"
+    if not directory.is_dir() or tree.read(file) is not None:
+        return False
+    tree.write(file, units.NGINX_MAIN, mode=0o644)
+    if "worker_shutdown_timeout" in nginx.test().err:
+        tree.write(file, "# Written by the node agent: this node has a worker_shutdown_timeout of its own.\n", mode=0o644)
     nginx.wait_for_reload(node)
     return True
 

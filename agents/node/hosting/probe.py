@@ -178,7 +178,7 @@ class _Probe:
             return _way("database", False, f"MariaDB lets nobody in: {seen.away}")
         said = []
         for each in seen.logins_of(home.user):
-            done = self._by_password(each) if each in native else databases.try_login(each.name, uid=home.uid)
+            done = self._by_password(each) if each in native else databases.try_login(each.name, by=home)
             said.append((done.status == 0, f"{each.name}: {'let in' if done.status == 0 else done.said}"))
         sessions = databases.see().sessions_of(home.user)
         if sessions:

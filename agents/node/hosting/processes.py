@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,34 +16,31 @@ from agents.node.hosting.layout import Home, Node
 from agents.node.protocol import AgentError
 
 _PATIENCE = 10.0
+_STATUS = re.compile(r"^State:\t(.).*?^Uid:\t([0-9\t]+)$.*?^Threads:\t([0-9]+)$", re.MULTILINE | re.DOTALL)
 
 
 def by_uid(node: Node) -> Counter[int]:
     """How many processes each user has; zombies are none."""
-    found: Counter[int] = Counter()
-    for pid in _pids(node):
-        with suppress(OSError):
-            found[(node.under("proc") / pid).stat().st_uid] += 1
-    return found
+    return Counter(uid for _, uids in _running(node) for uid in set(uids))
 
 
 def of(node: Node, uid: int) -> list[int]:
     """A process that changed its uid for a while still has it as real or saved one; one whose first thread has ended shows the
     state of a zombie and may run on in its others (proc(5), status)."""
-    found = []
-    wanted = str(uid)
-    for pid in _pids(node):
-        with suppress(OSError, ValueError):
-            status = (node.under("proc") / pid / "status").read_text(errors="replace")
-            rows = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-            over = rows["State"].startswith(("Z", "X")) and int(rows["Threads"]) <= 1
-            if wanted in rows["Uid"].split("\t") and not over:
-                found.append(int(pid))
-    return found
+    return [pid for pid, uids in _running(node) if uid in uids]
 
 
-def _pids(node: Node) -> list[str]:
-    return [name for name in tree.names(node.under("proc")) if name.isdigit()]
+def _running(node: Node) -> Iterator[tuple[int, list[int]]]:
+    """Each process with its uids. The directory of one says nothing of them: it is root's where the process gives nobody a look
+    at its memory (proc(5)), as PHP's workers and whoever asks for that (prctl(2))."""
+    for name in tree.names(node.under("proc")):
+        if not name.isdigit():
+            continue
+        with suppress(OSError):
+            status = (node.under("proc") / name / "status").read_text(errors="replace")
+            found = _STATUS.search(status)
+            if found and not (found[1] in "ZX" and int(found[3]) <= 1):
+                yield int(name), [int(each) for each in found[2].split("\t")]
 
 
 def end_all(home: Home) -> int:

@@ -6,14 +6,17 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.node.protocol import AgentError
 
 _QUOTACTL_FD = 443
-_GETFMT, _GETQUOTA, _SETQUOTA, _GETNEXTQUOTA = 0x800004, 0x800007, 0x800008, 0x800009
+_GETSTATE, _GETQUOTA, _SETQUOTA, _GETNEXTQUOTA = 0x5805, 0x800007, 0x800008, 0x800009
 _USER = 0
+# struct fs_quota_stat and its flags (linux/dqblk_xfs.h); the kernel answers by it for ext4, too.
+_STATE_BYTES, _COUNTED, _ENFORCED = 128, 1, 2
 _BLOCK = 1024
 _LIMITS = 1 | 4  # QIF_BLIMITS and QIF_ILIMITS
 _ROW = struct.Struct("=8QI")
@@ -33,13 +36,15 @@ class Quota:
 
 
 def is_on(path: Path) -> bool:
-    """Whether the file system counts and refuses by user."""
-    buffer = ctypes.create_string_buffer(4)
+    """Whether the file system counts and refuses by user: ext4 with the feature counts, and without ``usrquota`` among its
+    mount's options takes limits that it does not keep."""
+    buffer = ctypes.create_string_buffer(_STATE_BYTES)
     try:
-        _call(path, _GETFMT, 0, buffer)
+        _call(path, _GETSTATE, 0, buffer)
     except OSError:
         return False
-    return True
+    (flags,) = struct.unpack_from("=H", buffer.raw, 2)
+    return bool(flags & _COUNTED and flags & _ENFORCED)
 
 
 def get(path: Path, uid: int) -> Quota | None:
@@ -67,6 +72,19 @@ def put(path: Path, uid: int, *, disk_bytes: int, inodes: int) -> Quota:
     if found is None or (found.disk_bytes, found.inodes) != (blocks * _BLOCK, inodes):
         raise AgentError("driver-permanent", f"the quota of {uid} on {path} reads back as {found}")
     return found
+
+
+def systems(paths: Iterable[Path]) -> list[Path]:
+    """Of those that are there, the first on each file system that counts."""
+    by_device = {path.stat().st_dev: path for path in reversed([path for path in paths if path.is_dir()])}
+    return [path for path in reversed(by_device.values()) if is_on(path)]
+
+
+def put_elsewhere(homes: Path, others: Iterable[Path], uid: int, *, disk_bytes: int, inodes: int) -> None:
+    """Set limits wherever else the user may leave something; nothing where all lies on the file system of the homes."""
+    for path in systems((homes, *others)):
+        if path != homes and path.stat().st_dev != homes.stat().st_dev:
+            put(path, uid, disk_bytes=disk_bytes, inodes=inodes)
 
 
 def owners(path: Path) -> list[int]:

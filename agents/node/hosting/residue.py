@@ -11,11 +11,8 @@ from typing import Any
 from agents.node.call import Call
 from agents.node.hosting import closing, facts, ipc, marks, orphans, people, quota, tree
 from agents.node.hosting.fields import LOWEST_UID, USER
-from agents.node.hosting.layout import Home, Node
+from agents.node.hosting.layout import Home, Node, mount
 from agents.node.protocol import AgentError
-
-COMMON = ("tmp", "var/tmp", "dev/shm", "dev/mqueue", "var/mail", "var/spool/cron/atspool")
-"""Where everybody may write."""
 
 IDS = tuple(f"etc/{name}{copy}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid") for copy in ("", "-"))
 """Each with the copy that useradd and its kin leave of what was there before: it holds hashes of passwords, too."""
@@ -114,7 +111,7 @@ def _files(home: Home) -> Iterator[str]:
         node.vhosts,
     ):
         for name in tree.names(directory):
-            if _is_of(name, user) and directory / name not in exact:
+            if home.owns(name) and directory / name not in exact:
                 yield str(directory / name)
     for name in tree.names(node.records):
         # What a probe must put back; the records of a wipe are its own (see ``wipe``).
@@ -125,15 +122,9 @@ def _files(home: Home) -> Iterator[str]:
             yield str(node.probes / name)
 
 
-def _is_of(name: str, user: str) -> bool:
-    """``h100001-8.2.conf``, ``orch-fpm-h100001-8.2.service``, ``.h100001.conf.new``, ``h100001.1``: never ``h1000010``."""
-    bare = name.lstrip(".").removeprefix("orch-fpm-").removeprefix("orch-")
-    return bare == user or bare.startswith((f"{user}-", f"{user}."))
-
-
 def _ids(home: Home) -> Iterator[str]:
     for path in IDS:
-        for line in (tree.read(home.node.under(path)) or "").splitlines():
+        for line in tree.lines(tree.read(home.node.under(path)) or ""):
             row = line.split(":")
             if row[0] in (home.user, str(home.uid)) or home.user in row[-1].split(","):
                 yield f"/{path}: {row[0]}"
@@ -148,11 +139,11 @@ def _database_things(home: Home, seen: facts.Look) -> Iterator[str]:
 
 def _by_uid(home: Home) -> Iterator[str]:
     node = home.node
-    if node.homes.is_dir():
-        used = quota.get(node.homes, home.uid)
+    for place in quota.systems((node.homes, *node.open_places)):
+        used = quota.get(place, home.uid)
         if used is not None and any((used.disk_bytes, used.inodes, used.used_bytes, used.used_inodes)):
             told = f"{used.used_inodes} inodes and {used.used_bytes} bytes used, limits {used.inodes} and {used.disk_bytes}"
-            yield f"quota {node.homes}: {told}"
+            yield f"quota {place}: {told}; find {mount(place)} -xdev -uid {home.uid}"
     for path in (*closing.at_jobs(home), *common_files(home)):
         yield str(path)
     for kind, number in ipc.of(node, home.uid):
@@ -165,7 +156,7 @@ def _by_uid(home: Home) -> Iterator[str]:
 
 def common_files(home: Home) -> list[Path]:
     """What the user has where everybody may write."""
-    return [path for place in COMMON for path in tree.files_of(home.node.under(place), home.uid)]
+    return [path for place in home.node.open_places for path in tree.files_of(place, home.uid)]
 
 
 def _named(node: Node, seen: facts.Look) -> list[str]:

@@ -67,7 +67,7 @@ def without_tag(path: Path) -> bool:
     if text is None or TAG not in text:
         return False
     status = path.stat(follow_symlinks=False)
-    left = "".join(line for line in text.splitlines(keepends=True) if TAG not in line)
+    left = "".join(f"{line}\n" for line in tree.lines(text) if TAG not in line)
     if left:
         tree.write(path, left, mode=status.st_mode & 0o777, owner=(status.st_uid, status.st_gid))
     else:

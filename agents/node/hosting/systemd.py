@@ -60,7 +60,7 @@ def settle(home: Home, spec: Spec, *, run_fpm: bool) -> list[str]:
         if _limits(home, spec):
             changed.append("limits")
         changed += [f"php {version}" for version in spec.php_versions() if _configure(home, spec, version)]
-        waiting = sorted(name for name in tree.names(node.pending) if home.user in name)
+        waiting = sorted(name for name in tree.names(node.pending) if home.owns(name))
         gone = [path for path in home.fpm_units() if path.name not in {home.fpm_unit(v) for v in spec.php_versions()}]
         if gone:
             remove_fpm(home, gone)
@@ -153,7 +153,7 @@ def remove_all(home: Home) -> None:
         if home.logins_file.parent.is_dir():
             home.logins_file.parent.rmdir()
         for name in tree.names(home.node.pending):
-            if home.user in name:
+            if home.owns(name):
                 tree.remove(home.node.pending / name)
         must(["systemctl", "daemon-reload"], doing="reading the units anew")
         run(["systemctl", "reset-failed", f"orch-fpm-{home.user}-*.service", home.slice])

@@ -235,6 +235,8 @@ class _Rules:
     def take(self, member: tarfile.TarInfo) -> None:
         """Raises AgentError (refused)."""
         name = _name(member)
+        if member.size < 0:
+            raise _refused(name, "says that it is smaller than nothing")
         if name in self._seen:
             raise _refused(name, "is in it twice")
         if member.sparse is not None or member.type == tarfile.GNUTYPE_SPARSE:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
+import secrets
 import stat
 import struct
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,8 @@ _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SIZE_LIMIT = 4 << 20
 _PIECE = 64 << 10
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 _MOUNTED = (errno.EBUSY, errno.EXDEV)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +53,12 @@ def read(path: Path) -> str | None:
         while len(data) < _SIZE_LIMIT and (piece := stream.read(_PIECE)):
             data += piece
         return data.decode(errors="surrogateescape")
+
+
+def lines(text: str) -> list[str]:
+    """Those of a file of the system's: they end with a newline and nothing else. ``str.splitlines`` knows other ends, which a
+    customer may put into a field or a line of his own (chfn(1), crontab(1)) and have the rest of it taken for another."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def write(path: Path, text: str, *, mode: int = 0o600, owner: tuple[int, int] | None = None, sync: bool = False) -> bool:
@@ -202,10 +212,10 @@ def mountinfo(root: Path) -> str:
 def mounts_below(root: Path, mountinfo: str) -> list[str]:
     """Where something is mounted in ``root`` or on it (proc(5), mountinfo)."""
     found = []
-    for line in mountinfo.splitlines():
+    for line in lines(mountinfo):
         fields = line.split(" ")
         if len(fields) > 4:
-            point = fields[4].encode().decode("unicode_escape")
+            point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])
             if point == str(root) or point.startswith(f"{root}/"):
                 found.append(point)
     return found
@@ -225,13 +235,15 @@ def erase(parent: Path, name: str, *, holding: str) -> Erased:
     First it is renamed into ``parent/holding``, which only root may enter: from then on nobody else works in it. However deep it
     is, only two directories are open at a time: each subdirectory is moved up before it is emptied. A link is removed and never
     followed; of a file with other names only this name goes. Where anything is mounted it ends with AgentError (refused), and
-    nothing there is touched.
+    nothing there is touched; so does it where somebody else has made ``holding``.
     """
     erased = Erased()
     with opened(parent) as above:
         with suppress(FileExistsError):
             os.mkdir(holding, 0o700, dir_fd=above)
         with opened(holding, above) as top:
+            if os.fstat(top).st_uid != os.geteuid():
+                raise AgentError("refused", f"{parent / holding} is not root's: nothing was moved into it", hint="remove it")
             os.fchmod(top, 0o700)
             with os.scandir(top) as entries:
                 queue = [each.name for each in entries if each.name.startswith(f"{name}.")]
@@ -274,7 +286,12 @@ class _Eraser:
             except OSError as exc:
                 if exc.errno in _MOUNTED:
                     raise _mounted(each) from None
-                raise
+                if exc.errno not in _NO_DIRECTORY:
+                    raise
+                # Put in the place of the directory in the moment before that was moved in here.
+                os.unlink(each, dir_fd=self.top)
+                self.erased.files += 1
+                continue
             try:
                 for entry in list(os.scandir(fd)):
                     self._entry(fd, entry, queue)
@@ -321,8 +338,13 @@ def _mounted(name: str) -> AgentError:
     )
 
 
+_HOLDING = ".orchestrator-wiping-"
+"""Where everybody may write: behind it the uid, and something that nobody can have foreseen and made before."""
+
+
 def files_of(directory: Path, uid: int) -> list[Path]:
-    """What belongs to that user in a directory where everybody may write, and in those below; links are not followed."""
+    """What belongs to that user in a directory where everybody may write, and in those below, and what an interrupted removal
+    left of it; links are not followed."""
     found: list[Path] = []
     waiting = [directory]
     while waiting:
@@ -334,11 +356,16 @@ def files_of(directory: Path, uid: int) -> list[Path]:
         for entry in entries:
             with suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
-                if status.st_uid == uid:
+                if _is_of(entry.name, status, uid):
                     found.append(Path(entry.path))
                 elif stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IWOTH:
                     waiting.append(Path(entry.path))
     return sorted(found)
+
+
+def _is_of(name: str, status: os.stat_result, uid: int) -> bool:
+    ours = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode) and name.startswith(f"{_HOLDING}{uid}-")
+    return status.st_uid == uid or ours
 
 
 def remove_of(directory: Path, name: str, uid: int) -> None:
@@ -348,11 +375,12 @@ def remove_of(directory: Path, name: str, uid: int) -> None:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
             return
-        if found.st_uid != uid:
+        if not _is_of(name, found, uid):
             return
         if not stat.S_ISDIR(found.st_mode):
             os.unlink(name, dir_fd=fd)
             return
-    erase(directory, name, holding=f".orchestrator-wiping-{uid}")
+    holding = f"{_HOLDING}{uid}-{secrets.token_hex(16)}"
+    erase(directory, name, holding=holding)
     with suppress(OSError):
-        (directory / f".orchestrator-wiping-{uid}").rmdir()
+        (directory / holding).rmdir()

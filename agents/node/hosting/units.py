@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agents.node.hosting import tree
 from agents.node.hosting.layout import GROUP, WEB_USER
 from agents.node.hosting.spec import Limits, Site
 
@@ -47,6 +48,7 @@ PrivateDevices=yes
 ProtectSystem=full
 ProtectHome=yes
 ProtectControlGroups=yes
+ProtectProc=invisible
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 RestrictSUIDSGID=yes
@@ -137,6 +139,11 @@ NGINX_UNIT = """# Written by the node agent: every site keeps its logs open.
 LimitNOFILE=262144
 """
 
+NGINX_MAIN = """# Written by the node agent: a worker of a former configuration goes on for as long as its slowest reader likes,
+# and every change of every account leaves one behind.
+worker_shutdown_timeout 10m;
+"""
+
 PAM_PROFILE = f"""Name: Jobs of hosting accounts run in the account's slice
 Default: yes
 Priority: 0
@@ -223,7 +230,7 @@ def crontab(present: str, lines: Sequence[str]) -> str:
 def own_lines(text: str) -> list[str]:
     """What is in a crontab beside the ordered lines."""
     own, ours = [], False
-    for line in text.splitlines():
+    for line in tree.lines(text):
         if line in (CRON_BEGIN, CRON_END):
             ours = line == CRON_BEGIN
         elif not ours:
@@ -234,13 +241,13 @@ def own_lines(text: str) -> list[str]:
 def brought_back(present: str, packed: str) -> str:
     """The crontab of a restored account: the customer's own lines as they were packed, the ordered ones as they are ordered now;
     where none are, as they were packed, too."""
-    ordered = present if CRON_BEGIN in present.splitlines() else packed
+    ordered = present if CRON_BEGIN in tree.lines(present) else packed
     return crontab("".join(f"{line}\n" for line in own_lines(packed)), ordered_lines(ordered))
 
 
 def ordered_lines(text: str) -> list[str]:
     """The ordered lines of a crontab, without what is put around them."""
-    lines = text.splitlines()
+    lines = tree.lines(text)
     if CRON_BEGIN not in lines or CRON_END not in lines:
         return []
     return lines[lines.index(CRON_BEGIN) + 2 : lines.index(CRON_END)]
@@ -248,5 +255,5 @@ def ordered_lines(text: str) -> list[str]:
 
 def cron_count(text: str) -> int:
     """Lines that run something: no comment, no setting of a variable, not empty."""
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in tree.lines(text))
     return sum(1 for line in lines if line and (line[0] in "*@" or line[0].isdigit()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,12 @@ def account_usage(call: Call) -> dict[str, Any]:
 def packed_bytes(home: Home) -> int:
     """Of its dumps while they lie beside its files: root's, so its quota does not count them."""
     directories = [above / "databases" for above in (home.packed, home.packing)]
-    files = [directory / name for directory in directories for name in tree.names(directory)]
-    return sum(path.stat(follow_symlinks=False).st_blocks * 512 for path in files)
+    total = 0
+    for directory in directories:
+        for name in tree.names(directory):
+            with suppress(FileNotFoundError):  # a backup of it may end or begin meanwhile
+                total += (directory / name).stat(follow_symlinks=False).st_blocks * 512
+    return total
 
 
 def cpu_seconds(home: Home) -> float:

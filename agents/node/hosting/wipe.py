@@ -140,6 +140,7 @@ class Removal:
         home = self.home
         tree.remove(home.quarantined)
         self.aside = nginx.publish(home, None)
+        nginx.let_go(home)
 
     def _logins(self) -> None:
         home = self.home
@@ -155,6 +156,8 @@ class Removal:
             closing.nothing_runs(home)
         else:
             processes.end_all(home)
+            closing.nothing_starts(home)
+        tree.remove(home.crontab)
         systemd.remove_all(home)
         for name in tree.names(home.node.sockets):
             if name.startswith(f"{home.user}-"):
@@ -185,6 +188,7 @@ class Removal:
     def _quota(self) -> None:
         if self.home.node.homes.is_dir() and quota.is_on(self.home.node.homes):
             quota.put(self.home.node.homes, self.home.uid, disk_bytes=0, inodes=0)
+            quota.put_elsewhere(self.home.node.homes, self.home.node.open_places, self.home.uid, disk_bytes=0, inodes=0)
 
     def _user(self) -> None:
         home = self.home
