@@ -184,6 +184,17 @@ def test_the_mark_goes_on_naming_the_job_that_made_the_account(home: Home) -> No
     assert (found["job_id"], found["suspended_by"], found["wiping"]) == ("j1", "j3", False)
 
 
+def test_nothing_is_made_of_an_account_that_is_wiped_unless_its_own_job_takes_it_back(home: Home) -> None:
+    marks.require_no_wipe(home)
+    begun = {"job_id": "j2", "made_by": "j1"}
+    put(home.node.place.root, str(home.wiping.relative_to(home.node.place.root)), json.dumps(begun))
+    with pytest.raises(AgentError, match="is being wiped"):
+        marks.require_no_wipe(home)
+    home.wiping.write_text(json.dumps(begun | {"job_id": "j1"}))
+    marks.require_no_wipe(home)
+    assert not home.wiping.exists()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"service_id": "web-1"}'])
 def test_a_user_without_a_mark_that_can_be_read_is_left_alone(home: Home, text: str) -> None:
     home.mark.write_text(text)
@@ -283,6 +294,10 @@ LEFT = (
     "etc/nginx/orchestrator.bad/h100001.conf",
     "etc/nginx/orchestrator/.h100001.conf.new",
     "etc/orchestrator/accounts/h100001.json",
+    "etc/orchestrator/accounts/.h100001.json.new",
+    "etc/orchestrator/keys/.h100001.new",
+    "var/lib/orchestrator-agent/accounts/.h100001.wiping.json.new",
+    "var/spool/cron/crontabs/.h100001.new",
     "etc/orchestrator/fpm/h100001-8.2.conf",
     "etc/orchestrator/fpm/h100001-8.2.conf.trial",
     "etc/orchestrator/keys/h100001",

@@ -16,6 +16,9 @@ from agents.node.hosting.run import must, run
 from agents.node.protocol import AgentError
 
 _CULPRIT = re.compile(r"\b(h[1-9][0-9]{5,8})\b")
+_NOBODYS = re.compile(r"\((12|23|24|28): ")
+"""Memory, files, room: errno(3)."""
+
 _PENDING, _RELOADING = "nginx", "nginx.reloading"
 _MOST_BAD = 50
 _NEW_WORKERS = 15.0
@@ -80,6 +83,9 @@ def _test(node: Node, own: Home | None, put_back: Callable[[], None]) -> tuple[l
         done = run(["nginx", "-t", "-q"])
         if done.status == 0:
             return aside, refused
+        if nobodys_fault(done.err):
+            wait_for_reload(node)
+            raise AgentError("driver-transient", f"nginx cannot test its configuration: {done.said}", hint="nginx -t")
         culprit = _culprit(node, done.err)
         if culprit is None:
             wait_for_reload(node)
@@ -93,6 +99,11 @@ def _test(node: Node, own: Home | None, put_back: Callable[[], None]) -> tuple[l
             culprit.vhost.replace(culprit.quarantined)
             aside.append(culprit.user)
     raise AgentError("driver-permanent", f"more than {_MOST_BAD} accounts' sites are refused by nginx: {', '.join(aside)[:300]}")
+
+
+def nobodys_fault(said: str) -> bool:
+    """Whether nginx lacked something of the node's, whoever's log or certificate it was at."""
+    return bool(_NOBODYS.search(said))
 
 
 def _culprit(node: Node, said: str) -> Home | None:
