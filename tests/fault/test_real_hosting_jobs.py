@@ -76,10 +76,10 @@ def gone(ground: Ground, tenant: Tenant) -> None:
     assert ground.left(tenant) == []
     named = ("(", "-uid", str(tenant.uid), "-o", "-gid", str(tenant.uid), "-o", "-name", f"*{tenant.user}*", ")")
     assert tenant.node.run("find", "/", "-xdev", *named) == ""
-    certificate = ground.site.ask("certificate", "show", tenant.service)
-    assert certificate["residue"]["clean"] is True
-    assert len(certificate["wiped"]) == 1 if "wiped" in certificate else True
-    assert ground.hosting.service(tenant)["state"] == "terminated"
+    assert ground.site.ask("certificate", "show", tenant.service)["residue"]["clean"] is True
+    issued = ground.site.http("GET", f"/v1/certificates?service_id={tenant.service}").json()["items"]
+    assert len(issued) == 1
+    assert ground.hosting.service(tenant)["state"] == "erased"
 
 
 def test_killed_while_it_makes_accounts_the_controller_makes_each_of_them_once(ground: Ground) -> None:
@@ -164,3 +164,18 @@ def test_a_job_whose_agent_or_connection_is_killed_ends_right_after_its_retries(
             assert ground.facts(tina)["limits"]["inodes"] == LIMITS["web-large"][1]
     gone(ground, tina)
     assert ground.strays() == []
+
+
+@pytest.mark.rare
+def test_an_account_of_which_nothing_but_its_mark_could_be_made_is_unmade(ground: Ground) -> None:
+    (ulla,) = ground.new("ulla")
+    ground.strikes.arm({"account-apply": [Order(number, AGENT, BEFORE) for number in range(1, 10)]})
+    ended = ground.rest(ground.ask("provision", ulla))
+    assert (ended["state"], len(ground.strikes.struck()) >= 3) == ("failed", True), ended["error"]
+    assert ground.strays() == []
+    assert [name for name in ground.server.run("ls", "/etc/orchestrator/accounts").split() if name not in marks(ground)] == []
+
+
+def marks(ground: Ground) -> set[str]:
+    """Of the accounts that are there."""
+    return {f"{each.user}.json" for each in ground.tenants.values() if each.user}

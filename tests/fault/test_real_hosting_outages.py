@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
+from orchestrator.domain.errors import NoCapacity, PermanentDriverError, TransientDriverError
 from tests.e2e.tenant import Watcher
 from tests.fault.hosting_ground import Ground, still
 from tests.fault.strikes import AFTER, BEFORE, BY_HAND, FULL, NO_MARIADB, Order
@@ -178,7 +178,7 @@ def test_a_disk_that_is_full_amid_a_call_leaves_nothing_half_written(ground: Gro
         ground.strikes.arm({command: (Order(number, FULL, AFTER if number > 1 else BEFORE),)})
         try:
             called(account, command)
-        except TransientDriverError:
+        except (TransientDriverError, NoCapacity):
             refused += 1
         halves = server.attempt("sh", "-c", HALF)
         assert (halves.stdout.decode(), halves.stderr.decode()) == ("", "")
