@@ -118,6 +118,7 @@ def test_struck_at_any_of_its_programs_and_called_again_all_is_as_if_nothing_had
     assert hosting_ground.strays() == []
 
 
+@pytest.mark.rare
 def test_killed_amid_a_probe_all_that_was_lent_is_taken_back_by_the_next_call(hosting_ground: Ground, account: Account) -> None:
     account.apply()
     before = account.facts()
@@ -132,6 +133,7 @@ def test_killed_amid_a_probe_all_that_was_lent_is_taken_back_by_the_next_call(ho
     assert account.ground.server.run("getent", "shadow", account.user) == secret
 
 
+@pytest.mark.rare
 def test_an_account_that_was_made_again_after_its_removal_had_begun_counts_as_none_that_is_wiped(
     hosting_ground: Ground, account: Account
 ) -> None:
@@ -152,6 +154,7 @@ def test_an_account_that_was_made_again_after_its_removal_had_begun_counts_as_no
     assert account.act("account-wipe", job_id="j2")["report"]["residue"] == []
 
 
+@pytest.mark.rare
 def test_what_a_call_that_was_killed_had_half_written_is_found_and_goes_with_the_account(account: Account) -> None:
     account.apply()
     left = [

@@ -151,6 +151,7 @@ def test_jobs_without_mariadb_say_so_and_call_nothing_suspended_or_wiped(ground:
     assert ground.strays() == []
 
 
+@pytest.mark.rare
 def test_databases_that_a_suspension_never_reached_are_no_difference_when_it_is_let_go(ground: Ground, account: Account) -> None:
     account.apply()
     before = still(account.facts())
