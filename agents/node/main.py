@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -32,8 +33,10 @@ def run(argv: Sequence[str], stdin: BinaryIO, stdout: BinaryIO, *, place: Place 
     except OSError as exc:
         # The node's own trouble (a full or broken disk, a missing file), told in the system's words.
         where = f" ({exc.filename})" if isinstance(exc.filename, str) else ""
-        speaker.error(AgentError("driver-permanent", f"{argv[0]}: {exc.strerror or 'input/output error'}{where}"))
-        return EXIT_CODES["driver-permanent"]
+        full = exc.errno == errno.ENOSPC
+        code, hint = ("driver-transient", "make room there") if full else ("driver-permanent", "")
+        speaker.error(AgentError(code, f"{argv[0]}: {exc.strerror or 'input/output error'}{where}", hint=hint))
+        return EXIT_CODES[code]
     except Exception as exc:  # noqa: BLE001 - the rim: a fault of ours is an answer too, and no traceback leaves the node
         speaker.error(AgentError("internal-error", f"the agent failed in {argv[0]}: {type(exc).__name__}"))
         return EXIT_CODES["internal-error"]

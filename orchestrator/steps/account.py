@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from orchestrator.domain import accounts, asides
 from orchestrator.domain.accounts import AccountAccess, AccountFacts, AccountLimits, AccountWanted
-from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError
+from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, TransientDriverError
 from orchestrator.domain.placement import Wanted
 from orchestrator.domain.plans import NodeKind
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
@@ -48,6 +48,12 @@ def present(ctx: StepContext, node: str) -> AccountFacts:
     if not found.exists:
         raise NotFound(f"the account {found.user} is not on {node}")
     return found
+
+
+def require_seen(found: AccountFacts, node: str) -> None:
+    """Raises TransientDriverError where a part of it could not be looked at: what is not seen is neither right nor wrong."""
+    if found.unknown:
+        raise TransientDriverError(f"{node} cannot tell all of {found.user}: {'; '.join(found.unknown)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +139,7 @@ class AccountCreate(BaseStep[ApplyArgs]):
         """Remove the account that this job made; it never was a customer's. Another's stays as it is."""
         found = seen(ctx, args.node)
         hosting, who = ctx.ports.hosting(args.node), {"service_id": ctx.service_id}
-        if found.exists and found.job_id == ctx.job_id:
+        if found.job_id == ctx.job_id:  # by its mark: its user may not be there yet, or not any more
             hosting.wipe(found.user, job_id=ctx.job_id, deadline=Timer(ctx).left(), **who)
         elif found.exists:
             return
@@ -184,6 +190,7 @@ class AccountVerify(BaseStep[VerifyArgs]):
 
     def apply(self, ctx: StepContext, args: VerifyArgs) -> Facts:
         """Nothing can be done about a difference here: PermanentDriverError, naming it."""
+        require_seen(present(ctx, args.node), args.node)
         found = self.check(ctx, args)
         if isinstance(found, Needed):
             raise PermanentDriverError(f"the account is not as it is to be: {found.why}")

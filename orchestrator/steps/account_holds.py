@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from orchestrator.domain.errors import FenceClosed, PermanentDriverError
 from orchestrator.ports.hosting_node import WayIn
-from orchestrator.steps.account import present, seen
+from orchestrator.steps.account import present, require_seen, seen
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, OnNode, Timer
 from orchestrator.steps.fence import ask
@@ -76,6 +76,7 @@ class AccountProveSuspended(BaseStep[OnNode]):
             what = f"still answering: {'; '.join(still)}" if still else "nothing could be tried"
             raise PermanentDriverError(f"suspended, not proven: {what}", hint="mend that on the node, then retry the job")
         found = present(ctx, args.node)
+        require_seen(found, args.node)
         if not found.suspended:
             raise PermanentDriverError(f"suspended, not proven: {args.node} does not show {user} as suspended")
         return {

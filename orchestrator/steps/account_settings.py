@@ -10,7 +10,7 @@ from orchestrator.domain import accounts
 from orchestrator.domain.account_parts import SiteCertificate
 from orchestrator.domain.accounts import AccountAccess, AccountFacts, AccountWanted
 from orchestrator.domain.errors import NotFound, PermanentDriverError, UndoFailed
-from orchestrator.steps.account import present, seen
+from orchestrator.steps.account import present, require_seen, seen
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, Timer
 
@@ -40,6 +40,7 @@ class AccountSet(BaseStep[SettingsArgs]):
     def apply(self, ctx: StepContext, args: SettingsArgs) -> Facts:
         """PermanentDriverError where the node shows something else afterwards."""
         found = _put(ctx, args.node, args.account, args.access)
+        require_seen(found, args.node)
         apart = accounts.settings_apart(args.account, found)
         if apart:
             raise PermanentDriverError(f"the account is not as it was set: {'; '.join(apart)}")

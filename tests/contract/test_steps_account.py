@@ -22,7 +22,7 @@ from orchestrator.domain.errors import (
     UndoFailed,
 )
 from orchestrator.domain.intents import IntentKind
-from orchestrator.drivers.fake.hosting import close_ways, stick, use
+from orchestrator.drivers.fake.hosting import close_ways, stick, unsee, use
 from orchestrator.drivers.fake.hosting_state import WAYS
 from orchestrator.steps.account import AccountIdentify
 from orchestrator.steps.base import Done, Facts, Needed
@@ -75,6 +75,31 @@ def test_capacity_is_promised_on_a_hosting_node_and_given_back(stage: AccountSta
     for _ in range(2):
         stage.undo("account.reserve", args)
         assert stage.snapshot() == untouched
+
+
+def test_an_account_that_is_made_again_after_half_of_it_was_undone_is_none_that_is_wiped(stage: AccountStage) -> None:
+    args = create_args(stage)
+    stage.make_account()
+    stage.world.fault("hosting.wipe", where="during", error=PermanentDriverError("nginx refuses its configuration"))
+    with pytest.raises(PermanentDriverError):
+        stage.undo("account.create", args)
+    stage.world.clear_faults()
+    assert stage.account()["wiping"]
+    stage.run("account.create", args)
+    assert not stage.account()["wiping"]
+
+
+def test_what_cannot_be_seen_is_neither_right_nor_wrong_and_is_looked_at_again(made: AccountStage) -> None:
+    """As while MariaDB is away."""
+    made.job(IntentKind.SUSPEND, "j2")
+    made.run("account.suspend", NODE, job="j2")
+    unsee(made.world, HOST.name, USER, "databases: MariaDB is away")
+    sold = made.sold(SMALL)
+    verify = {**NODE, "account": sold["account"], "holds": ["nonpayment"]}
+    for step, args in (("account.prove-suspended", NODE), ("account.verify", verify)):
+        assert isinstance(made.check(step, args), Needed)
+        with pytest.raises(TransientDriverError, match="MariaDB is away"):
+            made.apply(step, args, job="j2")
 
 
 def test_no_hypervisor_takes_an_account(stage: AccountStage) -> None:

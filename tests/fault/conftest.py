@@ -10,7 +10,9 @@ import pytest
 
 from orchestrator.domain.playbooks import Playbook
 from tests.fault import things
+from tests.fault.hosting_ground import Ground, standing
 from tests.fault.house import House, Options, prepared, seeded_world
+from tests.hosting_server import HostingServer
 from tests.store_files import engine_database
 
 
@@ -42,3 +44,11 @@ def build(tmp_path: Path) -> Iterator[Builder]:
     builder = Builder(tmp_path / "state")
     yield builder
     builder.close()
+
+
+@pytest.fixture(scope="module")
+def hosting_ground(hosting_node: HostingServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A controller of the module's own over the hosting node that all share; nothing of it is left there afterwards."""
+    with standing(hosting_node, tmp_path_factory.mktemp("struck")) as ground:
+        yield ground
+        ground.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -187,3 +188,18 @@ def test_what_is_another_users_by_then_is_left(tmp_path: Path) -> None:
     lay(tmp_path, "file")
     tree.remove_of(tmp_path, "file", 4_000_000)
     assert (tmp_path / "file").exists()
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was_and_is_named(tmp_path: Path) -> None:
+    """As where the disk is full."""
+    path = tmp_path / "vhost.conf"
+    tree.write(path, "before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as failed:
+            tree.write(path, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failed.value.filename == str(path)
+    assert (path.read_text(), in_it(tmp_path)) == ("before", ["vhost.conf"])

@@ -46,6 +46,7 @@ def account_apply(call: Call) -> dict[str, Any]:
         _require(home, spec)
         wanted = Mark(service_id=spec.service_id, uid=spec.uid, job_id=call.arguments["job_id"])
         made = marks.claim(home, wanted)
+        marks.require_no_wipe(home)
         sweep.probes(home)
         held = manifest.load(home)
         work = _Work(home, spec, held)

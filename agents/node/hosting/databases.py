@@ -77,15 +77,17 @@ def _owner(name: str) -> str:
 
 
 def ask(script: str, *, doing: str, seconds: float = SECONDS) -> list[list[str]]:
-    """The rows. Raises AgentError: driver-transient where MariaDB is away, else driver-permanent."""
+    """The rows. Raises AgentError: driver-transient where MariaDB is away or its disk full, else driver-permanent."""
     done = run([*CLIENT, "--user=root"], given=sql.FIRST + script, seconds=seconds)
     if done.status != 0:
-        raise AgentError("driver-transient" if is_away(done) else "driver-permanent", f"{doing}: {done.said}")
+        # Before its error the client repeats the statement.
+        told = "".join(done.said.rpartition("ERROR ")[1:])
+        raise AgentError("driver-transient" if is_away(done) else "driver-permanent", f"{doing}: {told}")
     return [line.split("\t") for line in done.out.splitlines()]
 
 
 def is_away(done: Done) -> bool:
-    return any(word in done.err for word in _AWAY)
+    return done.lacks_room or any(word in done.err for word in _AWAY)
 
 
 def see() -> Seen:

@@ -80,6 +80,19 @@ def _require_free(home: Home) -> None:
             raise AgentError("wrong-state", f"{path} is there, and nothing of ours: it is left alone")
 
 
+def require_no_wipe(home: Home) -> None:
+    """For an account that is to be made: one that the job which made it began to remove again, and did not remove to its end,
+    was never a customer's, and is made anew. Raises AgentError (wrong-state) where any other wipe has begun.
+    """
+    text = tree.read(home.wiping)
+    if text is None:
+        return
+    begun = dict(json.loads(text))
+    if begun["job_id"] != begun["made_by"]:
+        raise AgentError("wrong-state", f"{home.user} is being wiped: nothing is made of it any more")
+    tree.remove(home.wiping)
+
+
 def settle(home: Home, wanted: Mark) -> None:
     """Note that the spec is in place."""
     tree.write(home.mark, wanted.text())

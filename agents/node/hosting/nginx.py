@@ -22,7 +22,7 @@ _CULPRIT = re.compile(
     r"/(?:nginx/orchestrator|orchestrator/tls|log/orchestrator|orchestrator/fpm|srv/h)/(h[1-9][0-9]{5,8})(?=[./-])"
 )
 # errno(3): EIO, ENOMEM, ENFILE, EMFILE, ENOSPC, EROFS.
-_NODES_TROUBLE = re.compile(r"\((5|12|23|24|28|30): ")
+_NOBODYS = re.compile(r"\((5|12|23|24|28|30): ")
 _PENDING, _RELOADING = "nginx", "nginx.reloading"
 _MOST_BAD = 50
 _NEW_WORKERS = 15.0
@@ -93,6 +93,9 @@ def _test(node: Node, own: Home | None, put_back: Callable[[], None]) -> tuple[l
         done = test()
         if done.status == 0:
             return aside, refused
+        if nobodys_fault(done.err):
+            wait_for_reload(node)
+            raise AgentError("driver-transient", f"nginx cannot test its configuration: {done.said}", hint="nginx -t")
         guilty = culprit(node, done.err)
         if guilty is None:
             wait_for_reload(node)
@@ -108,10 +111,15 @@ def _test(node: Node, own: Home | None, put_back: Callable[[], None]) -> tuple[l
     raise AgentError("driver-permanent", f"more than {_MOST_BAD} accounts' sites are refused by nginx: {', '.join(aside)[:300]}")
 
 
+def nobodys_fault(said: str) -> bool:
+    """Whether nginx lacked something of the node's, whoever's log or certificate it was at."""
+    return any("[emerg]" in line and _NOBODYS.search(line) for line in said.splitlines())
+
+
 def culprit(node: Node, said: str) -> Home | None:
-    """The account whose file or certificate an error names; none where the node lacks something: the next would be named then."""
+    """The account whose file or certificate an error names."""
     for line in said.splitlines():
-        if "[emerg]" in line and not _NODES_TROUBLE.search(line):
+        if "[emerg]" in line:
             # The place that nginx names comes last; a certificate or log lies in a directory of the user's name.
             for user in reversed(_CULPRIT.findall(line)):
                 home = Home(node, user)

@@ -66,7 +66,7 @@ def put(path: Path, uid: int, *, disk_bytes: int, inodes: int) -> Quota:
     try:
         _call(path, _SETQUOTA, uid, buffer)
     except OSError as exc:
-        hint = "mount the file system with user quotas: see docs/hosting.md"
+        hint = "mount the file system with user quotas: see docs/install.md"
         raise AgentError("wrong-state", f"no quota can be set on {path}: {exc.strerror}", hint=hint) from None
     found = get(path, uid)
     if found is None or (found.disk_bytes, found.inodes) != (blocks * _BLOCK, inodes):

@@ -113,6 +113,7 @@ def _files(home: Home) -> Iterator[str]:
         for name in tree.names(directory):
             if home.owns(name) and directory / name not in exact:
                 yield str(directory / name)
+    yield from map(str, half_written(home))
     for name in tree.names(node.records):
         # What a probe must put back; the records of a wipe are its own (see ``wipe``).
         if name.startswith(f"{user}.") and not name.endswith((".wiped.json", ".wiping.json")):
@@ -120,6 +121,28 @@ def _files(home: Home) -> Iterator[str]:
     for name in tree.names(node.probes):
         if name in (user, f"{user}.own"):
             yield str(node.probes / name)
+
+
+def half_written(home: Home) -> list[Path]:
+    """What a call that was killed while it wrote has left under the name of its new file (see ``tree.write``)."""
+    node = home.node
+    places = (
+        node.marks,
+        node.keys,
+        node.vhosts,
+        node.quarantine,
+        node.crontabs,
+        node.records,
+        node.fpm,
+        node.units,
+        node.pending,
+    )
+    return [
+        directory / name
+        for directory in places
+        for name in tree.names(directory)
+        if name.startswith(".") and name.endswith(".new") and home.owns(name)
+    ]
 
 
 def _ids(home: Home) -> Iterator[str]:
@@ -173,7 +196,7 @@ def _named(node: Node, seen: facts.Look) -> list[str]:
         node.vhosts,
         node.quarantine,
     ):
-        names.update(name.removesuffix(".conf") for name in tree.names(directory))
+        names.update(name.lstrip(".").partition(".")[0] for name in tree.names(directory))
     for directory in (node.fpm, node.units, node.sockets):
         names.update(
             name.removeprefix("orch-fpm-").removeprefix("orch-").removesuffix(".slice").split("-")[0]

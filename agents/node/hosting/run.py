@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "HOME": "/root",
 }
 SECONDS = 60.0
+NO_ROOM = "No space left on device"
 _TOLD = 600
 _FILES = 65536
 
@@ -29,6 +30,11 @@ class Done:
     status: int
     out: str
     err: str
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether it says that a disk is full: which may pass, and is no fault of what it was given."""
+        return NO_ROOM in self.err
 
     @property
     def said(self) -> str:
@@ -83,10 +89,12 @@ def run(
 
 
 def must(words: Sequence[str], *, doing: str, given: str = "", seconds: float = SECONDS, ok: Sequence[int] = (0,)) -> str:
-    """Its output. Raises AgentError (driver-permanent) with the program's own words where it did not go well."""
+    """Its output. Raises AgentError with the program's own words where it did not go well: driver-permanent, or driver-transient
+    where a disk is full."""
     done = run(words, given=given, seconds=seconds)
     if done.status not in ok:
-        raise AgentError("driver-permanent", f"{doing}: {words[0]} ended with {done.status}: {done.said}")
+        code = "driver-transient" if done.lacks_room else "driver-permanent"
+        raise AgentError(code, f"{doing}: {words[0]} ended with {done.status}: {done.said}")
     return done.out
 
 

@@ -71,15 +71,20 @@ def write(path: Path, text: str, *, mode: int = 0o600, owner: tuple[int, int] | 
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with os.fdopen(fd, "wb") as stream:
-        stream.write(text.encode(errors="surrogateescape"))
-        os.fchmod(fd, mode)
-        if owner is not None:
-            os.fchown(fd, *owner)
-        if sync:
-            stream.flush()
-            os.fsync(fd)
-    new.replace(path)
+    try:
+        with os.fdopen(fd, "wb") as stream:
+            stream.write(text.encode(errors="surrogateescape"))
+            os.fchmod(fd, mode)
+            if owner is not None:
+                os.fchown(fd, *owner)
+            if sync:
+                stream.flush()
+                os.fsync(fd)
+        new.replace(path)
+    except OSError as exc:
+        new.unlink(missing_ok=True)
+        exc.filename = exc.filename or str(path)  # a write names no file: where there is no room has to be said
+        raise
     if sync:
         with opened(path.parent) as directory:
             os.fsync(directory)

@@ -52,7 +52,8 @@ def account_wipe(call: Call) -> dict[str, Any]:
         _require_no_mounts(home)
         seen = facts.look(node)
         if seen.databases.away:
-            raise AgentError("driver-transient", f"nothing was removed, because the databases cannot be: {seen.databases.away}")
+            what = "nothing more" if home.wiping.exists() else "nothing"
+            raise AgentError("driver-transient", f"{what} was removed, because the databases cannot be: {seen.databases.away}")
         report = _begin(home, seen, service_id, call.arguments["job_id"], found.job_id)
         removal = Removal(home, call)
         removal.everything(seen.databases)
@@ -200,5 +201,7 @@ class Removal:
             people.forget_copies(home)
 
     def _records(self) -> None:
+        for path in residue.half_written(self.home):
+            tree.remove(path)
         if self.home.records.is_dir():
             shutil.rmtree(self.home.records)

@@ -87,6 +87,7 @@ class FakeHostingNode:
                 directories_of(node).setdefault(copies.directory_of(spec.user), {})
                 changed.append("user")
             state_of.require(there, spec.service_id)
+            state_of.take_back(there)
             for part in ("limits", "access"):
                 if there[part] != plain[part]:
                     there[part] = plain[part]
@@ -173,7 +174,7 @@ class FakeHostingNode:
             there = state_of.accounts_of(node).get(user)
             if there is not None:
                 state_of.require(there, service_id)
-                there["wiping"] = self._now()
+                there["wiping"], there["wiped_by"] = self._now(), job_id
                 there["wiped_databases"] = [f"{user}_{each['name']}" for each in there["databases"]]
                 there["databases"], there["open"] = [], []
                 there["content"] = {}
@@ -359,3 +360,9 @@ def stick(world: FakeWorld, node: str, user: str, *ways: str) -> None:
     """These ways stay open whatever a suspension does."""
     with world.change() as state:
         state["nodes"][node]["accounts"][user]["stuck"] = list(ways)
+
+
+def unsee(world: FakeWorld, node: str, user: str, *said: str) -> None:
+    """The node cannot tell these parts of the account, and says so."""
+    with world.change() as state:
+        state["nodes"][node]["accounts"][user]["unseen"] = list(said)

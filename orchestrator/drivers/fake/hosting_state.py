@@ -37,6 +37,7 @@ def made(spec: AccountSpec, job_id: str) -> dict[str, Any]:
         "cron": [],
         "open": list(WAYS),
         "stuck": [],
+        "unseen": [],
         "manifest": None,
         "content": {},
         "broken": [],
@@ -44,7 +45,16 @@ def made(spec: AccountSpec, job_id: str) -> dict[str, Any]:
         "shown": [],
         "used": {"bytes": 4096, "inodes": 8, "database_bytes": 0, "traffic": {}, "cpu_seconds": 0.0},
         "wiping": "",
+        "wiped_by": "",
     }
+
+
+def take_back(there: dict[str, Any]) -> None:
+    """An account that its own job began to remove again is made anew; of one that another wipes nothing is made any more."""
+    if there["wiping"] and there["wiped_by"] != there["job_id"]:
+        raise WrongState(f"{there['user']} is being wiped: nothing is made of it any more")
+    if there["wiping"]:
+        there.update(wiping="", wiped_by="", open=list(WAYS), manifest=None)
 
 
 def require(there: Mapping[str, Any], service_id: str) -> None:
@@ -94,7 +104,9 @@ def absent(node: State, user: str) -> AccountFacts:
 
 def facts(there: Mapping[str, Any], node: State) -> AccountFacts:
     access = there["access"] or {}
-    suspended = there["manifest"] is not None and not set(there["open"]) - {"processes", "at", "linger", "fpm"}
+    suspended = (
+        there["manifest"] is not None and not there["unseen"] and not set(there["open"]) - {"processes", "at", "linger", "fpm"}
+    )
     served = "suspended" if there["manifest"] is not None and "http" not in there["open"] else ""
     data = {
         "user": there["user"],
@@ -127,6 +139,7 @@ def facts(there: Mapping[str, Any], node: State) -> AccountFacts:
         "suspended": suspended,
         "suspended_by": (there["manifest"] or {}).get("by", ""),
         "wiping": bool(there["wiping"]),
+        "unknown": there["unseen"],
         **_beside(there["user"], node),
     }
     return AccountFacts.parse(data)
