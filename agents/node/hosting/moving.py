@@ -31,7 +31,7 @@ def account_tarball(call: Call) -> dict[str, Any]:
     most = Most(call.arguments["most_bytes"], call.arguments["most_inodes"])
     with tarball.opened(call.place, call.arguments["file"]) as stream:
         found = _examined(call, stream, most, share=1.0)
-    return _told(found)
+    return tarball.told(found)
 
 
 def account_import(call: Call) -> dict[str, Any]:
@@ -54,17 +54,7 @@ def account_import(call: Call) -> dict[str, Any]:
         _require_empty(home, names, job_id=call.arguments["job_id"])
         _unpack(call, home, stream)
         loaded = _load(call, home, stream, names) if names else []
-    return {**_told(found), "loaded": loaded}
-
-
-def _told(found: Contents) -> dict[str, Any]:
-    return {
-        "sha256": found.sha256,
-        "bytes": found.bytes,
-        "inodes": found.inodes,
-        "databases": [{"name": name, "bytes": size} for name, size in sorted(found.dumps.items())],
-        "settings": found.settings,
-    }
+    return {**tarball.told(found), "loaded": loaded}
 
 
 def _examined(call: Call, stream: BinaryIO, most: Most, *, share: float) -> Contents:
@@ -98,7 +88,7 @@ def _require_empty(home: Home, names: list[str], *, job_id: str) -> None:
     lacking = [name for name in names if f"{home.user}_{name}" not in seen.databases_of(home.user)]
     if lacking:
         raise AgentError("not-found", f"{home.user} has no database {', '.join(lacking[:10])}")
-    begun = _begun(home)
+    begun = loaded_by(home)
     for name in names if begun != job_id else ():
         if databases.ask(sql.holds(f"{home.user}_{name}"), doing=f"looking at {home.user}_{name}"):
             raise AgentError(
@@ -110,11 +100,17 @@ def _require_empty(home: Home, names: list[str], *, job_id: str) -> None:
     tree.write(_note(home), json.dumps({"job_id": job_id}) + "\n", sync=True)
 
 
-def _begun(home: Home) -> str:
+def loaded_by(home: Home) -> str:
+    """The job that has loaded its databases last, or begun to; '' = none that is known."""
     try:
         return str(json.loads(tree.read(_note(home)) or "{}").get("job_id", ""))
     except (ValueError, AttributeError):
         return ""
+
+
+def forget_load(home: Home) -> None:
+    """Nothing of what was loaded is left."""
+    tree.remove(_note(home))
 
 
 def _unpack(call: Call, home: Home, stream: BinaryIO) -> None:

@@ -197,5 +197,7 @@ class Removal:
             people.forget_copies(home)
 
     def _records(self) -> None:
+        shutil.rmtree(self.home.gathering, ignore_errors=True)
+        tree.remove(self.home.gathered)
         if self.home.records.is_dir():
             shutil.rmtree(self.home.records)

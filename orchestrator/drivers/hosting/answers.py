@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from orchestrator.domain.account_parts import CronLine
+from orchestrator.domain.adopting import CertificateSeen, SiteSeen, Stranger
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.ports.hosting_node import (
     AccountUsage,
@@ -16,6 +18,7 @@ from orchestrator.ports.hosting_node import (
     Orphan,
     Packed,
     Residue,
+    SetAside,
     Stray,
     WayIn,
 )
@@ -96,6 +99,48 @@ def tarball(file: str, data: Mapping[str, Any]) -> Tarball:
         inodes=int(data["inodes"]),
         databases=tuple(str(each["name"]) for each in data["databases"]),
         settings=dict(data["settings"]),
+    )
+
+
+def stranger(data: Mapping[str, Any]) -> Stranger:
+    def texts(key: str) -> tuple[str, ...]:
+        return tuple(str(each) for each in data[key])
+
+    return Stranger(
+        name=str(data["stranger"]),
+        uid=int(data["uid"]),
+        home=str(data["home"]),
+        bytes=int(data["bytes"]),
+        inodes=int(data["inodes"]),
+        sites=tuple(
+            SiteSeen(
+                name=str(each["name"]),
+                root=str(each["root"]),
+                domains=tuple(str(name) for name in each["domains"]),
+                php=str(each["php"]),
+                runs_php=bool(each["runs_php"]),
+            )
+            for each in data["sites"]
+        ),
+        databases=tuple((str(each["name"]), str(each["from"]), int(each["bytes"])) for each in data["databases"]),
+        cron=tuple(CronLine(schedule=str(each["schedule"]), command=str(each["command"])) for each in data["cron"]),
+        certificates=tuple(
+            CertificateSeen(site=str(each["site"]), fits=bool(each["fits"]), until=str(each["until"]), says=str(each["says"]))
+            for each in data["certificates"]
+        ),
+        files=texts("files"),
+        roots=texts("roots"),
+        obstacles=texts("obstacles"),
+        not_taken=texts("not_taken"),
+        left=texts("left"),
+    )
+
+
+def set_aside(data: Mapping[str, Any]) -> SetAside:
+    return SetAside(
+        files=tuple(str(each) for each in data["aside"]),
+        certificates=tuple(str(each) for each in data["certificates"]),
+        kept=str(data["kept"]),
     )
 
 
