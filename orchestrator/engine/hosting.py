@@ -190,9 +190,11 @@ class Hosting:
         if asked.node and asked.node != service.node:
             said = f"the account of {service_id} is on {service.node}, and {adoption.stranger} lives on {asked.node}"
             raise WrongState(f"{said}: only what is on an account's own node is adopted", hint=hint)
-        seen = self._works.ports.hosting(service.node).look_at(
-            accounts.user_of(uid), adoption, service_id=service_id, deadline=LOOK_SECONDS
-        )
+        node = self._works.ports.hosting(service.node)
+        try:
+            seen = node.look_at(accounts.user_of(uid), adoption, service_id=service_id, deadline=LOOK_SECONDS)
+        except NotFound as exc:
+            raise NotFound(f"{exc.message} ({service.node}, where the account of {service_id} is)", hint=hint) from exc
         return adopting.Wanted(adoption=adoption, seen=seen, request_id=asked.request_id, pay=asked.pay)
 
     def _adopted(self, conn: Connection, service_id: str, wanted: adopting.Wanted, submitted: Submitted) -> Adopted:

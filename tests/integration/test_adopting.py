@@ -153,7 +153,7 @@ def test_beyond_what_is_free_it_is_refused_and_with_consent_charged_as_an_import
 
 
 def test_only_what_is_on_the_accounts_own_node_is_adopted(house: House) -> None:
-    with pytest.raises(NotFound, match="no user shop on h1"):
+    with pytest.raises(NotFound, match=r"no user shop on h1 \(h1, where the account of s1 is\)"):
         adopt(house)
     by_hand(house)
     with pytest.raises(WrongState, match="the account of s1 is on h1, and shop lives on h2"):

@@ -79,6 +79,7 @@ exec $(PATH=/usr/sbin:/usr/bin command -v PROGRAM) "$@"
 UNMADE = """
 set +e
 rm -f /usr/local/sbin/nginx /usr/local/sbin/mariadb-dump
+rm -f /etc/nginx/sites-enabled/shop
 rm -f /etc/nginx/sites-*/shop /etc/nginx/sites-enabled/other /etc/ssl/shop.key /etc/ssl/shop.crt
 crontab -u shop -r 2>/dev/null
 umount /home/shop/mnt 2>/dev/null
@@ -172,6 +173,7 @@ def ground(hosting_node: HostingServer) -> Iterator[Ground]:
     made = Ground(hosting_node)
     hosting_node.call("hosting-prepare", {})
     made.apply()
+    hosting_node.server.shell(UNMADE)
     hosting_node.server.write("/etc/nginx/sites-available/shop", NGINX)
     hosting_node.server.write("/root/page.php", PAGE)
     hosting_node.server.shell(MADE)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import socket
 import tarfile
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from agents.node.hosting import gathering, nginxtext, tarball
+from agents.node.hosting import gathering, nginxtext, oldcerts, tarball, tree, walk
 from agents.node.hosting.adoptlook import Web, sort_out
 from agents.node.hosting.gathering import Found
 from agents.node.hosting.oldcron import Crontab, Line
@@ -19,6 +21,7 @@ from agents.node.hosting.spec import Adoption
 from agents.node.hosting.strangers import Stranger, site_roots
 from agents.node.hosting.tarball import Contents, Most
 from agents.node.protocol import AgentError
+from tests.certificates import certificate_for
 
 ALL = Most(1 << 40, 1 << 30)
 MAIN = "/etc/nginx/nginx.conf"
@@ -200,19 +203,27 @@ def test_of_others_only_what_he_may_read_is_taken_and_nothing_that_has_a_second_
         (tmp_path / f"{name}2").unlink()
 
 
-def test_a_directory_that_becomes_a_link_while_it_is_walked_is_not_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_that_becomes_a_link_while_it_is_walked_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "home/a").mkdir(parents=True)
     (tmp_path / "else").mkdir()
     (tmp_path / "else/secret").write_text("secret")
-    walk = gathering.entries(who(str(tmp_path / "home")), {})
-    assert next(walk).path == "a"
+    entries = gathering.entries(who(str(tmp_path / "home")), {})
+    assert next(entries).path == "a"
     (tmp_path / "home/a").rmdir()
     (tmp_path / "home/a").symlink_to(tmp_path / "else")
-    left = list(walk)
+    left = list(entries)
     assert [each.path for each in left] == ["a"]
     assert left[0].obstacle
+
+
+def test_keys_are_counted_in_a_plain_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("ssh-ed25519 A\n")
+    (tmp_path / "link").symlink_to("keys")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with tree.opened(tmp_path) as top:
+        found = [walk.text_beneath(top, name) for name in ("keys", "link", "directory", "pipe", "nothing", "link/x")]
+    assert found == ["ssh-ed25519 A\n", "", "", "", "", ""]
 
 
 def test_a_name_that_an_import_refuses_is_told_when_it_is_looked_at(tmp_path: Path) -> None:
@@ -228,8 +239,8 @@ def test_a_name_that_an_import_refuses_is_told_when_it_is_looked_at(tmp_path: Pa
 
 def test_a_file_that_becomes_shorter_while_it_is_read_is_no_whole_one(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("x" * 5000)
-    walk = gathering.entries(who(str(tmp_path)), {})
-    entry = next(walk)
+    entries = gathering.entries(who(str(tmp_path)), {})
+    entry = next(entries)
     assert entry.member is not None
     os.truncate(tmp_path / "log", 10)
     with os.fdopen(entry.fd, "rb", closefd=False) as source, pytest.raises(AgentError, match="became shorter"):
@@ -248,3 +259,58 @@ def test_a_site_is_a_directory_of_his_home_that_is_reached_through_no_link(tmp_p
     good = Adoption(stranger="shop", sites=(("main", f"{tmp_path}/www"), ("all", str(tmp_path))))
     assert site_roots(who(str(tmp_path)), good) == {"www": "main", "": "all"}
     assert Contents().inodes == 0
+
+
+# -- certificates --------------------------------------------------------------------------------------------------------------
+
+
+def with_pair(directory: Path, certificate: str, key: str) -> Web:
+    """A site whose vhost names these files."""
+    for name, text in (("crt", certificate), ("key", key)):
+        (directory / name).write_text(text)
+    return served(SITE.replace("/a.crt", f"{directory}/crt").replace("/a.key", f"{directory}/key"))
+
+
+def test_a_certificate_is_the_accounts_where_it_is_good_for_all_domains_and_the_key_is_its_own(tmp_path: Path) -> None:
+    since = datetime.now(UTC) - timedelta(days=1)
+    good, other = certificate_for("shop.example", "*.shop.example", since=since), certificate_for("shop.example", since=since)
+    past = certificate_for("shop.example", "*.shop.example", since=since - timedelta(days=90))
+    (found,) = oldcerts.look(with_pair(tmp_path, f"made by hand\r\n{good.certificate}", good.key), ["main"])
+    assert (found.fits, found.key, "made by hand" in found.certificate) == (True, good.key, False)
+    for certificate, key, said in (
+        (good.certificate, other.key, "is not the key of"),
+        (other.certificate, other.key, "is not for www.shop.example"),
+        (good.certificate, "", "no certificate and its key"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", good.key, "no certificate and its key"),
+        (past.certificate, past.key, "has expired"),
+    ):
+        (found,) = oldcerts.look(with_pair(tmp_path, certificate, key), ["main"])
+        assert (found.fits, found.key, said in found.says) == (False, "", True), found.says
+    domains = {"main": ["shop.example", "a.b.shop.example"]}
+    (found,) = oldcerts.look(with_pair(tmp_path, good.certificate, good.key), ["main"], domains=domains)
+    assert "is not for a.b.shop.example" in found.says, "a star stands for one label"
+
+
+def test_a_pipe_in_the_place_of_a_certificate_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert oldcerts.text_of(str(tmp_path / "pipe")) == ""
+    assert oldcerts.text_of(str(tmp_path)) == ""
+    assert oldcerts.text_of(str(tmp_path / "nothing")) == ""
+
+
+def test_what_goes_while_it_is_looked_at_is_nothing(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("x")
+    entries = gathering.entries(who(str(tmp_path)), {})
+    assert [next(entries).path, next(entries).path] == ["a", "b"]
+    shutil.rmtree(tmp_path / "b")
+    assert [(each.path, each.obstacle) for each in entries] == [("a/x", "")]
+
+
+def test_more_files_than_can_be_kept_in_mind_are_an_obstacle_and_not_all_met(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / str(number)).write_text("")
+    met: list[int] = []
+    found = gathering.measure(who(str(tmp_path)), {}, beat=lambda: met.append(1), most=Most(1 << 40, 3))
+    assert (found.obstacles, len(met)) == (["the tarball holds more than 3 files and directories"], 4)

@@ -23,6 +23,7 @@ from agents.node.hosting import (
     sql,
     strangers,
     tree,
+    walk,
 )
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.nginxtext import Server
@@ -236,7 +237,7 @@ _POWERS = frozenset({"sudo", "wheel", "adm", "docker", "www-data", "lxd", "root"
 def _lines(path: str, who: Stranger) -> int:
     """How many keys there are in it, without following a link."""
     with tree.opened(who.home) as top:
-        text = gathering.text_beneath(top, os.path.relpath(path, who.home))
+        text = walk.text_beneath(top, os.path.relpath(path, who.home))
     return sum(1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 

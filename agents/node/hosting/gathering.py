@@ -32,8 +32,9 @@ _ROOM = 64 << 20
 
 _MANY = 20
 _BEAT = 0.5
-_TEXT = 64 << 10
-_EVERYTHING = Most(1 << 60, 1 << 50)
+_EVERYTHING = Most(1 << 60, 2_000_000)
+"""More names than that are not kept in mind: it is as much as no plan has."""
+
 _OUT = "a link that leads out of the home"
 _NOTHING = "a device, a pipe or a socket, which holds nothing"
 
@@ -204,10 +205,10 @@ def _add_dump(stream: IO[bytes], path: Path, new: str, old: str, beat: Watch) ->
 # -- what there is -------------------------------------------------------------------------------------------------------------
 
 
-def measure(who: Stranger, roots: Mapping[str, str], *, beat: Beat) -> Found:
+def measure(who: Stranger, roots: Mapping[str, str], *, beat: Beat, most: Most = _EVERYTHING) -> Found:
     """As it would be gathered, by the rules of an import."""
     found, contents = Found(), Contents()
-    rules = Rules(contents, _EVERYTHING)
+    rules = Rules(contents, most)
     left: dict[str, list[str]] = {}
     for entry in entries(who, roots):
         beat()
@@ -220,6 +221,8 @@ def measure(who: Stranger, roots: Mapping[str, str], *, beat: Beat) -> Found:
                 rules.take(entry.member)
             except AgentError as exc:
                 found.obstacles += [exc.message] if len(found.obstacles) < _MANY else []
+                if exc.code == "no-capacity":
+                    break
     found.bytes, found.inodes = contents.bytes, contents.inodes
     for why, paths in sorted(left.items()):
         told = ", ".join(_shown(f"{who.home}/{path}") for path in paths[:3])
@@ -241,6 +244,8 @@ def entries(who: Stranger, roots: Mapping[str, str]) -> Iterator[Entry]:
             try:
                 fd = tree.open_beneath(top, here or ".")
             except OSError as exc:
+                if exc.errno == errno.ENOENT:  # gone meanwhile
+                    continue
                 why = "something is mounted there" if exc.errno == errno.EXDEV else f"{exc.strerror}"
                 yield Entry(here, obstacle=f"{_shown(f'{who.home}/{here}')} cannot be read: {why}")
                 continue
@@ -311,7 +316,8 @@ class _Walk:
         try:
             opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
         except OSError as exc:
-            yield Entry(path, obstacle=f"{self._shown(path)} cannot be read: {exc.strerror}")
+            if exc.errno != errno.ENOENT:
+                yield Entry(path, obstacle=f"{self._shown(path)} cannot be read: {exc.strerror}")
             return
         try:
             found = os.fstat(opened)
@@ -371,23 +377,6 @@ def _member(name: str, found: os.stat_result, who: Stranger, kind: bytes) -> tar
     mode |= 0o700 if kind == tarfile.DIRTYPE else 0o600
     made.type, made.mode, made.mtime = kind, mode, max(int(found.st_mtime), 0)
     return made
-
-
-def text_beneath(top: int, path: str) -> str:
-    """A small text below an open directory, through no link; '' where there is none."""
-    above, _, name = path.rpartition("/")
-    try:
-        fd = tree.open_beneath(top, above or ".")
-    except OSError:
-        return ""
-    try:
-        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
-    with os.fdopen(opened, "rb") as stream:
-        return stream.read(_TEXT).decode(errors="replace") if stat.S_ISREG(os.fstat(opened).st_mode) else ""
 
 
 def _shown(path: str) -> str:

@@ -66,9 +66,10 @@ def text_of(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return ""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return ""
     with os.fdopen(fd, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
         text = stream.read(_LARGEST).decode("ascii", errors="replace").replace("\r\n", "\n")
     pem = "".join(f"{block[0]}\n" for block in _BLOCK.finditer(text))
     try:
