@@ -80,7 +80,7 @@ UNMADE = """
 set +e
 rm -f /usr/local/sbin/nginx /usr/local/sbin/mariadb-dump
 rm -f /etc/nginx/sites-enabled/shop
-rm -f /etc/nginx/sites-*/shop /etc/nginx/sites-enabled/other /etc/ssl/shop.key /etc/ssl/shop.crt
+rm -f /home/secret /etc/nginx/sites-*/shop /etc/nginx/sites-enabled/other /etc/ssl/shop.key /etc/ssl/shop.crt
 crontab -u shop -r 2>/dev/null
 umount /home/shop/mnt 2>/dev/null
 mariadb -e "DROP DATABASE IF EXISTS shop; DROP USER IF EXISTS shop@localhost"
