@@ -319,7 +319,7 @@ def test_what_is_hostile_or_nobodys_to_adopt_is_told_and_refused(ground: Ground)
         "second cannot be taken: it is another name of a file of uid 0",
         "/home/shop/mnt cannot be ",
         "closed cannot be taken",
-        r"home/new\\nline holds characters that cannot be printed",
+        r"home/new\nline holds characters that cannot be printed",
     ):
         assert words in said, (words, said)
     ground.begin("j6")
