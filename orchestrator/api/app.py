@@ -16,6 +16,7 @@ from orchestrator.api.context import ApiContext
 from orchestrator.api.once import KeyLocks
 from orchestrator.api.resources import (
     accounts,
+    adoptions,
     audit,
     backups,
     catalog,
@@ -54,6 +55,7 @@ RESOURCES = (
         conduct,
         restores,
         accounts,
+        adoptions,
         services,
         charges,
         jobs,

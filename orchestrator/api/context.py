@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
-    from orchestrator.engine.hosting import Given, Moved, Moving
+    from orchestrator.engine.hosting import Adopted, Adopting, Given, Moved, Moving
     from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
     from orchestrator.store.charges import ChargeRecord
@@ -166,6 +166,10 @@ class Accounts(Protocol):
     def bring_in(self, service_id: str, asked: Moving, *, who: str, beside: Callable[[Connection, Moved], None]) -> Moved: ...
 
     def would_bring_in(self, service_id: str, asked: Moving) -> Moved: ...
+
+    def adopt(self, service_id: str, asked: Adopting, *, who: str, beside: Callable[[Connection, Adopted], None]) -> Adopted: ...
+
+    def would_adopt(self, service_id: str, asked: Adopting) -> Adopted: ...
 
     def certify(
         self, service_id: str, given: Given, *, who: str, why: str, beside: Callable[[Connection, Submitted], None]

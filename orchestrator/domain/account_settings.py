@@ -22,9 +22,11 @@ from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
 # The arguments of the job.
-ACCOUNT, CERTIFICATE, FULL, IMPORT = "account", "certificate", "full", "import"
+ACCOUNT, CERTIFICATE, FULL, IMPORT, ADOPT = "account", "certificate", "full", "import", "adopt"
 # The jobs that set an account.
-SETTING = frozenset({IntentKind.SET_ACCOUNT, IntentKind.IMPORT})
+SETTING = frozenset({IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT})
+# Those by which something moves in.
+MOVES_IN = frozenset({IntentKind.IMPORT, IntentKind.ADOPT})
 # Of each site the node takes so many domains.
 DOMAINS = 100
 _TOO_MUCH = "it is too much for one account"
@@ -110,6 +112,16 @@ def _database_asked(data: Mapping[str, Any]) -> DatabaseAsked:
 
 def _line(data: Mapping[str, Any]) -> CronLine:
     return CronLine(schedule=checks.schedule(str(data["schedule"])), command=checks.command(str(data["command"])))
+
+
+def repeated(change: AccountChange) -> tuple[str, ...]:
+    """Domains that two of its sites would have, a sentence each."""
+    of: dict[str, str] = {}
+    said = []
+    for site in change.sites or ():
+        said += [f"{name} would be the domain of {of[name]} and of {site.name}" for name in site.domains if name in of]
+        of |= dict.fromkeys(site.domains, site.name)
+    return tuple(said)
 
 
 def _once(what: str, names: Iterable[str]) -> None:
@@ -227,7 +239,7 @@ def fill(record: Service, *, full: bool, terms: Terms) -> Received:
 
 def again(record: Service, kind: IntentKind, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
     """The same once more, out of a job's own arguments."""
-    if kind == IntentKind.IMPORT and record.stopped:
+    if kind in MOVES_IN and record.stopped:
         return refused(record, f"it is suspended, held for {', '.join(record.stop_reasons)}", RULE_HOLDS)
     return _decide(record, dict(arguments), who=who, why=why, terms=terms, kind=kind)
 

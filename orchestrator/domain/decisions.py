@@ -300,7 +300,7 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return restoring.again(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.DRILL:
             return drills.again(service, arguments, who=who, why=why)
-        case IntentKind.SET_ACCOUNT | IntentKind.IMPORT:
+        case IntentKind.SET_ACCOUNT | IntentKind.IMPORT | IntentKind.ADOPT:
             return account_settings.again(service, kind, arguments, who=who, why=why, terms=terms)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)

@@ -39,6 +39,7 @@ class IntentKind(StrEnum):
     DRILL = "drill"
     SET_ACCOUNT = "set-account"  # sites, databases, cron and certificates of a hosting account
     IMPORT = "import"  # a hosting account moves in from a tarball
+    ADOPT = "adopt"  # a hosting account takes in what lives on its node already
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
 
     @property

@@ -241,7 +241,7 @@ class Endings:
             backups.restore_failed(conn, job.id, why=why, now=now)
         elif ending.state == JobState.DONE and not ending.code and job.intent in COMES_BACK:
             charges.operation_done(conn, job.service_id, ChargeKind.REACTIVATION, job_id=job.id, now=now)
-        elif ending.state == JobState.DONE and not ending.code and job.intent == IntentKind.IMPORT:
+        elif ending.state == JobState.DONE and not ending.code and job.intent in account_settings.MOVES_IN:
             charges.owed_again(conn, str(job.arguments.get(moving_in.CHARGE, "")), job_id=job.id, now=now)
         elif ending.state == JobState.DONE and not ending.code and job.intent == IntentKind.RESTORE:
             backups.restore_done(conn, job.id, now=now)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain import account_checks, account_settings, accounts, moving_in
+from orchestrator.domain import account_checks, account_settings, accounts, adopting, moving_in
 from orchestrator.domain.account_parts import AccountSettings, SiteCertificate
 from orchestrator.domain.account_settings import AccountChange
+from orchestrator.domain.adopting import Adoption, Stranger
 from orchestrator.domain.charges import Charge, Free
 from orchestrator.domain.errors import NotFound, RequestError, WrongState
 from orchestrator.domain.intents import Refusal
@@ -53,6 +54,30 @@ class Moved:
     submitted: Submitted
     tarball: Tarball
     granted: Charge | Free | Refusal
+    workflow: Workflow | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopting:
+    """A user of its node is to move into an account. ``node``: where he is, as far as it was said."""
+
+    adoption: Adoption
+    request_id: str
+    node: str = ""
+    pay: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What becomes of it. ``misfits``: why not, of a dry run; ``remarks``: what stays behind. ``workflow``: of a dry run of what
+    can be done."""
+
+    submitted: Submitted
+    seen: Stranger
+    granted: Charge | Free | Refusal
+    misfits: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     workflow: Workflow | None = None
 
 
@@ -129,14 +154,76 @@ class Hosting:
         with self._works.db.read() as conn:
             return replace(self._moved(conn, service_id, wanted, Submitted(job_id="", detail="")), workflow=workflow)
 
-    def _looked(self, service_id: str, asked: Moving) -> Wanted:
+    def adopt(self, service_id: str, asked: Adopting, *, who: str, beside: Beside[Adopted]) -> Adopted:
+        """Have a user of its node that somebody made by hand taken in by a job. He is looked at first, which takes its time.
+
+        Raises NotFound, Refused, WrongState, RequestError, StoreUnavailable, and what the node raises.
+        """
+        wanted = self._seen(service_id, asked)
+        told: list[Adopted] = []
+
+        def keep(conn: Connection, submitted: Submitted) -> None:
+            told.append(self._adopted(conn, service_id, wanted, submitted))
+            beside(conn, told[-1])
+
+        facts = {**wanted.adoption.dump(), "bytes": wanted.seen.bytes, "pay": asked.pay, "why": asked.why}
+        self._clerk.act(service_id, _taking_in(wanted, who=who, why=asked.why), who=who, what="adopt", facts=facts, beside=keep)
+        return told[-1]
+
+    def would_adopt(self, service_id: str, asked: Adopting) -> Adopted:
+        """What is there, what does not fit, what it would do and cost; changes nothing. Raises as ``adopt``, but not for a misfit
+        or what is not free."""
+        wanted = self._seen(service_id, asked)
+        with self._works.db.read() as conn:
+            found = self._adopted(conn, service_id, wanted, Submitted(job_id="", detail=""))
+        if found.misfits or isinstance(found.granted, Refusal):
+            return found
+        workflow = self._clerk.dry_run(service_id, _taking_in(wanted, who="dry-run", why=asked.why))
+        return replace(found, workflow=workflow)
+
+    def _seen(self, service_id: str, asked: Adopting) -> adopting.Wanted:
+        adoption = adopting.checked(asked.adoption)
+        service = self._of_account(service_id, "nobody is adopted into it")
+        uid = self._works.ports.uids.known(service_id)
+        if uid is None:
+            raise WrongState(f"service {service_id} has no account yet: nobody is adopted into it")
+        hint = f"order a service whose account is made on the node of {adoption.stranger}, or move him by `service import`"
+        if asked.node and asked.node != service.node:
+            said = f"the account of {service_id} is on {service.node}, and {adoption.stranger} lives on {asked.node}"
+            raise WrongState(f"{said}: only what is on an account's own node is adopted", hint=hint)
+        node = self._works.ports.hosting(service.node)
+        try:
+            seen = node.look_at(accounts.user_of(uid), adoption, service_id=service_id, deadline=LOOK_SECONDS)
+        except NotFound as exc:
+            raise NotFound(f"{exc.message} ({service.node}, where the account of {service_id} is)", hint=hint) from exc
+        return adopting.Wanted(adoption=adoption, seen=seen, request_id=asked.request_id, pay=asked.pay)
+
+    def _adopted(self, conn: Connection, service_id: str, wanted: adopting.Wanted, submitted: Submitted) -> Adopted:
+        service = services.get(conn, service_id)
+        assert service is not None
+        terms = self._catalog.terms_of(service)
+        return Adopted(
+            submitted=submitted,
+            seen=wanted.seen,
+            granted=adopting.counts(wanted, service, terms),
+            misfits=adopting.misfits(wanted, service, terms),
+            remarks=adopting.remarks(wanted, terms),
+        )
+
+    def _of_account(self, service_id: str, so: str) -> Service:
+        """Raises NotFound, WrongState."""
         with self._works.db.read() as conn:
             service = services.get(conn, service_id)
         if service is None:
             raise NotFound(f"there is no service {service_id}", service_id=service_id)
+        if not isinstance(self._catalog.plans.get(service.plan), HostingPlan) or not service.node:
+            raise WrongState(f"service {service_id} has no account on a node: {so}")
+        return service
+
+    def _looked(self, service_id: str, asked: Moving) -> Wanted:
+        service = self._of_account(service_id, "nothing moves into it")
         plan = self._catalog.plans.get(service.plan)
-        if not isinstance(plan, HostingPlan) or not service.node:
-            raise WrongState(f"service {service_id} has no account on a node: nothing moves into it")
+        assert isinstance(plan, HostingPlan)
         tarball = self._works.ports.hosting(service.node).look_into(
             asked.file, most_bytes=plan.disk_bytes, most_inodes=plan.inodes, deadline=LOOK_SECONDS
         )
@@ -161,6 +248,13 @@ class Hosting:
 def _moving(wanted: Wanted, *, who: str, why: str) -> Decide:
     def decide(service: Service, terms: Terms, _now: datetime) -> Received:
         return moving_in.decide(service, wanted, who=who, why=why or f"{wanted.tarball.file} moves in", terms=terms)
+
+    return decide
+
+
+def _taking_in(wanted: adopting.Wanted, *, who: str, why: str) -> Decide:
+    def decide(service: Service, terms: Terms, _now: datetime) -> Received:
+        return adopting.decide(service, wanted, who=who, why=why or f"{wanted.seen.name} is adopted", terms=terms)
 
     return decide
 

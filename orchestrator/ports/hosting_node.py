@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
+from orchestrator.domain.adopting import Adoption, Stranger
 from orchestrator.domain.moving_in import Tarball
 
 
@@ -159,6 +160,16 @@ class NodeResidue:
     unknown: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """What served a stranger: ``files`` that are out of force, and where they are ``kept``; ``certificates``: the sites that have
+    theirs now."""
+
+    files: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+    kept: str = ""
+
+
 class HostingNode(Protocol):
     def doctor(self, *, deadline: float, quick: bool = False) -> HostingReport:
         """What the node has and what it lacks. ``quick``: without what grows with its accounts, for who asks all the time."""
@@ -252,6 +263,40 @@ class HostingNode(Protocol):
     def take_out(self, user: str, *, service_id: str, job_id: str, deadline: float) -> TakenOut:
         """Take out again what ``bring_in`` of this job has put there: names that were not there before, where they are as it has
         left them, and what is in the databases that it began to load. Nothing else is touched. Repeatable."""
+        ...
+
+    def look_at(self, user: str, adoption: Adoption, *, service_id: str, deadline: float) -> Stranger:
+        """What is there of a user of the node that somebody made by hand, and how it would be in the account. Changes nothing.
+
+        NotFound: there is no such user, or no such database. Refused: he is a system's, or an account's, or his home is none that
+        may be taken in.
+        """
+        ...
+
+    def set_aside(self, user: str, adoption: Adoption, *, service_id: str, job_id: str, deadline: float) -> SetAside:
+        """Put what serves him out of force, his vhosts and his crontab, having written down all of it; his certificates become
+        those of the account's sites, where they are good for them. He, his files and databases stay as they are.
+
+        WrongState: the account is open. PermanentDriverError: nginx refuses what would be left; then all is as it was.
+        """
+        ...
+
+    def put_back(self, user: str, stranger: str, *, service_id: str, job_id: str, deadline: float) -> tuple[str, ...]:
+        """What this job set aside is in its place again: the files. Nothing = success.
+
+        InDoubt: something else stands in the place of one.
+        """
+        ...
+
+    def gather(self, user: str, adoption: Adoption, *, service_id: str, job_id: str, deadline: float) -> Tarball:
+        """Make a tarball on the node of his files and of dumps of his databases, such as ``bring_in`` takes.
+
+        WrongState: the account is open. Refused: something in his home is not taken, named. NoCapacity: no room for it.
+        """
+        ...
+
+    def drop_gathered(self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float) -> None:
+        """Take that tarball away; and empty these databases of the account where this job has loaded them. Absent = success."""
         ...
 
     def close(self) -> None: ...

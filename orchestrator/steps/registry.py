@@ -16,6 +16,7 @@ from orchestrator.steps.account import (
     AccountReserve,
     AccountVerify,
 )
+from orchestrator.steps.account_adopt import AccountDropGathered, AccountGather, AccountSetAside
 from orchestrator.steps.account_archive import AccountArchive
 from orchestrator.steps.account_aside import AccountDiscard, AccountRestoreAside
 from orchestrator.steps.account_backup import AccountPack, AccountUnpack
@@ -108,6 +109,9 @@ _ALL: tuple[Step[Any], ...] = (
     AccountSet(),
     AccountCertificate(),
     AccountImport(),
+    AccountSetAside(),
+    AccountGather(),
+    AccountDropGathered(),
     AccountSuspend(),
     AccountProveSuspended(),
     AccountUnsuspend(),

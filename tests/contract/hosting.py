@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from orchestrator.domain.accounts import AccountAccess, AccountFacts, AccountLimits, AccountSpec, Database, Site, user_of
-from orchestrator.domain.errors import NotFound, PermanentDriverError, RequestError, WrongState
+from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
+from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, WrongState
 from orchestrator.ports.hosting_node import DatabaseDump, HostingNode, Packed
 
 LONG = 480.0
@@ -42,6 +43,9 @@ class Ground(Protocol):
     def database_text(self, user: str, database: str) -> str:
         """That text; '' where it holds none."""
 
+    def empty_database(self, user: str, database: str) -> None:
+        """It holds no table."""
+
     def break_database(self, user: str, database: str) -> None:
         """It cannot be dumped any more."""
 
@@ -53,6 +57,13 @@ class Ground(Protocol):
 
     def files(self, directory: str) -> dict[str, str]:
         """What is in a directory of the node and in those below it: paths and texts."""
+
+    def make_by_hand(self, name: str) -> None:
+        """A user whom nobody of ours made: ``public_html`` is served for NAME.example and holds ``index.html`` with the text
+        "by hand"; a database of his name holds "old rows"; a line of cron."""
+
+    def in_force(self, name: str) -> tuple[bool, bool]:
+        """Whether nginx has that user's vhost, and whether he has a crontab."""
 
     def put_aside(self, user: str, backup: str, path: str, text: str) -> None:
         """A file of a backup that was restored aside."""
@@ -319,6 +330,77 @@ class HostingContract:
         with pytest.raises(WrongState):
             ground.hosting.show_restored(made.user, service_id="stranger", keep=(), deadline=LONG)
         assert "account.json" in ground.files(f"/srv/h/{made.user}/backup")
+
+    def adoption(self, ground: Ground, name: str) -> Adoption:
+        ground.make_by_hand(name)
+        return Adoption(
+            stranger=name,
+            sites=(SiteFrom(name="main", root=f"/home/{name}/public_html"),),
+            databases=(DatabaseFrom(name="main", source=name),),
+        )
+
+    def test_a_user_made_by_hand_is_looked_at_and_nobody_else_is(self, ground: Ground, made: AccountSpec) -> None:
+        who: dict[str, Any] = {"service_id": made.service_id, "deadline": LONG}
+        adoption = self.adoption(ground, "byhand")
+        found = ground.hosting.look_at(made.user, adoption, **who)
+        assert (found.name, found.home, found.obstacles, found.inodes > 0) == ("byhand", "/home/byhand", (), True)
+        (site,) = found.sites
+        assert (site.name, site.domains, len(found.cron), len(found.files)) == ("main", ("byhand.example",), 1, 1)
+        assert [each[:2] for each in found.databases] == [("main", "byhand")]
+        assert ground.in_force("byhand") == (True, True)
+        for stranger, error in (("nobodyhere", NotFound), ("root", Refused), (made.user, Refused)):
+            with pytest.raises(error):
+                ground.hosting.look_at(made.user, replace(adoption, stranger=stranger), **who)
+        missing = replace(adoption, databases=(DatabaseFrom(name="main", source="nothing"),))
+        with pytest.raises(NotFound):
+            ground.hosting.look_at(made.user, missing, **who)
+        with pytest.raises(Refused):
+            ground.hosting.look_at(made.user, replace(adoption, sites=(SiteFrom(name="main", root="/etc"),)), **who)
+        ground.write_database(made.user, "main", "orders")
+        assert ground.hosting.look_at(made.user, adoption, **who).obstacles
+        ground.empty_database(made.user, "main")
+
+    def test_what_serves_a_user_is_set_aside_and_put_back_by_the_job_that_did_it(self, ground: Ground, made: AccountSpec) -> None:
+        adoption = self.adoption(ground, "byhand")
+        who: dict[str, Any] = {"service_id": made.service_id, "deadline": LONG}
+        for act in (ground.hosting.set_aside, ground.hosting.gather):
+            with pytest.raises(WrongState):
+                act(made.user, adoption, job_id="job-8", **who)
+        self.suspend(ground, made)
+        for _ in range(2):
+            assert len(ground.hosting.set_aside(made.user, adoption, job_id="job-8", **who).files) == 2
+        assert ground.in_force("byhand") == (False, False)
+        assert ground.hosting.put_back(made.user, "byhand", job_id="job-9", **who) == ()
+        assert ground.in_force("byhand") == (False, False)
+        assert len(ground.hosting.put_back(made.user, "byhand", job_id="job-8", **who)) == 2
+        assert ground.hosting.put_back(made.user, "byhand", job_id="job-8", **who) == ()
+        assert ground.in_force("byhand") == (True, True)
+        self.unsuspend(ground, made)
+
+    def test_what_is_gathered_can_be_brought_in_and_is_taken_out_by_the_same_job(self, ground: Ground, made: AccountSpec) -> None:
+        adoption = self.adoption(ground, "byhand")
+        who: dict[str, Any] = {"service_id": made.service_id, "job_id": "job-8", "deadline": LONG}
+        ground.empty_database(made.user, "main")
+        self.suspend(ground, made)
+        tarball = ground.hosting.gather(made.user, adoption, **who)
+        assert tarball.databases == ("main",)
+        (loaded,) = ground.hosting.bring_in(made.user, tarball, **who)
+        assert (loaded.name, ground.database_text(made.user, "main")) == ("main", "old rows")
+        assert ground.files(f"/srv/h/{made.user}/home/sites/main/public")["index.html"] == "by hand"
+        ground.hosting.drop_gathered(made.user, databases=("main",), **{**who, "job_id": "job-9"})
+        assert ground.database_text(made.user, "main") == "old rows", "another job's"
+        for _ in range(2):
+            ground.hosting.drop_gathered(made.user, databases=("main",), **who)
+        assert ground.database_text(made.user, "main") == ""
+        with pytest.raises(NotFound):
+            ground.hosting.look_into(tarball.file, most_bytes=1 << 40, most_inodes=1 << 20, deadline=LONG)
+        self.unsuspend(ground, made)
+        stranger = {**who, "service_id": "stranger"}
+        for act in (ground.hosting.set_aside, ground.hosting.gather):
+            with pytest.raises(WrongState):
+                act(made.user, adoption, **stranger)
+        with pytest.raises(WrongState):
+            ground.hosting.drop_gathered(made.user, databases=(), **stranger)
 
     def test_a_user_and_a_uid_that_are_not_each_others_are_refused(self, ground: Ground, made: AccountSpec) -> None:
         with pytest.raises(RequestError):

@@ -13,6 +13,7 @@ from orchestrator.domain.accounts import AccountSpec
 from orchestrator.drivers.fake import FakeHostingNode, FakeWorld
 from orchestrator.drivers.fake.hosting import PHP
 from orchestrator.drivers.fake.hosting_copies import add_cron, aside, break_database, database_text, write_database
+from orchestrator.drivers.fake.hosting_strangers import settle, stranger
 from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.ports.hosting_node import HostingNode
@@ -31,6 +32,17 @@ for directory, _, names in os.walk(top):
 print(json.dumps(found))
 """
 """Prints all files below a directory with their texts."""
+BY_HAND = """
+id NAME >/dev/null 2>&1 || useradd --create-home NAME
+mkdir -p /home/NAME/public_html
+printf 'by hand' >/home/NAME/public_html/index.html
+chown -R NAME:NAME /home/NAME
+mariadb -e "CREATE DATABASE IF NOT EXISTS NAME; CREATE OR REPLACE TABLE NAME.notes SELECT 'old rows' AS said"
+echo 'server { listen 80; server_name NAME.example; root /home/NAME/public_html; }' >/etc/nginx/sites-enabled/NAME
+echo '0 3 * * * true' | crontab -u NAME -
+systemctl reload nginx
+"""
+"""Makes a user with a site, a database and a crontab, or what of them is lacking."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,17 @@ class Simulated:
 
     def database_text(self, user: str, database: str) -> str:
         return database_text(self.world, NODE, user, database)
+
+    def empty_database(self, user: str, database: str) -> None:
+        write_database(self.world, NODE, user, database, "")
+
+    def make_by_hand(self, name: str) -> None:
+        files, line = {"public_html/index.html": "by hand"}, {"schedule": "0 3 * * *", "command": "true"}
+        settle(self.world, NODE, name, files=files, databases={name: "old rows"}, crontab=[line])
+
+    def in_force(self, name: str) -> tuple[bool, bool]:
+        there = stranger(self.world, NODE, name)
+        return bool(there["vhosts"]), bool(there["crontab"])
 
     def break_database(self, user: str, database: str) -> None:
         break_database(self.world, NODE, user, database)
@@ -99,6 +122,16 @@ class Real:
         there = self._ask("information_schema", f"SELECT 1 FROM tables WHERE {of_it}")
         return self._ask(f"{user}_{database}", "SELECT said FROM notes").strip() if there else ""
 
+    def empty_database(self, user: str, database: str) -> None:
+        self._ask(f"{user}_{database}", "DROP VIEW IF EXISTS broken; DROP TABLE IF EXISTS notes, gone")
+
+    def make_by_hand(self, name: str) -> None:
+        self.server.server.shell(BY_HAND.replace("NAME", name))
+
+    def in_force(self, name: str) -> tuple[bool, bool]:
+        served = f"server_name {name}.example" in self.server.run("nginx", "-T", "-q")
+        return served, self.server.server.attempt("crontab", "-u", name, "-l").returncode == 0
+
     def break_database(self, user: str, database: str) -> None:
         """A view of a table that is gone."""
         self._ask(f"{user}_{database}", "CREATE TABLE gone (i INT); CREATE VIEW broken AS SELECT i FROM gone; DROP TABLE gone")
@@ -132,6 +165,10 @@ def real(hosting_node: HostingServer) -> Iterator[Real]:
     transport = hosting_node.transport()
     hosting = AgentHostingNode(transport, name=hosting_node.node.name)
     yield Real(hosting_node, hosting, hosting.doctor(deadline=LONG).php[0])
+    hosting_node.server.shell(
+        "rm -f /etc/nginx/sites-enabled/byhand; systemctl reload nginx; crontab -u byhand -r; userdel --remove byhand;"
+        " mariadb -e 'DROP DATABASE IF EXISTS byhand'; true"
+    )
     transport.close()
 
 

@@ -152,7 +152,7 @@ def reversible() -> list[tuple[str, str]]:
 
 
 def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
-    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD, IntentKind.SET_ACCOUNT, IntentKind.IMPORT}
+    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD, IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT}
     assert set(GUESTS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
     assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())
 

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.domain import accounts, outcomes
 from orchestrator.domain.account_parts import AccountSettings, CronLine, Database, Site, SiteCertificate
+from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
 from orchestrator.domain.backups import parts
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PermanentDriverError, PreconditionError
 from orchestrator.domain.intents import IntentKind, JobState
@@ -18,6 +19,7 @@ from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
 from orchestrator.drivers.fake.hosting_copies import break_database, write_database
+from orchestrator.drivers.fake.hosting_strangers import settle
 from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.steps.arguments import dump
 from orchestrator.store import fence, site_certificates
@@ -27,11 +29,11 @@ from tests.contract.stage import NOW
 from tests.contract.test_playbooks import BOOKS, UNTIL, BrokenOff, Play
 from tests.hosting_ground import HOST, LARGE, SMALL
 
-SETTING = ("set-account", "import")
+SETTING = ("set-account", "import", "adopt")
 ACCOUNTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.HOSTING}
 CARRIED_OUT = (
-    *("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "set-account", "import", "terminate"),
-    *("backup", "restore", "drill", "tidy", "reactivate", "erase"),
+    *("provision", "check", "suspend", "unsuspend", "limit", "unlimit", "change-plan", "set-account", "terminate"),
+    *("import", "adopt", "backup", "restore", "drill", "tidy", "reactivate", "erase"),
 )
 LIMITED = Hold(reason=HoldReason.ABUSE, effect=HoldEffect.LIMIT, by="anna", why="too much", since=NOW)
 IRREVOCABLE = {
@@ -39,6 +41,7 @@ IRREVOCABLE = {
     ("hosting-erase", "destroy"),
     ("hosting-tidy", "discard"),
     ("hosting-set-account", "certificate"),
+    *(("hosting-adopt", step) for step in ("drop", "reopen")),
 }
 MORE = AccountSettings(
     sites=(
@@ -48,6 +51,13 @@ MORE = AccountSettings(
     databases=(Database(name="main"),),
     cron=(CronLine(schedule="@daily", command="php cron.php"),),
 )
+
+SHOP = Adoption(
+    stranger="shop",
+    sites=(SiteFrom(name="main", root="/home/shop/public_html"),),
+    databases=(DatabaseFrom(name="main", source="shop"),),
+)
+CRONTAB = [{"schedule": "@daily", "command": "php cron.php"}]
 
 
 @pytest.fixture
@@ -106,6 +116,9 @@ def changed(stage: AccountStage, kind: IntentKind) -> dict[str, Any]:
     if kind == IntentKind.SET_ACCOUNT:
         return {"before": before, "certificate": handed_over(stage, "j3")}
     write_database(stage.world, HOST.name, USER, "main", "")  # over what is there already nothing is loaded
+    if kind == IntentKind.ADOPT:
+        settle(stage.world, HOST.name, "shop", databases={"shop": "rows"}, crontab=CRONTAB)
+        return {"before": before, "adopt": dump(SHOP)}
     lay(stage.world, HOST.name, "old.tar.gz", files={"sites/main/public/index.php": "<?php"}, dumps={"main": "rows"})
     tarball = stage.ports.hosting(HOST.name).look_into("old.tar.gz", most_bytes=1 << 20, most_inodes=9, deadline=5)
     return {"before": before, "import": dump(tarball)}

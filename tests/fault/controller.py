@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
 from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
+from orchestrator.drivers.fake.hosting_strangers import settle
 from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.engine import current_job
-from orchestrator.engine.hosting import Moving
+from orchestrator.engine.hosting import Adopting, Moving
 from orchestrator.engine.settings import nothing_beside
 from orchestrator.store import jobs
 from tests.backup_books import TARGET
@@ -163,6 +165,8 @@ def submit(house: House, scenario: Scenario) -> None:
         lay(house.world, HOST.name, "old.tar.gz", files={"a": "x"}, dumps={"main": "rows"}, settings={"cron": CRON})
         moving = Moving(file="old.tar.gz", request_id="r1", why="a test")
         house.engine.hosting.bring_in(scenario.service, moving, who="anna", beside=nothing_beside)
+    elif scenario.intent == IntentKind.ADOPT:
+        adopt(house, scenario)
     elif scenario.intent == UNPAID:
         house.event("service.suspend", scenario.service, version=1, reason="nonpayment")
     elif scenario.intent in (IntentKind.RESTORE, ASIDE):
@@ -174,6 +178,21 @@ def submit(house: House, scenario: Scenario) -> None:
         house.engine.command(IntentKind.TERMINATE, scenario.service, who="anna", why="a test", arguments={})
     else:
         house.engine.command(IntentKind(scenario.intent), scenario.service, who="anna", why="a test", arguments={})
+
+
+def adopt(house: House, scenario: Scenario) -> None:
+    """A user of the node of the service's own."""
+    empty_database(house.world, scenario.service)
+    name = scenario.service.replace("-", "")
+    settle(house.world, HOST.name, name, databases={name: "rows"}, crontab=CRON)
+    adoption = Adoption(
+        stranger=name,
+        sites=(SiteFrom(name="main", root=f"/home/{name}/public_html"),),
+        databases=(DatabaseFrom(name="main", source=name),),
+    )
+    house.engine.hosting.adopt(
+        scenario.service, Adopting(adoption=adoption, request_id="r1", why="a test"), who="anna", beside=nothing_beside
+    )
 
 
 def resting(house: House) -> dict[str, str]:

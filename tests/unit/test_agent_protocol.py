@@ -93,6 +93,12 @@ ACCOUNT: dict[str, Any] = {
     "databases": [{"name": "shop", "password_hash": "*" + "0" * 40}],
     "cron": [{"schedule": "*/5 * * * *", "command": "true"}],
 }
+ADOPTION = {
+    "stranger": "shop",
+    "sites": [{"name": "main", "root": "/home/shop/public_html"}],
+    "databases": [{"name": "main", "from": "Shop-2019"}],
+    "cron": False,
+}
 OF_ACCOUNT = {"user": "h100001", "service_id": "web-1"}
 GOOD |= {
     "hosting-doctor": {"backups": True},
@@ -111,6 +117,11 @@ GOOD |= {
     "account-tarball": {"file": "old.tar.gz", "most_bytes": 1 << 30, "most_inodes": 1000},
     "account-import": {**OF_ACCOUNT, "job_id": "j1", "file": "old.tar.gz", "sha256": "0" * 64},
     "account-import-undo": {**OF_ACCOUNT, "job_id": "j1"},
+    "account-adopt-look": {**OF_ACCOUNT, "adoption": ADOPTION},
+    "account-adopt": {**OF_ACCOUNT, "job_id": "j1", "adoption": ADOPTION},
+    "account-adopt-back": {**OF_ACCOUNT, "job_id": "j1", "stranger": "shop"},
+    "account-gather": {**OF_ACCOUNT, "job_id": "j1", "adoption": ADOPTION},
+    "account-gathered": {**OF_ACCOUNT, "job_id": "j1", "databases": ["shop"]},
     "account-residue": {**OF_ACCOUNT, "uid": 100001, "clean": False},
     "node-residue": {},
 }
@@ -241,6 +252,22 @@ BAD_VALUES: list[tuple[str, str, object]] = [
         for name in ("", ".", "..", ".hidden", "a/b", "../x", "a\n", "\u0430.tar", "-a" * 100, 1)
     ),
     ("account-import", "sha256", "0" * 63),
+    *(("account-adopt-back", "stranger", name) for name in ("", "../shop", "-x", "Shop", "shop\n", "$(id)", "s/h")),
+    *(
+        ("account-adopt-look", "adoption", {**ADOPTION, key: value})
+        for key, value in (
+            ("stranger", "shop:0"),
+            ("sites", [{"name": "main", "root": "public_html"}]),
+            ("sites", [{"name": "main", "root": "/home/shop/../root"}]),
+            ("sites", [{"name": "Main", "root": "/home/shop"}]),
+            ("sites", [{"name": "main", "root": "/home/shop"}] * 2),
+            ("databases", [{"name": "main", "from": "-x"}]),
+            ("databases", [{"name": "main", "from": "a`b"}]),
+            ("databases", [{"name": "main", "from": "a"}, {"name": "b", "from": "a"}]),
+            ("cron", "yes"),
+            ("more", 1),
+        )
+    ),
     *(("account-load", "databases", [name]) for name in ("", "../account", "shop.sql", "h100002_shop`", "SHOP", 1)),
 ]
 

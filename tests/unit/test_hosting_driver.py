@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.domain import accounts
 from orchestrator.domain.accounts import AccountSpec
+from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom, SiteSeen
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.hosting import AgentHostingNode
@@ -25,6 +26,7 @@ from orchestrator.ports.hosting_node import (
     Orphan,
     Packed,
     Residue,
+    SetAside,
     Stray,
     TakenOut,
     WayIn,
@@ -79,6 +81,33 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "settings": {"sites": []},
     },
     "account-import-undo": {"removed": 2, "left": ["a"], "left_count": 1, "emptied": ["main"]},
+    "account-adopt-look": {
+        "stranger": "shop",
+        "uid": 1001,
+        "home": "/home/shop",
+        "bytes": 4096,
+        "inodes": 1,
+        "sites": [{"name": "main", "root": "/home/shop/www", "domains": ["a.example"], "php": "8.2", "runs_php": True}],
+        "databases": [{"name": "main", "from": "Shop", "bytes": 3}],
+        "cron": [{"schedule": "@daily", "command": "true"}],
+        "files": ["/etc/nginx/sites-enabled/shop"],
+        "certificates": [{"site": "main", "until": "", "fits": False, "says": "/a.crt has expired"}],
+        "roots": ["/home/shop/www"],
+        "obstacles": ["one"],
+        "not_taken": ["two"],
+        "left": ["three"],
+    },
+    "account-adopt": {"aside": ["/etc/nginx/sites-enabled/shop"], "certificates": ["main"], "kept": "/var/lib/x"},
+    "account-adopt-back": {"back": ["/etc/nginx/sites-enabled/shop"]},
+    "account-gather": {
+        "file": "adopt.h100001.tar",
+        "sha256": "ab",
+        "bytes": 4096,
+        "inodes": 1,
+        "databases": [{"name": "main", "bytes": 3}],
+        "settings": {},
+    },
+    "account-gathered": {},
     "account-import": {"loaded": [{"name": "main", "bytes": 3}]},
     "account-wipe": {
         "report": {
@@ -232,6 +261,42 @@ def test_a_node_that_tells_of_what_no_node_has_or_of_users_that_are_none_is_not_
     strays = [{"user": "root", "marked": False, "found": []}]
     with pytest.raises(PermanentDriverError, match="node-residue"):
         AgentHostingNode(Agent(node_residue=ANSWERS["node-residue"] | {"accounts": strays}), name="h1").node_residue(deadline=1)
+
+
+def test_a_user_made_by_hand_is_asked_for_by_what_of_him_moves() -> None:
+    agent = Agent()
+    node = AgentHostingNode(agent, name="h1")
+    adoption = Adoption(
+        stranger="shop",
+        sites=(SiteFrom(name="main", root="/home/shop/www"),),
+        databases=(DatabaseFrom(name="main", source="Shop"),),
+        cron=False,
+    )
+    found = node.look_at("h100001", adoption, deadline=1, **WHO)
+    site = SiteSeen(name="main", root="/home/shop/www", domains=("a.example",), php="8.2")
+    assert (found.name, found.sites, found.databases) == ("shop", (site,), (("main", "Shop", 3),))
+    assert (found.obstacles, found.not_taken, found.left) == (("one",), ("two",), ("three",))
+    assert [(each.site, each.fits) for each in found.certificates] == [("main", False)]
+    files = ("/etc/nginx/sites-enabled/shop",)
+    aside = node.set_aside("h100001", adoption, job_id="j1", deadline=1, **WHO)
+    assert aside == SetAside(files=files, certificates=("main",), kept="/var/lib/x")
+    assert node.put_back("h100001", "shop", job_id="j1", deadline=1, **WHO) == files
+    assert node.gather("h100001", adoption, job_id="j1", deadline=1, **WHO).file == "adopt.h100001.tar"
+    node.drop_gathered("h100001", job_id="j1", databases=("main",), deadline=1, **WHO)
+    who = {"user": "h100001", "service_id": "s1"}
+    asked = {
+        "stranger": "shop",
+        "sites": [{"name": "main", "root": "/home/shop/www"}],
+        "databases": [{"name": "main", "from": "Shop"}],
+        "cron": False,
+    }
+    assert agent.asked == [
+        ("account-adopt-look", {**who, "adoption": asked}),
+        ("account-adopt", {**who, "job_id": "j1", "adoption": asked}),
+        ("account-adopt-back", {**who, "job_id": "j1", "stranger": "shop"}),
+        ("account-gather", {**who, "job_id": "j1", "adoption": asked}),
+        ("account-gathered", {**who, "job_id": "j1", "databases": ["main"]}),
+    ]
 
 
 def test_a_tarball_is_looked_into_and_then_brought_in_by_its_digest() -> None:

@@ -171,6 +171,8 @@ class _Work:
         if text is not None and self._held is not None:
             tree.write(manifest.vhost(home), text, sync=True)
             shown = web.suspended(home.user, text, ipv6=six)
+        elif self._held is not None:
+            tree.remove(manifest.vhost(home))  # its certificates go below: nothing may open it again
         self._note("sites", tree.read(home.vhost) != shown)
         if any(fresh):
             nginx.wait_for_reload(home.node)

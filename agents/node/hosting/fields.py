@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.node import arguments as a
 from agents.node.arguments import Check, Field
-from agents.node.hosting.spec import Database, Limits, Site, Spec
+from agents.node.hosting.spec import Adoption, Database, Limits, Site, Spec
 
 LOWEST_UID, HIGHEST_UID = 100_001, 999_999_999
 USER = re.compile(r"h[1-9][0-9]{5,8}")
@@ -279,6 +279,45 @@ def _once(what: str, names: Iterable[str]) -> None:
         if name in seen:
             raise ValueError(f": {name} is twice among its {what}")
         seen.add(name)
+
+
+stranger = _text(re.compile(r"[a-z_][a-z0-9_.-]{0,31}"), "the name of a user of the node")
+_OLD_DATABASE = _text(re.compile(r"[A-Za-z0-9_][A-Za-z0-9_$-]{0,63}"), "the name of a database on the node")
+_ADOPTION = _object(
+    {
+        "stranger": Field(stranger),
+        "sites": Field(
+            _many(
+                _object({"name": Field(_text(_SITE, "the name of a site: 1 to 32 of a-z, 0-9 and -")), "root": Field(a.path)}),
+                200,
+            ),
+            (),
+        ),
+        "databases": Field(
+            _many(
+                _object(
+                    {
+                        "name": Field(_text(_DATABASE, "the name of a database: 1 to 16 of a-z, 0-9 and _")),
+                        "from": Field(_OLD_DATABASE),
+                    }
+                ),
+                200,
+            ),
+            (),
+        ),
+        "cron": Field(a.flag, True),
+    }
+)
+
+
+def adoption(value: Any) -> Adoption:
+    """What of a user of the node moves into an account. Raises ValueError with the place in it."""
+    found = _ADOPTION(value)
+    sites = tuple((each["name"], each["root"]) for each in found["sites"])
+    bases = tuple((each["name"], each["from"]) for each in found["databases"])
+    for what, names in (("sites", [n for n, _ in sites]), ("databases", [n for n, _ in bases]), ("old", [o for _, o in bases])):
+        _once(what, names)
+    return Adoption(stranger=found["stranger"], sites=sites, databases=bases, cron=found["cron"])
 
 
 def databases(value: Any) -> Sequence[str]:

@@ -183,6 +183,16 @@ class Home:
         return self.node.records / self.user
 
     @property
+    def gathered(self) -> Path:
+        """The tarball of a user who is adopted into the account, among those that are imported."""
+        return self.node.place.state / "imports" / f"adopt.{self.user}.tar"
+
+    @property
+    def gathering(self) -> Path:
+        """The directory in which it is made."""
+        return self.gathered.with_name(f".adopt.{self.user}")
+
+    @property
     def wiping(self) -> Path:
         """What there was of it, from the moment in which its wipe began until that is done."""
         return self.node.records / f"{self.user}.wiping.json"

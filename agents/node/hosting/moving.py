@@ -33,7 +33,7 @@ def account_tarball(call: Call) -> dict[str, Any]:
     most = Most(call.arguments["most_bytes"], call.arguments["most_inodes"])
     with tarball.opened(call.place, call.arguments["file"]) as stream:
         found = _examined(call, stream, most, share=1.0)
-    return _told(found)
+    return tarball.told(found)
 
 
 def account_import(call: Call) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def account_import(call: Call) -> dict[str, Any]:
         begun.unpacked = True
         begun.save(home)
         loaded = _load(call, home, stream, names, begun) if names else []
-    return {**_told(found), "loaded": loaded}
+    return {**tarball.told(found), "loaded": loaded}
 
 
 def account_import_undo(call: Call) -> dict[str, Any]:
@@ -87,16 +87,6 @@ def account_import_undo(call: Call) -> dict[str, Any]:
         "left": [ascii(name)[1:-1] for name in taken.left],
         "left_count": taken.left_count,
         "emptied": begun.loading,
-    }
-
-
-def _told(found: Contents) -> dict[str, Any]:
-    return {
-        "sha256": found.sha256,
-        "bytes": found.bytes,
-        "inodes": found.inodes,
-        "databases": [{"name": name, "bytes": size} for name, size in sorted(found.dumps.items())],
-        "settings": found.settings,
     }
 
 
@@ -166,6 +156,16 @@ def _require_empty(home: Home, names: list[str], *, job_id: str) -> Begun:
     begun.unpacked = False  # until it is, once more
     begun.save(home)
     return begun
+
+
+def loaded_by(home: Home) -> str:
+    """The job that has loaded its databases last, or begun to; '' = none that is known."""
+    return Begun.read(home).job_id
+
+
+def forget_load(home: Home) -> None:
+    """Nothing of what was loaded is left."""
+    tree.remove(_note(home))
 
 
 def _unpack(call: Call, home: Home, stream: BinaryIO) -> None:

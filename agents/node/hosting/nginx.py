@@ -67,16 +67,36 @@ def publish(home: Home, text: str | None, *, certificates: Callable[[], None] = 
 def settle(node: Node, *, own: Home | None = None, put_back: Callable[[], None] = lambda: None) -> list[str]:
     """Test and reload if anything waits for it; another call may have done so for this one, too."""
     with node_lock(node.place, "nginx"):
-        if not (node.pending / _PENDING).exists() and not (node.pending / _RELOADING).exists():
-            return []
-        tree.write(node.pending / _RELOADING, "")
-        tree.remove(node.pending / _PENDING)
-        aside, refused = _test(node, own, put_back)
-        _reload(node)
-        tree.remove(node.pending / _RELOADING)
-        if refused:
-            raise AgentError("driver-permanent", refused)
-        return aside
+        return _settle(node, own, put_back)
+
+
+def change(node: Node, act: Callable[[], None], *, put_back: Callable[[], None]) -> list[str]:
+    """``act`` changes what is no account's vhost, while nobody else tests or reloads. Where nginx refuses what is there then, it
+    is put back, and the error raised."""
+    with node_lock(node.place, "nginx"):
+        act()
+        wait_for_reload(node)
+        try:
+            return _settle(node, None, lambda: None)
+        except BaseException:
+            put_back()
+            wait_for_reload(node)
+            with suppress(AgentError):
+                _settle(node, None, lambda: None)
+            raise
+
+
+def _settle(node: Node, own: Home | None, put_back: Callable[[], None]) -> list[str]:
+    if not (node.pending / _PENDING).exists() and not (node.pending / _RELOADING).exists():
+        return []
+    tree.write(node.pending / _RELOADING, "")
+    tree.remove(node.pending / _PENDING)
+    aside, refused = _test(node, own, put_back)
+    _reload(node)
+    tree.remove(node.pending / _RELOADING)
+    if refused:
+        raise AgentError("driver-permanent", refused)
+    return aside
 
 
 def test() -> Done:

@@ -95,6 +95,8 @@ def _files(home: Home) -> Iterator[str]:
         home.crontab,
         home.linger,
         home.records,
+        home.gathered,
+        home.gathering,
     )
     exact += (home.slice_file, home.logins_file, node.under(f"run/user/{home.uid}"), node.under(f"var/mail/{user}"))
     exact += (node.under(f"etc/logrotate.d/orchestrator-{user}"), home.cgroup)

@@ -60,3 +60,13 @@ class Spec:
 
     def php_versions(self) -> tuple[str, ...]:
         return tuple(sorted({site.php for site in self.sites if site.php}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """Checked (see ``fields``). ``sites``: name and directory; ``databases``: the name in the account, and the one it has now."""
+
+    stranger: str
+    sites: tuple[tuple[str, str], ...] = ()
+    databases: tuple[tuple[str, str], ...] = ()
+    cron: bool = True

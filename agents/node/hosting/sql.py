@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}")
+_ANY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_$-]{0,63}")
 _HOST = "localhost"
 
 FULL_RIGHTS = "ALL PRIVILEGES"
@@ -24,6 +25,11 @@ DATABASES = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NA
 GRANTS = "SELECT User, Host, Db, Insert_priv FROM mysql.db WHERE User REGEXP '^h[1-9][0-9]{5,8}(_|$)';\n"
 SESSIONS = "SELECT USER, COUNT(*) FROM information_schema.PROCESSLIST WHERE USER REGEXP '^h[1-9][0-9]{5,8}(_|$)' GROUP BY USER;\n"
 DIRECTORY = "SELECT @@datadir;\n"
+_SIZES = (
+    "SELECT s.SCHEMA_NAME, COALESCE(SUM(t.DATA_LENGTH), 0) FROM information_schema.SCHEMATA s"
+    " LEFT JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = s.SCHEMA_NAME WHERE s.SCHEMA_NAME IN "
+)
+_RIGHTS = "SELECT DISTINCT Db FROM mysql.db WHERE User = "
 _ALPHABET = "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "
 _WITHOUT_TRANSACTIONS = (
     "SELECT HEX(TABLE_NAME) FROM information_schema.TABLES"
@@ -56,6 +62,13 @@ def account(user: str) -> str:
 
 def _checked(name: str) -> str:
     identifier(name)
+    return name
+
+
+def _any(name: str) -> str:
+    """Of a database that need not be an account's, as it is only looked at. Raises ValueError."""
+    if not _ANY_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a database that is looked at")
     return name
 
 
@@ -103,8 +116,19 @@ def grant(user: str, database: str, *, full: bool) -> str:
     )
 
 
+def sizes(names: Iterable[str]) -> str:
+    """Those of these databases that are there, with the bytes of their rows."""
+    told = ", ".join(literal(_any(name)) for name in names)
+    return f"{_SIZES}({told}) GROUP BY s.SCHEMA_NAME;\n"
+
+
+def rights_of(user: str) -> str:
+    """The databases on which a login of that name has rights of its own, as patterns."""
+    return _RIGHTS + literal(user) + ";\n"
+
+
 def alphabet(database: str) -> str:
-    return _ALPHABET + literal(_checked(database)) + ";\n"
+    return _ALPHABET + literal(_any(database)) + ";\n"
 
 
 def set_alphabet(characters: str, collation: str) -> str:
@@ -114,12 +138,12 @@ def set_alphabet(characters: str, collation: str) -> str:
 
 def without_transactions(database: str) -> str:
     """Tables that a transaction does not keep as they were when it began; a name may be any text, so it comes in hexadecimal."""
-    return _WITHOUT_TRANSACTIONS + literal(_checked(database)) + ";\n"
+    return _WITHOUT_TRANSACTIONS + literal(_any(database)) + ";\n"
 
 
 def lock_tables(database: str, tables: Iterable[str]) -> str:
     """Whoever wants to write in them waits until this session ends."""
-    return "LOCK TABLES " + ", ".join(f"{identifier(database)}.{any_name(each)} READ" for each in tables) + ";\n"
+    return "LOCK TABLES " + ", ".join(f"{any_name(_any(database))}.{any_name(each)} READ" for each in tables) + ";\n"
 
 
 def any_name(name: str) -> str:

@@ -27,6 +27,7 @@ def _later(module: str, name: str) -> Run:
 
 _OF_ONE = {"user": Field(_check("user")), "service_id": Field(a.service_id)}
 _ACT = {**_OF_ONE, "job_id": Field(_check("job_id"))}
+_ADOPTION = {"adoption": Field(_check("adoption"))}
 
 TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
     "hosting-doctor": ({"backups": Field(a.flag, False), "quick": Field(a.flag, False)}, _later("doctor", "hosting_doctor")),
@@ -52,6 +53,11 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
     ),
     "account-import": ({**_ACT, "file": Field(_check("tarball")), "sha256": Field(a.sha256)}, _later("moving", "account_import")),
     "account-import-undo": (_ACT, _later("moving", "account_import_undo")),
+    "account-adopt-look": ({**_OF_ONE, **_ADOPTION}, _later("adoptlook", "account_adopt_look")),
+    "account-adopt": ({**_ACT, **_ADOPTION}, _later("adopting", "account_adopt")),
+    "account-adopt-back": ({**_ACT, "stranger": Field(_check("stranger"))}, _later("adopting", "account_adopt_back")),
+    "account-gather": ({**_ACT, **_ADOPTION}, _later("gathering", "account_gather")),
+    "account-gathered": ({**_ACT, "databases": Field(_check("databases"), ())}, _later("gathering", "account_gathered")),
     "account-residue": (
         {
             "service_id": Field(a.service_id),
@@ -64,5 +70,5 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
     "node-residue": ({}, _later("residue", "node_residue")),
 }
 
-LASTING = frozenset({"account-suspend", "account-unsuspend", "account-wipe"})
+LASTING = frozenset({"account-suspend", "account-unsuspend", "account-wipe", "account-adopt", "account-adopt-back"})
 """Go on although nobody listens: what was begun of these is better whole."""

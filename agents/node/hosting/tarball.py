@@ -62,6 +62,17 @@ class Most:
     inodes: int
 
 
+def told(found: Contents) -> dict[str, Any]:
+    """As an answer has it."""
+    return {
+        "sha256": found.sha256,
+        "bytes": found.bytes,
+        "inodes": found.inodes,
+        "databases": [{"name": name, "bytes": size} for name, size in sorted(found.dumps.items())],
+        "settings": found.settings,
+    }
+
+
 def directory(place: Place) -> Path:
     """Where an operator puts them: root's alone."""
     return place.state / "imports"
@@ -96,7 +107,7 @@ def examine(stream: BinaryIO, most: Most, look: Look) -> Contents:
     hashed = _Hashed(stream, look)
     plain = _Bounded(gzip.GzipFile(fileobj=cast("BinaryIO", hashed), mode="rb") if packed else hashed, most)
     found = Contents()
-    rules = _Rules(found, most)
+    rules = Rules(found, most)
     try:
         with tarfile.open(fileobj=cast("BinaryIO", plain), mode="r|", errorlevel=2) as archive:
             for member in archive:
@@ -223,7 +234,7 @@ class _Bounded:
             raise AgentError("refused", "the tarball is not taken: its end is missing")
 
 
-class _Rules:
+class Rules:
     """What is taken, one member after another."""
 
     def __init__(self, found: Contents, most: Most) -> None:

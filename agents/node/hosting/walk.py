@@ -16,6 +16,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLO
 """What a directory may answer that was met a moment ago, or lies deeper than any path goes: restic does not get there either."""
 
 _RUN, _READ = 0o750, 0o640
+_TEXT = 64 << 10
 
 Beat = Callable[[], None]
 
@@ -77,6 +78,26 @@ def unlink(directory: Path, path: str) -> None:
             os.unlink(name, dir_fd=fd)
         finally:
             os.close(fd)
+
+
+def text_beneath(top: int, path: str) -> str:
+    """A small text below an open directory, through no link; '' where there is none."""
+    above, _, name = path.rpartition("/")
+    try:
+        fd = tree.open_beneath(top, above or ".")
+    except OSError:
+        return ""
+    try:
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    try:
+        plain = stat.S_ISREG(os.fstat(opened).st_mode)
+        return os.read(opened, _TEXT).decode(errors="replace") if plain else ""
+    finally:
+        os.close(opened)
 
 
 def show(directory: Path, group: int, *, beat: Beat) -> None:

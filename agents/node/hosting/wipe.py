@@ -203,5 +203,7 @@ class Removal:
     def _records(self) -> None:
         for path in residue.half_written(self.home):
             tree.remove(path)
+        shutil.rmtree(self.home.gathering, ignore_errors=True)
+        tree.remove(self.home.gathered)
         if self.home.records.is_dir():
             shutil.rmtree(self.home.records)

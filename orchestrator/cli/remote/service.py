@@ -9,6 +9,7 @@ import click
 
 from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, table, when
 from orchestrator.cli.remote.account import COMMANDS as ACCOUNT
+from orchestrator.cli.remote.adopt import COMMANDS as ADOPT
 from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.conduct import COMMANDS as CONDUCT
@@ -355,5 +356,5 @@ def tidy(context: click.Context, /, service: str, meant: str, **options: Any) ->
     act(context, service, "tidy", options)
 
 
-for each in (*ACCOUNT, *CONDUCT, *LEAVING):
+for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING):
     group.add_command(each)

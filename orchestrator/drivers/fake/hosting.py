@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec, user_of
+from orchestrator.domain.adopting import Adoption, Stranger
 from orchestrator.domain.errors import NotFound, RequestError, WrongState
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.fake import hosting_copies as copies
 from orchestrator.drivers.fake import hosting_state as state_of
+from orchestrator.drivers.fake import hosting_strangers as strangers
 from orchestrator.drivers.fake import hosting_tarballs as tarballs
 from orchestrator.drivers.fake.hosting_state import INNER, OUTER, WAYS
 from orchestrator.drivers.fake.repository_state import directories_of
@@ -34,6 +36,7 @@ from orchestrator.ports.hosting_node import (
     Orphan,
     Packed,
     Residue,
+    SetAside,
     Stray,
     TakenOut,
     WayIn,
@@ -317,6 +320,47 @@ class FakeHostingNode:
 
         return self._act("take_out", user, deadline, files, rest)
 
+    def look_at(self, user: str, adoption: Adoption, *, service_id: str, deadline: float) -> Stranger:
+        """See the port."""
+        return self._act(
+            "look_at", user, deadline, lambda node: strangers.look(node, self._own(node, user, service_id), adoption)
+        )
+
+    def set_aside(self, user: str, adoption: Adoption, *, service_id: str, job_id: str, deadline: float) -> SetAside:
+        """See the port. First the vhosts, then the crontab."""
+
+        def vhosts(node: State) -> SetAside | None:
+            strangers.set_aside_vhosts(node, self._own(node, user, service_id), adoption, job_id=job_id)
+            return None
+
+        def crontab(node: State) -> SetAside:
+            return strangers.set_aside_crontab(node, adoption, job_id=job_id)
+
+        return self._act("set_aside", user, deadline, vhosts, crontab)
+
+    def put_back(self, user: str, stranger: str, *, service_id: str, job_id: str, deadline: float) -> tuple[str, ...]:
+        """See the port."""
+
+        def stage(node: State) -> tuple[str, ...]:
+            self._own(node, user, service_id)
+            return strangers.put_back(node, stranger, job_id=job_id)
+
+        return self._act("put_back", user, deadline, stage)
+
+    def gather(self, user: str, adoption: Adoption, *, service_id: str, job_id: str, deadline: float) -> Tarball:
+        """See the port."""
+        return self._act(
+            "gather", user, deadline, lambda node: strangers.gather(node, self._own(node, user, service_id), adoption)
+        )
+
+    def drop_gathered(self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float) -> None:
+        """See the port."""
+
+        def stage(node: State) -> None:
+            strangers.drop_gathered(node, self._own(node, user, service_id), tuple(databases), job_id=job_id)
+
+        self._world.act("hosting.drop_gathered", node=self._node, subject=user, deadline=deadline, stages=[stage])
+
     def close(self) -> None:
         """Nothing is kept open."""
 
@@ -325,6 +369,9 @@ class FakeHostingNode:
         done = self._world.act(f"hosting.{method}", node=self._node, subject=user, deadline=deadline, stages=list(stages))
         assert done is not None
         return done
+
+    def _own(self, node: State, user: str, service_id: str) -> State:
+        return state_of.own(node, user, service_id)
 
     def _now(self) -> str:
         return (self._clock.now() if self._clock else datetime.fromtimestamp(0, UTC)).isoformat()

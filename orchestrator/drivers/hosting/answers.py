@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from orchestrator.domain.account_parts import CronLine
 from orchestrator.domain.accounts import uid_of
+from orchestrator.domain.adopting import CertificateSeen, SiteSeen, Stranger
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.ports.hosting_node import (
     AccountUsage,
@@ -19,6 +21,7 @@ from orchestrator.ports.hosting_node import (
     Orphan,
     Packed,
     Residue,
+    SetAside,
     Stray,
     TakenOut,
     WayIn,
@@ -138,6 +141,48 @@ def taken_out(data: Mapping[str, Any]) -> TakenOut:
         left=tuple(str(each) for each in data["left"]),
         left_count=int(data["left_count"]),
         emptied=tuple(str(each) for each in data["emptied"]),
+    )
+
+
+def stranger(data: Mapping[str, Any]) -> Stranger:
+    def texts(key: str) -> tuple[str, ...]:
+        return tuple(str(each) for each in data[key])
+
+    return Stranger(
+        name=str(data["stranger"]),
+        uid=int(data["uid"]),
+        home=str(data["home"]),
+        bytes=int(data["bytes"]),
+        inodes=int(data["inodes"]),
+        sites=tuple(
+            SiteSeen(
+                name=str(each["name"]),
+                root=str(each["root"]),
+                domains=tuple(str(name) for name in each["domains"]),
+                php=str(each["php"]),
+                runs_php=bool(each["runs_php"]),
+            )
+            for each in data["sites"]
+        ),
+        databases=tuple((str(each["name"]), str(each["from"]), int(each["bytes"])) for each in data["databases"]),
+        cron=tuple(CronLine(schedule=str(each["schedule"]), command=str(each["command"])) for each in data["cron"]),
+        certificates=tuple(
+            CertificateSeen(site=str(each["site"]), fits=bool(each["fits"]), until=str(each["until"]), says=str(each["says"]))
+            for each in data["certificates"]
+        ),
+        files=texts("files"),
+        roots=texts("roots"),
+        obstacles=texts("obstacles"),
+        not_taken=texts("not_taken"),
+        left=texts("left"),
+    )
+
+
+def set_aside(data: Mapping[str, Any]) -> SetAside:
+    return SetAside(
+        files=tuple(str(each) for each in data["aside"]),
+        certificates=tuple(str(each) for each in data["certificates"]),
+        kept=str(data["kept"]),
     )
 
 

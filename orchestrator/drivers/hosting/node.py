@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
+from orchestrator.domain.adopting import Adoption, Stranger
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.hosting import answers
@@ -19,6 +20,7 @@ from orchestrator.ports.hosting_node import (
     NodeResidue,
     Packed,
     Residue,
+    SetAside,
     TakenOut,
     WayIn,
 )
@@ -140,6 +142,35 @@ class AgentHostingNode:
         """See the port."""
         request = {"user": user, "service_id": service_id, "job_id": job_id}
         return self._ask("account-import-undo", request, answers.taken_out, deadline=deadline)
+
+    def look_at(self, user: str, adoption: Adoption, *, service_id: str, deadline: float) -> Stranger:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "adoption": adoption.dump()}
+        return self._ask("account-adopt-look", request, answers.stranger, deadline=deadline)
+
+    def set_aside(self, user: str, adoption: Adoption, *, service_id: str, job_id: str, deadline: float) -> SetAside:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id, "adoption": adoption.dump()}
+        return self._ask("account-adopt", request, answers.set_aside, deadline=deadline)
+
+    def put_back(self, user: str, stranger: str, *, service_id: str, job_id: str, deadline: float) -> tuple[str, ...]:
+        """See the port."""
+
+        def read(data: Mapping[str, Any]) -> tuple[str, ...]:
+            return tuple(str(each) for each in data["back"])
+
+        request = {"user": user, "service_id": service_id, "job_id": job_id, "stranger": stranger}
+        return self._ask("account-adopt-back", request, read, deadline=deadline)
+
+    def gather(self, user: str, adoption: Adoption, *, service_id: str, job_id: str, deadline: float) -> Tarball:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id, "adoption": adoption.dump()}
+        return self._ask("account-gather", request, lambda data: answers.tarball(str(data["file"]), data), deadline=deadline)
+
+    def drop_gathered(self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float) -> None:
+        """See the port."""
+        request = {"user": user, "service_id": service_id, "job_id": job_id, "databases": list(databases)}
+        self._agent.call("account-gathered", request, deadline=deadline)
 
     def close(self) -> None:
         """Nothing is kept open here."""

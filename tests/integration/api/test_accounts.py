@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from orchestrator.cli.main import run
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.drivers.fake.hosting import use
+from orchestrator.drivers.fake.hosting_strangers import settle
 from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.wiring.links import WORLD_FILE
 from tests import live as lives
@@ -286,3 +288,47 @@ def test_an_account_moves_in_by_the_command_line_which_says_first_what_is_in_it(
     assert cli(hosting, "service", "import", "moving", "evil.tar.gz") == 4
     assert "home/a is a device" in capsys.readouterr().err
     refused(hosting.http.post("/v1/services/moving/import", json={"file": "../../etc/passwd"}), 400, "request-invalid")
+
+
+def test_a_user_made_by_hand_is_adopted_by_the_command_line_which_says_first_what_is_there(
+    hosting: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(hosting, "byhand")
+    line = {"schedule": "@daily", "command": "php cron.php"}
+    said = {"databases": {"Shop-1": "rows"}, "crontab": [line], "not_taken": ["its mail (/var/mail/shop)"]}
+    settle(world(hosting), "h1", "shop", **said)
+    words: tuple[str, ...] = ("service", "adopt", "byhand", "--user", "shop", "--database", "main=Shop-1")
+    assert cli(hosting, *words, "--dry-run") == 4
+    assert "nginx serves of shop: /home/shop/public_html (--site NAME=DIRECTORY)" in capsys.readouterr().out
+    words = (*words, "--site", "main=/home/shop/public_html")
+    assert cli(hosting, *words, "--dry-run") == 0
+    told = capsys.readouterr().out
+    for part in (
+        "shop (uid 1001), /home/shop, 4 KiB in 1 files and directories: the policy says nothing of moving in",
+        "site main: /home/shop/public_html, for shop.example",
+        "database main: Shop-1, 4 B",
+        "cron: @daily php cron.php",
+        "its mail (/var/mail/shop)",
+        "userdel --remove shop",
+        "account.set-aside",
+    ):
+        assert part in told, part
+    assert len(shown(hosting, "byhand")["sites"][0]["domains"]) == 2
+    assert cli(hosting, *words, "--dry-run", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["misfits"], answer["found"]["files"]) == ([], ["/etc/nginx/sites-enabled/shop"])
+    assert cli(hosting, *words, "--node", "h2") == 3
+    assert "is on h1, and shop lives on h2" in capsys.readouterr().err
+    assert cli(hosting, *words, "--why", "he moves", "--watch") == 0
+    assert "left afterwards, until you remove it:" in capsys.readouterr().out
+    found = shown(hosting, "byhand")
+    assert ("shop.example" in found["sites"][0]["domains"], found["cron"]) == (True, [line])
+    assert cli(hosting, "service", "adopt", "byhand", "--user", "shop", "--site", "main") == 2
+    assert cli(hosting, "service", "adopt", "byhand", "--user", "nobodyhere", "--site", "a=/home/x") == 3
+    assert cli(hosting, "service", "adopt", "byhand", "--user", "root", "--site", "a=/home/x") == 4
+    refused(hosting.http.post("/v1/services/byhand/adopt", json={"user": "../x"}), 400, "request-invalid")
+    refused(
+        hosting.http.post("/v1/services/byhand/adopt", json={"user": "x", "sites": [{"name": "a", "root": "x"}]}),
+        400,
+        "request-invalid",
+    )
