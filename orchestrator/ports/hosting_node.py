@@ -295,8 +295,8 @@ class HostingNode(Protocol):
         """
         ...
 
-    def drop_gathered(self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float) -> None:
-        """Take that tarball away; and empty these databases of the account where this job has loaded them. Absent = success."""
+    def drop_gathered(self, user: str, *, service_id: str, job_id: str, deadline: float) -> None:
+        """Take that tarball away; what was loaded out of it ``take_out`` takes out. Absent = success."""
         ...
 
     def close(self) -> None: ...

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from orchestrator.domain import adopting
 from orchestrator.domain.adopting import Adoption
 from orchestrator.steps.account import present, seen
 from orchestrator.steps.account_restore import ensure_closed
@@ -82,11 +81,10 @@ class AccountGather(BaseStep[AdoptArgs]):
         return {"tarball": dump(made)}
 
     def undo(self, ctx: StepContext, args: AdoptArgs, facts: Mapping[str, Any]) -> None:
-        """The tarball goes, and what this job has loaded out of it: the databases were empty before. Files that were unpacked
-        stay."""
+        """The tarball goes; what was imported out of it was taken out before."""
         found = seen(ctx, args.node)
         if found.exists:
-            _drop(ctx, args.node, found.user, adopting.names(args.adoption.databases))
+            _drop(ctx, args.node, found.user)
 
 
 class AccountDropGathered(BaseStep[AdoptArgs]):
@@ -100,11 +98,9 @@ class AccountDropGathered(BaseStep[AdoptArgs]):
         return Needed("the tarball is to be taken away")
 
     def apply(self, ctx: StepContext, args: AdoptArgs) -> Facts:
-        _drop(ctx, args.node, present(ctx, args.node).user, ())
+        _drop(ctx, args.node, present(ctx, args.node).user)
         return {"dropped": True}
 
 
-def _drop(ctx: StepContext, node: str, user: str, databases: tuple[str, ...]) -> None:
-    ctx.ports.hosting(node).drop_gathered(
-        user, service_id=ctx.service_id, job_id=ctx.job_id, databases=databases, deadline=Timer(ctx).left()
-    )
+def _drop(ctx: StepContext, node: str, user: str) -> None:
+    ctx.ports.hosting(node).drop_gathered(user, service_id=ctx.service_id, job_id=ctx.job_id, deadline=Timer(ctx).left())

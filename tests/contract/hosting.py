@@ -387,10 +387,11 @@ class HostingContract:
         (loaded,) = ground.hosting.bring_in(made.user, tarball, **who)
         assert (loaded.name, ground.database_text(made.user, "main")) == ("main", "old rows")
         assert ground.files(f"/srv/h/{made.user}/home/sites/main/public")["index.html"] == "by hand"
-        ground.hosting.drop_gathered(made.user, databases=("main",), **{**who, "job_id": "job-9"})
+        ground.hosting.take_out(made.user, **{**who, "job_id": "job-9"})
         assert ground.database_text(made.user, "main") == "old rows", "another job's"
         for _ in range(2):
-            ground.hosting.drop_gathered(made.user, databases=("main",), **who)
+            ground.hosting.drop_gathered(made.user, **who)
+            ground.hosting.take_out(made.user, **who)
         assert ground.database_text(made.user, "main") == ""
         with pytest.raises(NotFound):
             ground.hosting.look_into(tarball.file, most_bytes=1 << 40, most_inodes=1 << 20, deadline=LONG)
@@ -400,7 +401,7 @@ class HostingContract:
             with pytest.raises(WrongState):
                 act(made.user, adoption, **stranger)
         with pytest.raises(WrongState):
-            ground.hosting.drop_gathered(made.user, databases=(), **stranger)
+            ground.hosting.drop_gathered(made.user, **stranger)
 
     def test_a_user_and_a_uid_that_are_not_each_others_are_refused(self, ground: Ground, made: AccountSpec) -> None:
         with pytest.raises(RequestError):

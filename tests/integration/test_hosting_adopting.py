@@ -136,7 +136,8 @@ class Ground:
         assert self.act("account-unsuspend", job_id=job)["difference"] == []
 
     def undo(self, job: str) -> None:
-        self.act("account-gathered", job_id=job, databases=["shop"])
+        self.act("account-import-undo", job_id=job)
+        self.act("account-gathered", job_id=job)
         self.act("account-adopt-back", job_id=job, stranger="shop")
         self.apply()
         self.act("account-unsuspend", job_id=job)
@@ -256,7 +257,7 @@ def test_killed_at_any_moment_it_goes_on_and_undone_the_old_one_serves_again(gro
         ground.take_in("j3")
     ground.take_in("j3")
     killing(ground, "nginx", 1)
-    ground.act("account-gathered", job_id="j3", databases=["shop"])
+    ground.act("account-gathered", job_id="j3")
     with pytest.raises(OrchestratorError):
         ground.act("account-adopt-back", job_id="j3", stranger="shop")
     ground.undo("j3")

@@ -121,7 +121,7 @@ GOOD |= {
     "account-adopt": {**OF_ACCOUNT, "job_id": "j1", "adoption": ADOPTION},
     "account-adopt-back": {**OF_ACCOUNT, "job_id": "j1", "stranger": "shop"},
     "account-gather": {**OF_ACCOUNT, "job_id": "j1", "adoption": ADOPTION},
-    "account-gathered": {**OF_ACCOUNT, "job_id": "j1", "databases": ["shop"]},
+    "account-gathered": {**OF_ACCOUNT, "job_id": "j1"},
     "account-residue": {**OF_ACCOUNT, "uid": 100001, "clean": False},
     "node-residue": {},
 }

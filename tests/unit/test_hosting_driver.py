@@ -282,7 +282,7 @@ def test_a_user_made_by_hand_is_asked_for_by_what_of_him_moves() -> None:
     assert aside == SetAside(files=files, certificates=("main",), kept="/var/lib/x")
     assert node.put_back("h100001", "shop", job_id="j1", deadline=1, **WHO) == files
     assert node.gather("h100001", adoption, job_id="j1", deadline=1, **WHO).file == "adopt.h100001.tar"
-    node.drop_gathered("h100001", job_id="j1", databases=("main",), deadline=1, **WHO)
+    node.drop_gathered("h100001", job_id="j1", deadline=1, **WHO)
     who = {"user": "h100001", "service_id": "s1"}
     asked = {
         "stranger": "shop",
@@ -295,7 +295,7 @@ def test_a_user_made_by_hand_is_asked_for_by_what_of_him_moves() -> None:
         ("account-adopt", {**who, "job_id": "j1", "adoption": asked}),
         ("account-adopt-back", {**who, "job_id": "j1", "stranger": "shop"}),
         ("account-gather", {**who, "job_id": "j1", "adoption": asked}),
-        ("account-gathered", {**who, "job_id": "j1", "databases": ["main"]}),
+        ("account-gathered", {**who, "job_id": "j1"}),
     ]
 
 

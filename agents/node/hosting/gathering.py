@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from agents.node.call import Call
-from agents.node.hosting import databases, dumps, loading, marks, sql, strangers, sweep, tarball, tree
+from agents.node.hosting import dumps, loading, marks, strangers, sweep, tarball, tree
 from agents.node.hosting.layout import Home, Node
-from agents.node.hosting.moving import forget_load, loaded_by
 from agents.node.hosting.strangers import Stranger
 from agents.node.hosting.tarball import Contents, Most, Rules
 from agents.node.protocol import AgentError
@@ -97,26 +96,13 @@ def account_gather(call: Call) -> dict[str, Any]:
 
 
 def account_gathered(call: Call) -> dict[str, Any]:
-    """Take the tarball away; and where ``databases`` are named, all that this job has loaded into those. Absent = success.
-
-    Raises AgentError (wrong-state) where a database would be emptied of an account that is open.
-    """
+    """Take the tarball away. Absent = success."""
     node = Node(call.place)
-    home, names = Home(node, call.arguments["user"]), call.arguments["databases"]
+    home = Home(node, call.arguments["user"])
     with marks.account_lock(node, home.user):
         marks.require_ours(home, call.arguments["service_id"])
         sweep.probes(home)
         discard(home)
-        if names and loaded_by(home) == call.arguments["job_id"]:
-            loading.require_closed(home)
-            seen = databases.see()
-            if seen.away:
-                raise AgentError("driver-transient", seen.away)
-            there = [f"{home.user}_{name}" for name in names if f"{home.user}_{name}" in seen.databases_of(home.user)]
-            words = "".join(sql.drop_database(name) + sql.create_database(name) for name in there)
-            if words:
-                databases.ask(words, doing=f"emptying what was loaded for {home.user}", seconds=1800.0)
-            forget_load(home)
     return {}
 
 

@@ -158,16 +158,6 @@ def _require_empty(home: Home, names: list[str], *, job_id: str) -> Begun:
     return begun
 
 
-def loaded_by(home: Home) -> str:
-    """The job that has loaded its databases last, or begun to; '' = none that is known."""
-    return Begun.read(home).job_id
-
-
-def forget_load(home: Home) -> None:
-    """Nothing of what was loaded is left."""
-    tree.remove(_note(home))
-
-
 def _unpack(call: Call, home: Home, stream: BinaryIO) -> None:
     """By tar, with the rights and limits of the account and no others."""
     words = as_account(home, [*TAR, f"--directory=/srv/h/{home.user}/home"])

@@ -57,7 +57,7 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
     "account-adopt": ({**_ACT, **_ADOPTION}, _later("adopting", "account_adopt")),
     "account-adopt-back": ({**_ACT, "stranger": Field(_check("stranger"))}, _later("adopting", "account_adopt_back")),
     "account-gather": ({**_ACT, **_ADOPTION}, _later("gathering", "account_gather")),
-    "account-gathered": ({**_ACT, "databases": Field(_check("databases"), ())}, _later("gathering", "account_gathered")),
+    "account-gathered": (_ACT, _later("gathering", "account_gathered")),
     "account-residue": (
         {
             "service_id": Field(a.service_id),

@@ -353,11 +353,11 @@ class FakeHostingNode:
             "gather", user, deadline, lambda node: strangers.gather(node, self._own(node, user, service_id), adoption)
         )
 
-    def drop_gathered(self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float) -> None:
+    def drop_gathered(self, user: str, *, service_id: str, job_id: str, deadline: float) -> None:
         """See the port."""
 
         def stage(node: State) -> None:
-            strangers.drop_gathered(node, self._own(node, user, service_id), tuple(databases), job_id=job_id)
+            strangers.drop_gathered(node, self._own(node, user, service_id))
 
         self._world.act("hosting.drop_gathered", node=self._node, subject=user, deadline=deadline, stages=[stage])
 

@@ -130,12 +130,8 @@ def gather(node: State, there: State, adoption: Adoption) -> Tarball:
     return tarballs.look(node, name, most_bytes=_EVERYTHING, most_inodes=_EVERYTHING)
 
 
-def drop_gathered(node: State, there: State, databases: tuple[str, ...], *, job_id: str) -> None:
+def drop_gathered(node: State, there: State) -> None:
     node.get("tarballs", {}).pop(tarball_of(there["user"]), None)
-    if databases and there.get("importing") == job_id:
-        require_closed(there)
-        there["content"].update({name: "" for name in databases if name in there["content"]})
-        del there["importing"]
 
 
 # -- what a test does ----------------------------------------------------------------------------------------------------------

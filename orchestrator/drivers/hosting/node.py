@@ -167,9 +167,9 @@ class AgentHostingNode:
         request = {"user": user, "service_id": service_id, "job_id": job_id, "adoption": adoption.dump()}
         return self._ask("account-gather", request, lambda data: answers.tarball(str(data["file"]), data), deadline=deadline)
 
-    def drop_gathered(self, user: str, *, service_id: str, job_id: str, databases: Sequence[str], deadline: float) -> None:
+    def drop_gathered(self, user: str, *, service_id: str, job_id: str, deadline: float) -> None:
         """See the port."""
-        request = {"user": user, "service_id": service_id, "job_id": job_id, "databases": list(databases)}
+        request = {"user": user, "service_id": service_id, "job_id": job_id}
         self._agent.call("account-gathered", request, deadline=deadline)
 
     def close(self) -> None:
