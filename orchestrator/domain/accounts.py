@@ -1,4 +1,4 @@
-"""The account of a hosting service: what it is to be (AccountSpec), what is seen of it (AccountFacts), and how they differ.
+"""The account of a hosting service: what it is to be (AccountSpec) and what is seen of it (AccountFacts).
 
 Pure. Their JSON is that of the agent's account commands. Sizes are bytes, ``cpu_percent`` is of one core, a rate of 0 is none.
 Everything that reaches a node from outside passes the checks here, whichever way it came in.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -348,81 +348,6 @@ def spec(account: AccountWanted, access: AccountAccess, *, service_id: str, uid:
         databases=account.databases,
         cron=account.cron,
     )
-
-
-def differences(account: AccountWanted, facts: AccountFacts, *, suspended: bool = False) -> tuple[str, ...]:
-    """What of the account is not as it is to be, a sentence each. While it is suspended its sites answer so."""
-    if not facts.exists:
-        return (f"the account {facts.user} is not there",)
-    found = [*_limits_apart(account.in_force, facts.limits), *_sites_apart(account.sites, facts, suspended=suspended)]
-    found += _databases_apart(account.databases, facts)
-    found += [f"it cannot be seen whole: {said}" for said in facts.unknown]
-    if suspended and not facts.suspended:
-        found.append("it is not suspended on its node, and should be")
-    if facts.suspended and not suspended:
-        found.append("it is suspended on its node, and not in our records")
-    return tuple(found)
-
-
-_LIMIT_WORDS = {
-    "disk_bytes": "bytes of disk",
-    "inodes": "inodes",
-    "cpu_percent": "per cent of a core",
-    "memory_bytes": "bytes of memory",
-    "tasks": "processes",
-    "io_bytes_per_second": "bytes per second of disk",
-    "iops": "operations per second of disk",
-}
-
-
-def _limits_apart(wanted: AccountLimits, found: AccountLimits | None) -> list[str]:
-    if found is None:
-        return ["it has no limits"]
-    have, want = asdict(found), asdict(wanted)
-    return [
-        f"it has {have[key]:,} {words} instead of {want[key]:,}" for key, words in _LIMIT_WORDS.items() if have[key] != want[key]
-    ]
-
-
-def _sites_apart(sites: Sequence[Site], facts: AccountFacts, *, suspended: bool) -> list[str]:
-    there = {each.name: each for each in facts.sites}
-    apart = []
-    for site in sites:
-        found = there.get(site.name)
-        if found is None:
-            apart.append(f"its site {site.name} is not there")
-            continue
-        serving = "suspended" if suspended else "php" if site.php else "static"
-        if found.serving != serving:
-            apart.append(f"its site {site.name} answers as '{found.serving}' instead of '{serving}'")
-        if set(found.domains) != set(site.domains):
-            apart.append(f"its site {site.name} is served for {', '.join(found.domains)} instead of {', '.join(site.domains)}")
-        if found.php != site.php:
-            apart.append(f"its site {site.name} has PHP '{found.php}' instead of '{site.php}'")
-    apart += [f"there is a site {name} that nobody ordered" for name in sorted(set(there) - {site.name for site in sites})]
-    return apart
-
-
-def settings_apart(account: AccountWanted, facts: AccountFacts) -> tuple[str, ...]:
-    """What of sites and databases is not as it is to be, whether the account is suspended or not."""
-    sites = _sites_apart(account.sites, facts, suspended=facts.suspended)
-    return (*sites, *_databases_apart(account.databases, facts), *(f"it cannot be seen whole: {said}" for said in facts.unknown))
-
-
-def _databases_apart(databases: Sequence[Database], facts: AccountFacts) -> list[str]:
-    if facts.unknown:
-        return []
-    there = {each.name: each for each in facts.databases}
-    apart = []
-    for each in databases:
-        found, name = there.get(each.name), f"{facts.user}_{each.name}"
-        if found is None:
-            apart.append(f"its database {name} is not there")
-        elif found.full != each.full:
-            apart.append(
-                f"its database {name} {'takes more' if each.full else 'takes no more'}, and should {'not' if each.full else 'do'}"
-            )
-    return apart
 
 
 def require_room(limits: AccountLimits, *, used_bytes: int, used_inodes: int) -> None:

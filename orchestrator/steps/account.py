@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
-from orchestrator.domain import accounts, asides
+from orchestrator.domain import account_drift, accounts, asides
 from orchestrator.domain.accounts import AccountAccess, AccountFacts, AccountLimits, AccountWanted
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, TransientDriverError
 from orchestrator.domain.placement import Wanted
@@ -125,7 +125,7 @@ class AccountCreate(BaseStep[ApplyArgs]):
         found = seen(ctx, args.node)
         if not found.exists:
             return Needed(f"there is no account {found.user} on {args.node}")
-        apart = accounts.differences(args.account, found)
+        apart = account_drift.differences(args.account, found)
         return Needed("; ".join(apart)) if apart else Done(_made(args.node, found), made_by=found.job_id)
 
     def apply(self, ctx: StepContext, args: ApplyArgs) -> Facts:
@@ -182,7 +182,7 @@ class AccountVerify(BaseStep[VerifyArgs]):
     def check(self, ctx: StepContext, args: VerifyArgs) -> Done | Needed:
         found = present(ctx, args.node)
         suspended = found.suspended if args.either else bool(args.holds)
-        apart = accounts.differences(args.account, found, suspended=suspended)
+        apart = account_drift.differences(args.account, found, suspended=suspended)
         if apart:
             return Needed("; ".join(apart))
         assert found.limits is not None
@@ -215,7 +215,7 @@ class AccountCheck(Look[CheckArgs]):
 
     def look(self, ctx: StepContext, args: CheckArgs) -> Facts:
         found = seen(ctx, args.node)
-        apart = list(accounts.differences(args.account, found, suspended=bool(args.holds)))
+        apart = list(account_drift.differences(args.account, found, suspended=bool(args.holds)))
         if found.exists:
             apart += asides.apart(found, kept=args.kept, asides=args.asides, packing=args.packing)
         standing, size = ctx.ports.ledger.reservation(ctx.service_id), _size(args.account)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from orchestrator.domain import accounts
+from orchestrator.domain import account_drift, accounts
 from orchestrator.domain.account_parts import SiteCertificate
 from orchestrator.domain.accounts import AccountAccess, AccountFacts, AccountWanted
 from orchestrator.domain.errors import NotFound, PermanentDriverError, UndoFailed
@@ -35,13 +35,13 @@ class AccountSet(BaseStep[SettingsArgs]):
     def check(self, ctx: StepContext, args: SettingsArgs) -> Done | Needed:
         """The node tells no lines of cron and no passwords, so that it is put there in any case, which can be repeated."""
         found = present(ctx, args.node)
-        return Needed("; ".join(accounts.settings_apart(args.account, found)) or "it is put there again")
+        return Needed("; ".join(account_drift.settings_apart(args.account, found)) or "it is put there again")
 
     def apply(self, ctx: StepContext, args: SettingsArgs) -> Facts:
         """PermanentDriverError where the node shows something else afterwards."""
         found = _put(ctx, args.node, args.account, args.access)
         require_seen(found, args.node)
-        apart = accounts.settings_apart(args.account, found)
+        apart = account_drift.settings_apart(args.account, found)
         if apart:
             raise PermanentDriverError(f"the account is not as it was set: {'; '.join(apart)}")
         return {

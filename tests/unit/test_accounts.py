@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain import accounts
+from orchestrator.domain import account_drift, accounts
 from orchestrator.domain.accounts import AccountFacts, domain_name, site_name
 from orchestrator.domain.errors import Refused, RequestError
 from orchestrator.domain.sales import sellable
@@ -43,7 +43,7 @@ def facts(**changes: Any) -> dict[str, Any]:
 
 
 def apart(**changes: Any) -> tuple[str, ...]:
-    return accounts.differences(accounts.wanted(ORDERED, SMALL), AccountFacts.parse(facts(**changes)))
+    return account_drift.differences(accounts.wanted(ORDERED, SMALL), AccountFacts.parse(facts(**changes)))
 
 
 @pytest.mark.parametrize(
