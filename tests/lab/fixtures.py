@@ -1,10 +1,18 @@
 """Fixtures of the lab, for every test below tests/."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.lab import environment, templates
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
+
+if TYPE_CHECKING:
+    from tests.lab.bmc import Emulator
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +31,12 @@ def tiny_template(lab: Lab) -> Installed:
 def debian_template(lab: Lab) -> Installed:
     """The Debian template, in the pool."""
     return templates.install(lab, "debian")
+
+
+@pytest.fixture(scope="session")
+def bmc_emulator(lab: Lab) -> Iterator[Emulator]:
+    """One BMC for all machines of the lab."""
+    from tests.lab import bmc  # every process of the tests reads this file, and few need what drives BMCs
+
+    with bmc.emulator(lab) as running:
+        yield running

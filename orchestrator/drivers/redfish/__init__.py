@@ -1,0 +1,4 @@
+"""Dedicated machines through Redfish (DSP0266, DSP0268), by sushy."""
+
+from orchestrator.drivers.redfish.bmc import RedfishBmc as RedfishBmc
+from orchestrator.drivers.redfish.connection import Connection as Connection
