@@ -92,6 +92,7 @@ def _then_look(victim: Callable[[int], None], kept: Kept, service: str) -> Calla
     return strike
 
 
+@pytest.mark.rare
 def test_damage_of_a_repository_is_found_and_another_is_begun_before_the_old_one_goes(stand: Stand, whole_matrix: bool) -> None:
     """A byte of what the last run has written, a pack that is gone, and a byte of a pack between two backups."""
     kept = Kept(stand)

@@ -38,6 +38,7 @@ def told(stand: Stand, service: str) -> list[str]:
     )
 
 
+@pytest.mark.rare
 def test_paid_before_a_destructive_act_the_guest_runs_again_with_its_data_and_after_it_the_wipe_is_completed(
     stand: Stand,
     whole_matrix: bool,

@@ -35,6 +35,7 @@ def account(ground: HostingServer, tmp_path: Path, request: pytest.FixtureReques
     made.residue(clean=True)
 
 
+@pytest.mark.rare
 def test_an_account_lives_is_suspended_and_let_go_as_it_was_and_leaves_nothing(account: Account) -> None:
     made = account.apply()
     assert made["facts"]["limits"] == {**account.spec["limits"], "io_bytes_per_second": 0, "iops": 0}

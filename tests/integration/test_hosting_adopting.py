@@ -238,6 +238,7 @@ def killing(ground: Ground, program: str, number: int) -> None:
     ground.node.server.write(f"/run/{program}.kills", f"{number}\n")
 
 
+@pytest.mark.rare
 def test_killed_at_any_moment_it_goes_on_and_undone_the_old_one_serves_again(ground: Ground) -> None:
     before, served = ground.old(), ground.served()
     for number in (2, 3):  # before anything is written down, and when the vhost is away
@@ -274,6 +275,7 @@ def test_killed_at_any_moment_it_goes_on_and_undone_the_old_one_serves_again(gro
     assert ground.old() == before
 
 
+@pytest.mark.rare
 def test_what_nginx_refuses_without_the_old_vhost_is_put_back_and_nothing_over_what_stands_there(ground: Ground) -> None:
     before, served, server = ground.old(), ground.served(), ground.node.server
     server.write("/etc/nginx/sites-available/shop", NGINX + "map $uri $shops { default 1; }\n")
@@ -311,6 +313,7 @@ line")"'
 ENDED = "cd /home/shop; umount mnt; rm -rf /home/secret secret public_html/second mnt public_html/closed new*"
 
 
+@pytest.mark.rare
 def test_what_is_hostile_or_nobodys_to_adopt_is_told_and_refused(ground: Ground) -> None:
     server = ground.node.server
     server.shell(HOSTILE)

@@ -12,7 +12,7 @@ import pytest
 from tests.hosting_account import Account
 from tests.hosting_server import HostingServer
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.guest, pytest.mark.rare, pytest.mark.timeout(900)]
 
 GARBAGE = f"-----BEGIN {{}}-----\n{'A' * 64}\n-----END {{}}-----\n"
 

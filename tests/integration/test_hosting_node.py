@@ -86,6 +86,7 @@ def test_its_agent_answers_over_the_product_s_own_ssh(hosting_node: HostingServe
     assert hello["hostname"] == hosting_node.server.name != socket.gethostname()
 
 
+@pytest.mark.rare
 def test_a_second_node_is_another_machine(hosting_node: HostingServer, other_hosting_node: HostingServer) -> None:
     names = {node.call("hello", {})["hostname"] for node in (hosting_node, other_hosting_node)}
     assert names == {"hosting-0", "hosting-1"}

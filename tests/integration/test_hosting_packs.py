@@ -56,6 +56,7 @@ def suspended(customer: Customer) -> Iterator[Customer]:
     assert customer.unsuspend() == []
 
 
+@pytest.mark.rare
 def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(customer: Customer) -> None:
     server = customer.ground.server
     crontab = f"/var/spool/cron/crontabs/{customer.user}"
@@ -298,6 +299,7 @@ def test_killed_while_it_packs_nothing_looks_whole_and_the_next_call_mends_it(cu
     assert server.run("ls", "-A", customer.chroot).split() == ["backup", "home"]
 
 
+@pytest.mark.rare
 def test_killed_while_it_loads_the_login_is_shut_again_by_the_next_call(suspended: Customer) -> None:
     server = suspended.ground.server
     suspended.pack()
