@@ -295,7 +295,8 @@ def test_a_user_made_by_hand_is_adopted_by_the_command_line_which_says_first_wha
 ) -> None:
     bought(hosting, "byhand")
     line = {"schedule": "@daily", "command": "php cron.php"}
-    said = {"databases": {"Shop-1": "rows"}, "crontab": [line], "not_taken": ["its mail (/var/mail/shop)"]}
+    said: dict[str, Any] = {"databases": {"Shop-1": "rows"}, "crontab": [line], "not_taken": ["its mail (/var/mail/shop)"]}
+    said |= {"vhosts": {"/etc/nginx/sites-enabled/shop": {"/home/shop/public_html": ["made-by-hand.example"]}}}
     settle(world(hosting), "h1", "shop", **said)
     words: tuple[str, ...] = ("service", "adopt", "byhand", "--user", "shop", "--database", "main=Shop-1")
     assert cli(hosting, *words, "--dry-run") == 4
@@ -305,7 +306,7 @@ def test_a_user_made_by_hand_is_adopted_by_the_command_line_which_says_first_wha
     told = capsys.readouterr().out
     for part in (
         "shop (uid 1001), /home/shop, 4 KiB in 1 files and directories: the policy says nothing of moving in",
-        "site main: /home/shop/public_html, for shop.example",
+        "site main: /home/shop/public_html, for made-by-hand.example",
         "database main: Shop-1, 4 B",
         "cron: @daily php cron.php",
         "its mail (/var/mail/shop)",
@@ -322,7 +323,7 @@ def test_a_user_made_by_hand_is_adopted_by_the_command_line_which_says_first_wha
     assert cli(hosting, *words, "--why", "he moves", "--watch") == 0
     assert "left afterwards, until you remove it:" in capsys.readouterr().out
     found = shown(hosting, "byhand")
-    assert ("shop.example" in found["sites"][0]["domains"], found["cron"]) == (True, [line])
+    assert ("made-by-hand.example" in found["sites"][0]["domains"], found["cron"]) == (True, [line])
     assert cli(hosting, "service", "adopt", "byhand", "--user", "shop", "--site", "main") == 2
     assert cli(hosting, "service", "adopt", "byhand", "--user", "nobodyhere", "--site", "a=/home/x") == 3
     assert cli(hosting, "service", "adopt", "byhand", "--user", "root", "--site", "a=/home/x") == 4
