@@ -61,6 +61,7 @@ server {
     location ~ \.php\$ { include fastcgi_params; fastcgi_pass unix:/run/by-hand-$user.sock; }
 }
 VHOST
+ulimit -n 65536 # nginx opens two logs for each vhost
 nginx -t -q
 systemctl reload nginx
 echo '*/5 * * * * true' | crontab -u "$user" -
