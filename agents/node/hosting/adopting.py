@@ -20,7 +20,6 @@ from typing import Any
 from agents.node.call import Call
 from agents.node.hosting import adoptlook, certificates, facts, loading, marks, nginx, oldcerts, strangers, sweep, tree
 from agents.node.hosting.layout import Home, Node
-from agents.node.hosting.run import allow_many_files, must
 from agents.node.hosting.spec import Adoption
 from agents.node.place import Place
 from agents.node.protocol import AgentError
@@ -61,7 +60,6 @@ def account_adopt(call: Call) -> dict[str, Any]:
     """
     node = Node(call.place)
     home, adoption = Home(node, call.arguments["user"]), strangers.adoption_of(call)
-    allow_many_files()
     with marks.account_lock(node, home.user):
         marks.require_ours(home, call.arguments["service_id"])
         sweep.probes(home)
@@ -84,7 +82,6 @@ def account_adopt_back(call: Call) -> dict[str, Any]:
     """
     node = Node(call.place)
     home = Home(node, call.arguments["user"])
-    allow_many_files()
     with marks.account_lock(node, home.user):
         marks.require_ours(home, call.arguments["service_id"])
         where = directory(call.place, call.arguments["stranger"], call.arguments["job_id"])
@@ -128,7 +125,6 @@ def load(where: Path) -> Record | None:
 def _written(call: Call, home: Home, adoption: Adoption, where: Path) -> Record:
     """What is set aside, on the disk before anything of it is touched; and copies, for whoever looks for them by hand."""
     who = strangers.stranger(home.node, adoption.stranger)
-    must(["nginx", "-t", "-q"], doing="testing nginx's configuration as it is")
     web = adoptlook.web_of(who, strangers.site_roots(who, adoption))
     if web.obstacles:
         raise AgentError("refused", f"it cannot be adopted: {'; '.join(web.obstacles)[:1000]}")

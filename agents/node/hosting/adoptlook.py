@@ -28,7 +28,6 @@ from agents.node.hosting import (
 from agents.node.hosting.layout import Home, Node
 from agents.node.hosting.nginxtext import Server
 from agents.node.hosting.oldcron import Crontab
-from agents.node.hosting.run import must
 from agents.node.hosting.spec import Adoption
 from agents.node.hosting.strangers import Stranger
 from agents.node.protocol import AgentError
@@ -98,8 +97,8 @@ def account_adopt_look(call: Call) -> dict[str, Any]:
 
 
 def web_of(who: Stranger, roots: Mapping[str, str]) -> Web:
-    """Raises AgentError (wrong-state) where nginx refuses its configuration as it is."""
-    texts = nginxtext.files(must(["nginx", "-T", "-q"], doing="reading what nginx serves"))
+    """Raises AgentError (driver-permanent) where nginx refuses its configuration as it is."""
+    texts = nginxtext.files(nginx.shown())
     found, unread = nginxtext.servers(texts)
     return sort_out(who, roots, found, [path for path in unread if who.home in texts[path]])
 

@@ -105,6 +105,12 @@ def test() -> Done:
     return run(["nginx", "-t", "-q"])
 
 
+def shown() -> str:
+    """All that nginx would serve by, having tested it as ``test`` does. Raises AgentError where it refuses that."""
+    allow_many_files()
+    return must(["nginx", "-T", "-q"], doing="reading what nginx serves")
+
+
 def _test(node: Node, own: Home | None, put_back: Callable[[], None]) -> tuple[list[str], str]:
     """Until nginx takes what is there: who was put aside, and why the caller's own file was taken back ('' = it was not)."""
     aside: list[str] = []
