@@ -19,7 +19,9 @@ IN_LABS := --tx '3*popen//python=$(IN_LAB) $(PYTHON)' $(SPREAD)
 SAME := --hypothesis-seed=0
 CODE := orchestrator agents tests
 SOURCES := $(shell find orchestrator agents playbooks configs tests/lab -type f -not -path '*/__pycache__/*' 2>/dev/null) requirements-dev.lock
-FAULT := $(patsubst tests/%.py,build/%.done,$(wildcard tests/fault/test_*.py tests/e2e/test_*.py tests/integration/test_hosting_*.py))
+# What has tests that only the whole matrix has, or more of them in it.
+WHOLE := $(shell grep -rlE --include='test_*.py' 'mark\.rare|whole_matrix|"--matrix"' tests)
+FAULT := $(patsubst tests/%.py,build/%.done,$(sort $(wildcard tests/fault/test_*.py) $(WHOLE)))
 BENCH := $(patsubst tests/%.py,build/%.done,$(wildcard tests/benchmarks/test_*.py))
 
 .PHONY: help setup venv images demo test check lint unit fault bench lock clean

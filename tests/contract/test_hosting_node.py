@@ -17,7 +17,9 @@ from orchestrator.drivers.fake.hosting_strangers import settle, stranger
 from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.ports.hosting_node import HostingNode
-from tests.contract.hosting import JOB, LONG, HostingContract, seen, spec_of
+from tests.contract.hosting import HostingContract
+from tests.contract.hosting_copies import HostingCopiesContract
+from tests.contract.hosting_ground import JOB, LONG, HostingSuite, seen, spec_of
 from tests.hosting_server import HostingServer
 
 NODE = "h1"
@@ -94,7 +96,7 @@ class Simulated:
         put_file(self.world, NODE, aside(user, backup), path, text)
 
 
-class TestSimulatedHostingNode(HostingContract):
+class TestSimulatedHostingNode(HostingContract, HostingCopiesContract):
     """The simulated node."""
 
     @pytest.fixture
@@ -182,9 +184,7 @@ def standing(real: Real) -> Iterator[AccountSpec]:
     real.hosting.residue(spec.user, service_id=spec.service_id, uid=spec.uid, clean=True, deadline=LONG)
 
 
-@pytest.mark.guest
-@pytest.mark.timeout(900)
-class TestRealHostingNode(HostingContract):
+class _OnAServer(HostingSuite):
     """A Debian server of the lab."""
 
     @pytest.fixture
@@ -200,3 +200,16 @@ class TestRealHostingNode(HostingContract):
         ground.take_cron(standing.user)
         ground.hosting.unpack(standing.user, service_id=standing.service_id, deadline=LONG)
         return standing
+
+
+@pytest.mark.guest
+@pytest.mark.timeout(900)
+class TestRealHostingNode(_OnAServer, HostingContract):
+    """The node, and accounts from their making to their wipe."""
+
+
+@pytest.mark.rare
+@pytest.mark.guest
+@pytest.mark.timeout(900)
+class TestCopiesOnARealHostingNode(_OnAServer, HostingCopiesContract):
+    """``make test`` packs and loads on a real node in test_hosting_packs and test_hosting_restores."""

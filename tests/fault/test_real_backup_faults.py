@@ -64,6 +64,7 @@ def scribble(stand: Stand, *services: str, at: int = OFFSET, count: int = 4) -> 
             tiny.plant(address, at + number * 4096, secrets.token_bytes(2048))
 
 
+@pytest.mark.rare
 def test_whatever_kills_restic_or_the_agent_a_backup_stands_and_the_job_ends_well(stand: Stand, whole_matrix: bool) -> None:
     strikes = EVERY if whole_matrix else SAMPLE
     kept = Kept(stand)

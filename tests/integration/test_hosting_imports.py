@@ -144,6 +144,7 @@ def test_what_moves_in_serves_and_belongs_to_its_account_and_what_is_hostile_sta
     assert ground.run("find", "/var/lib/orchestrator-agent/accounts", "-name", "*.sql").strip() == ""
 
 
+@pytest.mark.rare
 def test_one_that_came_to_nothing_is_taken_out_again_and_what_was_there_stays(ground: HostingServer) -> None:
     home = f"/srv/h/{USER}/home"
     ground.run("runuser", "-u", USER, "--", "sh", "-c", f"echo his >{home}/his; echo old >{home}/www")

@@ -93,6 +93,7 @@ def test_what_was_packed_comes_back_as_it_was_also_of_a_suspended_account(custom
     assert (server.run("ls", customer.chroot).split(), customer.facts()["packed"]) == (["home"], "")
 
 
+@pytest.mark.rare
 def test_a_login_by_password_comes_back_to_an_account_that_was_made_anew(customer: Customer) -> None:
     customer.pack()
     how = f"SHOW CREATE USER {customer.database}@localhost"
@@ -116,6 +117,7 @@ def test_a_login_by_password_comes_back_to_an_account_that_was_made_anew(custome
     customer.apply()
 
 
+@pytest.mark.rare
 def test_a_certificate_comes_back_to_an_account_that_was_made_anew(customer: Customer) -> None:
     site = customer.spec["sites"][0]
     given = certificate_for(*site["domains"], since=datetime.now(UTC) - timedelta(days=1))
@@ -238,6 +240,7 @@ def test_what_a_dump_would_do_beyond_its_database_is_not_done(suspended: Custome
     assert set(suspended.locked().values()) == {True}
 
 
+@pytest.mark.rare
 def test_a_full_database_keeps_what_makes_it_smaller_and_is_loaded_all_the_same(customer: Customer) -> None:
     before = customer.state()
     customer.spec["databases"][0]["full"] = True

@@ -104,6 +104,7 @@ def test_another_users_file_under_a_name_of_the_account_is_named_and_nothing_is_
     backup.restore()
 
 
+@pytest.mark.rare
 def test_a_mount_in_the_account_is_named_and_nothing_is_written(backup: Backup) -> None:
     backup.inside("mkdir m; mount --bind /root/precious m; rm d/f")
     try:
@@ -116,6 +117,7 @@ def test_a_mount_in_the_account_is_named_and_nothing_is_written(backup: Backup) 
     backup.restore()
 
 
+@pytest.mark.rare
 def test_a_home_that_is_a_link_becomes_a_directory_again(backup: Backup) -> None:
     chroot = backup.customer.chroot
     backup.server.shell(f"mv {chroot}/home /root/home; ln -s /root/precious {chroot}/home")
@@ -142,6 +144,7 @@ def test_nothing_is_restored_into_an_account_that_is_open_or_runs_something(back
         customer.suspend()
 
 
+@pytest.mark.rare
 def test_what_is_restored_aside_is_roots_until_it_is_shown_and_then_to_be_read_only(backup: Backup) -> None:
     customer, aside = backup.customer, f"{backup.customer.chroot}/restored/b1"
     usage = customer.facts()["usage"]
