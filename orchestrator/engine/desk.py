@@ -22,7 +22,7 @@ from orchestrator.store.database import Connection
 
 
 class Desk:
-    """Each call is one transaction, with one row of audit and what the caller wants ``beside`` it."""
+    """Each call is one transaction, with one row of audit, which tells ``why``, and what the caller wants ``beside`` it."""
 
     def __init__(
         self, works: Works, *, orders: Orders, endings: Endings, confirming: Confirming, wake: Callable[[], None]
@@ -33,7 +33,7 @@ class Desk:
         self._confirming = confirming
         self._wake = wake
 
-    def approve(self, job_id: str, who: str, beside: Beside[None]) -> None:
+    def approve(self, job_id: str, who: str, why: str, beside: Beside[None]) -> None:
         """Let a job run that waits. Raises NotFound, WrongState where it does not wait or is over, Frozen during a freeze."""
         with self._works.db.write() as conn:
             job = job_store.get(conn, job_id)
@@ -43,12 +43,11 @@ class Desk:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
             self._refuse_over(conn, job)
             self._endings.run_again(conn, job, approved_by=who)
-            audit.append_of_job(
-                conn, job, "job approved", at=self._works.clock.now(), who=who, facts={"waited for": job.approval_reason}
-            )
+            facts = {"waited for": job.approval_reason, "why": why}
+            audit.append_of_job(conn, job, "job approved", at=self._works.clock.now(), who=who, facts=facts)
             beside(conn, None)
 
-    def cancel(self, job_id: str, who: str, beside: Beside[None]) -> None:
+    def cancel(self, job_id: str, who: str, why: str, beside: Beside[None]) -> None:
         """End a job: at once where it has made nothing yet, else before its next step, and what it made is undone.
 
         Raises NotFound, and WrongState where it is over or past the point of no return.
@@ -60,12 +59,12 @@ class Desk:
             if destroyed(conn, job):
                 raise WrongState(f"job {job_id} is past the point of no return: it can only go on", hint="job retry")
             self._endings.call_off(conn, job, by=who, for_good=True)
-            facts = {"state": job.state.value}
+            facts = {"state": job.state.value, "why": why}
             audit.append_of_job(conn, job, "job cancelled", at=self._works.clock.now(), who=who, facts=facts)
             beside(conn, None)
         self._wake()
 
-    def retry(self, job_id: str, who: str, beside: Beside[None]) -> None:
+    def retry(self, job_id: str, who: str, why: str, beside: Beside[None]) -> None:
         """Run a failed, cancelled or undecided job again. Raises NotFound, WrongState, Refused where it is not wanted now.
 
         One that needs an operator goes on where it stopped; one that was undone is decided and resolved afresh. Both pass the
@@ -89,14 +88,8 @@ class Desk:
                 self._endings.wait_again(conn, job, waits)
             else:
                 self._endings.run_again(conn, job, approved_by=job.approved_by)
-            audit.append_of_job(
-                conn,
-                job,
-                "job retried",
-                at=self._works.clock.now(),
-                who=who,
-                facts={"run": job.run + 1, "after": job.error_code, "waits": waits},
-            )
+            facts = {"run": job.run + 1, "after": job.error_code, "waits": waits, "why": why}
+            audit.append_of_job(conn, job, "job retried", at=self._works.clock.now(), who=who, facts=facts)
             beside(conn, None)
 
     def _refuse_paid(self, conn: Connection, job: Job) -> None:

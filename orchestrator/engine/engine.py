@@ -235,17 +235,17 @@ class Engine:
 
     # -- what operators do ----------------------------------------
 
-    def approve(self, job_id: str, who: str, *, beside: Beside[None] = nothing_beside) -> None:
+    def approve(self, job_id: str, who: str, *, why: str = "", beside: Beside[None] = nothing_beside) -> None:
         """Let a waiting job run. Raises NotFound, WrongState, Frozen."""
-        self._desk.approve(job_id, who, beside)
+        self._desk.approve(job_id, who, why, beside)
 
-    def cancel(self, job_id: str, who: str, *, beside: Beside[None] = nothing_beside) -> None:
+    def cancel(self, job_id: str, who: str, *, why: str = "", beside: Beside[None] = nothing_beside) -> None:
         """Stop a job and undo what it made. Raises NotFound, WrongState."""
-        self._desk.cancel(job_id, who, beside)
+        self._desk.cancel(job_id, who, why, beside)
 
-    def retry(self, job_id: str, who: str, *, beside: Beside[None] = nothing_beside) -> None:
+    def retry(self, job_id: str, who: str, *, why: str = "", beside: Beside[None] = nothing_beside) -> None:
         """Run a failed job again. Raises NotFound, WrongState, Refused."""
-        self._desk.retry(job_id, who, beside)
+        self._desk.retry(job_id, who, why, beside)
 
     def retry_message(self, message_id: str, who: str, *, beside: Beside[int] = nothing_beside) -> int:
         """Have a message posted again that was not taken. Raises NotFound, WrongState."""

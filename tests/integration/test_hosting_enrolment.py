@@ -40,6 +40,22 @@ def test_enrolling_again_changes_nothing_and_reloads_nothing(hosting_node: Hosti
     assert workers() == before
 
 
+def test_a_log_that_grows_too_large_is_put_aside_before_its_day_is_over(hosting_node: HostingServer) -> None:
+    logs = "/var/log/orchestrator/h1"
+    hosting_node.server.shell(
+        f"systemctl --quiet is-active orchestrator-logs.timer; mkdir -p {logs}; truncate -s 101M {logs}/large.access.log;"
+        f" echo a line >{logs}/small.access.log; systemctl start orchestrator-logs.service"
+    )
+    assert hosting_node.run("ls", logs).split() == ["large.access.log", "large.access.log.1", "small.access.log"]
+    assert hosting_node.run("stat", "--format=%s %U %G %a", f"{logs}/large.access.log").split() == [
+        "0",
+        "root",
+        "www-data",
+        "640",
+    ]
+    hosting_node.run("rm", "-r", logs)
+
+
 @pytest.fixture
 def without_mariadb(hosting_node: HostingServer) -> Iterator[HostingServer]:
     hosting_node.run("systemctl", "stop", "mariadb.service", "mariadb.socket")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -469,10 +470,31 @@ def test_a_log_that_was_rotated_is_read_to_its_end_first(home: Home) -> None:
     assert usage.count(home) == {"2026-11": 110 + 11 + 12}
 
 
+def test_a_log_that_was_rotated_more_than_once_is_found_again_whatever_its_name(home: Home) -> None:
+    log = home.logs / "shop.access.log"
+    put(home.node.place.root, "var/log/orchestrator/h100001/shop.access.log", line(100))
+    for number in (6, 5):
+        with gzip.open(f"{log}.{number}.gz", "wt") as stream:
+            stream.write(line(10_000 * number))
+    first = usage.count(home)
+    rest = line(100) + line(1)
+    log.write_text("")
+    for number, text in ((4, rest), (3, line(2))):
+        with gzip.open(f"{log}.{number}.gz", "wt") as stream:
+            stream.write(text)
+    (home.logs / "shop.access.log.1").write_text(line(3))
+    counted = {"2026-11": first["2026-11"] + 11 + 12 + 13}
+    assert usage.count(home) == counted
+    assert usage.count(home) == counted, "there is an empty log in front of what was read"
+    log.write_text(line(4))
+    assert usage.count(home) == {"2026-11": counted["2026-11"] + 14}
+
+
 def test_a_log_that_was_cut_is_read_from_its_beginning(home: Home) -> None:
     log = home.logs / "shop.access.log"
     put(home.node.place.root, "var/log/orchestrator/h100001/shop.access.log", line(100) * 3)
     usage.count(home)
+    (home.logs / "shop.access.log.1").write_text(line(100) * 3)
     log.write_text(line(1))
     assert usage.count(home) == {"2026-11": 330 + 11}
 

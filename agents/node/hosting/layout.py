@@ -46,6 +46,11 @@ class Node:
         return self.under("etc/orchestrator/keys")
 
     @property
+    def rotation(self) -> Path:
+        """What logrotate is told of the accounts' logs."""
+        return self.under("etc/orchestrator/logrotate.conf")
+
+    @property
     def fpm(self) -> Path:
         return self.under("etc/orchestrator/fpm")
 

@@ -117,7 +117,17 @@ def _pam(node: Node) -> bool:
 
 
 def _logrotate(node: Node) -> bool:
-    return tree.write(node.under("etc/logrotate.d/orchestrator"), units.LOGROTATE, mode=0o644)
+    system = node.under("etc/systemd/system")
+    changed = tree.write(node.rotation, units.LOGROTATE, mode=0o644)
+    changed = tree.write(system / "orchestrator-logs.service", units.LOGS_SERVICE, mode=0o644) or changed
+    changed = tree.write(system / "orchestrator-logs.timer", units.LOGS_TIMER, mode=0o644) or changed
+    if changed or run(["systemctl", "is-active", "--quiet", "orchestrator-logs.timer"]).status != 0:
+        # Debian's own timer, which comes once a day, has nothing to do with them.
+        node.under("etc/logrotate.d/orchestrator").unlink(missing_ok=True)
+        must(["systemctl", "daemon-reload"], doing="telling systemd of the logs' timer")
+        must(["systemctl", "enable", "--now", "orchestrator-logs.timer"], doing="starting the logs' timer")
+        return True
+    return False
 
 
 def _nginx(node: Node) -> bool:

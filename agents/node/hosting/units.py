@@ -117,11 +117,13 @@ d /run/orchestrator/pending 0700 root root -
 d /run/orchestrator/probe 0711 root root -
 """
 
-LOGROTATE = f"""# Written by the node agent: the logs of all accounts in one go, so that nginx opens its logs anew once a night.
+LOGROTATE = f"""# Written by the node agent: the logs of all accounts in one go, so that nginx opens its logs anew once for all.
+# Read by orchestrator-logs.service; a day's log, or what was written sooner than that and is as large as one shall get.
 /var/log/orchestrator/*/*.log {{
     su root {WEB_USER}
     daily
-    rotate 14
+    maxsize 100M
+    rotate 30
     missingok
     notifempty
     compress
@@ -132,6 +134,29 @@ LOGROTATE = f"""# Written by the node agent: the logs of all accounts in one go,
         test ! -s /run/nginx.pid || kill -USR1 "$(cat /run/nginx.pid)"
     endscript
 }}
+"""
+
+LOGS_SERVICE = """# Written by the node agent. Traffic is counted from the logs under the same lock (account-usage).
+[Unit]
+Description=Rotate the logs of hosting accounts
+
+[Service]
+Type=oneshot
+Nice=10
+ExecStart=/usr/bin/flock /etc/orchestrator/logrotate.conf \\
+    /usr/sbin/logrotate --state /var/lib/orchestrator-agent/logrotate.status /etc/orchestrator/logrotate.conf
+"""
+
+LOGS_TIMER = """# Written by the node agent: once a day would let a busy site, or whoever calls it all day, fill the disk of all.
+[Unit]
+Description=Rotate the logs of hosting accounts that are a day old or large
+
+[Timer]
+OnBootSec=5min
+OnUnitActiveSec=10min
+
+[Install]
+WantedBy=timers.target
 """
 
 NGINX_UNIT = """# Written by the node agent: every site keeps its logs open.

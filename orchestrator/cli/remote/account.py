@@ -184,7 +184,10 @@ def _read(file: str) -> dict[str, Any]:
     for name in found:
         if name not in PARTS:
             raise Failure(f"{file}: {_unknown(name)}", hint=_FORM, exit_code=2)
-    return {name: value or [] for name, value in found.items()}
+        if not found[name] and not isinstance(found[name], list):
+            hint = f"leave '{name}' out where it is to stay as it is; write '{name}: []' where there is to be none of it"
+            raise Failure(f"{file}: '{name}' says nothing", hint=hint, exit_code=2)
+    return found
 
 
 def _unknown(name: str) -> str:

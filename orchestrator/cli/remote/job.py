@@ -104,12 +104,13 @@ def watch(context: click.Context, /, job: str, as_json: bool) -> None:
 def _acting(name: str, help_text: str) -> None:
     @group.command(name, help=help_text)
     @click.argument("job")
+    @click.option("--why", "--reason", "why", default="", help="Why; goes into the audit.")
     @watch_option
     @json_option
     @click.pass_context
-    def command(context: click.Context, /, job: str, watch: bool, as_json: bool) -> None:
+    def command(context: click.Context, /, job: str, why: str, watch: bool, as_json: bool) -> None:
         calls = client(context)
-        found = calls.post(below("jobs", job, name))
+        found = calls.post(below("jobs", job, name), {"why": why} if why else None)
         if watch:
             watch_job(calls, job, as_json=as_json)
             return

@@ -166,6 +166,7 @@ def test_what_is_wrong_in_a_file_is_said_of_the_file(hosting: Live, tmp_path: Pa
     file = tmp_path / "account.yaml"
     wrong = {
         "cron: [\n  - a\n": ":2: this is neither YAML nor JSON: ",
+        "sites:\ncron: []\n": ": 'sites' says nothing\n  leave 'sites' out where it is to stay",
         "databses: []\n": ": unknown part 'databses'; did you mean 'databases'?\n",
         "sites:\n- {name: main, domans: [a.example]}\n": ": sites.0.domains: 'domains' is missing\n"
         "  sites.0.domans: unknown field 'domans'; did you mean 'domains'?\n  `orchestrator service account",

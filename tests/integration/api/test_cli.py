@@ -275,7 +275,7 @@ def test_every_command_that_leaves_a_waiting_job_ends_with_4(served: Served) -> 
     ending = served.run("service", "terminate", "waits", "--reason", "x", "--yes-i-mean", "waits", "--json")
     assert ending.returncode == 4
     job = json.loads(ending.stdout)["job_id"]
-    ok(served.run("job", "cancel", job))
+    ok(served.run("job", "cancel", job, "--why", "it waited long enough"))
     again = served.run("job", "retry", job)
     assert (again.returncode, f"job {job} waits: frozen" in again.stdout) == (4, True)
     told = served.run("job", "retry", job, "--json")

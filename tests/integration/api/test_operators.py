@@ -51,9 +51,11 @@ def test_a_braked_job_waits_until_it_is_approved(tmp_path: Path) -> None:
         shown = live.http.get("/v1/services/braked").json()
         told = {"id": other["job_id"], "intent": "terminate", "state": "waiting_approval", "waits": other["waits"]}
         assert (shown["state"], shown["jobs"]) == ("active", [told]), "it is not terminating before the job begins"
-        cancelled = live.http.post(f"/v1/jobs/{other['job_id']}/cancel").json()
+        cancelled = live.http.post(f"/v1/jobs/{other['job_id']}/cancel", json={"why": "billing meant another"}).json()
         assert cancelled["state"] == "cancelled"
         assert cancelled["exit_code"] == OUTCOMES["wrong-state"].exit_code
+        (row,) = live.http.get("/v1/audit", params={"limit": 1}).json()["items"]
+        assert (row["what"], row["facts"]["why"]) == ("job cancelled", "billing meant another")
     finally:
         live.stop()
 
