@@ -152,6 +152,20 @@ def test_jobs_without_mariadb_say_so_and_call_nothing_suspended_or_wiped(ground:
 
 
 @pytest.mark.rare
+def test_without_mariadb_nothing_is_wiped_and_nothing_counts_as_gone(ground: Ground, account: Account) -> None:
+    account.apply()
+    ground.strikes.stop_mariadb()
+    with pytest.raises(TransientDriverError, match="nothing was removed, because the databases cannot be"):
+        account.act("account-wipe", job_id="j4")
+    left = account.act("account-residue", uid=account.uid, clean=False)
+    assert [each.partition(":")[0] for each in left["unknown"]] == ["databases"]
+    ground.strikes.start_mariadb()
+    assert (account.facts()["wiping"], account.page().startswith("rows ")) == (False, True)
+    assert account.act("account-wipe", job_id="j4")["report"]["databases"] == [f"{account.user}_shop"]
+    assert account.residue() == []
+
+
+@pytest.mark.rare
 def test_databases_that_a_suspension_never_reached_are_no_difference_when_it_is_let_go(ground: Ground, account: Account) -> None:
     account.apply()
     before = still(account.facts())
