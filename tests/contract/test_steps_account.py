@@ -354,6 +354,32 @@ def test_a_node_that_says_nothing_of_an_account_is_not_taken_to_be_without_it(ma
         made.check(step, args, job="j2")
 
 
+@pytest.mark.parametrize("step", ["account.wipe", "account.suspend", "account.create", "account.prove-gone"])
+def test_a_node_that_does_not_answer_is_not_taken_to_be_without_the_account(made: AccountStage, step: str) -> None:
+    made.job(IntentKind.TERMINATE, "j4")
+    made.world.set_node(HOST.name, up=False)
+    args = {"account.create": create_args(made), "account.prove-gone": {}}.get(step, NODE)
+    for act in (made.check, made.apply):
+        with pytest.raises(TransientDriverError):
+            act(step, args, job="j4")
+    made.world.set_node(HOST.name, up=True)
+    assert made.account()
+
+
+def test_what_the_node_cannot_look_into_is_not_proven_gone(made: AccountStage) -> None:
+    """As while MariaDB is away: the databases may all be there."""
+    made.job(IntentKind.TERMINATE, "j4")
+    made.run("account.wipe", NODE, job="j4")
+    with made.world.change() as state:
+        state["nodes"][HOST.name]["unseen"] = ["databases: MariaDB is away"]
+    for act in (made.check, made.apply):
+        with pytest.raises(TransientDriverError, match="cannot tell what is left of s1: databases: MariaDB is away"):
+            act("account.prove-gone", {}, job="j4")
+    with made.world.change() as state:
+        del state["nodes"][HOST.name]["unseen"]
+    assert "absent from h1" in made.run("account.prove-gone", {}, job="j4")["proof"]
+
+
 def test_an_account_that_was_gone_is_certified_as_not_wiped(made: AccountStage) -> None:
     made.job(IntentKind.TERMINATE, "j4")
     with made.world.change() as state:

@@ -29,7 +29,7 @@ _WRAPPER = """#!/bin/bash
 name=${{0##*/}}
 real=/usr/sbin/$name; [ -x "$real" ] || real=/usr/bin/$name
 call=$(tr '\\0' '\\n' 2>/dev/null </proc/$PPID/cmdline | tail -n 1)
-[ -e "{directory}/on/$call" ] || exec "$real" "$@"
+[ -f "{directory}/on/$call" ] || exec "$real" "$@"  # it is '' for a script whose last line is empty
 cd {directory}; exec 8<>lock; flock 8
 number=$(( $(cat "count/$call" 2>/dev/null || echo 0) + 1 ))
 echo $number >"count/$call"

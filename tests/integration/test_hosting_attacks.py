@@ -132,3 +132,55 @@ def test_no_file_system_on_which_everybody_may_write_is_filled_by_one(
         assert ground.run("ls", "-A", "/var/crash").split() == ["lost+found"]
     finally:
         ground.server.shell("umount /var/crash; rm -f /root/open.img")
+
+
+ELSEWHERE = """
+CREATE TABLE inno (i INT) ENGINE=InnoDB DATA DIRECTORY='/tmp/else/where';
+CREATE TABLE isam (i INT) ENGINE=MyISAM DATA DIRECTORY='/tmp/else' INDEX DIRECTORY='/tmp/else';
+INSERT INTO inno VALUES (7); INSERT INTO isam VALUES (8);
+"""
+CONF = "/etc/mysql/mariadb.conf.d/99-orchestrator.cnf"
+
+
+def asks(account: Account, statements: str) -> str:
+    """As a program of his that has the rights of his database."""
+    him = ("setpriv", "--reuid", str(account.uid), "--regid", str(account.uid), "--clear-groups", "--")
+    words = (*him, "mariadb", "--no-defaults", f"--user={account.user}", "-N", f"{account.user}_shop", "-e", statements)
+    return account.ground.run(*words)
+
+
+def tables_row(ground: HostingServer) -> bool:
+    (row,) = (each for each in ground.call("hosting-doctor", {"quick": True})["needs"] if each["name"] == "MariaDB tables")
+    return bool(row["ok"])
+
+
+def test_a_table_lies_in_the_directory_of_its_database_wherever_its_customer_wants_it(
+    accounts: tuple[Account, Account],
+) -> None:
+    account, neighbour = accounts
+    ground, database = account.ground, f"{account.user}_shop"
+    ground.server.shell("install -d -m 1777 /tmp/else")
+    assert tables_row(ground) is True
+    asks(account, ELSEWHERE)
+    assert ground.run("find", "/tmp/else", "-mindepth", "1") == ""
+    assert ground.run("find", f"/var/lib/mysql/{database}", "-name", "*.isl", "-o", "-type", "l") == ""
+    asks(account, "DROP TABLE inno, isam")
+
+    # A server that allowed it before: what was made then stays what it is, is counted, found, and gone with the account.
+    ground.server.shell(f"rm {CONF}; systemctl restart mariadb.service")
+    try:
+        assert tables_row(ground) is False
+        asks(account, ELSEWHERE)
+        inno = f"/tmp/else/where/{database}/inno.ibd"
+        assert "/tmp/else/isam.MYD" in ground.run("find", "/tmp/else").splitlines()
+        assert "MariaDB" in ground.call("hosting-prepare", {}, deadline=300)["changed"]
+    finally:
+        ground.call("hosting-prepare", {}, deadline=300)
+    assert tables_row(ground) is True
+    assert asks(account, "SELECT i FROM inno UNION SELECT i FROM isam").split() == ["7", "8"]
+    assert {f"mariadb table {path}" for path in (inno, "/tmp/else/isam.MYD", "/tmp/else/isam.MYI")} <= set(account.residue())
+    (bytes_of,) = (each["bytes"] for each in account.facts()["databases"])
+    assert bytes_of - neighbour.facts()["databases"][0]["bytes"] >= int(ground.run("stat", "-c", "%s", inno))
+    assert account.act("account-wipe", job_id="j4")["report"]["residue"] == []
+    assert ground.run("find", "/tmp/else", "-mindepth", "1").split() == ["/tmp/else/where"]
+    ground.run("rm", "-r", "/tmp/else")

@@ -17,7 +17,8 @@ def test_a_plain_server_becomes_a_hosting_node_without_a_hypervisor_s_hook(hosti
     report = hosting_node.report
     assert report.complete, [row for row in report.requirements if not row.ok]
     assert report.hook_refuses is None
-    assert {"php-fpm", "cgroup v2", "quota", "MariaDB answers", "prepared"} <= {row.name for row in report.requirements}
+    named = {row.name for row in report.requirements}
+    assert {"php-fpm", "cgroup v2", "quota", "MariaDB answers", "MariaDB tables", "prepared"} <= named
     assert hosting_node.run("stat", "-c", "%a %U", LAUNCHER, CONFIG).split() == ["755", "root", "600", "root"]
     with pytest.raises(NodeFailed):
         hosting_node.run("stat", HOOK)

@@ -203,6 +203,18 @@ def test_a_node_whose_accounts_are_backed_up_is_asked_for_what_that_needs_too(ta
     assert agent.asked == [("hosting-doctor", asked), ("hosting-doctor", asked), ("hosting-prepare", asked)]
 
 
+def test_what_enrolment_brings_about_itself_is_nothing_that_it_waits_for() -> None:
+    rows = [
+        {"name": name, "ok": False, "says": "no", "hint": "enrol again", "package": ""}
+        for name in ("prepared", "MariaDB tables", "quota")
+    ]
+    for lacking, prepared in ((rows[:2], True), (rows, False)):
+        agent = Agent(hosting_doctor={"needs": lacking}, hosting_prepare={"changed": [], "doctor": {"needs": []}})
+        found = hosting_ready.requirements(agent, HOST, Deadline(5))
+        hosting_ready.prepare(agent, HOST, found, say=lambda _sentence: None, limit=Deadline(5))
+        assert ("hosting-prepare" in {command for command, _ in agent.asked}) is prepared
+
+
 def test_the_agent_is_asked_in_its_own_words() -> None:
     agent = Agent()
     node = AgentHostingNode(agent, name="h1")

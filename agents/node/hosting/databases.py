@@ -44,6 +44,8 @@ class Seen:
     """(login, database) where rows may be inserted."""
     sessions: dict[str, int] = field(default_factory=dict)
     directory: Path = Path("/var/lib/mysql")
+    inside: bool = False
+    """No customer's table is made anywhere else (see ``tables``)."""
     away: str = ""
 
     def logins_of(self, user: str) -> Sequence[Login]:
@@ -94,7 +96,8 @@ def see() -> Seen:
     """One call for all accounts. A server that is away is told, not raised."""
     mark = "SELECT '--';\n"
     try:
-        rows = ask(mark.join((sql.USERS, sql.DATABASES, sql.GRANTS, sql.SESSIONS, sql.DIRECTORY)), doing="asking MariaDB")
+        asked = (sql.USERS, sql.DATABASES, sql.GRANTS, sql.SESSIONS, sql.DIRECTORY, sql.OTHER_PLACES)
+        rows = ask(mark.join(asked), doing="asking MariaDB")
     except AgentError as exc:
         if exc.code == "driver-transient" or "not installed" in exc.message:
             return Seen(away=exc.message)
@@ -105,7 +108,7 @@ def see() -> Seen:
             parts.append([])
         else:
             parts[-1].append(row)
-    users, names, grants, sessions, directory = parts
+    users, names, grants, sessions, directory, other = parts
     return Seen(
         logins=tuple(
             Login(name=row[0], host=row[1], locked=row[2] in ("1", "true"), plugin=row[3], secret=row[4], doubled=row[5] == "1")
@@ -115,6 +118,7 @@ def see() -> Seen:
         inserting=frozenset((row[0], row[2].replace("\\_", "_")) for row in grants if row[3] == "Y"),
         sessions={row[0]: int(row[1]) for row in sessions},
         directory=Path(directory[0][0]),
+        inside=bool(other) and other[0][-1] == "DISABLED",
     )
 
 
@@ -168,12 +172,27 @@ def logins_back(user: str, rows: Sequence[Mapping[str, Any]], seen: Seen) -> dic
 
 
 def size(seen: Seen, database: str) -> int:
-    """Bytes of the database's files on the disk; its tables may come and go meanwhile."""
+    """Bytes of the database's files on the disk, wherever these lie; its tables may come and go meanwhile."""
+    inside = [seen.directory / database / name for name in tree.names(seen.directory / database)]
     total = 0
-    for name in tree.names(seen.directory / database):
-        with suppress(FileNotFoundError):
-            total += (seen.directory / database / name).stat(follow_symlinks=False).st_blocks * 512
+    for path in (*inside, *outside(seen.directory, database)):
+        with suppress(OSError):
+            total += path.stat(follow_symlinks=False).st_blocks * 512
     return total
+
+
+def outside(directory: Path, database: str) -> list[Path]:
+    """Files of the database's tables that lie elsewhere: InnoDB names one in a file ``.isl``, others lead there by a link. They
+    were made before the server was told to refuse that (see ``tables``)."""
+    found = []
+    for name in tree.names(directory / database):
+        path = directory / database / name
+        with suppress(OSError):
+            if path.is_symlink():
+                found.append(path.readlink())
+            elif name.endswith(".isl"):
+                found.append(Path((tree.read(path) or "").strip()))
+    return sorted(found)
 
 
 def try_login(user: str, *, by: Home | None = None, defaults: Path | None = None) -> Done:

@@ -33,6 +33,10 @@ PROGRAMS = (
     ("busctl", "puts jobs into their slices", "systemd"),
     ("pam-auth-update", "calls it", "libpam-runtime"),
 )
+_TABLES_HINT = (
+    "enrol the node again: that sets symbolic-links = 0 and restarts MariaDB; where it is set already, another file below"
+    " /etc/mysql says otherwise after it (grep -r symbolic /etc/mysql)"
+)
 CONTROLLERS = ("cpu", "memory", "io", "pids")
 KERNEL = (5, 14)
 
@@ -65,7 +69,7 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
         *_open_places(node),
         *_links(node),
         _web_user(node),
-        _mariadb(),
+        *_mariadb(),
         *(() if call.arguments.get("quick") else _tests()),
         _prepared(node),
     ]
@@ -169,9 +173,12 @@ def _web_user(node: Node) -> Row:
     return _row("web user", there, WEB_USER if there else "none", "install the package nginx", "nginx")
 
 
-def _mariadb() -> Row:
+def _mariadb() -> Iterator[Row]:
     seen = databases.see()
-    return _row("MariaDB answers", not seen.away, seen.away or "as root, over its socket", "systemctl enable --now mariadb", "")
+    yield _row("MariaDB answers", not seen.away, seen.away or "as root, over its socket", "systemctl enable --now mariadb", "")
+    if not seen.away:
+        found = "in its directory" if seen.inside else "wherever a customer says"
+        yield _row("MariaDB tables", seen.inside, found, _TABLES_HINT)
 
 
 def _tests() -> Iterator[Row]:

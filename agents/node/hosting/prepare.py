@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.node.call import Call
-from agents.node.hosting import nginx, people, tree, units, web
+from agents.node.hosting import nginx, people, tables, tree, units, web
 from agents.node.hosting.doctor import hosting_doctor
 from agents.node.hosting.layout import GROUP, Node
 from agents.node.hosting.marks import node_lock
@@ -38,6 +38,7 @@ def hosting_prepare(call: Call) -> dict[str, Any]:
             ("jobs in slices", _pam),
             ("log rotation", _logrotate),
             ("nginx", _nginx),
+            ("MariaDB", tables.keep_inside),
         ):
             if part(node):
                 changed.append(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.node.call import Call
-from agents.node.hosting import closing, facts, ipc, marks, orphans, people, quota, tree
+from agents.node.hosting import closing, databases, facts, ipc, marks, orphans, people, quota, tree
 from agents.node.hosting.fields import LOWEST_UID, USER
 from agents.node.hosting.layout import Home, Node, mount
 from agents.node.protocol import AgentError
@@ -158,8 +158,17 @@ def _ids(home: Home) -> Iterator[str]:
 def _database_things(home: Home, seen: facts.Look) -> Iterator[str]:
     for login in seen.databases.logins_of(home.user):
         yield f"mariadb login {login.name}@{login.host}"
-    for name in seen.databases.databases_of(home.user):
+    names = seen.databases.databases_of(home.user)
+    for name in names:
         yield f"mariadb database {name}"
+    there = [path for name in names for path in databases.outside(seen.databases.directory, name)]
+    yield from (f"mariadb table {path}" for path in (*there, *tables_outside(home)) if path.exists())
+
+
+def tables_outside(home: Home) -> list[Path]:
+    """Where files of its tables lay elsewhere when its wipe began, and the directories that MariaDB made for them there."""
+    files = [Path(each) for each in json.loads(tree.read(home.wiping) or "{}").get("outside", ())]
+    return [*files, *(path.parent for path in files if path.parent.name.startswith(f"{home.user}_"))]
 
 
 def _by_uid(home: Home) -> Iterator[str]:

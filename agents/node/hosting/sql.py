@@ -25,6 +25,8 @@ DATABASES = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NA
 GRANTS = "SELECT User, Host, Db, Insert_priv FROM mysql.db WHERE User REGEXP '^h[1-9][0-9]{5,8}(_|$)';\n"
 SESSIONS = "SELECT USER, COUNT(*) FROM information_schema.PROCESSLIST WHERE USER REGEXP '^h[1-9][0-9]{5,8}(_|$)' GROUP BY USER;\n"
 DIRECTORY = "SELECT @@datadir;\n"
+OTHER_PLACES = "SHOW GLOBAL VARIABLES LIKE 'have_symlink';\n"
+"""DISABLED where DATA DIRECTORY and INDEX DIRECTORY of a table are passed over."""
 _SIZES = (
     "SELECT s.SCHEMA_NAME, COALESCE(SUM(t.DATA_LENGTH), 0) FROM information_schema.SCHEMATA s"
     " LEFT JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = s.SCHEMA_NAME WHERE s.SCHEMA_NAME IN "

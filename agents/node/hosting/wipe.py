@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +93,7 @@ def _begin(home: Home, seen: facts.Look, service_id: str, job_id: str, made_by: 
     if text:
         return dict(json.loads(text))
     used = quota.get(home.node.homes, home.uid) if home.node.homes.is_dir() else None
+    names = seen.databases.databases_of(home.user)
     report = {
         "service_id": service_id,
         "user": home.user,
@@ -101,7 +103,8 @@ def _begin(home: Home, seen: facts.Look, service_id: str, job_id: str, made_by: 
         "started_at": utc_now(),
         "bytes": used.used_bytes if used else 0,
         "inodes": used.used_inodes if used else 0,
-        "databases": list(seen.databases.databases_of(home.user)),
+        "databases": list(names),
+        "outside": [str(path) for name in names for path in databases.outside(seen.databases.directory, name)],
         "logins": [each.name for each in seen.databases.logins_of(home.user)],
         "sites": [domain for site in facts.sites(home) for domain in site.domains],
         "method": "removed",
@@ -170,6 +173,9 @@ class Removal:
         words = sql.lock(logins) + "".join(map(sql.drop_user, logins)) + "".join(map(sql.drop_database, names))
         if words:
             databases.ask(words, doing=f"removing the databases of {self.home.user}")
+        for path in residue.tables_outside(self.home):
+            with suppress(OSError):  # MariaDB removes its files there and leaves the directories; anything else will be told
+                path.rmdir()
 
     def _web_files(self) -> None:
         for path in (self.home.tls, self.home.logs):

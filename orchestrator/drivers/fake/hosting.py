@@ -209,7 +209,8 @@ class FakeHostingNode:
         return self._act("wipe", user, deadline, begin, end)
 
     def residue(self, user: str, *, service_id: str, uid: int, clean: bool, deadline: float) -> Residue:
-        """See the port. ``files`` of the world's node that carry the user's name are what is left of it."""
+        """See the port. ``files`` of the world's node that carry the user's name are what is left of it; what is ``unseen`` it
+        cannot tell."""
         if user != user_of(uid):
             raise RequestError(f"{user} is not the user of uid {uid}")
 
@@ -221,15 +222,16 @@ class FakeHostingNode:
             homes = copies.left(node, user)
             users = [f"user {user}"] if there is not None else []
             kept = (f"/var/lib/orchestrator-agent/accounts/{user}.{service_id}.wiped.json",) if record else ()
+            unknown = tuple(node.get("unseen", ()))
             if not clean:
-                return Residue(found=(*users, *homes, *files), kept=kept)
+                return Residue(found=(*users, *homes, *files), kept=kept, unknown=unknown)
             if there is not None:
                 raise WrongState(f"the account {user} is still there", hint="wipe it first")
             stay = [path for path in files if path.endswith(STAYS)]
             node["files"] = [path for path in node["files"] if path not in files or path in stay]
             node.get("account_wipes", {}).pop(user, None)
             copies.drop(node, user)
-            return Residue(found=tuple(stay), removed=(*homes, *(path for path in files if path not in stay)))
+            return Residue(found=tuple(stay), removed=(*homes, *(path for path in files if path not in stay)), unknown=unknown)
 
         return self._world.act("hosting.residue", node=self._node, subject=user, deadline=deadline, stages=[stage])
 

@@ -11,7 +11,8 @@ from orchestrator.drivers.ssh.connection import Deadline
 from orchestrator.ports.enrolment import Requirement
 from orchestrator.ports.node_transport import NodeTransport
 
-NAME = "prepared"  # the doctor's name of that requirement, the one that enrolment itself brings about
+NAME = "prepared"  # the doctor's name of that requirement
+BROUGHT = (NAME, "MariaDB tables")  # what enrolment itself brings about
 
 
 def requirements(agent: NodeTransport, node: Node, limit: Deadline) -> tuple[Requirement, ...]:
@@ -26,7 +27,7 @@ def prepare(
 
     Where something is missing nothing is touched: what cannot be tested is not to be reloaded.
     """
-    lacking = [row.name for row in found if not row.ok and row.name != NAME]
+    lacking = [row.name for row in found if not row.ok and row.name not in BROUGHT]
     if lacking:
         return found
     say("preparing it for accounts")
