@@ -329,7 +329,7 @@ class PlaybookEntry(_File):
 class PlaybookFile(_File):
     """playbooks/NAME.yaml: the steps of one intent for one kind of plan."""
 
-    name: f.Name = Field(description="<kind>-<intent>; the file is called so, too.")
+    name: f.Name = Field(description="<kind>-<intent>, for dedicated machine-<intent>; the file is called so, too.")
     description: f.Line = Field(description="What it does, for people.")
-    for_: Literal["vps", "hosting"] = Field(alias="for", description="The kind of plan it is for.")
+    for_: Literal["vps", "hosting", "dedicated"] = Field(alias="for", description="The kind of plan it is for.")
     steps: list[PlaybookEntry] = Field(min_length=1, max_length=100, description="The steps, in order.")

@@ -12,6 +12,7 @@ from orchestrator.domain.backups.offer import ALL_DAY, DRILLS, KEEP_RESTORED, Ho
 from orchestrator.domain.backups.state import StateBackups
 from orchestrator.domain.backups.targets import Target
 from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
 from orchestrator.domain.policies import Policy
 
@@ -106,3 +107,4 @@ class Config:
     plans: dict[str, Plan]
     policies: dict[str, Policy]
     holidays: tuple[Holiday, ...] = ()
+    machines: tuple[Machine, ...] = ()

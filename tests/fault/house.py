@@ -19,6 +19,7 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
@@ -125,6 +126,7 @@ class House:
         policies: Mapping[str, Policy] | None = None,
         posts_to: Notifier | None = None,
         tells: bool = True,
+        machines: tuple[Machine, ...] = (),
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
@@ -143,6 +145,7 @@ class House:
             asks_billing=options.asks_billing,
             backups=options.backups,
             drills=options.drills,
+            machines=machines,
         )
         self.engine = Engine(
             db=self.db,
