@@ -93,11 +93,23 @@ def set_enrolled(
 ) -> MachineRecord:
     """Its BMC's certificate is pinned, and which machine that tells of. Its state stays what it is: see ``settle``."""
     before = get(conn, name)
+    after = enrolled(before, certificate_sha256=certificate_sha256, told=told, now=now)
+    _put(conn, before, after)
+    facts = {"machine": name, "certificate_sha256": certificate_sha256, "uuid": after.uuid}
+    audit.append(conn, at=now, who=who, what="machine enrolled", facts=facts)
+    return after
+
+
+def enrolled(before: MachineRecord, *, certificate_sha256: str, told: Mapping[str, Any], now: datetime) -> MachineRecord:
+    """The record of a machine that is enrolled. Of one that is declared only, or that is another than before, what was found in
+    it once says nothing: it is to be inspected anew."""
     uuid = str(told.get("uuid", ""))
-    after = replace(
+    anew = before.state == MachineState.DECLARED or before.uuid not in ("", uuid)
+    return replace(
         before,
         certificate_sha256=certificate_sha256,
         uuid=uuid,
+        inspection=None if anew else before.inspection,
         told=told,
         enrolled_at=now,
         up=True,
@@ -105,10 +117,6 @@ def set_enrolled(
         problem="",
         changed_at=before.changed_at or now,
     )
-    _put(conn, before, after)
-    facts = {"machine": name, "certificate_sha256": certificate_sha256, "uuid": uuid}
-    audit.append(conn, at=now, who=who, what="machine enrolled", facts=facts)
-    return after
 
 
 def set_seen(conn: Connection, name: str, told: Mapping[str, Any], *, now: datetime) -> None:

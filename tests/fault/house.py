@@ -34,6 +34,7 @@ from orchestrator.drivers.fake import (
     FakeVolumes,
     FakeWorld,
 )
+from orchestrator.drivers.fake.bmc import FakeBmc
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
@@ -48,6 +49,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from tests.backup_books import book_of
 
@@ -184,6 +186,8 @@ class House:
             book=book_of(self.db, LocalSecrets(directory, {}), (*NODES, *self._beside), self.clock),
             exports=lambda node: FakeExports(world, node),
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
+            bmc=lambda machine: FakeBmc(world, machine),
+            machines=StoreMachinePool(self.db, self.catalog.machines, self.clock),
             uids=StoreAccountUids(self.db, self.clock),
             certificates=StoreSiteCertificates(self.db, secrets=LocalSecrets(directory, {}), inspect=tls.inspect),
             reach=FakeReach(world),

@@ -90,7 +90,8 @@ def test_a_machine_that_was_taken_out_has_to_be_enrolled_anew() -> None:
     out = move(record(), S.MAINTENANCE)
     with pytest.raises(WrongState):
         move(out, S.AVAILABLE)
-    assert move(out, S.DECLARED).state == S.DECLARED
+    back = move(out, S.DECLARED)
+    assert (back.state, back.enrolled, back.inspection) == (S.DECLARED, False, None)
 
 
 def test_it_is_allocated_to_a_service() -> None:
@@ -197,6 +198,7 @@ WANTED = MachineWanted(machine_class="small-1", zone="z1", zones=("z1", "z2"))
         ({"state": S.MAINTENANCE}, "it is in maintenance"),
         ({"up": False}, "its BMC does not answer (last heard 2026-11-20 12:00 UTC)"),
         ({"up": False, "seen_at": None}, "its BMC does not answer (never heard)"),
+        ({"told": TOLD | {"uuid": "another"}}, "its BMC tells of another machine than was enrolled"),
     ],
 )
 def test_a_machine_that_is_not_taken_has_its_reason(values: dict[str, object], reason: str) -> None:

@@ -54,6 +54,8 @@ def _refusals(wanted: MachineWanted, standing: Standing) -> Iterator[str]:
     elif not record.up:
         seen = f"last heard {record.seen_at:%Y-%m-%d %H:%M} UTC" if record.seen_at else "never heard"
         yield f"its BMC does not answer ({seen})"
+    elif record.told.get("uuid", record.uuid) != record.uuid:
+        yield "its BMC tells of another machine than was enrolled"
 
 
 def _not_free(standing: Standing) -> str:

@@ -158,7 +158,8 @@ def moved(
         )
     if to == MachineState.AVAILABLE and record.inspection is None:
         raise Refused(f"machine {record.name} is not free: the deploy image has not looked into it yet", rule=RULE_INSPECTED)
-    return _as(record, to, reason=reason, now=now, job_id=job_id, service_id=kept)
+    after = _as(record, to, reason=reason, now=now, job_id=job_id, service_id=kept)
+    return replace(after, enrolled_at=None, inspection=None) if to == MachineState.DECLARED else after
 
 
 # In these it may bear somebody's data.
