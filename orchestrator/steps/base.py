@@ -16,6 +16,7 @@ from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.backup_book import BackupBook
 from orchestrator.ports.bmc import Bmc
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.deployment import Deployments
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
 from orchestrator.ports.hosting_node import HostingNode
@@ -65,6 +66,7 @@ class Ports:
     hosting: Callable[[str], HostingNode]
     bmc: Callable[[str], Bmc]
     machines: MachinePool
+    deployments: Deployments
     uids: AccountUids
     certificates: SiteCertificates
     reach: Reach

@@ -114,7 +114,7 @@ def _facts(ctx: StepContext, node: str, result: Mapping[str, object]) -> Facts:
         wiped.append({"name": str(row["serial"]), "node": node, "report": report})
     if not wiped:
         raise PermanentDriverError(f"the deploy image on {node} says of no drive that it was erased")
-    what = ", ".join(each["name"] for each in wiped)
+    what = ", ".join(str(each["name"]) for each in wiped)
     proof = f"drives {what} of {node} erased and read back at {at.isoformat(timespec='seconds')}"
     checks = [{"node": node, "checked_at": at.isoformat(), "found": [], "removed": []}]
     return {"wiped": wiped, "machine": f"machine {node}", "proof": proof, "checks": checks}
