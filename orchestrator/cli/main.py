@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "backup": Entry(f"{_LOCAL}.backup:group", "Backups of services: what stands, making one, and their keys."),
     "restore": Entry(f"{_REMOTE}.restore:restore", "Bring back what a backup of a service holds."),
     "state": Entry(f"{_LOCAL}.state:group", "Copies of the controller itself: making one, and bringing one back."),
+    "deploy-image": Entry(f"{_LOCAL}.desk:group", "The small system that dedicated machines are installed and erased by."),
     "init": Entry(f"{_LOCAL}.setup:init", "Make the state directory, the keys and the database."),
     "serve": Entry(f"{_LOCAL}.setup:serve", "Run the controller."),
     "migrate": Entry(f"{_LOCAL}.setup:migrate", "Bring the database to this version."),

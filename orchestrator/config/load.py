@@ -17,6 +17,7 @@ from orchestrator.config.checks import Entries, Entry, Names, check
 from orchestrator.config.files import (
     BackupsSection,
     BillingEntry,
+    DeploySection,
     NodeEntry,
     NodesFile,
     OrchestratorFile,
@@ -29,7 +30,7 @@ from orchestrator.config.files import (
 )
 from orchestrator.config.holidays import read_holidays
 from orchestrator.config.machine_reading import read_machines
-from orchestrator.config.model import BillingSource, Config, Settings, Zone
+from orchestrator.config.model import BillingSource, Config, DeploySettings, Settings, Zone
 from orchestrator.config.plan_reading import AnyPlanFile, plan_model, plan_of
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
@@ -255,7 +256,13 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         job_threads=found.jobs.threads,
         keep_engine_rows=found.jobs.keep,
         backups=backup_settings(found.backups, lambda name: _path(directory, name)),
+        deploy=None if found.deploy is None else _deploy(found.deploy, directory),
     )
+
+
+def _deploy(section: DeploySection, directory: Path) -> DeploySettings:
+    image, images = _path(directory, section.image), _path(directory, section.images)
+    return DeploySettings(listen=section.listen, url=section.url.rstrip("/"), image=image, images=images)
 
 
 def _billing(entry: BillingEntry, directory: Path) -> BillingSource:

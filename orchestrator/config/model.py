@@ -48,6 +48,17 @@ class BackupSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeploySettings:
+    """Where the deploy image is answered. ``url``: the same place as machines and their BMCs reach it, https. ``image``: the ISO;
+    ``images``: the directory of the raw images that are written to machines."""
+
+    listen: str
+    url: str
+    image: Path
+    images: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
 
@@ -75,6 +86,7 @@ class Settings:
     job_threads: int
     keep_engine_rows: timedelta
     backups: BackupSettings = field(default_factory=BackupSettings)
+    deploy: DeploySettings | None = None
 
     @property
     def told(self) -> BillingSource | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.config.backups import backups_shown
-from orchestrator.config.model import BillingSource, Config, Settings
+from orchestrator.config.model import BillingSource, Config, DeploySettings, Settings
 from orchestrator.config.policy_shown import shown
 from orchestrator.config.units import duration_words, rate_words, size_words
 from orchestrator.domain.machines import Machine
@@ -57,8 +57,13 @@ def _settings(settings: Settings) -> dict[str, Any]:
         },
         "jobs": {"threads": settings.job_threads, "keep": duration_words(settings.keep_engine_rows)},
         "backups": backups_shown(settings.backups),
+        "deploy": None if settings.deploy is None else _deploy(settings.deploy),
         "address_cool_down": duration_words(settings.address_cool_down),
     }
+
+
+def _deploy(deploy: DeploySettings) -> dict[str, Any]:
+    return {"listen": deploy.listen, "url": deploy.url, "image": str(deploy.image), "images": str(deploy.images)}
 
 
 def _billing(billing: BillingSource) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """``name`` as the kernel calls it this time (sda); ``by_id`` its lasting name, '' where it has none. ``transport``: nvme, ata,
-    virtio or scsi."""
+    """``name`` as the kernel calls it this time (sda); ``by_id`` its lasting name, '' where it has none. ``transport``: nvme,
+    ata, virtio or scsi."""
 
     name: str
     serial: str
@@ -80,8 +80,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskState:
-    """``state``: waiting, running, done or failed. ``fraction`` from 0 to 1. ``says``: the image's own sentence, or why it failed.
-    ``result`` is empty until it is done; one that failed may have one too."""
+    """``state``: waiting, running, done or failed. ``fraction`` from 0 to 1. ``says``: the image's own sentence, or why it
+    failed. ``result`` is empty until it is done; one that failed may have one too."""
 
     key: str
     state: str
@@ -106,14 +106,11 @@ class Deployment:
 
 
 class Deployments(Protocol):
-    """The deployments of all machines, one at a time of each. Blocks for as long as the store does.
-
-    Raises WrongState where the machine's deployment is another job's.
-    """
+    """The deployments of all machines, one at a time of each. Blocks for as long as the store does."""
 
     def open(self, machine: str, *, job_id: str, expected: Expected, network: Network) -> str:
-        """A new token; the URL of the medium to insert. An earlier one of the machine is over: its token and session get nothing
-        any more. Of the same job's, the tasks are kept: those that are not done wait again."""
+        """A new token; the URL of the medium to insert. An earlier one of the machine is over, also where it was another job's:
+        its token and session get nothing any more. Of the same job's, the tasks are kept: those not done wait again."""
         ...
 
     def deployment(self, machine: str, *, job_id: str) -> Deployment | None:
@@ -121,9 +118,10 @@ class Deployments(Protocol):
         ...
 
     def give(self, machine: str, task: Task, *, job_id: str) -> None:
-        """Raises WrongState where none is open, and where the key was given with something else."""
+        """Raises WrongState where this job has none open, and where the key was given with something else."""
         ...
 
     def close(self, machine: str, *, job_id: str) -> None:
-        """Its token and session get nothing any more; none open is success."""
+        """Its token and session get nothing any more, and what was given with its tasks is forgotten; none open, or another
+        job's, is success."""
         ...

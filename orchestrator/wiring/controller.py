@@ -37,6 +37,7 @@ from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from orchestrator.wiring import calendar_of
 from orchestrator.wiring.backups import backup_book, node_backups
+from orchestrator.wiring.deploy import store_deployments
 from orchestrator.wiring.identity import identity_of
 from orchestrator.wiring.links import Links
 from orchestrator.wiring.machines import MachineLinks
@@ -79,6 +80,7 @@ class Controller:
         self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
         self.ledger = StoreLedger(self.db, config.nodes, self.clock)
         self.book = backup_book(config, self.db, self.secrets, self.clock)
+        self.deployments = store_deployments(config, self.db, self.clock)
         self._notifier = _notifier(settings, self.clock)
         self.catalog = Catalog(
             plans=config.plans,

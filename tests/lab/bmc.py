@@ -22,7 +22,7 @@ import bcrypt
 
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.redfish import Connection
-from tests.lab import daemons
+from tests.lab import daemons, guests
 from tests.lab.environment import Lab
 
 USER = "orchestrator"
@@ -93,7 +93,7 @@ def machine(lab: Lab, number: int, *, disks: int = 1, size: int = 1 << 30, memor
         for each, (path, serial) in enumerate(zip(made.disks, made.serials, strict=True))
     )
     xml = directory / "domain.xml"
-    kind = "kvm" if Path("/dev/kvm").exists() else "qemu"
+    kind = "kvm" if guests.kvm() else "qemu"
     xml.write_text(
         _XML.format(
             type=kind,
