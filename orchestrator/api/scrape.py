@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from orchestrator.api import outlook
+from orchestrator.api.machine_scrape import scraped
 from orchestrator.api.tally import Tally
 from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
@@ -82,6 +83,7 @@ class Scrape:
             by_state = jobs.counts(conn)
             queue = jobs.queue_depth(conn)
             unposted, oldest = outbox.waiting(conn) if self._posts else (0, None)
+            machine_counts, machines = scraped(conn, self._catalog.machines)
             for_people, waits, compared = overview.waiting(conn), settings.waits(conn), settings.compared(conn)
             return Snapshot(
                 jobs=tuple(JobsCount(playbook=p, state=s, count=n) for (p, s), n in sorted(by_state.items())),
@@ -89,6 +91,8 @@ class Scrape:
                 queue_oldest_seconds=_age(queue.oldest, now),
                 waiting_approval=for_people.approval,
                 nodes=_nodes(conn, self._catalog.nodes),
+                machine_counts=machine_counts,
+                machines=machines,
                 services=tuple(ServicesCount(plan=p, state=s, count=n) for (p, s), n in sorted(services.count(conn).items())),
                 holds=tuple(
                     HoldsCount(reason=r, effect=e, count=n) for (r, e), n in sorted(overview.holds_by_reason(conn).items())
