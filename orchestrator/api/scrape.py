@@ -14,6 +14,7 @@ from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
 from orchestrator.domain.usage import Metered, month_of
+from orchestrator.engine.machine_guard import KEPT_OFF
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
     BackupGauges,
@@ -35,6 +36,7 @@ from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
 from orchestrator.store import (
     account_usage,
+    audit,
     backups,
     charges,
     drills,
@@ -93,6 +95,7 @@ class Scrape:
                 nodes=_nodes(conn, self._catalog.nodes),
                 machine_counts=machine_counts,
                 machines=machines,
+                machines_kept_off=len(audit.times_of(conn, KEPT_OFF, since=now - timedelta(days=1))),
                 services=tuple(ServicesCount(plan=p, state=s, count=n) for (p, s), n in sorted(services.count(conn).items())),
                 holds=tuple(
                     HoldsCount(reason=r, effect=e, count=n) for (r, e), n in sorted(overview.holds_by_reason(conn).items())

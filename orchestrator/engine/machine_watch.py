@@ -10,7 +10,8 @@ from typing import Any
 
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.machines import Machine
-from orchestrator.ports.bmc import Bmc, BmcFacts, Sensor
+from orchestrator.engine.machine_guard import MachineGuard
+from orchestrator.ports.bmc import Bmc, BmcFacts, MachinePower, Sensor
 from orchestrator.ports.clock import Clock
 from orchestrator.store import machines as machine_store
 from orchestrator.store.database import Database
@@ -21,13 +22,14 @@ DEADLINE_SECONDS = 45.0
 
 
 class MachineWatch:
-    """``bmc`` opens that of an enrolled machine."""
+    """``bmc`` opens that of an enrolled machine. Those of suspended services are kept off by the way."""
 
     def __init__(self, db: Database, machines: Sequence[Machine], bmc: Callable[[str], Bmc], clock: Clock) -> None:
         self._db = db
         self._machines = tuple(machines)
         self._bmc = bmc
         self._clock = clock
+        self._guard = MachineGuard(db, bmc, clock)
 
     def once(self) -> None:
         """Ask every enrolled one. A BMC that does not answer is noted; the others are asked all the same."""
@@ -52,6 +54,14 @@ class MachineWatch:
             return
         with self._db.write() as conn:
             machine_store.set_seen(conn, name, told, now=self._clock.now())
+        if told["power"] == MachinePower.ON:
+            self._keep_off(name)
+
+    def _keep_off(self, name: str) -> None:
+        try:
+            self._guard.keep_off(name)
+        except OrchestratorError as exc:
+            _log.warning("whether machine %s has to be switched off is not settled: %s", name, exc.message)
 
 
 def ask(bmc: Bmc, *, deadline: float) -> dict[str, Any]:

@@ -34,13 +34,15 @@ _GAUGES: tuple[tuple[str, str, Callable[[MachineGauges], float | None]], ...] = 
 )
 
 
-def machine_gauges(counts: tuple[MachinesCount, ...], machines: tuple[MachineGauges, ...]) -> Iterator[Metric]:
+def machine_gauges(counts: tuple[MachinesCount, ...], machines: tuple[MachineGauges, ...], kept_off: int) -> Iterator[Metric]:
     number = GaugeMetricFamily(
         "orchestrator_machines", "Declared machines, by class, zone and state.", labels=("class", "zone", "state")
     )
     for row in counts:
         number.add_metric((row.machine_class, row.zone, row.state), row.count)
     yield number
+    times = "How often in the last 24 hours the machine of a suspended service was found on, and switched off again."
+    yield GaugeMetricFamily("orchestrator_machines_kept_off", times, value=kept_off)
     for name, help_text, read in _GAUGES:
         family = GaugeMetricFamily(f"orchestrator_{name}", help_text, labels=_LABELS)
         for machine in machines:

@@ -91,7 +91,7 @@ class _StateCollector(Collector):
         yield from _job_gauges(now)
         yield from _service_gauges(now)
         yield from _node_gauges(now.nodes)
-        yield from machine_gauges(now.machine_counts, now.machines)
+        yield from machine_gauges(now.machine_counts, now.machines, now.machines_kept_off)
         yield from _range_gauges(now)
         yield from _charge_gauges(now)
         yield from _backup_gauges(now)

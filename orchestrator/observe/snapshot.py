@@ -207,3 +207,4 @@ class Snapshot:
     erasures: tuple[ErasuresCount, ...] = ()
     machine_counts: tuple[MachinesCount, ...] = ()
     machines: tuple[MachineGauges, ...] = ()
+    machines_kept_off: int = 0

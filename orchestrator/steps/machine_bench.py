@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from orchestrator.domain.errors import PermanentDriverError, StepFailed, TransientDriverError, WrongState
 from orchestrator.domain.machines import Found, Standing, system_disk
 from orchestrator.ports.bmc import Bmc, BmcFacts, BootFrom, MachinePower
-from orchestrator.ports.deployment import Deployment, Expected, Network, Task, TaskState
+from orchestrator.ports.deployment import Deployment, Deployments, Expected, Network, Task, TaskState
 from orchestrator.steps.base import StepContext
 from orchestrator.steps.common import Timer
 
@@ -58,6 +58,30 @@ def system_serial(standing: Standing) -> str:
     return found.serial
 
 
+def boot_image(standing: Standing, bmc: Bmc, deployments: Deployments, *, job_id: str, left: Callable[[], float]) -> None:
+    """Have the machine boot the deploy image, with a token of its own. ``left``: the seconds that the next call may take.
+
+    Raises PermanentDriverError where another machine than the one that was enrolled is behind the BMC.
+    """
+    name, machine, record = standing.machine.name, standing.machine, standing.record
+    same_board(standing, bmc.facts(deadline=left()))
+    bmc.turn_off(deadline=left())
+    expected = Expected(uuid=record.uuid, serials=() if record.inspection is None else serials_of(standing))
+    network = Network(mac=machine.boots_by, address=machine.deploy_address, gateway=machine.deploy_gateway)
+    url = deployments.open(name, job_id=job_id, expected=expected, network=network)
+    bmc.insert_media(url, deadline=left())
+    bmc.boot_once(BootFrom.CD, deadline=left())
+    bmc.turn_on(deadline=left())
+
+
+def take_away(name: str, bmc: Bmc, deployments: Deployments, *, job_id: str, left: Callable[[], float]) -> None:
+    """The machine is off, its drive is empty, and the image's token and session are over."""
+    bmc.turn_off(deadline=left())
+    bmc.eject_media(deadline=left())
+    bmc.boot_once(BootFrom.DISK, deadline=left())
+    deployments.close(name, job_id=job_id)
+
+
 class Bench:
     """The deploy image on one machine, for the job of ``ctx``. Every method may be repeated.
 
@@ -96,11 +120,7 @@ class Bench:
 
     def down(self) -> None:
         """The machine is off, its drive is empty, and nothing that was given to the image is good for anything."""
-        bmc = self.bmc
-        bmc.turn_off(deadline=self._call())
-        bmc.eject_media(deadline=self._call())
-        bmc.boot_once(BootFrom.DISK, deadline=self._call())
-        self._ctx.ports.deployments.close(self._name, job_id=self._ctx.job_id)
+        take_away(self._name, self.bmc, self._ctx.ports.deployments, job_id=self._ctx.job_id, left=self._call)
 
     def state(self, key: str) -> TaskState | None:
         """Of the task of that key; None where it was not given in what is open."""
@@ -146,19 +166,7 @@ class Bench:
         raise TransientDriverError(f"machine {self._name} is not ready within {self._ctx.deadline:g} s")
 
     def _boot(self) -> None:
-        ctx, bmc, record = self._ctx, self.bmc, self._standing.record
-        same_board(self._standing, bmc.facts(deadline=self._call()))
-        bmc.turn_off(deadline=self._call())
-        known = record.inspection is not None
-        expected = Expected(uuid=record.uuid, serials=serials_of(self._standing) if known else ())
-        url = ctx.ports.deployments.open(self._name, job_id=ctx.job_id, expected=expected, network=self._network())
-        bmc.insert_media(url, deadline=self._call())
-        bmc.boot_once(BootFrom.CD, deadline=self._call())
-        bmc.turn_on(deadline=self._call())
-
-    def _network(self) -> Network:
-        machine = self._standing.machine
-        return Network(mac=machine.boots_by, address=machine.deploy_address, gateway=machine.deploy_gateway)
+        boot_image(self._standing, self.bmc, self._ctx.ports.deployments, job_id=self._ctx.job_id, left=self._call)
 
     def _come(self) -> Deployment:
         clock = self._ctx.ports.clock

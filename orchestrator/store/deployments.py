@@ -146,7 +146,7 @@ class StoreDeployments:
         with self._db.write() as conn:
             if _open_row(conn, machine, job_id) is not None:
                 self._end(conn, machine)
-                conn.execute(sa.update(deployment_tasks).where(_tasks_of(machine, job_id)).values(arguments={}))
+                conn.execute(sa.delete(deployment_tasks).where(_tasks_of(machine, job_id)))
                 _note(conn, self._clock.now(), "deployment closed", machine, job_id)
 
     # -- the desk -----------------------------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ CASES = (
     ("RestoreDrillsFail", 'orchestrator_drills{state="failed"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
     ("BmcDown", 'orchestrator_machine_up{machine="m1",zone="z"}', "1x5 0x300", ((15, False), (25, True))),
     ("MachineIsUnwell", 'orchestrator_machine_health{machine="m1",zone="z"}', "1x5 2x300", ((8, False), (15, True))),
+    ("MachineIsSwitchedOn", "orchestrator_machines_kept_off", "0x5 1x300", ((4, False), (7, True))),
     ("MachinesAreBroken", 'orchestrator_machines{class="c",state="broken",zone="z"}', "0x5 1x300", ((4, False), (7, True))),
     ("RepositoriesAreDamaged", "orchestrator_repositories_damaged", "0x5 1x300", ((4, False), (7, True))),
 )

@@ -77,6 +77,7 @@ FULL = Snapshot(
         MachineGauges(name="m1", zone="jkt1", up=True, on=True, health=1, hottest_celsius=41.5, unwell_sensors=1),
         MachineGauges(name="m2", zone="jkt1", up=False, on=None, health=None, hottest_celsius=None, unwell_sensors=0),
     ),
+    machines_kept_off=3,
 )
 SERVICES = (
     ServiceGauges(
@@ -145,6 +146,7 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         'orchestrator_holds{effect="stop",reason="nonpayment"} 1.0',
         'orchestrator_machines{class="small-1",state="available",zone="jkt1"} 2.0',
         'orchestrator_machines{class="small-1",state="broken",zone="jkt1"} 0.0',
+        "orchestrator_machines_kept_off 3.0",
         'orchestrator_machine_up{machine="m1",zone="jkt1"} 1.0',
         'orchestrator_machine_up{machine="m2",zone="jkt1"} 0.0',
         'orchestrator_machine_on{machine="m1",zone="jkt1"} 1.0',
