@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from itertools import repeat
 
 from orchestrator.domain.errors import PermanentDriverError, StepFailed, TransientDriverError, WrongState
 from orchestrator.domain.machines import Found, Standing, system_disk
@@ -18,7 +19,10 @@ BOOT_SECONDS = 900.0
 """From power on until the image has come: servers test their memory first."""
 SILENT = timedelta(minutes=3)
 """The image tells every few seconds how far it is; after so long it is taken for gone."""
-POLL_SECONDS = 2.0
+QUIET = timedelta(seconds=20)
+"""After so long the BMC is asked whether the machine is on at all."""
+_POLLS = (0.1, 0.2, 0.4, 0.8, 2.0)
+"""Seconds between two looks at how far the image is: the first ones come quickly, as much of what it does is short."""
 REBOOTS = 3
 """How often in one attempt of a step the image is brought up again where the machine lost its power."""
 DONE, FAILED = "done", "failed"
@@ -151,7 +155,9 @@ class Bench:
 
     def _watch(self, key: str) -> TaskState | None:
         """The task when it is over; None where the image has gone silent."""
-        while not self._timer.over:
+        for pause in _pauses():
+            if self._timer.over:
+                break
             self._go_on()
             found = self.deployment()
             if found is None:
@@ -162,7 +168,7 @@ class Bench:
             if not self._heard(found):
                 return None
             self._ctx.progress(task.fraction, task.says or "the image has its task")
-            self._ctx.ports.clock.sleep(POLL_SECONDS)
+            self._ctx.ports.clock.sleep(pause)
         raise TransientDriverError(f"machine {self._name} is not ready within {self._ctx.deadline:g} s")
 
     def _boot(self) -> None:
@@ -171,7 +177,9 @@ class Bench:
     def _come(self) -> Deployment:
         clock = self._ctx.ports.clock
         since = clock.monotonic()
-        while clock.monotonic() - since < BOOT_SECONDS and not self._timer.over:
+        for pause in _pauses():
+            if clock.monotonic() - since > BOOT_SECONDS or self._timer.over:
+                break
             self._go_on()
             found = self.deployment()
             if found is not None and found.refused and found.claimed_at is None:
@@ -183,12 +191,18 @@ class Bench:
             if found is not None and self._heard(found):
                 return found
             self._ctx.progress(self._timer.fraction, "waiting for the deploy image")
-            clock.sleep(POLL_SECONDS)
+            clock.sleep(pause)
         raise TransientDriverError(f"the deploy image did not come up on {self._name}", retry_after=10.0)
 
     def _heard(self, found: Deployment) -> bool:
+        """Whether the image is there still."""
         last = found.heard_at or found.claimed_at
-        return found.claimed_at is not None and last is not None and self._ctx.ports.clock.now() - last < SILENT
+        if found.claimed_at is None or last is None:
+            return False
+        quiet = self._ctx.ports.clock.now() - last
+        if quiet < QUIET:
+            return True
+        return quiet < SILENT and self.bmc.facts(deadline=self._call()).power == MachinePower.ON
 
     def _go_on(self) -> None:
         if self._ctx.stopping():
@@ -198,5 +212,6 @@ class Bench:
         return self._timer.left(BMC_SECONDS)
 
 
-def power_of(facts: BmcFacts) -> str:
-    return "on" if facts.power == MachinePower.ON else "off"
+def _pauses() -> Iterator[float]:
+    yield from _POLLS
+    yield from repeat(_POLLS[-1])

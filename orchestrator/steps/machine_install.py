@@ -145,7 +145,7 @@ class MachineBoot(BaseStep[OnNode]):
 
     def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
         """Off, before its disk is erased."""
-        Bench(ctx, args.node).bmc.turn_off(deadline=BMC_SECONDS)
+        Bench(ctx, args.node).down()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,13 @@ from orchestrator.api.vocabulary import parse
 from orchestrator.config.model import Config, Settings
 from orchestrator.config.policy_stored import from_store, to_store
 from orchestrator.domain.playbooks import Playbook
+from orchestrator.drivers.fake.deployments import FakeDeployments
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets
 from orchestrator.drivers.local.notifier import HttpNotifier
 from orchestrator.engine import Catalog, Engine, EngineSettings
+from orchestrator.engine.inspecting import Inspecting
 from orchestrator.engine.inventory import Inventory
 from orchestrator.engine.machine_watch import MachineWatch
 from orchestrator.engine.settings import PolicyTexts
@@ -37,7 +39,7 @@ from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from orchestrator.wiring import calendar_of
 from orchestrator.wiring.backups import backup_book, node_backups
-from orchestrator.wiring.deploy import store_deployments
+from orchestrator.wiring.deploy import DeploymentsByMachine, store_deployments
 from orchestrator.wiring.identity import identity_of
 from orchestrator.wiring.links import Links
 from orchestrator.wiring.machines import MachineLinks
@@ -47,6 +49,7 @@ from orchestrator.wiring.state import state_copying
 WATCH_SECONDS = 15.0
 # BMCs are small, and a look at one takes a dozen requests.
 MACHINE_WATCH_SECONDS = 60.0
+INSPECTING_SECONDS = 15.0
 # How often is looked whether a copy of the controller's own state is due.
 STATE_SECONDS = 60.0
 
@@ -80,7 +83,11 @@ class Controller:
         self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
         self.ledger = StoreLedger(self.db, config.nodes, self.clock)
         self.book = backup_book(config, self.db, self.secrets, self.clock)
-        self.deployments = store_deployments(config, self.db, self.clock)
+        self.desk_book = store_deployments(config, self.db, self.clock)
+        world = self.bmcs.world
+        self.deployments = DeploymentsByMachine(
+            config.machines, real=self.desk_book, simulated=None if world is None else FakeDeployments(world, self.clock)
+        )
         self._notifier = _notifier(settings, self.clock)
         self.catalog = Catalog(
             plans=config.plans,
@@ -123,6 +130,7 @@ class Controller:
         )
         self.watch = NodeWatch(self.db, config.nodes, self.links.node_facts, self.clock)
         self.machine_watch = MachineWatch(self.db, config.machines, self.bmcs.bmc, self.clock)
+        self.inspecting = Inspecting(self.machines, self.bmcs.bmc, self.deployments, self.clock)
         self._ending = threading.Event()
         self.state = state_copying(config, self.db, ports=self._ports(), repositories=self.links.own, halting=self._ending)
         self._beats: list[Beat] = []
@@ -133,6 +141,7 @@ class Controller:
         self._beats = [
             Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS),
             Beat("machine-watch", self.machine_watch.once, seconds=MACHINE_WATCH_SECONDS),
+            Beat("inspecting", self.inspecting.once, seconds=INSPECTING_SECONDS),
             Beat("tally", self.tally.once, seconds=TALLY_SECONDS),
         ]
         if self.state is not None:
@@ -201,6 +210,7 @@ class Controller:
             hosting=self.links.hosting,
             bmc=self.bmcs.bmc,
             machines=self.machines,
+            deployments=self.deployments,
             uids=StoreAccountUids(self.db, self.clock),
             certificates=StoreSiteCertificates(self.db, secrets=self.secrets, inspect=tls.inspect),
             reach=self.links.reach,

@@ -53,7 +53,8 @@ class MachineLinks:
         self._machines = {machine.name: machine for machine in config.machines}
         self._db = db
         self._real: MachineAccess = RedfishAccess(clock)
-        self._simulated = _simulated(config)
+        self._world = _simulated(config)
+        self._simulated = None if self._world is None else FakeMachineAccess(self._world)
         self._lock = threading.Lock()
         self._open: dict[str, tuple[str, Bmc]] = {}
 
@@ -73,6 +74,11 @@ class MachineLinks:
                 bmc = self._of(machine).bmc(machine, certificate_sha256=record.certificate_sha256)
                 self._open[name] = (record.certificate_sha256, bmc)
             return bmc
+
+    @property
+    def world(self) -> FakeWorld | None:
+        """That of the simulated machines; None where there are none."""
+        return self._world
 
     @property
     def access(self) -> MachineAccess:
@@ -113,7 +119,7 @@ def _password(machine: Machine) -> str:
     return password
 
 
-def _simulated(config: Config) -> FakeMachineAccess | None:
+def _simulated(config: Config) -> FakeWorld | None:
     """The simulated machines, in the world of the simulated nodes; None where there are none."""
     machines = [machine for machine in config.machines if machine.driver == FAKE]
     if not machines:
@@ -123,4 +129,4 @@ def _simulated(config: Config) -> FakeMachineAccess | None:
         known = str(uuid.uuid5(_SIMULATED, machine.name))
         macs = machine.macs or (f"52:54:00:fa:{number >> 8 & 255:02x}:{number & 255:02x}",)
         add_machine(world, machine.name, uuid=known, serial=f"SIM-{machine.name}", macs=macs)
-    return FakeMachineAccess(world)
+    return world

@@ -28,6 +28,7 @@ from orchestrator.drivers.fake import (
     FakeWorld,
 )
 from orchestrator.drivers.fake.bmc import FakeBmc
+from orchestrator.drivers.fake.deployments import FakeDeployments
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.steps.arguments import parse
@@ -97,6 +98,7 @@ class Stage:
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
             bmc=lambda machine: FakeBmc(world, machine),
             machines=StoreMachinePool(self.db, (), self.clock),
+            deployments=FakeDeployments(world, self.clock),
             uids=StoreAccountUids(self.db, self.clock),
             certificates=StoreSiteCertificates(self.db, secrets=self.secrets, inspect=tls.inspect),
             reach=FakeReach(world),

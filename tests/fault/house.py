@@ -35,6 +35,7 @@ from orchestrator.drivers.fake import (
     FakeWorld,
 )
 from orchestrator.drivers.fake.bmc import FakeBmc
+from orchestrator.drivers.fake.deployments import FakeDeployments
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
@@ -149,10 +150,11 @@ class House:
             drills=options.drills,
             machines=machines,
         )
+        self.ports = self._ports(directory)
         self.engine = Engine(
             db=self.db,
             steps=steps,
-            ports=self._ports(directory),
+            ports=self.ports,
             playbooks=playbooks,
             catalog=self.catalog,
             settings=EngineSettings(
@@ -188,6 +190,7 @@ class House:
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
             bmc=lambda machine: FakeBmc(world, machine),
             machines=StoreMachinePool(self.db, self.catalog.machines, self.clock),
+            deployments=FakeDeployments(world, self.clock),
             uids=StoreAccountUids(self.db, self.clock),
             certificates=StoreSiteCertificates(self.db, secrets=LocalSecrets(directory, {}), inspect=tls.inspect),
             reach=FakeReach(world),

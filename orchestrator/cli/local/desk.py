@@ -52,7 +52,7 @@ def beside_desk(controller: Controller) -> Iterator[None]:
     from orchestrator.wiring.deploy import desk_of
 
     deploy = controller.config.settings.deploy
-    desk = desk_of(controller.config, controller.deployments, controller.clock)
+    desk = desk_of(controller.config, controller.desk_book, controller.clock)
     if deploy is None or desk is None:
         yield
         return

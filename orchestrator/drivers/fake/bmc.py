@@ -40,6 +40,12 @@ def add_machine(world: FakeWorld, name: str, *, uuid: str, serial: str = "", mac
         )
 
 
+def forget(world: FakeWorld, name: str, *, forgets: bool = True) -> None:
+    """From now on the machine boots from its disk, whatever its BMC says was chosen."""
+    with world.change() as state:
+        state["nodes"][name]["machine"]["forgets"] = forgets
+
+
 def boots(world: FakeWorld, name: str) -> list[str]:
     """What the machine booted from each time that it was turned on: ``disk``, or the URL of what was in its drive."""
     return list(world.node(name)["machine"]["boots"])
@@ -84,7 +90,7 @@ class FakeBmc:
         def stage(machine: State) -> None:
             if machine["power"] == MachinePower.OFF:
                 machine["power"] = MachinePower.ON.value
-                cd = machine["boot_once"] == BootFrom.CD and machine["media"]
+                cd = machine["boot_once"] == BootFrom.CD and machine["media"] and not machine.get("forgets")
                 machine["boots"].append(machine["media"] if cd else BootFrom.DISK.value)
                 machine["boot_once"] = None
 
