@@ -83,6 +83,15 @@ _MACHINE = re.compile(r"\bm\d\d\b")
 _UID = re.compile(r"\b1000\d\d\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+")
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
+_MASKS = (
+    (_MACHINE, "MACHINE"),
+    (_USER, "USER"),
+    (_UID, "0"),
+    (_UUID, "UUID"),
+    (_JOB_ID, "JOB"),
+    (_TIME, "TIME"),
+    (_HASH, "HASH"),
+)
 
 
 def service(number: int) -> str:
@@ -360,15 +369,7 @@ def _count(conn: Connection, table: sa.Table, service_id: str) -> int:
 
 def _masked(seen: dict[str, Any], service_id: str) -> dict[str, Any]:
     text = json.dumps(seen, sort_keys=True)
-    for pattern, word in (
-        (_MACHINE, "MACHINE"),
-        (_USER, "USER"),
-        (_UID, "0"),
-        (_UUID, "UUID"),
-        (_JOB_ID, "JOB"),
-        (_TIME, "TIME"),
-        (_HASH, "HASH"),
-    ):
+    for pattern, word in _MASKS:
         text = pattern.sub(word, text)
     text = text.replace(service_id, "SERVICE")  # last: the letters of a short name may stand in a job's id
     masked: dict[str, Any] = json.loads(text)

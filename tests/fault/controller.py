@@ -15,7 +15,7 @@ import sys
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
@@ -149,9 +149,8 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
         )
     books = load_playbooks(PLAYBOOKS)
     if suite == "machines":
-        house = House(directory, steps=STEPS, playbooks=books, options=options, at=points, plan=METAL, machines=MACHINES)
-        house.catalog.templates[RAW.name] = RAW
-        return house
+        metal: dict[str, Any] = {"plan": METAL, "machines": MACHINES, "template": RAW}
+        return House(directory, steps=STEPS, playbooks=books, options=options, at=points, **metal)
     return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
 
 

@@ -130,6 +130,7 @@ class House:
         posts_to: Notifier | None = None,
         tells: bool = True,
         machines: tuple[Machine, ...] = (),
+        template: Template = TEMPLATE,
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
@@ -140,7 +141,7 @@ class House:
         self._beside = tuple(node for node in declared if node.name not in {each.name for each in NODES})
         self.catalog = Catalog(
             plans={each.name: each for each in (plan, *more_plans)},
-            templates={TEMPLATE.name: TEMPLATE},
+            templates={template.name: template},
             nodes=declared,
             provider="Example Hosting",
             policies=policies or {},

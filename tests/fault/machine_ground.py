@@ -44,10 +44,8 @@ def furnish(world: FakeWorld, db: Database) -> None:
         found = {"uuid": uuid, "memory_bytes": 64 << 30, "cpus": 16, "disks": [disk], "nics": [nic]}
         with db.write() as conn:
             machine_store.set_enrolled(conn, each.name, certificate_sha256="0" * 64, told={"uuid": uuid}, now=now, who="anna")
-        assert (
-            machine_store.StoreMachinePool(db, MACHINES, SystemClock()).inspected(each.name, found).state
-            == MachineState.AVAILABLE
-        )
+        pool = machine_store.StoreMachinePool(db, MACHINES, SystemClock())
+        assert pool.inspected(each.name, found).state == MachineState.AVAILABLE
 
 
 def fill(world: FakeWorld, db: Database) -> None:

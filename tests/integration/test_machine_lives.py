@@ -103,8 +103,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], Rack]]:
 
     def start() -> Rack:
         books = load_playbooks(PLAYBOOKS)
-        made = Rack(directory, steps=STEPS, playbooks=books, plan=PLAN, machines=(machine(macs=(MAC,)),))
-        made.catalog.templates[TEMPLATE.name] = RAW  # type: ignore[index]
+        made = Rack(directory, steps=STEPS, playbooks=books, plan=PLAN, machines=(machine(macs=(MAC,)),), template=RAW)
         made.engine.start()
         running.append(made)
         return made
