@@ -23,6 +23,8 @@ from orchestrator.api import connections
 from orchestrator.domain.errors import ConfigError
 
 GRACE_SECONDS = 20
+# Machines ask again.
+DESK_GRACE_SECONDS = 3
 # Connections that the kernel keeps until they are accepted.
 BACKLOG = 128
 
@@ -44,7 +46,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
+                timeout_graceful_shutdown=GRACE_SECONDS if identity is None else DESK_GRACE_SECONDS,
                 ssl_certfile=None if identity is None else identity[0],
                 ssl_keyfile=None if identity is None else str(identity[1]),
             )
@@ -54,6 +56,14 @@ class Server(uvicorn.Server):
         connections.quieten(asyncio.get_running_loop())
         await super().startup(sockets=sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets=sockets)
+        # Those whose other end is gone without a word, as a machine that lost its power, would wait for a good-bye.
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, connections.PeerProtocol):
+                connection.transport.abort()
+        await asyncio.sleep(0)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -88,6 +98,7 @@ def beside(app: FastAPI, sock: socket.socket, identity: tuple[Path, Path]) -> It
                 raise ConfigError("the desk of the deploy image cannot be served", hint="the log says why")
         yield
     finally:
+        app.state.ending = True  # what hangs on purpose is answered
         server.should_exit = True
         thread.join(GRACE_SECONDS)
         sock.close()

@@ -113,7 +113,7 @@ def _web_address(value: object) -> str:
 
 
 def _secure_address(value: object) -> str:
-    text = _text(r"https://[!-~]+", "an https:// address of at most 150 letters", longest=150)(value)
+    text = _text(r"https://[!-~]+", "an https:// address of at most 128 letters", longest=128)(value)
     _no_password(text)
     return text
 
@@ -196,7 +196,7 @@ Bridge = Annotated[
     ),
 ]
 WebAddress = Annotated[str, *_kind(_web_address, {"type": "string"})]
-SecureAddress = Annotated[str, *_kind(_secure_address, {"type": "string", "pattern": "^https://[!-~]+$", "maxLength": 150})]
+SecureAddress = Annotated[str, *_kind(_secure_address, {"type": "string", "pattern": "^https://[!-~]+$", "maxLength": 128})]
 LibvirtUri = Annotated[str, *_kind(_libvirt_uri, {"type": "string"})]
 DatabaseUrl = Annotated[str, *_kind(_database_url, {"type": "string"})]
 TimeZone = Annotated[str, *_kind(_timezone, {"type": "string"})]

@@ -144,7 +144,7 @@ class DeploySection(_File):
     listen: f.Listen = Field(
         min_length=1, description="host:port that dedicated machines and their BMCs are answered at, by TLS."
     )
-    url: f.SecureAddress = Field(description="The same place as they reach it: https://…, at most 150 letters.")
+    url: f.SecureAddress = Field(description="The same place as they reach it: https://…, at most 128 letters.")
     image: f.PathText = Field(description="The deploy image, as `orchestrator deploy-image build` has made it.")
     images: f.PathText = Field(description="Directory of the raw images that are written to machines.")
 

@@ -25,6 +25,7 @@ def create_desk(desk: Desk) -> FastAPI:
     """The application over ``desk``."""
     app = FastAPI(title="Desk of the deploy image", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.desk = desk
+    app.state.ending = False
     app.state.guesses = Guesses(desk.clock)
     app.include_router(routes.router, dependencies=[Depends(known_parameters_only)])
     app.add_exception_handler(OrchestratorError, problems.answer_error)

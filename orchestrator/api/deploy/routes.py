@@ -98,13 +98,16 @@ def claim(request: Request, desk: AtDesk, body: ClaimBody) -> Response:
 
 
 @router.post("/next")
-async def next_task(desk: AtDesk, session: Session) -> Response:
-    """The task to do; null where there is none yet, after a while."""
+async def next_task(request: Request, desk: AtDesk, session: Session) -> Response:
+    """The task to do; null where there is none yet, after a while, or at once where the controller ends."""
+    task = None
     for _ in range(round(HANG_SECONDS / LOOK_SECONDS)):
         if await run_in_threadpool(desk.book.waits, session):
+            task = await run_in_threadpool(desk.book.next, session)
+            break
+        if request.app.state.ending:
             break
         await asyncio.sleep(LOOK_SECONDS)
-    task = await run_in_threadpool(desk.book.next, session)
     told = None if task is None else {"key": task.key, "kind": task.kind, "arguments": dict(task.arguments)}
     return JSONResponse({"task": told})
 

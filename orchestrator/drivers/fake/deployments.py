@@ -1,9 +1,8 @@
-"""Deployments of simulated machines: one that was turned on with the medium in its drive claims and does its tasks, as the deploy
-image does on a real one.
+"""Deployments of simulated machines: one that was turned on with the medium in its drive claims, and does its tasks.
 
-Time does not pass there: each time that the deployment is looked at, the machine does one thing more (it claims, begins a task, ends
-one). Faults: ``deploy.inspect``, ``deploy.write``, ``deploy.erase``, ``deploy.test`` and ``deploy.finish`` strike the task of that
-kind, which has failed then; ``deployments.open`` and so on strike the port's own calls.
+Time does not pass there: each time that the deployment is looked at, the machine does one thing more (it claims, begins a task,
+ends one). Faults: ``deploy.inspect``, ``deploy.write``, ``deploy.erase``, ``deploy.test``, ``deploy.finish`` strike the task of
+that kind, which has failed then; ``deployments.open`` and so on strike the port's own calls.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ def set_disks(world: FakeWorld, machine: str, **sizes: int) -> None:
 
 
 def disk(world: FakeWorld, machine: str, serial: str) -> State:
-    """What is on it: ``image`` (its SHA-256) and ``seed`` that were written last, ``markers`` that a tenant left, ``erased`` how often
-    it was."""
+    """What is on it: ``image`` (its SHA-256) and ``seed`` that were written last, ``markers`` that a tenant left, ``erased`` how
+    often it was."""
     found = next(each for each in _disks(world.node(machine)) if each["serial"] == serial)
     return copy.deepcopy(found)
 
