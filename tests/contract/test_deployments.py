@@ -277,6 +277,14 @@ def test_closed_it_is_over_and_closing_again_is_success(ground: Ground) -> None:
         assert ground.book.deployment("m1", job_id="j1") is None
 
 
+def test_closed_its_tasks_are_forgotten_and_the_same_job_begins_anew(ground: Ground) -> None:
+    ground.boot(opened(ground, LOOK))
+    assert states(until(ground, rests)) == {"look": "done"}
+    ground.book.close("m1", job_id="j1")
+    ground.book.open("m1", job_id="j1", expected=Expected(), network=Network())
+    assert seen(ground).tasks == ()
+
+
 def test_memory_and_disks_are_tested(ground: Ground) -> None:
     arguments = {"memory": True, "disks": ["SER0"], "seconds": 0.2}
     ground.boot(opened(ground, Task(key="test", kind="test", arguments=arguments)))
