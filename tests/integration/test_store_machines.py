@@ -55,6 +55,7 @@ def test_a_machine_comes_to_be_available_when_it_is_enrolled_and_inspected(db: D
     assert pool.machine("m1").record.state == S.DECLARED
     assert pool.inspected("m1", inspection()).state == S.DECLARED, "it is not enrolled"
     enrol(db, "m1")
+    assert pool.machine("m1").record.inspection is None, "what was found before says nothing of the machine that is enrolled"
     record = pool.inspected("m1", inspection())
     assert (record.state, record.certificate_sha256, record.uuid, record.up) == (S.AVAILABLE, SHA, UUID, True)
     assert record == pool.machine("m1").record

@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.domain import archives, charges, commanding, leaving, plan_changes
+from orchestrator.domain.backups import restoring
 from orchestrator.domain.backups.offer import NodeBackups, Offer
 from orchestrator.domain.backups.outlook import unplanned
+from orchestrator.domain.backups.parts import Parts
+from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.backups.schedule import left_out
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.complaints import ComplaintKind
@@ -117,6 +120,14 @@ def test_no_backups_are_made_of_it_also_where_they_were_bought_and_its_node_had_
     )
     assert "no backups are made of it" in left_out(service(L.ACTIVE), offered)
     assert unplanned(service(L.ACTIVE), by(), ()) == "its policy herza has no schedule for dedicated"
+
+
+def test_that_nothing_of_it_is_restored_is_said_whatever_parts_are_asked_for() -> None:
+    asked = Asked(request_id="r1", parts=Parts(paths=("sites",)))
+    backup = Refusal(reason="there is none", rule="r")
+    received = restoring.decide(service(L.ACTIVE), asked, backup, who="a", terms=by())
+    assert isinstance(received.decision, Refusal)
+    assert received.decision.rule == RULE_MACHINES
 
 
 def test_it_has_a_power_switch_as_a_guest_has() -> None:

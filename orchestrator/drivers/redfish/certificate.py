@@ -28,6 +28,8 @@ def presented(url: str, *, machine: str, deadline: float) -> BmcCertificate:
             context.wrap_socket(plain, server_hostname=parts.hostname) as secured,
         ):
             der = secured.getpeercert(binary_form=True)
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:  # it hung up: BMCs do while they start anew
+        raise TransientDriverError(f"the BMC of {machine} at {url} hung up") from exc
     except ssl.SSLError as exc:
         raise PermanentDriverError(
             f"what answers at {url} for the BMC of {machine} speaks no TLS that we do: {exc.reason}"

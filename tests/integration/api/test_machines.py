@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cli.local.doctor import examine
 from orchestrator.domain.errors import TransientDriverError, WrongState
 from orchestrator.domain.machines import MachineState, MachineWanted
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.drivers.fake.bmc import boots, renew_certificate
 from orchestrator.ports.bmc import MachinePower
+from orchestrator.store import machines as store
 from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
 from tests.live import Live
@@ -178,6 +180,36 @@ def test_a_bmc_that_does_not_answer_shows_in_list_and_metrics(racked: Live) -> N
     ):
         assert line in lines
     assert not any('machine="m2"' in line for line in lines), "it is not enrolled"
+
+
+def test_the_doctor_on_the_controllers_machine_names_machines_and_the_passwords_of_their_bmcs(racked: Live) -> None:
+    directory = racked.config.directory
+    real = "  - {name: r1, zone: z1, class: large-1, bmc: https://192.0.2.1, bmc_user: u, bmc_secret_file: secrets/bmc}\n"
+    with (directory / "machines.yaml").open("a") as file:
+        file.write(real)
+    free(racked)
+    enrolled(racked, "m3")
+    world(racked).set_node("m3", up=False)
+    racked.controller.machine_watch.once()
+    with racked.db.write() as conn:
+        record = store.get(conn, "m2")
+        store.move(conn, record, MachineState.BROKEN, reason="it smells", who="anna", now=racked.clock.now())
+
+    def rows() -> dict[str, tuple[bool, str]]:
+        return {row.name: (row.ok, row.found) for row in examine(directory) if "machine" in row.name or "BMC" in row.name}
+
+    found = rows()
+    assert found["machine m1"] == (True, "available: it was enrolled, and is as it was declared")
+    assert found["machine m2"] == (False, "broken: it smells")
+    assert found["machine m3"][1].startswith("its BMC does not answer: ")
+    assert found["machine r1"] == (False, "not available yet")
+    secret = directory / "secrets" / "bmc"
+    assert found["password of the BMC of r1"] == (False, f"{secret} is missing")
+    secret.write_text("p\n")
+    secret.chmod(0o640)
+    assert rows()["password of the BMC of r1"] == (False, f"{secret} can be read by others")
+    secret.chmod(0o600)
+    assert rows()["password of the BMC of r1"] == (True, str(secret))
 
 
 # -- the command line ----------------------------------------------------------------------------
