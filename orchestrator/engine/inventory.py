@@ -267,7 +267,10 @@ def waits(standing: Standing) -> str:
     grave = [each.says for each in store.differing(standing) if each.grave]
     if grave:
         return "; ".join(grave)
-    return NOT_INSPECTED if record.inspection is None else ""
+    if record.inspection is not None:
+        return ""
+    on = f"; it is on, and whatever runs there is not cut off: orchestrator machine power off {record.name}"
+    return NOT_INSPECTED + (on if record.told.get("power") == "on" else "")
 
 
 def _enrolled(standing: Standing, before: MachineRecord) -> Enrolled:
