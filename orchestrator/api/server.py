@@ -59,11 +59,13 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets=sockets)
-        # Those whose other end is gone without a word, as a machine that lost its power, would wait for a good-bye.
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, connections.PeerProtocol):
-                connection.transport.abort()
-        await asyncio.sleep(0)
+        # By TLS one says good-bye; those whose other end is gone without a word, as a machine that lost its power, are cut off.
+        left = [each for each in self.server_state.connections if isinstance(each, connections.PeerProtocol)]
+        for connection in left:
+            with contextlib.suppress(OSError):
+                connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        if left:
+            await asyncio.sleep(0.1)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

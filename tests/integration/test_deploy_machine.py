@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.store_files import fresh_database
 
 MACHINE_BYTES = 128 << 20
 MARKER = b"the former tenant wrote this; "
+NUMBERS = count(11)
 LONG, BOOT = 120.0, 280.0
 NETWORK = Network(address="10.77.0.60/24")
 OFF = Task(key="off", kind="finish", arguments={"power": "off"})
@@ -42,7 +44,7 @@ def desk(lab: Lab, deploy_image: Path, tmp_path: Path) -> Iterator[Stand]:
 
 @pytest.fixture
 def machine(lab: Lab) -> Iterator[Machine]:
-    with lab_bmc.machine(lab, 11, size=MACHINE_BYTES) as made:
+    with lab_bmc.machine(lab, next(NUMBERS), size=MACHINE_BYTES) as made:
         yield made
 
 
@@ -132,7 +134,7 @@ def test_after_a_power_cut_in_the_middle_of_a_write_a_new_deployment_begins_anew
 
 @pytest.mark.rare
 def test_it_boots_on_uefi_too(lab: Lab, desk: Stand, bmc_emulator: Emulator) -> None:
-    with lab_bmc.machine(lab, 12, size=MACHINE_BYTES, uefi=True) as machine:
+    with lab_bmc.machine(lab, next(NUMBERS), size=MACHINE_BYTES, uefi=True) as machine:
         bmc = start(desk, bmc_emulator, machine, Task(key="look", kind="inspect", arguments={}), OFF)
         found = until(desk, machine, rests)
         assert found.inspection is not None
