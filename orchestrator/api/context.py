@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
     from orchestrator.engine.hosting import Adopted, Adopting, Given, Moved, Moving
+    from orchestrator.engine.inventory import Inventory
     from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
     from orchestrator.store.charges import ChargeRecord
@@ -283,6 +284,7 @@ class ApiContext:
     enrolment: Enrolment
     doctor: Callable[[Node], Mapping[str, Any]]
     node_residue: Callable[[Node], NodeResidue]
+    inventory: Inventory
     metrics: Metrics
     server_uid: int
     problems: Callable[[], tuple[str, ...]] = tuple

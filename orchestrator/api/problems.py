@@ -48,6 +48,7 @@ _BACKUPS = {
 _PATTERNS = {
     "service_id": "must be 1 to 48 letters, digits, '-' and '_', beginning with a letter or digit",
     "fingerprint": "must be a fingerprint as `ssh-keygen -l` prints it, SHA256:…",
+    "certificate_sha256": "must be the SHA-256 of a certificate, 64 hexadecimal digits with or without colons",
     "identity": "must be the absolute path of a file on the controller's machine",
     "head": "must be a hash as `orchestrator audit verify` prints it, 64 hexadecimal digits",
 }

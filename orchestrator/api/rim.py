@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,12 +18,21 @@ log = logging.getLogger("orchestrator.api")
 
 class Rim:
     """ASGI middleware. A body is read whole, up to the limit, before anything else sees the request: handlers are
-    synchronous and get bytes. ``limits``: of the paths, by patterns, that take more than the others. Raises nothing: what goes
-    wrong below is logged with an incident id and answered.
+    synchronous and get bytes. ``limits``: of the paths, by patterns, that take more than the others. ``logged``: a path as the
+    log may have it. Raises nothing: what goes wrong below is logged with an incident id and answered.
     """
 
-    def __init__(self, app: ASGIApp, *, body_limit: int, clock: Clock, limits: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        body_limit: int,
+        clock: Clock,
+        limits: Mapping[str, int] | None = None,
+        logged: Callable[[str], str] = str,
+    ) -> None:
         self._app = app
+        self._logged = logged
         self._limits = {re.compile(path): limit for path, limit in (limits or {}).items()}
         self._limit = body_limit
         self._clock = clock
@@ -42,7 +51,7 @@ class Rim:
             await of_error(exc)(scope, receive, answer)
         except Exception as exc:
             incident = secrets.token_hex(6)
-            log.error("unexpected error", exc_info=exc, extra={"incident": incident, "path": scope["path"]})
+            log.error("unexpected error", exc_info=exc, extra={"incident": incident, "path": self._logged(scope["path"])})
             if not answer.begun:
                 await problem(
                     OrchestratorError.code,
@@ -53,7 +62,12 @@ class Rim:
         seconds = self._clock.monotonic() - started
         log.info(
             "request",
-            extra={"method": scope["method"], "path": scope["path"], "status": answer.status, "seconds": round(seconds, 4)},
+            extra={
+                "method": scope["method"],
+                "path": self._logged(scope["path"]),
+                "status": answer.status,
+                "seconds": round(seconds, 4),
+            },
         )
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:

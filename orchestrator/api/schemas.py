@@ -170,9 +170,10 @@ class PlanOut(BaseModel):
     kind: str
     description: str
     vcpus: int | None = None
-    memory_bytes: int
-    disk_bytes: int
-    cpu_percent: int
+    machine_class: str | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    cpu_percent: int | None = None
     disk_bytes_per_second: int | None = None
     disk_iops: int | None = None
     network_bytes_per_second: int | None = None

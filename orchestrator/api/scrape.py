@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from orchestrator.api import outlook
+from orchestrator.api.machine_scrape import scraped
 from orchestrator.api.tally import Tally
 from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
@@ -13,6 +14,7 @@ from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.plans import Node
 from orchestrator.domain.usage import Metered, month_of
+from orchestrator.engine.machine_guard import KEPT_OFF
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
     BackupGauges,
@@ -34,6 +36,7 @@ from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
 from orchestrator.store import (
     account_usage,
+    audit,
     backups,
     charges,
     drills,
@@ -82,6 +85,7 @@ class Scrape:
             by_state = jobs.counts(conn)
             queue = jobs.queue_depth(conn)
             unposted, oldest = outbox.waiting(conn) if self._posts else (0, None)
+            machine_counts, machines = scraped(conn, self._catalog.machines)
             for_people, waits, compared = overview.waiting(conn), settings.waits(conn), settings.compared(conn)
             return Snapshot(
                 jobs=tuple(JobsCount(playbook=p, state=s, count=n) for (p, s), n in sorted(by_state.items())),
@@ -89,6 +93,9 @@ class Scrape:
                 queue_oldest_seconds=_age(queue.oldest, now),
                 waiting_approval=for_people.approval,
                 nodes=_nodes(conn, self._catalog.nodes),
+                machine_counts=machine_counts,
+                machines=machines,
+                machines_kept_off=len(audit.times_of(conn, KEPT_OFF, since=now - timedelta(days=1))),
                 services=tuple(ServicesCount(plan=p, state=s, count=n) for (p, s), n in sorted(services.count(conn).items())),
                 holds=tuple(
                     HoldsCount(reason=r, effect=e, count=n) for (r, e), n in sorted(overview.holds_by_reason(conn).items())

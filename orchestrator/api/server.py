@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from orchestrator.api import connections
 from orchestrator.domain.errors import ConfigError
 
 GRACE_SECONDS = 20
+# Machines ask again.
+DESK_GRACE_SECONDS = 3
 # Connections that the kernel keeps until they are accepted.
 BACKLOG = 128
 
@@ -29,7 +32,8 @@ BACKLOG = 128
 class Server(uvicorn.Server):
     """A uvicorn server that ends its process's run quietly: a signal it has handled is not raised a second time."""
 
-    def __init__(self, app: FastAPI, *, ready: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, *, ready: Callable[[], None], identity: tuple[Path, Path] | None = None) -> None:
+        """``identity``: certificate and key, of a server that speaks TLS."""
         self._ready = ready
         super().__init__(
             uvicorn.Config(
@@ -42,7 +46,9 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
+                timeout_graceful_shutdown=GRACE_SECONDS if identity is None else DESK_GRACE_SECONDS,
+                ssl_certfile=None if identity is None else identity[0],
+                ssl_keyfile=None if identity is None else str(identity[1]),
             )
         )
 
@@ -50,6 +56,16 @@ class Server(uvicorn.Server):
         connections.quieten(asyncio.get_running_loop())
         await super().startup(sockets=sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets=sockets)
+        # By TLS one says good-bye; those whose other end is gone without a word, as a machine that lost its power, are cut off.
+        left = [each for each in self.server_state.connections if isinstance(each, connections.PeerProtocol)]
+        for connection in left:
+            with contextlib.suppress(OSError):
+                connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        if left:
+            await asyncio.sleep(0.1)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -68,12 +84,34 @@ def serve(app: FastAPI, sockets: list[socket.socket], *, ready: Callable[[], Non
         Path(unix_path).unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def beside(app: FastAPI, sock: socket.socket, identity: tuple[Path, Path]) -> Iterator[None]:
+    """Serve another application by TLS on a socket of its own, in a thread, for as long as the block takes.
+
+    Raises ConfigError where the server does not start.
+    """
+    started = threading.Event()
+    server = Server(app, ready=started.set, identity=identity)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="beside", daemon=True)
+    thread.start()
+    try:
+        while not started.wait(0.05):
+            if not thread.is_alive():
+                raise ConfigError("the desk of the deploy image cannot be served", hint="the log says why")
+        yield
+    finally:
+        app.state.ending = True  # what hangs on purpose is answered
+        server.should_exit = True
+        thread.join(GRACE_SECONDS)
+        sock.close()
+
+
 def bind(*, unix_socket: Path, listen: str = "") -> list[socket.socket]:
     """The listening sockets, the unix one first; a stale socket file is replaced, a living one is not."""
     sockets = [_bind_unix(unix_socket)]
     if listen:
         try:
-            sockets.append(_bind_tcp(listen))
+            sockets.append(bind_tcp(listen))
         except ConfigError:
             sockets[0].close()
             unix_socket.unlink(missing_ok=True)
@@ -113,7 +151,8 @@ def _remove_stale(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _bind_tcp(listen: str) -> socket.socket:
+def bind_tcp(listen: str, *, setting: str = "listen") -> socket.socket:
+    """A listening socket at host:port. Raises ConfigError that names the setting."""
     host, _, port = listen.rpartition(":")
     sock: socket.socket | None = None
     try:
@@ -128,5 +167,5 @@ def _bind_tcp(listen: str) -> socket.socket:
     except (OSError, ValueError) as exc:
         if sock is not None:
             sock.close()
-        raise ConfigError(f"cannot listen on {listen}: {exc}", hint="check listen: in orchestrator.yaml") from exc
+        raise ConfigError(f"cannot listen on {listen}: {exc}", hint=f"check {setting}: in orchestrator.yaml") from exc
     return sock

@@ -112,6 +112,12 @@ def _web_address(value: object) -> str:
     return text
 
 
+def _secure_address(value: object) -> str:
+    text = _text(r"https://[!-~]+", "an https:// address of at most 128 letters", longest=128)(value)
+    _no_password(text)
+    return text
+
+
 def _libvirt_uri(value: object) -> str:
     text = _text(_URI.pattern + "|[a-z][a-z0-9+]*:///[!-~]*|", "a libvirt URI, such as 'qemu:///system'", longest=2000)(value)
     _no_password(text)
@@ -190,6 +196,7 @@ Bridge = Annotated[
     ),
 ]
 WebAddress = Annotated[str, *_kind(_web_address, {"type": "string"})]
+SecureAddress = Annotated[str, *_kind(_secure_address, {"type": "string", "pattern": "^https://[!-~]+$", "maxLength": 128})]
 LibvirtUri = Annotated[str, *_kind(_libvirt_uri, {"type": "string"})]
 DatabaseUrl = Annotated[str, *_kind(_database_url, {"type": "string"})]
 TimeZone = Annotated[str, *_kind(_timezone, {"type": "string"})]

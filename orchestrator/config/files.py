@@ -140,6 +140,15 @@ class BackupsSection(_File):
     )
 
 
+class DeploySection(_File):
+    listen: f.Listen = Field(
+        min_length=1, description="host:port that dedicated machines and their BMCs are answered at, by TLS."
+    )
+    url: f.SecureAddress = Field(description="The same place as they reach it: https://…, at most 128 letters.")
+    image: f.PathText = Field(description="The deploy image, as `orchestrator deploy-image build` has made it.")
+    images: f.PathText = Field(description="Directory of the raw images that are written to machines.")
+
+
 class OrchestratorFile(_File):
     """orchestrator.yaml: the controller itself."""
 
@@ -163,6 +172,9 @@ class OrchestratorFile(_File):
     brakes: BrakesSection = Field(default_factory=BrakesSection, description="How much may be suspended or destroyed unasked.")
     jobs: JobsSection = Field(default_factory=JobsSection, description="How jobs are run.")
     backups: BackupsSection = Field(default_factory=BackupsSection, description="Where and when copies of services are made.")
+    deploy: DeploySection | None = Field(
+        default=None, description="How dedicated machines are installed and erased; left out: none are."
+    )
     address_cool_down: f.CoolDown = Field(
         default=timedelta(hours=24), json_schema_extra={"default": "24h"}, description="How long a released address stays unused."
     )
@@ -329,7 +341,7 @@ class PlaybookEntry(_File):
 class PlaybookFile(_File):
     """playbooks/NAME.yaml: the steps of one intent for one kind of plan."""
 
-    name: f.Name = Field(description="<kind>-<intent>; the file is called so, too.")
+    name: f.Name = Field(description="<kind>-<intent>, for dedicated machine-<intent>; the file is called so, too.")
     description: f.Line = Field(description="What it does, for people.")
-    for_: Literal["vps", "hosting"] = Field(alias="for", description="The kind of plan it is for.")
+    for_: Literal["vps", "hosting", "dedicated"] = Field(alias="for", description="The kind of plan it is for.")
     steps: list[PlaybookEntry] = Field(min_length=1, max_length=100, description="The steps, in order.")

@@ -11,12 +11,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from orchestrator.config import backup_checks
+from orchestrator.config import backup_checks, machine_checks
 from orchestrator.config.backups import backup_settings
 from orchestrator.config.checks import Entries, Entry, Names, check
 from orchestrator.config.files import (
     BackupsSection,
     BillingEntry,
+    DeploySection,
     NodeEntry,
     NodesFile,
     OrchestratorFile,
@@ -28,7 +29,8 @@ from orchestrator.config.files import (
     ZoneEntry,
 )
 from orchestrator.config.holidays import read_holidays
-from orchestrator.config.model import BillingSource, Config, Settings, Zone
+from orchestrator.config.machine_reading import read_machines
+from orchestrator.config.model import BillingSource, Config, DeploySettings, Settings, Zone
 from orchestrator.config.plan_reading import AnyPlanFile, plan_model, plan_of
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
@@ -51,7 +53,7 @@ _SUN_PATH = 107  # bytes of a unix socket's path, unix(7)
 
 
 def load(directory: Path) -> Config:
-    """Read orchestrator.yaml, nodes.yaml, templates.yaml, plans/*.yaml, policies/*.yaml and holidays.yaml under ``directory``.
+    """Read orchestrator.yaml, nodes.yaml, machines.yaml, templates.yaml, plans/, policies/ and holidays.yaml under ``directory``.
 
     Without policies/ nothing is promised: plans have the policy 'default', by which nothing is done automatically.
 
@@ -68,10 +70,16 @@ def load(directory: Path) -> Config:
     policies = _policies(reading, directory / "policies")
     holidays, problems = read_holidays(directory / "holidays.yaml")
     reading.problems.extend(problems)
+    machines = read_machines(directory / "machines.yaml", absolute=lambda name: _path(directory, name))
+    reading.problems.extend(machines.problems)
     names = Names(
         zones=reading.zone_names, templates=reading.template_names, policies=reading.policy_names, locations=_locations(policies)
     )
-    across = (*check(reading.entries, names, ranges_whole=reading.ranges_whole), *reading.of_backups())
+    across = (
+        *check(reading.entries, names, ranges_whole=reading.ranges_whole),
+        *machine_checks.check(machines.entries, reading.entries, names, whole=machines.whole, ranges_whole=reading.ranges_whole),
+        *reading.of_backups(),
+    )
     reading.problems.extend([problem for problem in across if not reading.told(problem)])
     if reading.problems or settings is None or nodes is None or templates is None:
         raise config_error(f"the configuration in {directory} cannot be used", reading.problems)
@@ -85,6 +93,7 @@ def load(directory: Path) -> Config:
         plans={plan.name: plan_of(plan) for plan in plans},
         policies=policies,
         holidays=holidays,
+        machines=machines.machines,
     )
 
 
@@ -247,7 +256,13 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         job_threads=found.jobs.threads,
         keep_engine_rows=found.jobs.keep,
         backups=backup_settings(found.backups, lambda name: _path(directory, name)),
+        deploy=None if found.deploy is None else _deploy(found.deploy, directory),
     )
+
+
+def _deploy(section: DeploySection, directory: Path) -> DeploySettings:
+    image, images = _path(directory, section.image), _path(directory, section.images)
+    return DeploySettings(listen=section.listen, url=section.url.rstrip("/"), image=image, images=images)
 
 
 def _billing(entry: BillingEntry, directory: Path) -> BillingSource:

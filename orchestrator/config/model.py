@@ -12,6 +12,7 @@ from orchestrator.domain.backups.offer import ALL_DAY, DRILLS, KEEP_RESTORED, Ho
 from orchestrator.domain.backups.state import StateBackups
 from orchestrator.domain.backups.targets import Target
 from orchestrator.domain.brakes import BrakeLimits
+from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
 from orchestrator.domain.policies import Policy
 
@@ -47,6 +48,17 @@ class BackupSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeploySettings:
+    """Where the deploy image is answered. ``url``: the same place as machines and their BMCs reach it, https. ``image``: the ISO;
+    ``images``: the directory of the raw images that are written to machines."""
+
+    listen: str
+    url: str
+    image: Path
+    images: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
 
@@ -74,6 +86,7 @@ class Settings:
     job_threads: int
     keep_engine_rows: timedelta
     backups: BackupSettings = field(default_factory=BackupSettings)
+    deploy: DeploySettings | None = None
 
     @property
     def told(self) -> BillingSource | None:
@@ -106,3 +119,4 @@ class Config:
     plans: dict[str, Plan]
     policies: dict[str, Policy]
     holidays: tuple[Holiday, ...] = ()
+    machines: tuple[Machine, ...] = ()

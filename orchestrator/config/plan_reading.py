@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.config.files import HostingPlanFile, PlanFile, SoldFile
-from orchestrator.domain.plans import GuestPlan, HostingPlan, Plan, PlanKind
+from orchestrator.config.machine_files import MachinePlanFile
+from orchestrator.domain.plans import GuestPlan, HostingPlan, MachinePlan, Plan, PlanKind
 
-AnyPlanFile = PlanFile | HostingPlanFile
+AnyPlanFile = PlanFile | HostingPlanFile | MachinePlanFile
 
 # What stands in for values that could not be read: the ones about which no other value can be wrong.
 _UNREAD_GUEST: dict[str, object] = {
@@ -18,12 +19,15 @@ _UNREAD_GUEST: dict[str, object] = {
     "templates": ["unread"],
 }
 _UNREAD_ACCOUNT: dict[str, object] = {"kind": "hosting", "disk": "1 GiB", "inodes": 1000, "memory": "1 GiB"}
+_UNREAD_MACHINE: dict[str, object] = {"kind": "dedicated", "class": "unread", "templates": ["unread"]}
 
 
 def plan_model(data: object) -> tuple[type[AnyPlanFile], dict[str, object]]:
     """The model of the plan's kind, and its stand-ins. One of an unknown kind is read by that of guests, which says so."""
     if isinstance(data, dict) and data.get("kind") == PlanKind.HOSTING:
         return HostingPlanFile, _UNREAD_ACCOUNT
+    if isinstance(data, dict) and data.get("kind") == PlanKind.DEDICATED:
+        return MachinePlanFile, _UNREAD_MACHINE
     return PlanFile, _UNREAD_GUEST
 
 
@@ -42,6 +46,15 @@ def plan_of(entry: AnyPlanFile) -> Plan:
             sites=entry.sites,
             databases=entry.databases,
             php=tuple(entry.php),
+            **_sold(entry),
+        )
+    if isinstance(entry, MachinePlanFile):
+        return MachinePlan(
+            machine_class=entry.class_,
+            ipv4=entry.ipv4,
+            ipv6=entry.ipv6,
+            templates=tuple(entry.templates),
+            default_template=entry.default_template or entry.templates[0],
             **_sold(entry),
         )
     return GuestPlan(

@@ -11,6 +11,7 @@ from orchestrator.config.load import yaml_files
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbook_faults import Arguments, faults
 from orchestrator.domain.playbooks import OnFailure, Playbook, PlaybookStep
 
@@ -89,8 +90,9 @@ def _problems(document: Document, playbook: Playbook, steps: Mapping[str, Argume
         yield document.problem(
             ("name",), f"the playbook '{playbook.name}' has to stand in {playbook.name}.yaml, not in {stem}.yaml"
         )
-    if not playbook.name.startswith(f"{playbook.for_}-"):
-        yield document.problem(("name",), f"the name of a playbook for '{playbook.for_}' begins with '{playbook.for_}-'")
+    begins = PlanKind(playbook.for_).playbooks
+    if not playbook.name.startswith(f"{begins}-"):
+        yield document.problem(("name",), f"the name of a playbook for '{playbook.for_}' begins with '{begins}-'")
     for fault in faults(playbook, steps):
         yield document.problem(("steps", fault.position, *fault.path), fault.sentence)
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from orchestrator.config.files import HostingPlanFile, NodesFile, OrchestratorFile, PlanFile, PlaybookFile, TemplatesFile
 from orchestrator.config.holidays import HolidaysFile
+from orchestrator.config.machine_files import MachinePlanFile, MachinesFile
 from orchestrator.config.policy_file import PolicyFile
 from orchestrator.config.sentences import inner_model
 
@@ -28,6 +29,8 @@ FILES: dict[str, type[BaseModel]] = {
     "templates": TemplatesFile,
     "plan": PlanFile,
     "hosting-plan": HostingPlanFile,
+    "dedicated-plan": MachinePlanFile,
+    "machines": MachinesFile,
     "policy": PolicyFile,
     "playbook": PlaybookFile,
     "holidays": HolidaysFile,

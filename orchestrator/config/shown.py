@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.config.backups import backups_shown
-from orchestrator.config.model import BillingSource, Config, Settings
+from orchestrator.config.model import BillingSource, Config, DeploySettings, Settings
 from orchestrator.config.policy_shown import shown
 from orchestrator.config.units import duration_words, rate_words, size_words
-from orchestrator.domain.plans import AddressRange, GuestPlan, HostingPlan, Node, Plan, Template
+from orchestrator.domain.machines import Machine
+from orchestrator.domain.plans import AddressRange, GuestPlan, HostingPlan, MachinePlan, Node, Plan, Template
 
 
 def files(config: Config) -> dict[str, dict[str, Any]]:
@@ -20,6 +21,7 @@ def files(config: Config) -> dict[str, dict[str, Any]]:
             "nodes": [_node(node) for node in config.nodes],
             "address_ranges": [_range(span) for span in config.ranges],
         },
+        "machines.yaml": {"machines": [_machine(machine) for machine in config.machines]},
         "holidays.yaml": {
             "holidays": [{"date": day.day.isoformat(), "name": day.name, "source": day.source} for day in config.holidays]
         },
@@ -55,8 +57,13 @@ def _settings(settings: Settings) -> dict[str, Any]:
         },
         "jobs": {"threads": settings.job_threads, "keep": duration_words(settings.keep_engine_rows)},
         "backups": backups_shown(settings.backups),
+        "deploy": None if settings.deploy is None else _deploy(settings.deploy),
         "address_cool_down": duration_words(settings.address_cool_down),
     }
+
+
+def _deploy(deploy: DeploySettings) -> dict[str, Any]:
+    return {"listen": deploy.listen, "url": deploy.url, "image": str(deploy.image), "images": str(deploy.images)}
 
 
 def _billing(billing: BillingSource) -> dict[str, Any]:
@@ -89,6 +96,25 @@ def _node(node: Node) -> dict[str, Any]:
         "backups": node.backups,
         "backups_on_own_node": node.backups_on_own_node,
         "backups_at_once": node.backups_at_once,
+    }
+
+
+def _machine(machine: Machine) -> dict[str, Any]:
+    return {
+        "name": machine.name,
+        "zone": machine.zone,
+        "class": machine.machine_class,
+        "driver": machine.driver,
+        "bmc": machine.bmc,
+        "bmc_user": machine.bmc_user,
+        "bmc_secret_file": None if machine.bmc_secret_file is None else str(machine.bmc_secret_file),
+        "bmc_system": machine.bmc_system,
+        "macs": list(machine.macs),
+        "disks": list(machine.disks),
+        "deploy_address": machine.deploy_address,
+        "deploy_gateway": machine.deploy_gateway,
+        "deploy_mac": machine.deploy_mac,
+        "maintenance": machine.maintenance,
     }
 
 
@@ -128,6 +154,8 @@ def _plan(plan: Plan) -> dict[str, Any]:
         limits = _of_guests(plan)
     elif isinstance(plan, HostingPlan):
         limits = _of_accounts(plan)
+    elif isinstance(plan, MachinePlan):
+        limits = _of_machines(plan)
     return {
         "name": plan.name,
         "kind": str(plan.kind),
@@ -137,11 +165,27 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "traffic": None if plan.traffic_bytes is None else size_words(plan.traffic_bytes),
         "traffic_over_per_gb": plan.traffic_over_per_gb,
         "price_per_hour": plan.price_per_hour,
+        **({} if isinstance(plan, MachinePlan) else _of_backups(plan)),
+        "policy": plan.policy,
+        "forbids": [use.value for use in plan.forbids],
+    }
+
+
+def _of_backups(plan: Plan) -> dict[str, Any]:
+    return {
         "backups_bought": plan.backups_bought,
         "backup_cap": None if plan.backup_cap_bytes is None else size_words(plan.backup_cap_bytes),
         "backup_cap_inodes": plan.backup_cap_inodes,
-        "policy": plan.policy,
-        "forbids": [use.value for use in plan.forbids],
+    }
+
+
+def _of_machines(plan: MachinePlan) -> dict[str, Any]:
+    return {
+        "class": plan.machine_class,
+        "ipv4": plan.ipv4,
+        "ipv6": plan.ipv6,
+        "templates": list(plan.templates),
+        "default_template": plan.default_template,
     }
 
 

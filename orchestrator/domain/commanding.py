@@ -11,7 +11,7 @@ from datetime import datetime
 
 from orchestrator.domain import archives, cancellations, conduct, lapsing
 from orchestrator.domain.intents import CANCELLATION, RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, Refusal
-from orchestrator.domain.permissions import no_switch
+from orchestrator.domain.permissions import no_switch, no_throttle
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Cause, Hold, HoldEffect, HoldReason, Lifecycle, Service, transition
@@ -103,7 +103,10 @@ def unsuspend(record: Service, reason: HoldReason, *, who: str, why: str) -> Rec
     return resume(record.without_hold(reason), hold=reason, reason=why or f"the hold for {reason} is lifted", who=who)
 
 
-def limit(record: Service, reason: HoldReason, *, who: str, why: str, now: datetime) -> Received:
+def limit(record: Service, reason: HoldReason, *, who: str, why: str, now: datetime, terms: Terms = NO_TERMS) -> Received:
+    apart = no_throttle(terms.kind)
+    if apart is not None:
+        return refuse(record, apart.reason, apart.rule)
     if record.state not in LIVING:
         return refuse(record, f"it is {record.state}: only a provisioned service can be limited", RULE_LIFECYCLE)
     adds = record.hold(reason) is None

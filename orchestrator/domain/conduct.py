@@ -35,6 +35,7 @@ _STRONGER = (Effect.LIMIT, Effect.READ_ONLY, Effect.SUSPEND)
 _BEYOND: dict[str, frozenset[Effect]] = {
     "vps": frozenset({Effect.READ_ONLY}),
     "hosting": frozenset({Effect.READ_ONLY}),
+    "dedicated": frozenset({Effect.LIMIT, Effect.READ_ONLY}),
 }
 
 

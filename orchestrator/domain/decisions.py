@@ -277,7 +277,7 @@ def command(
         case IntentKind.UNSUSPEND:
             return commanding.unsuspend(service, reason, who=who, why=why)
         case IntentKind.LIMIT:
-            return commanding.limit(service, reason, who=who, why=why or reason.value, now=now)
+            return commanding.limit(service, reason, who=who, why=why or reason.value, now=now, terms=terms)
         case IntentKind.UNLIMIT:
             return commanding.unlimit(service, reason, who=who, why=why)
         case IntentKind.TERMINATE:

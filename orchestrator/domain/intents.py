@@ -18,7 +18,7 @@ CANCELLATION = "cancellation"
 
 
 class IntentKind(StrEnum):
-    """What is to happen to a service. The playbook of an intent is ``<plan kind>-<intent>``, e.g. ``vps-provision``."""
+    """What is to happen to a service. The playbook of an intent is ``<PlanKind.playbooks>-<intent>``, e.g. ``vps-provision``."""
 
     PROVISION = "provision"
     START = "start"

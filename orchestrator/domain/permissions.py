@@ -28,6 +28,8 @@ class Ask(StrEnum):
 
 _ENDED = frozenset({Lifecycle.TERMINATING, Lifecycle.ARCHIVED, Lifecycle.ERASED})
 _POWER = frozenset({Ask.START, Ask.REBOOT, Ask.STOP})
+_COPIES = frozenset({Ask.BACKUP, Ask.RESTORE})
+RULE_MACHINES = "dedicated machines"
 
 
 def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
@@ -37,6 +39,8 @@ def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
         return Refusal(reason="restore refused: whose service has ended gets no data back", rule=terms.cite(returned))
     if act in _POWER and terms.kind == PlanKind.HOSTING:
         return Refusal(reason=no_switch(act), rule=RULE_LIFECYCLE)
+    if act in _COPIES and terms.kind == PlanKind.DEDICATED:
+        return Refusal(reason=no_copies(act), rule=RULE_MACHINES)
     if service.state != Lifecycle.ACTIVE:
         return Refusal(reason=f"{act} refused: it is {service.state}, not active", rule=RULE_LIFECYCLE)
     rule = None if act in _POWER else terms.policy.forbids(Act(act.value))
@@ -53,6 +57,19 @@ def may(act: Ask, service: Service, terms: Terms) -> Refusal | None:
 def no_switch(act: str) -> str:
     """Why an account is neither started nor stopped."""
     return f"{act} is for guests: an account has no power switch"
+
+
+def no_copies(act: str) -> str:
+    """Why nothing of a machine is backed up."""
+    return f"{act} refused: a machine is its customer's alone, nothing of ours runs on it and no backups are made of it"
+
+
+def no_throttle(kind: str) -> Refusal | None:
+    """Why a service of this kind cannot be limited; None where it can be."""
+    if kind != PlanKind.DEDICATED:
+        return None
+    reason = "a machine cannot be limited: its network is not behind anything of ours; suspend it, or note the hold only"
+    return Refusal(reason=reason, rule=RULE_MACHINES)
 
 
 def besides(act: Ask, terms: Terms) -> str:

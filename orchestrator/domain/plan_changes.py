@@ -11,6 +11,7 @@ from dataclasses import replace
 from orchestrator.domain import account_settings, accounts
 from orchestrator.domain.errors import NotFound, Refused
 from orchestrator.domain.intents import RULE_LIFECYCLE, RULE_VOCABULARY, Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.permissions import RULE_MACHINES
 from orchestrator.domain.plans import HostingPlan, Plan, PlanKind
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Lifecycle, Service
@@ -28,6 +29,9 @@ def change(record: Service, plan: str, *, who: str, why: str, terms: Terms) -> R
 
     Also to the plan that it has: another change may be under way (``in_force`` is asked with that known).
     """
+    if terms.kind == PlanKind.DEDICATED:
+        apart = "another plan of a dedicated machine is another machine: order that one, and let this one go"
+        return _refused(record, apart, RULE_MACHINES)
     if terms.kind not in _KINDS:
         return _refused(record, "service.change_plan is not carried out by this version", RULE_VOCABULARY)
     if record.state != Lifecycle.ACTIVE:

@@ -32,11 +32,20 @@ class NodeKind(StrEnum):
 class PlanKind(StrEnum):
     VPS = "vps"
     HOSTING = "hosting"
+    DEDICATED = "dedicated"
 
     @property
-    def node_kind(self) -> NodeKind:
-        """Where its services are."""
-        return NodeKind.HOSTING if self == PlanKind.HOSTING else NodeKind.HYPERVISOR
+    def node_kind(self) -> NodeKind | None:
+        """Where its services are; None: each on a machine of its own (``domain.machines``)."""
+        return _NODE_KINDS.get(self)
+
+    @property
+    def playbooks(self) -> str:
+        """With what the names of its playbooks begin: ``<this>-<intent>``, such as ``machine-provision``."""
+        return "machine" if self == PlanKind.DEDICATED else self.value
+
+
+_NODE_KINDS = {PlanKind.VPS: NodeKind.HYPERVISOR, PlanKind.HOSTING: NodeKind.HOSTING}
 
 
 class Use(StrEnum):
@@ -84,7 +93,17 @@ class Plan(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestPlan(Plan):
+class InstalledPlan(Plan):
+    """What is installed from a template, and has addresses: a guest, or a machine."""
+
+    ipv4: int = 1
+    ipv6: int = 1
+    templates: tuple[str, ...] = ()
+    default_template: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestPlan(InstalledPlan):
     """A guest on a hypervisor. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
 
     ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
@@ -102,10 +121,6 @@ class GuestPlan(Plan):
     limited_network_bytes_per_second: int = LIMITED_NETWORK
     encrypted: bool = True
     full_copy: bool = False
-    ipv4: int = 1
-    ipv6: int = 1
-    templates: tuple[str, ...] = ()
-    default_template: str = ""
 
     @property
     def limited_rate(self) -> int:
@@ -142,6 +157,19 @@ class HostingPlan(Plan):
     def sizes(self) -> tuple[int, ...]:
         """Disk, inodes, processor, memory, processes, sites, databases."""
         return (self.disk_bytes, self.inodes, self.cpu_percent, self.memory_bytes, self.tasks, self.sites, self.databases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePlan(InstalledPlan):
+    """A dedicated machine of one class, whole. ``machine_class``: a word of machines.yaml."""
+
+    kind: ClassVar[PlanKind] = PlanKind.DEDICATED
+
+    machine_class: str
+
+    def sizes(self) -> tuple[int, ...]:
+        """Nothing that is counted: a class is what its machines are, and none is a smaller amount of another."""
+        return ()
 
 
 def lower_rate(one: int, other: int) -> int:

@@ -9,15 +9,29 @@ from collections.abc import Collection, Mapping
 
 from orchestrator.domain import account_checks, accounts, wanted
 from orchestrator.domain.errors import NoCapacity, NotFound, RequestError
-from orchestrator.domain.plans import HostingPlan, Node, Plan, PlanKind, Template
+from orchestrator.domain.machines import Machine
+from orchestrator.domain.plans import HostingPlan, MachinePlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Service
 
+_WHERE = {
+    PlanKind.VPS: ("node", "nodes.yaml"),
+    PlanKind.HOSTING: ("hosting node", "nodes.yaml"),
+    PlanKind.DEDICATED: ("machine", "machines.yaml"),
+}
 
-def sellable(service: Service, *, plans: Mapping[str, Plan], templates: Mapping[str, Template], nodes: Collection[Node]) -> None:
+
+def sellable(
+    service: Service,
+    *,
+    plans: Mapping[str, Plan],
+    templates: Mapping[str, Template],
+    nodes: Collection[Node],
+    machines: Collection[Machine] = (),
+) -> None:
     """Return where plan, template and place of the service are declared and go together.
 
-    Raises NotFound for a name that is not declared, NoCapacity where every declared node is in another zone, RequestError where
-    what was ordered cannot be given to a guest.
+    Raises NotFound for a name that is not declared, NoCapacity where every declared node, or machine of the class, is in another
+    zone, RequestError where what was ordered cannot be given to a guest.
     """
     plan = plans.get(service.plan)
     if plan is None:
@@ -25,7 +39,10 @@ def sellable(service: Service, *, plans: Mapping[str, Plan], templates: Mapping[
     wanted.spec(service, plan, templates)
     if isinstance(plan, HostingPlan):
         _require_tellable(service)
-    _somewhere(plan, service.zone, [node for node in nodes if node.kind == plan.kind.node_kind])
+    if isinstance(plan, MachinePlan):
+        _somewhere(plan, service.zone, {each.zone for each in machines if each.machine_class == plan.machine_class})
+    else:
+        _somewhere(plan, service.zone, {node.zone for node in nodes if node.kind == plan.kind.node_kind})
 
 
 def _require_tellable(service: Service) -> None:
@@ -35,13 +52,16 @@ def _require_tellable(service: Service) -> None:
         raise RequestError(f"its SSH keys have {size} bytes together, an account takes {most}", hint="fewer keys")
 
 
-def _somewhere(plan: Plan, zone: str, nodes: Collection[Node]) -> None:
-    """A node that is down, full or in maintenance counts: that passes, and the job that waits for it can be tried again."""
+def _somewhere(plan: Plan, zone: str, zones: Collection[str]) -> None:
+    """``zones``: where what takes it stands. A node that is down, full or in maintenance counts, and so does a machine that has a
+    service: that passes, and the job that waits for it can be tried again."""
     sold = f"plan '{plan.name}' is sold in {', '.join(plan.zones)} only"
     if zone and plan.zones and zone not in plan.zones:
         raise NoCapacity(f"zone '{zone}' is wanted, and {sold}", hint="add it to the plan's zones, restart the controller")
-    if any(zone in ("", node.zone) and (not plan.zones or node.zone in plan.zones) for node in nodes):
+    if any(zone in ("", each) and (not plan.zones or each in plan.zones) for each in zones):
         return
     where = f"in zone '{zone}'" if zone else f"where it could be: {sold}" if plan.zones else "at all"
-    what = "hosting node" if plan.kind == PlanKind.HOSTING else "node"
-    raise NoCapacity(f"there is no {what} {where}", hint="add one to configs/nodes.yaml, restart the controller")
+    what, file = _WHERE[plan.kind]
+    if isinstance(plan, MachinePlan):
+        what = f"machine of class '{plan.machine_class}'"
+    raise NoCapacity(f"there is no {what} {where}", hint=f"add one to configs/{file}, restart the controller")

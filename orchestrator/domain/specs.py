@@ -16,7 +16,7 @@ from typing import Any
 
 from orchestrator.domain.canonical import canonical_json, digest
 from orchestrator.domain.errors import RequestError
-from orchestrator.domain.plans import LIMITED_NETWORK, GuestPlan, GuestSpec, Template, guest_name
+from orchestrator.domain.plans import LIMITED_NETWORK, GuestPlan, GuestSpec, InstalledPlan, Template, guest_name
 from orchestrator.domain.services import Service
 
 # RFC 1123 section 2.1, each label; the whole name is at most 253 characters, and Linux takes 64 for a host's own name.
@@ -79,13 +79,13 @@ def hostname(name: str) -> str:
     return lowered
 
 
-def hostname_of(service: Service) -> str:
-    """The guest's host name: as ordered, else the service's domain, else ``<service>.guest``."""
+def hostname_of(service: Service, *, suffix: str = "guest") -> str:
+    """The host name of a guest or a machine: as ordered, else the service's domain, else ``<service>.<suffix>``."""
     given = service.hostname or service.domain
     if given:
         return hostname(given)
     # A service's id may hold what a host name may not: '_' and a hyphen at the end.
-    return hostname(f"{service.id.replace('_', '-').strip('-')}.guest")
+    return hostname(f"{service.id.replace('_', '-').strip('-')}.{suffix}")
 
 
 def ssh_key(line: str) -> str:
@@ -134,18 +134,27 @@ def password_hash(text: str) -> str:
     return text
 
 
-def guest_spec(service: Service, plan: GuestPlan, template: Template) -> GuestSpec:
-    """What the service is to have. Raises RequestError where what was ordered cannot be given to a guest."""
+def require_sold_with(plan: InstalledPlan, template: Template) -> None:
+    """Raises RequestError where the plan is not sold with it."""
     if plan.templates and template.name not in plan.templates:
         raise RequestError(f"plan {plan.name} is not sold with template {template.name}", hint=", ".join(plan.templates))
-    keys = tuple(dict.fromkeys(ssh_key(line) for line in service.ssh_keys))
+
+
+def ssh_keys_of(service: Service) -> tuple[str, ...]:
+    """Each once, as it goes into authorized_keys. Raises RequestError."""
+    return tuple(dict.fromkeys(ssh_key(line) for line in service.ssh_keys))
+
+
+def guest_spec(service: Service, plan: GuestPlan, template: Template) -> GuestSpec:
+    """What the service is to have. Raises RequestError where what was ordered cannot be given to a guest."""
+    require_sold_with(plan, template)
     return GuestSpec(
         service_id=service.id,
         name=guest_name(service.id),
         plan=plan,
         template=template,
         hostname=hostname_of(service),
-        ssh_keys=keys,
+        ssh_keys=ssh_keys_of(service),
         password_hash=password_hash(service.password_hash),
         zone=service.zone,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.domain import accounts, specs
+from orchestrator.domain import accounts, machine_specs, specs
 from orchestrator.domain.errors import NotFound
-from orchestrator.domain.plans import GuestPlan, HostingPlan, Plan, Template
+from orchestrator.domain.plans import GuestPlan, HostingPlan, InstalledPlan, MachinePlan, Plan, Template
 from orchestrator.domain.services import Service
 
 
@@ -17,11 +17,13 @@ def spec(service: Service, plan: Plan, templates: Mapping[str, Template]) -> dic
         return specs.to_json(specs.guest_spec(service, plan, template_of(service, plan, templates)))
     if isinstance(plan, HostingPlan):
         return accounts.to_json(service, plan)
+    if isinstance(plan, MachinePlan):
+        return machine_specs.to_json(service, plan, template_of(service, plan, templates))
     raise NotFound(f"plan '{plan.name}' is of a kind that is not sold")
 
 
-def template_of(service: Service, plan: GuestPlan, templates: Mapping[str, Template]) -> Template:
-    """What the service's guest is installed from; raises NotFound where that is not declared."""
+def template_of(service: Service, plan: InstalledPlan, templates: Mapping[str, Template]) -> Template:
+    """What the service's guest, or machine, is installed from; raises NotFound where that is not declared."""
     name = service.template or plan.default_template
     template = templates.get(name)
     if template is None:

@@ -10,8 +10,9 @@ from orchestrator.domain import conduct, holding
 from orchestrator.domain.complaints import ComplaintKind
 from orchestrator.domain.conduct import Answer, Report
 from orchestrator.domain.evidence import Evidence
+from orchestrator.domain.permissions import no_throttle
 from orchestrator.domain.policies import Effect
-from orchestrator.domain.received import Received
+from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
@@ -57,7 +58,10 @@ class Conduct:
     def hold(self, service_id: str, asked: HoldAsked, who: str, beside: Beside[Submitted]) -> Submitted:
         """Set a hold."""
 
-        def decide(service: Service, _terms: Terms, now: datetime) -> Received:
+        def decide(service: Service, terms: Terms, now: datetime) -> Received:
+            apart = no_throttle(terms.kind) if asked.effect == HoldEffect.LIMIT else None
+            if apart is not None:
+                return refused(service, apart.reason, apart.rule)
             hold = Hold(
                 reason=asked.reason,
                 effect=asked.effect,

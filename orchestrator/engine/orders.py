@@ -92,9 +92,15 @@ class Orders:
         if isinstance(decision, Nothing) or service is None:
             return ""
         if decision.kind == IntentKind.PROVISION:
-            sellable(service, plans=self._catalog.plans, templates=self._catalog.templates, nodes=self._catalog.nodes)
+            sellable(
+                service,
+                plans=self._catalog.plans,
+                templates=self._catalog.templates,
+                nodes=self._catalog.nodes,
+                machines=self._catalog.machines,
+            )
         # A service outlives the plan it was sold under: it can still be suspended and ended.
-        name = f"{self._catalog.kind_of(service).value}-{decision.kind.value}"
+        name = f"{self._catalog.kind_of(service).playbooks}-{decision.kind.value}"
         if name not in self._playbooks:
             raise ConfigError(f"there is no playbook {name}", hint="mend the playbooks directory, restart the controller")
         return name

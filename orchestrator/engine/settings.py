@@ -11,6 +11,7 @@ from typing import TypeVar
 from orchestrator.domain.backups.offer import KEEP_RESTORED, NodeBackups, Offer
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import Node, Plan, PlanKind, Template
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.services import Service
@@ -39,7 +40,8 @@ class Tariffs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What is sold, what it is installed from, and what is promised with it, by name; the nodes it could be on, and who sells it.
+    """What is sold, what it is installed from, and what is promised with it, by name; the nodes and machines it could be on, and
+    who sells it.
 
     Promises are counted in days of the ``calendar``. ``asks_billing``: a billing system is told things, and so can be asked to
     confirm a termination; else only people are. ``backups``: by node, where the copies of its services go; a node that is not
@@ -59,6 +61,7 @@ class Catalog:
     backups: Mapping[str, NodeBackups] = field(default_factory=dict)
     keep_restored: timedelta = KEEP_RESTORED
     drills: int = 0
+    machines: tuple[Machine, ...] = ()
 
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
@@ -75,6 +78,8 @@ class Catalog:
         plan = self.plans.get(service.plan)
         if plan is not None:
             return plan.kind
+        if any(machine.name == service.node for machine in self.machines):
+            return PlanKind.DEDICATED
         node = next((node for node in self.nodes if node.name == service.node), None)
         return PlanKind.VPS if node is None else node.kind.of_plans
 

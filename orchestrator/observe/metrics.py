@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orchestrator.observe.machines import machine_gauges
 from orchestrator.observe.snapshot import BackupGauges, NodeGauges, ServiceGauges, Snapshot, UsageGauges
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,6 +91,7 @@ class _StateCollector(Collector):
         yield from _job_gauges(now)
         yield from _service_gauges(now)
         yield from _node_gauges(now.nodes)
+        yield from machine_gauges(now.machine_counts, now.machines, now.machines_kept_off)
         yield from _range_gauges(now)
         yield from _charge_gauges(now)
         yield from _backup_gauges(now)

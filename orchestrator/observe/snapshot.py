@@ -86,6 +86,30 @@ class NodeGauges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachinesCount:
+    """Dedicated machines of one class in one zone that are in one state."""
+
+    machine_class: str
+    zone: str
+    state: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineGauges:
+    """An enrolled machine. ``on``, ``health`` (0 ok, 1 warning, 2 critical) and ``hottest_celsius`` are None where its BMC tells
+    none."""
+
+    name: str
+    zone: str
+    up: bool
+    on: bool | None
+    health: int | None
+    hottest_celsius: float | None
+    unwell_sensors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RangeGauges:
     name: str
     zone: str
@@ -181,3 +205,6 @@ class Snapshot:
     state_copy_seconds: float | None = None
     state_copied_at: float | None = None
     erasures: tuple[ErasuresCount, ...] = ()
+    machine_counts: tuple[MachinesCount, ...] = ()
+    machines: tuple[MachineGauges, ...] = ()
+    machines_kept_off: int = 0

@@ -14,12 +14,15 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from orchestrator.ports.account_uids import AccountUids
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.backup_book import BackupBook
+from orchestrator.ports.bmc import Bmc
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.deployment import Deployments
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
 from orchestrator.ports.hosting_node import HostingNode
 from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.machine_pool import MachinePool
 from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.reach import Reach
 from orchestrator.ports.repositories import Repositories
@@ -47,7 +50,8 @@ class Needed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """The outside world as a job sees it. The node-bound ports are opened by node name and kept by ``wiring``.
+    """The outside world as a job sees it. The node-bound ports are opened by node name, ``bmc`` by the
+    machine's, and kept by ``wiring``.
 
     ``keeper``: repositories as the controller's own machine reaches them, for what no node may do (``book.access(keeper=True)``).
     """
@@ -60,6 +64,9 @@ class Ports:
     book: BackupBook
     exports: Callable[[str], DiskExports]
     hosting: Callable[[str], HostingNode]
+    bmc: Callable[[str], Bmc]
+    machines: MachinePool
+    deployments: Deployments
     uids: AccountUids
     certificates: SiteCertificates
     reach: Reach

@@ -46,6 +46,10 @@ from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, 
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
 from orchestrator.steps.holds import GuestHold, GuestProveSuspended, GuestReleaseHold, GuestRestorePower
 from orchestrator.steps.limits import GuestLimit, GuestUnlimit, GuestVerifyNetwork
+from orchestrator.steps.machine_end import MachineClean, MachineErase
+from orchestrator.steps.machine_install import MachineAnswers, MachineBoot, MachineInspect, MachineVerify, MachineWrite
+from orchestrator.steps.machine_place import MachineAddresses, MachineFree, MachineReserve
+from orchestrator.steps.machine_power import MachineCheck, MachineOff, MachineOn, MachineProveSuspended, MachineSuspend
 from orchestrator.steps.network import AddressAllocate, AddressRelease
 from orchestrator.steps.place import NodeRelease, NodeReserve
 from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
@@ -127,6 +131,21 @@ _ALL: tuple[Step[Any], ...] = (
     AccountArchive(),
     AccountWipeOut(),
     AccountProveGone(),
+    MachineReserve(),
+    MachineAddresses(),
+    MachineInspect(),
+    MachineWrite(),
+    MachineBoot(),
+    MachineAnswers(),
+    MachineVerify(),
+    MachineCheck(),
+    MachineOff(),
+    MachineSuspend(),
+    MachineProveSuspended(),
+    MachineOn(),
+    MachineErase(),
+    MachineClean(),
+    MachineFree(),
 )
 
 STEPS: dict[str, Step[Any]] = {step.name: step for step in _ALL}

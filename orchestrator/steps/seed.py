@@ -78,16 +78,20 @@ def network_config(lease: Lease) -> dict[str, Any]:
     return {"version": 2, "ethernets": {"primary": interface}}
 
 
-def image(seed: Seed) -> bytes:
-    """The ISO 9660 image with the three files, named by Joliet and Rock Ridge, labelled as NoCloud looks for it."""
-    files = {
+def files(seed: Seed) -> dict[str, str]:
+    """What NoCloud reads, by name; ASCII."""
+    return {
         "meta-data": _json(meta_data(seed)),
         "network-config": _json(network_config(seed.lease)),
         "user-data": user_data(seed),
     }
+
+
+def image(seed: Seed) -> bytes:
+    """The ISO 9660 image with the three files, named by Joliet and Rock Ridge, labelled as NoCloud looks for it."""
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=VOLUME_LABEL)
-    for name, text in files.items():
+    for name, text in files(seed).items():
         content = text.encode("ascii")
         plain = f"/{name.upper().replace('-', '_')}.;1"
         iso.add_fp(io.BytesIO(content), len(content), plain, rr_name=name, joliet_path=f"/{name}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.calendar import Calendar
     from orchestrator.domain.certificates import Verdict
     from orchestrator.domain.playbooks import Playbook
+    from orchestrator.drivers.deployimage import Description as DeployImage
     from orchestrator.engine.state_copy import StateCopying
     from orchestrator.ports.clock import Clock
     from orchestrator.ports.enrolment import Requirement
@@ -78,6 +79,7 @@ def check(config_dir: Path) -> list[Mapping[str, Any]]:
 
 def init(config: Config) -> None:
     """Make the state directory, the controller's keys and the database. Repeatable; what is there stays."""
+    from orchestrator.drivers.local.desk_identity import init_desk
     from orchestrator.drivers.local.files import make_private_directory
     from orchestrator.drivers.local.keys import init_keys
     from orchestrator.drivers.ssh import ensure_identity
@@ -87,12 +89,20 @@ def init(config: Config) -> None:
     settings = config.settings
     make_private_directory(settings.state_dir)
     init_keys(settings.state_dir)
+    init_desk(settings.state_dir)
     ensure_identity(identity_of(settings))
     db = Database(settings.database_url)
     try:
         db.migrate()
     finally:
         db.close()
+
+
+def build_deploy_image(output: Path) -> DeployImage:
+    """See ``drivers.deployimage.build``."""
+    from orchestrator.drivers import deployimage
+
+    return deployimage.build(output.absolute())
 
 
 @contextmanager

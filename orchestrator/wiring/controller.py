@@ -14,11 +14,15 @@ from orchestrator.api.vocabulary import parse
 from orchestrator.config.model import Config, Settings
 from orchestrator.config.policy_stored import from_store, to_store
 from orchestrator.domain.playbooks import Playbook
+from orchestrator.drivers.fake.deployments import FakeDeployments
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets
 from orchestrator.drivers.local.notifier import HttpNotifier
 from orchestrator.engine import Catalog, Engine, EngineSettings
+from orchestrator.engine.inspecting import Inspecting
+from orchestrator.engine.inventory import Inventory
+from orchestrator.engine.machine_watch import MachineWatch
 from orchestrator.engine.settings import PolicyTexts
 from orchestrator.engine.sweep import Beat
 from orchestrator.engine.watch import NodeWatch
@@ -31,15 +35,21 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from orchestrator.wiring import calendar_of
 from orchestrator.wiring.backups import backup_book, node_backups
+from orchestrator.wiring.deploy import DeploymentsByMachine, store_deployments
 from orchestrator.wiring.identity import identity_of
 from orchestrator.wiring.links import Links
+from orchestrator.wiring.machines import MachineLinks
 from orchestrator.wiring.probe import WriteProbe
 from orchestrator.wiring.state import state_copying
 
 WATCH_SECONDS = 15.0
+# BMCs are small, and a look at one takes a dozen requests.
+MACHINE_WATCH_SECONDS = 60.0
+INSPECTING_SECONDS = 15.0
 # How often is looked whether a copy of the controller's own state is due.
 STATE_SECONDS = 60.0
 
@@ -68,9 +78,16 @@ class Controller:
         self.links = Links(
             config, self.db, clock=SystemClock(), secrets=self.secrets, identity=identity_of(settings), bundle=bundle()
         )
+        self.bmcs = MachineLinks(config, self.db, clock=SystemClock())
+        self.machines = StoreMachinePool(self.db, config.machines, self.clock)
         self.addresses = StoreAddressPool(self.db, config.ranges, self.clock, settings.address_cool_down)
         self.ledger = StoreLedger(self.db, config.nodes, self.clock)
         self.book = backup_book(config, self.db, self.secrets, self.clock)
+        self.desk_book = store_deployments(config, self.db, self.clock)
+        world = self.bmcs.world
+        self.deployments = DeploymentsByMachine(
+            config.machines, real=self.desk_book, simulated=None if world is None else FakeDeployments(world, self.clock)
+        )
         self._notifier = _notifier(settings, self.clock)
         self.catalog = Catalog(
             plans=config.plans,
@@ -83,6 +100,7 @@ class Controller:
             backups=node_backups(config),
             keep_restored=settings.backups.keep_restored,
             drills=settings.backups.drills,
+            machines=config.machines,
         )
         own = settings.backups.state
         self.tally = Tally(self.db, self.catalog, self.clock)
@@ -111,6 +129,8 @@ class Controller:
             **({} if at is None else {"at": at}),
         )
         self.watch = NodeWatch(self.db, config.nodes, self.links.node_facts, self.clock)
+        self.machine_watch = MachineWatch(self.db, config.machines, self.bmcs.bmc, self.clock)
+        self.inspecting = Inspecting(self.machines, self.bmcs.bmc, self.deployments, self.clock)
         self._ending = threading.Event()
         self.state = state_copying(config, self.db, ports=self._ports(), repositories=self.links.own, halting=self._ending)
         self._beats: list[Beat] = []
@@ -120,6 +140,8 @@ class Controller:
         self.engine.start(frozen=frozen)
         self._beats = [
             Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS),
+            Beat("machine-watch", self.machine_watch.once, seconds=MACHINE_WATCH_SECONDS),
+            Beat("inspecting", self.inspecting.once, seconds=INSPECTING_SECONDS),
             Beat("tally", self.tally.once, seconds=TALLY_SECONDS),
         ]
         if self.state is not None:
@@ -144,6 +166,7 @@ class Controller:
 
     def _let_go(self) -> None:
         self.links.close()
+        self.bmcs.close()
         if self._notifier is not None:
             self._notifier.close()
 
@@ -164,6 +187,14 @@ class Controller:
             metrics=self.metrics,
             server_uid=os.getuid(),
             look=self.watch.look,
+            inventory=Inventory(
+                self.db,
+                self.config.machines,
+                access=self.bmcs.access,
+                bmc=self.bmcs.bmc,
+                look=self.machine_watch.look,
+                clock=self.clock,
+            ),
             problems=WriteProbe(self.db, self.clock).problems,
         )
 
@@ -177,6 +208,9 @@ class Controller:
             book=self.book,
             exports=self.links.exports,
             hosting=self.links.hosting,
+            bmc=self.bmcs.bmc,
+            machines=self.machines,
+            deployments=self.deployments,
             uids=StoreAccountUids(self.db, self.clock),
             certificates=StoreSiteCertificates(self.db, secrets=self.secrets, inspect=tls.inspect),
             reach=self.links.reach,

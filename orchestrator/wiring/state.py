@@ -104,6 +104,7 @@ def _secret_files(config: Config) -> Iterator[Path]:
             yield billing.notify_secret_file
     for way in ways(config):
         yield from (path for path in (way.secret_file, way.ssh_key_file, way.ssh_known_hosts_file) if path is not None)
+    yield from (machine.bmc_secret_file for machine in config.machines if machine.bmc_secret_file is not None)
     if settings.backups.state is not None:
         yield settings.backups.state.key_file
 

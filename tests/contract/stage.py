@@ -27,6 +27,8 @@ from orchestrator.drivers.fake import (
     FakeVolumes,
     FakeWorld,
 )
+from orchestrator.drivers.fake.bmc import FakeBmc
+from orchestrator.drivers.fake.deployments import FakeDeployments
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.steps.arguments import parse
@@ -38,6 +40,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from tests.backup_books import book_of
 from tests.fault.house import RANGES
@@ -93,6 +96,9 @@ class Stage:
             book=book_of(self.db, self.secrets, NODES, self.clock),
             exports=lambda node: FakeExports(world, node),
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
+            bmc=lambda machine: FakeBmc(world, machine),
+            machines=StoreMachinePool(self.db, (), self.clock),
+            deployments=FakeDeployments(world, self.clock),
             uids=StoreAccountUids(self.db, self.clock),
             certificates=StoreSiteCertificates(self.db, secrets=self.secrets, inspect=tls.inspect),
             reach=FakeReach(world),

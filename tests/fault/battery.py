@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import addresses, backups, drills, jobs, services
 from orchestrator.store.database import Connection, Database, sqlite_url
 from orchestrator.store.tables import certificates, outbox, reservations, service_locks
-from tests.fault import account_ground, controller, things
+from tests.fault import account_ground, controller, machine_ground, things
 from tests.fault.controller import ASIDE, KEEPING, Orders, Report, Scenario
 from tests.fault.house import prepared, seeded_world
 from tests.hosting_ground import HOST, furnish
@@ -66,14 +67,31 @@ BEFORE_ACCOUNTS: dict[str, tuple[str, ...]] = {
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
+DEDICATED = "machines"
+BEFORE_MACHINES: dict[str, tuple[str, ...]] = {
+    IntentKind.PROVISION: (),
+    IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
+    IntentKind.START: (IntentKind.PROVISION, IntentKind.STOP),
+    IntentKind.TERMINATE: (IntentKind.PROVISION, IntentKind.SUSPEND),
+}
 # What the customer wrote to the disk before anything else happened.
 LETTERS = "the letters of {}"
 _JOB_ID = re.compile(r"j[0-9a-z]{15}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _USER = re.compile(r"\bh1000\d\d\b")
+_MACHINE = re.compile(r"\bm\d\d\b")
 _UID = re.compile(r"\b1000\d\d\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+")
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
+_MASKS = (
+    (_MACHINE, "MACHINE"),
+    (_USER, "USER"),
+    (_UID, "0"),
+    (_UUID, "UUID"),
+    (_JOB_ID, "JOB"),
+    (_TIME, "TIME"),
+    (_HASH, "HASH"),
+)
 
 
 def service(number: int) -> str:
@@ -105,7 +123,7 @@ class Battery:
 
     def state_before(self, intent: str, directory: Path) -> Path:
         """A state directory of ``WIDTH`` services that wait for a job of the intent."""
-        known = BEFORE_ACCOUNTS if self.suite == HOSTING else BEFORE
+        known = {HOSTING: BEFORE_ACCOUNTS, DEDICATED: BEFORE_MACHINES}.get(self.suite, BEFORE)
         return Path(shutil.copytree(self._after(known.get(intent, (IntentKind.PROVISION,))), directory))
 
     def _after(self, history: Sequence[str]) -> Path:
@@ -122,20 +140,28 @@ class Battery:
             report = self.process(building, [Scenario(service=service(n), intent=last) for n in range(WIDTH)])
             assert set(report.jobs.values()) == {"done"}, report.jobs
             if last == IntentKind.PROVISION:
-                (account_ground.fill if self.suite == HOSTING else write_letters)(building)
+                self._fill(building)
             with seeded_world(building).change() as state:
                 state["deliveries"] = []  # nobody asks for them, and the world is written whole at each change
         return building.rename(kept)
 
+    def _fill(self, directory: Path) -> None:
+        """The customers write to what they have."""
+        if self.suite == HOSTING:
+            account_ground.fill(directory)
+        elif self.suite == DEDICATED:
+            with closing(Database(sqlite_url(directory / "orchestrator.sqlite"))) as db:
+                machine_ground.fill(seeded_world(directory), db)
+        else:
+            write_letters(directory)
+
     def _furnish(self, directory: Path) -> None:
         world = seeded_world(directory)
-        if self.suite != HOSTING:
-            return
-        db = Database(sqlite_url(directory / "orchestrator.sqlite"))
-        try:
-            furnish(world, db, now=SystemClock().now())
-        finally:
-            db.close()
+        with closing(Database(sqlite_url(directory / "orchestrator.sqlite"))) as db:
+            if self.suite == HOSTING:
+                furnish(world, db, now=SystemClock().now())
+            elif self.suite == DEDICATED:
+                machine_ground.furnish(world, db)
 
     def run(self, directory: Path, scenarios: Sequence[Scenario], *, kills: int = 1) -> list[dict[str, Any]]:
         """Kill ``kills`` times at the scenarios' points, restart, let everything come to rest, and look."""
@@ -168,6 +194,7 @@ def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
     try:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
+            seen["machines"] = machine_ground.machines_of(world, conn, service_id)
             seen["accounts"] = _accounts(world, service_id)
             seen["homes"] = _homes(world, directory, service_id)
             seen["held"] = [texts for _, texts in held(world, service_id)]
@@ -342,7 +369,7 @@ def _count(conn: Connection, table: sa.Table, service_id: str) -> int:
 
 def _masked(seen: dict[str, Any], service_id: str) -> dict[str, Any]:
     text = json.dumps(seen, sort_keys=True)
-    for pattern, word in ((_USER, "USER"), (_UID, "0"), (_UUID, "UUID"), (_JOB_ID, "JOB"), (_TIME, "TIME"), (_HASH, "HASH")):
+    for pattern, word in _MASKS:
         text = pattern.sub(word, text)
     text = text.replace(service_id, "SERVICE")  # last: the letters of a short name may stand in a job's id
     masked: dict[str, Any] = json.loads(text)

@@ -15,7 +15,7 @@ import sys
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
@@ -35,7 +35,9 @@ from tests.backup_books import TARGET
 from tests.fault import things
 from tests.fault.account_ground import empty_database
 from tests.fault.house import NODES, House, Options, seeded_world
+from tests.fault.machine_ground import MACHINES, RAW
 from tests.hosting_ground import HOST, LARGE, SMALL
+from tests.machine_words import PLAN as METAL
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
@@ -146,6 +148,9 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
             policies=policies,
         )
     books = load_playbooks(PLAYBOOKS)
+    if suite == "machines":
+        metal: dict[str, Any] = {"plan": METAL, "machines": MACHINES, "template": RAW}
+        return House(directory, steps=STEPS, playbooks=books, options=options, at=points, **metal)
     return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
 
 

@@ -19,6 +19,7 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
@@ -33,6 +34,8 @@ from orchestrator.drivers.fake import (
     FakeVolumes,
     FakeWorld,
 )
+from orchestrator.drivers.fake.bmc import FakeBmc
+from orchestrator.drivers.fake.deployments import FakeDeployments
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
@@ -47,6 +50,7 @@ from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
+from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from tests.backup_books import book_of
 
@@ -125,6 +129,8 @@ class House:
         policies: Mapping[str, Policy] | None = None,
         posts_to: Notifier | None = None,
         tells: bool = True,
+        machines: tuple[Machine, ...] = (),
+        template: Template = TEMPLATE,
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
@@ -135,7 +141,7 @@ class House:
         self._beside = tuple(node for node in declared if node.name not in {each.name for each in NODES})
         self.catalog = Catalog(
             plans={each.name: each for each in (plan, *more_plans)},
-            templates={TEMPLATE.name: TEMPLATE},
+            templates={template.name: template},
             nodes=declared,
             provider="Example Hosting",
             policies=policies or {},
@@ -143,11 +149,13 @@ class House:
             asks_billing=options.asks_billing,
             backups=options.backups,
             drills=options.drills,
+            machines=machines,
         )
+        self.ports = self._ports(directory)
         self.engine = Engine(
             db=self.db,
             steps=steps,
-            ports=self._ports(directory),
+            ports=self.ports,
             playbooks=playbooks,
             catalog=self.catalog,
             settings=EngineSettings(
@@ -181,6 +189,9 @@ class House:
             book=book_of(self.db, LocalSecrets(directory, {}), (*NODES, *self._beside), self.clock),
             exports=lambda node: FakeExports(world, node),
             hosting=lambda node: FakeHostingNode(world, node, clock=self.clock),
+            bmc=lambda machine: FakeBmc(world, machine),
+            machines=StoreMachinePool(self.db, self.catalog.machines, self.clock),
+            deployments=FakeDeployments(world, self.clock),
             uids=StoreAccountUids(self.db, self.clock),
             certificates=StoreSiteCertificates(self.db, secrets=LocalSecrets(directory, {}), inspect=tls.inspect),
             reach=FakeReach(world),

@@ -364,6 +364,19 @@ def test_what_is_staged_is_found_where_it_really_is(site: Site, tmp_path: Path) 
         assert directory == real / "state-copy"
 
 
+def test_the_password_of_a_bmc_is_staged_with_the_rest(site: Site, tmp_path: Path) -> None:
+    secret = tmp_path / "bmc"
+    secret.touch(mode=0o600)
+    secret.write_text("a password\n")
+    reached = f"bmc: https://192.0.2.1, bmc_user: u, bmc_secret_file: {secret}"
+    (site.configs / "machines.yaml").write_text(f"machines: [{{name: r1, zone: z1, class: c, {reached}}}]\n")
+    site.controller.close()
+    site.config = wiring.load_config(site.configs)
+    site.controller = site.opened()
+    with site.copying.files.staged() as directory:
+        assert (directory / "elsewhere" / str(secret).lstrip("/")).read_text() == "a password\n"
+
+
 def test_a_controller_that_stops_ends_a_copy_under_way(site: Site) -> None:
     halting = threading.Event()
     halting.set()

@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.lab import images, report, runner
+from tests.lab import deploy, images, report, runner
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,6 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if given.verb == "images":
             print(images.build())
+            deploy.prepare()
             return 0
         return runner.run([word for index, word in enumerate(given.command) if index or word != "--"] or ["bash"])
     except report.LabError as error:

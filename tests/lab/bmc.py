@@ -22,14 +22,14 @@ import bcrypt
 
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.redfish import Connection
-from tests.lab import daemons
+from tests.lab import daemons, guests
 from tests.lab.environment import Lab
 
 USER = "orchestrator"
 _POOL = "default"  # where the emulator keeps what is inserted
 _XML = """<domain type='{type}'>
   <name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
-  <os><type arch='x86_64'>hvm</type><boot dev='hd'/></os><features><acpi/></features>
+  {firmware}<features><acpi/></features>
   <on_reboot>restart</on_reboot>
   <devices>
     {disks}
@@ -37,6 +37,8 @@ _XML = """<domain type='{type}'>
     <serial type='file'><source path='{console}'/></serial>
   </devices>
 </domain>"""
+_BIOS = "<os><type arch='x86_64'>hvm</type><boot dev='hd'/></os>"
+_UEFI = "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type><boot dev='hd'/></os>"
 _DISK = """<disk type='file'><driver name='qemu' type='raw'/><source file='{path}'/><target dev='sd{letter}' bus='sata'/>
     <serial>{serial}</serial></disk>"""
 
@@ -73,7 +75,9 @@ def virsh(lab: Lab, *words: str) -> str:
 
 
 @contextmanager
-def machine(lab: Lab, number: int, *, disks: int = 1, size: int = 1 << 30, memory_mib: int = 1024) -> Iterator[Machine]:
+def machine(
+    lab: Lab, number: int, *, disks: int = 1, size: int = 1 << 30, memory_mib: int = 1024, uefi: bool = False
+) -> Iterator[Machine]:
     """Machine ``number`` of the lab, off, its disks empty."""
     name, directory = f"machine-{number}", lab.directory / "machines" / str(number)
     directory.mkdir(parents=True)
@@ -93,10 +97,11 @@ def machine(lab: Lab, number: int, *, disks: int = 1, size: int = 1 << 30, memor
         for each, (path, serial) in enumerate(zip(made.disks, made.serials, strict=True))
     )
     xml = directory / "domain.xml"
-    kind = "kvm" if Path("/dev/kvm").exists() else "qemu"
+    kind = "kvm" if guests.kvm() else "qemu"
     xml.write_text(
         _XML.format(
             type=kind,
+            firmware=_UEFI if uefi else _BIOS,
             name=name,
             uuid=made.uuid,
             memory=memory_mib,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,14 @@ def tiny_template(lab: Lab) -> Installed:
 def debian_template(lab: Lab) -> Installed:
     """The Debian template, in the pool."""
     return templates.install(lab, "debian")
+
+
+@pytest.fixture(scope="session")
+def deploy_image(lab: Lab) -> Path:
+    """The ISO that dedicated machines are installed and erased by."""
+    from tests.lab import deploy
+
+    return deploy.image(lab.images, lab.directory / "deploy.iso")
 
 
 @pytest.fixture(scope="session")

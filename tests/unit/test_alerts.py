@@ -70,6 +70,10 @@ CASES = (
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "_x4000", ((100, False), (130, True))),
     ("BackupsFail", 'orchestrator_backups{state="failed"}', "2x10 3x3000", ((9, False), (20, True), (2000, False))),
     ("RestoreDrillsFail", 'orchestrator_drills{state="failed"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
+    ("BmcDown", 'orchestrator_machine_up{machine="m1",zone="z"}', "1x5 0x300", ((15, False), (25, True))),
+    ("MachineIsUnwell", 'orchestrator_machine_health{machine="m1",zone="z"}', "1x5 2x300", ((8, False), (15, True))),
+    ("MachineIsSwitchedOn", "orchestrator_machines_kept_off", "0x5 1x300", ((4, False), (7, True))),
+    ("MachinesAreBroken", 'orchestrator_machines{class="c",state="broken",zone="z"}', "0x5 1x300", ((4, False), (7, True))),
     ("RepositoriesAreDamaged", "orchestrator_repositories_damaged", "0x5 1x300", ((4, False), (7, True))),
 )
 # What else the rule asks for.
@@ -93,7 +97,10 @@ def test_an_alert_fires_when_it_should_and_not_before(
 ) -> None:
     rule = ALERTS[alert]
     labels = dict(re.findall(r'(\w+)="(\w+)"', series)) if not re.search(r"\b(sum|count)\(", rule["expr"]) else {}
-    told = {name: text.replace("{{ $labels.node }}", "hv1") for name, text in rule["annotations"].items()}
+    told = {
+        name: text.replace("{{ $labels.node }}", "hv1").replace("{{ $labels.machine }}", "m1")
+        for name, text in rule["annotations"].items()
+    }
     fired = {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": told}
     cases = [{"eval_time": f"{at}m", "alertname": alert, "exp_alerts": [fired] if fires else []} for at, fires in moments]
     given = [{"series": series, "values": values}]

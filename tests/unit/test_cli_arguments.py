@@ -16,6 +16,7 @@ from orchestrator.cli.remote.client import below, read_token
 from orchestrator.domain.complaints import Closed, ComplaintKind
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import FROZEN_REASON
+from orchestrator.domain.machines import MachineState
 from orchestrator.domain.permissions import Ask
 from orchestrator.domain.plans import Use
 from orchestrator.domain.policies import Effect
@@ -74,6 +75,7 @@ def test_the_choices_of_options_are_the_words_of_the_domain() -> None:
     assert tuple(JobState) == options.JOB_STATES
     assert tuple(EventOutcome) == options.EVENT_OUTCOMES
     assert tuple(MessageState) == options.MESSAGE_STATES
+    assert tuple(MachineState) == options.MACHINE_STATES
     assert set(options.HOLDS) == set(HoldReason)
     assert FROZEN_REASON.startswith(watch.FROZEN)
 

@@ -178,8 +178,8 @@ def test_a_disk_smaller_than_one_of_its_templates_is_refused(configs: Path) -> N
     assert "too few for template 'debian-12'" in problem.sentence
 
 
-def test_who_sells_no_guests_needs_no_template(configs: Path) -> None:
-    for plan in configs.glob("plans/vps-*.yaml"):
+def test_who_sells_no_guests_and_no_machines_needs_no_template(configs: Path) -> None:
+    for plan in (*configs.glob("plans/vps-*.yaml"), *configs.glob("plans/dedicated-*.yaml")):
         plan.unlink()
     (configs / "templates.yaml").write_text("templates: []\n")
     assert [*load(configs).plans] == ["hosting-1", "hosting-2"]

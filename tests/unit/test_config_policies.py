@@ -248,6 +248,7 @@ def test_the_configuration_has_every_policy_and_each_plan_names_one(configs: Pat
     config = load(configs)
     assert config.policies == SHIPPED
     assert {name: plan.policy for name, plan in config.plans.items()} == {
+        "dedicated-1": "default",
         "hosting-1": "default",
         "hosting-2": "default",
         "vps-1": "default",
@@ -265,7 +266,7 @@ def test_a_plan_that_names_none_needs_the_default(configs: Path) -> None:
     (configs / "policies" / "default.yaml").unlink()
     found = faults_of(configs)
     assert [(file, path) for file, path, _ in found] == [
-        (f"plans/{name}.yaml", "policy") for name in ("hosting-1", "hosting-2", "vps-1", "vps-2", "vps-plain")
+        (f"plans/{name}.yaml", "policy") for name in ("dedicated-1", "hosting-1", "hosting-2", "vps-1", "vps-2", "vps-plain")
     ]
 
 

@@ -65,6 +65,7 @@ MANUAL = [
     ("templates", "configure.md", "templates.yaml"),
     ("plan", "configure.md", "plans/NAME.yaml"),
     ("hosting-plan", "configure.md", "plans/NAME.yaml of kind hosting"),
+    ("machines", "configure.md", "machines.yaml"),
     ("playbook", "playbooks.md", "Keys"),
     ("holidays", "policies-calendar.md", "holidays.yaml"),
 ]

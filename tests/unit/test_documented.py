@@ -15,6 +15,7 @@ from orchestrator.api.app import RESOURCES
 from orchestrator.api.vocabulary import EventData
 from orchestrator.cli.main import cli
 from orchestrator.config.files import HostingPlanFile, NodesFile, OrchestratorFile, PlanFile, TemplatesFile
+from orchestrator.config.machine_files import MachinePlanFile, MachinesFile
 from orchestrator.domain.errors import OUTCOMES
 from orchestrator.domain.events import EventType
 from orchestrator.observe.metrics import Metrics
@@ -61,7 +62,7 @@ def metric_names() -> list[str]:
 def settings(model: Any, path: str = "") -> Iterator[str]:
     """Every key of a configuration file's model, by its own name, inner ones too."""
     for name, field in model.model_fields.items():
-        yield name
+        yield field.alias or name
         for inner in _models(field.annotation):
             yield from settings(inner)
 
@@ -107,7 +108,9 @@ def test_no_metric_is_documented_that_is_not_there() -> None:
     assert set(re.findall(r"(?m)^\| `(orchestrator_\w+)` \|", text("metrics.md"))) == set(metric_names())
 
 
-@pytest.mark.parametrize("model", [OrchestratorFile, NodesFile, TemplatesFile, PlanFile, HostingPlanFile])
+@pytest.mark.parametrize(
+    "model", [OrchestratorFile, NodesFile, MachinesFile, TemplatesFile, PlanFile, HostingPlanFile, MachinePlanFile]
+)
 def test_every_setting_is_documented(model: Any) -> None:
     told = text("configure.md")
     missing = sorted({name for name in settings(model) if not re.search(rf"`[\w.\[\]]*\b{name}\b[^`]*`|\b{name}:", told)})

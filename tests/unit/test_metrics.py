@@ -15,6 +15,8 @@ from orchestrator.observe.snapshot import (
     HoldsCount,
     JobsCount,
     LateCount,
+    MachineGauges,
+    MachinesCount,
     NodeGauges,
     RangeGauges,
     ServiceGauges,
@@ -67,6 +69,15 @@ FULL = Snapshot(
     late=(LateCount(action="suspend", count=3), LateCount(action="terminate", count=0)),
     backups=(BackupsCount(state="verified", count=8),),
     repositories_damaged=2,
+    machine_counts=(
+        MachinesCount(machine_class="small-1", zone="jkt1", state="available", count=2),
+        MachinesCount(machine_class="small-1", zone="jkt1", state="broken", count=0),
+    ),
+    machines=(
+        MachineGauges(name="m1", zone="jkt1", up=True, on=True, health=1, hottest_celsius=41.5, unwell_sensors=1),
+        MachineGauges(name="m2", zone="jkt1", up=False, on=None, health=None, hottest_celsius=None, unwell_sensors=0),
+    ),
+    machines_kept_off=3,
 )
 SERVICES = (
     ServiceGauges(
@@ -133,6 +144,15 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         'orchestrator_deadlines_late{action="terminate"} 0.0',
         'orchestrator_services{plan="vps-1",state="active"} 4.0',
         'orchestrator_holds{effect="stop",reason="nonpayment"} 1.0',
+        'orchestrator_machines{class="small-1",state="available",zone="jkt1"} 2.0',
+        'orchestrator_machines{class="small-1",state="broken",zone="jkt1"} 0.0',
+        "orchestrator_machines_kept_off 3.0",
+        'orchestrator_machine_up{machine="m1",zone="jkt1"} 1.0',
+        'orchestrator_machine_up{machine="m2",zone="jkt1"} 0.0',
+        'orchestrator_machine_on{machine="m1",zone="jkt1"} 1.0',
+        'orchestrator_machine_health{machine="m1",zone="jkt1"} 1.0',
+        'orchestrator_machine_hottest_celsius{machine="m1",zone="jkt1"} 41.5',
+        'orchestrator_machine_unwell_sensors{machine="m1",zone="jkt1"} 1.0',
         'orchestrator_node_up{node="hv1",zone="jkt1"} 1.0',
         'orchestrator_node_up{node="hv2",zone="jkt1"} 0.0',
         'orchestrator_node_enrolled{node="hv2",zone="jkt1"} 0.0',

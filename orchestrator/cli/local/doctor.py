@@ -80,6 +80,7 @@ def examine(directory: Path) -> Iterator[Finding]:
     if database.ok:
         yield _state_copies(config)
         yield from _nodes(config)
+        yield from _machines(config)
         yield from _waiting(config)
 
 
@@ -101,25 +102,32 @@ def _state_dir(path: Path) -> Finding:
 
 
 def _secrets(config: Config) -> Iterator[Finding]:
+    mend = "put the secret that billing shows you (whsec_…) there"
     for billing in config.settings.billing:
         files = [(f"secret of {billing.source}", path) for path in billing.secret_files]
         if billing.notify_secret_file:
             files.append((f"secret that tells {billing.source}", billing.notify_secret_file))
         for name, path in files:
-            try:
-                mode = path.stat().st_mode
-            except FileNotFoundError:
-                yield Finding(name, False, f"{path} is missing", "put the secret that billing shows you (whsec_…) there")
-                continue
-            except OSError as exc:
-                yield Finding(name, False, f"{path} cannot be looked at: {exc.strerror}", "run as the controller's user")
-                continue
-            if not stat.S_ISREG(mode):
-                yield Finding(name, False, f"{path} is no plain file", "put the secret that billing shows you (whsec_…) there")
-            elif stat.S_IMODE(mode) & 0o077:
-                yield Finding(name, False, f"{path} can be read by others", f"chmod 0600 {path}")
-            else:
-                yield _secret(name, path)
+            yield _closed(name, path, mend) or _secret(name, path)
+    for machine in config.machines:
+        if machine.bmc_secret_file is not None:
+            name, path = f"password of the BMC of {machine.name}", machine.bmc_secret_file
+            yield _closed(name, path, "put the password of its user there, alone") or Finding(name, True, str(path))
+
+
+def _closed(name: str, path: Path, mend: str) -> Finding | None:
+    """Why the file cannot be used; None where it is one that only its owner may read."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return Finding(name, False, f"{path} is missing", mend)
+    except OSError as exc:
+        return Finding(name, False, f"{path} cannot be looked at: {exc.strerror}", "run as the controller's user")
+    if not stat.S_ISREG(mode):
+        return Finding(name, False, f"{path} is no plain file", mend)
+    if stat.S_IMODE(mode) & 0o077:
+        return Finding(name, False, f"{path} can be read by others", f"chmod 0600 {path}")
+    return None
 
 
 def _secret(name: str, path: Path) -> Finding:
@@ -205,6 +213,36 @@ def _nodes(config: Config) -> Iterator[Finding]:
             yield Finding(f"node {node.name}", True, "up")
         else:
             yield Finding(f"node {node.name}", False, f"down: {record.problem}", f"orchestrator node doctor {node.name}")
+
+
+def _machines(config: Config) -> Iterator[Finding]:
+    """Every declared machine, as the controller last heard of it."""
+    from orchestrator.domain.machines import MachineState
+    from orchestrator.store import machines
+    from orchestrator.store.database import Database
+
+    database = Database(config.settings.database_url)
+    try:
+        with database.read() as conn:
+            known = machines.standings(conn, config.machines)
+    except OrchestratorError as exc:
+        yield Finding("machines", False, exc.message, exc.hint)
+        return
+    finally:
+        database.close()
+    for each in known:
+        name, record = f"machine {each.machine.name}", each.record
+        state = f"{record.state}: {record.reason}" if record.reason else record.state.value
+        if record.enrolled and not record.up:
+            mend = f"orchestrator machine doctor {each.machine.name}"
+            yield Finding(name, False, f"its BMC does not answer: {record.problem}", mend)
+        elif record.state == MachineState.BROKEN:
+            yield Finding(name, False, state, f"orchestrator machine show {each.machine.name}", waits=True)
+        elif record.state == MachineState.DECLARED:
+            mend = f"orchestrator machine enrol {each.machine.name}"
+            yield Finding(name, False, "not available yet", mend, waits=True)
+        else:
+            yield Finding(name, True, state)
 
 
 def _waiting(config: Config) -> Iterator[Finding]:

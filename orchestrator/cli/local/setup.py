@@ -103,6 +103,7 @@ def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: s
     from orchestrator import wiring
     from orchestrator.api import server
     from orchestrator.api.app import create_app
+    from orchestrator.cli.local.desk import beside_desk
     from orchestrator.observe import logs
 
     config = wiring.load_config(config_dir(context))
@@ -121,7 +122,8 @@ def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: s
         settings.socket.unlink(missing_ok=True)
         raise
     try:
-        server.serve(create_app(controller.api_context()), sockets, ready=lambda: say(f"serving on {where}"))
+        with beside_desk(controller):
+            server.serve(create_app(controller.api_context()), sockets, ready=lambda: say(f"serving on {where}"))
     finally:
         _end(controller)
 

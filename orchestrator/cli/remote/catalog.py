@@ -13,6 +13,11 @@ from orchestrator.cli.remote.options import client, json_option, paging_options,
 from orchestrator.cli.tables import Column, Kind, Line
 
 
+def _cpu(row: Mapping[str, Any]) -> str:
+    share = row["cpu_percent"]
+    return "" if share is None else f"{share} % of a core{' per vCPU' if row['vcpus'] else ''}"
+
+
 def _limited_cpu(row: Mapping[str, Any]) -> str:
     share = row["limited_cpu_percent"]
     return "" if share is None else f"{share} % of a core"
@@ -43,7 +48,8 @@ _PLAN: tuple[Line, ...] = (
     ("kind", "kind"),
     ("description", "description"),
     ("vcpus", "vcpus"),
-    ("cpu", lambda row: f"{row['cpu_percent']} % of a core{' per vCPU' if row['vcpus'] else ''}"),
+    ("class", "machine_class"),
+    ("cpu", _cpu),
     ("cpu, limited", _limited_cpu),
     ("memory", size("memory_bytes")),
     ("disk", size("disk_bytes")),

@@ -50,7 +50,7 @@ ALL = Parts()
 def refuses(parts: Parts, *, kind: str, beside: bool) -> Refusal | None:
     """Why these parts are not restored of a service of this kind; None where they are. Raises RequestError for what is none."""
     if kind != PlanKind.HOSTING:
-        if not parts.named:
+        if not parts.named or kind == PlanKind.DEDICATED:  # nothing of a machine is restored, parts of it or all
             return None
         return _refusal("a guest is restored whole: single paths and databases, and what is newer than they, are an account's")
     _require_told(parts)

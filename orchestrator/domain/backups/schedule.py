@@ -20,7 +20,8 @@ from itertools import islice
 
 from orchestrator.domain.backups.offer import Hours, NodeBackups
 from orchestrator.domain.calendar import Calendar, DayKind
-from orchestrator.domain.permissions import Ask, may
+from orchestrator.domain.permissions import Ask, may, no_copies
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
@@ -55,6 +56,8 @@ def left_out(service: Service, terms: Terms) -> str:
         return f"it is {service.state}"
     if service.stopped:
         return f"it is suspended, held for {', '.join(service.stop_reasons)}"
+    if terms.kind == PlanKind.DEDICATED:
+        return no_copies("backup")
     if node is None:
         return "its node has no target for backups"
     if node.shut:

@@ -53,7 +53,9 @@ def _of_notice(service: Service, complaint: Complaint, terms: Terms) -> Iterator
         reason=f"copyright notice {complaint.id} was received {_hours(rule.cease.total_seconds())} before, and not ceased",
         clause=rule.clause,
         occurrence=complaint.id,
-        waits="it cannot be made read-only" if complaint.effect == Effect.READ_ONLY and terms.kind in ("vps", "hosting") else "",
+        waits="it cannot be made read-only"
+        if complaint.effect == Effect.READ_ONLY and terms.kind in ("vps", "hosting", "dedicated")
+        else "",
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
+from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.machines import Machine
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.ports.bmc import BmcFacts, BootFrom, LogEntry, MachinePower, Sensor
+from orchestrator.ports.machine_access import BmcCertificate
 
 _SENSORS = (
     Sensor(name="CPU Temp", value=41.0, unit="celsius", health="ok"),
@@ -21,6 +25,7 @@ def add_machine(world: FakeWorld, name: str, *, uuid: str, serial: str = "", mac
             {
                 "name": name,
                 "up": True,
+                "guests": {},
                 "machine": {
                     "uuid": uuid,
                     "serial": serial,
@@ -29,9 +34,16 @@ def add_machine(world: FakeWorld, name: str, *, uuid: str, serial: str = "", mac
                     "boot_once": None,
                     "media": "",
                     "boots": [],
+                    "certificate": hashlib.sha256(f"simulated {name}".encode()).hexdigest(),
                 },
             },
         )
+
+
+def forget(world: FakeWorld, name: str, *, forgets: bool = True) -> None:
+    """From now on the machine boots from its disk, whatever its BMC says was chosen."""
+    with world.change() as state:
+        state["nodes"][name]["machine"]["forgets"] = forgets
 
 
 def boots(world: FakeWorld, name: str) -> list[str]:
@@ -39,12 +51,37 @@ def boots(world: FakeWorld, name: str) -> list[str]:
     return list(world.node(name)["machine"]["boots"])
 
 
-class FakeBmc:
-    """The port ``Bmc``, on one machine of the simulated world."""
+def renew_certificate(world: FakeWorld, name: str, sha256: str) -> None:
+    """Its BMC presents another one from now on."""
+    with world.change() as state:
+        state["nodes"][name]["machine"]["certificate"] = sha256
 
-    def __init__(self, world: FakeWorld, machine: str) -> None:
+
+class FakeMachineAccess:
+    """The port ``MachineAccess``, to the machines of the simulated world."""
+
+    def __init__(self, world: FakeWorld) -> None:
+        self._world = world
+
+    def certificate(self, machine: Machine, *, deadline: float) -> BmcCertificate:
+        def stage(node: State) -> str:
+            return str(node["machine"]["certificate"])
+
+        name = machine.name
+        sha256 = self._world.act("bmc.certificate", node=name, subject=name, deadline=deadline, stages=[stage])
+        return BmcCertificate(sha256=sha256, subject=f"CN={name}")
+
+    def bmc(self, machine: Machine, *, certificate_sha256: str) -> FakeBmc:
+        return FakeBmc(self._world, machine.name, certificate_sha256=certificate_sha256)
+
+
+class FakeBmc:
+    """The port ``Bmc``, on one machine of the simulated world. ``certificate_sha256`` '' = whatever it presents is believed."""
+
+    def __init__(self, world: FakeWorld, machine: str, *, certificate_sha256: str = "") -> None:
         self._world = world
         self._machine = machine
+        self._sha256 = certificate_sha256
 
     def facts(self, *, deadline: float) -> BmcFacts:
         return self._act("facts", _look, deadline)
@@ -53,7 +90,7 @@ class FakeBmc:
         def stage(machine: State) -> None:
             if machine["power"] == MachinePower.OFF:
                 machine["power"] = MachinePower.ON.value
-                cd = machine["boot_once"] == BootFrom.CD and machine["media"]
+                cd = machine["boot_once"] == BootFrom.CD and machine["media"] and not machine.get("forgets")
                 machine["boots"].append(machine["media"] if cd else BootFrom.DISK.value)
                 machine["boot_once"] = None
 
@@ -85,6 +122,10 @@ class FakeBmc:
 
     def _act(self, method: str, stage: Callable[[State], None], deadline: float) -> BmcFacts:
         def on_machine(node: State) -> BmcFacts:
+            if self._sha256 not in ("", node["machine"]["certificate"]):
+                raise PermanentDriverError(
+                    f"the BMC of {self._machine} shows another certificate than the one that is pinned", hint="enrol it again"
+                )
             stage(node["machine"])
             return _facts(node["machine"])
 

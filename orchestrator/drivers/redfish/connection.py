@@ -94,14 +94,15 @@ class Connection:
         self._turn = threading.Lock()
 
     def run(self, doing: str, work: Callable[[System], T], *, deadline: float) -> T:
-        """Do ``work`` with the machine as the BMC shows it now. ``doing`` begins the error's sentence. Raises our errors.
+        """Do ``work`` with the machine as the BMC shows it now. ``doing`` begins the error's sentence. Raises our errors; with
+        ``busy`` among an error's details nothing was asked of the BMC.
 
         What a call that was given up asked for may still take effect: look before acting again.
         """
         sentence = f"{doing} at the BMC of {self.machine}"
         began = self.clock.monotonic()
         if not self._turn.acquire(timeout=deadline):
-            raise TransientDriverError(f"{sentence}: another call did not end within {deadline:g} s")
+            raise TransientDriverError(f"{sentence}: another call did not end within {deadline:g} s", busy=True)
         left = deadline - (self.clock.monotonic() - began)
         outcome: list[T] = []
         failure: list[BaseException] = []

@@ -72,13 +72,20 @@ def _acts() -> dict[str, Callable[[httpx.Client], httpx.Response]]:
         "doctor": lambda http: http.post("/v1/nodes/none/doctor"),
         "residue": lambda http: http.post("/v1/nodes/none/residue"),
         "enrol": lambda http: http.post("/v1/nodes/none/enrol", json=enrolment),
+        "machine-certificate": lambda http: http.get("/v1/machines/none/certificate"),
+        "machine-log": lambda http: http.get("/v1/machines/none/log"),
+        "machine-doctor": lambda http: http.post("/v1/machines/none/doctor"),
+        "machine-maintenance": lambda http: http.post("/v1/machines/none/maintenance", json={"on": True, "why": "test"}),
+        "machine-broken": lambda http: http.post("/v1/machines/none/broken", json={"why": "test"}),
+        "machine-power": lambda http: http.post("/v1/machines/none/power", json={"on": True, "why": "test"}),
+        "machine-enrol": lambda http: http.post("/v1/machines/none/enrol", json={"certificate_sha256": "ab" * 32}),
     }
 
 
 ALLOWED = {
     "readonly": set[str](),
     "billing": {"act"},
-    "operator": set(_acts()) - {"enrol"},
+    "operator": set(_acts()) - {"enrol", "machine-enrol"},
     "admin": set(_acts()),
 }
 

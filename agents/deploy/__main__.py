@@ -1,0 +1,5 @@
+import sys
+
+from agents.deploy.main import main
+
+sys.exit(main())

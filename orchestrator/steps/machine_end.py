@@ -1,0 +1,143 @@
+"""The end of a machine's service: every drive is erased, each by the best that it offers, and that is certified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from orchestrator.domain.certificates import WipedVolume
+from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed
+from orchestrator.domain.machines import MachineState
+from orchestrator.ports.deployment import Task
+from orchestrator.steps.base import Done, Facts, Needed, StepContext
+from orchestrator.steps.common import BaseStep, OnNode
+from orchestrator.steps.fence import require, withdraw
+from orchestrator.steps.machine_bench import DONE, Bench, serials_of
+
+ERASE = "erase"
+OVERWRITE = "overwrite"
+
+
+class MachineErase(BaseStep[OnNode]):
+    """Erase every drive of the machine. With the first of them the point of no return is passed.
+
+    A drive that cannot be erased makes the machine broken: it never goes back to the pool by itself.
+    """
+
+    name: ClassVar[str] = "machine.erase"
+    args = OnNode
+    destructive: ClassVar[bool] = True
+    # Overwriting a large disk takes a day.
+    deadline_seconds: ClassVar[float] = 48 * 3600.0
+    # Once begun there is no way back: a BMC or a controller that restarts meanwhile is waited for.
+    attempts: ClassVar[int] = 9
+
+    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
+        task = Bench(ctx, args.node).state(ERASE)
+        if task is None or task.state != DONE:
+            return Needed(f"the drives of {args.node} are not erased yet")
+        return Done(_facts(ctx, args.node, task.result), made_by=ctx.job_id)
+
+    def apply(self, ctx: StepContext, args: OnNode) -> Facts:
+        """Raises FenceClosed and Frozen as long as nothing was destroyed; once it has begun it is carried to its end."""
+        bench = Bench(ctx, args.node)
+        # A disk that nobody knew of is erased with the others.
+        found = bench.run(Task(key="look", kind="inspect", arguments={}))
+        disks = sorted({*serials_of(bench.standing), *_serials(found)})
+        begun = bench.state(ERASE) is not None
+        if not begun:
+            require(ctx, "wipe")
+        try:
+            result = bench.run(Task(key=ERASE, kind="erase", arguments={"disks": disks}))
+        except PermanentDriverError as exc:
+            self._broken(ctx, args.node, exc)
+            raise
+        except OrchestratorError:
+            # The note of the point of no return may stay only where something was destroyed, or nobody can tell.
+            if not begun and bench.state(ERASE) is None:
+                withdraw(ctx)
+            raise
+        return _facts(ctx, args.node, result)
+
+    def _broken(self, ctx: StepContext, node: str, exc: PermanentDriverError) -> None:
+        who: dict[str, str] = {"service_id": ctx.service_id, "job_id": ctx.job_id}
+        ctx.ports.machines.move(node, MachineState.BROKEN, reason=exc.message[:200], **who)
+
+    def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
+        """One that had not begun only booted the image. Raises UndoFailed where it had: nothing can be taken back of it."""
+        bench = Bench(ctx, args.node)
+        if facts or bench.state(ERASE) is not None:
+            raise UndoFailed(f"the drives of {args.node} are being erased, or were: nothing brings back what was on them")
+        bench.down()
+        if not ctx.ports.fence.stopped(service_id=ctx.service_id):
+            bench.bmc.turn_on(deadline=60.0)
+
+
+class MachineClean(BaseStep[OnNode]):
+    """Take the deploy image away; the machine stays off, and is in the hands of nobody until it is freed."""
+
+    name: ClassVar[str] = "machine.clean"
+    args = OnNode
+    deadline_seconds: ClassVar[float] = 600.0
+
+    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
+        record = ctx.ports.machines.machine(args.node).record
+        if record.service_id == ctx.service_id and record.state != MachineState.CLEANING:
+            return Needed(f"machine {args.node} is {record.state}")
+        if ctx.ports.deployments.deployment(args.node, job_id=ctx.job_id) is not None:
+            return Needed("the deploy image is not taken away yet")
+        return Done({"cleaned": args.node}, made_by=record.job_id)
+
+    def apply(self, ctx: StepContext, args: OnNode) -> Facts:
+        Bench(ctx, args.node).down()
+        ctx.ports.machines.move(
+            args.node, MachineState.CLEANING, reason="its drives were erased", service_id=ctx.service_id, job_id=ctx.job_id
+        )
+        return {"cleaned": args.node}
+
+
+def _serials(found: Mapping[str, object]) -> list[str]:
+    disks = found.get("disks")
+    return [str(disk["serial"]) for disk in disks if disk.get("serial")] if isinstance(disks, list | tuple) else []
+
+
+def _facts(ctx: StepContext, node: str, result: Mapping[str, object]) -> Facts:
+    """The rows in the form that a certificate holds. Raises PermanentDriverError where one cannot be certified."""
+    drives = result.get("drives")
+    rows = [dict(row) for row in drives] if isinstance(drives, list | tuple) else []
+    at = ctx.ports.clock.now()
+    wiped = []
+    for row in rows:
+        report = _certified(row, finished=at.isoformat(timespec="seconds"), started=_began(row, at))
+        WipedVolume.from_report(report, name=str(row.get("serial", "")), node=node)
+        wiped.append({"name": str(row["serial"]), "node": node, "report": report})
+    if not wiped:
+        raise PermanentDriverError(f"the deploy image on {node} says of no drive that it was erased")
+    what = ", ".join(str(each["name"]) for each in wiped)
+    proof = f"drives {what} of {node} erased and read back at {at.isoformat(timespec='seconds')}"
+    checks = [{"node": node, "checked_at": at.isoformat(), "found": [], "removed": []}]
+    return {"wiped": wiped, "machine": f"machine {node}", "proof": proof, "checks": checks}
+
+
+def _began(row: Mapping[str, Any], at: Any) -> str:
+    began: str = (at - timedelta(seconds=float(row.get("seconds", 0)))).isoformat(timespec="seconds")
+    return began
+
+
+def _certified(row: Mapping[str, Any], *, started: str, finished: str) -> dict[str, Any]:
+    size, method = int(row.get("bytes", 0)), str(row.get("method", ""))
+    unreached = str(row.get("unreached", ""))
+    tried = [f"Tried before: {each}." for each in row.get("tried", ())]
+    return {
+        "path": f"drive {row.get('serial', '')}",
+        "method": method,
+        "allocated_bytes": size,
+        "bytes_overwritten": size if method == OVERWRITE else 0,
+        "verified": not row.get("problem") and int(row.get("samples", 0)) > 0,
+        "medium": {"model": str(row.get("model", "")), "serial": str(row.get("serial", ""))},
+        "limits": [*([f"Not reached: {unreached}."] if unreached else []), *tried],
+        "samples": [],
+        "started_at": started,
+        "finished_at": finished,
+    }

@@ -1,0 +1,76 @@
+"""The controller is killed (SIGKILL) at points of every playbook of dedicated machines, and started again, as in test_crashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config.playbooks import load_playbooks
+from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.playbooks import OnFailure
+from tests.fault.battery import DEDICATED, Battery, batches, service, snapshot
+from tests.fault.controller import PLAYBOOKS, Scenario
+from tests.fault.test_crashes import sample, strike
+
+BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.DEDICATED}
+INTENTS = sorted(name.removeprefix("machine-") for name in BOOKS)
+pytestmark = pytest.mark.timeout(1800)
+# A failure there, of what cannot be had back any more, can only be carried on.
+BEYOND = "machine-terminate/erase/during"
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Battery:
+    return Battery(suite=DEDICATED, home=tmp_path_factory.mktemp("machines"))
+
+
+def failing(intent: str, *, whole: bool) -> list[str]:
+    """Where failures strike that are to be undone: the last step that undoes, or each of them."""
+    book = BOOKS[f"machine-{intent}"]
+    steps = [step.id for step in book.steps if step.on_failure == OnFailure.UNDO]
+    return [f"{book.name}/{step}/{moment}" for step in (steps if whole else steps[-1:]) for moment in ("before", "during")]
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_killed_at_any_point_a_job_on_a_machine_ends_as_if_nothing_had_happened(
+    machines: Battery, tmp_path: Path, whole_matrix: bool, intent: str
+) -> None:
+    points, wanted = machines.recon(tmp_path / "recon", Scenario(service="", intent=intent))
+    assert wanted["jobs"][0][1] == "done"
+    struck = list(dict.fromkeys(points)) if whole_matrix else sample(points)
+    scenarios = [Scenario(service="", intent=intent, kill=point) for point in struck]
+    strike(machines, tmp_path, scenarios, wanted)
+    if whole_matrix:
+        strike(machines, tmp_path, scenarios, wanted, kills=2)
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_killed_at_any_point_of_a_failing_job_on_a_machine_all_it_made_is_undone(
+    machines: Battery, tmp_path: Path, whole_matrix: bool, intent: str
+) -> None:
+    for number, fail in enumerate(failing(intent, whole=whole_matrix)):
+        directory = tmp_path / str(number)
+        points, wanted = machines.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
+        if fail not in points:
+            continue
+        assert wanted["jobs"][0][1] == ("needs_operator" if fail == BEYOND else "failed")
+        struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
+        chosen = struck if whole_matrix else sample(struck)
+        scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in chosen]
+        strike(machines, directory, scenarios, wanted, kills=2 if whole_matrix else 1)
+
+
+def test_paid_at_any_instant_of_its_end_a_machine_is_whole_or_erased(machines: Battery, tmp_path: Path) -> None:
+    points, gone = machines.recon(tmp_path / "recon", Scenario(service="", intent="terminate"))
+    before = snapshot(machines.state_before("terminate", tmp_path / "before"), service(0))
+    assert ([each["disks"][0]["markers"] for each in before["machines"]], gone["machines"]) == ([["the letters of SERVICE"]], [])
+    asked = list(dict.fromkeys(points))
+    spared = set(asked[: asked.index(BEYOND)])
+    for number, batch in enumerate(batches([Scenario(service="", intent="terminate", kill=point, pay=point) for point in asked])):
+        found = machines.run(tmp_path / f"paid-{number}", batch)
+        for scenario, seen in zip(batch, found, strict=True):
+            wanted = before if scenario.kill in spared else gone
+            disks = [each["disks"] for each in seen["machines"]]
+            assert (disks, seen["state"]) == ([each["disks"] for each in wanted["machines"]], wanted["state"]), scenario
+            assert ("payment.too_late" in seen["outbox"]) == (scenario.kill not in spared), (scenario, seen["outbox"])
