@@ -52,7 +52,7 @@ _MAKES_NOTHING = (IntentKind.CHECK, IntentKind.TIDY, IntentKind.DRILL)
 # Backups that wait for their node are looked at again within so long, and at once when one of them has ended.
 _WAITING = timedelta(minutes=10)
 # The steps that keep an archive; what they gave is known of an archived service under the same word.
-KEEP_STEPS = ("archive.keep", "account.archive")
+KEEP_STEPS = ("archive.keep", "account.archive", "machine.keep")
 ARCHIVE = "archive"
 
 

@@ -1,4 +1,7 @@
-"""Keeps off the machines of suspended services: whoever stands in the rack, or has the BMC's password, can switch one on."""
+"""Keeps off the machines of services that are suspended, or whose disks are their archive.
+
+Whoever stands in the rack, or has the BMC's password, can switch one on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 from collections.abc import Callable
 
 from orchestrator.domain.machines import MachineState
+from orchestrator.domain.services import Lifecycle
 from orchestrator.ports.bmc import Bmc
 from orchestrator.ports.clock import Clock
 from orchestrator.store import audit, services
@@ -44,11 +48,13 @@ class MachineGuard:
             audit.append(conn, at=now, who="orchestrator", what=KEPT_OFF, service_id=service_id, facts=facts)
 
     def _suspended(self, name: str) -> str:
-        """The service that the machine is allocated to, where it is held and was proven to be off; '' otherwise."""
+        """The service that the machine is allocated to, where that is to be off and was seen so; '' otherwise."""
         with self._db.read() as conn:
             record = machine_store.get(conn, name)
             if record.state != MachineState.ALLOCATED:
                 return ""
             service = services.get(conn, record.service_id)
-        held = service is not None and service.stopped and service.suspension_proven_at is not None
-        return record.service_id if held else ""
+        if service is None:
+            return ""
+        held = service.stopped and service.suspension_proven_at is not None
+        return record.service_id if held or service.state == Lifecycle.ARCHIVED else ""

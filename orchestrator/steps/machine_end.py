@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from orchestrator.domain.certificates import WipedVolume
-from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed
+from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed, WrongState
 from orchestrator.domain.machines import MachineState
+from orchestrator.ports.bmc import MachinePower
 from orchestrator.ports.deployment import Task
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, OnNode
 from orchestrator.steps.fence import require, withdraw
-from orchestrator.steps.machine_bench import DONE, Bench, serials_of
+from orchestrator.steps.machine_bench import BMC_SECONDS, DONE, Bench, own_machine, same_board, serials_of
 
 ERASE = "erase"
 OVERWRITE = "overwrite"
@@ -70,8 +72,42 @@ class MachineErase(BaseStep[OnNode]):
         if facts or bench.state(ERASE) is not None:
             raise UndoFailed(f"the drives of {args.node} are being erased, or were: nothing brings back what was on them")
         bench.down()
-        if not ctx.ports.fence.stopped(service_id=ctx.service_id):
-            bench.bmc.turn_on(deadline=60.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepArgs:
+    """``until``: so long it is kept, '' where nothing says so. ``addresses`` that it comes back with, should it be paid for."""
+
+    node: str
+    until: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+class MachineKeep(BaseStep[KeepArgs]):
+    """Keep the machine as it is, switched off: its own disks are the archive that the policy promises."""
+
+    name: ClassVar[str] = "machine.keep"
+    args = KeepArgs
+
+    def check(self, ctx: StepContext, args: KeepArgs) -> Done | Needed:
+        return Needed("whether the machine is off is seen by asking its BMC")
+
+    def apply(self, ctx: StepContext, args: KeepArgs) -> Facts:
+        """Raises WrongState where the machine is on."""
+        standing = own_machine(ctx, args.node)
+        facts = ctx.ports.bmc(args.node).facts(deadline=BMC_SECONDS)
+        same_board(standing, facts)
+        if facts.power != MachinePower.OFF:
+            raise WrongState(f"machine {args.node} is on: what is on its disks is kept of one that is off")
+        return {
+            "id": f"archive-{ctx.job_id}",
+            "node": args.node,
+            "job": ctx.job_id,
+            "disks": list(serials_of(standing)),
+            "addresses": list(args.addresses),
+            "kept_at": ctx.ports.clock.now().isoformat(),
+            "until": args.until or None,
+        }
 
 
 class MachineClean(BaseStep[OnNode]):

@@ -112,7 +112,7 @@ class MachineOn(BaseStep[OnNode]):
     deadline_seconds: ClassVar[float] = 300.0
 
     def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
-        return Done({"power": ON}) if _power(ctx, args.node) == ON else Needed(f"machine {args.node} is off")
+        return Done({"power": ON, "node": args.node}) if _power(ctx, args.node) == ON else Needed(f"machine {args.node} is off")
 
     def apply(self, ctx: StepContext, args: OnNode) -> Facts:
         """Raises Refused where a hold stops the service at this moment."""
@@ -122,7 +122,7 @@ class MachineOn(BaseStep[OnNode]):
         timer, bmc = Timer(ctx), ctx.ports.bmc(args.node)
         bmc.boot_once(BootFrom.DISK, deadline=timer.left(BMC_SECONDS))
         bmc.turn_on(deadline=timer.left(BMC_SECONDS))
-        return {"power": ON}
+        return {"power": ON, "node": args.node}
 
     def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
         """Off again, as it was when this job began."""

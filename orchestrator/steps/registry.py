@@ -46,7 +46,7 @@ from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, 
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
 from orchestrator.steps.holds import GuestHold, GuestProveSuspended, GuestReleaseHold, GuestRestorePower
 from orchestrator.steps.limits import GuestLimit, GuestUnlimit, GuestVerifyNetwork
-from orchestrator.steps.machine_end import MachineClean, MachineErase
+from orchestrator.steps.machine_end import MachineClean, MachineErase, MachineKeep
 from orchestrator.steps.machine_install import MachineAnswers, MachineBoot, MachineInspect, MachineVerify, MachineWrite
 from orchestrator.steps.machine_place import MachineAddresses, MachineFree, MachineReserve
 from orchestrator.steps.machine_power import MachineCheck, MachineOff, MachineOn, MachineProveSuspended, MachineSuspend
@@ -143,6 +143,7 @@ _ALL: tuple[Step[Any], ...] = (
     MachineSuspend(),
     MachineProveSuspended(),
     MachineOn(),
+    MachineKeep(),
     MachineErase(),
     MachineClean(),
     MachineFree(),

@@ -73,6 +73,9 @@ BEFORE_MACHINES: dict[str, tuple[str, ...]] = {
     IntentKind.UNSUSPEND: (IntentKind.PROVISION, IntentKind.SUSPEND),
     IntentKind.START: (IntentKind.PROVISION, IntentKind.STOP),
     IntentKind.TERMINATE: (IntentKind.PROVISION, IntentKind.SUSPEND),
+    KEEPING: (IntentKind.PROVISION, IntentKind.SUSPEND),
+    IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
+    IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
 }
 # What the customer wrote to the disk before anything else happened.
 LETTERS = "the letters of {}"

@@ -49,7 +49,7 @@ ASIDE = "restore-aside"  # a restore that writes beside what is there
 ARCHIVING = Policy(
     name="default",
     provider="Example Hosting",
-    archive=Archive(keep={"vps": Days(5), "hosting": Days(5)}, clause="back"),
+    archive=Archive(keep={"vps": Days(5), "hosting": Days(5), "dedicated": Days(5)}, clause="back"),
     late_payment=LatePayment(what=LatePaymentEffect.FROM_ARCHIVE, clause="late"),
 )
 
@@ -149,7 +149,7 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
         )
     books = load_playbooks(PLAYBOOKS)
     if suite == "machines":
-        metal: dict[str, Any] = {"plan": METAL, "machines": MACHINES, "template": RAW}
+        metal: dict[str, Any] = {"plan": METAL, "machines": MACHINES, "template": RAW, "policies": policies}
         return House(directory, steps=STEPS, playbooks=books, options=options, at=points, **metal)
     return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
 

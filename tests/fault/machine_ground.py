@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +65,7 @@ def machines_of(world: FakeWorld, conn: Connection, service_id: str) -> list[dic
     for name, record in sorted(records.items()):
         there = world.read()["nodes"][name]["machine"]
         disks = [{"image": disk["image"], "seed": disk["seed"], "markers": disk["markers"]} for disk in there.get("disks", ())]
-        if record.service_id != service_id and not any(f"{service_id}" in str(disk) for disk in disks):
+        if record.service_id != service_id and not any(_bears(disk, service_id) for disk in disks):
             continue
         deployment = there.get("deployment") or {"closed": True}
         found.append(
@@ -79,3 +80,9 @@ def machines_of(world: FakeWorld, conn: Connection, service_id: str) -> list[dic
             }
         )
     return found
+
+
+def _bears(disk: dict[str, Any], service_id: str) -> bool:
+    """Whether the seed is the service's, or something that its tenant wrote is there."""
+    instance = json.loads(disk["seed"].get("meta-data", "{}")).get("instance-id", "")
+    return instance.startswith(f"{service_id}-") or LETTERS.format(service_id) in disk["markers"]

@@ -10,14 +10,15 @@ from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import OnFailure
 from tests.fault.battery import DEDICATED, Battery, batches, service, snapshot
-from tests.fault.controller import PLAYBOOKS, Scenario
+from tests.fault.controller import KEEPING, PLAYBOOKS, Scenario
 from tests.fault.test_crashes import sample, strike
 
 BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.DEDICATED}
-INTENTS = sorted(name.removeprefix("machine-") for name in BOOKS)
+INTENTS = sorted([*(name.removeprefix("machine-") for name in BOOKS), KEEPING])
 pytestmark = pytest.mark.timeout(1800)
 # A failure there, of what cannot be had back any more, can only be carried on.
 BEYOND = "machine-terminate/erase/during"
+NO_WAY_BACK = (BEYOND, "machine-erase/erase/during")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Battery:
 
 def failing(intent: str, *, whole: bool) -> list[str]:
     """Where failures strike that are to be undone: the last step that undoes, or each of them."""
-    book = BOOKS[f"machine-{intent}"]
+    book = BOOKS[f"machine-{'terminate' if intent == KEEPING else intent}"]
     steps = [step.id for step in book.steps if step.on_failure == OnFailure.UNDO]
     return [f"{book.name}/{step}/{moment}" for step in (steps if whole else steps[-1:]) for moment in ("before", "during")]
 
@@ -54,7 +55,7 @@ def test_killed_at_any_point_of_a_failing_job_on_a_machine_all_it_made_is_undone
         points, wanted = machines.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
         if fail not in points:
             continue
-        assert wanted["jobs"][0][1] == ("needs_operator" if fail == BEYOND else "failed")
+        assert wanted["jobs"][0][1] == ("needs_operator" if fail in NO_WAY_BACK else "failed")
         struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
         chosen = struck if whole_matrix else sample(struck)
         scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in chosen]

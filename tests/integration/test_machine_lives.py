@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.errors import PermanentDriverError, TransientDriverError, WrongState
-from orchestrator.domain.intents import JobState
+from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.machines import MachineState, MachineWanted
 from orchestrator.drivers.fake.bmc import FakeBmc, add_machine, boots, forget
 from orchestrator.drivers.fake.deployments import FakeDeployments, disk, plant, set_disks
@@ -26,7 +26,7 @@ from orchestrator.steps.registry import STEPS
 from orchestrator.store import addresses, audit, certificates
 from orchestrator.store import machines as machine_store
 from orchestrator.store.machines import StoreMachinePool
-from tests.fault.controller import PLAYBOOKS
+from tests.fault.controller import ARCHIVING, PLAYBOOKS
 from tests.fault.house import TEMPLATE, House, prepared, seeded_world
 from tests.live import KEY
 from tests.machine_words import PLAN, machine
@@ -94,16 +94,16 @@ class Rack(House):
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], Rack]]:
+def opened(tmp_path: Path) -> Iterator[Callable[..., Rack]]:
     directory = prepared(tmp_path / "state", engine_database)
     world = seeded_world(directory)
     add_machine(world, "m1", uuid=UUID, serial="SIM-m1", macs=(MAC,))
     set_disks(world, "m1", A1=1 << 40, B2=2 << 40)
     running: list[Rack] = []
 
-    def start() -> Rack:
+    def start(**more: Any) -> Rack:
         books = load_playbooks(PLAYBOOKS)
-        made = Rack(directory, steps=STEPS, playbooks=books, plan=PLAN, machines=(machine(macs=(MAC,)),), template=RAW)
+        made = Rack(directory, steps=STEPS, playbooks=books, plan=PLAN, machines=(machine(macs=(MAC,)),), template=RAW, **more)
         made.engine.start()
         running.append(made)
         return made
@@ -114,7 +114,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], Rack]]:
 
 
 @pytest.fixture
-def rack(opened: Callable[[], Rack]) -> Rack:
+def rack(opened: Callable[..., Rack]) -> Rack:
     made = opened()
     made.enrol()
     made.look_into()
@@ -129,7 +129,7 @@ def test_an_enrolled_machine_is_looked_into_and_is_available_then(rack: Rack) ->
     assert FakeDeployments(rack.world, rack.clock).deployment("m1", job_id=job_of("m1")) is None
 
 
-def test_a_machine_that_is_on_is_not_switched_off_to_be_looked_into(opened: Callable[[], Rack]) -> None:
+def test_a_machine_that_is_on_is_not_switched_off_to_be_looked_into(opened: Callable[..., Rack]) -> None:
     rack = opened()
     rack.bmc().turn_on(deadline=5)
     rack.enrol()
@@ -239,6 +239,41 @@ def test_paid_before_the_erasure_begins_nothing_is_erased(rack: Rack) -> None:
     assert (disk(rack.world, "m1", "A1")["markers"], disk(rack.world, "m1", "A1")["erased"]) == (["the shop"], 0)
     assert rack.bmc().facts(deadline=5).power == MachinePower.ON
     assert (rack.machine().state, rack.state("s1"), rack.bmc().facts(deadline=5).media) == (MachineState.ALLOCATED, "active", "")
+
+
+def test_where_an_archive_is_promised_the_machine_itself_is_kept_until_it_is_erased(opened: Callable[..., Rack]) -> None:
+    rack = opened(policies={ARCHIVING.name: ARCHIVING})
+    rack.enrol()
+    rack.look_into()
+    rack.done(rack.ordered())
+    plant(rack.world, "m1", "A1", "the shop")
+    rack.done(rack.event("service.suspend", "s1", version=2).job_id)
+    rack.done(rack.event("service.terminate", "s1", version=3, reason="he left").job_id)
+    assert (rack.state("s1"), rack.machine().state, disk(rack.world, "m1", "A1")["markers"]) == (
+        "archived",
+        MachineState.ALLOCATED,
+        ["the shop"],
+    )
+    rack.bmc().turn_on(deadline=5)
+    rack.watch().once()
+    assert rack.bmc().facts(deadline=5).power == MachinePower.OFF
+
+    back = rack.event("invoice.paid", "s1", invoice_id="i1", paid_until="2100-01-01T00:00:00Z").job_id
+    rack.done(back)
+    assert (rack.state("s1"), rack.bmc().facts(deadline=5).power) == ("active", MachinePower.ON)
+    assert disk(rack.world, "m1", "A1")["markers"] == ["the shop"]
+
+    rack.done(rack.event("service.suspend", "s1", version=4).job_id)
+    rack.done(rack.event("service.terminate", "s1", version=5, reason="he left").job_id)
+    rack.done(rack.engine.command(IntentKind.ERASE, "s1", who="anna", why="its time is over", arguments={}).job_id)
+    assert (rack.state("s1"), rack.machine().state, disk(rack.world, "m1", "A1")["markers"]) == (
+        "erased",
+        MachineState.AVAILABLE,
+        [],
+    )
+    assert [each["name"] for each in rack.certificate("s1")["volumes"]] == ["A1", "B2"]
+    with rack.db.read() as conn:
+        assert addresses.held(conn, "s1") == ()
 
 
 def bench(rack: Rack, told: Callable[[float, str], None] = lambda _fraction, _says: None) -> Bench:
