@@ -22,10 +22,12 @@ from tests.lab.environment import BRIDGE_V4, Lab
 from tests.lab.templates import Installed
 from tests.store_files import fresh_database
 
-MACHINE_BYTES = 128 << 20
+MACHINE_BYTES = 64 << 20
 MARKER = b"the former tenant wrote this; "
 NUMBERS = count(11)
 LONG, BOOT = 120.0, 280.0
+# A machine boots twice in one of them, under emulation.
+pytestmark = pytest.mark.timeout(600)
 NETWORK = Network(address="10.77.0.60/24")
 OFF = Task(key="off", kind="finish", arguments={"power": "off"})
 
