@@ -8,6 +8,7 @@ way to the newest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import resource
@@ -56,9 +57,10 @@ class PeerProtocol(H11Protocol):
         self.by_unix_socket = False
         self._waiting: asyncio.TimerHandle | None = None
         self._turned_away = False
+        self._socket: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        sock = transport.get_extra_info("socket")
+        self._socket = sock = transport.get_extra_info("socket")
         self.by_unix_socket = sock is not None and sock.family == socket.AF_UNIX
         if self.by_unix_socket:
             _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
@@ -93,6 +95,13 @@ class PeerProtocol(H11Protocol):
         self.connections.discard(self)
         self._stop_waiting()
         self.transport.abort()
+
+    def cut_off(self) -> None:
+        """End also where the transport waits for the other end's good-bye. Asked of the socket: a transport of TLS knows it no
+        longer then."""
+        with contextlib.suppress(OSError):
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _has_room(self) -> bool:
         others = [other for other in self.connections if isinstance(other, PeerProtocol) and not other.by_unix_socket]

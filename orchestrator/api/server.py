@@ -62,8 +62,7 @@ class Server(uvicorn.Server):
         # By TLS one says good-bye; those whose other end is gone without a word, as a machine that lost its power, are cut off.
         left = [each for each in self.server_state.connections if isinstance(each, connections.PeerProtocol)]
         for connection in left:
-            with contextlib.suppress(OSError):
-                connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            connection.cut_off()
         if left:
             await asyncio.sleep(0.1)
 

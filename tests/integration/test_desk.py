@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import urllib.error
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ import pytest
 from agents.deploy.desk import Desk as Client
 from agents.deploy.desk import OtherController, Refused
 from agents.deploy.seed import of_command_line
+from orchestrator.cli.local.desk import beside_desk
+from orchestrator.drivers.local.desk_identity import desk_identity, fingerprint
 from orchestrator.ports.deployment import Expected, Network, Task
 from orchestrator.store import audit
 from orchestrator.store.database import Database
 from tests.deploy_machine import DISK_BYTES, MAC, UUID, Stand, machine_root, seed_of, stand
+from tests.live import Live
 from tests.store_files import fresh_database
 
 JOB = "job-1"
@@ -285,3 +289,26 @@ def test_nothing_of_the_ordinary_api_is_there(desk: Stand) -> None:
     for path in ("/v1/services", "/metrics", "/v1/openapi.json", "/deploy/v1/openapi.json", "/docs"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             desk.fetch(desk.url + path)
+
+
+def test_a_controller_serves_the_desk_where_one_is_configured_and_the_api_has_nothing_of_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        where = f"127.0.0.1:{free.getsockname()[1]}"
+    deploy = f"{{listen: '{where}', url: 'https://{where}', image: deploy.iso, images: images}}"
+    live = Live(tmp_path, deploy=deploy)
+    try:
+        assert live.controller.deployments is not None
+        with beside_desk(live.controller):
+            certificate, _ = desk_identity(live.config.settings.state_dir)
+            client = Client(f"https://{where}", fingerprint(certificate))
+            _clients.append(client)
+            medium = live.controller.deployments.open("m1", job_id=JOB, expected=Expected(), network=Network())
+            assert medium.startswith(f"https://{where}/deploy/v1/media/")
+            with pytest.raises(Refused, match="nobody was given this token"):
+                client.ask("/deploy/v1/claim", {"token": "t" * 43, "identity": identity()})
+            client.close()
+        live.start()
+        for path in ("/deploy/v1/claim", "/deploy/v1/next"):
+            assert live.http.post(path, json={}).status_code == 404
+    finally:
+        live.stop()
