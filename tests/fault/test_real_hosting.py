@@ -1,7 +1,7 @@
 """The agent on a real hosting node is killed, or loses its connection, at each of its steps; it is called again, as a job does.
 
 A step begins and ends with one of the node's programs (see ``strikes``). What is there after the last call is what is there after
-an undisturbed one. In ``make test`` a few strikes of each command, in the whole matrix one at every program.
+an undisturbed one. In ``make test`` a few strikes of each command, in the whole matrix at programs all along.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(3000)]
 
 UIDS = iter(range(101_300, 101_400))
 MOMENTS = (BEFORE, DURING, AFTER)
+STRIDE = 4
+FIRST = {AGENT: 1, CONNECTION: 1 + STRIDE // 2}
 # Of each command: after its first act, amid the programs, and what comes late.
 SAMPLE = {
     "account-apply": (Order(2, AGENT, AFTER), Order(12, CONNECTION, BEFORE)),
@@ -100,21 +102,27 @@ def test_struck_amid_its_steps_and_called_again_all_is_as_if_nothing_had_happene
 
 @pytest.mark.rare
 @pytest.mark.parametrize("what", [AGENT, CONNECTION])
-def test_struck_at_any_of_its_programs_and_called_again_all_is_as_if_nothing_had_happened(
+def test_struck_at_programs_all_along_and_called_again_all_is_as_if_nothing_had_happened(
     hosting_ground: Ground, key: str, what: str
 ) -> None:
-    """The moments are drawn, always the same; each life strikes each command at a program of its own."""
-    drawn, struck, number = random.Random(what), list[str](), 1
+    """Each life strikes each command at a program of its own, and the call that goes on once more; the moments and what comes
+    between the two strikes are drawn, always the same. A life takes minutes on an emulated node: so it is every other program, by
+    turns of the agent and of its connection."""
+    drawn, struck, number = random.Random(what), list[str](), FIRST[what]
     while True:
         account = Account(hosting_ground.server, next(UIDS), key)
-        orders = {name: (Order(number, what, drawn.choice(MOMENTS)),) for name in SAMPLE}
+        orders = {
+            name: tuple(Order(at, what, drawn.choice(MOMENTS)) for at in (number, number + drawn.randint(1, number)))
+            for name in SAMPLE
+        }
         found = lives(hosting_ground, account, orders)
         account.residue(clean=True)
         struck += found
         if not found:  # there are not so many programs
             break
-        number += 1
-    assert len(struck) > 4 * 8
+        number += STRIDE
+    assert {line.split()[0] for line in struck} == set(SAMPLE), struck
+    assert len(struck) > 4 * 3
     assert hosting_ground.strays() == []
 
 

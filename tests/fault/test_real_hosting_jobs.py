@@ -20,13 +20,15 @@ from tests.hosting_server import HostingServer
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(3000)]
 
-# Points of a job of each intent, for as many accounts as are struck at a time.
+# Points of a job of each intent, for as many accounts as are struck at a time: of those of the simulated battery, which tries
+# them all, the ones at which the node itself is half done. Three accounts at a time: with five, an emulated node that others
+# keep busy does not answer the watch within its 15 s, counts as down, and gets no new plan.
 POINTS = {
     "provision": ("place/after", "account/during"),
     "suspend": ("suspend/during", "prove/before", "prove/during"),
     "unsuspend": ("unsuspend/before", "unsuspend/during", "unsuspend/after"),
     "change-plan": ("place/during", "limits/during", "verify/before"),
-    "terminate": ("suspend/during", "wipe/before", "wipe/during", "residue/during", "certificate/during"),
+    "terminate": ("suspend/during", "wipe/during", "residue/during"),
 }
 LIMITS = {"web-small": (24 << 20, 300, 24), "web-large": (48 << 20, 600, 32)}
 
@@ -97,7 +99,7 @@ def test_killed_while_it_makes_accounts_the_controller_makes_each_of_them_once(g
 
 @pytest.mark.rare
 def test_killed_at_points_of_a_whole_life_the_controller_brings_each_job_to_its_end(ground: Ground) -> None:
-    tenants = ground.new("olga", "pia", "quinn", "rosa", "sven")
+    tenants = ground.new("olga", "pia", "quinn")
     killed(ground, "provision", tenants)
     for each in tenants:
         ground.settled(each)
