@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from agents.node.hosting import databases, nginx
-from agents.node.hosting.run import Done, must
+from agents.node.hosting.run import Done, is_full, must
 from agents.node.protocol import AgentError
 
 OPEN = 'nginx: [emerg] open() "/var/log/orchestrator/h100001/main.access.log" failed ({} {})'
@@ -35,3 +37,19 @@ def test_a_database_server_whose_disk_is_full_is_away_and_not_wrong() -> None:
     full = "ERROR 1021 (HY000) at line 8: Disk got full writing 'x' (Errcode: 28 \"No space left on device\")"
     assert databases.is_away(Done(1, "", full))
     assert not databases.is_away(Done(1, "", "ERROR 1064 (42000) at line 1: You have an error in your SQL syntax"))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "free", "names", "free_names", "full"),
+    [
+        (1000, 500, 100, 50, False),
+        (1000, 63, 100, 50, True),
+        (1000, 64, 100, 50, False),
+        (1000, 500, 100, 0, True),
+        (1000, 500, 0, 0, False),  # a file system that counts no names
+        (0, 0, 0, 0, False),  # the kernel's own
+    ],
+)
+def test_a_file_system_is_full_where_root_has_no_room(blocks: int, free: int, names: int, free_names: int, full: bool) -> None:
+    # Block size twice; what is left for others than root is nothing in any case.
+    assert is_full(os.statvfs_result((4096, 4096, blocks, free, 0, names, free_names, 0, 0, 255))) is full

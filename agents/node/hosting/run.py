@@ -21,6 +21,9 @@ SECONDS = 60.0
 NO_ROOM = "No space left on device"
 _TOLD = 600
 _FILES = 65536
+# Where systemd writes for a service that it starts. They are looked at; nothing is made there.
+_USED = ("/", "/tmp", "/run", "/var/tmp")  # noqa: S108
+_LITTLE = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,20 @@ def must(words: Sequence[str], *, doing: str, given: str = "", seconds: float = 
     where a disk is full."""
     done = run(words, given=given, seconds=seconds)
     if done.status not in ok:
-        code = "driver-transient" if done.lacks_room else "driver-permanent"
-        raise AgentError(code, f"{doing}: {words[0]} ended with {done.status}: {done.said}")
+        told = f"{doing}: {words[0]} ended with {done.status}: {done.said}"
+        if done.lacks_room:
+            raise AgentError("driver-transient", told)
+        # What a service lacks for its start stands in the journal only: without a byte of room it has no namespace.
+        full = [path for path in _USED if is_full(os.statvfs(path))] if words[0] == "systemctl" else []
+        if full:
+            raise AgentError("driver-transient", f"{told}; {NO_ROOM} ({', '.join(full)})")
+        raise AgentError("driver-permanent", told)
     return done.out
+
+
+def is_full(found: os.statvfs_result) -> bool:
+    """Whether root itself finds no room there, in bytes or names."""
+    return bool(found.f_blocks) and (found.f_bfree * found.f_frsize < _LITTLE or (bool(found.f_files) and not found.f_ffree))
 
 
 def allow_many_files() -> None:
