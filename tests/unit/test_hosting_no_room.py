@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agents.node.hosting import databases, nginx
-from agents.node.hosting.run import Done, must
+from agents.node.hosting.run import Done, is_full, must
 from agents.node.protocol import AgentError
 
 OPEN = 'nginx: [emerg] open() "/var/log/orchestrator/h100001/main.access.log" failed ({} {})'
@@ -35,3 +37,9 @@ def test_a_database_server_whose_disk_is_full_is_away_and_not_wrong() -> None:
     full = "ERROR 1021 (HY000) at line 8: Disk got full writing 'x' (Errcode: 28 \"No space left on device\")"
     assert databases.is_away(Done(1, "", full))
     assert not databases.is_away(Done(1, "", "ERROR 1064 (42000) at line 1: You have an error in your SQL syntax"))
+
+
+def test_a_disk_with_room_or_none_that_is_there_is_not_full_and_nothing_is_left_on_it(tmp_path: Path) -> None:
+    assert not is_full(str(tmp_path))
+    assert not is_full(str(tmp_path / "none"))
+    assert list(tmp_path.iterdir()) == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,9 @@ SECONDS = 60.0
 NO_ROOM = "No space left on device"
 _TOLD = 600
 _FILES = 65536
+# Where systemd makes directories for a service that it starts. What is tried there has no name.
+_USED = ("/tmp", "/run", "/var/tmp")  # noqa: S108
+_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,25 @@ def must(words: Sequence[str], *, doing: str, given: str = "", seconds: float = 
     where a disk is full."""
     done = run(words, given=given, seconds=seconds)
     if done.status not in ok:
-        code = "driver-transient" if done.lacks_room else "driver-permanent"
-        raise AgentError(code, f"{doing}: {words[0]} ended with {done.status}: {done.said}")
+        told = f"{doing}: {words[0]} ended with {done.status}: {done.said}"
+        if done.lacks_room:
+            raise AgentError("driver-transient", told)
+        # What a service lacks for its start stands in the journal only: without a byte of room it has no namespace.
+        full = [path for path in _USED if is_full(path)] if words[0] == "systemctl" else []
+        if full:
+            raise AgentError("driver-transient", f"{told}; {NO_ROOM} ({', '.join(full)})")
+        raise AgentError("driver-permanent", told)
     return done.out
+
+
+def is_full(directory: str) -> bool:
+    """Whether not even a page can be written there. It is tried: what a file system calls free it need not give to anybody."""
+    try:
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as page:
+            page.write(bytes(_PAGE))
+    except OSError as exc:
+        return exc.errno == errno.ENOSPC
+    return False
 
 
 def allow_many_files() -> None:
