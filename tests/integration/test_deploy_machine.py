@@ -115,6 +115,7 @@ def test_a_former_tenants_disk_is_erased_and_written_and_the_machine_ends(
     bmc.close()
 
 
+@pytest.mark.rare
 def test_after_a_power_cut_in_the_middle_of_a_write_a_new_deployment_begins_anew(
     desk: Stand, bmc_emulator: Emulator, machine: Machine
 ) -> None:

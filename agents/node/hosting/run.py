@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,9 +23,9 @@ SECONDS = 60.0
 NO_ROOM = "No space left on device"
 _TOLD = 600
 _FILES = 65536
-# Where systemd writes for a service that it starts. They are looked at; nothing is made there.
-_USED = ("/", "/tmp", "/run", "/var/tmp")  # noqa: S108
-_LITTLE = 256 << 10
+# Where systemd makes directories for a service that it starts. What is tried there has no name.
+_USED = ("/tmp", "/run", "/var/tmp")  # noqa: S108
+_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,21 @@ def must(words: Sequence[str], *, doing: str, given: str = "", seconds: float = 
         if done.lacks_room:
             raise AgentError("driver-transient", told)
         # What a service lacks for its start stands in the journal only: without a byte of room it has no namespace.
-        full = [path for path in _USED if is_full(os.statvfs(path))] if words[0] == "systemctl" else []
+        full = [path for path in _USED if is_full(path)] if words[0] == "systemctl" else []
         if full:
             raise AgentError("driver-transient", f"{told}; {NO_ROOM} ({', '.join(full)})")
         raise AgentError("driver-permanent", told)
     return done.out
 
 
-def is_full(found: os.statvfs_result) -> bool:
-    """Whether root itself finds no room there, in bytes or names."""
-    return bool(found.f_blocks) and (found.f_bfree * found.f_frsize < _LITTLE or (bool(found.f_files) and not found.f_ffree))
+def is_full(directory: str) -> bool:
+    """Whether not even a page can be written there. It is tried: what a file system calls free it need not give to anybody."""
+    try:
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as page:
+            page.write(bytes(_PAGE))
+    except OSError as exc:
+        return exc.errno == errno.ENOSPC
+    return False
 
 
 def allow_many_files() -> None:

@@ -35,7 +35,7 @@ def init_desk(state_dir: Path) -> None:
     made = x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
     now = datetime.now(UTC)
     signed = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + _YEARS).sign(private, SHA256())
-    make_file(certificate, signed.public_bytes(Encoding.PEM), mode=0o644)
+    make_file(certificate, signed.public_bytes(Encoding.PEM))
 
 
 def desk_identity(state_dir: Path) -> tuple[Path, Path]:
