@@ -168,8 +168,8 @@ def real(hosting_node: HostingServer) -> Iterator[Real]:
     hosting = AgentHostingNode(transport, name=hosting_node.node.name)
     yield Real(hosting_node, hosting, hosting.doctor(deadline=LONG).php[0])
     hosting_node.server.shell(
-        "rm -f /etc/nginx/sites-enabled/byhand; systemctl reload nginx; crontab -u byhand -r; userdel --remove byhand;"
-        " mariadb -e 'DROP DATABASE IF EXISTS byhand'; true"
+        "id byhand >/dev/null 2>&1 || exit 0; rm -f /etc/nginx/sites-enabled/byhand; systemctl reload nginx;"
+        " crontab -u byhand -r || true; userdel --remove byhand; mariadb -e 'DROP DATABASE IF EXISTS byhand'"
     )
     transport.close()
 
