@@ -212,6 +212,12 @@ def test_a_backup_of_somebody_else_is_left_alone(guest: Running, exports: Libvir
             exports.end(name, deadline=LONG)
     finally:
         sh("virsh", "domjobabort", name)
+        wait_until("the end of that backup", lambda: not _is_backed_up(name))  # it is only asked to end
+
+
+def _is_backed_up(name: str) -> bool:
+    told = subprocess.run(["virsh", "backup-dumpxml", name], capture_output=True, timeout=60, check=False)
+    return told.returncode == 0
 
 
 def test_a_stopped_guest_exports_nothing(node: LibvirtNode) -> None:
