@@ -70,7 +70,8 @@ class Site:
         assert self.opened(previous=False) == self.keys
         assert LocalSecrets(self.state, {}, previous=False).public_key() == self.public
         assert (self.state / "keys/master.key").read_bytes() != self.master
-        assert self.files() == ["master.key", "signing.key", "signing.pub"], "nothing of the old one is left"
+        kept = ["desk.key", "desk.pem", "master.key", "signing.key", "signing.pub"]
+        assert self.files() == kept, "nothing of the old one is left"
 
 
 @pytest.fixture
