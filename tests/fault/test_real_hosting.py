@@ -92,6 +92,7 @@ def lives(ground: Ground, account: Account, orders: Mapping[str, Sequence[Order]
     return ground.strikes.struck()
 
 
+@pytest.mark.rare
 def test_struck_amid_its_steps_and_called_again_all_is_as_if_nothing_had_happened(
     hosting_ground: Ground, account: Account
 ) -> None:
