@@ -9,11 +9,10 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.plans import PlanKind
-from orchestrator.domain.playbooks import OnFailure
 from tests.fault import account_ground
 from tests.fault.battery import HOSTING, Battery, batches, service, snapshot
 from tests.fault.controller import ASIDE, KEEPING, PLAYBOOKS, Scenario
-from tests.fault.test_crashes import sample, strike
+from tests.fault.striking import failing_points, sample, strike_anywhere, strike_failing
 
 BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.HOSTING}
 INTENTS = sorted([*(name.removeprefix("hosting-") for name in BOOKS), KEEPING, ASIDE])
@@ -30,42 +29,20 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Battery:
     return Battery(suite=HOSTING, home=tmp_path_factory.mktemp("accounts"))
 
 
-def undoing(intent: str, *, whole: bool) -> list[str]:
-    """Where failures strike that are to be undone: the last step that undoes, or each of them."""
-    book = BOOKS[f"hosting-{BOOK_OF.get(intent, intent)}"]
-    steps = [step.id for step in book.steps if step.on_failure == OnFailure.UNDO]
-    if intent == ASIDE:
-        steps = ["aside"]
-    return [f"{book.name}/{step}/{moment}" for step in (steps if whole else steps[-1:]) for moment in ("before", "during")]
-
-
 @pytest.mark.parametrize("intent", INTENTS)
 def test_killed_at_any_point_a_job_on_an_account_ends_as_if_nothing_had_happened(
     accounts: Battery, tmp_path: Path, whole_matrix: bool, intent: str
 ) -> None:
-    points, wanted = accounts.recon(tmp_path / "recon", Scenario(service="", intent=intent))
-    assert wanted["jobs"][0][1] == "done"
-    struck = list(dict.fromkeys(points)) if whole_matrix else sample(points)
-    scenarios = [Scenario(service="", intent=intent, kill=point) for point in struck]
-    strike(accounts, tmp_path, scenarios, wanted)
-    if whole_matrix:
-        strike(accounts, tmp_path, scenarios, wanted, kills=2)
+    strike_anywhere(accounts, tmp_path, intent, whole=whole_matrix)
 
 
 @pytest.mark.parametrize("intent", INTENTS)
 def test_killed_at_any_point_of_a_failing_job_on_an_account_all_it_made_is_undone(
     accounts: Battery, tmp_path: Path, whole_matrix: bool, intent: str
 ) -> None:
-    for number, fail in enumerate(undoing(intent, whole=whole_matrix)):
-        directory = tmp_path / str(number)
-        points, wanted = accounts.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
-        if fail not in points:
-            continue
-        assert wanted["jobs"][0][1] == ("needs_operator" if fail in NO_WAY_BACK else "failed")
-        struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
-        chosen = struck if whole_matrix else sample(struck)
-        scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in chosen]
-        strike(accounts, directory, scenarios, wanted, kills=2 if whole_matrix else 1)
+    book = BOOKS[f"hosting-{BOOK_OF.get(intent, intent)}"]
+    fails = failing_points(book, whole=whole_matrix, only=("aside",) if intent == ASIDE else ())
+    strike_failing(accounts, tmp_path, intent, fails, beyond=NO_WAY_BACK, whole=whole_matrix)
 
 
 def test_paid_at_any_instant_of_its_end_an_account_is_whole_or_wholly_gone(accounts: Battery, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.plans import PlanKind
-from orchestrator.domain.playbooks import OnFailure
 from tests.fault.battery import (
     PROCESS_SECONDS,
     ROOT,
@@ -34,6 +33,7 @@ from tests.fault.battery import (
 )
 from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared
+from tests.fault.striking import failing_points, sample, strike_anywhere, strike_failing
 from tests.store_files import engine_database
 
 BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.VPS}
@@ -49,63 +49,19 @@ def battery(tmp_path_factory: pytest.TempPathFactory) -> Battery:
     return Battery(suite="product", home=tmp_path_factory.mktemp("battery"))
 
 
-def strike(battery: Battery, directory: Path, scenarios: list[Scenario], wanted: dict[str, Any], *, kills: int = 1) -> None:
-    """Kill each scenario at its point; every one has to end as wanted."""
-    wrong = {}
-    for number, batch in enumerate(batches(scenarios)):
-        found = battery.run(directory / f"batch{kills}-{number}", batch, kills=kills)
-        wrong.update({s.kill: _differences(wanted, seen) for s, seen in zip(batch, found, strict=True) if seen != wanted})
-    assert wrong == {}
-
-
-def _differences(wanted: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
-    return {key: {"wanted": wanted[key], "found": seen[key]} for key in wanted if wanted[key] != seen[key]}
-
-
-def sample(points: list[str]) -> list[str]:
-    """One point of every step, a different moment from one step to the next."""
-    moments: dict[str, list[str]] = {}
-    for point in dict.fromkeys(points):
-        moments.setdefault(point.rpartition("/")[0], []).append(point)
-    return [there[number % len(there)] for number, there in enumerate(moments.values())]
-
-
-def failing_points(intent: str, *, whole: bool) -> list[str]:
-    """Where the failures strike that are to be undone: the last step that undoes, or each of them."""
-    book = f"vps-{'terminate' if intent == KEEPING else intent}"
-    undoing = [step.id for step in BOOKS[book].steps if step.on_failure == OnFailure.UNDO]
-    chosen = undoing if whole else undoing[-1:]
-    return [f"{book}/{step}/{moment}" for step in chosen for moment in ("before", "during")]
-
-
 @pytest.mark.parametrize("intent", INTENTS)
 def test_killed_at_any_point_a_job_ends_as_if_nothing_had_happened(
     battery: Battery, tmp_path: Path, whole_matrix: bool, intent: str
 ) -> None:
-    points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent=intent))
-    assert wanted["jobs"][0][1] == "done"
-    struck = list(dict.fromkeys(points)) if whole_matrix else sample(points)
-    scenarios = [Scenario(service="", intent=intent, kill=point) for point in struck]
-    strike(battery, tmp_path, scenarios, wanted)
-    if whole_matrix:
-        strike(battery, tmp_path, scenarios, wanted, kills=2)
+    strike_anywhere(battery, tmp_path, intent, whole=whole_matrix)
 
 
 @pytest.mark.parametrize("intent", INTENTS)
 def test_killed_at_any_point_of_a_failing_job_all_it_made_is_undone(
     battery: Battery, tmp_path: Path, whole_matrix: bool, intent: str
 ) -> None:
-    for number, fail in enumerate(failing_points(intent, whole=whole_matrix)):
-        directory = tmp_path / str(number)
-        points, wanted = battery.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
-        if fail not in points:
-            continue  # the step found its act done already, as a mere check does: it has no such moment
-        assert wanted["jobs"][0][1] == ("needs_operator" if fail in BEYOND else "failed")
-        # Not "during" itself: after a restart the step finds its act done, and nothing fails any more.
-        struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
-        chosen = struck if whole_matrix else sample(struck)
-        scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in chosen]
-        strike(battery, directory, scenarios, wanted, kills=2 if whole_matrix else 1)
+    fails = failing_points(BOOKS[f"vps-{'terminate' if intent == KEEPING else intent}"], whole=whole_matrix)
+    strike_failing(battery, tmp_path, intent, fails, beyond=BEYOND, whole=whole_matrix)
 
 
 def test_a_failed_provisioning_leaves_nothing(battery: Battery, tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ import pytest
 
 from orchestrator.config.playbooks import load_playbooks
 from orchestrator.domain.plans import PlanKind
-from orchestrator.domain.playbooks import OnFailure
 from tests.fault.battery import DEDICATED, Battery, batches, service, snapshot
 from tests.fault.controller import KEEPING, PLAYBOOKS, Scenario
-from tests.fault.test_crashes import sample, strike
+from tests.fault.striking import failing_points, strike_anywhere, strike_failing
 
 BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.DEDICATED}
 INTENTS = sorted([*(name.removeprefix("machine-") for name in BOOKS), KEEPING])
@@ -26,40 +25,19 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Battery:
     return Battery(suite=DEDICATED, home=tmp_path_factory.mktemp("machines"))
 
 
-def failing(intent: str, *, whole: bool) -> list[str]:
-    """Where failures strike that are to be undone: the last step that undoes, or each of them."""
-    book = BOOKS[f"machine-{'terminate' if intent == KEEPING else intent}"]
-    steps = [step.id for step in book.steps if step.on_failure == OnFailure.UNDO]
-    return [f"{book.name}/{step}/{moment}" for step in (steps if whole else steps[-1:]) for moment in ("before", "during")]
-
-
 @pytest.mark.parametrize("intent", INTENTS)
 def test_killed_at_any_point_a_job_on_a_machine_ends_as_if_nothing_had_happened(
     machines: Battery, tmp_path: Path, whole_matrix: bool, intent: str
 ) -> None:
-    points, wanted = machines.recon(tmp_path / "recon", Scenario(service="", intent=intent))
-    assert wanted["jobs"][0][1] == "done"
-    struck = list(dict.fromkeys(points)) if whole_matrix else sample(points)
-    scenarios = [Scenario(service="", intent=intent, kill=point) for point in struck]
-    strike(machines, tmp_path, scenarios, wanted)
-    if whole_matrix:
-        strike(machines, tmp_path, scenarios, wanted, kills=2)
+    strike_anywhere(machines, tmp_path, intent, whole=whole_matrix)
 
 
 @pytest.mark.parametrize("intent", INTENTS)
 def test_killed_at_any_point_of_a_failing_job_on_a_machine_all_it_made_is_undone(
     machines: Battery, tmp_path: Path, whole_matrix: bool, intent: str
 ) -> None:
-    for number, fail in enumerate(failing(intent, whole=whole_matrix)):
-        directory = tmp_path / str(number)
-        points, wanted = machines.recon(directory / "recon", Scenario(service="", intent=intent, fail=fail))
-        if fail not in points:
-            continue
-        assert wanted["jobs"][0][1] == ("needs_operator" if fail in NO_WAY_BACK else "failed")
-        struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
-        chosen = struck if whole_matrix else sample(struck)
-        scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in chosen]
-        strike(machines, directory, scenarios, wanted, kills=2 if whole_matrix else 1)
+    fails = failing_points(BOOKS[f"machine-{'terminate' if intent == KEEPING else intent}"], whole=whole_matrix)
+    strike_failing(machines, tmp_path, intent, fails, beyond=NO_WAY_BACK, whole=whole_matrix)
 
 
 def test_paid_at_any_instant_of_its_end_a_machine_is_whole_or_erased(machines: Battery, tmp_path: Path) -> None:

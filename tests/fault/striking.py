@@ -1,0 +1,66 @@
+"""What every battery is struck with: the jobs of one playbook killed at its points, those that go well and those that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.domain.playbooks import OnFailure, Playbook
+from tests.fault.battery import Battery, batches
+from tests.fault.controller import Scenario
+
+
+def sample(points: list[str]) -> list[str]:
+    """One point of every step, a different moment from one step to the next."""
+    moments: dict[str, list[str]] = {}
+    for point in dict.fromkeys(points):
+        moments.setdefault(point.rpartition("/")[0], []).append(point)
+    return [there[number % len(there)] for number, there in enumerate(moments.values())]
+
+
+def failing_points(book: Playbook, *, whole: bool, only: Sequence[str] = ()) -> list[str]:
+    """Where the failures strike that are to be undone: the last step that undoes, or each of them. ``only``: of these steps."""
+    undoing = list(only) or [step.id for step in book.steps if step.on_failure == OnFailure.UNDO]
+    return [f"{book.name}/{step}/{moment}" for step in (undoing if whole else undoing[-1:]) for moment in ("before", "during")]
+
+
+def strike(battery: Battery, directory: Path, scenarios: list[Scenario], wanted: dict[str, Any], *, kills: int = 1) -> None:
+    """Kill each scenario at its point; every one has to end as wanted."""
+    wrong = {}
+    for number, batch in enumerate(batches(scenarios)):
+        found = battery.run(directory / f"batch{kills}-{number}", batch, kills=kills)
+        wrong.update({s.kill: _differences(wanted, seen) for s, seen in zip(batch, found, strict=True) if seen != wanted})
+    assert wrong == {}
+
+
+def strike_anywhere(battery: Battery, directory: Path, intent: str, *, whole: bool) -> None:
+    """Kill a job of the intent, that would go well, at one moment of each of its steps, or at every moment, once and twice."""
+    points, wanted = battery.recon(directory / "recon", Scenario(service="", intent=intent))
+    assert wanted["jobs"][0][1] == "done"
+    struck = list(dict.fromkeys(points)) if whole else sample(points)
+    scenarios = [Scenario(service="", intent=intent, kill=point) for point in struck]
+    strike(battery, directory, scenarios, wanted)
+    if whole:
+        strike(battery, directory, scenarios, wanted, kills=2)
+
+
+def strike_failing(
+    battery: Battery, directory: Path, intent: str, fails: Sequence[str], *, beyond: Collection[str], whole: bool
+) -> None:
+    """Kill a job that fails at each of ``fails`` while it is undone. ``beyond``: those after which nothing can be had back."""
+    for number, fail in enumerate(fails):
+        place = directory / str(number)
+        points, wanted = battery.recon(place / "recon", Scenario(service="", intent=intent, fail=fail))
+        if fail not in points:
+            continue  # the step found its act done already, as a mere check does: it has no such moment
+        assert wanted["jobs"][0][1] == ("needs_operator" if fail in beyond else "failed")
+        # Not "during" itself: after a restart the step finds its act done, and nothing fails any more.
+        struck = [p for p in dict.fromkeys(points) if "undo" in p or "finish" in p or (p == fail and p.endswith("before"))]
+        chosen = struck if whole else sample(struck)
+        scenarios = [Scenario(service="", intent=intent, kill=point, fail=fail) for point in chosen]
+        strike(battery, place, scenarios, wanted, kills=2 if whole else 1)
+
+
+def _differences(wanted: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    return {key: {"wanted": wanted[key], "found": seen[key]} for key in wanted if wanted[key] != seen[key]}
