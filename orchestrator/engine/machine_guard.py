@@ -8,16 +8,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from orchestrator.domain.intents import JobState
 from orchestrator.domain.machines import MachineState
 from orchestrator.domain.services import Lifecycle
 from orchestrator.ports.bmc import Bmc
 from orchestrator.ports.clock import Clock
-from orchestrator.store import audit, services
+from orchestrator.store import audit, jobs, services
 from orchestrator.store import machines as machine_store
 from orchestrator.store.database import Database
 
 _log = logging.getLogger(__name__)
 KEPT_OFF = "machine kept off"
+_AT_WORK = (JobState.RUNNING, JobState.UNDOING)
 _DEADLINE_SECONDS = 120.0
 
 
@@ -54,7 +56,8 @@ class MachineGuard:
             if record.state != MachineState.ALLOCATED:
                 return ""
             service = services.get(conn, record.service_id)
-        if service is None:
+            worked_on = any(job.state in _AT_WORK for job in jobs.unfinished(conn, record.service_id))
+        if service is None or worked_on:  # a job has its own reasons to switch it on: to erase it, or to bring it back
             return ""
         held = service.stopped and service.suspension_proven_at is not None
         return record.service_id if held or service.state == Lifecycle.ARCHIVED else ""

@@ -80,10 +80,15 @@ def boot_image(standing: Standing, bmc: Bmc, deployments: Deployments, *, job_id
 
 def take_away(name: str, bmc: Bmc, deployments: Deployments, *, job_id: str, left: Callable[[], float]) -> None:
     """The machine is off, its drive is empty, and the image's token and session are over."""
+    switch_off(bmc, left=left)
+    deployments.close(name, job_id=job_id)
+
+
+def switch_off(bmc: Bmc, *, left: Callable[[], float]) -> None:
+    """The machine is off, its drive is empty, and its next boot is from its disk."""
     bmc.turn_off(deadline=left())
     bmc.eject_media(deadline=left())
     bmc.boot_once(BootFrom.DISK, deadline=left())
-    deployments.close(name, job_id=job_id)
 
 
 class Bench:
@@ -183,7 +188,8 @@ class Bench:
             self._go_on()
             found = self.deployment()
             if found is not None and found.refused and found.claimed_at is None:
-                self.down()
+                # The deployment stays open: its tasks tell how far this job came, and whether anything was destroyed.
+                switch_off(self.bmc, left=self._call)
                 raise PermanentDriverError(
                     f"what came up on {self._name} is not that machine: {found.refused}",
                     hint="nothing was done to it; compare machines.yaml, the BMC's address and the cables, then enrol it anew",

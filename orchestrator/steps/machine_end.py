@@ -52,13 +52,12 @@ class MachineErase(BaseStep[OnNode]):
             require(ctx, "wipe")
         try:
             result = bench.run(Task(key=ERASE, kind="erase", arguments={"disks": disks}))
-        except PermanentDriverError as exc:
-            self._broken(ctx, args.node, exc)
-            raise
-        except OrchestratorError:
+        except OrchestratorError as exc:
             # The note of the point of no return may stay only where something was destroyed, or nobody can tell.
-            if not begun and bench.state(ERASE) is None:
+            if bench.state(ERASE) is None:
                 withdraw(ctx)
+            elif isinstance(exc, PermanentDriverError):
+                self._broken(ctx, args.node, exc)
             raise
         return _facts(ctx, args.node, result)
 

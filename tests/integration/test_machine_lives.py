@@ -283,6 +283,32 @@ def test_where_an_archive_is_promised_the_machine_itself_is_kept_until_it_is_era
         assert addresses.held(conn, "s1") == ()
 
 
+def test_a_machine_that_its_own_job_has_switched_on_is_not_switched_off_under_it(rack: Rack) -> None:
+    rack.done(rack.ordered())
+    rack.done(rack.event("service.suspend", "s1", version=2).job_id)
+    rack.world.fault("deploy.erase", delay=2.0)
+    ending = rack.event("service.terminate", "s1", version=3, reason="he left").job_id
+    rack.runs()
+    rack.watch().once()
+    rack.done(ending)
+    assert "machine kept off" not in rack.audit("s1")
+
+
+def test_another_machine_in_the_middle_of_an_erasure_does_not_make_it_undone(rack: Rack) -> None:
+    """Boards were exchanged while it was off: what was begun cannot be taken for nothing."""
+    clock = FakeClock(rack.clock.now())
+    erasing = bench(rack)
+    erasing.up()
+    erase = Task(key="erase", kind="erase", arguments={"disks": ["A1"]})
+    FakeDeployments(rack.world, clock).give("m1", erase, job_id="j1")
+    rack.bmc().turn_off(deadline=5)
+    set_disks(rack.world, "m1", X9=1 << 40)
+    with pytest.raises(PermanentDriverError, match="is not that machine"):
+        bench(rack).run(erase)
+    assert bench(rack).state("erase") is not None
+    assert rack.bmc().facts(deadline=5).power == MachinePower.OFF
+
+
 def bench(rack: Rack, told: Callable[[float, str], None] = lambda _fraction, _says: None) -> Bench:
     """On the machine, in a time that passes only while somebody waits."""
     clock = FakeClock(rack.clock.now())
