@@ -61,9 +61,12 @@ class Account:
         server = self.ground.server
         server.write(f"{self.home}/sites/shop/public/index.php", PAGE)
         server.run("chown", self.user, f"{self.home}/sites/shop/public/index.php")
+        return self.get("shop")
+
+    def get(self, site: str) -> str:
         client = http.client.HTTPConnection(self.ground.address, 80, timeout=60)
         try:
-            client.request("GET", "/", headers={"Host": f"shop{self.uid}.example"})
+            client.request("GET", "/", headers={"Host": f"{site}{self.uid}.example"})
             return client.getresponse().read().decode()
         finally:
             client.close()

@@ -133,10 +133,19 @@ class Talks:
         assert answer.status_code == 200, answer.text
 
     def send(
-        self, kind: str, service_id: str, *, event_id: str = "", secret: str = SECRET, source: str = SOURCE, **data: Any
+        self,
+        kind: str,
+        service_id: str,
+        *,
+        event_id: str = "",
+        secret: str = SECRET,
+        source: str = SOURCE,
+        said: str = "",
+        **data: Any,
     ) -> httpx.Response:
-        """Post one event, signed by an independent implementation of Standard Webhooks."""
-        body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}}, sort_keys=True)
+        """Post one event, signed by an independent implementation of Standard Webhooks. ``said``: its own time, ISO 8601."""
+        stamp = {"timestamp": said} if said else {}
+        body = json.dumps({"type": kind, **stamp, "data": {"service_id": service_id, **data}}, sort_keys=True)
         message_id = event_id or f"msg-{kind}-{service_id}-{data.get('version', 0)}"
         return self.http.post(f"/v1/webhooks/{source}", content=body, headers=sign(message_id, body, secret=secret))
 

@@ -70,7 +70,8 @@ class ComplaintOut(BaseModel):
 
 
 class ServiceOut(BaseModel):
-    """A service. ``suspended``: some hold stops it; ``limited``: some hold limits it. ``node`` is empty before it was placed.
+    """A service. ``suspended``: some hold stops it; ``limited``: some hold limits it. ``due_settled``: what was due at
+    ``due_at`` was paid since. ``node`` is empty before it was placed.
     ``databases_full``: of a hosting account, whose databases take no more until its disk has room again."""
 
     id: str
@@ -89,6 +90,7 @@ class ServiceOut(BaseModel):
     ssh_keys: list[str]
     password_set: bool
     due_at: datetime | None
+    due_settled: bool
     paid_until: datetime | None
     payments: int
     created_at: datetime | None
@@ -123,6 +125,7 @@ class ServiceOut(BaseModel):
             ssh_keys=list(service.ssh_keys),
             password_set=bool(service.password_hash),
             due_at=service.due_at,
+            due_settled=service.due_settled,
             paid_until=service.paid_until,
             payments=service.payments,
             created_at=service.created_at,

@@ -282,6 +282,11 @@ class Service:
         return max((moment for moment in said if moment is not None), default=None)
 
     @property
+    def due_settled(self) -> bool:
+        """Whether what was due at ``due_at`` is owed no more: that was said after it was last said to be overdue."""
+        return self.settled_at is not None and not (self.overdue_at is not None and self.overdue_at > self.settled_at)
+
+    @property
     def charged_back_at(self) -> datetime | None:
         """When a bank last took a payment back, where nothing was paid since."""
         last = max((each.at for each in self.chargebacks), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -116,7 +117,12 @@ class Ground:
         """Wait until the process has killed itself, which it does when all services' jobs stand at their points."""
         process = self.site.process
         assert process is not None
-        assert process.wait(timeout=seconds) == -9, self.site.tail()
+        try:
+            assert process.wait(timeout=seconds) == -9, self.site.tail()
+        except subprocess.TimeoutExpired as exc:
+            where = {service: self.board.passed(service)[-1:] for service in services}
+            jobs = [self.site.ask("job", "list", "--service", service)["items"][0] for service in services]
+            raise AssertionError(f"it lives: {where}, {[(job['state'], job['error']) for job in jobs]}") from exc
         assert [service for service in services if not self.board.reached(service)] == []
 
     def clear(self) -> None:

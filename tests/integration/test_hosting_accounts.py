@@ -63,6 +63,33 @@ def test_an_account_lives_is_suspended_and_let_go_as_it_was_and_leaves_nothing(a
     assert account.ground.call("node-residue", {})["accounts"] == []
 
 
+ANOTHER_PHP = "/usr/sbin/php-fpm8.9"
+BINARY = "<?php echo basename(readlink('/proc/self/exe')), ' as ', posix_getuid();"
+
+
+def test_each_site_has_its_own_version_of_php_and_moves_to_another(account: Account) -> None:
+    """Debian has one version; the second one is its copy by another name, so a page tells which program runs it."""
+    server, root = account.ground.server, f"{account.home}/sites"
+    server.run("cp", "/usr/sbin/php-fpm8.2", ANOTHER_PHP)
+    try:
+        account.spec["sites"][1]["php"] = "8.9"
+        account.apply()
+        for site in ("shop", "plain"):
+            server.write(f"{root}/{site}/public/index.php", BINARY)
+        assert [account.get(site) for site in ("shop", "plain")] == [
+            f"php-fpm8.2 as {account.uid}",
+            f"php-fpm8.9 as {account.uid}",
+        ]
+        account.spec["sites"][0]["php"] = "8.9"
+        account.apply()
+        assert account.get("shop") == f"php-fpm8.9 as {account.uid}"
+        assert server.attempt("systemctl", "is-active", f"orch-fpm-{account.user}-8.2.service").stdout != b"active\n"
+        account.act("account-wipe", job_id="j4")
+        assert account.residue() == []
+    finally:
+        server.run("rm", ANOTHER_PHP)
+
+
 def test_what_a_customer_planted_before_a_wipe_leads_nowhere(account: Account) -> None:
     account.apply()
     server, home = account.ground.server, account.home

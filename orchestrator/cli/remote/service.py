@@ -104,6 +104,11 @@ def _verdict(dispute: Row) -> str:
     return "settled against the customer" + (f", to be paid by {when(dispute['pay_by'])}" if dispute["pay_by"] else "")
 
 
+def _due(row: Row) -> str:
+    told = when(row["due_at"]) if row["due_at"] else ""
+    return f"{told}, settled since" if told and row["due_settled"] else told
+
+
 def _cancelled(row: Row) -> str:
     found = row["cancellation"]
     if found is None:
@@ -165,7 +170,7 @@ _CARD: tuple[Line, ...] = (
     ("last command", lambda row: f"version {row['version']} of billing" if row["version"] else ""),
     ("payments", lambda row: f"{row['payments']} counted"),
     ("paid until", moment("paid_until")),
-    ("due at", moment("due_at")),
+    ("due at", _due),
     ("charged back", moment("charged_back_at")),
     ("disputes", _dispute_lines),
     ("charges", _charge_lines),

@@ -22,7 +22,7 @@ def unpaid_since(service: Service) -> datetime | None:
     says so when something is overdue again. So does a dispute that was settled for the customer.
     """
     settled = service.settled_at
-    owed = service.due_at if settled is None or _after(service.overdue_at, settled) else None
+    owed = None if service.due_settled else service.due_at
     covered = service.paid_until if owed is not None or _after(service.paid_until, settled) else None
     known = [moment for moment in (owed, covered) if moment is not None]
     return _put_off(max(known), service) if known else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.integration.api.answers import refused
 from tests.live import CRYPT, PLAN, Live
+from tests.served import command
 
 
 def test_a_service_is_shown_with_its_node_addresses_and_no_secret(live: Live) -> None:
@@ -20,6 +23,18 @@ def test_a_service_is_shown_with_its_node_addresses_and_no_secret(live: Live) ->
     assert lease["ipv4"][0].startswith("10.9.")
     assert lease["ipv6"][0].startswith("fd09::")
     assert lease in live.http.get("/v1/ips/leases", params={"limit": 500}).json()["items"]
+
+
+def test_what_was_due_is_told_as_settled_once_it_is_paid_and_as_owed_when_it_is_due_again(live: Live) -> None:
+    live.provisioned("owing")
+    now = datetime.now(UTC)
+    due = {"due_at": (now + timedelta(days=1)).isoformat()}
+    for seconds, kind, settled in ((1, "invoice.overdue", False), (2, "invoice.paid", True), (3, "invoice.overdue", False)):
+        said = (now + timedelta(seconds=seconds)).isoformat()
+        live.send(kind, "owing", event_id=f"owing-{seconds}", said=said, invoice_id=f"i-{seconds}", **due)
+        assert live.http.get("/v1/services/owing").json()["due_settled"] is settled
+        shown = command("--socket", str(live.socket), "service", "show", "owing").stdout
+        assert ("settled since" in shown) is settled
 
 
 def test_explain_tells_why_this_node_and_why_not_the_others(live: Live) -> None:
