@@ -366,7 +366,7 @@ LEFT = (
     "etc/systemd/system/orch-h100001.slice",
     "etc/systemd/system/multi-user.target.wants/orch-h100001.slice",
     "etc/systemd/system/user-100001.slice.d/orchestrator.conf",
-    "run/orchestrator/fpm/h100001-shop.sock",
+    "run/orchestrator/fpm/h100001-shop-8.2.sock",
     "run/orchestrator/pending/orch-h100001.slice",
     "srv/h/.wiping/h100001.4",
     "var/lib/orchestrator-agent/accounts/h100001",

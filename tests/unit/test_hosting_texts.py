@@ -52,7 +52,7 @@ def test_links_are_followed_only_to_what_belongs_to_their_owner() -> None:
     text = web.vhosts("h100001", [Site(name="shop", domains=("shop.example",), php="8.2")])
     assert "disable_symlinks if_not_owner from=/srv/h/h100001/home;" in text
     assert "fastcgi_max_temp_file_size 0;" in text  # an answer of PHP's that nobody reads fills no disk of all
-    assert "fastcgi_pass unix:/run/orchestrator/fpm/h100001-shop.sock;" in text
+    assert "fastcgi_pass unix:/run/orchestrator/fpm/h100001-shop-8.2.sock;" in text
 
 
 def test_a_slice_holds_every_limit_and_no_swap() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from agents.node.hosting.spec import Spec
 from agents.node.protocol import AgentError
 
 _WANTED_BY = "multi-user.target.wants"
+_LISTENS_SECONDS = 20.0
 
 
 def php_versions(node: Node) -> list[str]:
@@ -121,6 +123,19 @@ def _start(home: Home, spec: Spec, waiting: list[str], *, run_fpm: bool) -> None
             verb = "restart" if f"{unit}.unit" in waiting else "reload"
             must(["systemctl", verb, unit], doing=f"letting PHP of {home.user} read its pools")
     must(["systemctl", "start", *wanted], doing=f"starting what runs for {home.user}")
+    if again:
+        _wait_for_sockets(home, spec)
+
+
+def _wait_for_sockets(home: Home, spec: Spec) -> None:
+    """A reload returns before PHP has read its pools: nginx must not be told of a socket that is not there yet. Raises AgentError
+    (driver-transient) where one stays away."""
+    wanted = {home.node.sockets / f"{home.user}-{site.name}-{site.php}.sock" for site in spec.sites if site.php}
+    end = time.monotonic() + _LISTENS_SECONDS
+    while missing := sorted(path.name for path in wanted if not path.exists()):
+        if time.monotonic() > end:
+            raise AgentError("driver-transient", f"PHP of {home.user} does not open {', '.join(missing)}")
+        time.sleep(0.05)
 
 
 def stop_fpm(home: Home, paths: Sequence[Path]) -> None:

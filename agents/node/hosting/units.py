@@ -75,7 +75,7 @@ _POOL = """
 [{user}-{site}]
 user = {user}
 group = {user}
-listen = /run/orchestrator/fpm/{user}-{site}.sock
+listen = /run/orchestrator/fpm/{user}-{site}-{version}.sock
 listen.owner = {web}
 listen.group = {web}
 listen.mode = 0600
@@ -231,7 +231,8 @@ def fpm_unit(user: str, version: str) -> str:
 def fpm_config(user: str, version: str, sites: Sequence[Site], wanted: Limits) -> str:
     """A pool for each site of that version; all of an account's limits are its slice's."""
     workers = max(2, min(50, wanted.memory_bytes // _WORKER_BYTES, wanted.tasks - 2))
-    pools = (_POOL.format(user=user, site=site.name, web=WEB_USER, workers=workers) for site in sites if site.php == version)
+    words = {"user": user, "version": version, "web": WEB_USER, "workers": workers}
+    pools = (_POOL.format(site=site.name, **words) for site in sites if site.php == version)
     return _FPM_GLOBAL.format(user=user) + "".join(pools)
 
 

@@ -61,7 +61,7 @@ _PHP = """    location ~ \\.php(/|$) {{
         fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
         fastcgi_param HTTP_PROXY "";
         fastcgi_max_temp_file_size 0;
-        fastcgi_pass unix:/run/orchestrator/fpm/{user}-{site}.sock;
+        fastcgi_pass unix:/run/orchestrator/fpm/{user}-{site}-{php}.sock;
     }}
 """
 
@@ -84,9 +84,7 @@ class Vhost:
 
 def vhosts(user: str, sites: Sequence[Site], *, suspended: bool = False, ipv6: bool = True) -> str:
     """The whole file of an account."""
-    shown = (
-        _server(user, Vhost(name=s.name, domains=s.domains, serving="php" if s.php else "static"), suspended, ipv6) for s in sites
-    )
+    shown = (_server(user, _vhost(s), suspended, ipv6, php=s.php) for s in sites)
     return _HEAD.format(user=user) + "".join(shown)
 
 
@@ -95,12 +93,15 @@ def suspended(user: str, text: str, *, ipv6: bool = True) -> str:
     return _HEAD.format(user=user) + "".join(_server(user, each, True, ipv6) for each in read(text))
 
 
-def _server(user: str, site: Vhost, stopped: bool, ipv6: bool) -> str:
-    names = {"user": user, "site": site.name}
+def _vhost(site: Site) -> Vhost:
+    return Vhost(name=site.name, domains=site.domains, serving="php" if site.php else "static")
+
+
+def _server(user: str, site: Vhost, stopped: bool, ipv6: bool, *, php: str = "") -> str:
+    names = {"user": user, "site": site.name, "php": php}
     if stopped:
         body = _SUSPENDED.format(seconds=RETRY_AFTER)
     else:
-        php = site.serving == "php"
         index, last = ("index.php index.html", "/index.php$is_args$args") if php else ("index.html", "=404")
         body = _FILES.format(**names, index=index, last=last) + (_PHP.format(**names) if php else "")
     return _SERVER.format(**names, six=_SIX if ipv6 else "", domains=" ".join(site.domains), body=body)
