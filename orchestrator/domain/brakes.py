@@ -24,6 +24,8 @@ def brake(kind: IntentKind, *, recent_suspensions: int, recent_terminations: int
         return ""
     if frozen:
         return "frozen: nothing suspends or destroys until the freeze is lifted"
+    if not kind.ends and kind != IntentKind.SUSPEND:
+        return ""  # it is asked for by its customer, one by one
     if kind == IntentKind.SUSPEND:
         return _over("suspension", recent_suspensions, limits.suspensions_per_hour)
     return _over("termination", recent_terminations, limits.terminations_per_hour)

@@ -25,6 +25,7 @@ from orchestrator.domain import (
     kept,
     lapsing,
     merging,
+    own_systems,
     personal,
     plan_changes,
     reactivation,
@@ -253,6 +254,8 @@ def _change(event: Event, record: Service, *, who: str, why: str, terms: Terms) 
         return plan_changes.change(record, event.plan, who=who, why=why, terms=terms)
     if event.type == EventType.SERVICE_SET_ACCOUNT and event.account is not None:
         return account_settings.change(record, event.account, who=who, why=why, terms=terms)
+    if event.type == EventType.SERVICE_REINSTALL:
+        return own_systems.reinstall(record, {own_systems.TEMPLATE: event.template}, who=who, why=why, terms=terms)
     return commanding.refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
 
 
@@ -304,6 +307,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return account_settings.again(service, kind, arguments, who=who, why=why, terms=terms)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)
+        case IntentKind.REINSTALL:
+            return own_systems.reinstall(service, arguments, who=who, why=why, terms=terms)
         case _:
             return commanding.refuse(service, f"{kind} is not carried out by this version", RULE_VOCABULARY)
 

@@ -37,6 +37,7 @@ class EventType(StrEnum):
     SERVICE_SET_ACCOUNT = "service.set_account"
     SERVICE_RENEW = "service.renew"
     SERVICE_RESET_PASSWORD = "service.reset_password"  # noqa: S105 - the name of an event
+    SERVICE_REINSTALL = "service.reinstall"
     SERVICE_TERMINATE = "service.terminate"
     SERVICE_CANCEL = "service.cancel"
     SERVICE_KEEP = "service.keep"

@@ -16,6 +16,7 @@ BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
     IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
     IntentKind.TIDY: frozenset({Lifecycle.ACTIVE}),
     IntentKind.DRILL: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.REINSTALL: frozenset({Lifecycle.ACTIVE}),
 }
 
 
@@ -33,6 +34,8 @@ def closed(service: Service, *, kind: IntentKind, payments: int, cancellation: o
     # hold minds that.
     if kind in (IntentKind.REACTIVATE, IntentKind.DRILL):
         return ""
+    if kind == IntentKind.REINSTALL:  # it is not asked for because of a debt: no payment is against it
+        return _suspended(service) or _kept_by_a_hold(service)
     # No payment makes a copy be kept longer than was said; a hold does.
     if kind == IntentKind.TIDY:
         return _kept_by_a_hold(service)
@@ -50,6 +53,10 @@ def _kept_by_a_hold(service: Service) -> str:
         if hold.effect == HoldEffect.NO_ERASE or hold.reason == HoldReason.LEGAL:
             return f"a {hold.reason} hold of {hold.by} forbids erasing ({hold.why})"
     return ""
+
+
+def _suspended(service: Service) -> str:
+    return f"it is suspended, held for {', '.join(service.stop_reasons)}" if service.stopped else ""
 
 
 def _closed_for_suspending(service: Service, *, payments: int) -> str:

@@ -41,11 +41,17 @@ class IntentKind(StrEnum):
     IMPORT = "import"  # a hosting account moves in from a tarball
     ADOPT = "adopt"  # a hosting account takes in what lives on its node already
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
+    REINSTALL = "reinstall"  # install the system of a guest or a machine anew
 
     @property
     def destructive(self) -> bool:
-        """Counts against the brakes and is held back by ``orchestrator freeze``. Limiting neither stops nor destroys."""
-        return self == IntentKind.SUSPEND or self.ends
+        """Held back by ``orchestrator freeze``. Limiting neither stops nor destroys."""
+        return self == IntentKind.SUSPEND or self.wipes
+
+    @property
+    def wipes(self) -> bool:
+        """It destroys what the customer has, and from some moment on can only go on; the service may live on without."""
+        return self == IntentKind.REINSTALL or self.ends
 
     @property
     def ends(self) -> bool:

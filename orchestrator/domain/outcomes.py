@@ -20,6 +20,7 @@ SETS = {IntentKind.SUSPEND: HoldEffect.STOP, IntentKind.LIMIT: HoldEffect.LIMIT}
 KEEPS_HOLDS = frozenset({IntentKind.SUSPEND, IntentKind.UNSUSPEND, IntentKind.LIMIT, IntentKind.UNLIMIT})
 _ENDED = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 _ON_ARCHIVES = frozenset({IntentKind.ERASE, IntentKind.REACTIVATE})
+_NEEDS_NO_HOLD = frozenset({IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT, IntentKind.REINSTALL})
 
 
 def begin(service: Service, kind: IntentKind) -> Service:
@@ -41,7 +42,7 @@ def begin(service: Service, kind: IntentKind) -> Service:
         raise WrongState(f"the service is {state}: {kind} needs an active one", state=str(state))
     if kind == IntentKind.SUSPEND and not service.stopped:
         raise Refused("no hold stops the service any more: it is not suspended", rule=RULE_HOLDS)
-    if kind in (IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT) and service.stopped:
+    if kind in _NEEDS_NO_HOLD and service.stopped:
         raise Refused(f"the service is held for {', '.join(service.stop_reasons)}", rule=RULE_HOLDS)
     if kind == IntentKind.LIMIT and not service.limited:
         raise Refused("no hold limits the service any more: it is not limited", rule=RULE_HOLDS)

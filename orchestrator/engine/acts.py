@@ -28,8 +28,8 @@ from orchestrator.engine.slots import Slots, SlotWaitEnded
 from orchestrator.ports.clock import Clock
 from orchestrator.steps.arguments import dump, parse
 from orchestrator.steps.base import Done, Facts, Ports, Step, StepContext
+from orchestrator.store import fence, locks, services, settings
 from orchestrator.store import jobs as job_store
-from orchestrator.store import locks, services, settings
 from orchestrator.store.database import Connection, Database
 
 _log = logging.getLogger(__name__)
@@ -336,7 +336,9 @@ def frozen(conn: Connection, job: Job) -> bool:
 
 def destroyed(conn: Connection, job: Job) -> bool:
     """Whether the fence let a destructive act of the job through: it can then no longer be stopped or undone."""
-    if not job.intent.ends or job.workflow is None:  # one that has not begun destroyed nothing, whatever another did
+    if not job.intent.wipes or job.workflow is None:  # one that has not begun destroyed nothing, whatever another did
         return False
+    if not job.intent.ends:
+        return fence.passed(conn, job.id)
     service = services.get(conn, job.service_id)
     return service is not None and service.point_of_no_return is not None

@@ -139,6 +139,8 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
         changes = any(job.intent == IntentKind.CHANGE_PLAN for job in job_store.unfinished(conn, service.id))
         nothing = None if changes else plan_changes.in_force(before, decision)
         return received if nothing is None else replace(received, decision=nothing)
+    if decision.kind == IntentKind.REINSTALL:
+        return _once_installed(conn, service, received, decision)
     if decision.kind not in (IntentKind.TERMINATE, IntentKind.PROVISION):
         return received
     for job in job_store.unfinished(conn, service.id):
@@ -146,6 +148,14 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
             # What is to be terminated is not made before that.
             unmoved = replace(service, state=before.state)
             return replace(received, service=unmoved, decision=Nothing(reason=_ends(job, service)), note="")
+    return received
+
+
+def _once_installed(conn: Connection, service: Service, received: Received, decision: Intent) -> Received:
+    """Nobody wants his system installed anew twice at once."""
+    for job in job_store.unfinished(conn, service.id):
+        if job.intent == decision.kind and job.arguments == decision.arguments and not job.stop_requested:
+            return replace(received, decision=Nothing(reason=f"job {job.id} does it, and is {job.state}"), note="")
     return received
 
 

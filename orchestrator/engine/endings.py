@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.domain import account_settings, archives, coming_back, kept, moving_in, outcomes, plan_changes
+from orchestrator.domain import account_settings, archives, coming_back, kept, moving_in, outcomes, own_systems, plan_changes
 from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.backups.drills import ended as drill_ended
 from orchestrator.domain.backups.drills import signature_of
@@ -208,6 +208,7 @@ class Endings:
         ended_well = ending.state == JobState.DONE and not ending.code
         keep = self._terms(service).backups.keep_restored
         after = account_settings.after_job(after, job.intent, job.arguments, self._terms(after), ended_well=ended_well)
+        after = own_systems.after_job(after, job.intent, job.arguments, ended_well=ended_well)
         after = kept.after_job(after, job, steps, ended_well=ended_well, now=now, keep=keep)
         if after != service:
             services.put(conn, after, now=now)

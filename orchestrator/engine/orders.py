@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from orchestrator.domain import account_settings, outcomes, permissions, plan_changes
+from orchestrator.domain import account_settings, outcomes, own_systems, permissions, plan_changes
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
@@ -99,6 +99,9 @@ class Orders:
                 nodes=self._catalog.nodes,
                 machines=self._catalog.machines,
             )
+        if decision.kind == IntentKind.REINSTALL:
+            moved = own_systems.moving(service, decision.kind, decision.arguments)
+            own_systems.installable(moved, self._catalog.plans.get(service.plan), self._catalog.templates)
         # A service outlives the plan it was sold under: it can still be suspended and ended.
         name = f"{self._catalog.kind_of(service).playbooks}-{decision.kind.value}"
         if name not in self._playbooks:

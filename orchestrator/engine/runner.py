@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.domain import account_settings, archives, asides, outcomes, plan_changes, wanted
+from orchestrator.domain import account_settings, archives, asides, outcomes, own_systems, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
@@ -276,6 +276,7 @@ def resolved(
     if job.intent == IntentKind.CHANGE_PLAN:
         name = str(job.arguments.get(plan_changes.PLAN, ""))
         service = plan_changes.moving(service, name, old=catalog.plans.get(service.plan), new=catalog.plans.get(name))
+    service = own_systems.moving(service, job.intent, job.arguments)
     if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))
         about["archive_until"] = "" if end is None else end.isoformat()

@@ -91,12 +91,8 @@ def _facts(definition: GuestDefinition) -> Facts:
 
 
 def _definition(ctx: StepContext, args: DefineArgs) -> GuestDefinition:
-    signature = ctx.ports.secrets.sign(args.digest.encode("ascii"))
     mark = GuestMark(
-        service_id=ctx.service_id,
-        job_id=ctx.job_id,
-        spec_digest=args.digest,
-        spec_signature=f"{signature.key_id}:{signature.value}",
+        service_id=ctx.service_id, job_id=ctx.job_id, spec_digest=args.digest, spec_signature=signed(ctx, args.digest)
     )
     return GuestDefinition(
         name=guest_name(ctx.service_id),
@@ -127,10 +123,20 @@ def _disks(ctx: StepContext, args: DefineArgs) -> tuple[GuestDisk, ...]:
     )
     if not args.template.cloud_init:
         return (disk,)
-    image = in_pool(ctx, args.node, seed_name(ctx))
-    # A virtio disk, not a CD: cloud kernels have virtio, and not always what a CD drive hangs on.
-    seed = GuestDisk(path=image.path, format="raw", target="vdb", capacity_bytes=image.capacity_bytes, read_only=True)
-    return (disk, seed)
+    return (disk, seed_disk(ctx, args.node))
+
+
+def seed_disk(ctx: StepContext, node: str) -> GuestDisk:
+    """This job's seed as the guest has it. A virtio disk, not a CD: cloud kernels have virtio, and not always what a CD drive
+    hangs on."""
+    image = in_pool(ctx, node, seed_name(ctx))
+    return GuestDisk(path=image.path, format="raw", target="vdb", capacity_bytes=image.capacity_bytes, read_only=True)
+
+
+def signed(ctx: StepContext, digest: str) -> str:
+    """The controller's signature of a spec's digest, as a mark carries it."""
+    signature = ctx.ports.secrets.sign(digest.encode("ascii"))
+    return f"{signature.key_id}:{signature.value}"
 
 
 def in_pool(ctx: StepContext, node: str, name: str) -> VolumeFacts:
@@ -205,13 +211,15 @@ def _answers(ctx: StepContext, args: WaitArgs) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyArgs:
-    """What the guest is to be; the same values that defined it. ``autostart`` and running are asked for too."""
+    """What the guest is to be; the same values that defined it. ``autostart`` and running are asked for too. ``limited``: a hold
+    throttles it."""
 
     node: str
     guest: GuestWanted
     volume: VolumeFacts
     lease: Lease
     digest: str
+    limited: bool = False
 
 
 class GuestVerify(BaseStep[VerifyArgs]):
@@ -228,6 +236,7 @@ class GuestVerify(BaseStep[VerifyArgs]):
             digest=args.digest,
             disk_path=args.volume.path,
             bridge=node_state(ctx, args.node).node.bridge,
+            limited=args.limited,
         )
         wrong = differences(ctx, facts, expected)
         if facts.power != Power.RUNNING:

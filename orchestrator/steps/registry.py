@@ -44,12 +44,14 @@ from orchestrator.steps.discard import VolumeDiscard
 from orchestrator.steps.disk_export import DiskExport, DiskRelease
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
+from orchestrator.steps.guest_renew import GuestRenew, VolumeRenew
 from orchestrator.steps.holds import GuestHold, GuestProveSuspended, GuestReleaseHold, GuestRestorePower
 from orchestrator.steps.limits import GuestLimit, GuestUnlimit, GuestVerifyNetwork
 from orchestrator.steps.machine_end import MachineClean, MachineErase, MachineKeep
 from orchestrator.steps.machine_install import MachineAnswers, MachineBoot, MachineInspect, MachineVerify, MachineWrite
 from orchestrator.steps.machine_place import MachineAddresses, MachineFree, MachineReserve
 from orchestrator.steps.machine_power import MachineCheck, MachineOff, MachineOn, MachineProveSuspended, MachineSuspend
+from orchestrator.steps.machine_renew import MachineClear, MachineRewrite
 from orchestrator.steps.network import AddressAllocate, AddressRelease
 from orchestrator.steps.place import NodeRelease, NodeReserve
 from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
@@ -66,6 +68,7 @@ _ALL: tuple[Step[Any], ...] = (
     AddressRelease(),
     TemplateCheck(),
     VolumeCreate(),
+    VolumeRenew(),
     VolumeCheck(),
     VolumeWipe(),
     ArchiveKeep(),
@@ -82,6 +85,7 @@ _ALL: tuple[Step[Any], ...] = (
     VolumeDiscard(),
     SeedCreate(),
     GuestDefine(),
+    GuestRenew(),
     GuestStart(),
     GuestWait(),
     GuestVerify(),
@@ -135,6 +139,8 @@ _ALL: tuple[Step[Any], ...] = (
     MachineAddresses(),
     MachineInspect(),
     MachineWrite(),
+    MachineClear(),
+    MachineRewrite(),
     MachineBoot(),
     MachineAnswers(),
     MachineVerify(),

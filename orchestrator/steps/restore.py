@@ -85,7 +85,7 @@ class RestoreWrite(BaseStep[WriteArgs]):
         backup, shelf = restorable(ctx, args.backup), Shelf(ctx, args.node)
         _refuse_used(own_guest(ctx, args.node), name)
         throw_away(ctx, args.node, name, timer)
-        _require_room(ctx, args)
+        require_room(ctx, args.node, args.disk.capacity_bytes)
         generation = shelf.generation(backup.generation)
         shelf.unlock(generation)
         spec = VolumeSpec(name=name, capacity_bytes=args.disk.capacity_bytes, encrypted=bool(args.disk.secret_uuid))
@@ -228,11 +228,11 @@ def _refuse_used(facts: GuestFacts | None, name: str) -> None:
         raise PermanentDriverError(f"{name} is the disk of {facts.name}: it is not written over", hint="an operator has to look")
 
 
-def _require_room(ctx: StepContext, args: WriteArgs) -> None:
-    """All of the disk may come to be written: a pool that fills up stops every guest on it."""
-    free = ctx.ports.hypervisor(args.node).node_facts(deadline=POOL_SECONDS).pool_available_bytes
-    if free < args.disk.capacity_bytes:
-        words = f"{args.disk.capacity_bytes:,} bytes are needed in the pool of {args.node}, {free:,} are free"
+def require_room(ctx: StepContext, node: str, size: int) -> None:
+    """All of the disk may come to be written: a pool that fills up stops every guest on it. Raises NoCapacity."""
+    free = ctx.ports.hypervisor(node).node_facts(deadline=POOL_SECONDS).pool_available_bytes
+    if free < size:
+        words = f"{size:,} bytes are needed in the pool of {node}, {free:,} are free"
         raise NoCapacity(f"no room for a second disk: {words}", hint="volumes that are kept go earlier with: service tidy")
 
 
@@ -247,12 +247,13 @@ def _define(ctx: StepContext, args: SwitchArgs, facts: GuestFacts, mark: GuestMa
     definition: GuestDefinition | None = definition_of(ctx, facts, args.node, args.known)
     if definition is None:
         raise PermanentDriverError(f"{facts.name} holds no addresses: it is not defined anew", hint="an operator has to look")
-    disks = tuple(_other(disk, to) if disk.path == of.path else disk for disk in definition.disks)
+    disks = tuple(on_volume(disk, to) if disk.path == of.path else disk for disk in definition.disks)
     wanted = replace(definition, disks=disks, mark=mark)
     ctx.ports.hypervisor(args.node).define(wanted, deadline=Timer(ctx).left())
 
 
-def _other(disk: GuestDisk, volume: VolumeFacts) -> GuestDisk:
+def on_volume(disk: GuestDisk, volume: VolumeFacts) -> GuestDisk:
+    """The guest's disk with another volume behind it."""
     return replace(
         disk,
         path=volume.path,

@@ -99,6 +99,10 @@ class VolumeCreate(BaseStep[VolumeArgs]):
         mine = next((v for v in found if v.name == own), None)
         if mine is None:
             return Needed(f"{own} is not in the pool")
+        return self.made(ctx, mine, args)
+
+    def made(self, ctx: StepContext, mine: VolumeFacts, args: VolumeArgs) -> Done:
+        """This job's disk, where it is as it was asked for; raises PermanentDriverError."""
         return Done(_facts(_fitting(mine, args)), made_by=ctx.job_id)
 
     def apply(self, ctx: StepContext, args: VolumeArgs) -> Facts:

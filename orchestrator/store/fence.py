@@ -38,22 +38,22 @@ class StoreFence:
             job = _job(conn, service_id=service_id, job_id=job_id, act=act)
             kind = IntentKind(job.intent)
             reason = closed(service, kind=kind, payments=job.payments, cancellation=job.arguments.get(CANCELLATION, ""))
-            if not reason and kind.ends and job.stop_requested and service.point_of_no_return is None:
+            begun = service.point_of_no_return is not None or passed(conn, job_id)
+            if not reason and kind.wipes and job.stop_requested and not begun:
                 reason = "the job was asked to stop, and nothing is destroyed yet"
             if not reason and kind == IntentKind.ERASE:
                 reason = _brought_back(conn, service_id)
             if reason:
                 raise FenceClosed(f"{act} of {service_id} is refused: {reason}", service=service_id, job=job_id, act=act)
-            if destroys and kind.ends:
-                self._pass(conn, service, job_id=job_id, act=act)
+            if destroys and kind.wipes:
+                self._pass(conn, service, job_id=job_id, act=act, ends=kind.ends)
 
     def withdraw(self, *, service_id: str, job_id: str) -> None:
         """See the port. Where more than one act was let through nothing is taken back: one of them may have destroyed."""
         with self._db.write() as conn:
-            query = sa.select(fence_passes.c.job_id).where(fence_passes.c.service_id == service_id)
-            if list(conn.scalars(query)) != [job_id]:
+            if _let_through(conn, service_id, job_id) != [job_id]:
                 return
-            conn.execute(sa.delete(fence_passes).where(fence_passes.c.service_id == service_id))
+            conn.execute(sa.delete(fence_passes).where(fence_passes.c.service_id == service_id, fence_passes.c.job_id == job_id))
             service = services.get(conn, service_id)
             if service is not None:
                 services.put(conn, replace(service, point_of_no_return=None), now=self._clock.now())
@@ -64,13 +64,28 @@ class StoreFence:
             service = services.get(conn, service_id)
         return () if service is None else tuple(service.stop_reasons)
 
-    def _pass(self, conn: Connection, service: Service, *, job_id: str, act: str) -> None:
+    def _pass(self, conn: Connection, service: Service, *, job_id: str, act: str, ends: bool) -> None:
+        """``ends``: the service ends with it, and no payment brings its data back any more."""
         now = self._clock.now()
         own = (fence_passes.c.service_id == service.id, fence_passes.c.job_id == job_id, fence_passes.c.act == act)
         if conn.execute(sa.update(fence_passes).where(*own).values(passed_at=now)).rowcount == 0:
             conn.execute(sa.insert(fence_passes).values(service_id=service.id, job_id=job_id, act=act, passed_at=now))
-        if service.point_of_no_return is None:
+        if ends and service.point_of_no_return is None:
             services.put(conn, replace(service, point_of_no_return=now), now=now)
+
+
+def passed(conn: Connection, job_id: str) -> bool:
+    """Whether a destructive act of the job was let through."""
+    query = sa.select(sa.func.count()).select_from(fence_passes).where(fence_passes.c.job_id == job_id)
+    return bool(conn.execute(query).scalar_one())
+
+
+def _let_through(conn: Connection, service_id: str, job_id: str) -> list[str]:
+    """The jobs whose acts were: this one, and those that end the service; what it was installed anew by says nothing of them."""
+    ending = [kind.value for kind in IntentKind if kind.ends]
+    query = sa.select(fence_passes.c.job_id).join(jobs, jobs.c.id == fence_passes.c.job_id)
+    mine = sa.or_(fence_passes.c.job_id == job_id, jobs.c.intent.in_(ending))
+    return list(conn.scalars(query.where(fence_passes.c.service_id == service_id, mine)))
 
 
 def begin_anew(conn: Connection, service_id: str) -> None:

@@ -15,6 +15,7 @@ from orchestrator.domain.errors import FenceClosed, OrchestratorError, Precondit
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import LIMITED_NETWORK, PlanKind
 from orchestrator.domain.playbooks import OnFailure, Workflow
+from orchestrator.domain.services import Hold, HoldEffect, HoldReason
 from orchestrator.domain.terms import Terms
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import PowerAction
@@ -34,7 +35,8 @@ ABOUT = {
     "payments": 1,
 }
 UNTIL = "2026-11-25T12:00:00+00:00"
-IRREVOCABLE = {("vps-terminate", "wipe"), ("vps-erase", "destroy"), ("vps-tidy", "discard")}
+LETTERS = "the letters of the customer"
+IRREVOCABLE = {("vps-terminate", "wipe"), ("vps-erase", "destroy"), ("vps-tidy", "discard"), ("vps-reinstall", "wipe")}
 
 
 @pytest.fixture
@@ -99,6 +101,7 @@ class Play:
 def provisioned(stage: Stage) -> dict[str, Any]:
     """Make the guest by its playbook; the service's facts."""
     facts = Play(stage, "vps-provision", "j1", facts={}).run()
+    stage.world.plant("n1", facts["disk"]["volume"]["name"], LETTERS)
     return {"node": "n1", "nodes_ever": ["n1"], **facts}
 
 
@@ -284,3 +287,53 @@ def test_a_limited_guest_is_as_it_was_sold_and_as_limited_as_before_after_a_susp
         running.run(break_off_at="wipe")
     running.undo()
     assert stage.snapshot() == limited
+
+
+def test_a_guest_that_is_installed_anew_has_nothing_of_the_old_disk_and_the_same_addresses(stage: Stage) -> None:
+    facts = provisioned(stage)
+    before = stage.guest()["definition"]
+    made = play(stage, "vps-reinstall", facts).run()
+    after, volumes = stage.guest()["definition"], stage.world.node("n1")["volumes"]
+    old, new = ([each["path"].rpartition("/")[2] for each in one["disks"]] for one in (before, after))
+    assert (len(new), set(old) & set(new), set(old) & set(volumes)) == (2, set(), set())
+    assert volumes[new[0]]["backing"].rpartition("/")[2] == "debian.qcow2"
+    assert not any(LETTERS in volume["markers"] for volume in volumes.values())
+    assert ([wiped["name"] for wiped in made["wipe"]["wiped"]], made["wipe"]["keys_destroyed"]) == (old, old[:1])
+    kept = ("lease", "uuid", "vcpus", "memory_bytes", "network_bytes_per_second")
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+    assert (stage.guest()["power"], stage.guest()["autostart"]) == ("running", True)
+    assert stage.service().point_of_no_return is None
+    Play(stage, "vps-check", "j4", facts={**facts, **made}).run()
+
+
+@pytest.mark.parametrize("reason", [HoldReason.NONPAYMENT, HoldReason.LEGAL])
+def test_a_hold_that_comes_before_the_old_disk_goes_brings_it_back(stage: Stage, reason: HoldReason) -> None:
+    facts = provisioned(stage)
+    untouched = stage.snapshot()
+    running = play(stage, "vps-reinstall", facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe")
+    effect = HoldEffect.STOP if reason == HoldReason.NONPAYMENT else HoldEffect.NO_ERASE
+    stage.put(stage.service().with_hold(Hold(reason=reason, effect=effect, by="anna", why="said so", since=NOW)))
+    running.given.clear()
+    with pytest.raises(FenceClosed):
+        running.run()
+    running.undo()
+    assert stage.snapshot() == untouched
+
+
+def test_once_the_old_disk_is_being_wiped_the_guest_stays_on_the_new_one(stage: Stage) -> None:
+    running = play(stage, "vps-reinstall", provisioned(stage))
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe", half=True)
+    with pytest.raises(OrchestratorError, match="cannot be brought back"):
+        running.undo()
+    assert stage.guest()["power"] == "running"
+
+
+def test_a_guest_that_is_limited_is_installed_anew_as_limited(stage: Stage) -> None:
+    facts = provisioned(stage)
+    Play(stage, "vps-limit", "j5", facts=facts, limits=("abuse",)).run()
+    stage.job(IntentKind.REINSTALL, "j6")
+    Play(stage, "vps-reinstall", "j6", facts=facts, limits=("abuse",)).run()
+    assert stage.guest()["definition"]["network_bytes_per_second"] == LIMITED_NETWORK

@@ -131,6 +131,7 @@ class House:
         tells: bool = True,
         machines: tuple[Machine, ...] = (),
         template: Template = TEMPLATE,
+        more_templates: tuple[Template, ...] = (),
     ) -> None:
         options = options or Options()
         self.clock = clock or SystemClock()
@@ -141,7 +142,7 @@ class House:
         self._beside = tuple(node for node in declared if node.name not in {each.name for each in NODES})
         self.catalog = Catalog(
             plans={each.name: each for each in (plan, *more_plans)},
-            templates={template.name: template},
+            templates={each.name: each for each in (template, *more_templates)},
             nodes=declared,
             provider="Example Hosting",
             policies=policies or {},

@@ -17,7 +17,7 @@ INTENTS = sorted([*(name.removeprefix("machine-") for name in BOOKS), KEEPING])
 pytestmark = pytest.mark.timeout(1800)
 # A failure there, of what cannot be had back any more, can only be carried on.
 BEYOND = "machine-terminate/erase/during"
-NO_WAY_BACK = (BEYOND, "machine-erase/erase/during")
+NO_WAY_BACK = (BEYOND, "machine-erase/erase/during", "machine-reinstall/write/during")
 
 
 @pytest.fixture(scope="session")

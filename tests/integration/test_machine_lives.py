@@ -110,7 +110,8 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Rack]]:
 
     def start(**more: Any) -> Rack:
         books = load_playbooks(PLAYBOOKS)
-        made = Rack(directory, steps=STEPS, playbooks=books, plan=PLAN, machines=(machine(macs=(MAC,)),), template=RAW, **more)
+        given = {"plan": PLAN, "machines": (machine(macs=(MAC,)),), "template": RAW, **more}
+        made = Rack(directory, steps=STEPS, playbooks=books, **given)
         made.engine.start()
         running.append(made)
         return made

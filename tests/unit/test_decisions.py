@@ -57,6 +57,7 @@ TABLE: dict[EventType, tuple[str, ...]] = {
     E.SERVICE_CHANGE_PLAN: ("-: refused", *[REFUSED] * 8),
     E.SERVICE_RESET_PASSWORD: ("-: refused", *[REFUSED] * 8),
     E.SERVICE_SET_ACCOUNT: ("-: refused", *[REFUSED] * 8),
+    E.SERVICE_REINSTALL: ("-: refused", REFUSED, REFUSED, "same: reinstall", *[REFUSED] * 5),
     E.SERVICE_TERMINATE: (
         *("-: refused", "cancelled: nothing", "same: terminate", "same: terminate", SAME, REFUSED, SAME, SAME),
         "same: terminate",

@@ -54,6 +54,12 @@ LEGAL = held(HoldReason.LEGAL, HoldEffect.NONE)
         (IntentKind.REBOOT, Lifecycle.ACTIVE, (), 2, PAID),
         (IntentKind.PROVISION, Lifecycle.PROVISIONING, (), 1, "does not belong to a provision job"),
         (IntentKind.CHECK, Lifecycle.ACTIVE, (), 1, "does not belong to a check job"),
+        (IntentKind.REINSTALL, Lifecycle.ACTIVE, (), 1, ""),
+        (IntentKind.REINSTALL, Lifecycle.ACTIVE, (), 2, ""),
+        (IntentKind.REINSTALL, Lifecycle.ACTIVE, (DEBT,), 1, "it is suspended, held for nonpayment"),
+        (IntentKind.REINSTALL, Lifecycle.ACTIVE, (KEEP,), 1, "dispute hold of anna forbids erasing (said so)"),
+        (IntentKind.REINSTALL, Lifecycle.ACTIVE, (LEGAL,), 1, "legal hold of anna forbids erasing (said so)"),
+        (IntentKind.REINSTALL, Lifecycle.TERMINATING, (), 1, "terminating does not belong to a reinstall job"),
     ],
 )
 def test_the_fence(kind: IntentKind, state: Lifecycle, holds: tuple[Hold, ...], payments: int, says: str) -> None:
