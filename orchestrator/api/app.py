@@ -39,6 +39,7 @@ from orchestrator.api.resources import (
     reconciliation,
     restores,
     services,
+    systems,
     terminations,
     webhooks,
 )
@@ -57,6 +58,7 @@ RESOURCES = (
         restores,
         accounts,
         adoptions,
+        systems,
         services,
         charges,
         jobs,

@@ -101,7 +101,6 @@ class Play:
 def provisioned(stage: Stage) -> dict[str, Any]:
     """Make the guest by its playbook; the service's facts."""
     facts = Play(stage, "vps-provision", "j1", facts={}).run()
-    stage.world.plant("n1", facts["disk"]["volume"]["name"], LETTERS)
     return {"node": "n1", "nodes_ever": ["n1"], **facts}
 
 
@@ -291,6 +290,7 @@ def test_a_limited_guest_is_as_it_was_sold_and_as_limited_as_before_after_a_susp
 
 def test_a_guest_that_is_installed_anew_has_nothing_of_the_old_disk_and_the_same_addresses(stage: Stage) -> None:
     facts = provisioned(stage)
+    stage.world.plant("n1", facts["disk"]["volume"]["name"], LETTERS)
     before = stage.guest()["definition"]
     made = play(stage, "vps-reinstall", facts).run()
     after, volumes = stage.guest()["definition"], stage.world.node("n1")["volumes"]

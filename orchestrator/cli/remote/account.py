@@ -10,10 +10,9 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import clean, emit_json, human_bytes, say, when
-from orchestrator.cli.remote.client import Client, below
+from orchestrator.cli.remote.asking import ask, told
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, watch_option
-from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
-from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Row
 
 MOST_BYTES = 256 * 1024
@@ -82,7 +81,7 @@ def set_account(context: click.Context, /, service: str, file: str, **options: A
     """
     body = _read(file) | ({"reason": options["reason"]} if options["reason"] else {})
     try:
-        _ask(context, service, "account", body, options)
+        ask(context, service, "account", body, options)
     except Failure as exc:
         raise _of_file(exc, file) from None
 
@@ -99,7 +98,7 @@ def set_account(context: click.Context, /, service: str, file: str, **options: A
 def certificate(context: click.Context, /, service: str, site: str, cert: str, key: str, **options: Any) -> None:
     """Install a certificate for a site of a hosting account."""
     body = {"site": site, "certificate": _text_of(cert), "key": _text_of(key), "reason": options["reason"]}
-    _ask(context, service, "certificate", body, {**options, "dry_run": False})
+    ask(context, service, "certificate", body, {**options, "dry_run": False})
 
 
 _IMPORTS = "/var/lib/orchestrator-agent/imports"
@@ -130,7 +129,7 @@ def import_account(context: click.Context, /, service: str, file: str, pay: bool
         say(_moving(service, answer))
     if not options["as_json"] and not options["dry_run"]:
         say(f"the tarball stays on the node, {_IMPORTS}/{answer['file']}: remove it there when it is needed no more")
-    _told(context, calls, f"{service}: import", answer, options)
+    told(context, calls, f"{service}: import", answer, options)
 
 
 def _moving(service: str, answer: Row) -> str:
@@ -138,30 +137,6 @@ def _moving(service: str, answer: Row) -> str:
     dumps = f", databases {', '.join(answer['databases'])}" if answer["databases"] else ""
     size = f"{human_bytes(answer['bytes'])} in {answer['inodes']:,} files and directories{dumps}"
     return f"{service}: {answer['file']}, {size}: {answer['counts']}{costs}"
-
-
-def _ask(context: click.Context, service: str, what: str, body: dict[str, Any], options: dict[str, Any]) -> None:
-    calls = client(context)
-    answer = calls.post(below("services", service, what), body, dry_run="true" if options["dry_run"] else "")
-    _told(context, calls, f"{service}: {what}", answer, options)
-
-
-def _told(context: click.Context, calls: Client, what: str, answer: dict[str, Any], options: dict[str, Any]) -> None:
-    """What became of it; with --watch, of its job."""
-    if options["dry_run"]:
-        show_workflow(answer["workflow"] or {}, as_json=options["as_json"])
-        return
-    if options["watch"] and answer["job_id"]:
-        if not options["as_json"]:
-            say(f"{what}: job {answer['job_id']}")
-        watch_job(calls, answer["job_id"], as_json=options["as_json"])
-        return
-    if options["as_json"]:
-        emit_json(answer)
-    else:
-        say_outcome(what, answer, none="no job was needed: ")
-    if answer["waits"]:
-        context.exit(WAITS)
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from orchestrator.cli.remote.options import (
     show_list,
     watch_option,
 )
+from orchestrator.cli.remote.systems import COMMANDS as SYSTEMS
 from orchestrator.cli.remote.usage import usage
 from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
@@ -361,5 +362,5 @@ def tidy(context: click.Context, /, service: str, meant: str, **options: Any) ->
     act(context, service, "tidy", options)
 
 
-for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING):
+for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING, *SYSTEMS):
     group.add_command(each)
