@@ -60,7 +60,7 @@ class Served(Talks):
     def __init__(self, directory: Path, *, words: tuple[str, ...] = (), **settings: str) -> None:
         self.directory = directory
         self._words = words
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         write_config(directory, listen=self.url.removeprefix("http://"), **settings)
         made = self.run("init")
         assert made.returncode == 0, made.stderr
@@ -114,7 +114,8 @@ class Served(Talks):
                 self.process.wait(START_SECONDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
