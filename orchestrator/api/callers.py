@@ -59,7 +59,14 @@ _bearer = HTTPBearer(auto_error=False, description="A token made by `orchestrato
 def identify(
     request: Request, context: Context, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    """The caller; raises Unauthenticated. A token counts before the socket's uid, so that a role can be tried out."""
+    """The caller, whom the line of the request in the log names, too; raises Unauthenticated. A token counts before the socket's
+    uid, so that a role can be tried out."""
+    caller = _identified(request, context, given)
+    request.state.caller = caller.name
+    return caller
+
+
+def _identified(request: Request, context: ApiContext, given: HTTPAuthorizationCredentials | None) -> Caller:
     if given is not None:
         return _by_token(context, given.credentials)
     if "authorization" in request.headers:

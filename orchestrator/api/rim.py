@@ -66,6 +66,7 @@ class Rim:
                 "method": scope["method"],
                 "path": self._logged(scope["path"]),
                 "status": answer.status,
+                "caller": scope.get("state", {}).get("caller", ""),
                 "seconds": round(seconds, 4),
             },
         )

@@ -25,6 +25,7 @@ from orchestrator.domain.playbooks import StepCall, Workflow
 from orchestrator.engine.durable import Halted, Outcome
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.slots import Slots, SlotWaitEnded
+from orchestrator.observe.logs import about
 from orchestrator.ports.clock import Clock
 from orchestrator.steps.arguments import dump, parse
 from orchestrator.steps.base import Done, Facts, Ports, Step, StepContext
@@ -174,16 +175,25 @@ class Acts:
         if hindered:
             return {"state": hindered}
         started = self._works.clock.monotonic()
-        outcome = self._guarded(
-            lambda: self._carry_out(run, position, step, given=given), attempt=attempt, attempts=step.attempts
-        )
-        self._works.on_step(call.step, outcome["state"], self._works.clock.monotonic() - started)
+        with about(step=call.id):
+            outcome = self._guarded(
+                lambda: self._carry_out(run, position, step, given=given), attempt=attempt, attempts=step.attempts
+            )
+            self._tell(call, outcome, attempt=attempt, seconds=self._works.clock.monotonic() - started)
         if outcome["state"] == "done":
             self._works.record(lambda conn: self._note_done(conn, run, position, outcome))
             self._works.at(run.point(call, "after"))
         else:
             self._works.record(lambda conn: self._note_failed(conn, run, position, outcome))
         return outcome
+
+    def _tell(self, call: StepCall, outcome: Outcome, *, attempt: int, seconds: float) -> None:
+        """The metrics and the log."""
+        self._works.on_step(call.step, outcome["state"], seconds)
+        level = logging.INFO if outcome["state"] == "done" else logging.WARNING
+        facts = {"outcome": outcome["state"], "attempt": attempt, "seconds": round(seconds, 3)}
+        facts |= {"code": outcome.get("code", ""), "error": outcome.get("error", "")}
+        _log.log(level, "step %s: %s", call.step, outcome["state"], extra=facts)
 
     def take_back(self, run: Run, position: int, *, attempt: int) -> Outcome:
         """Try once to undo the step; the facts it recorded, if it came that far, are handed to it."""
@@ -197,7 +207,8 @@ class Acts:
             step.undo(context, parse(step.args, row.args or {}), row.facts or {})
             return {}
 
-        outcome = self._guarded(undo, attempt=attempt, attempts=step.attempts)
+        with about(step=call.id, undoing=True):
+            outcome = self._guarded(undo, attempt=attempt, attempts=step.attempts)
         done = outcome["state"] == "done"
         if done:
             self._works.at(run.point(call, "undo-during"))

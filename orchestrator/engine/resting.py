@@ -15,15 +15,20 @@ _LEVELS = {JobState.FAILED: logging.WARNING, JobState.NEEDS_OPERATOR: logging.WA
 _EVENT = "event "
 
 
+def event_of(job: Job) -> str:
+    """SOURCE/ID of the event that asked for it, '' where a person did."""
+    return job.asked_by.removeprefix(_EVENT) if job.asked_by.startswith(_EVENT) else ""
+
+
 def tell_rest(conn: Connection, job: Job, state: JobState, *, now: datetime, code: str = "", reason: str = "") -> None:
     """Log, once the transaction has held, that the job rests in ``state``.
 
-    ``seconds`` is since the job first began to run, None where it never did; ``event_id`` is SOURCE/ID, '' where a person asked.
+    ``seconds`` is since the job first began to run, None where it never did.
     """
     facts = {
         "job_id": job.id,
         "service_id": job.service_id,
-        "event_id": job.asked_by.removeprefix(_EVENT) if job.asked_by.startswith(_EVENT) else "",
+        "event_id": event_of(job),
         "intent": job.intent.value,
         "state": state.value,
         "code": code,

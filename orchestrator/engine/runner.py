@@ -25,8 +25,10 @@ from orchestrator.engine.acts import Acts, Run, Works, current_job, destroyed, f
 from orchestrator.engine.durable import Durable, Halted, Outcome
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.half_restored import require_whole
+from orchestrator.engine.resting import event_of
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.telling import tell_changed
+from orchestrator.observe.logs import about
 from orchestrator.store import jobs as job_store
 from orchestrator.store import locks, services
 from orchestrator.store.database import Connection
@@ -59,6 +61,10 @@ class Runner:
     def run(self, job_id: str, number: int) -> None:
         """Run the job's run ``number`` to its end. Raises nothing but Halted."""
         current_job.set(job_id)
+        with about(job_id=job_id):
+            self._run_to_its_end(job_id, number)
+
+    def _run_to_its_end(self, job_id: str, number: int) -> None:
         try:
             self._run(job_id, number)
         except Exception as exc:  # the rim of a run: whatever it is, the job must not stay 'running' for ever
@@ -76,6 +82,11 @@ class Runner:
         if ready["state"] != "go":
             return
         run = self._load(job_id, token)
+        with about(service_id=run.job.service_id, event_id=event_of(run.job)):
+            self._carried(run)
+
+    def _carried(self, run: Run) -> None:
+        _log.info("job %s: %s begins", run.job.id, run.job.playbook, extra={"playbook": run.job.playbook, "run": run.job.run})
         outcome, call = self._forward(run)
         if outcome["state"] == "frozen":
             self._durable.step("park", lambda: self._parked(run.job))

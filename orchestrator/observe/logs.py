@@ -1,6 +1,7 @@
 """Structured logs: one JSON object a line, on standard error, with nothing secret in it.
 
-Fields given as ``extra={...}`` stand beside ``message``. Values are redacted by the name of their key, and known shapes of
+Fields given as ``extra={...}`` stand beside ``message``. What ``about`` is told stands on every line below it, also on those of
+drivers, who know of no jobs. Values are redacted by the name of their key, and known shapes of
 secrets (webhook secrets, bearer tokens, private keys) also inside sentences and tracebacks.
 """
 
@@ -10,8 +11,11 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TextIO
 
 REDACTED = "[redacted]"
@@ -32,6 +36,9 @@ _SECRET_TEXT = (
     # the userinfo of a database URL
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )
+# The logger of drivers/calls.py. Each node is asked something every minute: what no job asks for is said at debug only.
+_CALLS = "orchestrator.calls"
+_about: ContextVar[Mapping[str, Any]] = ContextVar("about", default=MappingProxyType({}))
 # What logging itself puts on a record; everything else came in by ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -57,6 +64,20 @@ def redact_text(text: str) -> str:
     return text
 
 
+@contextmanager
+def about(**fields: Any) -> Iterator[None]:
+    """Put these on every line that this thread logs inside of the block, beside those that are there already."""
+    before = _about.set({**_about.get(), **fields})
+    try:
+        yield
+    finally:
+        _about.reset(before)
+
+
+def _said(record: logging.LogRecord) -> bool:
+    return record.name != _CALLS or bool(_about.get()) or logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
 class JsonFormatter(logging.Formatter):
     """``{"at", "level", "logger", "message", …extra, "exception"}``; ``at`` is UTC, ISO 8601."""
 
@@ -67,7 +88,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": redact_text(record.getMessage()),
         }
-        for name, value in vars(record).items():
+        for name, value in {**_about.get(), **vars(record)}.items():
             if name not in _STANDARD and name not in line:
                 line[name] = redact(value, key=name)
         if record.exc_info:
@@ -80,6 +101,7 @@ def setup(*, level: str = "info", stream: TextIO | None = None) -> logging.Handl
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     handler.set_name("orchestrator-json")
+    handler.addFilter(_said)
     root = logging.getLogger()
     for old in [h for h in root.handlers if h.get_name() == "orchestrator-json"]:
         root.removeHandler(old)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import os
 import secrets
 import signal
@@ -19,6 +22,7 @@ from orchestrator.domain.plans import Node
 from orchestrator.drivers.libvirt import Connection, LibvirtHypervisor, LibvirtVolumes, ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import making_name
 from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.observe import logs
 from orchestrator.ports.enrolment import HostKey
 from orchestrator.ports.hypervisor import GuestFacts
 from orchestrator.ports.volumes import VolumeSpec
@@ -122,6 +126,26 @@ def test_many_callers_share_one_connection(hypervisor: LibvirtHypervisor) -> Non
     for caller in callers:
         caller.join(timeout=LONG)
     assert len(answers) == 16
+
+
+def test_a_call_is_told_in_the_log_with_the_job_that_makes_it(hypervisor: LibvirtHypervisor) -> None:
+    stream, root = io.StringIO(), logging.getLogger()
+    before, handler = root.level, logs.setup(stream=stream)
+    try:
+        with logs.about(job_id="j1", event_id="billing/msg_1"):
+            hypervisor.guests(deadline=LONG)
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+    (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (line["by"], line["node"], line["code"], line["job_id"], line["event_id"]) == (
+        "libvirt",
+        "lab-node",
+        "",
+        "j1",
+        "billing/msg_1",
+    )
+    assert line["call"]
 
 
 def test_a_closed_connection_is_opened_again_when_it_is_needed(hypervisor: LibvirtHypervisor) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.domain.errors import TransientDriverError
+from orchestrator.drivers.calls import logged
 from orchestrator.observe import logs
 
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSBzaG9wLCBuZXZlciB0b2xk"
@@ -45,6 +47,40 @@ def test_a_record_is_one_line_of_json_with_its_extra_fields(lines: io.StringIO) 
         "seconds": 1.5,
         "step": None,
     }
+
+
+def test_what_a_job_is_about_stands_on_every_line_below_it_and_on_none_after(lines: io.StringIO) -> None:
+    log = logging.getLogger("orchestrator.anything")
+    with logs.about(job_id="j1"):
+        with logs.about(step="define", password="hunter2"):
+            log.info("inside", extra={"node": "n1"})
+        log.info("between", extra={"job_id": "another's"})
+    log.info("after")
+    inside, between, after = (json.loads(line) for line in lines.getvalue().splitlines())
+    assert (inside["job_id"], inside["step"], inside["node"], inside["password"]) == ("j1", "define", "n1", logs.REDACTED)
+    assert (between["job_id"], "step" in between, "job_id" in after) == ("another's", False, False)
+
+
+def test_a_call_to_a_node_is_told_where_a_job_makes_it_and_else_at_debug_only(lines: io.StringIO) -> None:
+    def call() -> None:
+        with pytest.raises(TransientDriverError), logged("list", by="fake", node="n1"):
+            raise TransientDriverError("it does not answer")
+
+    call()
+    assert lines.getvalue() == ""
+    with logs.about(job_id="j1"):
+        call()
+    found = only(lines)
+    assert (found["call"], found["node"], found["by"], found["code"], found["job_id"]) == (
+        "list",
+        "n1",
+        "fake",
+        "driver-transient",
+        "j1",
+    )
+    logging.getLogger().setLevel("DEBUG")
+    call()
+    assert len(lines.getvalue().splitlines()) == 2
 
 
 @pytest.mark.parametrize(

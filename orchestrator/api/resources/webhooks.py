@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path
@@ -14,10 +15,13 @@ from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.once import RawBody
 from orchestrator.domain.errors import NotFound, OrchestratorError
 
+log = logging.getLogger("orchestrator.api")
+
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 # Answers of the engine that are told to billing under the same name in the metrics.
 UNKNOWN_SOURCE = "unknown"
+_ID_SHOWN = 200
 Text = Annotated[str, Header(description="Standard Webhooks.")]
 
 
@@ -65,9 +69,17 @@ def receive_webhook(
         answer = _accept(context, source, headers, body)
     except OrchestratorError as exc:
         context.metrics.webhook(source=label, outcome=exc.code)
+        _tell(logging.WARNING, label, webhook_id, outcome=exc.code)
         raise
     context.metrics.webhook(source=label, outcome=answer.outcome)
+    _tell(logging.INFO, label, webhook_id, outcome=answer.outcome, job_id=answer.job_id)
     return JSONResponse(answer.model_dump(mode="json"), status_code=202 if answer.started else 200)
+
+
+def _tell(level: int, source: str, message_id: str, *, outcome: str, job_id: str = "") -> None:
+    """A line by whose ``event_id`` all that its job does is found, too. Of what is not authentic the id is only claimed."""
+    facts = {"event_id": f"{source}/{message_id[:_ID_SHOWN]}", "outcome": outcome, "job_id": job_id}
+    log.log(level, "webhook of %s: %s", source, outcome, extra=facts)
 
 
 def _accept(context: ApiContext, source: str, headers: dict[str, str], body: bytes) -> WebhookAnswer:

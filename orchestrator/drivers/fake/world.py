@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from orchestrator.domain.errors import NotFound, OrchestratorError, TransientDriverError
+from orchestrator.drivers.calls import logged
 
 T = TypeVar("T")
 State = dict[str, Any]
@@ -276,6 +277,12 @@ class FakeWorld:
         stages: Sequence[Callable[[State, State], T]],
     ) -> T:
         """As ``act``, for what is not on the node but is reached from it: a stage is given everything, and the node."""
+        with logged(method, by="fake", node=node):
+            return self._struck(method, node=node, subject=subject, deadline=deadline, stages=stages)
+
+    def _struck(
+        self, method: str, *, node: str, subject: str, deadline: float, stages: Sequence[Callable[[State, State], T]]
+    ) -> T:
         hits = self.begin(method, node=node, subject=subject)
         _strike(hits, "before", method=method, deadline=deadline)
         for number, stage in enumerate(stages):

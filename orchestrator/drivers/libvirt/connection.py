@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import libvirt
 
 from orchestrator.domain.errors import OrchestratorError, TransientDriverError
+from orchestrator.drivers.calls import logged
 from orchestrator.drivers.libvirt.errors import translate
 from orchestrator.ports.clock import Clock
 
@@ -125,7 +126,10 @@ class Connection:
 
         ``doing`` begins the error's sentence. The work may still take effect after the deadline: check before acting again.
         """
-        sentence = f"{doing} on {self.node}"
+        with logged(doing, by="libvirt", node=self.node):
+            return self._in_a_thread(f"{doing} on {self.node}", work, deadline=deadline)
+
+    def _in_a_thread(self, sentence: str, work: Callable[[Session], T], *, deadline: float) -> T:
         if not self._slots.acquire(timeout=deadline):
             raise TransientDriverError(f"{sentence}: too many calls hang on this node")
         call = _Call(self, sentence, work)

@@ -19,6 +19,7 @@ from typing import Any
 
 from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
 from orchestrator.drivers.agent_answers import Completed, LineReader, outcome
+from orchestrator.drivers.calls import logged
 from orchestrator.drivers.words import plain
 from orchestrator.ports.node_transport import Progress
 
@@ -68,11 +69,12 @@ class LocalTransport:
             env=_ENVIRONMENT,
             start_new_session=True,
         )
-        try:
-            done = _Conversation(process, reader).hold(json.dumps(dict(request)).encode(), command, end)
-        finally:
-            _end(process)
-        return outcome(reader, done, node=_NAME)
+        with logged(command, by="agent", node=_NAME):
+            try:
+                done = _Conversation(process, reader).hold(json.dumps(dict(request)).encode(), command, end)
+            finally:
+                _end(process)
+            return outcome(reader, done, node=_NAME)
 
     def close(self) -> None:
         if self._zipapp >= 0:

@@ -18,6 +18,7 @@ from sushy import auth, connector
 from sushy.resources.system.system import System
 
 from orchestrator.domain.errors import ConfigError, OrchestratorError, PermanentDriverError, TransientDriverError
+from orchestrator.drivers.calls import logged
 from orchestrator.drivers.redfish.errors import translate
 from orchestrator.ports.clock import Clock
 
@@ -99,7 +100,10 @@ class Connection:
 
         What a call that was given up asked for may still take effect: look before acting again.
         """
-        sentence = f"{doing} at the BMC of {self.machine}"
+        with logged(doing, by="redfish", node=self.machine):
+            return self._in_a_thread(f"{doing} at the BMC of {self.machine}", work, deadline=deadline)
+
+    def _in_a_thread(self, sentence: str, work: Callable[[System], T], *, deadline: float) -> T:
         began = self.clock.monotonic()
         if not self._turn.acquire(timeout=deadline):
             raise TransientDriverError(f"{sentence}: another call did not end within {deadline:g} s", busy=True)

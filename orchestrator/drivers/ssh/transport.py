@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.drivers.agent_answers import LineReader, outcome
+from orchestrator.drivers.calls import logged
 from orchestrator.drivers.ssh.connection import SshConnection
 from orchestrator.ports.enrolment import HostKey
 from orchestrator.ports.node_transport import Progress
@@ -24,13 +25,14 @@ class SshTransport:
     ) -> dict[str, Any]:
         """See the port. ``command`` is one word; the launcher on the node takes no other."""
         reader = LineReader(progress)
-        done = self._connection.run(
-            f"node-agent {command}",
-            json.dumps(dict(request)).encode(),
-            deadline=deadline,
-            on_output=reader.feed,
-        )
-        return outcome(reader, done, node=self._connection.name)
+        with logged(command, by="agent", node=self._connection.name):
+            done = self._connection.run(
+                f"node-agent {command}",
+                json.dumps(dict(request)).encode(),
+                deadline=deadline,
+                on_output=reader.feed,
+            )
+            return outcome(reader, done, node=self._connection.name)
 
     def close(self) -> None:
         self._connection.close()
