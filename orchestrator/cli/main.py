@@ -60,6 +60,7 @@ COMMANDS: dict[str, Entry] = {
     "simulate": Entry(f"{_LOCAL}.simulate:simulate", "Run a fleet through a year under a policy, on a virtual clock."),
     "doctor": Entry(f"{_LOCAL}.doctor:doctor", "Find out what keeps the controller from working."),
     "rotate-master-key": Entry(f"{_LOCAL}.setup:rotate_master_key", "Put a new master key in the old one's place."),
+    "completion": Entry(f"{_LOCAL}.completion:completion", "What completes these commands in a shell."),
     "token": Entry(f"{_LOCAL}.token:group", "Tokens for the API over TCP."),
 }
 

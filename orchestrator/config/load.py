@@ -40,12 +40,12 @@ from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.plans import AddressRange, Node, NodeKind, Template
 from orchestrator.domain.policies import SILENT, Policy
+from orchestrator.shipped import SAMPLES
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_PLANS = 1000
 MAX_POLICIES = 200
-SAMPLES = Path(__file__).parents[2] / "configs"
 # What stands in for values that could not be read: the ones about which no other value can be wrong.
 _LEAST_DISK = "1 MiB"
 _NO_POLICY = replace(SILENT, name=PlanFile.model_fields["policy"].default, provider="any provider")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).parents[2] / "configs" / "grafana" / "orchestrator.json"
+from orchestrator.shipped import SAMPLES
+
+FILE = SAMPLES / "grafana" / "orchestrator.json"
 # 10.0 and newer read this shape.
 SCHEMA_VERSION = 38
 _COLUMNS = 24

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # Of these years public holidays are known: what fell due long ago is still counted right, and what falls due in the far future.
 YEARS_BACK, YEARS_AHEAD = 5, 15
-PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 
 def load_config(config_dir: Path) -> Config:
@@ -58,6 +57,7 @@ def calendar_of(config: Config) -> Calendar:
 def load_all_playbooks() -> dict[str, Playbook]:
     """The playbooks, checked against the registry of steps. Raises ConfigError with every problem."""
     from orchestrator.config.playbooks import load_playbooks
+    from orchestrator.shipped import PLAYBOOKS
     from orchestrator.steps.arguments import describe
     from orchestrator.steps.registry import STEPS
 

@@ -71,8 +71,8 @@ def test_promtool_takes_the_shipped_configuration_and_its_rules(tmp_path: Path) 
 
 
 def test_prometheus_scrapes_the_controller_with_a_token_that_only_reads(prometheus: Prometheus) -> None:
-    up = {labels["job"]: value for labels, value in prometheus.ask("up")}
-    assert up == {"orchestrator": 1.0, "orchestrator-services": 1.0}
+    jobs = {"orchestrator", "orchestrator-services"}
+    wait_until("both jobs", lambda: {labels["job"] for labels, up in prometheus.ask("up") if up == 1} == jobs, seconds=SECONDS)
     assert [target["lastError"] for target in prometheus.get("targets")["activeTargets"]] == ["", ""]
     assert prometheus.ask('orchestrator_service_info{service="s1"}')[0][0]["node"] == "n1"
 
