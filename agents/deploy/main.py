@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -64,11 +65,17 @@ def claim(place: Place, desk: Desk, seed: Seed) -> None:
 
 
 def end(place: Place, how: str) -> None:
-    """Turn the machine off, or let it boot anew. Of a directory that stands for a machine it is only written down."""
+    """Turn the machine off, let it boot anew, or leave it to whoever may log in. Of a directory that stands for a machine it is
+    only written down."""
     os.sync()
     if place.root != Path("/"):
         place.path("run/ended").write_text(how, encoding="ascii")
         return
+    if how == "rescue":
+        place.path(_SESSION).unlink(missing_ok=True)
+        say("this is a rescue system now: its SSH server is open to the keys that were given")
+        while True:  # the image's first process would start the agent again
+            signal.pause()
     say(f"the machine ends: {how}")
     time.sleep(0.5)
     ctypes.CDLL(None, use_errno=True).reboot(_POWER[how])

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agents.deploy import erasing, inspecting, testing, writing
+from agents.deploy import erasing, inspecting, password, rescue, testing, writing
 from agents.deploy.desk import Desk, OtherController, Refused
 from agents.deploy.failure import Failed
 from agents.deploy.place import Place
@@ -19,7 +19,8 @@ class Stopped(Exception):
 
 
 class Worker:
-    """Does tasks until one says how the machine ends: ``off`` or ``reboot``. ``every``: so many seconds progress is told."""
+    """Does tasks until one says how the machine ends: ``off``, ``reboot``, or ``rescue``: it stays on, and is somebody else's.
+    ``every``: so many seconds progress is told."""
 
     def __init__(self, place: Place, desk: Desk, say: Callable[[str], None], *, every: float = TELL_SECONDS) -> None:
         self._place, self._desk, self._say, self._every = place, desk, say, every
@@ -69,6 +70,10 @@ class Worker:
             return erasing.erase(self._place, arguments, told), ""
         if kind == "test":
             return testing.test(self._place, arguments, told), ""
+        if kind == "password":
+            return password.set_password(self._place, arguments, told), ""
+        if kind == "rescue":
+            return rescue.rescue(self._place, arguments, told), "rescue"
         if kind == "finish" and arguments.get("power") in ("off", "reboot"):
             return {}, str(arguments["power"])
         raise Failed(f"this image knows no task {kind} with {sorted(arguments)}: build it anew")

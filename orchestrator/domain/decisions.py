@@ -256,6 +256,9 @@ def _change(event: Event, record: Service, *, who: str, why: str, terms: Terms) 
         return account_settings.change(record, event.account, who=who, why=why, terms=terms)
     if event.type == EventType.SERVICE_REINSTALL:
         return own_systems.reinstall(record, {own_systems.TEMPLATE: event.template}, who=who, why=why, terms=terms)
+    if event.type == EventType.SERVICE_RESET_PASSWORD:
+        given = {own_systems.PASSWORD: event.password_hash}
+        return own_systems.reset_password(record, given, who=who, why=why, terms=terms)
     return commanding.refuse(record, f"{event.type} is not carried out by this version", RULE_VOCABULARY)
 
 
@@ -307,8 +310,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return account_settings.again(service, kind, arguments, who=who, why=why, terms=terms)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)
-        case IntentKind.REINSTALL:
-            return own_systems.reinstall(service, arguments, who=who, why=why, terms=terms)
+        case kind if kind in own_systems.ON_SYSTEMS:
+            return own_systems.again(service, kind, arguments, who=who, why=why, terms=terms)
         case _:
             return commanding.refuse(service, f"{kind} is not carried out by this version", RULE_VOCABULARY)
 

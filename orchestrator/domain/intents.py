@@ -42,6 +42,8 @@ class IntentKind(StrEnum):
     ADOPT = "adopt"  # a hosting account takes in what lives on its node already
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
     REINSTALL = "reinstall"  # install the system of a guest or a machine anew
+    RESCUE = "rescue"  # boot a machine into a system in its memory
+    LEAVE_RESCUE = "leave-rescue"
 
     @property
     def destructive(self) -> bool:

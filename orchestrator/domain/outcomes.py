@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain import plan_changes
+from orchestrator.domain import own_systems, plan_changes
 from orchestrator.domain.archives import archived
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, JobState
@@ -20,7 +20,7 @@ SETS = {IntentKind.SUSPEND: HoldEffect.STOP, IntentKind.LIMIT: HoldEffect.LIMIT}
 KEEPS_HOLDS = frozenset({IntentKind.SUSPEND, IntentKind.UNSUSPEND, IntentKind.LIMIT, IntentKind.UNLIMIT})
 _ENDED = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 _ON_ARCHIVES = frozenset({IntentKind.ERASE, IntentKind.REACTIVATE})
-_NEEDS_NO_HOLD = frozenset({IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT, IntentKind.REINSTALL})
+_NEEDS_NO_HOLD = frozenset({IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT}) | own_systems.ON_SYSTEMS
 
 
 def begin(service: Service, kind: IntentKind) -> Service:

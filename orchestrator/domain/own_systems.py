@@ -1,4 +1,5 @@
-"""What a customer has done to the operating system of his guest or machine from outside of it: it is installed anew.
+"""What a customer has done to the operating system of his guest or machine from outside of it: it is installed anew, its password
+is set, or another one is booted beside it to rescue what is there.
 
 Pure. What is asked for stands in the job's arguments, and on the record only when the job has ended well.
 """
@@ -7,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from orchestrator.domain import wanted
+from orchestrator.domain import specs, wanted
 from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind
 from orchestrator.domain.plans import InstalledPlan, MachinePlan, Plan, PlanKind, Template
@@ -20,6 +22,35 @@ from orchestrator.domain.terms import Terms
 # erased first.
 TEMPLATE = "template"
 ALL_DISKS = "all_disks"
+# The hash of the new password; and who may log in to the rescue system (left out: whose keys the service has).
+PASSWORD = "password_hash"  # noqa: S105 - the name of an argument
+KEYS = "ssh_keys"
+
+ON_SYSTEMS = frozenset({IntentKind.REINSTALL, IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE})
+# The fact of a service whose machine runs the rescue system.
+RESCUED = "rescue"
+# Jobs that leave the machine as it runs.
+_LEAVES_IT_ON = frozenset({IntentKind.CHECK, IntentKind.START})
+# What there is in its place for a guest.
+_OF_MACHINES = {
+    IntentKind.RESET_PASSWORD: "a guest's password is set inside of it, or at its order and by installing it anew",
+    IntentKind.RESCUE: "what a guest has lost is restored beside its disk, or it is installed anew",
+    IntentKind.LEAVE_RESCUE: "no guest is ever in a rescue system",
+}
+
+
+def again(record: Service, kind: IntentKind, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """Decide an operator's command of one of these kinds, also from the arguments of its own job."""
+    match kind:
+        case IntentKind.REINSTALL:
+            return reinstall(record, given, who=who, why=why, terms=terms)
+        case IntentKind.RESET_PASSWORD:
+            return reset_password(record, given, who=who, why=why, terms=terms)
+        case IntentKind.RESCUE:
+            return rescue(record, given, who=who, why=why, terms=terms)
+        case _:
+            hindered = _hindered(kind, record, terms)
+            return hindered or _received(kind, record, {}, who=who, why=why)
 
 
 def reinstall(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
@@ -34,7 +65,31 @@ def reinstall(record: Service, given: Mapping[str, object], *, who: str, why: st
     if every and terms.kind != PlanKind.DEDICATED:
         return refused(record, "a guest has one disk: it is made anew, and nothing else is there to erase", RULE_LIFECYCLE)
     arguments = {TEMPLATE: str(given.get(TEMPLATE, "")), ALL_DISKS: every, "limited": record.throttled}
-    return Received(service=record, decision=Intent.on(IntentKind.REINSTALL, record, reason=why, who=who, arguments=arguments))
+    return _received(IntentKind.REINSTALL, record, arguments, who=who, why=why)
+
+
+def reset_password(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """Set the password of root. Raises RequestError where it is not given as a hash."""
+    hashed = specs.password_hash(str(given.get(PASSWORD, "")))
+    hindered = _hindered(IntentKind.RESET_PASSWORD, record, terms)
+    if hindered is not None:
+        return hindered
+    if not hashed:
+        raise RequestError("the hash of the new password is missing", hint="mkpasswd -m yescrypt, or openssl passwd -6")
+    return _received(IntentKind.RESET_PASSWORD, record, {PASSWORD: hashed}, who=who, why=why)
+
+
+def rescue(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """Boot it into a rescue system that these keys may log in to, or the service's own. Raises RequestError for what is none."""
+    lines = given.get(KEYS)
+    keys = [specs.ssh_key(str(line)) for line in lines] if isinstance(lines, list | tuple) else []
+    keys = keys or list(specs.ssh_keys_of(record))
+    hindered = _hindered(IntentKind.RESCUE, record, terms)
+    if hindered is not None:
+        return hindered
+    if not keys:
+        return refused(record, "it has no SSH key, and none was given: nobody could log in", RULE_LIFECYCLE)
+    return _received(IntentKind.RESCUE, record, {KEYS: keys}, who=who, why=why)
 
 
 def installable(service: Service, plan: Plan | None, templates: Mapping[str, Template]) -> None:
@@ -55,8 +110,11 @@ def installable(service: Service, plan: Plan | None, templates: Mapping[str, Tem
 
 def moving(service: Service, kind: IntentKind, arguments: Mapping[str, object]) -> Service:
     """The service that a job of the kind makes of it."""
-    name = arguments.get(TEMPLATE, "")
-    return replace(service, template=str(name)) if kind == IntentKind.REINSTALL and name else service
+    if kind == IntentKind.REINSTALL and arguments.get(TEMPLATE):
+        return replace(service, template=str(arguments[TEMPLATE]))
+    if kind == IntentKind.RESET_PASSWORD and arguments.get(PASSWORD):
+        return replace(service, password_hash=str(arguments[PASSWORD]))
+    return service
 
 
 def after_job(service: Service, kind: IntentKind, arguments: Mapping[str, object], *, ended_well: bool) -> Service:
@@ -64,12 +122,23 @@ def after_job(service: Service, kind: IntentKind, arguments: Mapping[str, object
     return moving(service, kind, arguments) if ended_well else service
 
 
+def rescued(known: Mapping[str, Any], kind: IntentKind, *, begun: bool) -> dict[str, Any]:
+    """What is known of the service's things after a job: whatever has switched its machine has ended its rescue system."""
+    ends = begun and kind not in _LEAVES_IT_ON
+    return {name: value for name, value in known.items() if not (ends and name == RESCUED)}
+
+
+def _received(kind: IntentKind, record: Service, arguments: Mapping[str, object], *, who: str, why: str) -> Received:
+    return Received(service=record, decision=Intent.on(kind, record, reason=why, who=who, arguments=arguments))
+
+
 def _hindered(kind: IntentKind, record: Service, terms: Terms) -> Received | None:
     """Why it is not done to a service of this kind, or in this state."""
     if terms.kind == PlanKind.HOSTING:
-        return refused(
-            record, f"{kind} is for guests and machines: an account has no operating system of its own", RULE_LIFECYCLE
-        )
+        apart = f"{kind} is for guests and machines: an account has no operating system of its own"
+        return refused(record, apart, RULE_LIFECYCLE)
+    if terms.kind != PlanKind.DEDICATED and kind in _OF_MACHINES:
+        return refused(record, f"{kind} is for dedicated machines: {_OF_MACHINES[kind]}", RULE_LIFECYCLE)
     if record.state != Lifecycle.ACTIVE:
         return refused(record, f"it is {record.state}: {kind} needs an active service", RULE_LIFECYCLE)
     if record.stopped:

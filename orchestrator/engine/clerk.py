@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.domain import decisions, plan_changes
+from orchestrator.domain import decisions, own_systems, plan_changes
 from orchestrator.domain.charges import Charge, ChargeKind
 from orchestrator.domain.decisions import Received
 from orchestrator.domain.errors import NotFound, Refused, WrongState
@@ -139,8 +139,8 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
         changes = any(job.intent == IntentKind.CHANGE_PLAN for job in job_store.unfinished(conn, service.id))
         nothing = None if changes else plan_changes.in_force(before, decision)
         return received if nothing is None else replace(received, decision=nothing)
-    if decision.kind == IntentKind.REINSTALL:
-        return _once_installed(conn, service, received, decision)
+    if decision.kind in own_systems.ON_SYSTEMS:
+        return _once_on_its_system(conn, service, received, decision)
     if decision.kind not in (IntentKind.TERMINATE, IntentKind.PROVISION):
         return received
     for job in job_store.unfinished(conn, service.id):
@@ -151,9 +151,14 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
     return received
 
 
-def _once_installed(conn: Connection, service: Service, received: Received, decision: Intent) -> Received:
-    """Nobody wants his system installed anew twice at once."""
-    for job in job_store.unfinished(conn, service.id):
+def _once_on_its_system(conn: Connection, service: Service, received: Received, decision: Intent) -> Received:
+    """Nobody wants the same done to his system twice at once, and what is not in rescue has nothing to leave."""
+    under_way = job_store.unfinished(conn, service.id)
+    rescues = any(job.intent == IntentKind.RESCUE for job in under_way)
+    rescued = rescues or own_systems.RESCUED in services.facts(conn, service.id).values
+    if decision.kind == IntentKind.LEAVE_RESCUE and not rescued:
+        return replace(received, decision=Nothing(reason="it is in no rescue system"), note="")
+    for job in under_way:
         if job.intent == decision.kind and job.arguments == decision.arguments and not job.stop_requested:
             return replace(received, decision=Nothing(reason=f"job {job.id} does it, and is {job.state}"), note="")
     return received

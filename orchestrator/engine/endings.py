@@ -317,7 +317,8 @@ def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobS
     if job.intent == IntentKind.REACTIVATE and ended:
         known = ServiceFacts(nodes_ever=known.nodes_ever)
     done = [step for step in steps if step.state == StepState.DONE and step.facts]
-    values = dict(known.values) | {step.id: dict(step.facts or {}) for step in done}
+    before = own_systems.rescued(known.values, job.intent, begun=any(step.started_at is not None for step in steps))
+    values = before | {step.id: dict(step.facts or {}) for step in done}
     nodes = [str(step.facts["node"]) for step in done if step.facts and step.facts.get("node")]
     return ServiceFacts(node=nodes[-1] if nodes else known.node, nodes_ever=known.nodes_ever, values=values)
 

@@ -32,7 +32,7 @@ from orchestrator.engine.leaving import call_off_ends
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.overtaking import call_off, call_off_return, comes_back, counts_as_paid, overtaken
 from orchestrator.engine.settings import Beside
-from orchestrator.store import audit, commands, events, forgetting, outbox, services
+from orchestrator.store import access, audit, commands, events, forgetting, outbox, services
 from orchestrator.store.database import Connection
 from orchestrator.store.events import EventRecord
 
@@ -269,7 +269,8 @@ class Intake:
         beside: Beside[Submitted],
     ) -> Submitted:
         """Take an operator's command. Raises NotFound, Refused, WrongState, StoreUnavailable."""
-        facts = {"intent": kind.value, "why": why, "arguments": dict(arguments)}
+        # Who may log in is in the job, and goes with it; the audit stays for ever.
+        facts = {"intent": kind.value, "why": why, "arguments": access.without(dict(arguments))}
 
         def decide(service: Service, terms: Terms, now: datetime) -> Received:
             return decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments, terms=terms)

@@ -154,7 +154,8 @@ def reversible() -> list[tuple[str, str]]:
 
 
 def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
-    later = {IntentKind.CHANGE_PLAN, IntentKind.RESET_PASSWORD, IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT}
+    later = {IntentKind.CHANGE_PLAN, IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT}
+    later |= {IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE}
     assert set(GUESTS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
     assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())
 

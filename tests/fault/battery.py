@@ -76,6 +76,7 @@ BEFORE_MACHINES: dict[str, tuple[str, ...]] = {
     KEEPING: (IntentKind.PROVISION, IntentKind.SUSPEND),
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
+    IntentKind.LEAVE_RESCUE: (IntentKind.PROVISION, IntentKind.RESCUE),
 }
 # What the customer wrote to the disk before anything else happened.
 LETTERS = "the letters of {}"

@@ -37,6 +37,7 @@ from tests.fault.account_ground import empty_database
 from tests.fault.house import NODES, House, Options, seeded_world
 from tests.fault.machine_ground import MACHINES, RAW
 from tests.hosting_ground import HOST, LARGE, SMALL
+from tests.live import CRYPT, KEY
 from tests.machine_words import PLAN as METAL
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
@@ -179,10 +180,14 @@ def submit(house: House, scenario: Scenario) -> None:
         house.engine.restoring.restore(scenario.service, asked, who="anna", beside=nothing_beside)
     elif scenario.intent == IntentKind.DRILL:
         house.engine.drilling.now(scenario.service, who="anna", why="a test")
-    elif scenario.intent == KEEPING:
-        house.engine.command(IntentKind.TERMINATE, scenario.service, who="anna", why="a test", arguments={})
     else:
-        house.engine.command(IntentKind(scenario.intent), scenario.service, who="anna", why="a test", arguments={})
+        kind = IntentKind.TERMINATE if scenario.intent == KEEPING else IntentKind(scenario.intent)
+        more: dict[IntentKind, dict[str, object]] = {
+            IntentKind.RESET_PASSWORD: {"password_hash": CRYPT},
+            IntentKind.RESCUE: {"ssh_keys": [KEY]},
+        }
+        arguments = more.get(kind, {})
+        house.engine.command(kind, scenario.service, who="anna", why="a test", arguments=arguments)
 
 
 def adopt(house: House, scenario: Scenario) -> None:

@@ -64,7 +64,8 @@ def machines_of(world: FakeWorld, conn: Connection, service_id: str) -> list[dic
     found = []
     for name, record in sorted(records.items()):
         there = world.read()["nodes"][name]["machine"]
-        disks = [{"image": disk["image"], "seed": disk["seed"], "markers": disk["markers"]} for disk in there.get("disks", ())]
+        kept = ("image", "seed", "markers", "passwords")
+        disks = [{"passwords": {}, **{key: disk[key] for key in kept if key in disk}} for disk in there.get("disks", ())]
         if record.service_id != service_id and not any(_bears(disk, service_id) for disk in disks):
             continue
         deployment = there.get("deployment") or {"closed": True}
@@ -76,6 +77,7 @@ def machines_of(world: FakeWorld, conn: Connection, service_id: str) -> list[dic
                 "media": bool(there["media"]),
                 "boot_once": there["boot_once"],
                 "deployed": not deployment["closed"],
+                "rescue": there.get("rescue", {}).get("boot") == len(there["boots"]),
                 "disks": [disk | {"seed": sorted(disk["seed"])} for disk in disks],
             }
         )

@@ -15,13 +15,14 @@ from orchestrator.domain.machines import MachineState
 from orchestrator.domain.services import HoldEffect, HoldReason
 from orchestrator.drivers.fake.bmc import boots
 from orchestrator.drivers.fake.deployments import disk, plant
+from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.engine.conduct import HoldAsked
 from orchestrator.ports.bmc import BootFrom, MachinePower
-from orchestrator.store import services
+from orchestrator.store import audit, services
 from tests.integration.test_machine_lives import MAC, RAW, SECONDS, Rack
 from tests.integration.test_machine_lives import opened as opened
 from tests.integration.test_machine_lives import rack as rack
-from tests.live import KEY
+from tests.live import CRYPT, KEY
 from tests.machine_words import PLAN
 
 OTHER = replace(RAW, name="alpine", volume="alpine.raw", sha256="2" * 64)
@@ -207,3 +208,132 @@ def test_billing_asks_for_it_by_a_command_that_counts_once(sold: Rack) -> None:
     assert sold.event("service.reinstall", "s1", version=2).outcome == "duplicate"
     dead = sold.event("service.reinstall", "s1", version=3, template="none")
     assert (dead.outcome, "no template 'none'" in dead.detail) == ("dead", True)
+
+
+# -- the password of root ----------------------------------------------------------------------------------------------------
+
+
+def test_the_password_is_set_in_the_system_on_the_disk_and_is_on_the_record_then(sold: Rack) -> None:
+    sold.done(asked(sold, IntentKind.RESET_PASSWORD, password_hash=CRYPT))
+    assert disk(sold.world, "m1", "A1")["passwords"] == {"root": CRYPT}
+    assert (on_disks(sold)[0], record(sold).password_hash) == ((RAW.sha256, ["the shop"]), CRYPT)
+    assert facts(sold)["password"]["password"] == {"user": "root", "system": "Simulated Linux", "partition": "nvme0n1p1"}
+    assert runs_from_its_disk(sold)
+    sold.done(asked(sold, IntentKind.REINSTALL))
+    assert CRYPT in disk(sold.world, "m1", "A1")["seed"]["user-data"], "it is the one of the new system too"
+
+
+def test_where_no_system_is_found_that_is_understood_nothing_changes_and_the_machine_runs_on(sold: Rack) -> None:
+    none = PermanentDriverError("no Linux system that is understood is on sda; left alone: sda2 (luks)")
+    sold.world.fault("deploy.password", error=none)
+    job = sold.wait(asked(sold, IntentKind.RESET_PASSWORD, password_hash=CRYPT), seconds=SECONDS)
+    assert (job.state, "left alone: sda2 (luks)" in job.error) == (JobState.FAILED, True)
+    assert (record(sold).password_hash, runs_from_its_disk(sold)) == ("", True)
+
+
+@pytest.mark.parametrize("given", ["", "clear-password", "$1$md5$hash"])
+def test_only_the_hash_of_a_password_is_taken(sold: Rack, given: str) -> None:
+    with pytest.raises(RequestError):
+        asked(sold, IntentKind.RESET_PASSWORD, password_hash=given)
+
+
+def test_the_hash_stands_in_no_audit_and_goes_with_the_service(sold: Rack) -> None:
+    job_id = asked(sold, IntentKind.RESET_PASSWORD, password_hash=CRYPT)
+    sold.done(job_id)
+    with sold.db.read() as conn:
+        entries, _ = audit.list_page(conn, limit=1000)
+    assert CRYPT not in json.dumps([entry.facts for entry in entries])
+    sold.done(sold.event("service.terminate", "s1", version=2, reason="he left").job_id)
+    kept = sold.job(job_id)
+    assert CRYPT not in json.dumps([kept.arguments, kept.workflow, [step.args for step in sold.steps(job_id)]])
+
+
+def test_billing_resets_it_by_the_hash(sold: Rack) -> None:
+    sold.done(sold.event("service.reset_password", "s1", version=2, password_hash=CRYPT).job_id)
+    assert disk(sold.world, "m1", "A1")["passwords"] == {"root": CRYPT}
+
+
+# -- the rescue system -------------------------------------------------------------------------------------------------------
+
+
+def answers(rack: Rack) -> bool:
+    address = facts(rack)["addresses"]["addresses"][0]
+    return bool(FakeReach(rack.world).banner(address, 22, deadline=5))
+
+
+def in_rescue(rack: Rack) -> bool:
+    machine = rack.world.node("m1")["machine"]
+    return bool(machine["power"] == "on" and machine.get("rescue", {}).get("boot") == len(machine["boots"]))
+
+
+def test_in_rescue_it_answers_to_the_given_keys_and_nothing_on_its_disks_has_changed(sold: Rack) -> None:
+    before = [disk(sold.world, "m1", serial) for serial in ("A1", "B2")]
+    sold.done(asked(sold, IntentKind.RESCUE, ssh_keys=[KEY]))
+    assert (in_rescue(sold), answers(sold)) == (True, True)
+    assert sold.world.node("m1")["machine"]["rescue"]["keys"] == [KEY]
+    told = facts(sold)["rescue"]
+    assert (told["fingerprint"][:7], told["login"][0].startswith("root@10.9.")) == ("SHA256:", True)
+    found = sold.bmc().facts(deadline=5)
+    assert (found.power, found.media, found.boot_once) == (MachinePower.ON, "", None), "a reboot leaves it"
+    assert sold.world.node("m1")["machine"]["deployment"]["closed"], "who is root there has nothing of the controller's"
+    assert sold.state("s1") == "active"
+    sold.watch().once()
+    sold.done(asked(sold, IntentKind.CHECK))
+    assert in_rescue(sold)
+    sold.done(asked(sold, IntentKind.LEAVE_RESCUE))
+    assert (runs_from_its_disk(sold), "rescue" in facts(sold)) == (True, False)
+    assert [disk(sold.world, "m1", serial) for serial in ("A1", "B2")] == before
+
+
+def test_without_a_key_of_its_own_the_services_keys_are_taken_and_without_any_it_is_refused(sold: Rack) -> None:
+    sold.done(asked(sold, IntentKind.RESCUE))
+    assert sold.world.node("m1")["machine"]["rescue"]["keys"] == [KEY]
+    with sold.db.write() as conn:
+        services.put(conn, replace(record(sold), ssh_keys=()), now=sold.clock.now())
+    with pytest.raises(Refused, match="nobody could log in"):
+        asked(sold, IntentKind.RESCUE)
+    with pytest.raises(RequestError, match="SSH key"):
+        asked(sold, IntentKind.RESCUE, ssh_keys=["command=/bin/sh ssh-ed25519 AAAA"])
+
+
+@pytest.mark.parametrize("fault", ["bmc.insert_media", "deploy.rescue"])
+def test_a_rescue_that_does_not_come_up_leaves_the_machine_running_as_it_was(sold: Rack, fault: str) -> None:
+    sold.world.fault(fault, error=PermanentDriverError("it says no"))
+    job = sold.wait(asked(sold, IntentKind.RESCUE), seconds=SECONDS)
+    assert (job.state, runs_from_its_disk(sold), "rescue" in facts(sold)) == (JobState.FAILED, True, False)
+
+
+def test_what_is_in_no_rescue_has_none_to_leave(sold: Rack) -> None:
+    left = sold.engine.command(IntentKind.LEAVE_RESCUE, "s1", who="anna", why="", arguments={})
+    assert (left.job_id, left.detail) == ("", "it is in no rescue system")
+
+
+def test_a_second_rescue_that_fails_has_ended_the_first(sold: Rack) -> None:
+    sold.done(asked(sold, IntentKind.RESCUE))
+    sold.world.fault("deploy.rescue", error=PermanentDriverError("it says no"))
+    sold.wait(asked(sold, IntentKind.RESCUE, ssh_keys=[KEY]), seconds=SECONDS)
+    assert (runs_from_its_disk(sold), "rescue" in facts(sold)) == (True, False)
+
+
+@pytest.mark.parametrize("kind", [IntentKind.REBOOT, IntentKind.STOP, IntentKind.REINSTALL])
+def test_whatever_switches_the_machine_has_ended_its_rescue(sold: Rack, kind: IntentKind) -> None:
+    sold.done(asked(sold, IntentKind.RESCUE))
+    sold.done(asked(sold, kind))
+    assert ("rescue" in facts(sold), in_rescue(sold)) == (False, False)
+
+
+def test_a_suspension_ends_a_rescue_and_whoever_is_suspended_gets_none(sold: Rack) -> None:
+    sold.done(asked(sold, IntentKind.RESCUE))
+    sold.done(sold.event("service.suspend", "s1", version=2).job_id)
+    assert (sold.bmc().facts(deadline=5).power, answers(sold)) == (MachinePower.OFF, False)
+    for kind in (IntentKind.RESCUE, IntentKind.LEAVE_RESCUE, IntentKind.RESET_PASSWORD):
+        with pytest.raises(Refused, match="held for nonpayment"):
+            asked(sold, kind, password_hash=CRYPT)
+    sold.done(sold.event("service.unsuspend", "s1", version=3).job_id)
+    assert (runs_from_its_disk(sold), "rescue" in facts(sold)) == (True, False)
+
+
+def test_a_machine_in_rescue_is_erased_as_any_other_when_its_service_ends(sold: Rack) -> None:
+    sold.done(asked(sold, IntentKind.RESCUE))
+    assert sold.ends().state == JobState.DONE
+    assert (on_disks(sold), sold.machine().state) == ([("", []), ("", [])], MachineState.AVAILABLE)

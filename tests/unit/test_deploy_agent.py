@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
 import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from agents.deploy import ata, erasing, fat, inspecting, network, nvme, partitions, seed
+from agents.deploy import ata, erasing, fat, inspecting, network, nvme, partitions, password, rescue, seed
 from agents.deploy.failure import Failed
 from agents.deploy.place import Place
 from orchestrator.domain.deployments import SEED_LENGTH, differences, swapped
@@ -299,3 +300,48 @@ def read_fat(image: bytes) -> dict[str, bytes]:
         return found
 
     return walk(image[root:data], "")
+
+
+class TestSystems:
+    SHADOW = b"root:!:19000:0:99999:7:::\nanna:$6$a$b:19000::::::\n"
+
+    def test_only_the_hash_of_that_user_changes(self) -> None:
+        assert password.changed(self.SHADOW, "root", "$6$n$h") == self.SHADOW.replace(b"!", b"$6$n$h")
+
+    @pytest.mark.parametrize("shadow", [b"", b"anna:x:1::::::\n", b"root:x:1::::::\nroot:y:1::::::\n", b"root:x\n"])
+    def test_a_file_that_is_not_as_expected_is_left_alone(self, shadow: bytes) -> None:
+        with pytest.raises(Failed):
+            password.changed(shadow, "root", "$6$n$h")
+
+    @pytest.mark.parametrize("given", ["", "clear", "$1$md5$hash", "$6$x:y", "$6$x\ny"])
+    def test_nothing_but_a_hash_of_crypt_is_written(self, given: str, tmp_path: Path) -> None:
+        with pytest.raises(Failed, match="hash"):
+            password.set_password(Place(tmp_path), {"serial": "S", "user": "root", "hash": given}, lambda _f, _s: None)
+
+    def test_without_a_key_nothing_is_opened(self) -> None:
+        with pytest.raises(Failed, match="nothing is opened"):
+            rescue.authorized([])
+        for line in ("", "ssh-dss AAAA", 'command="x" ssh-ed25519 AAAA', "ssh-ed25519 AAAA\nssh-ed25519 BBBB"):
+            with pytest.raises(Failed, match="no SSH key"):
+                rescue.authorized([line])
+        assert rescue.authorized(["ssh-ed25519 AAAA anna@example"]) == ["ssh-ed25519 AAAA anna@example"]
+
+    def test_the_customers_addresses_answer_by_their_own_gateways(self) -> None:
+        commands = [" ".join(each) for each in rescue.addressed("eth0", ["192.0.2.5/24", "2001:db8::5/64"], ["192.0.2.1"])]
+        assert commands == [
+            "ip -4 address add 192.0.2.5/24 dev eth0",
+            "ip -4 rule add from 192.0.2.5 lookup 77",
+            "ip -6 address add 2001:db8::5/64 dev eth0",
+            "ip -6 rule add from 2001:db8::5 lookup 77",
+            "ip -4 route replace default via 192.0.2.1 dev eth0 table 77",
+        ]
+        with pytest.raises(Failed, match="cannot be set"):
+            rescue.addressed("eth0", ["192.0.2.5/24; reboot"], [])
+
+    def test_the_server_takes_keys_only_and_forwards_nothing(self) -> None:
+        assert {"-s", "-j", "-k"} <= set(rescue.serving("/run/key"))
+
+    def test_a_fingerprint_is_as_ssh_shows_it(self) -> None:
+        line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+        shown = subprocess.run(["ssh-keygen", "-lf", "-"], input=line, capture_output=True, text=True, check=True, timeout=60)
+        assert rescue.fingerprint(line) == shown.stdout.split()[1]

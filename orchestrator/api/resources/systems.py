@@ -1,4 +1,4 @@
-"""/v1/services/{service_id}/reinstall: the operating system of a guest or a machine, from outside of it."""
+"""/v1/services/{service_id}/reinstall, /reset-password, /rescue: the system of a guest or a machine, from outside of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.resources.services import ServiceId
 from orchestrator.api.schemas import Answer
-from orchestrator.api.vocabulary import CONTROLS, Text
+from orchestrator.api.vocabulary import CONTROLS, PasswordHash, SshKey, Text
 from orchestrator.domain import own_systems, workflow
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.intents import IntentKind
@@ -38,6 +38,19 @@ class ReinstallRequest(ReasonRequest):
     all_disks: bool = Field(default=False, description="Of a machine: erase every disk first, not only write over the system's.")
 
 
+class PasswordRequest(ReasonRequest):
+    """``reason`` is needed. A clear password is never taken."""
+
+    password_hash: PasswordHash = Field(min_length=1, description="A crypt hash, $6$… or $y$….")
+
+
+class RescueRequest(ReasonRequest):
+    """``reason`` is needed to go into rescue."""
+
+    on: bool
+    ssh_keys: list[SshKey] = Field(default_factory=list, max_length=32, description="Left out: the service's own.")
+
+
 @router.post("/reinstall", response_model=Answer, responses={202: {"model": Answer}})
 def reinstall_service(
     caller: Actor,
@@ -49,10 +62,48 @@ def reinstall_service(
 ) -> JSONResponse:
     """Install its system anew, with the same addresses and keys: what is on its disk is lost. 202 with the job that does it."""
     asked = request or ReinstallRequest()
-    if not dry_run and not asked.reason:
-        raise RequestError("reinstall needs a reason", hint='send {"reason": "…"}')
+    why = _reason(asked, "reinstall", dry_run=dry_run)
     given: dict[str, object] = {own_systems.TEMPLATE: asked.template, own_systems.ALL_DISKS: asked.all_disks}
-    return _asked(context, once, IntentKind.REINSTALL, service_id, given, who=caller.name, why=asked.reason, dry_run=dry_run)
+    return _asked(context, once, IntentKind.REINSTALL, service_id, given, who=caller.name, why=why, dry_run=dry_run)
+
+
+@router.post("/reset-password", response_model=Answer, responses={202: {"model": Answer}})
+def reset_password(
+    caller: Actor,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    request: PasswordRequest,
+    dry_run: DryRun = False,
+) -> JSONResponse:
+    """Set the password of root in the system on a machine's disk, which is off meanwhile. 202 with the job that does it."""
+    given: dict[str, object] = {own_systems.PASSWORD: request.password_hash}
+    why, who = _reason(request, "reset-password", dry_run=dry_run), caller.name
+    return _asked(context, once, IntentKind.RESET_PASSWORD, service_id, given, who=who, why=why, dry_run=dry_run)
+
+
+@router.post("/rescue", response_model=Answer, responses={202: {"model": Answer}})
+def rescue_service(
+    caller: Actor,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    request: RescueRequest,
+    dry_run: DryRun = False,
+) -> JSONResponse:
+    """Boot a machine into a rescue system that the keys may log in to, or leave that. 202 with the job that does it."""
+    kind = IntentKind.RESCUE if request.on else IntentKind.LEAVE_RESCUE
+    if request.ssh_keys and not request.on:
+        raise RequestError("to leave the rescue system takes no SSH key")
+    given: dict[str, object] = {own_systems.KEYS: list(request.ssh_keys)} if request.on else {}
+    why = _reason(request, "rescue", dry_run=dry_run) if request.on else request.reason
+    return _asked(context, once, kind, service_id, given, who=caller.name, why=why, dry_run=dry_run)
+
+
+def _reason(request: ReasonRequest, act: str, *, dry_run: bool) -> str:
+    if not dry_run and not request.reason:
+        raise RequestError(f"{act} needs a reason", hint='send {"reason": "…"}')
+    return request.reason
 
 
 def _asked(

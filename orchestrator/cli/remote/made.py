@@ -49,7 +49,14 @@ def _kept(archive: Mapping[str, Any]) -> str:
     return f"{where}, {human_bytes(int(archive['bytes']))}, kept {when(archive['kept_at'])}{until}"
 
 
+def _rescue(row: Row) -> str:
+    """How to log in to the rescue system, and the fingerprint that it has to show."""
+    found = [facts for facts in _of_steps(row) if facts.get("fingerprint") and facts.get("login")]
+    return "\n".join(f"since {when(f['since'])}: {text(f['login'])}, host key {f['fingerprint']}" for f in found)
+
+
 MADE: tuple[Line, ...] = (
+    ("in rescue", _rescue),
     ("guest", _guest),
     ("account", _account),
     ("addresses", _addresses),

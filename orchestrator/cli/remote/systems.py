@@ -1,4 +1,4 @@
-"""orchestrator service reinstall: the operating system of a guest or a machine, from outside of it."""
+"""orchestrator service reinstall, reset-password and rescue: the operating system of a guest or a machine, from outside of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.failure import Failure
 from orchestrator.cli.remote.asking import ask
 from orchestrator.cli.remote.confirm import confirm, meant_option
 from orchestrator.cli.remote.options import NeededToAct, dry_run_option, json_option, watch_option
+
+_MOST = 16 * 1024
+_reason_needed = click.option(
+    "--reason", "--why", "reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none."
+)
 
 
 @click.command("reinstall")
 @click.argument("service")
 @click.option("--template", default="", help="What is installed; left out: the template that it has.")
 @click.option("--all-disks", is_flag=True, help="Of a machine: erase every disk first, not only write over the system's.")
-@click.option("--reason", "--why", "reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none.")
+@_reason_needed
 @meant_option
 @dry_run_option
 @watch_option
@@ -31,4 +37,67 @@ def reinstall(
     ask(context, service, "reinstall", body, options)
 
 
-COMMANDS = (reinstall,)
+@click.command("reset-password")
+@click.argument("service")
+@click.option("--hash-file", required=True, metavar="FILE", help="With the hash of the new password ('-' = standard input).")
+@_reason_needed
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def reset_password(context: click.Context, /, service: str, hash_file: str, reason: str | None, **options: Any) -> None:
+    """Set the password of root in the system on a machine's disk. The machine is switched off for it, and boots again.
+
+    A password is never given, only its hash: mkpasswd -m yescrypt | orchestrator service reset-password SERVICE --hash-file - …
+    """
+    body = {"reason": reason or "", "password_hash": _line(hash_file, what="the hash of a password")}
+    ask(context, service, "reset-password", body, options)
+
+
+@click.group("rescue")
+def rescue() -> None:
+    """Boot a machine into a rescue system in its memory, and leave that."""
+
+
+@rescue.command("on")
+@click.argument("service")
+@click.option("--key", "keys", multiple=True, metavar="FILE", help="A public SSH key; left out: the service's own. Repeatable.")
+@_reason_needed
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def rescue_on(context: click.Context, /, service: str, keys: tuple[str, ...], reason: str | None, **options: Any) -> None:
+    """Boot the machine into a rescue system that whoever has the key may log in to as root. Its disks are not touched."""
+    body = {"on": True, "reason": reason or "", "ssh_keys": [_line(file, what="a public SSH key") for file in keys]}
+    ask(context, service, "rescue", body, options)
+
+
+@rescue.command("off")
+@click.argument("service")
+@click.option("--reason", "--why", "reason", default="", help="Why; goes into the audit.")
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def rescue_off(context: click.Context, /, service: str, reason: str, **options: Any) -> None:
+    """End the rescue system, and start the machine from its disk."""
+    ask(context, service, "rescue", {"on": False, "reason": reason}, options)
+
+
+def _line(file: str, *, what: str) -> str:
+    """The one line of the file. A private key, taken by mistake, is not sent anywhere."""
+    try:
+        with click.open_file(file, "rb") as stream:
+            text: str = stream.read(_MOST + 1).decode()
+    except OSError as exc:
+        raise Failure(f"{file} cannot be read: {exc.strerror}", exit_code=2) from None
+    except ValueError:
+        raise Failure(f"{file} is no text", exit_code=2) from None
+    found = [line.strip() for line in text.split("\n") if line.strip()] if len(text) <= _MOST else []
+    if len(found) != 1:
+        raise Failure(f"{file}: one line is expected, with {what}", exit_code=2)
+    return found[0]
+
+
+COMMANDS = (reinstall, reset_password, rescue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PACKAGES = (
     "busybox-static",
+    "dropbear-bin",
     "grub-efi-amd64-signed",
     "hdparm",
     "isolinux",
@@ -31,10 +32,15 @@ BUSES = (
     *("ehci_pci", "ohci_pci", "uas", "uhci_hcd", "usb_storage", "virtio_pci", "virtio_rng", "xhci_pci"),
     *("efivarfs", "isofs"),
 )
-MODULES = (*NETWORK, *STORAGE, *BUSES)
+# What a customer's system is made of: for setting its password, and for whoever is let into a rescue system.
+FILES = (
+    *("btrfs", "ext4", "nls_ascii", "nls_iso8859_1", "vfat", "xfs"),
+    *("dm_crypt", "dm_mod", "md_mod", "raid0", "raid1", "raid10", "raid456"),
+)
+MODULES = (*NETWORK, *STORAGE, *BUSES, *FILES)
 
 # Programs by their place below usr/; what they are linked with comes along.
-PROGRAMS = ("sbin/hdparm",)
+PROGRAMS = ("bin/dropbearkey", "sbin/dropbear", "sbin/hdparm")
 APPLETS = ("cat", "ip", "ls", "mkdir", "modprobe", "mount", "sh", "sleep", "sort", "udhcpc")
 
 # Below usr/lib/python3.*: what the agent never imports.

@@ -1,8 +1,9 @@
 """Deployments of simulated machines: one that was turned on with the medium in its drive claims, and does its tasks.
 
 Time does not pass there: each time that the deployment is looked at, the machine does one thing more (it claims, begins a task,
-ends one). Faults: ``deploy.inspect``, ``deploy.write``, ``deploy.erase``, ``deploy.test``, ``deploy.finish`` strike the task of
-that kind, which has failed then; ``deployments.open`` and so on strike the port's own calls.
+ends one). Faults: ``deploy.inspect``, ``deploy.write``, ``deploy.erase``, ``deploy.test``, ``deploy.password``,
+``deploy.rescue``, ``deploy.finish`` strike the task of that kind, which has failed then; ``deployments.open`` and so on strike
+the port's own calls.
 """
 
 from __future__ import annotations
@@ -253,6 +254,24 @@ def _test(_node: State, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"memory": memory, "disks": [{"serial": each, "problems": []} for each in arguments.get("disks") or ()]}
 
 
+def _password(node: State, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    found = _find(node, arguments["serial"])
+    if not found["image"]:
+        raise PermanentDriverError(f"no Linux system that is understood is on the disk {found['serial']}")
+    found.setdefault("passwords", {})[arguments["user"]] = arguments["hash"]
+    return {"partition": "nvme0n1p1", "filesystem": "ext4", "system": "Simulated Linux", "user": arguments["user"]}
+
+
+def _rescue(node: State, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """It ends with the boot that it was opened in."""
+    machine = node["machine"]
+    if not arguments["keys"]:
+        raise PermanentDriverError("no SSH key was given: nothing is opened")
+    machine["rescue"] = {"boot": len(machine["boots"]), "keys": arguments["keys"], "addresses": arguments["addresses"]}
+    key = hashlib.sha256(machine["deployment"]["medium"].encode()).hexdigest()
+    return {"host_key": f"ssh-ed25519 {key}", "fingerprint": f"SHA256:{key[:43]}", "port": 22, "keys": len(arguments["keys"])}
+
+
 def _finish(node: State, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if arguments["power"] == "off":
         node["machine"]["power"] = MachinePower.OFF.value
@@ -266,6 +285,8 @@ _KINDS: dict[str, Callable[[State, Mapping[str, Any]], dict[str, Any]]] = {
     "write": _write,
     "erase": _erase,
     "test": _test,
+    "password": _password,
+    "rescue": _rescue,
     "finish": _finish,
 }
 

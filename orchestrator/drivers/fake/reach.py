@@ -11,7 +11,7 @@ BANNER = "SSH-2.0-Simulated"
 
 class FakeReach:
     """Reach over all simulated nodes; a guest that runs answers on every address of its lease, a machine that runs from its disk
-    on those that its seed names, and on port 22 only."""
+    on those that its seed names, one that runs a rescue system on those that it was given; on port 22 only."""
 
     def __init__(self, world: FakeWorld) -> None:
         self._world = world
@@ -31,7 +31,12 @@ class FakeReach:
 
 
 def _answers(machine: State, address: str) -> bool:
-    if machine["power"] != "on" or not machine["boots"] or machine["boots"][-1] != "disk":
+    if machine["power"] != "on" or not machine["boots"]:
+        return False
+    rescue = machine.get("rescue")
+    if rescue and rescue["boot"] == len(machine["boots"]):
+        return address in {each.partition("/")[0] for each in rescue["addresses"]}
+    if machine["boots"][-1] != "disk":
         return False
     seeds = [json.loads(each["seed"].get("network-config", "{}")) for each in machine.get("disks", ())]
     held = (str(one) for seed in seeds for link in seed.get("ethernets", {}).values() for one in link["addresses"])
