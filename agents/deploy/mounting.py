@@ -51,7 +51,7 @@ def kinds(place: Place, disk: str) -> dict[str, str]:
 @contextmanager
 def mounted(place: Place, partition: str, what: str, *, write: bool) -> Iterator[int]:
     """The descriptor of its first directory. Nothing on it is run or is a device. Raises Failed."""
-    subprocess.run(["modprobe", "-q", what], capture_output=True, check=False, timeout=60)
+    subprocess.run(["modprobe", "-a", "-q", "crc32c_generic", what], capture_output=True, check=False, timeout=60)
     target = place.path("run/mounted", partition)
     target.mkdir(parents=True, exist_ok=True)
     flags = _NOSUID | _NODEV | _NOEXEC | (0 if write else _RDONLY)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.inventory import Inventory
     from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
+    from orchestrator.engine.testing import HardwareTests
     from orchestrator.store.charges import ChargeRecord
     from orchestrator.store.database import Connection, Database
 
@@ -285,6 +286,7 @@ class ApiContext:
     doctor: Callable[[Node], Mapping[str, Any]]
     node_residue: Callable[[Node], NodeResidue]
     inventory: Inventory
+    testing: HardwareTests
     metrics: Metrics
     server_uid: int
     problems: Callable[[], tuple[str, ...]] = tuple

@@ -44,6 +44,7 @@ class IntentKind(StrEnum):
     REINSTALL = "reinstall"  # install the system of a guest or a machine anew
     RESCUE = "rescue"  # boot a machine into a system in its memory
     LEAVE_RESCUE = "leave-rescue"
+    TEST_HARDWARE = "test-hardware"  # memory and disks of a machine
 
     @property
     def destructive(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.domain import specs, wanted
 from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind
+from orchestrator.domain.machines.testing import HardwareTest
 from orchestrator.domain.plans import InstalledPlan, MachinePlan, Plan, PlanKind, Template
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
@@ -26,7 +27,12 @@ ALL_DISKS = "all_disks"
 PASSWORD = "password_hash"  # noqa: S105 - the name of an argument
 KEYS = "ssh_keys"
 
-ON_SYSTEMS = frozenset({IntentKind.REINSTALL, IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE})
+ON_SYSTEMS = frozenset(
+    {
+        *(IntentKind.REINSTALL, IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE),
+        IntentKind.TEST_HARDWARE,
+    }
+)
 # The fact of a service whose machine runs the rescue system.
 RESCUED = "rescue"
 # Jobs that leave the machine as it runs.
@@ -36,6 +42,7 @@ _OF_MACHINES = {
     IntentKind.RESET_PASSWORD: "a guest's password is set inside of it, or at its order and by installing it anew",
     IntentKind.RESCUE: "what a guest has lost is restored beside its disk, or it is installed anew",
     IntentKind.LEAVE_RESCUE: "no guest is ever in a rescue system",
+    IntentKind.TEST_HARDWARE: "a guest has none of its own",
 }
 
 
@@ -49,8 +56,8 @@ def again(record: Service, kind: IntentKind, given: Mapping[str, object], *, who
         case IntentKind.RESCUE:
             return rescue(record, given, who=who, why=why, terms=terms)
         case _:
-            hindered = _hindered(kind, record, terms)
-            return hindered or _received(kind, record, {}, who=who, why=why)
+            arguments = HardwareTest.of(given).arguments() if kind == IntentKind.TEST_HARDWARE else {}
+            return _hindered(kind, record, terms) or _received(kind, record, arguments, who=who, why=why)
 
 
 def reinstall(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:

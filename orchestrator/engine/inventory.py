@@ -204,6 +204,7 @@ class Inventory:
                     hint="end that first, or set a hold of it",
                     service=record.service_id,
                 )
+            _refuse_tested(record)
             if record.state == to:
                 beside(conn, record)
                 return record
@@ -233,6 +234,7 @@ class Inventory:
 
     def _require_free(self, name: str) -> None:
         record = self.standing(name).record
+        _refuse_tested(record)
         if record.service_id:
             raise Refused(
                 f"machine {name} has service {record.service_id} ({record.state})",
@@ -250,6 +252,11 @@ class Inventory:
 
 
 NOT_INSPECTED = "the deploy image has to look into it: it is not available before"
+
+
+def _refuse_tested(record: MachineRecord) -> None:
+    if record.state == MachineState.TESTING:
+        raise WrongState(f"machine {record.name}: {record.reason}", hint="wait for its end: orchestrator machine show")
 
 
 def fingerprint(sha256: str) -> str:

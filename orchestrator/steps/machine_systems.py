@@ -1,4 +1,4 @@
-"""What the deploy image does to the system of a customer's machine from outside of it: its password, and a rescue system."""
+"""What the deploy image does to the system of a customer's machine from outside of it: its password, a rescue system, a test."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from orchestrator.domain.machines.testing import MOST, HardwareTest
 from orchestrator.domain.plans import Lease
 from orchestrator.ports.bmc import BootFrom, MachinePower
 from orchestrator.ports.deployment import Task
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, OnNode, Timer
-from orchestrator.steps.machine_bench import BMC_SECONDS, DONE, Bench, own_machine, same_board, system_serial
+from orchestrator.steps.machine_bench import BMC_SECONDS, DONE, Bench, own_machine, same_board, serials_of, system_serial
 
-PASSWORD, RESCUE = "password", "rescue"
+PASSWORD, RESCUE, TEST = "password", "rescue", "test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,41 @@ class MachinePassword(BaseStep[PasswordArgs]):
 
 def _set(result: Mapping[str, object]) -> Facts:
     return {"password": {name: str(result.get(name, "")) for name in ("user", "system", "partition")}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestArgs:
+    """``seconds``: for all of it."""
+
+    node: str
+    memory: bool
+    disks: bool
+    seconds: int
+
+
+class MachineTest(BaseStep[TestArgs]):
+    """Boot the deploy image, and have it test memory and disks. Disks are only read."""
+
+    name: ClassVar[str] = "machine.test"
+    args = TestArgs
+    deadline_seconds: ClassVar[float] = MOST + 3600.0
+    attempts: ClassVar[int] = 2
+
+    def check(self, ctx: StepContext, args: TestArgs) -> Done | Needed:
+        task = Bench(ctx, args.node).state(TEST)
+        if task is None or task.state != DONE:
+            return Needed(f"{args.node} is not tested yet")
+        return Done({"tested": dict(task.result)}, made_by=ctx.job_id)
+
+    def apply(self, ctx: StepContext, args: TestArgs) -> Facts:
+        """Raises PermanentDriverError with what was found wrong."""
+        bench = Bench(ctx, args.node)
+        wanted = HardwareTest(memory=args.memory, disks=args.disks, seconds=args.seconds).task(serials_of(bench.standing))
+        return {"tested": dict(bench.run(Task(key=TEST, kind="test", arguments=wanted)))}
+
+    def undo(self, ctx: StepContext, args: TestArgs, facts: Mapping[str, Any]) -> None:
+        """The machine is off, and the image is taken away."""
+        Bench(ctx, args.node).down()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ from orchestrator.steps.machine_install import MachineAnswers, MachineBoot, Mach
 from orchestrator.steps.machine_place import MachineAddresses, MachineFree, MachineReserve
 from orchestrator.steps.machine_power import MachineCheck, MachineOff, MachineOn, MachineProveSuspended, MachineSuspend
 from orchestrator.steps.machine_renew import MachineClear, MachineRewrite
-from orchestrator.steps.machine_systems import MachineLetGo, MachinePassword, MachineRescue
+from orchestrator.steps.machine_systems import MachineLetGo, MachinePassword, MachineRescue, MachineTest
 from orchestrator.steps.network import AddressAllocate, AddressRelease
 from orchestrator.steps.place import NodeRelease, NodeReserve
 from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
@@ -145,6 +145,7 @@ _ALL: tuple[Step[Any], ...] = (
     MachinePassword(),
     MachineRescue(),
     MachineLetGo(),
+    MachineTest(),
     MachineBoot(),
     MachineAnswers(),
     MachineVerify(),

@@ -25,6 +25,7 @@ from orchestrator.engine.inventory import Inventory
 from orchestrator.engine.machine_watch import MachineWatch
 from orchestrator.engine.settings import PolicyTexts
 from orchestrator.engine.sweep import Beat
+from orchestrator.engine.testing import HardwareTests
 from orchestrator.engine.watch import NodeWatch
 from orchestrator.observe.metrics import Metrics
 from orchestrator.ports.clock import Clock
@@ -131,6 +132,7 @@ class Controller:
         self.watch = NodeWatch(self.db, config.nodes, self.links.node_facts, self.clock)
         self.machine_watch = MachineWatch(self.db, config.machines, self.bmcs.bmc, self.clock)
         self.inspecting = Inspecting(self.machines, self.bmcs.bmc, self.deployments, self.clock)
+        self.testing = HardwareTests(self.db, self.machines, self.bmcs.bmc, self.deployments, self.clock)
         self._ending = threading.Event()
         self.state = state_copying(config, self.db, ports=self._ports(), repositories=self.links.own, halting=self._ending)
         self._beats: list[Beat] = []
@@ -142,6 +144,7 @@ class Controller:
             Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS),
             Beat("machine-watch", self.machine_watch.once, seconds=MACHINE_WATCH_SECONDS),
             Beat("inspecting", self.inspecting.once, seconds=INSPECTING_SECONDS),
+            Beat("testing", self.testing.once, seconds=INSPECTING_SECONDS),
             Beat("tally", self.tally.once, seconds=TALLY_SECONDS),
         ]
         if self.state is not None:
@@ -187,6 +190,7 @@ class Controller:
             metrics=self.metrics,
             server_uid=os.getuid(),
             look=self.watch.look,
+            testing=self.testing,
             inventory=Inventory(
                 self.db,
                 self.config.machines,

@@ -155,7 +155,7 @@ def reversible() -> list[tuple[str, str]]:
 
 def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
     later = {IntentKind.CHANGE_PLAN, IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT}
-    later |= {IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE}
+    later |= {IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE, IntentKind.TEST_HARDWARE}
     assert set(GUESTS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
     assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())
 

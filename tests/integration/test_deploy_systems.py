@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.live import CRYPT
 
 # A machine boots once in each of them, under emulation.
 pytestmark = pytest.mark.timeout(600)
+NUMBERS = count(31)
 DEPLOY, CUSTOMER = "10.77.0.60", "10.77.0.61"
 FIRST = 2048  # the sector that the partition begins with
 SHADOW = "root:!:19000:0:99999:7:::\nanna:$6$old$hash:19000:0:99999:7:::\n"
@@ -29,7 +31,7 @@ SHADOW = "root:!:19000:0:99999:7:::\nanna:$6$old$hash:19000:0:99999:7:::\n"
 
 @pytest.fixture
 def machine(lab: Lab) -> Iterator[Machine]:
-    with lab_bmc.machine(lab, 31, size=64 << 20) as made:
+    with lab_bmc.machine(lab, next(NUMBERS), size=64 << 20) as made:
         yield made
 
 

@@ -12,13 +12,17 @@ import pytest
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.machines import MachineState
+from orchestrator.domain.machines.testing import HardwareTest
 from orchestrator.domain.services import HoldEffect, HoldReason
 from orchestrator.drivers.fake.bmc import boots
-from orchestrator.drivers.fake.deployments import disk, plant
+from orchestrator.drivers.fake.deployments import FakeDeployments, disk, plant
+from orchestrator.drivers.fake.outside import FakeClock
 from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.engine.conduct import HoldAsked
+from orchestrator.engine.testing import HardwareTests
 from orchestrator.ports.bmc import BootFrom, MachinePower
 from orchestrator.store import audit, services
+from orchestrator.store import machines as machine_store
 from tests.integration.test_machine_lives import MAC, RAW, SECONDS, Rack
 from tests.integration.test_machine_lives import opened as opened
 from tests.integration.test_machine_lives import rack as rack
@@ -337,3 +341,89 @@ def test_a_machine_in_rescue_is_erased_as_any_other_when_its_service_ends(sold: 
     sold.done(asked(sold, IntentKind.RESCUE))
     assert sold.ends().state == JobState.DONE
     assert (on_disks(sold), sold.machine().state) == ([("", []), ("", [])], MachineState.AVAILABLE)
+
+
+# -- memory and disks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_customers_machine_is_tested_and_runs_on(sold: Rack) -> None:
+    before = on_disks(sold)
+    sold.done(asked(sold, IntentKind.TEST_HARDWARE, disks=True, seconds=60))
+    tested = facts(sold)["test"]["tested"]
+    assert (tested["memory"], [each["serial"] for each in tested["disks"]]) == ({}, ["A1", "B2"])
+    assert (on_disks(sold), runs_from_its_disk(sold)) == (before, True)
+
+
+def test_what_is_wrong_with_it_makes_the_job_fail_and_the_machine_is_its_customers_still(sold: Rack) -> None:
+    sold.world.fault("deploy.test", error=PermanentDriverError("memory: block 7 of 8388608 bytes kept another pattern"))
+    job = sold.wait(asked(sold, IntentKind.TEST_HARDWARE), seconds=SECONDS)
+    assert (job.state, "block 7" in job.error) == (JobState.FAILED, True)
+    assert (sold.machine().state, runs_from_its_disk(sold)) == (MachineState.ALLOCATED, True)
+
+
+@pytest.mark.parametrize("seconds", [0, 29, 604801, "60"])
+def test_so_short_or_long_a_test_is_none(sold: Rack, seconds: object) -> None:
+    with pytest.raises(RequestError, match="30 to 604800 seconds"):
+        asked(sold, IntentKind.TEST_HARDWARE, seconds=seconds)
+
+
+def trials(rack: Rack, clock: FakeClock | None = None) -> HardwareTests:
+    ours = clock or rack.clock
+    bmc, deployments = rack.bmc(), FakeDeployments(rack.world, ours)
+    return HardwareTests(rack.db, rack.pool(), lambda _name: bmc, deployments, ours)
+
+
+BOTH = HardwareTest()
+
+
+def test_a_free_machine_is_tested_and_free_again(rack: Rack) -> None:
+    tests = trials(rack)
+    assert tests.begin("m1", BOTH, who="anna", why="before it is sold", dry=True).state == MachineState.TESTING
+    assert rack.machine().state == MachineState.AVAILABLE
+    tests.begin("m1", BOTH, who="anna", why="before it is sold")
+    assert (rack.machine().state, "memory and disks, 600 s" in rack.machine().reason) == (MachineState.TESTING, True)
+    refused = rack.wait(rack.ordered(), seconds=SECONDS)
+    assert refused.error_code == "no-capacity", "nobody is placed on it meanwhile"
+    with pytest.raises(WrongState, match="only an available one"):
+        tests.begin("m1", BOTH, who="anna", why="twice")
+    for _ in range(6):
+        trials(rack).once()
+    assert (rack.machine().state, rack.machine().reason) == (MachineState.AVAILABLE, "it passed its test")
+    found = rack.bmc().facts(deadline=5)
+    assert (found.power, found.media, found.boot_once) == (MachinePower.OFF, "", None)
+
+
+def test_one_that_fails_is_broken_and_the_reason_says_why(rack: Rack) -> None:
+    rack.world.fault("deploy.test", error=PermanentDriverError("B2: byte 4096 cannot be read"))
+    tests = trials(rack)
+    tests.begin("m1", BOTH, who="anna", why="it makes noise")
+    for _ in range(6):
+        tests.once()
+    assert rack.machine().state == MachineState.BROKEN
+    assert rack.machine().reason == "it failed its test: B2: byte 4096 cannot be read"
+    with rack.db.read() as conn:
+        entries, _ = audit.list_page(conn, limit=1000)
+    (noted,) = [entry for entry in entries if entry.what == "machine tested"]
+    assert "cannot be read" in noted.facts["result"]
+
+
+def test_one_whose_image_goes_silent_in_the_middle_is_broken(rack: Rack) -> None:
+    clock = FakeClock(rack.clock.now())
+    tests = trials(rack, clock)
+    tests.begin("m1", BOTH, who="anna", why="x")
+    tests.once()
+    rack.bmc().turn_off(deadline=5)
+    clock.sleep(601)
+    tests.once()
+    assert (rack.machine().state, "went silent" in rack.machine().reason) == (MachineState.BROKEN, True)
+
+
+def test_a_test_that_could_not_begin_or_whose_beginning_was_cut_off_leaves_the_machine_free(rack: Rack) -> None:
+    rack.world.fault("bmc.insert_media", error=PermanentDriverError("no licence"))
+    with pytest.raises(PermanentDriverError, match="no licence"):
+        trials(rack).begin("m1", BOTH, who="anna", why="x")
+    assert (rack.machine().state, "no licence" in rack.machine().reason) == (MachineState.AVAILABLE, True)
+    with rack.db.write() as conn:
+        machine_store.move(conn, rack.machine(), MachineState.TESTING, reason="x", who="anna", now=rack.clock.now())
+    trials(rack).once()
+    assert (rack.machine().state, "never began" in rack.machine().reason) == (MachineState.AVAILABLE, True)

@@ -106,7 +106,7 @@ def test_a_check_knows_whether_the_guest_is_to_be_found_throttled() -> None:
     assert told(service(L.ACTIVE, holds=(stop,), suspension_proven_at=NOW, limited_proven_at=NOW)) is True
 
 
-@pytest.mark.parametrize("kind", [K.CHANGE_PLAN, K.RESET_PASSWORD, K.RESCUE, K.LEAVE_RESCUE])
+@pytest.mark.parametrize("kind", [K.CHANGE_PLAN, K.RESET_PASSWORD, K.RESCUE, K.LEAVE_RESCUE, K.TEST_HARDWARE])
 def test_what_is_not_carried_out_yet_is_refused_with_a_sentence(kind: IntentKind) -> None:
     assert commanded(kind, service(L.ACTIVE)) == "refused"
 

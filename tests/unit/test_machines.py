@@ -50,7 +50,7 @@ def test_every_state_is_left_and_reached_again() -> None:
 
 
 def test_nothing_comes_to_available_but_by_enrolment_or_a_proven_erasure() -> None:
-    assert {old for old, new in TRANSITIONS if new == S.AVAILABLE} == {S.DECLARED, S.CLEANING}
+    assert {old for old, new in TRANSITIONS if new == S.AVAILABLE} == {S.DECLARED, S.CLEANING, S.TESTING}
     with pytest.raises(Refused, match="nothing proves that it was erased"):
         move(record(state=S.CLEANING, service_id="s1"), S.AVAILABLE)
     with pytest.raises(Refused, match="nothing proves"):

@@ -24,6 +24,7 @@ from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import After, Limit, Page
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain.machines import MachineRecord, MachineState, Standing
+from orchestrator.domain.machines.testing import LEAST, MOST, USUAL, HardwareTest
 from orchestrator.store import machines
 from orchestrator.store.database import Connection
 
@@ -55,6 +56,14 @@ class MaintenanceRequest(WhyRequest):
     """``on``: the machine is taken out; else it is put back, to be enrolled anew."""
 
     on: bool
+
+
+class TestRequest(WhyRequest):
+    """``seconds``: for all of it, shared equally by the memory and each disk. Neither named: both."""
+
+    memory: bool = False
+    disks: bool = False
+    seconds: int = Field(default=USUAL, ge=LEAST, le=MOST)
 
 
 class PowerRequest(WhyRequest):
@@ -152,6 +161,21 @@ def fail_machine(
     if dry_run:
         return once.look(lambda: _out(context, name, context.inventory.fail(name, who=caller.name, why=request.why, dry=True)))
     return once.run(act)
+
+
+@router.post("/{name}/test", response_model=MachineOut)
+def try_machine(
+    caller: Operator, context: Context, once: OnceOnly, name: Name, request: TestRequest, dry_run: DryRun = False
+) -> JSONResponse:
+    """Have the deploy image test an available machine, which is taken out meanwhile. One that fails is broken. Can take minutes
+    until the test has begun."""
+    wanted = HardwareTest.of(request.model_dump(exclude={"why"}))
+
+    def act() -> MachineOut:
+        record = context.testing.begin(name, wanted, who=caller.name, why=request.why, dry=dry_run)
+        return _out(context, name, record)
+
+    return once.look(act)
 
 
 @router.post("/{name}/power", response_model=PowerOut)

@@ -1,4 +1,4 @@
-"""/v1/services/{service_id}/reinstall, /reset-password, /rescue: the system of a guest or a machine, from outside of it."""
+"""/v1/services/{service_id}/reinstall, /reset-password, /rescue, /test-hardware: guests and machines, from outside of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from orchestrator.api.vocabulary import CONTROLS, PasswordHash, SshKey, Text
 from orchestrator.domain import own_systems, workflow
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.machines.testing import LEAST, MOST, USUAL
 from orchestrator.observe.logs import redact
 
 router = APIRouter(prefix="/v1/services/{service_id}", tags=["services"])
@@ -49,6 +50,14 @@ class RescueRequest(ReasonRequest):
 
     on: bool
     ssh_keys: list[SshKey] = Field(default_factory=list, max_length=32, description="Left out: the service's own.")
+
+
+class HardwareRequest(ReasonRequest):
+    """``reason`` is needed. ``seconds``: for all of it. Neither memory nor disks named: both."""
+
+    memory: bool = False
+    disks: bool = False
+    seconds: int = Field(default=USUAL, ge=LEAST, le=MOST)
 
 
 @router.post("/reinstall", response_model=Answer, responses={202: {"model": Answer}})
@@ -98,6 +107,21 @@ def rescue_service(
     given: dict[str, object] = {own_systems.KEYS: list(request.ssh_keys)} if request.on else {}
     why = _reason(request, "rescue", dry_run=dry_run) if request.on else request.reason
     return _asked(context, once, kind, service_id, given, who=caller.name, why=why, dry_run=dry_run)
+
+
+@router.post("/test-hardware", response_model=Answer, responses={202: {"model": Answer}})
+def try_hardware(
+    caller: Actor,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    request: HardwareRequest,
+    dry_run: DryRun = False,
+) -> JSONResponse:
+    """Test memory and disks of a machine, which is off for its customer meanwhile. 202 with the job; what is wrong fails it."""
+    given: dict[str, object] = request.model_dump(exclude={"reason"})
+    why, who = _reason(request, "test-hardware", dry_run=dry_run), caller.name
+    return _asked(context, once, IntentKind.TEST_HARDWARE, service_id, given, who=who, why=why, dry_run=dry_run)
 
 
 def _reason(request: ReasonRequest, act: str, *, dry_run: bool) -> str:

@@ -239,6 +239,20 @@ def broken(context: click.Context, /, machine: str, **options: Any) -> None:
     _move(context, machine, "broken", {"why": options["why"]}, options)
 
 
+@group.command("test")
+@click.argument("machine")
+@click.option("--memory", is_flag=True, help="Test its memory.")
+@click.option("--disks", is_flag=True, help="Read its disks. Neither named: both.")
+@click.option("--seconds", type=click.IntRange(30, 604800), default=600, show_default=True, metavar="N", help="For all of it.")
+@_why_option
+@dry_run_option
+@json_option
+@click.pass_context
+def test(context: click.Context, /, machine: str, memory: bool, disks: bool, seconds: int, **options: Any) -> None:
+    """Have the deploy image test an available machine, which is taken out meanwhile; one that fails is broken."""
+    _move(context, machine, "test", {"memory": memory, "disks": disks, "seconds": seconds, "why": options["why"]}, options)
+
+
 @group.group("maintenance")
 def maintenance() -> None:
     """Take a machine out, and put it back."""

@@ -16,7 +16,7 @@ from orchestrator.cli.tables import Column
 SERVICE_STATES = ("ordered", "provisioning", "active", "terminating", "archived", "erased", "cancelled", "failed")
 JOB_STATES = ("waiting_approval", "queued", "running", "undoing", "done", "failed", "needs_operator", "cancelled")
 EVENT_OUTCOMES = ("accepted", "duplicate-command", "stale", "nothing", "refused", "dead")
-MACHINE_STATES = ("declared", "available", "allocated", "cleaning", "broken", "maintenance")
+MACHINE_STATES = ("declared", "available", "allocated", "testing", "cleaning", "broken", "maintenance")
 MESSAGE_STATES = ("waiting", "taken", "dead")
 BACKUP_STATES = ("begun", "made", "verified", "partial", "failed", "refused", "forgotten", "skipped")
 HOLDS = ("manual", "nonpayment", "abuse", "quota", "maintenance", "legal", "dispute")

@@ -1,4 +1,4 @@
-"""orchestrator service reinstall, reset-password and rescue: the operating system of a guest or a machine, from outside of it."""
+"""orchestrator service reinstall, reset-password, rescue and test-hardware: guests and machines, from outside of them."""
 
 from __future__ import annotations
 
@@ -54,6 +54,24 @@ def reset_password(context: click.Context, /, service: str, hash_file: str, reas
     ask(context, service, "reset-password", body, options)
 
 
+@click.command("test-hardware")
+@click.argument("service")
+@click.option("--memory", is_flag=True, help="Test its memory.")
+@click.option("--disks", is_flag=True, help="Read its disks. Neither named: both.")
+@click.option("--seconds", type=click.IntRange(30, 604800), default=600, show_default=True, metavar="N", help="For all of it.")
+@_reason_needed
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def test_hardware(
+    context: click.Context, /, service: str, memory: bool, disks: bool, seconds: int, reason: str | None, **options: Any
+) -> None:
+    """Test memory and disks of a machine. It is switched off for so long; nothing on its disks changes."""
+    body = {"reason": reason or "", "memory": memory, "disks": disks, "seconds": seconds}
+    ask(context, service, "test-hardware", body, options)
+
+
 @click.group("rescue")
 def rescue() -> None:
     """Boot a machine into a rescue system in its memory, and leave that."""
@@ -100,4 +118,4 @@ def _line(file: str, *, what: str) -> str:
     return found[0]
 
 
-COMMANDS = (reinstall, reset_password, rescue)
+COMMANDS = (reinstall, reset_password, rescue, test_hardware)

@@ -68,6 +68,7 @@ def _not_free(standing: Standing) -> str:
 
 
 _SAID = {
+    MachineState.TESTING: "being tested",
     MachineState.CLEANING: "being cleaned",
     MachineState.BROKEN: "broken",
     MachineState.MAINTENANCE: "in maintenance",

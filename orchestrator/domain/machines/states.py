@@ -1,7 +1,8 @@
 """A machine as it is declared, its record, and the moves from one state to another.
 
-Pure. Two rules hold whatever is asked for: nothing comes to ``available`` but a declared machine by its enrolment, or one that is
-being cleaned by the proof that all its drives were erased; and whose data a machine bears is forgotten by that proof alone.
+Pure. Two rules hold whatever is asked for: nothing comes to ``available`` but a declared machine by its enrolment, one that is
+being cleaned by the proof that all its drives were erased, or one that was so before its test; and whose data a machine bears is
+forgotten by that proof alone.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class MachineState(StrEnum):
     DECLARED = "declared"
     AVAILABLE = "available"
     ALLOCATED = "allocated"
+    TESTING = "testing"
     CLEANING = "cleaning"
     BROKEN = "broken"
     MAINTENANCE = "maintenance"
@@ -70,6 +72,9 @@ TRANSITIONS: dict[tuple[MachineState, MachineState], str] = {
     (S.AVAILABLE, S.ALLOCATED): "a service was placed on it",
     (S.AVAILABLE, S.MAINTENANCE): "an operator took it out",
     (S.AVAILABLE, S.BROKEN): "it, or an operator, failed it",
+    (S.AVAILABLE, S.TESTING): "an operator has it tested",
+    (S.TESTING, S.AVAILABLE): "it passed, or its test never began",
+    (S.TESTING, S.BROKEN): "it failed its test, or an operator said so",
     (S.ALLOCATED, S.CLEANING): "its service has ended, or never came to be",
     (S.ALLOCATED, S.BROKEN): "it failed the job of its service",
     (S.CLEANING, S.AVAILABLE): "all its drives are proven erased",

@@ -140,6 +140,7 @@ def _programs(archive: Archive, tree: Path) -> None:
     archive.file("usr/bin/busybox", _below(tree, "bin/busybox").read_bytes(), mode=0o755)
     for name in contents.APPLETS:
         archive.link(f"usr/bin/{name}", "busybox")
+    archive.link("usr/sbin/modprobe", "../bin/busybox")  # where the kernel itself asks for what it needs
     for name in contents.PROGRAMS:
         archive.file(f"usr/{name}", _below(tree, name).read_bytes(), mode=0o755)
 
