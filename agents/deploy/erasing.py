@@ -40,6 +40,8 @@ def erase(place: Place, arguments: Mapping[str, Any], progress: Progress) -> dic
 
     with ThreadPoolExecutor(max_workers=max(1, len(serials))) as together:
         rows = list(together.map(lambda serial: one(place, serial, lambda part: told(serial, part)), serials))
+    for row in rows:
+        row["ended_before"] = round(time.monotonic() - row.pop("ended"), 3)
     bad = [row for row in rows if row["problem"]]
     if bad or not rows:
         sentence = "; ".join(f"{row['serial']}: {row['problem']}" for row in bad) or "no drive was named"
@@ -65,7 +67,8 @@ def one(place: Place, serial: str, told: Callable[[float], None]) -> dict[str, A
             )
     except (Failed, OSError) as exc:
         row["problem"] = str(exc)
-    row["seconds"] = round(time.monotonic() - begun, 3)
+    row["ended"] = time.monotonic()
+    row["seconds"] = round(row["ended"] - begun, 3)
     return row
 
 

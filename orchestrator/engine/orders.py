@@ -24,7 +24,7 @@ from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.runner import resolved
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import jobs as job_store
-from orchestrator.store import services, settings
+from orchestrator.store import machines, services, settings
 from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ class Orders:
         job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=now)
         begun, facts = outcomes.begin(service, intent.kind), services.facts(conn, service.id)
         others = job_store.unfinished(conn, service.id)
-        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, others=others, now=now)
+        power = machines.told_power(conn, facts.node)
+        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, others=others, power=power, now=now)
 
     def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
         return Job(

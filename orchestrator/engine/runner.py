@@ -30,7 +30,7 @@ from orchestrator.engine.settings import Catalog
 from orchestrator.engine.telling import tell_changed
 from orchestrator.observe.logs import about
 from orchestrator.store import jobs as job_store
-from orchestrator.store import locks, services
+from orchestrator.store import locks, machines, services
 from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
@@ -149,7 +149,10 @@ class Runner:
         record = outcomes.begin(service, job.intent)
         facts = services.facts(conn, service.id)
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
-        workflow = resolved(self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, now=now)
+        power = machines.told_power(conn, facts.node)
+        workflow = resolved(
+            self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, power=power, now=now
+        )
         if record != service:
             services.put(conn, record, now=now)
             tell_changed(conn, service, record, now=now)
@@ -256,10 +259,11 @@ def resolved(
     facts: ServiceFacts,
     job: Job,
     others: Sequence[Job] = (),
+    power: str = "",
     now: datetime,
 ) -> Workflow:
     """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had.
-    ``others``: the service's jobs that are not over."""
+    ``others``: the service's jobs that are not over. ``power``: what the BMC of its machine told last."""
     playbook = playbooks.get(job.playbook)
     if playbook is None:
         raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")
@@ -279,6 +283,7 @@ def resolved(
         "client_id": service.client_id,
         "provider": catalog.provider,
         "kept": [each.name for each in service.kept],
+        "machine_power": power,
         **asides.underway(others),
     }
     if job.intent in account_settings.SETTING:

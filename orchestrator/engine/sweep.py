@@ -12,7 +12,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import GONE, Durable, run_id
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.slots import Slots
-from orchestrator.store import events, outbox
+from orchestrator.store import deployments, events, outbox
 from orchestrator.store import jobs as job_store
 
 _log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Sweep:
         now = self._works.clock.now()
         self._durable.forget(before=now - self._works.settings.keep_engine_rows)
         with self._works.db.write() as conn:
+            deployments.forget(conn, before=now - self._works.settings.keep_engine_rows)
             events.forget(conn, before=now - self._works.settings.keep_events)
             outbox.forget(conn, before=now - self._works.settings.keep_messages)
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+REPORTED = "reported_at"
+"""In the result of an erasure: when the image told of its end, by the controller's clock."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from orchestrator.domain.certificates import WipedVolume
 from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed, WrongState
 from orchestrator.domain.machines import MachineState
 from orchestrator.ports.bmc import MachinePower
-from orchestrator.ports.deployment import Task
+from orchestrator.ports.deployment import REPORTED, Task
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, OnNode
 from orchestrator.steps.fence import require, withdraw
@@ -141,10 +141,11 @@ def _facts(ctx: StepContext, node: str, result: Mapping[str, object]) -> Facts:
     """The rows in the form that a certificate holds. Raises PermanentDriverError where one cannot be certified."""
     drives = result.get("drives")
     rows = [dict(row) for row in drives] if isinstance(drives, list | tuple) else []
-    at = ctx.ports.clock.now()
+    at = _reported(ctx, result)
     wiped = []
     for row in rows:
-        report = _certified(row, finished=at.isoformat(timespec="seconds"), started=_began(row, at))
+        ended = at - timedelta(seconds=float(row.get("ended_before", 0)))
+        report = _certified(row, finished=ended.isoformat(timespec="seconds"), started=_began(row, ended))
         WipedVolume.from_report(report, name=str(row.get("serial", "")), node=node)
         wiped.append({"name": str(row["serial"]), "node": node, "report": report})
     if not wiped:
@@ -153,6 +154,12 @@ def _facts(ctx: StepContext, node: str, result: Mapping[str, object]) -> Facts:
     proof = f"drives {what} of {node} erased and read back at {at.isoformat(timespec='seconds')}"
     checks = [{"node": node, "checked_at": at.isoformat(), "found": [], "removed": []}]
     return {"wiped": wiped, "machine": f"machine {node}", "proof": proof, "checks": checks}
+
+
+def _reported(ctx: StepContext, result: Mapping[str, object]) -> datetime:
+    """When the image told that it had ended: the controller may have been away since."""
+    said = result.get(REPORTED)
+    return datetime.fromisoformat(said) if isinstance(said, str) else ctx.ports.clock.now()
 
 
 def _began(row: Mapping[str, Any], at: Any) -> str:

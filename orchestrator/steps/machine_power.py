@@ -58,11 +58,27 @@ class MachineOff(BaseStep[OffArgs]):
             ctx.ports.bmc(args.node).turn_on(deadline=BMC_SECONDS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendArgs(OffArgs):
+    """``told``: what its BMC told last before the job began, "on", "off" or ''. A BMC keeps no note for us: once the machine is
+    off, nothing else says whether this job has switched it off."""
+
+    told: str = ""
+
+
 class MachineSuspend(MachineOff):
-    """Switch it off because the service is suspended. It is the fence's first question."""
+    """Switch it off because the service is suspended. It is the fence's first question.
+
+    ``before``: off, where its customer had switched it off already; then it is left off when the suspension ends.
+    """
 
     name: ClassVar[str] = "machine.suspend"
+    args = SuspendArgs
     destructive: ClassVar[bool] = True
+
+    def check(self, ctx: StepContext, args: OffArgs) -> Done | Needed:
+        found = super().check(ctx, args)
+        return Done(_before(args, found.facts)) if isinstance(found, Done) else found
 
     def apply(self, ctx: StepContext, args: OffArgs) -> Facts:
         """Raises FenceClosed where it was paid since, Frozen while nothing may be suspended."""
@@ -72,7 +88,11 @@ class MachineSuspend(MachineOff):
             # An earlier attempt may have been cut off half way; a closed fence means that nothing is left of the act.
             self.undo(ctx, args, {})
             raise
-        return super().apply(ctx, args)
+        return super().apply(ctx, args) | {"before": ON}
+
+
+def _before(args: OffArgs, found: Facts) -> Facts:
+    return found | {"before": OFF if isinstance(args, SuspendArgs) and args.told == OFF else ON}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from orchestrator.domain.canonical import canonical_json
 from orchestrator.domain.deployments import differences, seed
 from orchestrator.domain.errors import Forbidden, NotFound, RequestError, Unauthenticated, WrongState
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.deployment import Deployment, Disk, Expected, Inspection, Network, Nic, Task, TaskState
+from orchestrator.ports.deployment import REPORTED, Deployment, Disk, Expected, Inspection, Network, Nic, Task, TaskState
 from orchestrator.store import audit
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.tables import deployment_tasks, deployments
@@ -225,12 +225,10 @@ class StoreDeployments:
             if task.state in (DONE, FAILED):
                 return  # said again, because the answer was lost
             inspection = inspection_of(report.result) if (task.kind, report.state) == ("inspect", DONE) else None
-            said = {
-                "state": report.state,
-                "fraction": report.fraction,
-                "says": report.says[:_SAID],
-                "result": dict(report.result),
-            }
+            result = dict(report.result)
+            if task.kind == "erase" and report.state != RUNNING:  # the controller may look at it much later
+                result[REPORTED] = self._clock.now().isoformat(timespec="seconds")
+            said = {"state": report.state, "fraction": report.fraction, "says": report.says[:_SAID], "result": result}
             conn.execute(sa.update(deployment_tasks).where(this).values(**said))
             if inspection is not None:
                 number = deployments.c.number == row.number
@@ -269,6 +267,11 @@ class StoreDeployments:
         conn.execute(sa.update(deployments).where(deployments.c.number == row.number).values(**values))
         if row.refusals < NOTED:
             _note(conn, now, "deployment refused", row.machine, row.job_id, why=why[:_SAID], peer=peer)
+
+
+def forget(conn: Connection, *, before: datetime) -> int:
+    """Delete those that were closed before ``before``; how many went. Their tasks went when they were closed."""
+    return int(conn.execute(sa.delete(deployments).where(deployments.c.closed_at < before)).rowcount)
 
 
 def inspection_of(values: Mapping[str, Any]) -> Inspection:

@@ -129,6 +129,11 @@ def set_unreachable(conn: Connection, name: str, problem: str) -> None:
     conn.execute(sa.update(machines).where(machines.c.name == name).values(up=False, problem=problem))
 
 
+def told_power(conn: Connection, name: str) -> str:
+    """What its BMC told last of its power; '' where that is not known, and of what is no machine."""
+    return str(get(conn, name).told.get("power", "")) if name else ""
+
+
 def differing(standing: Standing) -> tuple[Difference, ...]:
     """How what is declared of it, what its BMC told last, and what the deploy image found in it differ."""
     record = standing.record

@@ -16,7 +16,7 @@ from orchestrator.drivers.fake.bmc import FakeBmc, add_machine
 from orchestrator.drivers.fake.deployments import FakeDeployments, disk, plant, set_disks
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.ports.bmc import BootFrom
-from orchestrator.ports.deployment import Deployment, Deployments, Expected, Network, Task, TaskState
+from orchestrator.ports.deployment import REPORTED, Deployment, Deployments, Expected, Network, Task, TaskState
 from tests.deploy_machine import DISK_BYTES, MAC, UUID, Stand, machine_root, stand
 from tests.store_files import fresh_database
 
@@ -175,6 +175,7 @@ def test_a_machine_claims_and_does_its_tasks_in_turn_to_the_end(ground: Ground) 
     (row,) = result(found, "erase")["drives"]
     assert (row["serial"], row["problem"]) == ("SER0", "")
     assert {"method", "seconds", "samples", "tried", "unreached", "bytes", "model"} <= set(row)
+    assert found.claimed_at.isoformat(timespec="seconds") <= str(result(found, "erase")[REPORTED])
     written = result(found, "write")
     assert written["sha256"] == written["read_back_sha256"] == ground.image()["sha256"]
     assert not ground.holds_marker()

@@ -7,6 +7,7 @@ import sqlite3
 import urllib.error
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from agents.deploy.desk import Desk as Client
 from agents.deploy.desk import OtherController, Refused
 from agents.deploy.seed import of_command_line
 from orchestrator.cli.local.desk import beside_desk
+from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.desk_identity import desk_identity, fingerprint
 from orchestrator.ports.deployment import Expected, Network, Task
-from orchestrator.store import audit
+from orchestrator.store import audit, deployments
 from orchestrator.store.database import Database
 from tests.deploy_machine import DISK_BYTES, MAC, UUID, Stand, machine_root, seed_of, stand
 from tests.live import Live
@@ -312,3 +314,12 @@ def test_a_controller_serves_the_desk_where_one_is_configured_and_the_api_has_no
             assert live.http.post(path, json={}).status_code == 404
     finally:
         live.stop()
+
+
+def test_what_was_closed_long_ago_is_forgotten_and_what_is_open_is_not(desk: Stand) -> None:
+    for job in ("j1", "j2", "j3"):
+        desk.book.open("m1", job_id=job, expected=KNOWN, network=Network())
+    with desk.db.write() as conn:
+        assert deployments.forget(conn, before=SystemClock().now() - timedelta(days=14)) == 0
+        assert deployments.forget(conn, before=SystemClock().now() + timedelta(seconds=1)) == 2
+    assert desk.book.deployment("m1", job_id="j3") is not None

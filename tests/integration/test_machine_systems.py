@@ -14,16 +14,20 @@ from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.machines import MachineState
 from orchestrator.domain.machines.testing import HardwareTest
 from orchestrator.domain.services import HoldEffect, HoldReason
-from orchestrator.drivers.fake.bmc import boots
+from orchestrator.drivers.fake.bmc import add_machine, boots
 from orchestrator.drivers.fake.deployments import FakeDeployments, disk, plant
 from orchestrator.drivers.fake.outside import FakeClock
 from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.engine.conduct import HoldAsked
 from orchestrator.engine.testing import HardwareTests
 from orchestrator.ports.bmc import BootFrom, MachinePower
+from orchestrator.ports.deployment import Task
+from orchestrator.steps.base import Done, StepContext
+from orchestrator.steps.common import OnNode
+from orchestrator.steps.machine_end import MachineErase
 from orchestrator.store import audit, services
 from orchestrator.store import machines as machine_store
-from tests.integration.test_machine_lives import MAC, RAW, SECONDS, Rack
+from tests.integration.test_machine_lives import MAC, RAW, SECONDS, Rack, bench
 from tests.integration.test_machine_lives import opened as opened
 from tests.integration.test_machine_lives import rack as rack
 from tests.live import CRYPT, KEY
@@ -427,3 +431,66 @@ def test_a_test_that_could_not_begin_or_whose_beginning_was_cut_off_leaves_the_m
         machine_store.move(conn, rack.machine(), MachineState.TESTING, reason="x", who="anna", now=rack.clock.now())
     trials(rack).once()
     assert (rack.machine().state, "never began" in rack.machine().reason) == (MachineState.AVAILABLE, True)
+
+
+# -- what is remembered ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", ["off", "on"])
+def test_a_machine_that_its_customer_had_switched_off_stays_off_when_its_suspension_ends(sold: Rack, told: str) -> None:
+    """By what its BMC had told before; of one that was on then, and is off by now, it is not known who switched it off."""
+    if told == "on":
+        sold.watch().once()
+    sold.bmc().turn_off(deadline=5)
+    if told == "off":
+        sold.watch().once()
+    sold.done(sold.event("service.suspend", "s1", version=2).job_id)
+    assert facts(sold)["stop"]["before"] == told
+    sold.done(sold.event("service.unsuspend", "s1", version=3).job_id)
+    assert sold.bmc().facts(deadline=5).power == told
+    assert record(sold).suspension_proven_at is None
+    sold.done(asked(sold, IntentKind.START))
+    assert sold.bmc().facts(deadline=5).power == MachinePower.ON
+
+
+def test_a_suspension_that_is_tried_again_does_not_take_its_own_work_for_the_customers(sold: Rack) -> None:
+    sold.watch().once()
+    add_machine(sold.world, "m2", uuid="00000000-0000-4000-8000-000000000002", macs=())
+    with sold.world.change() as state:  # somebody else answers at its addresses
+        there = state["nodes"]["m2"]["machine"]
+        there |= {"power": "on", "boots": ["disk"], "rescue": {"boot": 1, "addresses": facts(sold)["addresses"]["addresses"]}}
+    job = sold.wait(sold.event("service.suspend", "s1", version=2).job_id, seconds=SECONDS)
+    assert (job.state, sold.bmc().facts(deadline=5).power) == (JobState.NEEDS_OPERATOR, MachinePower.OFF)
+    with sold.world.change() as state:
+        state["nodes"]["m2"]["machine"]["power"] = "off"
+    sold.watch().once()
+    sold.engine.retry(job.id, "anna")
+    sold.done(job.id)
+    assert facts(sold)["stop"]["before"] == "on"
+    sold.done(sold.event("service.unsuspend", "s1", version=3).job_id)
+    assert runs_from_its_disk(sold)
+
+
+def test_the_certificate_names_when_the_drives_were_erased_and_not_when_that_was_read(rack: Rack) -> None:
+    erasing, clock = bench(rack), FakeClock(rack.clock.now())
+    erasing.run(Task(key="erase", kind="erase", arguments={"disks": ["A1"]}))
+    with rack.world.change() as state:
+        result = state["nodes"]["m1"]["machine"]["deployment"]["tasks"][0]["result"]
+        result["reported_at"] = "2026-11-20T12:00:00+00:00"
+        result["drives"][0] |= {"seconds": 60.0, "ended_before": 30.0}
+    late = StepContext(
+        job_id="j1",
+        service_id="s1",
+        ports=replace(rack.ports, clock=clock, deployments=FakeDeployments(rack.world, clock)),
+        deadline=60.0,
+        progress=lambda _fraction, _says: None,
+        stopping=lambda: False,
+    )
+    found = MachineErase().check(late, OnNode(node="m1"))
+    assert isinstance(found, Done)
+    (wiped,) = found.facts["wiped"]
+    assert (wiped["report"]["started_at"], wiped["report"]["finished_at"]) == (
+        "2026-11-20T11:58:30+00:00",
+        "2026-11-20T11:59:30+00:00",
+    )
+    assert "2026-11-20T12:00:00" in found.facts["proof"]

@@ -22,7 +22,7 @@ from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, 
 from orchestrator.drivers.fake.world import FakeWorld, State, node_of
 from orchestrator.ports.bmc import BootFrom, MachinePower
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.deployment import Deployment, Disk, Expected, Inspection, Network, Nic, Task, TaskState
+from orchestrator.ports.deployment import REPORTED, Deployment, Disk, Expected, Inspection, Network, Nic, Task, TaskState
 
 _URL = "https://desk.invalid/deploy/v1/media/"
 _DEADLINE = 30.0
@@ -124,7 +124,7 @@ class FakeDeployments:
             self._change(machine, lambda node: _come_further(node, self._clock.now()))
             return
         try:
-            self._act(ending["kind"], machine, lambda node: _end(node, ending["key"]), family="deploy")
+            self._act(ending["kind"], machine, lambda node: _end(node, ending["key"], self._clock.now()), family="deploy")
         except OrchestratorError as exc:
             said = exc.message
             self._change(machine, lambda node: _task(node, ending["key"]).update(state=FAILED, says=said))
@@ -195,13 +195,14 @@ def _come_further(node: State, now: datetime) -> None:
     found["heard_at"] = now.isoformat()
 
 
-def _end(node: State, key: str) -> None:
+def _end(node: State, key: str, now: datetime) -> None:
     """Carry the task out. Raises PermanentDriverError where the image would fail."""
     task = _task(node, key)
     result = _KINDS[task["kind"]](node, task["arguments"]) if task["kind"] in _KINDS else None
     if result is None:
         raise PermanentDriverError(f"this image knows no task {task['kind']}")
-    task.update(state=DONE, fraction=1.0, result=result)
+    reported = {REPORTED: now.isoformat(timespec="seconds")} if task["kind"] == "erase" else {}
+    task.update(state=DONE, fraction=1.0, result=result | reported)
 
 
 def _inspect(node: State, _arguments: Mapping[str, Any]) -> dict[str, Any]:
