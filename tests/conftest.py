@@ -9,7 +9,7 @@ import pytest
 from tests.lab import environment
 from tests.spread import ROOT, scheduler, shares_servers
 
-pytest_plugins = ["tests.lab.fixtures", "tests.e2e.fixtures", "tests.hosting_server"]
+pytest_plugins = ["tests.lab.fixtures", "tests.e2e.fixtures", "tests.hosting_server", "tests.postgres"]
 
 # Several processes take the files in this order, the directories that are not named here first: what waits for real guests, then
 # what has long files, and at the end what is short, so that none is left alone with a long file.

@@ -1,7 +1,8 @@
-"""Fresh databases for tests: migrated once, then copied."""
+"""Fresh databases for tests: migrated once, then copied. SQLite, or PostgreSQL on a server of the tests' own."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -10,22 +11,69 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store.database import Database, sqlite_url
+from tests.postgres import databases
+
+SQLITE, POSTGRESQL = KINDS = ("sqlite", "postgresql")
+NOTE = "database-url"
 
 
-def fresh_database(directory: Path, name: str = "store.sqlite") -> Database:
-    """A migrated SQLite database of its own in ``directory``; the caller closes it."""
+def fresh_database(directory: Path, name: str = "store.sqlite", *, kind: str = SQLITE) -> Database:
+    """A migrated database of its own, of SQLite in ``directory``; the caller closes it, or drops it."""
+    if kind == POSTGRESQL:
+        return Database(databases().migrated())
     path = directory / name
     path.write_bytes(_migrated())
     path.chmod(0o600)
     return Database(sqlite_url(path))
 
 
-def engine_database(directory: Path, name: str = "orchestrator.sqlite") -> Database:
+def empty_database(directory: Path, name: str = "store.sqlite", *, kind: str = SQLITE) -> Database:
+    """One without tables."""
+    return Database(databases().empty() if kind == POSTGRESQL else sqlite_url(directory / name))
+
+
+def drop_database(db: Database) -> None:
+    """Close it; on PostgreSQL nothing is left of it."""
+    db.close()
+    if not db.is_sqlite:
+        databases().drop(db.url.render_as_string(hide_password=False))
+
+
+def engine_database(directory: Path, name: str = "orchestrator.sqlite", *, kind: str = SQLITE) -> Database:
     """The same with the tables of the engine's library, as a controller leaves it that has run: each start makes them else."""
+    if kind == POSTGRESQL:
+        url = databases().launched()
+        (directory / NOTE).write_text(url)
+        return Database(url)
     path = directory / name
     path.write_bytes(_launched())
     path.chmod(0o600)
     return Database(sqlite_url(path))
+
+
+def house_url(directory: Path) -> str:
+    """Of the store of the controller whose state directory this is: a file beside it, or PostgreSQL where a note says so."""
+    note = directory / NOTE
+    return note.read_text() if note.exists() else sqlite_url(directory / "orchestrator.sqlite")
+
+
+def house_database(directory: Path) -> Database:
+    """The same, opened; the caller closes it."""
+    return Database(house_url(directory))
+
+
+def drop_house(directory: Path) -> None:
+    """Nothing is left of its store beside the directory."""
+    if (directory / NOTE).exists():
+        databases().drop(house_url(directory))
+
+
+def copy_house(source: Path, target: Path) -> Path:
+    """A state directory with what its store holds; nobody has that open."""
+    shutil.copytree(source, target)
+    if (target / NOTE).exists():
+        (target / NOTE).write_text(databases().copy(house_url(source)))
+    return target
 
 
 class OpensDatabases:

@@ -23,6 +23,7 @@ from orchestrator.api.resources import (
     certificates,
     charges,
     conduct,
+    controllers,
     disputes,
     drills,
     events,
@@ -70,7 +71,7 @@ RESOURCES = (
         ips,
         events,
     ),
-    *(audit, drills, backups, certificates, reconciliation, messages, terminations, freeze, health),
+    *(audit, drills, backups, certificates, reconciliation, messages, terminations, freeze, controllers, health),
 )
 
 

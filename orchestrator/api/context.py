@@ -182,6 +182,9 @@ class Control(Protocol):
     """The engine, as far as the API uses it. ``who`` goes into the audit, ``beside`` writes in the act's own transaction."""
 
     @property
+    def controller_id(self) -> str: ...
+
+    @property
     def money(self) -> MoneyControl: ...
 
     @property

@@ -61,18 +61,25 @@ class Once:
 
         Raises EventConflict where the key came with another request, and whatever ``act`` raises.
         """
-        # One at a time for a key: of two requests at once, the second must find the first one's answer.
+        # One at a time for a key: of two requests at once, the second must find the first one's answer. Of two that come to
+        # two controllers the later one's act is undone by the key that is there.
         with self._lock if self._key else nullcontext():
             kept = self._kept()
             if kept is not None:
-                return JSONResponse(kept.answer, status_code=kept.status, headers={REPLAYED_HEADER: "true"})
+                return _replayed(kept)
             told: list[idempotency.KeptAnswer] = []
 
             def keep(conn: Connection, answer: BaseModel) -> None:
                 told.append(_kept_answer(answer))
                 self._keep(conn, told[-1])
 
-            act(keep)
+            try:
+                act(keep)
+            except idempotency.Answered:
+                kept = self._kept()
+                if kept is None:
+                    raise
+                return _replayed(kept)
             return _response(told[-1])
 
     def look(self, act: Callable[[], BaseModel]) -> JSONResponse:
@@ -107,6 +114,10 @@ def _kept_answer(answer: BaseModel) -> idempotency.KeptAnswer:
 
 def _response(answer: idempotency.KeptAnswer) -> JSONResponse:
     return JSONResponse(answer.answer, status_code=answer.status)
+
+
+def _replayed(answer: idempotency.KeptAnswer) -> JSONResponse:
+    return JSONResponse(answer.answer, status_code=answer.status, headers={REPLAYED_HEADER: "true"})
 
 
 class KeyLocks:

@@ -39,6 +39,7 @@ from orchestrator.store import (
     audit,
     backups,
     charges,
+    controllers,
     drills,
     jobs,
     nodes,
@@ -51,6 +52,8 @@ from orchestrator.store import (
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
+# How long one that was lost shows in the metrics.
+LOST_SHOWN = timedelta(hours=1)
 OVER = "it is over the cap of its backups"
 """A label has no numbers that change at every attempt, and no names of a customer's files."""
 
@@ -95,6 +98,8 @@ class Scrape:
                 nodes=_nodes(conn, self._catalog.nodes),
                 machine_counts=machine_counts,
                 machines=machines,
+                controllers=len(controllers.others(conn)),
+                controllers_lost=controllers.lost_since(conn, controllers.now(conn) - LOST_SHOWN),
                 machines_kept_off=len(audit.times_of(conn, KEPT_OFF, since=now - timedelta(days=1))),
                 services=tuple(ServicesCount(plan=p, state=s, count=n) for (p, s), n in sorted(services.count(conn).items())),
                 holds=tuple(

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "job": Entry(f"{_REMOTE}.job:group", "What is being done, what was done, and what waits."),
     "node": Entry(f"{_REMOTE}.node:group", "Hypervisors and hosting nodes: what they have, enrolling and examining them."),
     "machine": Entry(f"{_REMOTE}.machine:group", "Dedicated machines: their states, enrolling and examining them."),
+    "controller": Entry(f"{_REMOTE}.controller:group", "The processes that work on this database."),
     "plan": Entry(f"{_REMOTE}.catalog:plan", "What is sold."),
     "template": Entry(f"{_REMOTE}.catalog:template", "OS images that guests are made from."),
     "ip": Entry(f"{_REMOTE}.ip:group", "Address ranges and who holds what of them."),

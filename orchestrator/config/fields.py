@@ -125,10 +125,10 @@ def _libvirt_uri(value: object) -> str:
 
 
 def _database_url(value: object) -> str:
-    form = "'sqlite:////absolute/path' or 'postgresql+psycopg://user@host/name'"
-    text = _text(r"|sqlite:////[!-~]+|postgresql\+psycopg://[!-~]+", form, longest=2000)(value)
+    form = "'sqlite:////absolute/path' or 'postgresql://user@host/name'"
+    text = _text(r"|sqlite:////[!-~]+|postgresql(\+psycopg)?://[!-~]+", form, longest=2000)(value)
     _no_password(text)
-    return text
+    return text.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def _no_password(url: str) -> None:

@@ -164,6 +164,9 @@ class OrchestratorFile(_File):
     database_url: f.DatabaseUrl = Field(
         default="", description="'' = SQLite in state_dir/orchestrator.sqlite. Never with a password."
     )
+    database_password_file: f.PathText | None = Field(
+        default=None, description="File (mode 0600) with the password of PostgreSQL's user that database_url names."
+    )
     socket: f.PathText = Field(default="/run/orchestrator/api.sock", description="Unix socket of the API.")
     listen: f.Listen = Field(default="", description="host:port of the API on TCP; '' = unix socket only.")
     billing: list[BillingEntry] = Field(default_factory=list, max_length=32, description="The billing systems that are heard.")

@@ -234,12 +234,18 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         reading.problems.append(
             document.problem(("socket",), f"'{socket}' is longer than the {_SUN_PATH} bytes of a socket's path")
         )
+    if found.database_password_file is not None and not found.database_url.startswith("postgresql"):
+        sentence = "only PostgreSQL has a password: name one in database_url, or leave this out"
+        reading.problems.append(document.problem(("database_password_file",), sentence))
     return Settings(
         provider=found.provider,
         timezone=found.timezone,
         country=found.country,
         state_dir=state_dir,
         database_url=found.database_url or f"sqlite:///{state_dir / 'orchestrator.sqlite'}",
+        database_password_file=(
+            _path(directory, found.database_password_file) if found.database_password_file is not None else None
+        ),
         socket=socket,
         listen=found.listen,
         billing=tuple(_billing(entry, directory) for entry in found.billing),

@@ -62,7 +62,8 @@ class DeploySettings:
 class Settings:
     """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
 
-    ``database_url`` is never empty here: left out, it is SQLite in ``state_dir/orchestrator.sqlite``. ``listen`` is
+    ``database_url`` is never empty here, and holds no password: left out, it is SQLite in ``state_dir/orchestrator.sqlite``.
+    ``database_password_file``: of PostgreSQL's user, None = it needs none, or libpq finds it by itself. ``listen`` is
     ``host:port`` or '' (unix socket only). ``timezone`` is an IANA name: the provider's, in which days
     are counted and people read times; all else is UTC. ``country``: whose public holidays are no business days, '' = nobody's.
     """
@@ -72,6 +73,7 @@ class Settings:
     country: str
     state_dir: Path
     database_url: str
+    database_password_file: Path | None
     socket: Path
     listen: str
     billing: tuple[BillingSource, ...]

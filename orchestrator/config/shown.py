@@ -38,6 +38,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "country": settings.country,
         "state_dir": str(settings.state_dir),
         "database_url": settings.database_url,
+        "database_password_file": settings.database_password_file and str(settings.database_password_file),
         "socket": str(settings.socket),
         "listen": settings.listen,
         "billing": [_billing(billing) for billing in settings.billing],

@@ -58,7 +58,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Works:
-    """What every part of the engine works with. ``at`` is told each crash point; ``halting`` is set when it stops."""
+    """What every part of the engine works with. ``at`` is told each crash point; ``halting`` is set when it stops; ``sure`` says
+    whether nobody can have taken over what this process does."""
 
     db: Database
     steps: Mapping[str, Step[Any]]
@@ -66,6 +67,7 @@ class Works:
     settings: EngineSettings
     at: Callable[[str], None]
     halting: threading.Event
+    sure: Callable[[], bool]
     on_step: Callable[[str, str, float], None]
 
     @property
@@ -89,7 +91,7 @@ class Works:
         self.halt_if_stopping()
 
     def halt_if_stopping(self) -> None:
-        if self.halting.is_set():
+        if self.halting.is_set() or not self.sure():
             raise Halted
 
 
@@ -252,6 +254,7 @@ class Acts:
                 return found.facts
             # From here on the step may be half done: undoing the job has to undo it.
             self._works.record(lambda conn: self._note(conn, run, position, args=dump(args), applied=True))
+            self._works.halt_if_stopping()
             facts = step.apply(context, args)
         self._works.at(run.point(call, "during"))
         return facts

@@ -1,8 +1,9 @@
 """The durable execution library (DBOS Transact), behind what little of it we use. Nothing else imports it.
 
 What holds here: the application version is a constant, so that a new version of ours recovers the jobs of the old one (the
-shape of ``run`` may then only change through the library's patch mechanism); the executor id is fixed, because a file lock
-keeps a second controller away; recovered jobs go back on their own queue; what is recorded is JSON, never pickle.
+shape of ``run`` may then only change through the library's patch mechanism); on SQLite the executor id is fixed, because a file
+lock keeps a second controller away, on PostgreSQL each process has its own, and another recovers what it leaves; recovered jobs
+go back on their own queue, and only those still with the executor that is gone; what is recorded is JSON, never pickle.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from dbos import DBOS, DBOSClient, Serializer
 
-from orchestrator.store.database import Connection, Database
+from orchestrator.store.database import Connection, Database, translated
 
 APPLICATION = "orchestrator"
 APPLICATION_VERSION = "1"
@@ -70,8 +71,16 @@ class Durable:
         self._client: DBOSClient | None = None
         self._running = False
 
-    def start(self, run: Callable[[str, int], None]) -> None:
-        """Recover what was running when the last controller ended, then take jobs from the queue."""
+    def start(self, run: Callable[[str, int], None], *, executor: str = EXECUTOR) -> None:
+        """Recover what was running when the last process that was this executor ended, then take jobs from the queue.
+
+        Raises StoreUnavailable.
+        """
+        with translated():
+            self._launch(run, executor)
+        self._running = True
+
+    def _launch(self, run: Callable[[str, int], None], executor: str) -> None:
         DBOS.migrate(self._db.url.render_as_string(hide_password=False))
         self._register_queue()
         DBOS(
@@ -79,7 +88,7 @@ class Durable:
                 "name": APPLICATION,
                 "system_database_engine": self._db.engine,
                 "application_version": APPLICATION_VERSION,
-                "executor_id": EXECUTOR,
+                "executor_id": executor,
                 "max_executor_threads": self._workers + SPARE_THREADS,
                 "use_listen_notify": False,
                 "enable_otlp": False,
@@ -93,7 +102,6 @@ class Durable:
         _join_our_log()
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=RECOVERIES)(run)
         DBOS.launch()
-        self._running = True
 
     def _register_queue(self) -> None:
         self._connected().register_queue(QUEUE, worker_concurrency=self._workers, polling_interval_sec=self._poll_seconds)
@@ -145,16 +153,28 @@ class Durable:
         wanted = list(runs)
         if not wanted:
             return {}
-        found = self._connected().list_workflows(workflow_ids=wanted, load_input=False, load_output=False)
+        with translated():
+            found = self._connected().list_workflows(workflow_ids=wanted, load_input=False, load_output=False)
         return {status.workflow_id: status.status for status in found}
+
+    def recover(self, executor: str) -> int:
+        """Put the runs back on their queue that are still with an executor which is gone; how many could not be.
+
+        The library has no public word for it. Its own one takes no run that another executor has taken meanwhile.
+        """
+        with translated():
+            DBOS._recover_pending_workflows([executor])
+            left = self._connected().list_workflows(status="PENDING", executor_id=executor, load_input=False, load_output=False)
+        return len(left)
 
     def forget(self, *, before: datetime, most: int = 500) -> int:
         """Delete the records of runs that ended before then; returns how many went."""
-        old = self._connected().list_workflows(
-            status=list(GONE), end_time=before.isoformat(), limit=most, load_input=False, load_output=False
-        )
-        if old:
-            self._connected().delete_workflows([status.workflow_id for status in old])
+        with translated():
+            old = self._connected().list_workflows(
+                status=list(GONE), end_time=before.isoformat(), limit=most, load_input=False, load_output=False
+            )
+            if old:
+                self._connected().delete_workflows([status.workflow_id for status in old])
         return len(old)
 
 

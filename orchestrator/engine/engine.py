@@ -21,12 +21,13 @@ from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.drilling import Drilling
 from orchestrator.engine.due import Due
-from orchestrator.engine.durable import Durable
+from orchestrator.engine.durable import EXECUTOR, Durable
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.giving_up import GivingUp
 from orchestrator.engine.guard import Guard
 from orchestrator.engine.hosting import Hosting
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
+from orchestrator.engine.lease import Lease, end_process
 from orchestrator.engine.leaving import Leaving
 from orchestrator.engine.mail import Mail, MailDesk
 from orchestrator.engine.metering import Metering
@@ -38,6 +39,7 @@ from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import Beside, Catalog, EngineSettings, PolicyTexts, nothing_beside
 from orchestrator.engine.slots import Slots
 from orchestrator.engine.sweep import Beat, Sweep
+from orchestrator.engine.takeover import Takeover
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
@@ -87,8 +89,19 @@ class Engine:
         at: Callable[[str], None] = _nowhere,
         on_step: Callable[[str, str, float], None] = _unmeasured,
         on_delivery: Callable[[str], None] = _uncounted,
+        on_loss: Callable[[str], object] = end_process,
     ) -> None:
-        self._works = Works(db=db, steps=steps, ports=ports, settings=settings, at=at, halting=threading.Event(), on_step=on_step)
+        self._lease = Lease(db, settings, on_loss=on_loss)
+        self._works = Works(
+            db=db,
+            steps=steps,
+            ports=ports,
+            settings=settings,
+            at=at,
+            halting=threading.Event(),
+            sure=lambda: self._lease.sure,
+            on_step=on_step,
+        )
         self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds)
         slots = Slots(db, ports.clock, settings)
         orders = Orders(self._works, self._durable, playbooks=playbooks, catalog=catalog)
@@ -115,6 +128,7 @@ class Engine:
         self.repositories = GivingUp(self._works)
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
+        self._takeover = Takeover(self._works, self._durable, self._lease)
         self._brakes = Guard(self._works, catalog, policy_texts)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)
         self._metering = Metering(self._works, catalog, clerk=clerk)
@@ -131,7 +145,7 @@ class Engine:
     # -- life ----------------------------------------
 
     def start(self, *, frozen: tuple[str, str] | None = None) -> None:
-        """Take the state directory, recover what was running, and begin to run jobs.
+        """Take the state directory and a lease, recover what was running, and begin to run jobs.
 
         ``frozen``: (who, why) of a freeze that is in force before the first job runs; one that stands already keeps its reason.
         Raises WrongState where another controller runs on the directory, ConfigError where it cannot be written or the tables
@@ -140,6 +154,7 @@ class Engine:
         if not self._works.db.migrated():
             raise ConfigError("the database is not at this version's tables", hint="run: orchestrator migrate")
         self._take_directory()
+        self._begin_lease()
         if frozen is not None:
             self.freeze(*frozen)
         self._works.halting.clear()
@@ -147,17 +162,19 @@ class Engine:
         def run_job(job_id: str, run: int) -> None:
             self._counted(job_id, run)
 
-        self._durable.start(run_job)
+        self._durable.start(run_job, executor=EXECUTOR if self._works.db.is_sqlite else self._lease.id)
         settings = self._works.settings
         self._beats = [
-            Beat("sweep", self._sweep.once, seconds=settings.sweep_seconds),
-            Beat("due", self.fall_due, seconds=settings.due_seconds),
-            Beat("drills", self.drill, seconds=settings.drill_seconds),
-            Beat("usage", self.meter, seconds=settings.usage_seconds),
-            Beat("comparing", self.compare_at_night, seconds=settings.compare_seconds),
+            Beat("sweep", lambda: self._sweep.once(leads=self.leads), seconds=settings.sweep_seconds),
+            Beat("takeover", self._takeover.once, seconds=settings.lease_seconds / 6),
+            self.alone("due", self.fall_due, seconds=settings.due_seconds),
+            Beat("following", self._follow, seconds=settings.due_seconds),
+            self.alone("drills", self.drill, seconds=settings.drill_seconds),
+            self.alone("usage", self.meter, seconds=settings.usage_seconds),
+            self.alone("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:
-            self._mail_beat = Beat("mail", self._mail.post_due, seconds=settings.outbox_seconds)
+            self._mail_beat = self.alone("mail", self._mail.post_due, seconds=settings.outbox_seconds)
             self._beats.append(self._mail_beat)
 
     def stop(self) -> bool:
@@ -171,10 +188,25 @@ class Engine:
             beat.stop()
         self._beats = []
         self._durable.stop()
+        self._lease.end(drained=drained)
         if self._lock_file is not None:
             self._lock_file.close()
             self._lock_file = None
         return drained
+
+    @property
+    def leads(self) -> bool:
+        """Whether this controller does what only one of several is to do."""
+        return self._lease.leads
+
+    @property
+    def controller_id(self) -> str:
+        """Of this process among the controllers of the database; '' before it was started."""
+        return self._lease.id
+
+    def alone(self, name: str, act: Callable[[], object], *, seconds: float) -> Beat:
+        """A beat of what only one of several controllers is to do: here it is done while this one leads."""
+        return Beat(name, lambda: self._lease.leads and act(), seconds=seconds)
 
     # -- what comes in ----------------------------------------
 
@@ -305,6 +337,10 @@ class Engine:
 
     # -- inside ----------------------------------------
 
+    def _follow(self) -> None:
+        if not self.leads:
+            self._brakes.follow()
+
     def _wake(self) -> None:
         if self._mail_beat is not None:
             self._mail_beat.wake()
@@ -328,3 +364,12 @@ class Engine:
 
     def _take_directory(self) -> None:
         self._lock_file = take(self._works.settings.state_dir)
+
+    def _begin_lease(self) -> None:
+        assert self._lock_file is not None
+        try:
+            self._lease.begin(self._lock_file)
+        except BaseException:
+            self._lock_file.close()
+            self._lock_file = None
+            raise

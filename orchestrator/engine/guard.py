@@ -44,6 +44,18 @@ class Guard:
         self._prices.look()
         self._adoption.look()
 
+    def follow(self) -> None:
+        """Look on while another controller looks: whoever leads after it has the mark of this very store, and knows the prices.
+
+        A mark that is ahead of the store is left: it tells that the store came back from a copy.
+        """
+        mark = self._mark.read()
+        with self._works.db.read() as conn:
+            turns = settings.get(conn, settings.TURNS) or 0
+        if mark is None or mark < turns:
+            self._mark.write(int(turns))
+        self._prices.look()
+
     def release(self, who: str, why: str, *, terminates: int | None = None) -> None:
         """Let deadlines terminate again, after somebody made sure of whatever they waited for. Nothing waits = success.
 

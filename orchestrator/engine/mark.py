@@ -1,4 +1,7 @@
-"""A small file beside the store that counts the turns with it: a store that knows of fewer came back from a copy."""
+"""A small file beside the store that counts the turns with it: a store that knows of fewer came back from a copy.
+
+Of several controllers each has one; those that do not lead write down what the store says.
+"""
 
 from __future__ import annotations
 

@@ -125,6 +125,8 @@ class EngineSettings:
 
     ``confirm_wait``: how long billing has to answer before a person decides on a termination.
     ``drain_seconds``: how long ``stop`` waits for the steps under way; what then still runs is recovered at the next start.
+    ``lease_seconds``: how long a controller that is not heard of counts as one that works; ``keys``: a word for its keys, which
+    all controllers of a database have in common; ``version``: of this software.
     ``give_up_after``: how long a message is posted again and again; ``keep_messages``: how long one is kept that was taken.
     """
 
@@ -133,6 +135,9 @@ class EngineSettings:
     workers: int = 4
     poll_seconds: float = 0.2
     heavy_slots: Mapping[str, int] = field(default_factory=dict)
+    lease_seconds: float = 30.0
+    keys: str = ""
+    version: str = ""
     slot_lease_seconds: float = 60.0
     slot_wait_seconds: float = 1800.0
     drain_seconds: float = 20.0

@@ -12,7 +12,7 @@ from orchestrator.engine.acts import Works
 from orchestrator.engine.durable import GONE, Durable, run_id
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.slots import Slots
-from orchestrator.store import deployments, events, outbox
+from orchestrator.store import controllers, deployments, events, outbox
 from orchestrator.store import jobs as job_store
 
 _log = logging.getLogger(__name__)
@@ -30,8 +30,11 @@ class Sweep:
         self._slots = slots
         self._tidy_at = 0.0
 
-    def once(self) -> None:
+    def once(self, *, leads: bool = True) -> None:
+        """``leads``: this controller is the one that does what one alone is to do; its own slots each keeps."""
         self._slots.renew()
+        if not leads:
+            return
         self.find_lost()
         if self._works.clock.monotonic() >= self._tidy_at:
             self._tidy_at = self._works.clock.monotonic() + _TIDY_SECONDS
@@ -71,6 +74,7 @@ class Sweep:
             deployments.forget(conn, before=now - self._works.settings.keep_engine_rows)
             events.forget(conn, before=now - self._works.settings.keep_events)
             outbox.forget(conn, before=now - self._works.settings.keep_messages)
+            controllers.forget(conn, before=now - self._works.settings.keep_engine_rows)
 
 
 class Beat:

@@ -222,6 +222,8 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
     if now.looks_compared_at is not None:
         compared.add_metric((), now.looks_compared_at)
     yield compared
+    yield _gauge("controllers", "Controllers that work on the database.", now.controllers)
+    yield _gauge("controllers_lost", "Controllers that were lost within the last hour.", now.controllers_lost)
     yield _gauge("frozen", "1 while orchestrator freeze is in force.", int(now.frozen))
 
 

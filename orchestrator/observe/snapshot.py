@@ -208,3 +208,5 @@ class Snapshot:
     machine_counts: tuple[MachinesCount, ...] = ()
     machines: tuple[MachineGauges, ...] = ()
     machines_kept_off: int = 0
+    controllers: int = 0
+    controllers_lost: int = 0

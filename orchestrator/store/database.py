@@ -3,7 +3,7 @@
 The engine's library is handed the same SQLAlchemy engine, so that a job's row and its enqueueing stand or fall together.
 On SQLite a write transaction begins with the write lock (``BEGIN IMMEDIATE``): one that read first and wrote later would
 fail in the middle. On PostgreSQL a write transaction begins with an advisory lock that gives the same order among our own
-writers; the engine's own writes do not take it and do not need it.
+writers, those of other controllers too; the engine's own writes do not take it and do not need it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.domain.errors import ConfigError, StoreUnavailable
+from orchestrator.store import postgres
+from orchestrator.store.outages import outage
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -38,6 +40,7 @@ POOL_SIZE = 20
 POOL_OVERFLOW = 30
 # The advisory lock of our writers on PostgreSQL; any constant that nothing else in the database uses.
 WRITER_LOCK = 0x6F726368
+_TAKE_TURN = sa.text("SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(:lock)")
 
 
 # Where a write transaction's connection keeps what is to be done once it has held.
@@ -53,21 +56,26 @@ class Database:
     """Connections to the store at ``url`` (SQLAlchemy's form; ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``).
 
     Opening does not connect. A SQLite file is made with mode 0600 on the first connection. ``wait_ms``: how long one writer
-    waits for another, in milliseconds.
+    waits for another, in milliseconds. ``password`` is PostgreSQL's, '' = none, or one in the URL. ``alone``: for one thread.
     """
 
-    def __init__(self, url: str, *, wait_ms: int = BUSY_TIMEOUT_MS) -> None:
+    def __init__(self, url: str, *, password: str = "", wait_ms: int = BUSY_TIMEOUT_MS, alone: bool = False) -> None:
         self._wait_ms = wait_ms
         self._turn = threading.Lock()
+        self._fence: Callable[[Connection], None] | None = None
+        self._sessions = postgres.Sessions()
+        size, overflow = (1, 0) if alone else (POOL_SIZE, POOL_OVERFLOW)
         try:
             self.url = sa.make_url(url)
         except sa.exc.ArgumentError as exc:
             raise ConfigError("the database URL cannot be understood", hint="write it as sqlite:////path/to/file") from exc
+        if password:
+            self.url = self.url.set(password=password)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self.engine = _sqlite_engine(self.url, wait_ms)
         elif self.url.get_backend_name() == "postgresql":
-            self.engine = sa.create_engine(self.url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_pre_ping=True)
+            self.engine = postgres.engine(self.url, self._sessions, size=size, overflow=overflow)
         else:
             raise ConfigError(
                 f"databases of the kind '{self.url.get_backend_name()}' are not supported", hint="sqlite or postgresql"
@@ -80,20 +88,42 @@ class Database:
         What ``after_commit`` was told inside it is done when it has held.
         Raises StoreUnavailable where the database is locked for too long, cannot be reached or has no room.
         """
-        with _translated():
+        with translated(), self._own_turn(), self.engine.begin() as conn:
             if self.is_sqlite:
-                with self._own_turn(), self.engine.begin() as conn:
-                    conn.exec_driver_sql("BEGIN IMMEDIATE")
-                    later = conn.info[_LATER] = []
-                    yield conn
+                conn.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                with self.engine.begin() as conn:
-                    conn.exec_driver_sql(f"SET LOCAL lock_timeout = {self._wait_ms}")
-                    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
-                    later = conn.info[_LATER] = []
-                    yield conn
+                conn.execute(_TAKE_TURN, {"wait": f"{self._wait_ms}ms", "lock": WRITER_LOCK})
+            if self._fence is not None:
+                self._fence(conn)
+            later = conn.info[_LATER] = []
+            yield conn
         for act in later:
             act()
+
+    def as_controller(self, controller_id: str, *, fence: Callable[[Connection], None], admit: postgres.Check) -> None:
+        """From now on this is the database of a controller: ``fence`` is asked at the beginning of each write, and on
+        PostgreSQL ``admit`` of each new session. Either raises where the controller may not go on."""
+        self._fence = fence
+        if not self.is_sqlite:
+            self._sessions.as_controller(controller_id, admit)
+            self.engine.dispose()  # the sessions that are there carry no name yet
+
+    def as_nobody(self) -> None:
+        """What ``as_controller`` said holds no more."""
+        self._fence = None
+        if not self.is_sqlite:
+            self._sessions.as_nobody()
+            self.engine.dispose()
+
+    @contextmanager
+    def brief(self) -> Iterator[Connection]:
+        """A transaction that waits for no other writer but of the same rows, and that no fence stands before: for leases."""
+        with translated(), self.engine.begin() as conn:
+            yield conn
+
+    def beside(self) -> Database:
+        """Another one over the same tables, for one thread that must not wait for the others."""
+        return Database(self.url.render_as_string(hide_password=False), wait_ms=self._wait_ms, alone=True)
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:
@@ -111,7 +141,7 @@ class Database:
 
         Raises StoreUnavailable as ``write`` does.
         """
-        with _translated(), self.engine.connect() as conn:
+        with translated(), self.engine.connect() as conn:
             if self.is_sqlite:
                 conn.exec_driver_sql("PRAGMA query_only = ON")
                 try:
@@ -124,11 +154,18 @@ class Database:
                 conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 yield conn
 
+    def plain_url(self) -> str:
+        """As the database's own programs read it, without the password."""
+        parts = self.url._replace(drivername=self.url.get_backend_name(), password=None)
+        return parts.render_as_string(hide_password=False)
+
     def migrate(self) -> None:
         """Bring the tables to the newest revision, in one transaction; nothing to do is success."""
         from orchestrator.store import migrate  # imported late: Alembic is not on the path of a running controller
 
         with self.write() as conn:
+            if not self.is_sqlite:
+                postgres.require_order(conn)
             migrate.upgrade(conn)
 
     def migrated(self) -> bool:
@@ -205,28 +242,14 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """What the database says in the block, in our own words: raises StoreUnavailable."""
     try:
         yield
     except PoolTimeout as exc:
         raise StoreUnavailable("every connection to the database is in use", hint="try again in a moment") from exc
-    except (OperationalError, InterfaceError) as exc:
-        raise StoreUnavailable(_sentence(str(exc.orig)), hint=_hint(str(exc.orig))) from exc
-    except DatabaseError as exc:
-        # SQLite's own words for a file that is broken or no database; the subclasses (a broken rule, bad SQL) are bugs of ours.
-        if type(exc) is not DatabaseError:
+    except DBAPIError as exc:
+        found = outage(exc)
+        if found is None:
             raise
-        raise StoreUnavailable(_sentence(str(exc.orig)), hint="bring the database back from a backup") from exc
-
-
-def _sentence(cause: str) -> str:
-    first = cause.strip().splitlines()[0] if cause.strip() else "no reason given"
-    return f"the database cannot be used: {first}"
-
-
-def _hint(cause: str) -> str:
-    if "no such table" in cause or "no such column" in cause:
-        return "run: orchestrator migrate"
-    if "unable to open" in cause:
-        return "check that the state directory exists and is writable"
-    return "try again in a moment"
+        raise found from exc

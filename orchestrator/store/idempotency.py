@@ -23,6 +23,10 @@ class KeptAnswer:
     answer: Any
 
 
+class Answered(Exception):
+    """Another controller has answered a request under this key meanwhile: what this one was about to do is to be undone."""
+
+
 def get(conn: Connection, *, who: str, key: str, request_sha256: str, now: datetime) -> KeptAnswer | None:
     """The kept answer, or None where the key is new or older than a day.
 
@@ -41,7 +45,12 @@ def get(conn: Connection, *, who: str, key: str, request_sha256: str, now: datet
 
 
 def put(conn: Connection, *, who: str, key: str, request_sha256: str, kept: KeptAnswer, now: datetime) -> None:
-    """Keep the answer, in the transaction that did what was asked. A key older than a day is taken over."""
+    """Keep the answer, in the transaction that did what was asked. A key older than a day is taken over.
+
+    Raises Answered, and EventConflict as ``get`` does.
+    """
+    if get(conn, who=who, key=key, request_sha256=request_sha256, now=now) is not None:
+        raise Answered
     conn.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at <= now - KEPT))
     conn.execute(
         sa.insert(idempotency_keys).values(

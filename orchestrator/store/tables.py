@@ -20,6 +20,7 @@ from orchestrator.store.columns import metadata as metadata
 from orchestrator.store.columns import table as _table
 from orchestrator.store.columns import text as _text
 from orchestrator.store.columns import time as _time
+from orchestrator.store.controller_tables import controllers as controllers
 from orchestrator.store.deployment_tables import deployment_tasks as deployment_tasks
 from orchestrator.store.deployment_tables import deployments as deployments
 from orchestrator.store.machine_tables import machines as machines

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.domain.errors import ConfigError
+from orchestrator.domain.errors import ConfigError, WrongState
 
 if TYPE_CHECKING:
-    from orchestrator.config.model import Config
+    from orchestrator.config.model import Config, Settings
     from orchestrator.domain.backups.state import Manifest
     from orchestrator.domain.backups.words import Backup, Generation
     from orchestrator.domain.calendar import Calendar
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.ports.enrolment import Requirement
     from orchestrator.ports.repositories import RepositoryAccess
     from orchestrator.store.database import Database
+    from orchestrator.store.moving import Moved
     from orchestrator.wiring.controller import Controller
     from orchestrator.wiring.state import HeldRepository
 
@@ -77,21 +78,34 @@ def check(config_dir: Path) -> list[Mapping[str, Any]]:
     return problems
 
 
+def database_of(settings: Settings) -> Database:
+    """The store, not connected yet. Raises ConfigError where the password of its user cannot be read."""
+    from orchestrator.drivers.local.files import read_secret
+    from orchestrator.store.database import Database
+
+    path = settings.database_password_file
+    if path is None:
+        return Database(settings.database_url)
+    password = read_secret(path, what="password of the database").decode("utf-8", "replace").strip("\r\n")
+    if not password or not password.isprintable():
+        raise ConfigError(f"password of the database: {path} holds no line of printable letters")
+    return Database(settings.database_url, password=password)
+
+
 def init(config: Config) -> None:
     """Make the state directory, the controller's keys and the database. Repeatable; what is there stays."""
     from orchestrator.drivers.local.desk_identity import init_desk
     from orchestrator.drivers.local.files import make_private_directory
     from orchestrator.drivers.local.keys import init_keys
     from orchestrator.drivers.ssh import ensure_identity
-    from orchestrator.store.database import Database
     from orchestrator.wiring.identity import identity_of
 
     settings = config.settings
+    db = database_of(settings)
     make_private_directory(settings.state_dir)
     init_keys(settings.state_dir)
     init_desk(settings.state_dir)
     ensure_identity(identity_of(settings))
-    db = Database(settings.database_url)
     try:
         db.migrate()
     finally:
@@ -105,15 +119,52 @@ def build_deploy_image(output: Path) -> DeployImage:
     return deployimage.build(output.absolute())
 
 
+def move_database(config: Config, source: Path, *, who: str) -> tuple[Moved, Path]:
+    """Move what the SQLite file holds into the configured database; what was moved, and where the file is kept.
+
+    Raises ConfigError, and WrongState where a controller runs on the file or something stands in the database.
+    """
+    from contextlib import ExitStack, closing
+
+    from orchestrator.drivers.local.clock import SystemClock
+    from orchestrator.drivers.local.files import check_private_directory
+    from orchestrator.store import moving
+    from orchestrator.store.database import Database, sqlite_url
+    from orchestrator.store.state_lock import LOCK_FILE, take
+
+    source, state_dir = source.absolute(), config.settings.state_dir
+    kept = source.with_name(f"{source.name}.moved")
+    if not source.is_file():
+        raise ConfigError(f"there is no database {source}", hint="name the SQLite file that the controller worked on")
+    if kept.exists():
+        raise ConfigError(f"{kept} is there already", hint="a database was moved from here before: put that file elsewhere")
+    check_private_directory(state_dir)
+    with ExitStack() as held:
+        for directory in {state_dir, source.parent}:
+            if directory == state_dir or (directory / LOCK_FILE).exists():
+                held.enter_context(take(directory))
+        target = held.enter_context(closing(database_of(config.settings)))
+        if target.is_sqlite:
+            raise ConfigError("database_url names no PostgreSQL", hint="write there where the database is to be moved to")
+        old = held.enter_context(closing(Database(sqlite_url(source))))
+        if not old.migrated():
+            hint = "run `orchestrator migrate` with database_url as it was, then this again"
+            raise ConfigError(f"{source} is not at this version's tables", hint=hint)
+        target.migrate()
+        moved = moving.move(old, target, who=who, now=SystemClock().now())
+        old.close()
+        source.rename(kept)
+    return moved, kept
+
+
 @contextmanager
 def opened(config: Config) -> Iterator[tuple[Database, Clock]]:
     """The store alone, without a controller over it. Raises ConfigError as ``build`` does."""
     from orchestrator.drivers.local.clock import SystemClock
     from orchestrator.drivers.local.files import check_private_directory
-    from orchestrator.store.database import Database
 
     check_private_directory(config.settings.state_dir)
-    db = Database(config.settings.database_url)
+    db = database_of(config.settings)
     try:
         yield db, SystemClock()
     finally:
@@ -286,12 +337,19 @@ def rotate_master_key(config: Config, *, who: str) -> tuple[int, bool]:
     """
     from orchestrator.drivers.local import keys
     from orchestrator.drivers.local.rotation import rotate_master_key as rotate
-    from orchestrator.store import audit, site_certificates
+    from orchestrator.store import audit, controllers, site_certificates
     from orchestrator.store.backup_book import rewrap_all
     from orchestrator.store.state_lock import take
 
     state_dir, counted = config.settings.state_dir, []
     with take(state_dir), opened(config) as (db, clock):
+        with db.read() as conn:
+            others = controllers.others(conn)
+        if others:
+            raise WrongState(
+                f"a controller works on the database: process {others[0].pid} on {others[0].hostname}",
+                hint="stop every controller first; then copy keys/ from this state directory into those of the others",
+            )
 
         def rewrap(secrets: keys.LocalSecrets) -> None:
             counted.append(rewrap_all(db, secrets, keys.only_new(state_dir)))

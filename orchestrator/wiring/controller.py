@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
 
 from agents.build import bundle
 from orchestrator.api.context import ApiContext
@@ -19,6 +22,7 @@ from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets
 from orchestrator.drivers.local.notifier import HttpNotifier
+from orchestrator.drivers.ssh import ensure_identity
 from orchestrator.engine import Catalog, Engine, EngineSettings
 from orchestrator.engine.inspecting import Inspecting
 from orchestrator.engine.inventory import Inventory
@@ -33,12 +37,11 @@ from orchestrator.steps.base import Ports
 from orchestrator.steps.registry import STEPS
 from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
-from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
 from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
-from orchestrator.wiring import calendar_of
+from orchestrator.wiring import calendar_of, database_of
 from orchestrator.wiring.backups import backup_book, node_backups
 from orchestrator.wiring.deploy import DeploymentsByMachine, store_deployments
 from orchestrator.wiring.identity import identity_of
@@ -72,7 +75,7 @@ class Controller:
         settings = config.settings
         self.config = config
         self.clock: Clock = clock or SystemClock()
-        self.db = Database(settings.database_url)
+        self.db = database_of(settings)
         self.playbooks = playbooks
         self.secrets = LocalSecrets(settings.state_dir, {source.source: source.secret_files for source in settings.billing})
         # What waits for a node waits in the machine's time, whatever clock deadlines go by.
@@ -121,7 +124,7 @@ class Controller:
             ports=self._ports(),
             playbooks=self.playbooks,
             catalog=self.catalog,
-            settings=_engine_settings(config),
+            settings=replace(_engine_settings(config), keys=self._fingerprint(), version=version("orchestrator")),
             parse=parse,
             policy_texts=PolicyTexts(to_store, from_store),
             notifier=self._notifier,
@@ -141,14 +144,14 @@ class Controller:
         """Take the state directory and begin to work. ``frozen`` and what is raised: see ``Engine.start``."""
         self.engine.start(frozen=frozen)
         self._beats = [
-            Beat("node-watch", self.watch.once, seconds=WATCH_SECONDS),
-            Beat("machine-watch", self.machine_watch.once, seconds=MACHINE_WATCH_SECONDS),
-            Beat("inspecting", self.inspecting.once, seconds=INSPECTING_SECONDS),
-            Beat("testing", self.testing.once, seconds=INSPECTING_SECONDS),
+            self.engine.alone("node-watch", self.watch.once, seconds=WATCH_SECONDS),
+            self.engine.alone("machine-watch", self.machine_watch.once, seconds=MACHINE_WATCH_SECONDS),
+            self.engine.alone("inspecting", self.inspecting.once, seconds=INSPECTING_SECONDS),
+            self.engine.alone("testing", self.testing.once, seconds=INSPECTING_SECONDS),
             Beat("tally", self.tally.once, seconds=TALLY_SECONDS),
         ]
         if self.state is not None:
-            self._beats.append(Beat("state-copy", self.state.once, seconds=STATE_SECONDS))
+            self._beats.append(self.engine.alone("state-copy", self.state.once, seconds=STATE_SECONDS))
 
     def stop(self) -> bool:
         """End; False where steps still run (see ``Engine.stop``)."""
@@ -201,6 +204,13 @@ class Controller:
             ),
             problems=WriteProbe(self.db, self.clock).problems,
         )
+
+    def _fingerprint(self) -> str:
+        """Of every key that controllers of one database have in common."""
+        settings = self.config.settings
+        identity = identity_of(settings)
+        parts = (self.secrets.fingerprint(), ensure_identity(identity) if identity.exists() else "")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def _ports(self) -> Ports:
         return Ports(

@@ -105,6 +105,8 @@ def _secret_files(config: Config) -> Iterator[Path]:
     for way in ways(config):
         yield from (path for path in (way.secret_file, way.ssh_key_file, way.ssh_known_hosts_file) if path is not None)
     yield from (machine.bmc_secret_file for machine in config.machines if machine.bmc_secret_file is not None)
+    if settings.database_password_file is not None:
+        yield settings.database_password_file
     if settings.backups.state is not None:
         yield settings.backups.state.key_file
 
@@ -117,7 +119,7 @@ def _about(config: Config, db: Database, clock: Clock) -> Manifest:
         config_dir=str(config.directory),
         state_dir=str(config.settings.state_dir),
         database=SQLITE if db.is_sqlite else DUMP,
-        database_url=db.url.render_as_string(hide_password=True),
+        database_url=db.url.render_as_string(hide_password=True) if db.is_sqlite else db.plain_url(),
         audit_rows=0,
         audit_head="",
     )
@@ -128,10 +130,9 @@ def _copy_database(db: Database, directory: Path, about: Manifest) -> Manifest:
     if db.is_sqlite:
         copied = copy_sqlite(db, directory / about.database, now=about.taken_at)
     else:
-        plain = db.url.set(drivername="postgresql", password=None)
         with db.read() as conn:
             copied = ends(conn)
-        postgres.dump(plain.render_as_string(), directory / about.database)
+        postgres.dump(db.plain_url(), directory / about.database, password=db.url.password or "")
     return replace(about, audit_rows=copied.audit_rows, audit_head=copied.audit_head)
 
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import sqlite3
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
+from orchestrator import wiring
+from orchestrator.store.database import Connection
 from tests.e2e.site import Site
 from tests.e2e.traces import virsh
 
@@ -130,35 +135,41 @@ def files(site: Site, service: str) -> list[str]:
 
 def rows(site: Site, service: str) -> dict[str, Any]:
     """What the store holds of the service."""
-    db = sqlite3.connect(f"file:{site.state}/orchestrator.sqlite?mode=ro", uri=True, timeout=30)
-    try:
+    with store(site) as conn:
 
         def all_of(sql: str) -> list[Any]:
-            return [row[0] for row in db.execute(sql, (service,))]
+            return list(conn.execute(sa.text(sql), {"id": service}).scalars())
 
         return {
-            "state": all_of("SELECT state FROM services WHERE id = ?"),
-            "proven": all_of("SELECT suspension_proven_at IS NOT NULL FROM services WHERE id = ?"),
-            "limited": all_of("SELECT limited_proven_at IS NOT NULL FROM services WHERE id = ?"),
-            "no return": all_of("SELECT point_of_no_return IS NOT NULL FROM services WHERE id = ?"),
-            "holds": sorted(all_of("SELECT reason FROM holds WHERE service_id = ?")),
-            "addresses": sorted(all_of("SELECT family FROM addresses WHERE service_id = ? AND released_at IS NULL")),
-            "macs": len(all_of("SELECT mac FROM macs WHERE service_id = ? AND released_at IS NULL")),
-            "reserved": sorted(all_of("SELECT node FROM reservations WHERE service_id = ?")),
-            "certificates": len(all_of("SELECT id FROM certificates WHERE service_id = ?")),
-            "locks": len(all_of("SELECT token FROM service_locks WHERE service_id = ?")),
+            "state": all_of("SELECT state FROM services WHERE id = :id"),
+            "proven": all_of("SELECT suspension_proven_at IS NOT NULL FROM services WHERE id = :id"),
+            "limited": all_of("SELECT limited_proven_at IS NOT NULL FROM services WHERE id = :id"),
+            "no return": all_of("SELECT point_of_no_return IS NOT NULL FROM services WHERE id = :id"),
+            "holds": sorted(all_of("SELECT reason FROM holds WHERE service_id = :id")),
+            "addresses": sorted(all_of("SELECT family FROM addresses WHERE service_id = :id AND released_at IS NULL")),
+            "macs": len(all_of("SELECT mac FROM macs WHERE service_id = :id AND released_at IS NULL")),
+            "reserved": sorted(all_of("SELECT node FROM reservations WHERE service_id = :id")),
+            "certificates": len(all_of("SELECT id FROM certificates WHERE service_id = :id")),
+            "locks": len(all_of("SELECT token FROM service_locks WHERE service_id = :id")),
         }
+
+
+@contextmanager
+def store(site: Site) -> Iterator[Connection]:
+    """The site's database as it is now, whatever it is."""
+    db = wiring.database_of(wiring.load_config(site.config).settings)
+    try:
+        with db.read() as conn:
+            yield conn
     finally:
         db.close()
 
 
 def leases(site: Site) -> dict[str, str]:
     """Every address that is held, and by whom; an address held twice shows itself by a guest without one."""
-    db = sqlite3.connect(f"file:{site.state}/orchestrator.sqlite?mode=ro", uri=True, timeout=30)
-    try:
-        return dict(db.execute("SELECT address, service_id FROM addresses WHERE released_at IS NULL").fetchall())
-    finally:
-        db.close()
+    with store(site) as conn:
+        held = conn.execute(sa.text("SELECT address, service_id FROM addresses WHERE released_at IS NULL"))
+        return {str(address): str(holder) for address, holder in held}
 
 
 def address(site: Site, service: str) -> str:

@@ -211,8 +211,10 @@ def patient(template: Installed) -> Installed:
 
 
 @contextmanager
-def standing(lab: Lab, directory: Path, templates: tuple[Installed, ...], plans: tuple[PlanLine, ...]) -> Iterator[Stand]:
-    """A served and enrolled stand; ended with everything on it."""
+def standing(
+    lab: Lab, directory: Path, templates: tuple[Installed, ...], plans: tuple[PlanLine, ...], **settings: Any
+) -> Iterator[Stand]:
+    """A served and enrolled stand; ended with everything on it. ``settings``: more of orchestrator.yaml."""
     templates = tuple(patient(template) for template in templates)
     board = Board(directory / "board")
     board.prepare()
@@ -227,7 +229,11 @@ def standing(lab: Lab, directory: Path, templates: tuple[Installed, ...], plans:
             billing=billing,
             main=(sys.executable, "-m", "tests.fault.crashing", str(board.directory)),
             address_count=150,
-            settings={"jobs": {"threads": 64}, "backups": {"targets": [{"name": COPIES, "location": str(copies)}], "drills": 0}},
+            settings={
+                "jobs": {"threads": 64},
+                "backups": {"targets": [{"name": COPIES, "location": str(copies)}], "drills": 0},
+                **settings,
+            },
             node={
                 "heavy_slots": 4,
                 "cpu_ratio": 100,

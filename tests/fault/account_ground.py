@@ -13,9 +13,9 @@ from orchestrator.drivers.fake.repositories import put_file
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import backups
 from orchestrator.store.account_uids import StoreAccountUids
-from orchestrator.store.database import Database, sqlite_url
 from tests.fault.house import seeded_world
 from tests.hosting_ground import HOST
+from tests.store_files import house_database
 
 LETTERS, ROWS = "the letters of {}", "the rows of {}"
 SPOILT = "spoilt"
@@ -48,7 +48,7 @@ def _write(world: FakeWorld, owner: str, letters: str, rows: str) -> None:
 
 def user(directory: Path, service_id: str) -> str | None:
     """The user of the service's account, whether that is there or not; None where it never had one."""
-    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    db = house_database(directory)
     try:
         uid = StoreAccountUids(db, SystemClock()).known(service_id)
     finally:
@@ -99,7 +99,7 @@ def copies(directory: Path, service_id: str) -> int:
 
 def good_backups(directory: Path, service_id: str) -> int:
     """How many backups of the service the store calls verified, that are held with all that the customer wrote."""
-    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    db = house_database(directory)
     try:
         with db.read() as conn:
             known = backups.of_service(conn, service_id)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
-import shutil
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ from orchestrator.domain.plans import guest_name
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import addresses, backups, drills, jobs, services
-from orchestrator.store.database import Connection, Database, sqlite_url
+from orchestrator.store.database import Connection
 from orchestrator.store.tables import certificates, outbox, reservations, service_locks
 from tests.fault import account_ground, controller, machine_ground, things
 from tests.fault.controller import ASIDE, KEEPING, Orders, Report, Scenario
 from tests.fault.house import prepared, seeded_world
 from tests.hosting_ground import HOST, furnish
-from tests.store_files import engine_database
+from tests.store_files import SQLITE, copy_house, engine_database, house_database
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 16  # services in one process
@@ -104,10 +104,14 @@ def service(number: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Battery:
-    """Runs scenarios of one suite: ``things``, ``product``, ``hosting``. ``home`` holds the prepared states, made once each."""
+    """Runs scenarios of one suite: ``things``, ``product``, ``hosting``. ``home`` holds the prepared states, made once each.
+
+    ``kind``: of database.
+    """
 
     suite: str
     home: Path
+    kind: str = SQLITE
 
     def process(self, directory: Path, scenarios: Sequence[Scenario], *, submit: bool = True, kill: bool = False) -> Report:
         """One life of the controller; returns what it left as its report."""
@@ -128,7 +132,7 @@ class Battery:
     def state_before(self, intent: str, directory: Path) -> Path:
         """A state directory of ``WIDTH`` services that wait for a job of the intent."""
         known = {HOSTING: BEFORE_ACCOUNTS, DEDICATED: BEFORE_MACHINES}.get(self.suite, BEFORE)
-        return Path(shutil.copytree(self._after(known.get(intent, (IntentKind.PROVISION,))), directory))
+        return copy_house(self._after(known.get(intent, (IntentKind.PROVISION,))), directory)
 
     def _after(self, history: Sequence[str]) -> Path:
         """The state in which all this has been done, made of the one before its last part."""
@@ -137,10 +141,10 @@ class Battery:
             return kept
         building = kept.with_suffix(".new")
         if not history:
-            self._furnish(prepared(building, engine_database))
+            self._furnish(prepared(building, partial(engine_database, kind=self.kind)))
         else:
             *before, last = history
-            shutil.copytree(self._after(before), building)
+            copy_house(self._after(before), building)
             report = self.process(building, [Scenario(service=service(n), intent=last) for n in range(WIDTH)])
             assert set(report.jobs.values()) == {"done"}, report.jobs
             if last == IntentKind.PROVISION:
@@ -154,14 +158,14 @@ class Battery:
         if self.suite == HOSTING:
             account_ground.fill(directory)
         elif self.suite == DEDICATED:
-            with closing(Database(sqlite_url(directory / "orchestrator.sqlite"))) as db:
+            with closing(house_database(directory)) as db:
                 machine_ground.fill(seeded_world(directory), db)
         else:
             write_letters(directory)
 
     def _furnish(self, directory: Path) -> None:
         world = seeded_world(directory)
-        with closing(Database(sqlite_url(directory / "orchestrator.sqlite"))) as db:
+        with closing(house_database(directory)) as db:
             if self.suite == HOSTING:
                 furnish(world, db, now=SystemClock().now())
             elif self.suite == DEDICATED:
@@ -194,7 +198,7 @@ def batches(scenarios: Iterable[Scenario], width: int = WIDTH) -> list[list[Scen
 def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
     """What there is of the service, outside and in our tables, with everything masked that is different each time."""
     world = seeded_world(directory)
-    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    db = house_database(directory)
     try:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
@@ -247,7 +251,7 @@ def disk_of(directory: Path, service_id: str) -> list[str] | None:
 
 def safety_copies(directory: Path, service_id: str) -> list[list[str]]:
     """What the volumes hold that the service's record calls safety copies."""
-    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    db = house_database(directory)
     try:
         with db.read() as conn:
             record = services.get(conn, service_id)
@@ -277,7 +281,7 @@ def held(world: FakeWorld, service_id: str) -> list[tuple[str, list[str]]]:
 
 def good_backups(directory: Path, service_id: str) -> int:
     """How many backups of the service the store calls verified, that are held with all that the customer wrote."""
-    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    db = house_database(directory)
     try:
         with db.read() as conn:
             known = backups.of_service(conn, service_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ from tests.fault import things
 from tests.fault.hosting_ground import Ground, standing
 from tests.fault.house import House, Options, prepared, seeded_world
 from tests.hosting_server import HostingServer
-from tests.store_files import engine_database
+from tests.store_files import KINDS, SQLITE, drop_house, engine_database
+
+ON_BOTH = ("test_engine_recovery", "test_engine_runs", "test_engine_line")
+
+
+def queue_of(house: House) -> str:
+    """The library's own table."""
+    return "workflow_status" if house.db.is_sqlite else "dbos.workflow_status"
 
 
 class Builder:
     """Builds controllers of test-only steps over one directory, one at a time."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = prepared(directory, engine_database)
+    def __init__(self, directory: Path, kind: str = SQLITE) -> None:
+        self.directory = prepared(directory, partial(engine_database, kind=kind))
         self.world = seeded_world(directory)
         self._built: list[House] = []
 
@@ -39,11 +47,24 @@ class Builder:
             house.close()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What the engine does after a crash, and while the store is away, it does on either database."""
+    if "build" in metafunc.fixturenames and metafunc.module.__name__.endswith(ON_BOTH):
+        metafunc.parametrize("store_kind", KINDS, indirect=True)
+
+
 @pytest.fixture
-def build(tmp_path: Path) -> Iterator[Builder]:
-    builder = Builder(tmp_path / "state")
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Of database: ``sqlite`` or ``postgresql``."""
+    return str(getattr(request, "param", SQLITE))
+
+
+@pytest.fixture
+def build(tmp_path: Path, store_kind: str) -> Iterator[Builder]:
+    builder = Builder(tmp_path / "state", store_kind)
     yield builder
     builder.close()
+    drop_house(builder.directory)
 
 
 @pytest.fixture(scope="module")

@@ -47,12 +47,13 @@ from orchestrator.steps.base import Ports, Step
 from orchestrator.store import jobs, nodes, services
 from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
-from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.database import Database
 from orchestrator.store.fence import StoreFence
 from orchestrator.store.ledger import StoreLedger
 from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from tests.backup_books import book_of
+from tests.store_files import house_database
 
 NODES = (Node(name="n1", zone="z1", address="192.0.2.11", driver="fake", heavy_slots=2),)
 TEMPLATE_SHA256 = "1" * 64
@@ -98,6 +99,7 @@ class Options:
     poll_seconds: float = 0.02
     drain_seconds: float = 20.0
     sweep_seconds: float = 60.0
+    lease_seconds: float = 30.0
     asks_billing: bool = True
     confirm_wait: timedelta = timedelta(days=3)
     give_up_after: timedelta = timedelta(days=3)
@@ -136,7 +138,7 @@ class House:
         options = options or Options()
         self.clock = clock or SystemClock()
         self.plan = plan
-        self.db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+        self.db = house_database(directory)
         self.world = seeded_world(directory)
         self.notifier = FakeNotifier(self.world)
         self._beside = tuple(node for node in declared if node.name not in {each.name for each in NODES})
@@ -167,6 +169,7 @@ class House:
                 heavy_slots=options.heavy_slots,
                 drain_seconds=options.drain_seconds,
                 sweep_seconds=options.sweep_seconds,
+                lease_seconds=options.lease_seconds,
                 confirm_wait=options.confirm_wait,
                 due_seconds=options.due_seconds,
                 outbox_seconds=options.poll_seconds,
@@ -278,7 +281,7 @@ def prepared(directory: Path, database: Callable[[Path, str], Database]) -> Path
 
 
 def _enrol(directory: Path) -> None:
-    db = Database(sqlite_url(directory / "orchestrator.sqlite"))
+    db = house_database(directory)
     now = SystemClock().now()
     facts = FakeHypervisor(seeded_world(directory), "n1").node_facts(deadline=5)
     with db.write() as conn:

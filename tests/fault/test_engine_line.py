@@ -7,7 +7,7 @@ from datetime import timedelta
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.engine.durable import run_id
 from orchestrator.store import jobs
-from tests.fault.conftest import Builder
+from tests.fault.conftest import Builder, queue_of
 from tests.fault.house import House, Options
 from tests.fault.test_engine_brakes import Pause, Wound, provisioned
 
@@ -76,7 +76,7 @@ def test_a_job_that_waits_for_another_of_its_service_is_not_lost_and_one_that_no
     first, second = house.order("s1").job_id, house.event("service.suspend", "s1", version=1).job_id
     assert in_line(house) == [first]
     with house.db.write() as conn:
-        known = conn.exec_driver_sql("SELECT workflow_uuid FROM workflow_status").scalars().all()
+        known = conn.exec_driver_sql(f"SELECT workflow_uuid FROM {queue_of(house)}").scalars().all()
         assert known == [run_id(first, 1)]
         jobs.change(conn, first, state=JobState.CANCELLED)  # as a store that was brought back may have it
     assert in_line(house) == [second]

@@ -12,7 +12,7 @@ from orchestrator.domain.errors import InDoubt, PermanentDriverError, StoreUnava
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.store import jobs, locks
 from tests.fault import things
-from tests.fault.conftest import Builder
+from tests.fault.conftest import Builder, queue_of
 from tests.fault.house import Options
 from tests.fault.things import make, playbook, playbooks
 
@@ -108,7 +108,7 @@ def test_a_job_that_the_queue_lost_is_put_back(build: Builder) -> None:
     house.engine.stop()
     job_id = house.order("s1").job_id
     with house.db.write() as conn:
-        conn.execute(sa.text("DELETE FROM workflow_status WHERE workflow_uuid = :run"), {"run": f"{job_id}.1"})
+        conn.execute(sa.text(f"DELETE FROM {queue_of(house)} WHERE workflow_uuid = :run"), {"run": f"{job_id}.1"})
     again = build()
     again.engine.sweep()
     assert again.wait(job_id).state == JobState.DONE
@@ -119,7 +119,7 @@ def test_a_job_whose_run_broke_off_is_shown_to_an_operator(build: Builder) -> No
     house.engine.stop()
     job_id = house.order("s1").job_id
     with house.db.write() as conn:
-        broken = "UPDATE workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED' WHERE workflow_uuid = :run"
+        broken = f"UPDATE {queue_of(house)} SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED' WHERE workflow_uuid = :run"
         conn.execute(sa.text(broken), {"run": f"{job_id}.1"})
     again = build()
     again.engine.sweep()

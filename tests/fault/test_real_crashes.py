@@ -61,8 +61,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_killed_at_a_point_and_started_again_all_is_as_without_the_kill(
     stand: Stand, whole_matrix: bool, intent: str, plan: str
 ) -> None:
+    strike(stand, intent, plan=plan, whole=whole_matrix)
+
+
+def strike(stand: Stand, intent: str, *, plan: str, whole: bool) -> None:
+    """Kill the controller while jobs of the intent stand at points of theirs, start it again, and look."""
     points, wanted, boots = undisturbed(stand, intent, plan=plan)
-    struck = chosen(points, whole=whole_matrix)
+    struck = chosen(points, whole=whole)
     services = stand.take(FINDS.get(intent, RUNNING), len(struck), plan=plan)
     before = {service: sight.boots(service) for service in services}
     for service, point in zip(services, struck, strict=True):

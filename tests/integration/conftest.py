@@ -1,4 +1,4 @@
-"""A migrated SQLite database for each test that asks for one."""
+"""A migrated database for each test that asks for one: SQLite; the tests of the store itself run on PostgreSQL, too."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store.database import Database
-from tests.store_files import fresh_database
+from tests.store_files import KINDS, SQLITE, drop_database, fresh_database
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    of_store = metafunc.module.__name__.rpartition(".")[2].startswith(("test_store_", "test_job_store"))
+    if "store_kind" in metafunc.fixturenames and of_store:
+        metafunc.parametrize("store_kind", KINDS, indirect=True)
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = fresh_database(tmp_path)
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Of database: ``sqlite`` or ``postgresql``."""
+    return str(getattr(request, "param", SQLITE))
+
+
+@pytest.fixture
+def db(tmp_path: Path, store_kind: str) -> Iterator[Database]:
+    opened = fresh_database(tmp_path, kind=store_kind)
     yield opened
-    opened.close()
+    drop_database(opened)

@@ -188,6 +188,23 @@ def test_a_store_that_comes_without_its_mark_came_from_elsewhere(year: Year) -> 
     assert reasons(house) == {"restored"}
 
 
+def test_a_controller_that_looked_on_has_the_mark_when_the_lead_comes_to_it(year: Year) -> None:
+    """Its own state directory has never seen a turn of its own; the store is the one that it followed all the time."""
+    house = about_to_end(year)
+    (year.directory / MARK_FILE).unlink()
+    house.engine._brakes.follow()
+    house.engine.fall_due()
+    assert reasons(house) == set()
+
+
+def test_who_looks_on_leaves_a_mark_that_is_ahead_of_a_restored_store(year: Year) -> None:
+    house = about_to_end(year)
+    (year.directory / MARK_FILE).write_text("9999", encoding="ascii")
+    house.engine._brakes.follow()
+    house.engine.fall_due()
+    assert reasons(house) == {"restored"}
+
+
 def test_a_mark_that_fell_behind_says_nothing(year: Year) -> None:
     about_to_end(year)
     year.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +13,16 @@ from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.store import jobs, locks
-from orchestrator.store.database import Connection
-from tests.store_files import fresh_database
+from orchestrator.store.database import Connection, Database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=60)
 
 
 @pytest.fixture
-def conn(tmp_path: Path) -> Iterator[Connection]:
-    db = fresh_database(tmp_path)
+def conn(db: Database) -> Iterator[Connection]:
     with db.write() as connection:
         yield connection
-    db.close()
 
 
 def a_job(number: int, *, intent: IntentKind = IntentKind.CHECK, state: JobState = JobState.QUEUED, reason: str = "") -> Job:
@@ -112,6 +108,12 @@ def test_what_the_brakes_count_is_found_without_reading_every_job_there_ever_was
     sa.event.listen(conn, "before_cursor_execute", note)
     jobs.recent(conn, intent=IntentKind.SUSPEND, since=NOW)
     ((statement, parameters),) = asked
-    plan = [row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-    assert [detail for detail in plan if detail.startswith("SEARCH jobs")]
-    assert not [detail for detail in plan if detail.startswith("SCAN jobs")], plan
+    if conn.dialect.name == "sqlite":
+        plan = [row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        found, whole = "SEARCH jobs", "SCAN jobs"
+    else:
+        conn.exec_driver_sql("SET LOCAL enable_seqscan = off")  # of a handful of rows all are read at once
+        plan = [row[0].lstrip(" ->") for row in conn.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
+        found, whole = "Index", "Seq Scan"
+    assert [line for line in plan if found in line and "jobs" in line]
+    assert not [line for line in plan if line.startswith(whole)], plan

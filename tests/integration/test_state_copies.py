@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -35,11 +36,14 @@ from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.state_files import LocalStateFiles
 from orchestrator.engine.state_copy import StateCopying
 from orchestrator.store import audit, settings
-from orchestrator.store.copying import copy_sqlite
+from orchestrator.store.copying import copy_sqlite, ends
+from orchestrator.store.database import Database
 from orchestrator.store.state_copies import all_copies, generations, state_copies
 from orchestrator.wiring.controller import Controller
 from tests.live import write_config
+from tests.postgres import PASSWORD, databases
 from tests.served import ORCHESTRATOR, command
+from tests.store_files import drop_database
 
 NODE = "n1"
 REPOSITORY = "/srv/kept/_controller.1"
@@ -432,3 +436,20 @@ def test_without_pg_dump_a_database_of_postgresql_is_refused_with_what_to_instal
 def test_what_pg_dump_says_is_told(tmp_path: Path) -> None:
     with pytest.raises(OrchestratorError, match="pg_dump"):
         postgres.dump("postgresql://nobody@127.0.0.1:1/none", tmp_path / "dump")
+
+
+def test_a_database_of_postgresql_is_copied_with_its_password_and_can_be_brought_back(tmp_path: Path) -> None:
+    db, empty = Database(databases().launched()), Database(databases().empty())
+    now = SystemClock().now()
+    with db.write() as conn:
+        before = audit.append(conn, at=now, who="test", what="before")
+    postgres.dump(db.plain_url(), tmp_path / "dump", password=db.url.password or "")
+    assert (tmp_path / "dump").stat().st_mode & 0o077 == 0
+    words = ["pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={empty.plain_url()}", str(tmp_path / "dump")]
+    done = subprocess.run(words, env={**os.environ, "PGPASSWORD": PASSWORD}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert empty.migrated()
+    with empty.read() as conn:
+        assert ends(conn).audit_head == before.hash
+    drop_database(db)
+    drop_database(empty)

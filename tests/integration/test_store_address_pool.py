@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Interface, IPv6Interface
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -18,17 +16,9 @@ from orchestrator.store import addresses
 from orchestrator.store.address_pool import MAC_DRAWS, StoreAddressPool
 from orchestrator.store.database import Database
 from tests.contract.address_pool import COOL_DOWN, address_range
-from tests.store_files import fresh_database
 
 V4 = address_range("v4", "192.0.2.0/28", "192.0.2.0", "192.0.2.15")
 V6 = address_range("v6", "2001:db8::/64", "2001:db8::", "2001:db8::ff")
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = fresh_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 def draws(*numbers: int) -> Callable[[int], int]:
@@ -118,13 +108,12 @@ def test_the_row_of_a_released_address_keeps_its_proof_through_the_cool_down(db:
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO addresses SELECT address, range, family, 's2', job_id, leased_at, NULL, '' FROM addresses",
-        "INSERT INTO macs SELECT mac, 's2', job_id, leased_at, NULL, '' FROM macs",
-        "INSERT INTO macs SELECT '52:54:00:99:99:99', service_id, job_id, leased_at, NULL, '' FROM macs",
+        "INSERT INTO addresses SELECT address, range, family, 's2', job_id, leased_at, released_at, '' FROM addresses",
+        "INSERT INTO macs SELECT mac, 's2', job_id, leased_at, released_at, '' FROM macs",
+        "INSERT INTO macs SELECT '52:54:00:99:99:99', service_id, job_id, leased_at, released_at, '' FROM macs",
     ],
 )
 def test_the_tables_themselves_refuse_a_second_holder_and_a_second_lease(db: Database, statement: str) -> None:
     pool_of(db, V4).allocate(service_id="s1", job_id="j", zone="z1", ipv4=1, ipv6=0)
-    with pytest.raises(IntegrityError) as caught, db.write() as conn:
+    with pytest.raises(IntegrityError), db.write() as conn:
         conn.exec_driver_sql(statement)
-    assert isinstance(caught.value.orig, sqlite3.IntegrityError)

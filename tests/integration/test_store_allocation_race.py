@@ -13,9 +13,8 @@ from orchestrator.domain.addresses import size
 from orchestrator.domain.errors import NoCapacity
 from orchestrator.drivers.fake.outside import FakeClock
 from orchestrator.store.address_pool import StoreAddressPool
-from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.database import Database
 from tests.contract.address_pool import address_range
-from tests.store_files import fresh_database
 
 RANGES = (
     address_range("r4", "10.9.0.0/25", "10.9.0.0", "10.9.0.127"),
@@ -62,9 +61,8 @@ def take(database: str, name: str) -> list[list[str]]:
     return kept
 
 
-def test_no_two_services_of_any_process_hold_one_address_or_mac(tmp_path: Path) -> None:
-    db = fresh_database(tmp_path)
-    url = sqlite_url(tmp_path / "store.sqlite")
+def test_no_two_services_of_any_process_hold_one_address_or_mac(db: Database) -> None:
+    url = db.url.render_as_string(hide_password=False)
     children = [
         subprocess.Popen(
             [sys.executable, "-c", CHILD, url, f"p{n}"],
@@ -92,14 +90,11 @@ def test_no_two_services_of_any_process_hold_one_address_or_mac(tmp_path: Path) 
         assert len({lease[position] for lease in held}) == len(held)
     usage = open_pool(db).usage()
     assert [entry.leased for entry in usage] == [len(held), len(held)]
-    db.close()
 
 
-def test_the_last_address_goes_to_exactly_one(tmp_path: Path) -> None:
-    db = fresh_database(tmp_path)
+def test_the_last_address_goes_to_exactly_one(db: Database) -> None:
     pool = open_pool(db)
     for number in range(size(RANGES[0])):
         last = pool.allocate(service_id=f"s{number}", job_id="j", zone="z1", ipv4=1, ipv6=0)
     assert last.ipv4[0].ip == IPv4Address("10.9.0.126")
     assert pool.usage()[0].leased == size(RANGES[0]) == 125
-    db.close()

@@ -2,26 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import DatabaseError
 
 from orchestrator.store import audit
 from orchestrator.store.database import Database
-from tests.store_files import fresh_database
 
 NOW = datetime(2026, 1, 1, 8, 30, 0, 123456, tzinfo=UTC)
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = fresh_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -41,14 +30,14 @@ def trail(db: Database) -> Database:
     return db
 
 
-def tamper(tmp_path: Path, *statements: str) -> None:
-    """Someone with the file in his hands: the triggers are no obstacle to him."""
-    with sqlite3.connect(tmp_path / "store.sqlite") as conn:
-        conn.execute("DROP TRIGGER audit_refuses_update")
-        conn.execute("DROP TRIGGER audit_refuses_delete")
+def tamper(db: Database, *statements: str) -> None:
+    """Someone with the database in his hands: the triggers are no obstacle to him."""
+    on_sqlite = ("DROP TRIGGER audit_refuses_update", "DROP TRIGGER audit_refuses_delete")
+    with db.engine.begin() as conn:
+        for drop in on_sqlite if db.is_sqlite else ("DROP TRIGGER audit_refuses ON audit", "SET LOCAL TIME ZONE 'UTC'"):
+            conn.exec_driver_sql(drop)
         for statement in statements:
-            assert conn.execute(statement).rowcount > 0
-    conn.close()
+            assert conn.exec_driver_sql(statement).rowcount > 0
 
 
 def verify(db: Database, head: str = "") -> audit.ChainCheck:
@@ -102,24 +91,24 @@ def test_rows_read_back_as_they_were_written(trail: Database) -> None:
     ],
 )
 def test_what_was_altered_removed_or_moved_is_found_where_it_was(
-    trail: Database, tmp_path: Path, statements: tuple[str, ...], at_seq: int
+    trail: Database, statements: tuple[str, ...], at_seq: int
 ) -> None:
-    tamper(tmp_path, *statements)
+    tamper(trail, *statements)
     found = verify(trail)
     assert not found.ok
     assert found.at_seq == at_seq
 
 
-def test_a_row_slipped_in_is_found(trail: Database, tmp_path: Path) -> None:
+def test_a_row_slipped_in_is_found(trail: Database) -> None:
     columns = "at, who, what, service_id, job_id, facts, previous_hash"
     tamper(
-        tmp_path,
+        trail,
         f"INSERT INTO audit (seq, {columns}, hash) SELECT 6, {columns}, 'made up' FROM audit WHERE seq = 5",
     )
     assert verify(trail).at_seq == 6
 
 
-def test_a_row_that_was_rewritten_together_with_its_hash_no_longer_fits_the_next_one(trail: Database, tmp_path: Path) -> None:
+def test_a_row_that_was_rewritten_together_with_its_hash_no_longer_fits_the_next_one(trail: Database) -> None:
     """Also says, apart from the code, what the hash is of."""
     with trail.read() as conn:
         third = audit.list_page(conn)[0][2]
@@ -138,7 +127,7 @@ def test_a_row_that_was_rewritten_together_with_its_hash_no_longer_fits_the_next
         return hashlib.sha256((third.previous_hash + text).encode()).hexdigest()
 
     assert digest("uid anna") == third.hash
-    tamper(tmp_path, f"UPDATE audit SET who = 'uid bob', hash = '{digest('uid bob')}' WHERE seq = 3")
+    tamper(trail, f"UPDATE audit SET who = 'uid bob', hash = '{digest('uid bob')}' WHERE seq = 3")
     found = verify(trail)
     assert (found.ok, found.at_seq) == (False, 4)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,7 @@ from orchestrator.domain.policies import SILENT, Restore
 from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.domain.terms import Terms
 from orchestrator.store import backups, charges, deadlines, services
-from orchestrator.store.database import Connection
-from tests.store_files import fresh_database
+from orchestrator.store.database import Connection, Database
 
 NOW = datetime(2026, 11, 20, 3, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -28,11 +26,9 @@ S = BackupState
 
 
 @pytest.fixture
-def conn(tmp_path: Path) -> Iterator[Connection]:
-    db = fresh_database(tmp_path)
+def conn(db: Database) -> Iterator[Connection]:
     with db.write() as open_one:
         yield open_one
-    db.close()
 
 
 def generation(number: int = 1, service_id: str = "s1") -> Generation:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,16 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.domain.errors import ConfigError, StoreUnavailable
 from orchestrator.store import settings
 from orchestrator.store.database import Database, after_commit, sqlite_url
-from tests.store_files import fresh_database
+from tests.store_files import drop_database, empty_database, fresh_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = fresh_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 def _put(db: Database, name: str, value: object) -> None:
@@ -45,9 +37,11 @@ def test_the_file_and_its_log_are_for_this_user_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
-def test_a_commit_survives_a_power_cut_and_readers_do_not_wait_for_writers(db: Database, pragma: str, value: object) -> None:
+def test_a_commit_survives_a_power_cut_and_readers_do_not_wait_for_writers(tmp_path: Path, pragma: str, value: object) -> None:
+    db = fresh_database(tmp_path)
     with db.read() as conn:
         assert conn.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == value
+    db.close()
 
 
 def test_an_error_rolls_everything_back(db: Database) -> None:
@@ -143,8 +137,8 @@ def test_a_write_inside_a_read_is_refused_instead_of_lost(db: Database) -> None:
     assert _get(db, "a") == 2
 
 
-def test_a_lock_that_is_never_given_up_ends_in_our_own_error(db: Database, tmp_path: Path) -> None:
-    hasty = Database(sqlite_url(tmp_path / "store.sqlite"), wait_ms=50)
+def test_a_lock_that_is_never_given_up_ends_in_our_own_error(db: Database) -> None:
+    hasty = Database(db.url.render_as_string(hide_password=False), wait_ms=50)
     with db.write(), pytest.raises(StoreUnavailable, match="locked"):
         _put(hasty, "a", 1)
     _put(hasty, "a", 1)
@@ -157,17 +151,17 @@ def test_a_missing_directory_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert "state directory" in caught.value.hint
 
 
-def test_tables_that_are_missing_point_to_the_migration(tmp_path: Path) -> None:
-    db = Database(sqlite_url(tmp_path / "empty.sqlite"))
+def test_tables_that_are_missing_point_to_the_migration(tmp_path: Path, store_kind: str) -> None:
+    db = empty_database(tmp_path, kind=store_kind)
     with pytest.raises(StoreUnavailable) as caught:
         _get(db, "a")
     assert "orchestrator migrate" in caught.value.hint
-    db.close()
+    drop_database(db)
 
 
 def test_a_broken_rule_of_the_tables_is_no_outage(db: Database) -> None:
     with pytest.raises(IntegrityError), db.write() as conn:
-        conn.execute(sa.text("INSERT INTO service_locks (service_id, job_id, token, taken_at) VALUES ('s', NULL, 't', 0)"))
+        conn.execute(sa.text("INSERT INTO service_locks (service_id, job_id, token, taken_at) VALUES ('s', NULL, 't', NULL)"))
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "sqlite://", "sqlite:///:memory:", "mysql+pymysql://host/db"])

@@ -14,10 +14,9 @@ from orchestrator.domain.errors import NoCapacity, NotFound, Refused, WrongState
 from orchestrator.domain.machines import Machine, MachineState, MachineWanted, Standing
 from orchestrator.drivers.fake.outside import FakeClock
 from orchestrator.store import audit, machines
-from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.database import Database
 from orchestrator.store.machines import StoreMachinePool
 from tests.machine_words import TOLD, UUID, inspection, machine
-from tests.store_files import fresh_database
 
 S = MachineState
 WANTED = MachineWanted(machine_class="small-1")
@@ -210,10 +209,9 @@ def take(database: str, name: str) -> list[str]:
     return found
 
 
-def test_of_several_controllers_each_machine_goes_to_exactly_one(tmp_path: Path) -> None:
-    db = fresh_database(tmp_path)
+def test_of_several_controllers_each_machine_goes_to_exactly_one(db: Database) -> None:
     pool = pool_of(db, *NAMES)
-    url, here = sqlite_url(tmp_path / "store.sqlite"), Path(__file__).parents[2]
+    url, here = db.url.render_as_string(hide_password=False), Path(__file__).parents[2]
     children = [
         subprocess.Popen(
             [sys.executable, "-c", CHILD, url, f"p{number}"],
@@ -239,4 +237,3 @@ def test_of_several_controllers_each_machine_goes_to_exactly_one(tmp_path: Path)
     assert sorted(taken) == sorted(NAMES), "ten wanted one of nine"
     assert {state for state, _ in states(pool).values()} == {"allocated"}
     assert len({service for _, service in states(pool).values()}) == len(NAMES)
-    db.close()

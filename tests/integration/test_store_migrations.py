@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +12,17 @@ from dbos import DBOS
 
 from orchestrator.domain.errors import ConfigError
 from orchestrator.store import migrate, services
-from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.database import Database
 from orchestrator.store.migrations.blind import include_name
 from orchestrator.store.tables import metadata
+from tests.store_files import drop_database, empty_database
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(sqlite_url(tmp_path / "store.sqlite"))
+def db(tmp_path: Path, store_kind: str) -> Iterator[Database]:
+    opened = empty_database(tmp_path, kind=store_kind)
     yield opened
-    opened.close()
+    drop_database(opened)
 
 
 def differences(db: Database) -> list[Any]:
@@ -32,11 +32,24 @@ def differences(db: Database) -> list[Any]:
         return found
 
 
-def objects(path: Path, kind: str) -> dict[str, str]:
-    """Name and definition of what is in the file, without the engine's library's and Alembic's own."""
-    with sqlite3.connect(path) as conn:
-        rows = conn.execute("SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", (kind,)).fetchall()
-    conn.close()
+_ON_POSTGRESQL = {
+    "table": "SELECT table_name, string_agg(concat_ws(' ', column_name, data_type, is_nullable, column_default), ', ' "
+    "ORDER BY column_name) FROM information_schema.columns WHERE table_schema IN ('public', 'dbos') GROUP BY 1",
+    "index": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "trigger": "SELECT tgname, tgrelid::regclass::text FROM pg_trigger "
+    "WHERE NOT tgisinternal AND tgrelid::regclass::text !~ 'dbos'",
+    "function": "SELECT proname, '' FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+}
+
+
+def objects(db: Database, kind: str) -> dict[str, str]:
+    """Name and definition of what is in the database, without what it makes by itself."""
+    if not db.is_sqlite:
+        with db.read() as conn:
+            return {name: f"({text})" for name, text in conn.exec_driver_sql(_ON_POSTGRESQL[kind]) if "alembic" not in name}
+    with db.read() as conn:
+        asked = "SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL"
+        rows = conn.exec_driver_sql(asked, (kind,)).all()
     # What a table that was made anew says otherwise, and means alike: its name in quotes, an empty text in brackets.
     plain = {name: " ".join(sql.split()).replace("DEFAULT ('')", "DEFAULT ''") for name, sql in rows}
     return {name: sql.replace(f'CREATE TABLE "{name}"', f"CREATE TABLE {name}") for name, sql in plain.items()}
@@ -59,17 +72,17 @@ def ours(found: dict[str, str]) -> dict[str, list[str]]:
     return {name: parts(sql) for name, sql in found.items() if name in metadata.tables}
 
 
-def test_from_nothing_the_migrations_make_exactly_the_declared_tables(db: Database, tmp_path: Path) -> None:
+def test_from_nothing_the_migrations_make_exactly_the_declared_tables(db: Database, tmp_path: Path, store_kind: str) -> None:
     assert not db.migrated()
     db.migrate()
     assert db.migrated()
     assert differences(db) == []
-    declared = Database(sqlite_url(tmp_path / "declared.sqlite"))
+    declared = empty_database(tmp_path, "declared.sqlite", kind=store_kind)
     with declared.write() as conn:
         metadata.create_all(conn)
-    assert ours(objects(tmp_path / "store.sqlite", "table")) == ours(objects(tmp_path / "declared.sqlite", "table"))
-    assert objects(tmp_path / "store.sqlite", "index") == objects(tmp_path / "declared.sqlite", "index")
-    declared.close()
+    assert ours(objects(db, "table")) == ours(objects(declared, "table"))
+    assert objects(db, "index") == objects(declared, "index")
+    drop_database(declared)
 
 
 def test_a_difference_would_be_found(db: Database) -> None:
@@ -80,11 +93,11 @@ def test_a_difference_would_be_found(db: Database) -> None:
     assert len(differences(db)) == 2
 
 
-def test_migrating_again_changes_nothing(db: Database, tmp_path: Path) -> None:
+def test_migrating_again_changes_nothing(db: Database) -> None:
     db.migrate()
-    before = objects(tmp_path / "store.sqlite", "table")
+    before = objects(db, "table")
     db.migrate()
-    assert objects(tmp_path / "store.sqlite", "table") == before
+    assert objects(db, "table") == before
 
 
 def test_tables_of_a_newer_version_are_left_alone_with_a_sentence(db: Database) -> None:
@@ -96,28 +109,29 @@ def test_tables_of_a_newer_version_are_left_alone_with_a_sentence(db: Database) 
         db.migrate()
 
 
-def test_going_back_leaves_nothing_of_ours(db: Database, tmp_path: Path) -> None:
+def test_going_back_leaves_nothing_of_ours(db: Database) -> None:
     db.migrate()
     with db.write() as conn:
         migrate.downgrade(conn, "base")
-    assert ours(objects(tmp_path / "store.sqlite", "table")) == {}
-    assert objects(tmp_path / "store.sqlite", "trigger") == {}
+    assert ours(objects(db, "table")) == {}
+    assert objects(db, "trigger") == {}
+    assert objects(db, "function") == {}
     db.migrate()
     assert differences(db) == []
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(db: Database, tmp_path: Path) -> None:
+def test_a_migration_that_fails_leaves_nothing_behind(db: Database) -> None:
     with db.write() as conn:
         conn.exec_driver_sql("CREATE TABLE settings (mine TEXT)")
     with pytest.raises(Exception, match="already exists"):
         db.migrate()
-    assert set(objects(tmp_path / "store.sqlite", "table")) == {"settings"}
+    assert set(objects(db, "table")) == {"settings"}
 
 
-def test_migrations_are_blind_to_the_engines_tables(db: Database, tmp_path: Path) -> None:
+def test_migrations_are_blind_to_the_engines_tables(db: Database) -> None:
     url = db.url.render_as_string(hide_password=False)
     DBOS.migrate(url)
-    theirs = objects(tmp_path / "store.sqlite", "table")
+    theirs = objects(db, "table")
     assert theirs
     db.migrate()
     assert not set(theirs) & set(metadata.tables), "a table of ours has a name of theirs"
@@ -125,13 +139,13 @@ def test_migrations_are_blind_to_the_engines_tables(db: Database, tmp_path: Path
     DBOS.migrate(url)
     with db.write() as conn:
         migrate.downgrade(conn, "base")
-    left = objects(tmp_path / "store.sqlite", "table")
+    left = objects(db, "table")
     assert {name: sql for name, sql in left.items() if name in theirs} == theirs
 
 
-def test_several_that_migrate_at_once_make_the_tables_once(tmp_path: Path) -> None:
+def test_several_that_migrate_at_once_make_the_tables_once(db: Database) -> None:
     """Two controllers started together; the second finds the work done."""
-    databases = [Database(sqlite_url(tmp_path / "store.sqlite")) for _ in range(3)]
+    databases = [Database(db.url.render_as_string(hide_password=False)) for _ in range(3)]
     problems: list[Exception] = []
 
     def run(db: Database) -> None:

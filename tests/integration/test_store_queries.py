@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError, StatementError
@@ -17,7 +14,6 @@ from orchestrator.store import certificates, commands, events, idempotency, node
 from orchestrator.store.database import Database
 from orchestrator.store.events import EventRecord
 from orchestrator.store.idempotency import KeptAnswer
-from tests.store_files import fresh_database
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=UTC)
 DEBT = Hold(reason=HoldReason.NONPAYMENT, effect=HoldEffect.STOP, by="event whmcs/e1", why="overdue", since=NOW)
@@ -52,13 +48,6 @@ SERVICE = Service(
     point_of_no_return=NOW + timedelta(days=60),
     suspension_proven_at=NOW + timedelta(days=61),
 )
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = fresh_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 def event(number: int, **changes: object) -> EventRecord:
@@ -307,15 +296,13 @@ class TestNodes:
 class TestTokens:
     TOKEN = "t" * 40
 
-    def test_a_token_is_found_by_itself_and_never_stored(self, db: Database, tmp_path: Path) -> None:
+    def test_a_token_is_found_by_itself_and_never_stored(self, db: Database) -> None:
         with db.write() as conn:
             record = tokens.add(conn, name="ci", role="operator", token=self.TOKEN, now=NOW)
             assert tokens.find(conn, self.TOKEN) == record
             assert tokens.find(conn, "x" * 40) is None
             assert tokens.find(conn, "\udcff") is None
-        with sqlite3.connect(tmp_path / "store.sqlite") as plain:
-            assert self.TOKEN not in str(plain.execute("SELECT * FROM tokens").fetchall())
-        plain.close()
+            assert self.TOKEN not in str(conn.exec_driver_sql("SELECT * FROM tokens").all())
 
     def test_a_revoked_token_opens_nothing_and_its_name_stays_taken(self, db: Database) -> None:
         with db.write() as conn:

@@ -8,21 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from dbos import DBOS, DBOSClient
+from dbos import DBOSClient
 
 from orchestrator.store import settings
 from orchestrator.store.database import Connection, Database
-from tests.store_files import fresh_database
+from tests.store_files import drop_database, engine_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = fresh_database(tmp_path)
-    DBOS.migrate(opened.url.render_as_string(hide_password=False))
+def db(tmp_path: Path, store_kind: str) -> Iterator[Database]:
+    opened = engine_database(tmp_path, kind=store_kind)
     yield opened
-    opened.close()
+    drop_database(opened)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ fail() {
 build_packages="ca-certificates gcc libc6-dev libvirt-dev pkg-config python3 python3-dev python3-venv"
 # For the lab, the images and the tests. What a release does not have is passed over (newer ones split libvirt further).
 lab_packages="busybox-static cryptsetup-bin e2fsprogs ebtables fuse3 libnbd-bin iproute2 iptables kmod mmdebstrap mount nftables
-    openssh-client openssh-server ovmf procps prometheus python3-libnbd qemu-system-x86 qemu-utils util-linux
+    openssh-client openssh-server ovmf postgresql procps prometheus python3-libnbd qemu-system-x86 qemu-utils util-linux
     xorriso zstd libvirt-clients libvirt-daemon libvirt-daemon-system libvirt-daemon-config-nwfilter libvirt-daemon-driver-qemu"
 split_packages="libvirt-daemon-common libvirt-daemon-log libvirt-daemon-lock libvirt-daemon-driver-interface
     libvirt-daemon-driver-network libvirt-daemon-driver-nodedev libvirt-daemon-driver-nwfilter libvirt-daemon-driver-secret
@@ -29,7 +29,7 @@ newer_release=trixie
 # Units that these packages would start at the next boot. They are left as they are where their package was there before us.
 units="ssh.service ssh.socket libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
     virtlogd.service virtlogd.socket virtlogd-admin.socket virtlockd.service virtlockd.socket virtlockd-admin.socket
-    prometheus.service restic-rest-server.service"
+    postgresql.service prometheus.service restic-rest-server.service"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi

@@ -62,6 +62,14 @@ def test_the_shipped_configuration_loads_in_base_units() -> None:
     assert config.settings.database_url == "sqlite:////var/lib/orchestrator/orchestrator.sqlite"
 
 
+def test_a_database_of_postgresql_is_named_as_everybody_writes_it_and_its_password_by_a_file(configs: Path) -> None:
+    change(configs, "orchestrator.yaml", '# database_url: ""', "database_url: postgresql://orchestrator@db.example/orchestrator")
+    change(configs, "orchestrator.yaml", "# database_password_file: /etc/orchestrator/", "database_password_file: ")
+    settings = load(configs).settings
+    assert settings.database_url == "postgresql+psycopg://orchestrator@db.example/orchestrator"
+    assert settings.database_password_file == configs / "secrets/database"
+
+
 def test_relative_paths_count_from_the_configuration_s_directory(configs: Path) -> None:
     change(configs, "orchestrator.yaml", "# state_dir: /var/lib/orchestrator", "state_dir: ../state")
     change(configs, "orchestrator.yaml", "/etc/orchestrator/secrets/billing-webhook", "secrets/hook")
@@ -100,6 +108,13 @@ SINGLE_FAULTS = [
         "longer than the 107 bytes",
     ),
     ("orchestrator.yaml", '# database_url: ""', "database_url: mysql://x/y", "database_url", "is not 'sqlite:"),
+    (
+        "orchestrator.yaml",
+        "# database_password_file",
+        "database_password_file",
+        "database_password_file",
+        "only PostgreSQL has a password",
+    ),
     (
         "orchestrator.yaml",
         '# database_url: ""',

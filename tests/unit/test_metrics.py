@@ -78,6 +78,8 @@ FULL = Snapshot(
         MachineGauges(name="m2", zone="jkt1", up=False, on=None, health=None, hottest_celsius=None, unwell_sensors=0),
     ),
     machines_kept_off=3,
+    controllers=2,
+    controllers_lost=1,
 )
 SERVICES = (
     ServiceGauges(
@@ -171,6 +173,8 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         'orchestrator_deliveries_total{outcome="refused"} 0.0',
         'orchestrator_deliveries_total{outcome="no-answer"} 0.0',
         "orchestrator_frozen 1.0",
+        "orchestrator_controllers 2.0",
+        "orchestrator_controllers_lost 1.0",
     ],
 )
 def test_the_state_is_shown(line: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from orchestrator.domain.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.config.model import Config
+    from orchestrator.store.database import Database
 
 _ROWS: tuple[Column, ...] = (
     Column("", lambda row: "ok" if row["ok"] else "WAITS" if row["waits"] else "PROBLEM"),
@@ -26,6 +29,7 @@ _ROWS: tuple[Column, ...] = (
     Column("FOUND", "found", Kind.PROSE),
     Column("TO DO", "mend", Kind.PROSE),
 )
+LATELY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,16 @@ def examine(directory: Path) -> Iterator[Finding]:
     config = wiring.load_config(directory)
     yield _state_dir(config.settings.state_dir)
     yield from _secrets(config)
+    if config.settings.database_password_file is not None:
+        name, path = "password of the database", config.settings.database_password_file
+        yield _closed(name, path, "put the password of the database's user there, alone") or Finding(name, True, str(path))
     database = _database(config)
     yield database
     yield _server(config.settings.socket)
     if config.settings.backups.targets:
         yield _restic()
     if database.ok:
+        yield _controllers(config)
         yield _state_copies(config)
         yield from _nodes(config)
         yield from _machines(config)
@@ -140,16 +148,23 @@ def _secret(name: str, path: Path) -> Finding:
     return Finding(name, True, str(path))
 
 
-def _database(config: Config) -> Finding:
-    from orchestrator.store.database import Database
+@contextmanager
+def _opened(config: Config) -> Iterator[Database]:
+    from orchestrator import wiring
 
-    database = Database(config.settings.database_url)
+    database = wiring.database_of(config.settings)
     try:
-        migrated = database.migrated()
-    except OrchestratorError as exc:
-        return Finding("database", False, exc.message, exc.hint or "orchestrator init")
+        yield database
     finally:
         database.close()
+
+
+def _database(config: Config) -> Finding:
+    try:
+        with _opened(config) as database:
+            migrated = database.migrated()
+    except OrchestratorError as exc:
+        return Finding("database", False, exc.message, exc.hint or "orchestrator init")
     if not migrated:
         return Finding("database", False, "its tables are of another version", "orchestrator migrate")
     return Finding("database", True, "at this version")
@@ -189,20 +204,32 @@ def _state_copies(config: Config) -> Finding:
     return Finding(name, not late, said, "orchestrator state list; orchestrator state backup" if late else "")
 
 
+def _controllers(config: Config) -> Finding:
+    """Who works on the database."""
+    from orchestrator.store import controllers
+
+    try:
+        with _opened(config) as database, database.read() as conn:
+            there = controllers.others(conn)
+            lost = controllers.lost_since(conn, controllers.now(conn) - LATELY)
+    except OrchestratorError as exc:
+        return Finding("controllers", False, exc.message, exc.hint)
+    said = ", ".join(f"{each.hostname} (process {each.pid})" for each in there) or "none works"
+    if lost:
+        return Finding("controllers", False, f"{said}; {lost} lost within the last hour", "orchestrator controller list")
+    return Finding("controllers", bool(there), said, "" if there else "orchestrator serve")
+
+
 def _nodes(config: Config) -> Iterator[Finding]:
     """Every declared node, as the controller last saw it."""
     from orchestrator.store import nodes
-    from orchestrator.store.database import Database
 
-    database = Database(config.settings.database_url)
     try:
-        with database.read() as conn:
+        with _opened(config) as database, database.read() as conn:
             known = {record.name: record for record in nodes.list_all(conn)}
     except OrchestratorError as exc:
         yield Finding("nodes", False, exc.message, exc.hint)
         return
-    finally:
-        database.close()
     for node in config.nodes:
         record = known.get(node.name)
         if record is None or record.enrolled_at is None:
@@ -219,17 +246,13 @@ def _machines(config: Config) -> Iterator[Finding]:
     """Every declared machine, as the controller last heard of it."""
     from orchestrator.domain.machines import MachineState
     from orchestrator.store import machines
-    from orchestrator.store.database import Database
 
-    database = Database(config.settings.database_url)
     try:
-        with database.read() as conn:
+        with _opened(config) as database, database.read() as conn:
             known = machines.standings(conn, config.machines)
     except OrchestratorError as exc:
         yield Finding("machines", False, exc.message, exc.hint)
         return
-    finally:
-        database.close()
     for each in known:
         name, record = f"machine {each.machine.name}", each.record
         state = f"{record.state}: {record.reason}" if record.reason else record.state.value
@@ -249,17 +272,13 @@ def _waiting(config: Config) -> Iterator[Finding]:
     """What stands still until somebody acts."""
     from orchestrator.cli.output import when
     from orchestrator.store import overview, settings
-    from orchestrator.store.database import Database
 
-    database = Database(config.settings.database_url)
     try:
-        with database.read() as conn:
+        with _opened(config) as database, database.read() as conn:
             found, waits = overview.waiting(conn), settings.waits(conn).values()
     except OrchestratorError as exc:
         yield Finding("waiting for a person", False, exc.message, exc.hint)
         return
-    finally:
-        database.close()
     freeze = found.freeze
     said = "none" if freeze is None else f"by {freeze.by} since {when(freeze.since.isoformat())}: {freeze.why}"
     yield Finding("freeze", freeze is None, said, "" if freeze is None else "orchestrator freeze off", waits=freeze is not None)

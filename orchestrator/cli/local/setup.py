@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -48,12 +49,22 @@ def init(context: click.Context, /, as_json: bool) -> None:
 
 
 @click.command("migrate")
+@click.option(
+    "--from-sqlite",
+    "source",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Move what this SQLite file holds into the PostgreSQL database of the configuration. Stop the controller before.",
+)
 @_json_option
 @click.pass_context
-def migrate(context: click.Context, /, as_json: bool) -> None:
-    """Bring the database's tables to this version. Stop the controller before."""
+def migrate(context: click.Context, /, source: Path | None, as_json: bool) -> None:
+    """Bring the database's tables to this version: forward only, and once. With SQLite stop the controller before."""
     from orchestrator import wiring
 
+    if source is not None:
+        _move(context, source, as_json=as_json)
+        return
     with wiring.opened(wiring.load_config(config_dir(context))) as (db, _clock):
         changed = not db.migrated()
         if changed:
@@ -62,6 +73,20 @@ def migrate(context: click.Context, /, as_json: bool) -> None:
         emit_json({"changed": changed})
     else:
         say("the database was brought to this version" if changed else "the database is at this version already")
+
+
+def _move(context: click.Context, source: Path, *, as_json: bool) -> None:
+    from orchestrator import wiring
+
+    moved, kept = wiring.move_database(wiring.load_config(config_dir(context)), source, who=f"unix:{getpass.getuser()}")
+    rows = sum(moved.rows.values())
+    if as_json:
+        trail = {"audit_rows": moved.audit_rows, "audit_head": moved.audit_head}
+        emit_json({"rows": rows, "tables": moved.rows, "kept": str(kept), **trail})
+        return
+    say(f"moved {rows} rows of {len(moved.rows)} tables; each was counted and compared on both sides")
+    say(f"audit trail: {moved.audit_rows} rows, the last hash is {moved.audit_head or 'none'}")
+    say(f"the file is kept as {kept}: no controller is to be started on it any more")
 
 
 @click.command("rotate-master-key")

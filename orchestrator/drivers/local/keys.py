@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -112,9 +113,15 @@ class LocalSecrets:
         self._signing = _signing_key(self._box, directory / "signing.key")
         self._public = self._signing.public_key()
         self._key_id = key_id(self._public.public_bytes_raw())
+        of_both = hmac.digest(_master_key(directory / MASTER), b"orchestrator/fingerprint/1" + self._key_id.encode(), "sha256")
+        self._fingerprint = of_both.hex()[:32]
         self._webhook_files = {source: tuple(files) for source, files in webhook_files.items()}
         for source in self._webhook_files:
             self.webhook_secrets(source)
+
+    def fingerprint(self) -> str:
+        """A word that only these keys give, and that gives none of them away."""
+        return self._fingerprint
 
     def sign(self, payload: bytes) -> Signature:
         """See the port."""

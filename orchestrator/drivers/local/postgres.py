@@ -1,7 +1,8 @@
-"""A copy of a PostgreSQL database, by its own pg_dump. The password comes from where libpq looks for it, never from here."""
+"""A copy of a PostgreSQL database, by its own pg_dump. The password stands in its environment, where nobody else can look."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +14,10 @@ SECONDS = 3600.0
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def dump(url: str, path: Path) -> None:
+def dump(url: str, path: Path, *, password: str = "") -> None:
     """Write the database at ``url`` (``postgresql://…``, without a password) to a new file, in the form that pg_restore reads.
+
+    ``password`` '' = libpq finds one where it looks by itself.
 
     Raises PermanentDriverError where there is no pg_dump, or it fails; TransientDriverError where it does not end in time.
     """
@@ -26,7 +29,8 @@ def dump(url: str, path: Path) -> None:
         )
     words = [program, "--format=custom", "--no-password", f"--file={path}", f"--dbname={url}"]
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+        environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, env=environment)
     except subprocess.TimeoutExpired as exc:
         raise TransientDriverError("pg_dump did not end in time") from exc
     if done.returncode != 0:
