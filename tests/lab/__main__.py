@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.lab import deploy, images, report, runner
+from tests.lab import deploy, images, metal, report, runner
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         if given.verb == "images":
             print(images.build())
             deploy.prepare()
+            metal.prepare()
             return 0
         return runner.run([word for index, word in enumerate(given.command) if index or word != "--"] or ["bash"])
     except report.LabError as error:

@@ -14,6 +14,7 @@ from tests.lab.templates import Installed
 
 if TYPE_CHECKING:
     from tests.lab.bmc import Emulator
+    from tests.lab.metal import Metal
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,14 @@ def deploy_image(lab: Lab) -> Path:
     from tests.lab import deploy
 
     return deploy.image(lab.images, lab.directory / "deploy.iso")
+
+
+@pytest.fixture(scope="session")
+def metal_image(lab: Lab) -> Metal:
+    """What dedicated machines are installed with, in the cache."""
+    from tests.lab import metal
+
+    return metal.load(lab.images)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def make(target: Path, scratch: Path) -> None:
     _modules(archive, _below(tree, f"lib/modules/{release}"), release, scratch)
     _python(archive, tree)
     _programs(archive, tree)
-    _linked(archive, tree)
+    linked(archive, tree)
     target.mkdir()
     shutil.copyfile(kernel, target / "vmlinuz")
     (target / "system.zst").write_bytes(compressed(archive.packed(time=time), scratch))
@@ -145,7 +145,7 @@ def _programs(archive: Archive, tree: Path) -> None:
         archive.file(f"usr/{name}", _below(tree, name).read_bytes(), mode=0o755)
 
 
-def _linked(archive: Archive, tree: Path) -> None:
+def linked(archive: Archive, tree: Path) -> None:
     """The libraries of everything that is there already, and those of these."""
     waiting = [content for mode, content, _ in archive.members.values() if stat.S_ISREG(mode)]
     while waiting:
