@@ -12,6 +12,7 @@ from agents.deploy.place import Place
 from agents.deploy.seed import Seed
 
 LINK_SECONDS = 60.0
+_IPV6 = "proc/sys/net/ipv6/conf"
 
 
 def cards(place: Place) -> list[tuple[str, str, bool]]:
@@ -30,8 +31,23 @@ def wake(place: Place) -> None:
         _ip("link", "set", "dev", name, "up")
 
 
+def keep_still(place: Place, seed: Seed) -> None:
+    """The kernel by itself looks for IPv6 routers on every wire, and believes whoever answers: what it needs is in the seed."""
+    needed = bool(seed.address) and ipaddress.ip_interface(seed.address).version == 6
+    for name in place.names(_IPV6):
+        place.path(_IPV6, name, "accept_ra").write_text("0", encoding="ascii")
+        place.path(_IPV6, name, "disable_ipv6").write_text("0" if needed else "1", encoding="ascii")
+
+
+def speak_ipv6(place: Place, name: str) -> None:
+    """On this card; it still believes no router that it was not told of."""
+    if name in place.names(_IPV6):
+        place.path(_IPV6, name, "disable_ipv6").write_text("0", encoding="ascii")
+
+
 def bring_up(place: Place, seed: Seed) -> str:
     """Give the card its address; its name. Raises Failed where there is none, or no answer."""
+    keep_still(place, seed)
     wake(place)
     until = time.monotonic() + LINK_SECONDS
     while True:

@@ -53,7 +53,10 @@ def rescue(place: Place, arguments: Mapping[str, Any], told: Callable[[float, st
     card = network.choose(network.cards(place), str(arguments.get("mac", "")).lower())
     if not card:
         raise Failed("no network card has a link: nobody could reach it")
-    for command in addressed(card, arguments.get("addresses") or (), arguments.get("gateways") or ()):
+    commands = addressed(card, arguments.get("addresses") or (), arguments.get("gateways") or ())
+    if any("-6" in command for command in commands):
+        network.speak_ipv6(place, card)
+    for command in commands:
         _run(command)
     told(0.5, "opening it")
     for command in prepared():

@@ -120,6 +120,20 @@ class TestNetwork:
         assert ["ip", "route", "replace", "default", "via", "10.0.0.1", "dev", "eth0"] in network.commands("eth0", fixed)
         assert [command[0] for command in network.commands("eth0", seed.Seed(**SEED))] == ["udhcpc"]
 
+    @pytest.mark.parametrize(("address", "off"), [("10.0.0.5/24", "1"), ("", "1"), ("fd77::5/64", "0")])
+    def test_no_router_is_looked_for_and_ipv6_is_spoken_only_where_the_address_is_one(
+        self, tmp_path: Path, address: str, off: str
+    ) -> None:
+        conf = tmp_path / "proc/sys/net/ipv6/conf"
+        for name in ("all", "default", "eth0"):
+            (conf / name).mkdir(parents=True)
+        network.keep_still(Place(tmp_path), seed.Seed(**SEED, address=address))
+        found = {(each.name, (each / "accept_ra").read_text(), (each / "disable_ipv6").read_text()) for each in conf.iterdir()}
+        assert found == {("all", "0", off), ("default", "0", off), ("eth0", "0", off)}
+        network.speak_ipv6(Place(tmp_path), "eth0")  # for a rescue: the customer's address may be one
+        assert ((conf / "eth0/disable_ipv6").read_text(), (conf / "eth0/accept_ra").read_text()) == ("0", "0")
+        network.speak_ipv6(Place(tmp_path), "eth9")
+
 
 def controller(*, sanicap: int = 0, oacs: int = 0, fna: int = 0) -> bytes:
     page = bytearray(4096)
