@@ -85,6 +85,12 @@ class Site:
     """The entries of nodes.yaml, where they are not the lab's own machine."""
     hosting: tuple[dict[str, Any], ...] = ()
     """Plans of kind hosting, as configs/plans/ takes them."""
+    dedicated: tuple[dict[str, Any], ...] = ()
+    """Plans of kind dedicated, likewise."""
+    machines: tuple[dict[str, Any], ...] = ()
+    """The entries of machines.yaml."""
+    raw: tuple[dict[str, Any], ...] = ()
+    """The entries in templates.yaml of what machines are installed with."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,9 +126,10 @@ class Site:
         files: dict[str, Any] = {
             "orchestrator.yaml": self._orchestrator(),
             "nodes.yaml": self._nodes(),
-            "templates.yaml": {"templates": [self._template(template) for template in self.templates]},
+            "machines.yaml": {"machines": list(self.machines)},
+            "templates.yaml": {"templates": [*map(self._template, self.templates), *self.raw]},
         }
-        sold = (*(_plan(plan) for plan in self.plans), *self.hosting)
+        sold = (*(_plan(plan) for plan in self.plans), *self.hosting, *self.dedicated)
         files |= {f"plans/{plan['name']}.yaml": plan for plan in sold}
         for name, content in files.items():
             (self.config / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

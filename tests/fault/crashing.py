@@ -3,7 +3,8 @@
 It serves exactly as ``orchestrator serve`` does. What is to happen where is read from a board, a directory that the test and
 the process share: ``BOARD --config DIR serve`` are its arguments. An order strikes once, also across restarts.
 
-The board also tells what the controller's wall clock shows: so many seconds more, or less, than the machine's.
+The board also tells what the controller's wall clock shows: so many seconds more, or less, than the machine's; and how much
+longer than by the machine's something was waited for, where that is longer than a test can wait.
 
 ``kill``: the jobs that reached their points stand still; when the last one did, the process ends itself by SIGKILL, so that one
 process dies at many points at once. ``wait``: the job goes on when the test says so.
@@ -24,6 +25,7 @@ from pathlib import Path
 from orchestrator import wiring
 from orchestrator.api import server
 from orchestrator.api.app import create_app
+from orchestrator.cli.local.desk import beside_desk
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.engine import current_job
 from orchestrator.observe import logs
@@ -77,6 +79,10 @@ class Board:
         """From now on the controller's wall clock is so far ahead of the machine's, or behind it."""
         _write(self.directory / "clock", str(seconds))
 
+    def hurry(self, seconds: float) -> None:
+        """Whatever waits has waited so much longer; the wall clock shows what it showed."""
+        _write(self.directory / "passed-by", str(self.hurried() + seconds))
+
     def reached(self, service: str, number: int = 0) -> bool:
         return (self.directory / "struck" / f"{service}.{number}").exists()
 
@@ -100,6 +106,10 @@ class Board:
     def clock(self) -> timedelta:
         file = self.directory / "clock"
         return timedelta(seconds=float(file.read_text()) if file.exists() else 0.0)
+
+    def hurried(self) -> float:
+        file = self.directory / "passed-by"
+        return float(file.read_text()) if file.exists() else 0.0
 
     def note(self, service: str, point: str) -> None:
         with (self.directory / "passed" / service).open("a") as file:
@@ -129,13 +139,16 @@ def _write(file: Path, text: str) -> None:
 
 
 class Set(SystemClock):
-    """The machine's clock, set by the board; the monotonic one goes on as it does."""
+    """The machine's clock, set by the board; the monotonic one goes on as it does, but for what the board adds."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
 
     def now(self) -> datetime:
         return super().now() + self._board.clock()
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._board.hurried()
 
 
 class Points:
@@ -185,7 +198,8 @@ def main(arguments: list[str]) -> None:
     sockets = server.bind(unix_socket=config.settings.socket, listen=config.settings.listen)
     controller.start()
     try:
-        server.serve(create_app(controller.api_context()), sockets, ready=lambda: print("serving", flush=True))
+        with beside_desk(controller):
+            server.serve(create_app(controller.api_context()), sockets, ready=lambda: print("serving", flush=True))
     finally:
         controller.stop()
         os._exit(0)  # a job that stands at a point would keep the process
