@@ -212,10 +212,19 @@ def _command_event(event: Event, service: Service | None, *, now: datetime, coun
         late = f"stale: version {event.version} is not newer than {record.version}"
         kept = merging.merge(event, record, counted=counted) if event.type == EventType.SERVICE_RENEW else service
         return Received(service=kept, decision=Nothing(reason=late), note=late, stale=True)
+    if _paid_since(event, record, now):
+        late = f"stale: it was sent at {event.sent_at.isoformat()}, and what was owed is settled since: it needs a new command"
+        return Received(service=service, decision=Nothing(reason=late), note=late, stale=True)
     received = _carry_out(event, service, replace(record, version=event.version), now=now, counted=counted, terms=terms)
     if isinstance(received.decision, Refusal):
         return replace(received, service=service)
     return received
+
+
+def _paid_since(event: Event, record: Service, now: datetime) -> bool:
+    """Whether a command against a debt was overtaken on its way by the payment. One that is dated ahead says nothing of that."""
+    settled = record.settled_at
+    return against_debt(event) and settled is not None and event.sent_at < settled <= now
 
 
 def _carry_out(event: Event, before: Service | None, record: Service, *, now: datetime, counted: bool, terms: Terms) -> Received:

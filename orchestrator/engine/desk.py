@@ -119,8 +119,9 @@ class Desk:
             settings.set_freeze(conn, by=who, why=why, now=now)
             audit.append(conn, at=now, who=who, what="freeze", facts={"why": why})
 
-    def unfreeze(self, who: str) -> None:
-        """Lift the freeze; the jobs it held go on, each past the brakes. None in force = success."""
+    def unfreeze(self, who: str) -> list[Job]:
+        """Lift the freeze; the jobs it held go on, each past the brakes. None in force = success. Returns those that go on."""
+        released = []
         with self._works.db.write() as conn:
             now = self._works.clock.now()
             settings.lift_freeze(conn)
@@ -135,6 +136,8 @@ class Desk:
                     job_store.change(conn, job.id, approval_reason=waits)
                 else:
                     self._endings.run_again(conn, job, approved_by=job.approved_by)
+                    released.append(job)
+        return released
 
     def _decide_again(self, conn: Connection, job: Job, who: str) -> None:
         """The same intent on the service as it is now; the record moves as it did the first time."""

@@ -10,6 +10,7 @@ from orchestrator.domain.conduct import Answer
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.jobs import Job
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.domain.services import HoldReason
@@ -296,9 +297,9 @@ class Engine:
         """Nothing suspends or destroys from now on."""
         self._desk.freeze(who, why)
 
-    def unfreeze(self, who: str) -> None:
-        """Lift the freeze; what it held goes on."""
-        self._desk.unfreeze(who)
+    def unfreeze(self, who: str) -> list[Job]:
+        """Lift the freeze; the jobs that it held and that go on now. Others wait for approval still."""
+        return self._desk.unfreeze(who)
 
     def release(self, who: str, why: str, *, terminates: int | None = None) -> None:
         """Deadlines terminate again. ``terminates`` and what is raised: see ``Guard.release``."""

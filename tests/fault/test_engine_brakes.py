@@ -136,7 +136,7 @@ def test_a_freeze_parks_a_termination_under_way_and_lifting_it_lets_it_go_on(bui
     assert set(things.things(house.world)) == {"s1.a", "s1.b", "s1.c", "s1.ending"}
     with pytest.raises(Frozen):
         house.engine.approve(job_id, "anna")
-    house.engine.unfreeze("anna")
+    assert [each.id for each in house.engine.unfreeze("anna")] == [job_id], "who lifts it is told what goes on"
     assert house.wait(job_id, JobState.DONE).run == 2
     assert things.things(house.world) == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -133,6 +134,27 @@ def test_a_stale_command_changes_nothing(kind: EventType, version: int) -> None:
     assert received.service == before
     assert received.stale
     assert isinstance(received.decision, Nothing)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(E.SERVICE_SUSPEND, ""), (E.SERVICE_SUSPEND, "overdue"), (E.SERVICE_TERMINATE, "")])
+def test_what_was_sent_for_a_debt_before_it_was_paid_and_comes_after_the_payment_does_nothing(
+    kind: EventType, reason: str
+) -> None:
+    paid = service(L.ACTIVE, paid_at=NOW - timedelta(minutes=5))
+    for minutes, stale in ((10, True), (5, False), (1, False)):
+        told = replace(event(kind, reason=reason), sent_at=NOW - timedelta(minutes=minutes))
+        received = receive(told, paid, now=NOW)
+        assert (received.stale, isinstance(received.decision, Intent)) == (stale, not stale)
+        assert (received.service == paid) is stale
+    told = replace(event(kind, reason=reason), sent_at=NOW)
+    ahead = replace(paid, paid_at=NOW + timedelta(days=1))
+    assert isinstance(receive(told, ahead, now=NOW).decision, Intent), "a payment that is dated ahead hides nothing"
+
+
+def test_abuse_is_no_debt_that_a_payment_settles() -> None:
+    paid = service(L.ACTIVE, paid_at=NOW - timedelta(minutes=5))
+    told = replace(event(E.SERVICE_SUSPEND, reason="abuse"), sent_at=NOW - timedelta(minutes=10))
+    assert isinstance(receive(told, paid, now=NOW).decision, Intent)
 
 
 def test_a_command_that_was_carried_out_moves_the_version_and_a_refused_one_does_not() -> None:

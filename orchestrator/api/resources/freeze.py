@@ -10,16 +10,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestrator.api.callers import Operator, Reader
 from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.vocabulary import CONTROLS
+from orchestrator.domain.intents import IntentKind
 from orchestrator.store import settings
 
 router = APIRouter(prefix="/v1/freeze", tags=["freeze"])
 
 
+class ReleasedOut(BaseModel):
+    id: str
+    intent: IntentKind
+    service_id: str
+
+
 class FreezeOut(BaseModel):
+    """``released``: of a freeze that was lifted just now, the jobs that waited for it and go on."""
+
     frozen: bool
     by: str = ""
     why: str = ""
     since: datetime | None = None
+    released: list[ReleasedOut] = []
 
 
 class FreezeRequest(BaseModel):
@@ -44,8 +54,9 @@ def put_freeze(caller: Operator, context: Context, request: FreezeRequest) -> Fr
 @router.delete("")
 def delete_freeze(caller: Operator, context: Context) -> FreezeOut:
     """Lift the freeze; the jobs that waited for it go on."""
-    context.engine.unfreeze(caller.name)
-    return _state(context)
+    released = context.engine.unfreeze(caller.name)
+    told = [ReleasedOut(id=job.id, intent=job.intent, service_id=job.service_id) for job in released]
+    return _state(context).model_copy(update={"released": told})
 
 
 def _state(context: ApiContext) -> FreezeOut:

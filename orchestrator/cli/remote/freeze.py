@@ -67,3 +67,5 @@ def _say(found: dict[str, Any], as_json: bool) -> None:
         say("nothing suspends or destroys until `orchestrator freeze off`")
     else:
         say("not frozen")
+        for job in found["released"]:
+            say(f"goes on: {job['intent']} of {job['service_id']}, job {job['id']}")
