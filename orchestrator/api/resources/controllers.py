@@ -39,7 +39,7 @@ class ControllerOut(BaseModel):
             hostname=record.hostname,
             pid=record.pid,
             version=record.version,
-            state=record.ending if record.ended_at is not None else "works",
+            state=record.ending or "works",
             leads=record.leads,
             here=record.id == here,
             started_at=record.started_at,
