@@ -54,7 +54,7 @@ class MachinePassword(BaseStep[PasswordArgs]):
 
 
 def _set(result: Mapping[str, object]) -> Facts:
-    return {"password": {name: str(result.get(name, "")) for name in ("user", "system", "partition")}}
+    return {name: str(result.get(name, "")) for name in ("user", "system", "partition")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

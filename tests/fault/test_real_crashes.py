@@ -16,7 +16,7 @@ from tests.e2e.stand import FINDS, LEAVES, PLAIN, PLAIN_COPY, RUNNING, SEALED, S
 from tests.fault.crashing import KILL, Order
 
 pytestmark = pytest.mark.timeout(900)
-INTENTS = ("provision", "check", "stop", "start", "reboot", "suspend", "unsuspend", "limit", "unlimit", "terminate")
+INTENTS = ("provision", "check", "stop", "start", "reboot", "suspend", "unsuspend", "limit", "unlimit", "reinstall", "terminate")
 SAMPLED = ("provision", "suspend", "unsuspend", "terminate")
 SAMPLE = 3
 

@@ -225,7 +225,7 @@ def test_the_password_is_set_in_the_system_on_the_disk_and_is_on_the_record_then
     sold.done(asked(sold, IntentKind.RESET_PASSWORD, password_hash=CRYPT))
     assert disk(sold.world, "m1", "A1")["passwords"] == {"root": CRYPT}
     assert (on_disks(sold)[0], record(sold).password_hash) == ((RAW.sha256, ["the shop"]), CRYPT)
-    assert facts(sold)["password"]["password"] == {"user": "root", "system": "Simulated Linux", "partition": "nvme0n1p1"}
+    assert facts(sold)["set"] == {"user": "root", "system": "Simulated Linux", "partition": "nvme0n1p1"}
     assert runs_from_its_disk(sold)
     sold.done(asked(sold, IntentKind.REINSTALL))
     assert CRYPT in disk(sold.world, "m1", "A1")["seed"]["user-data"], "it is the one of the new system too"

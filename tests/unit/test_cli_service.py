@@ -66,12 +66,19 @@ def made(facts: dict[str, Any]) -> dict[str, str]:
 
 def test_what_jobs_made_is_told_in_a_few_lines_whatever_a_playbook_calls_its_steps() -> None:
     assert made(STEPS) == {
+        "in rescue": "",
         "guest": "orch.a (UUID a8edfd97)",
         "account": "",
         "addresses": "10.9.0.10, fd09::1 (MAC 52:54:00:00:00:01)",
         "volumes": "/pool/orch.a.disk.qcow2: 10 GiB, encrypted\n/pool/orch.a.seed.iso: 68 KiB",
         "archive": "",
     }
+
+
+def test_of_a_rescue_system_it_is_told_how_to_log_in_and_what_it_has_to_show() -> None:
+    rescue = {"login": ["root@10.9.0.10", "root@fd09::1"], "fingerprint": "SHA256:abc", "since": MOMENT, "keys": 1}
+    told = made({"rescue": rescue})["in rescue"]
+    assert told == "since 2026-11-20 12:00:00Z: root@10.9.0.10, root@fd09::1, host key SHA256:abc"
 
 
 def test_of_an_account_that_is_on_a_node_its_user_is_told() -> None:
@@ -85,4 +92,6 @@ def test_of_an_account_that_is_on_a_node_its_user_is_told() -> None:
 def test_of_an_archived_service_its_archive_is_told_and_of_a_new_one_nothing() -> None:
     assert made({"archive": KEPT})["archive"] == "orch.a.archive.j1 on n1, 1 GiB, kept 2026-11-20 12:00:00Z"
     assert made({"archive": KEPT | {"until": MOMENT}})["archive"].endswith(", until 2026-11-20 12:00:00Z")
+    machine = {"id": "archive-j1", "node": "m1", "disks": ["A1", "B2"], "kept_at": MOMENT, "until": None}
+    assert made({"archive": machine})["archive"] == "archive-j1 on m1, its disks A1, B2, kept 2026-11-20 12:00:00Z"
     assert set(made({}).values()) == {""}

@@ -46,7 +46,9 @@ def _archive(row: Row) -> str:
 def _kept(archive: Mapping[str, Any]) -> str:
     until = f", until {when(archive['until'])}" if archive.get("until") else ""
     where = f"{archive['id']} on {archive['node']}"
-    return f"{where}, {human_bytes(int(archive['bytes']))}, kept {when(archive['kept_at'])}{until}"
+    # A machine is its own archive: of how much there is on its disks nobody knows.
+    what = human_bytes(int(archive["bytes"])) if "bytes" in archive else f"its disks {text(archive['disks'])}"
+    return f"{where}, {what}, kept {when(archive['kept_at'])}{until}"
 
 
 def _rescue(row: Row) -> str:

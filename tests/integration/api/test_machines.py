@@ -14,6 +14,7 @@ from orchestrator.domain.errors import TransientDriverError, WrongState
 from orchestrator.domain.machines import MachineState, MachineWanted
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.drivers.fake.bmc import boots, renew_certificate
+from orchestrator.drivers.fake.deployments import set_disks
 from orchestrator.ports.bmc import MachinePower
 from orchestrator.store import machines as store
 from orchestrator.wiring.links import WORLD_FILE
@@ -134,6 +135,26 @@ def test_it_is_taken_out_and_put_back_once_for_one_key(racked: Live) -> None:
     assert (back["state"], back["waits"]) == ("declared", "it is not enrolled")
     trail = [row["what"] for row in racked.http.get("/v1/audit").json()["items"] if row["what"].startswith("machine")]
     assert trail[:2] == ["machine declared", "machine maintenance"]
+
+
+def test_a_free_machine_is_tested_and_left_alone_until_that_is_over(racked: Live) -> None:
+    refused(racked.http.post("/v1/machines/m1/test", json={"why": "w"}), 409, "wrong-state")
+    free(racked)
+    set_disks(world(racked), "m1", **{"serial-m1": 1 << 40})
+    place = "/v1/machines/m1/test"
+    refused(racked.http.post(place, json={"why": "w", "seconds": 5}), 400, "request-invalid")
+    assert racked.http.post(f"{place}?dry_run=true", json={"why": "w"}).json()["state"] == "testing"
+    assert states(racked) == {"m1": "available", "m2": "declared", "m3": "declared"}
+    done = cli(racked, "machine", "test", "m1", "--memory", "--seconds", "60", "--why", "it makes noise")
+    assert (done.returncode, done.stdout) == (0, "m1 is testing\n"), done.stderr
+    assert racked.http.get("/v1/machines/m1").json()["reason"] == "it is tested (memory, 60 s): it makes noise"
+    for act, body in (("power", {"on": False}), ("maintenance", {"on": True}), ("broken", {}), ("test", {})):
+        refused(racked.http.post(f"/v1/machines/m1/{act}", json={"why": "w", **body}), 409, "wrong-state")
+    for _ in range(6):
+        racked.controller.testing.once()
+    assert states(racked, state="available") == {"m1": "available"}
+    (found,) = [row for row in racked.http.get("/v1/audit").json()["items"] if row["what"] == "machine tested"]
+    assert found["facts"]["result"] == "passed"
 
 
 def test_a_machine_that_has_a_service_is_neither_taken_out_nor_switched(racked: Live) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from orchestrator.cli.main import run
 from tests.integration.api.answers import refused
-from tests.live import Live
+from tests.live import CRYPT, KEY, Live
 
 
 def bought(live: Live, service_id: str) -> None:
@@ -65,3 +66,36 @@ def test_billing_asks_for_it_over_its_webhook(live: Live) -> None:
     answer = live.send("service.reinstall", "told-anew", version=2, template="debian").json()
     job = live.wait(answer["job_id"])
     assert (job.state, disk(live, "told-anew") != old) == ("done", True)
+
+
+def test_what_is_for_machines_is_refused_of_a_guest_with_a_sentence(
+    live: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(live, "guest")
+    place = "/v1/services/guest"
+    for act, body in (
+        ("rescue", {"on": True, "ssh_keys": [KEY]}),
+        ("reset-password", {"password_hash": CRYPT}),
+        ("test-hardware", {"memory": True}),
+    ):
+        told = refused(live.http.post(f"{place}/{act}", json={"reason": "x", **body}), 409, "refused")
+        assert "is for dedicated machines" in told["detail"]
+        refused(live.http.post(f"{place}/{act}", json=body), 400, "request-invalid")
+    refused(live.http.post(f"{place}/reset-password", json={"reason": "x", "password_hash": "clear"}), 400, "request-invalid")
+    refused(live.http.post(f"{place}/rescue", json={"on": False, "ssh_keys": [KEY]}), 400, "request-invalid")
+
+    words = ["--socket", str(live.socket), "service"]
+    secret = tmp_path / "hash"
+    secret.write_text(f"{CRYPT}\n")
+    assert run([*words, "reset-password", "guest", "--hash-file", str(secret), "--why", "x"]) == 4
+    assert "is for dedicated machines" in capsys.readouterr().err
+    secret.write_text("clear-and-secret\n")
+    assert run([*words, "reset-password", "guest", "--hash-file", str(secret), "--why", "x"]) == 2
+    assert "clear-and-secret" not in capsys.readouterr().err
+    secret.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\n")
+    assert run([*words, "rescue", "on", "guest", "--key", str(secret), "--why", "x"]) == 2
+    assert "one line is expected, with a public SSH key" in capsys.readouterr().err
+    assert run([*words, "rescue", "on", "guest", "--key", str(tmp_path / "none"), "--why", "x"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert run([*words, "rescue", "off", "guest"]) == 4
+    assert run([*words, "test-hardware", "guest", "--why", "x"]) == 4
