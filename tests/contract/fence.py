@@ -112,6 +112,18 @@ class FenceContract(ABC):
         world.freeze(on=False)
         _require(world)
 
+    def test_a_system_that_is_installed_anew_passes_no_point_of_no_return_of_its_service(self, world: FenceWorld) -> None:
+        """And what that destroyed says nothing of what a termination has, which may be taken back still."""
+        world.put(_service(state=Lifecycle.ACTIVE, holds=()))
+        world.add_job("j0", "s1", IntentKind.REINSTALL, payments=2, state=JobState.RUNNING)
+        world.fence.require(service_id="s1", job_id="j0", act="write over")
+        assert world.service("s1").point_of_no_return is None
+        world.put(_service())
+        _require(world)
+        assert world.service("s1").point_of_no_return == NOW
+        world.fence.withdraw(service_id="s1", job_id="j1")
+        assert world.service("s1").point_of_no_return is None
+
     def test_an_unknown_service_and_an_unknown_job_are_refused(self, world: FenceWorld) -> None:
         with pytest.raises(FenceClosed):
             world.fence.require(service_id="s2", job_id="j1", act=WIPE)
