@@ -323,6 +323,21 @@ def test_a_hold_that_comes_before_the_old_disk_goes_brings_it_back(stage: Stage,
     assert stage.snapshot() == untouched
 
 
+def test_from_another_template_it_is_signed_anew_and_as_before_again_when_it_is_undone(stage: Stage) -> None:
+    facts = provisioned(stage)
+    untouched, digest = stage.snapshot(), stage.spec["digest"]
+    template = {**stage.spec["template"], "name": "other", "kernel": "", "initrd": "", "kernel_arguments": ""}
+    stage.spec = {**stage.spec, "template": template, "digest": "f" * 64}
+    running = play(stage, "vps-reinstall", facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="wipe")
+    mark, definition = stage.guest()["mark"], stage.guest()["definition"]
+    assert (mark["spec_digest"], mark["job_id"], definition["kernel"]) == ("f" * 64, "j3", "")
+    running.undo()
+    assert stage.snapshot() == untouched
+    assert (stage.guest()["mark"]["spec_digest"], stage.guest()["mark"]["job_id"]) == (digest, "j1")
+
+
 def test_once_the_old_disk_is_being_wiped_the_guest_stays_on_the_new_one(stage: Stage) -> None:
     running = play(stage, "vps-reinstall", provisioned(stage))
     with pytest.raises(BrokenOff):
