@@ -15,6 +15,7 @@ from agents.deploy.failure import Failed
 from agents.deploy.place import Place
 
 _BLOCK = 8 << 20
+_TOLD_EVERY = 64  # blocks
 _LEFT = 128 << 20  # for the system and the agent
 _PATTERNS = (b"\x00", b"\xff", b"\x55", b"\xaa", b"\x6d\xb6\xdb")
 Progress = Callable[[float, str], None]
@@ -53,17 +54,24 @@ def memory(size: int, seconds: float, told: Callable[[float], None]) -> dict[str
     held = [mmap.mmap(-1, _BLOCK) for _ in range(blocks)]
     problems: list[str] = []
     begun, rounds = time.monotonic(), 0
+
+    def alive(at: int) -> None:
+        """A round of a terabyte takes minutes: whoever says nothing for so long is taken for gone."""
+        if at % _TOLD_EVERY == 0:
+            told(min((time.monotonic() - begun) / max(seconds, 0.001), 1.0))
+
     try:
         while not problems and (not rounds or time.monotonic() - begun < seconds):
             seed = _PATTERNS[rounds % len(_PATTERNS)]
             wanted = (seed * (_BLOCK // len(seed) + 1))[:_BLOCK]
-            for block in held:
+            for at, block in enumerate(held):
                 block[:] = wanted
-            problems = [
-                f"block {at} of {_BLOCK} bytes kept another pattern" for at, block in enumerate(held) if block[:] != wanted
-            ]
+                alive(at)
+            for at, block in enumerate(held):
+                if block[:] != wanted:
+                    problems.append(f"block {at} of {_BLOCK} bytes kept another pattern")
+                alive(at)
             rounds += 1
-            told(min((time.monotonic() - begun) / max(seconds, 0.001), 1.0))
     finally:
         for block in held:
             block.close()

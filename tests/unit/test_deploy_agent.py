@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.deploy import ata, erasing, fat, inspecting, network, nvme, partitions, password, rescue, seed
+from agents.deploy import ata, erasing, fat, inspecting, network, nvme, partitions, password, rescue, seed, testing
 from agents.deploy.failure import Failed
 from agents.deploy.place import Place
 from orchestrator.domain.deployments import SEED_LENGTH, differences, swapped
@@ -359,3 +359,11 @@ class TestSystems:
         line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
         shown = subprocess.run(["ssh-keygen", "-lf", "-"], input=line, capture_output=True, text=True, check=True, timeout=60)
         assert rescue.fingerprint(line) == shown.stdout.split()[1]
+
+
+def test_in_the_middle_of_a_round_through_the_memory_it_is_told_how_far_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the controller would take the machine for one that went silent, and start it again."""
+    monkeypatch.setattr(testing, "_BLOCK", 4096)
+    told: list[float] = []
+    found = testing.memory(4096 * 200, 0.0, told.append)
+    assert (found["rounds"], found["problems"], len(told)) == (1, [], 8)
