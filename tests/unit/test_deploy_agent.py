@@ -114,6 +114,11 @@ class TestNetwork:
         assert network.choose(self.CARDS, "cc") == "eth2"
         assert network.choose(self.CARDS, "aa") == ""
 
+    def test_a_machine_without_the_card_that_is_meant_comes_by_another_and_one_with_it_does_not(self) -> None:
+        assert network.instead(self.CARDS, "dd") == "eth1"
+        assert network.instead(self.CARDS, "aa") == ""
+        assert network.instead(self.CARDS[:1], "dd") == ""
+
     def test_the_address_is_a_fixed_one_or_asked_for(self) -> None:
         fixed = seed.Seed(**SEED, address="10.0.0.5/24", gateway="10.0.0.1")
         assert ["ip", "address", "add", "10.0.0.5/24", "dev", "eth0"] in network.commands("eth0", fixed)
