@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import requests
+import httpx
 
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -26,7 +26,9 @@ Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 class Lie:
     """What happens to a request: ``status`` is answered in its place; ``swallow``: it is answered as done and not passed on;
     ``stall``: seconds that pass before the answer; ``drip``: the answer comes byte by byte, one a second; ``rewrite`` changes the
-    JSON of the real answer; ``body``: is answered whatever was asked. ``times``: how often, -1 = always.
+    JSON of the real answer; ``body``: is answered whatever was asked; ``instead``: where the first word is asked for, the second
+    is asked, and what it tells has the first one's name: another machine's BMC. ``method`` '' = any; ``times``: how often, -1 =
+    always.
     """
 
     method: str
@@ -37,10 +39,11 @@ class Lie:
     drip: bool = False
     rewrite: Rewrite | None = None
     body: bytes | None = None
+    instead: tuple[str, str] | None = None
     times: int = -1
 
     def fits(self, method: str, path: str) -> bool:
-        return self.times != 0 and self.method == method and re.search(self.path, path) is not None
+        return self.times != 0 and self.method in ("", method) and re.search(self.path, path) is not None
 
 
 @dataclass
@@ -94,9 +97,11 @@ def _serve(handler: BaseHTTPRequestHandler, liar: Liar, target: str) -> None:
     if lie.body is not None:
         return _answer(handler, 200, lie.body)
     headers = {name: value for name, value in handler.headers.items() if name.lower() not in ("host", "content-length")}
+    meant, other = lie.instead or ("", "")
     # The emulator behind it signs its certificate itself.
-    real = requests.request(method, target + path, data=sent, headers=headers, verify=False, timeout=60)
-    body = real.content
+    asked = target + path.replace(meant, other) if meant else target + path
+    real = httpx.request(method, asked, content=sent, headers=headers, verify=False, timeout=60)
+    body = real.content.replace(other.encode(), meant.encode()) if meant else real.content
     if lie.rewrite is not None:
         body = json.dumps(lie.rewrite(real.json())).encode()
     return _answer(handler, real.status_code, body, etag=real.headers.get("ETag", ""), drip=lie.drip)
