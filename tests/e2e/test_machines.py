@@ -51,6 +51,7 @@ def test_a_machine_from_its_enrolment_to_its_second_tenant(rack: Rack) -> None:
     rack.done(rack.event("invoice.paid", "d-1", invoice_id="i-1", paid_until="2099-01-01T00:00:00Z"))
     assert first.run("hostname") == "d-1.example.com"
     assert rack.found(machine, first.marker) > 0, "a suspension touches nothing"
+    _installed_anew_nothing_is_left_on_its_disks(rack, first)
     _terminated_it_is_erased_and_free(rack, first)
     rack.moves_in(second)
     assert second.address
@@ -91,6 +92,16 @@ def _suspended_it_is_off_and_stays_off(rack: Rack, tenant: Tenant) -> None:
     rack.until("it is switched off again", lambda: rack.power(machine) == "shut off", seconds=180)
     rack.until("it is told", lambda: "machine kept off" in rack.site.cli("audit", "list", "--service", service), seconds=30)
     assert tenant.run("hostname", seconds=3) == ""
+
+
+def _installed_anew_nothing_is_left_on_its_disks(rack: Rack, tenant: Tenant) -> None:
+    """Every disk is erased first; then he gets in by the same key, at the same address."""
+    words = ("--all-disks", "--reason", "he asked for it", "--yes-i-mean", tenant.service)
+    told = rack.site.ask("service", "reinstall", tenant.service, *words)
+    rack.done(told["job_id"])
+    assert tenant.run("hostname") == f"{tenant.service}.example.com"
+    assert rack.found(rack.machine, tenant.marker) == 0
+    tenant.fill(AMID, END)
 
 
 def _terminated_it_is_erased_and_free(rack: Rack, tenant: Tenant) -> None:
