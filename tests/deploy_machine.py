@@ -127,7 +127,7 @@ def serving(
     ours, sha256 = clock or SystemClock(), fingerprint(certificate)
     book = StoreDeployments(db, ours, url=url, certificate_sha256=sha256, random=os.urandom)
     desk = Desk(book=book, image=iso, images=images, clock=SystemClock())
-    with server.beside(create_desk(desk), sock, (certificate, key)):
+    with server.beside(create_desk(desk), sock, (certificate, key), what="the desk"):
         yield Stand(book, db, url, sha256, images)
 
 

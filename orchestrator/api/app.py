@@ -10,10 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
-from orchestrator.api import problems
+from orchestrator.api import looked, problems
 from orchestrator.api.billing_list import LIST_LIMIT
 from orchestrator.api.context import ApiContext
 from orchestrator.api.once import KeyLocks
+from orchestrator.api.rates import Rates
 from orchestrator.api.resources import (
     accounts,
     adoptions,
@@ -80,13 +81,19 @@ def create_app(context: ApiContext) -> FastAPI:
     app = FastAPI(title=TITLE, version=version("orchestrator"), openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
     app.state.context = context
     app.state.key_locks = KeyLocks()
+    app.state.looks = looked.Looks()
+    limits = context.config.settings.limits
+    app.state.rates = Rates(limits.token_requests_per_minute, context.clock, what="this token")
+    by_address = Rates(limits.address_requests_per_minute, context.clock, what="this address")
     for resource in RESOURCES:
         app.include_router(resource.router, dependencies=[Depends(known_parameters_only)])
     app.add_exception_handler(OrchestratorError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_invalid)
     app.add_exception_handler(HTTPException, problems.answer_http)
-    limits = {reconciliation.PATH: LIST_LIMIT, conduct.PATHS: conduct.EVIDENCE_LIMIT}
-    app.add_middleware(Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock, limits=limits)
+    larger = {reconciliation.PATH: LIST_LIMIT, conduct.PATHS: conduct.EVIDENCE_LIMIT}
+    app.add_middleware(
+        Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock, limits=larger, rates=by_address
+    )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to change the document
     return app
 

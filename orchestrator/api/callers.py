@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from orchestrator.api import looked
 from orchestrator.api.context import ApiContext, Context
 from orchestrator.domain.errors import Forbidden, Unauthenticated
 from orchestrator.store import tokens
@@ -62,6 +63,8 @@ def identify(
     """The caller, whom the line of the request in the log names, too; raises Unauthenticated. A token counts before the socket's
     uid, so that a role can be tried out."""
     caller = _identified(request, context, given)
+    if caller.name.startswith("token:"):
+        request.app.state.rates.take(caller.name)
     request.state.caller = caller.name
     return caller
 
@@ -79,9 +82,11 @@ def _identified(request: Request, context: ApiContext, given: HTTPAuthorizationC
 
 def _by_token(context: ApiContext, token: str) -> Caller:
     with context.db.read() as conn:
-        found = tokens.find(conn, token)
+        found = tokens.find(conn, token, now=context.clock.now())
     if found is None:
-        raise Unauthenticated("the token is not known or was revoked", hint="`orchestrator token list` shows which there are")
+        raise Unauthenticated(
+            "the token is not known, was revoked or has expired", hint="`orchestrator token list` shows which there are"
+        )
     return Caller(name=f"token:{found.name}", role=Role(found.role))
 
 
@@ -96,11 +101,12 @@ def by_uid(uid: int, *, server_uid: int) -> Caller:
     return Caller(name=f"unix:{name}", role=Role.ADMIN if uid in (0, server_uid) else Role.OPERATOR)
 
 
-def _may(permission: Permission) -> Callable[[Caller], Caller]:
-    def check(caller: Annotated[Caller, Depends(identify)]) -> Caller:
+def _may(permission: Permission) -> Callable[[Request, ApiContext, Caller], Caller]:
+    def check(request: Request, context: Context, caller: Annotated[Caller, Depends(identify)]) -> Caller:
         if permission not in ALLOWED[caller.role]:
             able = " or ".join(role for role, permissions in ALLOWED.items() if permission in permissions)
             raise Forbidden(f"the role {caller.role} may not {permission} here", hint=f"this takes the role {able}")
+        looked.write_down(request, context, caller.name)
         return caller
 
     return check

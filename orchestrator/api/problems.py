@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import Any
 
 from fastapi.encoders import jsonable_encoder
@@ -24,6 +25,7 @@ from orchestrator.domain.errors import (
     Refused,
     RequestError,
     StoreUnavailable,
+    TooMany,
     TransientDriverError,
     Unauthenticated,
 )
@@ -107,8 +109,8 @@ def of_error(error: OrchestratorError) -> JSONResponse:
     headers: dict[str, str] = {}
     if isinstance(error, StoreUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    elif isinstance(error, TransientDriverError):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    elif isinstance(error, TransientDriverError | TooMany):
+        headers["Retry-After"] = str(max(1, ceil(error.retry_after)))
     elif isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     return problem(error.code, error.message, hint=error.hint, details=error.details, headers=headers)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.api.problems import of_error, problem
+from orchestrator.api.rates import HERE, Rates
 from orchestrator.domain.errors import OrchestratorError, RequestError, TooLarge
 from orchestrator.ports.clock import Clock
 
@@ -19,7 +20,9 @@ log = logging.getLogger("orchestrator.api")
 class Rim:
     """ASGI middleware. A body is read whole, up to the limit, before anything else sees the request: handlers are
     synchronous and get bytes. ``limits``: of the paths, by patterns, that take more than the others. ``logged``: a path as the
-    log may have it. Raises nothing: what goes wrong below is logged with an incident id and answered.
+    log may have it.
+    ``rates``: how much one address may ask for, but this machine's own. Raises
+    nothing: what goes wrong below is logged with an incident id and answered.
     """
 
     def __init__(
@@ -30,9 +33,11 @@ class Rim:
         clock: Clock,
         limits: Mapping[str, int] | None = None,
         logged: Callable[[str], str] = str,
+        rates: Rates | None = None,
     ) -> None:
         self._app = app
         self._logged = logged
+        self._rates = rates
         self._limits = {re.compile(path): limit for path, limit in (limits or {}).items()}
         self._limit = body_limit
         self._clock = clock
@@ -44,6 +49,7 @@ class Rim:
         started = self._clock.monotonic()
         answer = _Answer(send)
         try:
+            self._count(scope)
             body = await self._read(scope, receive)
             if body is not None:
                 await self._app(scope, _replay(body, receive), answer)
@@ -70,6 +76,12 @@ class Rim:
                 "seconds": round(seconds, 4),
             },
         )
+
+    def _count(self, scope: Scope) -> None:
+        """Before a byte of the body is read. Raises TooMany. A unix socket's peer has no address."""
+        address = scope.get("client")
+        if self._rates is not None and address and address[0] not in HERE:
+            self._rates.take(address[0])
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body; None where the caller went away. Raises TooLarge at the first byte too many."""

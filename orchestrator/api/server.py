@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -84,25 +85,46 @@ def serve(app: FastAPI, sockets: list[socket.socket], *, ready: Callable[[], Non
 
 
 @contextlib.contextmanager
-def beside(app: FastAPI, sock: socket.socket, identity: tuple[Path, Path]) -> Iterator[None]:
-    """Serve another application by TLS on a socket of its own, in a thread, for as long as the block takes.
+def beside(app: FastAPI, sock: socket.socket, identity: tuple[Path, Path], *, what: str) -> Iterator[None]:
+    """Serve an application by TLS on a socket of its own, in a thread, for as long as the block takes. ``what`` it is, in words.
 
     Raises ConfigError where the server does not start.
     """
     started = threading.Event()
+    require_identity(identity, what=what)
     server = Server(app, ready=started.set, identity=identity)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="beside", daemon=True)
     thread.start()
     try:
         while not started.wait(0.05):
             if not thread.is_alive():
-                raise ConfigError("the desk of the deploy image cannot be served", hint="the log says why")
+                raise ConfigError(f"{what} cannot be served", hint="the log says why")
         yield
     finally:
         app.state.ending = True  # what hangs on purpose is answered
         server.should_exit = True
         thread.join(GRACE_SECONDS)
         sock.close()
+
+
+def require_identity(identity: tuple[Path, Path], *, what: str) -> None:
+    """Raises ConfigError where certificate and key cannot be used, or others may read the key."""
+    certificate, key = identity
+    try:
+        if key.stat().st_mode & 0o077:
+            raise ConfigError(f"{key}: others may read the key", hint=f"chmod 600 {key}")
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=_no_passphrase)
+    except ssl.SSLError as exc:
+        raise ConfigError(
+            f"{what} cannot be served: {certificate} and {key} are no certificate and its key ({exc.reason})"
+        ) from exc
+    except OSError as exc:
+        raise ConfigError(f"{what} cannot be served: {exc.filename or certificate}: {exc.strerror or exc}") from exc
+
+
+def _no_passphrase() -> str:
+    """Else OpenSSL would ask for it at the terminal."""
+    raise OSError("the key has a passphrase, which nobody is there to type")
 
 
 def bind(*, unix_socket: Path, listen: str = "") -> list[socket.socket]:

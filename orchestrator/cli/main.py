@@ -43,7 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "event": Entry(f"{_REMOTE}.event:group", "What billing said, and the dead letters."),
     "charge": Entry(f"{_REMOTE}.charge:group", "What customers owe for operations, beside their invoices."),
     "message": Entry(f"{_REMOTE}.message:group", "What billing is told, whether it took it, and what it did not."),
-    "audit": Entry(f"{_REMOTE}.audit:group", "Who did what; append-only, chained by hashes."),
+    "audit": Entry(f"{_LOCAL}.audit:group", "Who did what; append-only, chained by hashes."),
     "policy": Entry(f"{_REMOTE}.policy:group", "What is promised, in sentences."),
     "forecast": Entry(f"{_REMOTE}.forecast:forecast", "What will happen to whom, when and why."),
     "terminations": Entry(f"{_REMOTE}.terminations:group", "Whether deadlines terminate, and letting them."),

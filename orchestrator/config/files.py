@@ -149,6 +149,24 @@ class DeploySection(_File):
     images: f.PathText = Field(description="Directory of the raw images that are written to machines.")
 
 
+class TlsSection(_File):
+    certificate_file: f.PathText = Field(description="PEM: the certificate for `listen`, and those that lead to its authority.")
+    key_file: f.PathText = Field(description="PEM: its private key, readable by the controller only.")
+
+
+class LimitsSection(_File):
+    token_requests_per_minute: int = Field(
+        default=1200, ge=0, le=1_000_000, strict=True, description="Of one token, and as many at once; 0 = no limit."
+    )
+    address_requests_per_minute: int = Field(
+        default=2400,
+        ge=0,
+        le=1_000_000,
+        strict=True,
+        description="Of one address over TCP, but this machine's own; 0 = no limit.",
+    )
+
+
 class OrchestratorFile(_File):
     """orchestrator.yaml: the controller itself."""
 
@@ -169,6 +187,8 @@ class OrchestratorFile(_File):
     )
     socket: f.PathText = Field(default="/run/orchestrator/api.sock", description="Unix socket of the API.")
     listen: f.Listen = Field(default="", description="host:port of the API on TCP; '' = unix socket only.")
+    tls: TlsSection | None = Field(default=None, description="By what `listen` speaks TLS; left out: plain HTTP.")
+    limits: LimitsSection = Field(default_factory=LimitsSection, description="How much one caller may ask for over TCP.")
     billing: list[BillingEntry] = Field(default_factory=list, max_length=32, description="The billing systems that are heard.")
     webhooks: WebhooksSection = Field(default_factory=WebhooksSection, description="What is taken from billing systems.")
     messages: MessagesSection = Field(default_factory=MessagesSection, description="What billing systems are told.")

@@ -26,11 +26,12 @@ from orchestrator.config.files import (
     TargetEntry,
     TemplateEntry,
     TemplatesFile,
+    TlsSection,
     ZoneEntry,
 )
 from orchestrator.config.holidays import read_holidays
 from orchestrator.config.machine_reading import read_machines
-from orchestrator.config.model import BillingSource, Config, DeploySettings, Settings, Zone
+from orchestrator.config.model import BillingSource, Config, DeploySettings, RequestLimits, Settings, TlsSettings, Zone
 from orchestrator.config.plan_reading import AnyPlanFile, plan_model, plan_of
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
@@ -263,7 +264,13 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         keep_engine_rows=found.jobs.keep,
         backups=backup_settings(found.backups, lambda name: _path(directory, name)),
         deploy=None if found.deploy is None else _deploy(found.deploy, directory),
+        tls=None if found.tls is None else _tls(found.tls, directory),
+        limits=RequestLimits(**found.limits.model_dump()),
     )
+
+
+def _tls(section: TlsSection, directory: Path) -> TlsSettings:
+    return TlsSettings(certificate_file=_path(directory, section.certificate_file), key_file=_path(directory, section.key_file))
 
 
 def _deploy(section: DeploySection, directory: Path) -> DeploySettings:

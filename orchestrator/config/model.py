@@ -59,6 +59,22 @@ class DeploySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """Of the API on TCP."""
+
+    certificate_file: Path
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """Requests in a minute, and at once; 0 = no limit."""
+
+    token_requests_per_minute: int = 1200
+    address_requests_per_minute: int = 2400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
 
@@ -89,6 +105,8 @@ class Settings:
     keep_engine_rows: timedelta
     backups: BackupSettings = field(default_factory=BackupSettings)
     deploy: DeploySettings | None = None
+    tls: TlsSettings | None = None
+    limits: RequestLimits = field(default_factory=RequestLimits)
 
     @property
     def told(self) -> BillingSource | None:

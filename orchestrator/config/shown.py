@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.config.backups import backups_shown
@@ -41,6 +42,8 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "database_password_file": settings.database_password_file and str(settings.database_password_file),
         "socket": str(settings.socket),
         "listen": settings.listen,
+        "tls": None if settings.tls is None else {key: str(value) for key, value in asdict(settings.tls).items()},
+        "limits": asdict(settings.limits),
         "billing": [_billing(billing) for billing in settings.billing],
         "webhooks": {
             "tolerance": duration_words(settings.webhook_tolerance),

@@ -145,6 +145,16 @@ class InDoubt(WorkflowError):
     code = "in-doubt"
 
 
+class TooMany(OrchestratorError):
+    """More requests than one caller may make; there is room for another after ``retry_after`` seconds."""
+
+    code = "too-many-requests"
+
+    def __init__(self, message: str, *, retry_after: float, hint: str = "", **details: Any) -> None:
+        super().__init__(message, hint=hint, **details)
+        self.retry_after = retry_after
+
+
 class StoreUnavailable(OrchestratorError):
     """The database cannot be used just now; a sender should try again."""
 
@@ -168,6 +178,7 @@ OUTCOMES: dict[str, Outcome] = {
     SignatureInvalid.code: Outcome(401, 7),
     Forbidden.code: Outcome(403, 7),
     TooLarge.code: Outcome(413, 2),
+    TooMany.code: Outcome(429, 5),
     EventConflict.code: Outcome(409, 3),
     PreconditionError.code: Outcome(409, 3),
     NotFound.code: Outcome(404, 3),

@@ -379,6 +379,7 @@ tokens = _table(
     _text("token_sha256", unique=True),
     _time("created_at"),
     _time("revoked_at", nullable=True),
+    _time("expires_at", nullable=True),
 )
 
 # Answers kept under the caller's Idempotency-Key for a day.

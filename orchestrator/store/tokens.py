@@ -27,9 +27,10 @@ class TokenRecord:
     role: str
     created_at: datetime
     revoked_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
-def add(conn: Connection, *, name: str, role: str, token: str, now: datetime) -> TokenRecord:
+def add(conn: Connection, *, name: str, role: str, token: str, now: datetime, expires_at: datetime | None = None) -> TokenRecord:
     """Keep a new token's hash. A name is used once, also after its token was revoked: the audit trail names it.
 
     Raises RequestError for an unknown role or a token shorter than 32 characters, AlreadyExists for a used name.
@@ -40,15 +41,18 @@ def add(conn: Connection, *, name: str, role: str, token: str, now: datetime) ->
         raise RequestError("a token needs at least 32 characters")
     if conn.execute(sa.select(tokens.c.name).where(tokens.c.name == name)).first() is not None:
         raise AlreadyExists(f"a token named '{name}' was made before", hint="choose another name")
-    conn.execute(sa.insert(tokens).values(name=name, role=role, token_sha256=_sha256(token), created_at=now))
-    return TokenRecord(name=name, role=role, created_at=now)
+    values = {"name": name, "role": role, "created_at": now, "expires_at": expires_at}
+    conn.execute(sa.insert(tokens).values(token_sha256=_sha256(token), **values))
+    return TokenRecord(name=name, role=role, created_at=now, expires_at=expires_at)
 
 
-def find(conn: Connection, token: str) -> TokenRecord | None:
-    """Whose token this is; None where it is unknown or revoked."""
+def find(conn: Connection, token: str, *, now: datetime) -> TokenRecord | None:
+    """Whose token this is; None where it is unknown or revoked, or was to be used until before."""
     query = sa.select(tokens).where(tokens.c.token_sha256 == _sha256(token), tokens.c.revoked_at.is_(None))
     row = conn.execute(query).one_or_none()
-    return None if row is None else _record(row)
+    if row is None or (row.expires_at is not None and row.expires_at <= now):
+        return None
+    return _record(row)
 
 
 def revoke(conn: Connection, name: str, *, now: datetime) -> None:
@@ -68,4 +72,6 @@ def _sha256(token: str) -> str:
 
 
 def _record(row: sa.Row[Any]) -> TokenRecord:
-    return TokenRecord(name=row.name, role=row.role, created_at=row.created_at, revoked_at=row.revoked_at)
+    return TokenRecord(
+        name=row.name, role=row.role, created_at=row.created_at, revoked_at=row.revoked_at, expires_at=row.expires_at
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.domain.audit_chain import AuditEntry
 from orchestrator.domain.errors import WrongState
 from orchestrator.domain.intents import JobState
 from orchestrator.domain.policies import Policy
@@ -41,7 +42,7 @@ def reconcile(house: House, *rows: Entry, keep_waiting: bool = False) -> Reconci
     return house.engine.reconcile(given(*rows), "anna", keep_waiting=keep_waiting)
 
 
-def trail(house: House, what: str) -> list[audit.AuditEntry]:
+def trail(house: House, what: str) -> list[AuditEntry]:
     with house.db.read() as conn:
         rows, _ = audit.list_page(conn, limit=500)
     return [one for one in rows if one.what == what]

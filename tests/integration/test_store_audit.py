@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import DatabaseError
 
+from orchestrator.domain.audit_chain import ChainCheck
 from orchestrator.store import audit
 from orchestrator.store.database import Database
 
@@ -40,7 +41,7 @@ def tamper(db: Database, *statements: str) -> None:
             assert conn.exec_driver_sql(statement).rowcount > 0
 
 
-def verify(db: Database, head: str = "") -> audit.ChainCheck:
+def verify(db: Database, head: str = "") -> ChainCheck:
     with db.read() as conn:
         return audit.verify_chain(conn, head=head)
 
@@ -51,7 +52,7 @@ def test_an_untouched_trail_holds_and_so_does_an_empty_one(db: Database, trail: 
 
 
 def test_an_empty_trail_holds(db: Database) -> None:
-    assert verify(db) == audit.ChainCheck(entries=0, head="")
+    assert verify(db) == ChainCheck(entries=0, head="")
 
 
 def test_rows_read_back_as_they_were_written(trail: Database) -> None:

@@ -299,9 +299,9 @@ class TestTokens:
     def test_a_token_is_found_by_itself_and_never_stored(self, db: Database) -> None:
         with db.write() as conn:
             record = tokens.add(conn, name="ci", role="operator", token=self.TOKEN, now=NOW)
-            assert tokens.find(conn, self.TOKEN) == record
-            assert tokens.find(conn, "x" * 40) is None
-            assert tokens.find(conn, "\udcff") is None
+            assert tokens.find(conn, self.TOKEN, now=NOW) == record
+            assert tokens.find(conn, "x" * 40, now=NOW) is None
+            assert tokens.find(conn, "\udcff", now=NOW) is None
             assert self.TOKEN not in str(conn.exec_driver_sql("SELECT * FROM tokens").all())
 
     def test_a_revoked_token_opens_nothing_and_its_name_stays_taken(self, db: Database) -> None:
@@ -309,7 +309,7 @@ class TestTokens:
             tokens.add(conn, name="ci", role="operator", token=self.TOKEN, now=NOW)
             for hour in range(2):
                 tokens.revoke(conn, "ci", now=NOW + timedelta(hours=hour))
-            assert tokens.find(conn, self.TOKEN) is None
+            assert tokens.find(conn, self.TOKEN, now=NOW) is None
             assert [record.revoked_at for record in tokens.list_all(conn)] == [NOW]
         with pytest.raises(AlreadyExists), db.write() as conn:
             tokens.add(conn, name="ci", role="admin", token="u" * 40, now=NOW)

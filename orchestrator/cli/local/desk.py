@@ -57,6 +57,8 @@ def beside_desk(controller: Controller) -> Iterator[None]:
         yield
         return
     identity = desk_identity(controller.config.settings.state_dir)
-    with server.beside(create_desk(desk), server.bind_tcp(deploy.listen, setting="deploy.listen"), identity):
+    with server.beside(
+        create_desk(desk), server.bind_tcp(deploy.listen, setting="deploy.listen"), identity, what="the desk of the deploy image"
+    ):
         say(f"the desk of the deploy image is served on {deploy.listen}")
         yield

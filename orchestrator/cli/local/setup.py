@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,11 @@ from orchestrator.cli.local.place import config_dir
 from orchestrator.cli.output import emit_json, say
 
 if TYPE_CHECKING:
+    import socket
+
+    from fastapi import FastAPI
+
+    from orchestrator.config.model import Settings
     from orchestrator.wiring.controller import Controller
 
 
@@ -24,6 +31,7 @@ _NEXT = (
     ("node doctor NODE", "whether it has what it needs"),
     ("token create NAME --role ROLE", "for callers over TCP, where `listen` is set"),
 )
+API = "the API on TCP"
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _FROZEN_WHY = "the controller was started with --frozen"
 
@@ -135,6 +143,8 @@ def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: s
     settings = config.settings
     logs.setup(level=log_level)
     controller = wiring.build(config)
+    if settings.tls is not None:
+        server.require_identity((settings.tls.certificate_file, settings.tls.key_file), what=API)
     # The addresses are taken first: a second controller fails here, before any job runs.
     sockets = server.bind(unix_socket=settings.socket, listen=settings.listen)
     where = f"{settings.socket}" + (f" and {settings.listen}" if settings.listen else "")
@@ -147,10 +157,24 @@ def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: s
         settings.socket.unlink(missing_ok=True)
         raise
     try:
-        with beside_desk(controller):
-            server.serve(create_app(controller.api_context()), sockets, ready=lambda: say(f"serving on {where}"))
+        app = create_app(controller.api_context())
+        with beside_desk(controller), _by_tls(app, settings, sockets):
+            server.serve(app, sockets, ready=lambda: say(f"serving on {where}"))
     finally:
         _end(controller)
+
+
+@contextmanager
+def _by_tls(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> Iterator[None]:
+    """Serve TCP by TLS, in a thread of its own, where that is configured; else what serves the unix socket serves it, too."""
+    from orchestrator.api import server
+
+    if settings.tls is None or not settings.listen:
+        yield
+        return
+    identity = (settings.tls.certificate_file, settings.tls.key_file)
+    with server.beside(app, sockets.pop(), identity, what=API):
+        yield
 
 
 def _end(controller: Controller) -> None:

@@ -1,7 +1,8 @@
-"""orchestrator audit …"""
+"""orchestrator audit list, and what verify asks of a controller and says."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -29,12 +30,7 @@ _LIST: tuple[Column, ...] = (
 )
 
 
-@click.group(name="audit")
-def group() -> None:
-    """Who did what; append-only, chained by hashes."""
-
-
-@group.command("list")
+@click.command("list")
 @click.option("--service", "service_id", default="", help="Only rows about this service.")
 @paging_options
 @json_option
@@ -44,19 +40,20 @@ def list_audit(context: click.Context, /, **options: Any) -> None:
     show_list(context, "audit", _LIST, empty="no rows", **options)
 
 
-@group.command("verify")
-@click.option("--head", default="", metavar="HASH", help="A hash noted earlier, elsewhere, that must still be in the trail.")
-@json_option
-@click.pass_context
-def verify(context: click.Context, /, head: str, as_json: bool) -> None:
-    """Read the whole trail and check that every row follows from the one before it."""
-    found = client(context).get("audit/verify", head=head)
+def verify(context: click.Context, *, head: str, as_json: bool) -> None:
+    """Have the controller read the whole trail."""
+    tell(client(context).get("audit/verify", head=head), as_json=as_json)
+
+
+def tell(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """What was found. Raises Failure where the trail does not hold."""
     if as_json:
-        emit_json(found)
+        emit_json(dict(found))
     if not found["ok"]:
+        where = "" if found["at_seq"] is None else f" at row {found['at_seq']}"
         raise Failure(
-            f"the audit trail does not hold at row {found['at_seq']}: {found['problem']}",
-            hint="somebody changed the database by hand, or it is not the one you think",
+            f"the audit trail does not hold{where}: {found['problem']}",
+            hint="somebody changed the database or the file by hand, or it is not the one you think",
             exit_code=6,
         )
     if not as_json:
