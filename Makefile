@@ -24,7 +24,7 @@ WHOLE := $(shell grep -rlE --include='test_*.py' 'mark\.rare|whole_matrix|"--mat
 FAULT := $(patsubst tests/%.py,build/%.done,$(sort $(wildcard tests/fault/test_*.py) $(WHOLE)))
 BENCH := $(patsubst tests/%.py,build/%.done,$(wildcard tests/benchmarks/test_*.py))
 
-.PHONY: help setup venv images demo test check lint unit fault bench lock clean
+.PHONY: help setup venv images demo test check lint unit fault bench deb lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,6 +67,9 @@ build/%.done: tests/%.py $(SOURCES) | images
 	@mkdir -p $(@D)
 	$(LAB) $(PYTEST) $(OPTIONS) $<
 	@touch $@
+
+deb: venv ## the Debian package, for this machine's architecture and Python, in build/dist
+	@configs/debian/build.sh build/dist
 
 COMPILE = build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
