@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from orchestrator.config.model import Config
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.jobs import Job
 from orchestrator.domain.leaving import Leave
 from orchestrator.domain.plans import Node
 from orchestrator.domain.playbooks import Workflow
@@ -260,7 +261,7 @@ class Control(Protocol):
 
     def freeze(self, who: str, why: str) -> object: ...
 
-    def unfreeze(self, who: str) -> object: ...
+    def unfreeze(self, who: str) -> list[Job]: ...
 
     def release(self, who: str, why: str, *, terminates: int | None = ...) -> object: ...
 
