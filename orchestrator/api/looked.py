@@ -54,9 +54,10 @@ class Looks:
             last = self._last.get(key)
             if last is not None and now - last < EVERY:
                 return False
-            if len(self._last) >= MOST:
-                self._last = {each: at for each, at in self._last.items() if now - at < EVERY}
+            self._last.pop(key, None)
             self._last[key] = now
+            if len(self._last) > MOST:  # the longest known is forgotten, and written down once more when it comes again
+                del self._last[next(iter(self._last))]
             return True
 
 

@@ -100,6 +100,15 @@ def test_a_look_counts_again_after_an_hour() -> None:
     assert looks.new(key, now + timedelta(hours=1))
 
 
+def test_looks_without_number_cost_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looked, "MOST", 10)
+    looks = looked.Looks()
+    assert all(looks.new(("token:a", "service", f"s{number}"), SINCE) for number in range(100))
+    assert len(looks._last) == 10
+    assert not looks.new(("token:a", "service", "s99"), SINCE)
+    assert looks.new(("token:a", "service", "s0"), SINCE)
+
+
 def test_the_trail_is_exported_and_checked_without_a_controller(live: Live, tmp_path: Path) -> None:
     live.provisioned("exported")
     words = ("--config", str(live.config.directory), "audit", "export")
