@@ -49,7 +49,7 @@ def group() -> None:
     "--expires",
     default="",
     metavar="DURATION",
-    help="After this it opens nothing any more, such as 90d or 12h. Left out: it does until it is revoked.",
+    help="After this it opens nothing any more, such as 7d. Left out: it does until it is revoked.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
