@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from orchestrator.domain.errors import PermanentDriverError, UndoFailed, WrongState
+from orchestrator.domain.errors import PermanentDriverError, UndoFailed
 from orchestrator.domain.plans import Template
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestFacts, GuestMark
 from orchestrator.ports.volumes import VolumeFacts
@@ -24,7 +24,6 @@ from orchestrator.steps.common import (
     own_guest,
     present_guest,
     put_down,
-    require_off,
     traced,
     with_trace,
     without_trace,
@@ -32,7 +31,7 @@ from orchestrator.steps.common import (
 from orchestrator.steps.definition import definition_of
 from orchestrator.steps.disk_export import drop_all
 from orchestrator.steps.guest import pool_path, seed_disk, signed
-from orchestrator.steps.restore import on_volume, require_room, uses
+from orchestrator.steps.restore import on_volume, require_room, require_to_switch, uses
 from orchestrator.steps.storage import VolumeArgs, VolumeCreate, disk_name
 from orchestrator.steps.wipe import VolumeRef
 
@@ -84,11 +83,7 @@ class GuestRenew(BaseStep[RenewArgs]):
         """Raises WrongState where the guest runs, or its memory was saved to be gone on with; PermanentDriverError where it uses
         another disk than is known."""
         facts, mark = present_guest(ctx, args.node)
-        require_off(facts)
-        if facts.managed_save:
-            raise WrongState(f"the memory of {facts.name} was saved and belongs to its old disk", hint="start it, or remove that")
-        if not uses(facts, args.old.path):
-            raise PermanentDriverError(f"{facts.name} does not use {args.old.name}", hint="an operator has to look")
+        require_to_switch(facts, args.old)
         drop_all(ctx, args.node)
         seeds = (seed_disk(ctx, args.node),) if args.template.cloud_init else ()
         definition = _definition(ctx, args, facts)

@@ -139,11 +139,7 @@ class DiskSwitch(BaseStep[SwitchArgs]):
         """Raises WrongState where the guest runs, or its memory was saved to be gone on with; PermanentDriverError where it uses
         another disk than is known."""
         facts, mark = present_guest(ctx, args.node)
-        require_off(facts)
-        if facts.managed_save:
-            raise WrongState(f"the memory of {facts.name} was saved and belongs to its old disk", hint="start it, or remove that")
-        if not uses(facts, args.old.path):
-            raise PermanentDriverError(f"{facts.name} does not use {args.old.name}", hint="an operator has to look")
+        require_to_switch(facts, args.old)
         drop_all(ctx, args.node)
         marked = with_trace(mark, SWITCHED, ctx, {"from": args.old.name})
         _define(ctx, args, facts, marked, of=args.old, to=args.new)
@@ -209,6 +205,16 @@ def _started(there: Mapping[str, str], mark: GuestMark) -> bool:
 def uses(facts: GuestFacts, path: str) -> bool:
     """Whether the guest's definition names the volume."""
     return any(disk.path == path for disk in facts.disks)
+
+
+def require_to_switch(facts: GuestFacts, old: VolumeFacts) -> None:
+    """The guest may be pointed at another disk than ``old``. Raises WrongState where it runs, or its memory was saved to be gone
+    on with; PermanentDriverError where it uses another disk than is known."""
+    require_off(facts)
+    if facts.managed_save:
+        raise WrongState(f"the memory of {facts.name} was saved and belongs to its old disk", hint="start it, or remove that")
+    if not uses(facts, old.path):
+        raise PermanentDriverError(f"{facts.name} does not use {old.name}", hint="an operator has to look")
 
 
 def throw_away(ctx: StepContext, node: str, name: str, timer: Timer) -> None:

@@ -10,6 +10,7 @@ import click
 from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, table, when
 from orchestrator.cli.remote.account import COMMANDS as ACCOUNT
 from orchestrator.cli.remote.adopt import COMMANDS as ADOPT
+from orchestrator.cli.remote.asking import ask
 from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.conduct import COMMANDS as CONDUCT
@@ -31,8 +32,6 @@ from orchestrator.cli.remote.options import (
 )
 from orchestrator.cli.remote.systems import COMMANDS as SYSTEMS
 from orchestrator.cli.remote.usage import usage
-from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
-from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Line, Row
 
 
@@ -263,22 +262,7 @@ def act(context: click.Context, service: str, action: str, options: dict[str, An
     body = {"reason": options.get("reason") or ""}
     if "hold" in options:
         body["hold"] = options["hold"]
-    calls = client(context)
-    answer = calls.post(below("services", service, action), body, dry_run="true" if options["dry_run"] else "")
-    if options["dry_run"]:
-        show_workflow(answer["workflow"] or {}, as_json=options["as_json"])
-        return
-    if options["watch"] and answer["job_id"]:
-        if not options["as_json"]:
-            say(f"{service}: {action}: job {answer['job_id']}")
-        watch_job(calls, answer["job_id"], as_json=options["as_json"])
-        return
-    if options["as_json"]:
-        emit_json(answer)
-    else:
-        say_outcome(f"{service}: {action}", answer, none="no job was needed: ")
-    if answer["waits"]:
-        context.exit(WAITS)
+    ask(context, service, action, body, options)
 
 
 Acting = Callable[..., Any]
