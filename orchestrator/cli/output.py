@@ -181,5 +181,15 @@ def human_bytes(count: int) -> str:
     if number < _SHORT:
         return f"{number} {unit}"
     unit, one = next((unit, one) for unit, one in _UNITS.items() if unit in _BINARY and count >= one)
-    value = count / one
+    return _rounded(count / one, unit)
+
+
+def human_share(count: int, of: int) -> str:
+    """``18.8 GB of 20 GB``: both in the unit of what there is in all, so that they can be compared by eye."""
+    unit = human_bytes(of).split()[-1]
+    one = _UNITS.get(unit, 1)
+    return f"{human_bytes(count) if one == 1 or count % one == 0 else _rounded(count / one, unit)} of {human_bytes(of)}"
+
+
+def _rounded(value: float, unit: str) -> str:
     return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"

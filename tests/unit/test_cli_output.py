@@ -113,6 +113,20 @@ def test_sizes_are_shown_as_files_write_them_and_else_in_binary_units(count: int
 
 
 @pytest.mark.parametrize(
+    ("count", "of", "words"),
+    [
+        (20 * 10**9, 20 * 10**9, "20 GB of 20 GB"),
+        (20_187_000_000, 20 * 10**9, "20.2 GB of 20 GB"),
+        (10 * 2**30, 20 * 10**9, "10.7 GB of 20 GB"),
+        (3 * 2**29, 4 * 2**30, "1.5 GiB of 4 GiB"),
+        (0, 4 * 2**30, "0 B of 4 GiB"),
+    ],
+)
+def test_a_share_is_told_in_the_unit_of_the_whole(count: int, of: int, words: str) -> None:
+    assert output.human_share(count, of) == words
+
+
+@pytest.mark.parametrize(
     "words", ["100 Mbit/s", "1 Gbit/s", "50 MB/s", "10 MiB/s", "800 kB/s", "1234567 B/s", "3 Mibit/s", "1 GiB/s", "12 TB/s"]
 )
 def test_rates_are_shown_as_files_write_them(words: str) -> None:

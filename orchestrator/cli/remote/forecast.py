@@ -99,7 +99,11 @@ def _show(
     rows = sorted(_acts(items) if body is None else _changes(items, page["policy"]), key=lambda row: str(row["at"]))
     if body is not None:
         say(f"{page['policy']}: plans {', '.join(page['plans']) or 'none'}")
-    table(_ACTS if body is None else _CHANGES, rows, empty="nothing" if body is None else "nothing changes")
+    table(
+        _ACTS if body is None else _CHANGES,
+        rows,
+        empty=f"nothing within {asked['days']} days (--days N looks further)" if body is None else "nothing changes",
+    )
     for note in page["notes"]:
         say(f"note: {note}", err=True)
     if after:

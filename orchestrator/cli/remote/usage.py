@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.output import card, emit_json, human_bytes, moment
+from orchestrator.cli.output import card, emit_json, human_bytes, human_share, moment
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option
 from orchestrator.cli.tables import Line, Row
@@ -18,15 +18,13 @@ def _shares(row: Row) -> str:
 
 def _share(share: Row) -> str:
     of = _OF.get(share["of"], share["of"])
-    return f"{of}: {share['per_cent']} % ({_amount(share, 'used')} of {_amount(share, 'sold')})"
+    used, sold = share["used"], share["sold"]
+    told = f"{used:,} of {sold:,}" if share["of"] == "inodes" else human_share(used, sold)
+    return f"{of}: {share['per_cent']} % ({told})"
 
 
 def _files(row: Row) -> str:
     return f"{human_bytes(row['bytes'])} in {row['inodes']:,} inodes (files, directories and links)"
-
-
-def _amount(share: Row, field: str) -> str:
-    return f"{share[field]:,}" if share["of"] == "inodes" else human_bytes(share[field])
 
 
 def _traffic(row: Row) -> str:

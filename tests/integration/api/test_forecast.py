@@ -219,7 +219,7 @@ def test_the_command_line_tells_the_forecast_by_time(live: Live) -> None:
     assert lines[0].startswith("WHEN")
     assert [line[:20] for line in lines[1:]] == sorted(line[:20] for line in lines[1:])
     assert {line.split()[2] for line in lines[1:]} == set(WHO)
-    assert say(live, "forecast", "--service", "a-free").stdout == "nothing\n"
+    assert say(live, "forecast", "--service", "a-free").stdout == "nothing within 30 days (--days N looks further)\n"
     paged = say(live, "forecast", "--limit", "1", "--all", "--json")
     assert [item["service_id"] for item in json.loads(paged.stdout)["items"]] == list(WHO)
 
