@@ -80,7 +80,10 @@ def test_a_freeze_holds_what_suspends_until_it_is_lifted(own: Live) -> None:
     answer = own.http.post("/v1/services/frozen/suspend", json={"reason": "test"}).json()
     assert answer["waits"]
     refused(own.http.post(f"/v1/jobs/{answer['job_id']}/approve"), 409, "frozen")
-    assert own.http.delete("/v1/freeze").json() == {"frozen": False, "by": "", "why": "", "since": None}
+    lifted = own.http.delete("/v1/freeze").json()
+    assert (lifted["frozen"], lifted["since"]) == (False, None)
+    assert lifted["released"] == [{"id": answer["job_id"], "intent": "suspend", "service_id": "frozen"}]
+    assert own.http.get("/v1/freeze").json()["released"] == []
     assert own.wait(answer["job_id"]).state == "done"
 
 
