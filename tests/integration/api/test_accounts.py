@@ -251,7 +251,7 @@ def test_an_operator_reads_what_an_account_uses_with_units_and_when_and_of_what(
     assert re.search(r"read at \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ files 1500 MB in 12,345 inodes \(files, directories", told)
     assert "databases 1 GB cpu time 0 s of one core since it was first read" in told
     assert "traffic 2026-11: 5 MiB in and out, by the node's clock" in told
-    assert "disk, files and databases together: 50 % (2500 MB of 5 GB)" in told
+    assert "disk, files and databases together: 50 % (2.5 GB of 5 GB)" in told
     assert "inodes: 6 % (12,345 of 200,000)" in told
 
 
