@@ -27,6 +27,8 @@ TEST = "test"
 TESTED = "machine tested"
 # Servers test their memory before they boot.
 PATIENCE = timedelta(minutes=30)
+# To begin one takes a few calls to its BMC, of BMC_SECONDS each at most: only after that has whoever began it been cut off.
+BEGINS = timedelta(seconds=8 * BMC_SECONDS)
 # The image tells every few seconds how far it is.
 SILENT = timedelta(minutes=10)
 CONTROLLER = "orchestrator"
@@ -83,7 +85,10 @@ class HardwareTests:
         name = standing.machine.name
         found = self._deployments.deployment(name, job_id=job_of(name))
         task = next(iter(found.tasks), None) if found is not None else None
-        if found is None or task is None:  # whoever began it was killed in between
+        if found is None or task is None:
+            since = standing.record.changed_at
+            if since is not None and self._clock.now() - since < BEGINS:
+                return  # another thread, or another controller, is about to give it
             self._end(name)
             self._move(standing.record, MachineState.AVAILABLE, reason="its test never began: begin it again", who=CONTROLLER)
             return

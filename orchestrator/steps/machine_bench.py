@@ -136,6 +136,16 @@ class Bench:
         found = self.deployment()
         return next((task for task in found.tasks if task.key == key), None) if found is not None else None
 
+    def look(self) -> Mapping[str, object]:
+        """What the image finds in the machine."""
+        return self.run(Task(key="look", kind="inspect", arguments={}))
+
+    def drives(self) -> list[str]:
+        """The serial numbers of every drive: of those that are known, and of one that nobody knew of."""
+        disks = self.look().get("disks")
+        there = [str(disk["serial"]) for disk in disks if disk.get("serial")] if isinstance(disks, list | tuple) else []
+        return sorted({*serials_of(self._standing), *there})
+
     def run(self, task: Task) -> Mapping[str, object]:
         """Have it done, and its result. A machine that loses its power meanwhile is brought up again and starts the task over;
         so does one whose task failed in an earlier run of the step."""

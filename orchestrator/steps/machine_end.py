@@ -44,9 +44,7 @@ class MachineErase(BaseStep[OnNode]):
     def apply(self, ctx: StepContext, args: OnNode) -> Facts:
         """Raises FenceClosed and Frozen as long as nothing was destroyed; once it has begun it is carried to its end."""
         bench = Bench(ctx, args.node)
-        # A disk that nobody knew of is erased with the others.
-        found = bench.run(Task(key="look", kind="inspect", arguments={}))
-        disks = sorted({*serials_of(bench.standing), *_serials(found)})
+        disks = bench.drives()  # one that nobody knew of is erased with the others
         begun = bench.state(ERASE) is not None
         if not begun:
             require(ctx, "wipe")
@@ -130,11 +128,6 @@ class MachineClean(BaseStep[OnNode]):
             args.node, MachineState.CLEANING, reason="its drives were erased", service_id=ctx.service_id, job_id=ctx.job_id
         )
         return {"cleaned": args.node}
-
-
-def _serials(found: Mapping[str, object]) -> list[str]:
-    disks = found.get("disks")
-    return [str(disk["serial"]) for disk in disks if disk.get("serial")] if isinstance(disks, list | tuple) else []
 
 
 def _facts(ctx: StepContext, node: str, result: Mapping[str, object]) -> Facts:

@@ -10,11 +10,10 @@ from orchestrator.ports.deployment import Task
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, OnNode
 from orchestrator.steps.fence import require, withdraw
-from orchestrator.steps.machine_bench import DONE, Bench, serials_of
+from orchestrator.steps.machine_bench import DONE, Bench
 from orchestrator.steps.machine_install import WRITE, MachineWrite, WriteArgs
 
 CLEAR = "clear"
-LOOK = Task(key="look", kind="inspect", arguments={})
 _GONE = "what was on the disks of {} is gone, or going: nothing brings it back, the job can only go on"
 
 
@@ -42,9 +41,7 @@ class MachineClear(BaseStep[OnNode]):
     def apply(self, ctx: StepContext, args: OnNode) -> Facts:
         """Raises FenceClosed and Frozen as long as nothing was destroyed; once it has begun it is carried to its end."""
         bench = Bench(ctx, args.node)
-        disks = bench.run(LOOK).get("disks")
-        there = [str(disk["serial"]) for disk in disks if disk.get("serial")] if isinstance(disks, list | tuple) else []
-        erase = Task(key=CLEAR, kind="erase", arguments={"disks": sorted({*serials_of(bench.standing), *there})})
+        erase = Task(key=CLEAR, kind="erase", arguments={"disks": bench.drives()})
         return _past_the_fence(ctx, bench, "erase", lambda: _cleared(bench.run(erase)))
 
     def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
@@ -63,7 +60,7 @@ class MachineRewrite(MachineWrite):
     def apply(self, ctx: StepContext, args: WriteArgs) -> Facts:
         """Raises FenceClosed and Frozen as long as nothing was destroyed; once it has begun it is carried to its end."""
         bench = Bench(ctx, args.node)
-        bench.run(LOOK)
+        bench.look()
         return _past_the_fence(ctx, bench, "write over", lambda: super(MachineRewrite, self).apply(ctx, args))
 
     def undo(self, ctx: StepContext, args: WriteArgs, facts: Mapping[str, Any]) -> None:

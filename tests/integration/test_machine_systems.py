@@ -19,7 +19,7 @@ from orchestrator.drivers.fake.deployments import FakeDeployments, disk, plant
 from orchestrator.drivers.fake.outside import FakeClock
 from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.engine.conduct import HoldAsked
-from orchestrator.engine.testing import HardwareTests
+from orchestrator.engine.testing import BEGINS, HardwareTests
 from orchestrator.ports.bmc import BootFrom, MachinePower
 from orchestrator.ports.deployment import Task
 from orchestrator.steps.base import Done, StepContext
@@ -429,7 +429,12 @@ def test_a_test_that_could_not_begin_or_whose_beginning_was_cut_off_leaves_the_m
     assert (rack.machine().state, "no licence" in rack.machine().reason) == (MachineState.AVAILABLE, True)
     with rack.db.write() as conn:
         machine_store.move(conn, rack.machine(), MachineState.TESTING, reason="x", who="anna", now=rack.clock.now())
-    trials(rack).once()
+    clock = FakeClock(rack.clock.now())
+    tests = trials(rack, clock)
+    tests.once()
+    assert rack.machine().state == MachineState.TESTING, "whoever begins it may be at it just now"
+    clock.sleep(BEGINS.total_seconds() + 1)
+    tests.once()
     assert (rack.machine().state, "never began" in rack.machine().reason) == (MachineState.AVAILABLE, True)
 
 
