@@ -58,6 +58,13 @@ def _open(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC)
 
 
+def put(fd: int, content: memoryview, at: int) -> None:
+    """All of it, at that byte."""
+    done = 0
+    while done < len(content):
+        done += os.pwrite(fd, content[done:], at + done)
+
+
 class Buffer:
     """Memory as O_DIRECT wants it: whole pages."""
 
@@ -67,12 +74,16 @@ class Buffer:
 
     def write(self, fd: int, content: bytes | memoryview, at: int) -> None:
         """All of it, at that byte. A length that is no multiple of 4096 needs an ``at`` and a disk that allow it."""
-        for start in range(0, len(content), len(self._map)):
-            part = content[start : start + len(self._map)]
-            self._map[: len(part)] = bytes(part)
-            done = 0
-            while done < len(part):
-                done += os.pwrite(fd, self._view[done : len(part)], at + start + done)
+        whole = memoryview(content)
+        for start in range(0, len(whole), len(self._map)):
+            put(fd, self.filled(whole[start : start + len(self._map)]), at + start)
+
+    def filled(self, content: bytes | memoryview, *, unit: int = 1) -> memoryview:
+        """With that, and zeros to the next multiple of ``unit``; it is good until the next call."""
+        length = len(content) + -len(content) % unit
+        self._view[: len(content)] = content
+        self._view[len(content) : length] = bytes(length - len(content))
+        return self._view[:length]
 
     def read(self, fd: int, length: int, at: int) -> memoryview:
         """Exactly so many bytes; they are good until the next call."""

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from agents.deploy import drives, fat, partitions
@@ -61,14 +62,26 @@ def write(place: Place, images: Images, arguments: Mapping[str, Any], progress: 
 
 
 def _stream(fd: int, buffer: drives.Buffer, parts: Iterator[bytes], size: int, told: Callable[[float], None]) -> str:
-    """Write the image as it comes; its SHA-256. The next part is fetched while this one is written."""
-    digest, at = hashlib.sha256(), 0
-    for part in _ahead(parts):
-        digest.update(part)
-        buffer.write(fd, part + bytes(-len(part) % _UNIT), at)
-        at += len(part)
-        told(at / size)
+    """Write the image as it comes; its SHA-256. The next part is fetched while this one is written, and hashed meanwhile."""
+    digest, at, buffers = hashlib.sha256(), 0, (buffer, drives.Buffer())
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        written = beside.submit(drives.put, fd, memoryview(b""), 0)
+        for turn, part in enumerate(_pieces(_ahead(parts))):
+            filled = buffers[turn % 2].filled(part, unit=_UNIT)
+            written.result()
+            written = beside.submit(drives.put, fd, filled, at)
+            digest.update(part)
+            at += len(part)
+            told(at / size)
+        written.result()
     return digest.hexdigest()
+
+
+def _pieces(parts: Iterator[bytes]) -> Iterator[memoryview]:
+    """What fits into a buffer."""
+    for part in parts:
+        whole = memoryview(part)
+        yield from (whole[start : start + drives.BLOCK] for start in range(0, len(whole), drives.BLOCK))
 
 
 def _ahead(parts: Iterator[bytes]) -> Iterator[bytes]:
@@ -91,11 +104,17 @@ def _ahead(parts: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _read_back(fd: int, buffer: drives.Buffer, size: int, told: Callable[[float], None]) -> str:
-    digest = hashlib.sha256()
-    for at in range(0, size, drives.BLOCK):
-        length = min(drives.BLOCK, size - at)
-        digest.update(buffer.read(fd, length + -length % _UNIT, at)[:length])
-        told((at + length) / size)
+    """Its SHA-256. A part is hashed while the next is read, into the other of two buffers."""
+    digest, buffers = hashlib.sha256(), (buffer, drives.Buffer())
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        hashed = beside.submit(digest.update, b"")
+        for turn, at in enumerate(range(0, size, drives.BLOCK)):
+            length = min(drives.BLOCK, size - at)
+            part = buffers[turn % 2].read(fd, length + -length % _UNIT, at)[:length]
+            hashed.result()
+            hashed = beside.submit(digest.update, part)
+            told((at + length) / size)
+        hashed.result()
     return digest.hexdigest()
 
 

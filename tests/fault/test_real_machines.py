@@ -215,7 +215,7 @@ def test_a_machine_that_loses_its_power_while_it_is_written_or_erased_is_begun_a
     slowly(rack)
     rack.until("the image is being written", lambda: begins(image), pause=0.05)
     virsh("destroy", rack.machine.name)
-    assert disk.read_bytes()[: len(image)][-(4 << 20) :] != image[-(4 << 20) :], "it was only begun"
+    assert disk.read_bytes()[: len(image)] != image, "it was only begun"
     rack.done(job_id)
     rack.arrives(tenant)
     tenant.fill(AMID)
