@@ -13,8 +13,9 @@ from orchestrator.domain.machines import Machine
 from orchestrator.engine.machine_guard import MachineGuard
 from orchestrator.ports.bmc import Bmc, BmcFacts, MachinePower, Sensor
 from orchestrator.ports.clock import Clock
+from orchestrator.store import jobs, services
 from orchestrator.store import machines as machine_store
-from orchestrator.store.database import Database
+from orchestrator.store.database import Connection, Database
 
 _log = logging.getLogger(__name__)
 _LOOKS = 8  # at a time
@@ -53,7 +54,7 @@ class MachineWatch:
                 machine_store.set_unreachable(conn, name, exc.message)
             return
         with self._db.write() as conn:
-            machine_store.set_seen(conn, name, told, now=self._clock.now())
+            machine_store.set_seen(conn, name, told, own=_as_its_customer_has_it(conn, name), now=self._clock.now())
         if told["power"] == MachinePower.ON:
             self._keep_off(name)
 
@@ -62,6 +63,13 @@ class MachineWatch:
             self._guard.keep_off(name)
         except OrchestratorError as exc:
             _log.warning("whether machine %s has to be switched off is not settled: %s", name, exc.message)
+
+
+def _as_its_customer_has_it(conn: Connection, name: str) -> bool:
+    """Whether no hold stops the machine's service, and no job is at it."""
+    service_id = machine_store.get(conn, name).service_id
+    service = services.get(conn, service_id) if service_id else None
+    return service is not None and not service.stopped and not jobs.unfinished(conn, service_id)
 
 
 def ask(bmc: Bmc, *, deadline: float) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class Orders:
         job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=now)
         begun, facts = outcomes.begin(service, intent.kind), services.facts(conn, service.id)
         others = job_store.unfinished(conn, service.id)
-        power = machines.told_power(conn, facts.node)
+        power = machines.own_power(conn, facts.node)
         return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, others=others, power=power, now=now)
 
     def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:

@@ -149,7 +149,7 @@ class Runner:
         record = outcomes.begin(service, job.intent)
         facts = services.facts(conn, service.id)
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
-        power = machines.told_power(conn, facts.node)
+        power = machines.own_power(conn, facts.node)
         workflow = resolved(
             self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, power=power, now=now
         )
@@ -263,7 +263,7 @@ def resolved(
     now: datetime,
 ) -> Workflow:
     """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had.
-    ``others``: the service's jobs that are not over. ``power``: what the BMC of its machine told last."""
+    ``others``: the service's jobs that are not over. ``power``: what its machine's BMC told last while nobody held it."""
     playbook = playbooks.get(job.playbook)
     if playbook is None:
         raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")

@@ -35,6 +35,7 @@ from orchestrator.store.machine_tables import machines
 # How often a machine that somebody else took between choosing and taking is chosen again.
 RACES = 20
 CONTROLLER = "orchestrator"
+_OWN_POWER = "own_power"
 ENROLLED = "it was enrolled, and is as it was declared"
 
 
@@ -119,8 +120,11 @@ def enrolled(before: MachineRecord, *, certificate_sha256: str, told: Mapping[st
     )
 
 
-def set_seen(conn: Connection, name: str, told: Mapping[str, Any], *, now: datetime) -> None:
-    """Its BMC answered."""
+def set_seen(conn: Connection, name: str, told: Mapping[str, Any], *, own: bool, now: datetime) -> None:
+    """Its BMC answered. ``own``: its power is as whoever has it wants it."""
+    before = get(conn, name)
+    power = {"service": before.service_id, "power": told["power"]} if own else before.told.get(_OWN_POWER)
+    told = {**told, _OWN_POWER: power}
     conn.execute(sa.update(machines).where(machines.c.name == name).values(up=True, seen_at=now, told=told, problem=""))
 
 
@@ -129,9 +133,15 @@ def set_unreachable(conn: Connection, name: str, problem: str) -> None:
     conn.execute(sa.update(machines).where(machines.c.name == name).values(up=False, problem=problem))
 
 
-def told_power(conn: Connection, name: str) -> str:
-    """What its BMC told last of its power; '' where that is not known, and of what is no machine."""
-    return str(get(conn, name).told.get("power", "")) if name else ""
+def own_power(conn: Connection, name: str) -> str:
+    """What its BMC told last of its power while neither a hold nor a job had a hand in it: as whoever has it now wants it.
+
+    '' where that is not known, and of what is no machine."""
+    if not name:
+        return ""
+    record = get(conn, name)
+    own = record.told.get(_OWN_POWER) or {}
+    return str(own["power"]) if own.get("service") == record.service_id else ""
 
 
 def differing(standing: Standing) -> tuple[Difference, ...]:

@@ -458,7 +458,8 @@ def test_a_machine_that_its_customer_had_switched_off_stays_off_when_its_suspens
     assert sold.bmc().facts(deadline=5).power == MachinePower.ON
 
 
-def test_a_suspension_that_is_tried_again_does_not_take_its_own_work_for_the_customers(sold: Rack) -> None:
+@pytest.mark.parametrize("again", ["retried", "another"])
+def test_a_suspension_that_is_tried_again_does_not_take_its_own_work_for_the_customers(sold: Rack, again: str) -> None:
     sold.watch().once()
     add_machine(sold.world, "m2", uuid="00000000-0000-4000-8000-000000000002", macs=())
     with sold.world.change() as state:  # somebody else answers at its addresses
@@ -469,10 +470,15 @@ def test_a_suspension_that_is_tried_again_does_not_take_its_own_work_for_the_cus
     with sold.world.change() as state:
         state["nodes"]["m2"]["machine"]["power"] = "off"
     sold.watch().once()
-    sold.engine.retry(job.id, "anna")
-    sold.done(job.id)
+    if again == "retried":
+        sold.engine.retry(job.id, "anna")
+        sold.done(job.id)
+    else:
+        sold.done(sold.event("service.suspend", "s1", version=3, reason="abuse").job_id)
     assert facts(sold)["stop"]["before"] == "on"
-    sold.done(sold.event("service.unsuspend", "s1", version=3).job_id)
+    if again == "another":
+        sold.event("service.unsuspend", "s1", version=4, reason="abuse")
+    sold.done(sold.event("service.unsuspend", "s1", version=5).job_id)
     assert runs_from_its_disk(sold)
 
 
