@@ -13,7 +13,7 @@ from agents.node.call import Call
 Run = Callable[[Call], dict[str, Any]]
 
 _TABLES = {
-    "agents.node.table": ("hello", "doctor", "template", "volume", "secret", "guest", "residue"),
+    "agents.node.table": ("hello", "doctor", "template", "volume", "secret", "guest", "residue", "pool"),
     "agents.node.restic.table": ("repository", "directory"),
     "agents.node.disk.table": ("disk",),
     "agents.node.hosting.table": ("hosting", "account", "node"),

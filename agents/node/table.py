@@ -14,6 +14,7 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
         {"pool_path": Field(a.path), "bridge": Field(a.interface), "backups": Field(a.flag, False)},
         later("doctor", "doctor"),
     ),
+    "pool-fill": ({"path": Field(a.path)}, later("fill", "pool_fill")),
     "template-check": ({"path": Field(a.path), "sha256": Field(a.sha256)}, later("templates", "template_check")),
     "volume-state": ({"path": Field(a.path)}, later("wipe", "volume_state")),
     "volume-make": (

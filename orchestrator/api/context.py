@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.testing import HardwareTests
     from orchestrator.store.charges import ChargeRecord
     from orchestrator.store.database import Connection, Database
+    from orchestrator.store.nodes import NodeRecord
 
 
 class Accepted(Protocol):
@@ -149,6 +150,14 @@ class Drills(Protocol):
     def now(self, service_id: str, *, who: str, why: str, beside: Callable[[Connection, Submitted], None] = ...) -> Submitted: ...
 
 
+class Nodes(Protocol):
+    """What operators decide about nodes; see ``engine.fleet``."""
+
+    def drain(self, name: str, *, who: str, why: str, beside: Callable[[Connection, NodeRecord], None]) -> NodeRecord: ...
+
+    def undrain(self, name: str, *, who: str, why: str, beside: Callable[[Connection, NodeRecord], None]) -> NodeRecord: ...
+
+
 class Accounts(Protocol):
     """What is set of hosting accounts; see ``engine.hosting``."""
 
@@ -196,6 +205,9 @@ class Control(Protocol):
 
     @property
     def drilling(self) -> Drills: ...
+
+    @property
+    def fleet(self) -> Nodes: ...
 
     @property
     def repositories(self) -> RepositoriesControl: ...

@@ -12,6 +12,7 @@ from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.guards import WaitReason
+from orchestrator.domain.placement import over_watermarks
 from orchestrator.domain.plans import Node
 from orchestrator.domain.usage import Metered, month_of
 from orchestrator.engine.machine_guard import KEPT_OFF
@@ -214,9 +215,17 @@ def _nodes(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeGauges, ..
             promised_vcpus=state.promised_vcpus,
             promised_memory_bytes=state.promised_memory_bytes,
             promised_disk_bytes=state.promised_disk_bytes,
+            drained=bool(state.drained),
+            pool_data_ratio=_ratio(state.filled.data_percent),
+            pool_metadata_ratio=_ratio(state.filled.metadata_percent),
+            over_watermark=bool(over_watermarks(state)),
         )
         for state in nodes.states(conn, declared)
     )
+
+
+def _ratio(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
 
 
 def _age(since: datetime | None, now: datetime) -> float:

@@ -236,6 +236,12 @@ class NodeEntry(_File):
     backups: f.Name | Literal[""] = Field(default="", description="Target of its services' backups; '' = none are made.")
     backups_on_own_node: bool = Field(default=False, description="true = they may lie on the node itself.")
     backups_at_once: int = Field(default=1, ge=1, le=64, description="Backups of the node's services at the same time.")
+    disk_watermark_percent: float = Field(
+        default=90, gt=0, le=100, description="From how full on its pool takes nothing new, whatever is promised of it."
+    )
+    metadata_watermark_percent: float = Field(
+        default=80, gt=0, le=100, description="The same of the pool's own books: its inodes, the metadata of a thin pool."
+    )
 
 
 class RangeEntry(_File):

@@ -100,6 +100,8 @@ def _node(node: Node) -> dict[str, Any]:
         "backups": node.backups,
         "backups_on_own_node": node.backups_on_own_node,
         "backups_at_once": node.backups_at_once,
+        "disk_watermark_percent": node.disk_watermark_percent,
+        "metadata_watermark_percent": node.metadata_watermark_percent,
     }
 
 

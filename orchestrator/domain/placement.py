@@ -29,8 +29,22 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """How full a node's pool really is, whatever is promised of it; None = not known.
+
+    ``metadata_percent``: what the pool keeps its own books in (inodes, the metadata of a thin pool).
+    """
+
+    data_percent: float | None = None
+    metadata_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """A node with what it has (None = never seen) and what is promised on it. ``seen_at`` UTC."""
+    """A node with what it has (None = never seen) and what is promised on it. ``seen_at`` UTC.
+
+    ``drained``: why nothing new is placed on it; '' = it is not.
+    """
 
     node: Node
     enrolled: bool
@@ -43,6 +57,8 @@ class NodeState:
     promised_disk_bytes: int
     guests: int
     seen_at: datetime | None = None
+    filled: Filled = Filled()
+    drained: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +135,38 @@ def shortages(state: NodeState, *, vcpus: int, memory_bytes: int, disk_bytes: in
     )
 
 
+def over_watermarks(state: NodeState) -> tuple[str, ...]:
+    """By which watermarks the node's pool is too full to take anything new, one sentence each; empty = by none.
+
+    A thin pool that fills pauses every guest on it, so this looks at what is written, not at what is promised.
+    """
+    node, filled = state.node, state.filled
+    rows = (
+        ("its pool", filled.data_percent, node.disk_watermark_percent),
+        ("the metadata of its pool", filled.metadata_percent, node.metadata_watermark_percent),
+    )
+    return tuple(
+        f"{what} is {math.floor(percent)} % full, from {mark:g} % on it takes nothing new"
+        for what, percent, mark in rows
+        if percent is not None and percent >= mark
+    )
+
+
+def closed(state: NodeState) -> tuple[str, ...]:
+    """Why the node takes nothing new now, whatever room it has, one sentence each; empty = it takes what there is room for."""
+    reasons: list[str] = []
+    if state.node.maintenance:
+        reasons.append("it is in maintenance")
+    if state.drained:
+        reasons.append(f"it is drained ({state.drained})")
+    if not state.enrolled:
+        reasons.append("it is not enrolled")
+    elif not state.up:
+        seen = f"last seen {state.seen_at:%Y-%m-%d %H:%M} UTC" if state.seen_at else "never seen up"
+        reasons.append(f"it is down ({seen})")
+    return (*reasons, *over_watermarks(state))
+
+
 def place(wanted: Wanted, nodes: Sequence[NodeState]) -> Placement:
     """Choose the node that keeps most free in its tightest resource after taking the guest; of equals the first by name.
 
@@ -154,13 +202,7 @@ def _refusals(wanted: Wanted, state: NodeState) -> tuple[str, ...]:
         reasons.append(f"it is in zone {node.zone}, wanted is {wanted.zone}")
     if wanted.zones and node.zone not in wanted.zones:
         reasons.append(f"it is in zone {node.zone}, the plan is sold in {', '.join(wanted.zones)}")
-    if node.maintenance:
-        reasons.append("it is in maintenance")
-    if not state.enrolled:
-        reasons.append("it is not enrolled")
-    elif not state.up:
-        seen = f"last seen {state.seen_at:%Y-%m-%d %H:%M} UTC" if state.seen_at else "never seen up"
-        reasons.append(f"it is down ({seen})")
+    reasons.extend(closed(state))
     reasons.extend(
         shortages(state, vcpus=wanted.vcpus, memory_bytes=wanted.memory_bytes, disk_bytes=wanted.disk_bytes),
     )
@@ -194,7 +236,7 @@ def _no_capacity(wanted: Wanted, refusals: Mapping[str, tuple[str, ...]]) -> NoC
     why = "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in refusals.items()) or "no node is declared"
     return NoCapacity(
         f"no node can take {_TAKES[wanted.kind]} of {what}: {why}",
-        hint="free or add capacity, enrol a node, or end a maintenance; then retry the job",
+        hint="free or add capacity, enrol a node, or end a maintenance or a drain; then retry the job",
         verdicts=[{"node": name, "fits": False, "reasons": list(reasons)} for name, reasons in refusals.items()],
     )
 

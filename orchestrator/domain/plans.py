@@ -217,7 +217,8 @@ class AddressRange:
 class Node:
     """A node as declared in configs/nodes.yaml. ``libvirt_uri`` empty = ``qemu+ssh`` by ``address``.
 
-    Ratios: how much more may be promised than is there (1.0 = no overcommit).
+    Ratios: how much more may be promised than is there (1.0 = no overcommit). Watermarks: from how full a pool on it takes
+    nothing new.
     """
 
     name: str
@@ -239,6 +240,8 @@ class Node:
     backups: str = ""  # the target of its services' backups; '' = none are made
     backups_on_own_node: bool = False
     backups_at_once: int = 1
+    disk_watermark_percent: float = 90.0
+    metadata_watermark_percent: float = 80.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

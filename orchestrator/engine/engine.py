@@ -24,6 +24,7 @@ from orchestrator.engine.drilling import Drilling
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import EXECUTOR, Durable
 from orchestrator.engine.endings import Endings
+from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.giving_up import GivingUp
 from orchestrator.engine.guard import Guard
 from orchestrator.engine.hosting import Hosting
@@ -71,7 +72,7 @@ class Engine:
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
-    ``restoring``: restores; ``drilling``: restore drills; ``hosting``: hosting accounts;
+    ``restoring``: restores; ``drilling``: restore drills; ``fleet``: nodes; ``hosting``: hosting accounts;
     ``repositories``: those of backups that are given up.
     """
 
@@ -127,6 +128,7 @@ class Engine:
         self.hosting = Hosting(self._works, clerk=clerk, catalog=catalog)
         self.restoring = Restoring(self._works, clerk=clerk, catalog=catalog)
         self.repositories = GivingUp(self._works)
+        self.fleet = Fleet(self._works, catalog=catalog)
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._takeover = Takeover(self._works, self._durable, self._lease)

@@ -247,6 +247,14 @@ def _service_gauges(now: Snapshot) -> Iterator[Metric]:
 _NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeGauges], float | None]], ...] = (
     ("node_up", "1 where the node answered when it was last asked.", lambda n: int(n.up)),
     ("node_enrolled", "1 where the node was enrolled.", lambda n: int(n.enrolled)),
+    ("node_drained", "1 where an operator drained the node: nothing new is placed on it.", lambda n: int(n.drained)),
+    ("node_pool_data_ratio", "Share of the node's pool that is full, 0 to 1.", lambda n: n.pool_data_ratio),
+    ("node_pool_metadata_ratio", "The same of its inodes or thin pool's metadata.", lambda n: n.pool_metadata_ratio),
+    (
+        "node_over_watermark",
+        "1 where the pool is over a watermark: nothing new is placed there.",
+        lambda n: int(n.over_watermark),
+    ),
     ("node_guests", "Guests that services have on the node.", lambda n: n.guests),
     ("node_capacity_cpus", "Logical CPUs of the node.", lambda n: n.cpus),
     ("node_capacity_memory_bytes", "Memory of the node.", lambda n: n.memory_bytes),

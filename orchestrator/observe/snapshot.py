@@ -70,7 +70,8 @@ class ErasuresCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeGauges:
-    """``cpus``, ``memory_bytes`` and ``disk_bytes`` are None until the node was seen."""
+    """``cpus``, ``memory_bytes`` and ``disk_bytes`` are None until the node was seen; ``…_ratio``: how much of its
+    pool is full, 0 to 1."""
 
     name: str
     zone: str
@@ -83,6 +84,10 @@ class NodeGauges:
     promised_vcpus: int
     promised_memory_bytes: int
     promised_disk_bytes: int
+    drained: bool = False
+    pool_data_ratio: float | None = None
+    pool_metadata_ratio: float | None = None
+    over_watermark: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,7 +126,8 @@ class GuestFacts:
 class NodeFacts:
     """What a hypervisor has. Bytes; ``cpus`` are logical; ``accelerated`` False = software emulation.
 
-    ``pool_path``: the directory of its storage pool.
+    ``pool_path``: the directory of its storage pool. ``pool_data_percent``, ``pool_metadata_percent``: how full that is, by its
+    node's agent; None = not told.
     """
 
     hostname: str
@@ -139,6 +140,8 @@ class NodeFacts:
     hypervisor_version: str
     guests: int
     pool_path: str = ""
+    pool_data_percent: float | None = None
+    pool_metadata_percent: float | None = None
     details: dict[str, object] = field(default_factory=dict)
 
 

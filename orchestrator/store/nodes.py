@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.domain.placement import NodeState
+from orchestrator.domain.placement import Filled, NodeState
 from orchestrator.domain.plans import Node
 from orchestrator.ports.hypervisor import NodeFacts
 from orchestrator.store.database import Connection
@@ -17,7 +17,11 @@ from orchestrator.store.tables import nodes, reservations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
-    """What is known of a node. ``host_key`` is the pinned known_hosts line; ``facts`` the last NodeFacts as JSON, or empty."""
+    """What is known of a node. ``host_key`` is the pinned known_hosts line; ``facts`` the last NodeFacts as JSON, or empty.
+
+    ``drained_at``: since when nothing new is placed on it, None = it takes services. ``lost_at``: when an operator stated that
+    it will not come back, by the signed text ``lost_statement``.
+    """
 
     name: str
     host_key: str = ""
@@ -28,6 +32,12 @@ class NodeRecord:
     seen_at: datetime | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    drained_at: datetime | None = None
+    drained_by: str = ""
+    drained_why: str = ""
+    lost_at: datetime | None = None
+    lost_by: str = ""
+    lost_statement: str = ""
 
 
 def get(conn: Connection, name: str) -> NodeRecord | None:
@@ -56,6 +66,16 @@ def set_unreachable(conn: Connection, name: str, problem: str) -> None:
     _put(conn, name, up=False, problem=problem)
 
 
+def set_drained(conn: Connection, name: str, *, who: str, why: str, now: datetime) -> None:
+    """Nothing new is placed on the node from now on."""
+    _put(conn, name, drained_at=now, drained_by=who, drained_why=why)
+
+
+def set_undrained(conn: Connection, name: str) -> None:
+    """The node takes services again."""
+    _put(conn, name, drained_at=None, drained_by="", drained_why="")
+
+
 def states(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeState, ...]:
     """Each declared node with what it has and what is promised on it."""
     known = {record.name: record for record in list_all(conn)}
@@ -79,12 +99,22 @@ def _state(node: Node, record: NodeRecord | None, promised: sa.Row[Any] | None) 
         cpus=facts.get("cpus"),
         memory_bytes=facts.get("memory_bytes"),
         disk_bytes=facts.get("pool_capacity_bytes"),
+        filled=_filled(facts),
         promised_vcpus=0 if promised is None else int(promised.vcpus),
         promised_memory_bytes=0 if promised is None else int(promised.memory),
         promised_disk_bytes=0 if promised is None else int(promised.disk),
         guests=0 if promised is None else int(promised.guests),
         seen_at=None if record is None else record.seen_at,
+        drained="" if record is None or record.drained_at is None else record.drained_why,
     )
+
+
+def _filled(facts: dict[str, Any]) -> Filled:
+    """How full the pool was when the node was last seen; what its hypervisor alone can tell where its agent told nothing."""
+    data, capacity, free = (facts.get(f"pool_{name}") for name in ("data_percent", "capacity_bytes", "available_bytes"))
+    if data is None and capacity:
+        data = 100 * (1 - min(free or 0, capacity) / capacity)
+    return Filled(data_percent=data, metadata_percent=facts.get("pool_metadata_percent"))
 
 
 def _put(conn: Connection, name: str, **values: Any) -> None:

@@ -257,6 +257,12 @@ nodes = _table(
     _time("seen_at", nullable=True),
     sa.Column("facts", sa.JSON, nullable=False),
     _text("problem", server_default=""),
+    _time("drained_at", nullable=True),
+    _text("drained_by", server_default=""),
+    _text("drained_why", server_default=""),
+    _time("lost_at", nullable=True),
+    _text("lost_by", server_default=""),
+    _text("lost_statement", server_default=""),
 )
 
 reservations = _table(

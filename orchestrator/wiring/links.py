@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agents.build import Bundle
 from orchestrator.config.model import Config
-from orchestrator.domain.errors import NotFound, WrongState
+from orchestrator.domain.errors import NotFound, OrchestratorError, WrongState
 from orchestrator.domain.plans import Node, NodeKind
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.exports import FakeExports
@@ -50,7 +51,9 @@ from orchestrator.wiring.backups import agent_root, run_limits
 
 FAKE = "fake"
 WORLD_FILE = "simulated-nodes.json"
+_log = logging.getLogger(__name__)
 _LOOK_SECONDS = 15.0
+_FILL_SECONDS = 10.0
 _DOCTOR_SECONDS = 60.0
 _RESIDUE_SECONDS = 120.0
 
@@ -122,7 +125,7 @@ class Links:
         """What the node has, by its libvirt or, of a hosting node, by its agent."""
         link = self._link(name)
         if self._nodes[name].kind == NodeKind.HYPERVISOR:
-            return link.hypervisor.node_facts(deadline=deadline)
+            return _with_fill(link.hypervisor.node_facts(deadline=deadline), link.agent)
         return as_node(link.hosting.doctor(deadline=deadline, quick=True))
 
     def doctor(self, node: Node) -> dict[str, Any]:
@@ -193,6 +196,17 @@ class Links:
             exports=LibvirtExports(connection, volumes=volumes),
             hosting=AgentHostingNode(agent, name=node.name, backups=bool(node.backups)),
         )
+
+
+def _with_fill(facts: NodeFacts, agent: NodeTransport) -> NodeFacts:
+    """With how full its pool is. An agent that does not answer, or knows no such question yet, leaves that open: what libvirt
+    told counts."""
+    try:
+        fill = agent.call("pool-fill", {"path": facts.pool_path}, deadline=_FILL_SECONDS)
+    except OrchestratorError as exc:
+        _log.warning("how full the pool of %s is was not told: %s", facts.hostname, exc.message)
+        return facts
+    return replace(facts, pool_data_percent=fill["data_percent"], pool_metadata_percent=fill["metadata_percent"])
 
 
 def as_node(report: HostingReport) -> NodeFacts:

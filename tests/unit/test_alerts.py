@@ -56,6 +56,7 @@ CASES = (
     ("ErasureIsDueSoon", 'orchestrator_erasure_due{when="soon"}', "0x5 1x300", ((20, False), (40, True))),
     ("ErasureIsOverdue", 'orchestrator_erasure_due{when="passed"}', "0x5 1x300", ((50, False), (70, True))),
     ("NodeDown", 'orchestrator_node_up{node="hv1",zone="z"}', "1x5 0x300", ((4, False), (8, False), (15, True))),
+    ("PoolIsFull", 'orchestrator_node_over_watermark{node="hv1",zone="z"}', "0x5 1x300", ((4, False), (8, False), (15, True))),
     ("ControllerLost", "orchestrator_controllers_lost", "0x5 1x60 0x300", ((4, False), (7, True), (70, False))),
     ("AddressesRunOut", 'orchestrator_addresses_used{family="ipv4",range="v4",zone="z"}', "80+1x10", ((4, False), (8, True))),
     ("JobsNeedAnOperator", 'orchestrator_jobs{playbook="p",state="needs_operator"}', "0x5 1x300", ((4, False), (7, True))),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.errors import NoCapacity
-from orchestrator.domain.placement import Capacity, NodeState, Wanted, capacity, place, shortages
+from orchestrator.domain.placement import Capacity, Filled, NodeState, Wanted, capacity, place, shortages
 from orchestrator.domain.plans import Node
 
 GIB = 2**30
@@ -40,6 +40,17 @@ REFUSALS = [
     (state(zone="sby1"), Wanted(vcpus=1, memory_bytes=GIB, disk_bytes=GIB, zone="jkt1"), ["in zone sby1, wanted is jkt1"]),
     (state(), Wanted(vcpus=1, memory_bytes=GIB, disk_bytes=GIB, zones=("a", "b")), ["in zone jkt1, the plan is sold in a, b"]),
     (state(node={"maintenance": True}), WANTED, ["in maintenance"]),
+    (state(drained="new disks"), WANTED, ["it is drained (new disks)"]),
+    (state(filled=Filled(data_percent=90.0)), WANTED, ["its pool is 90 % full, from 90 % on it takes nothing new"]),
+    (state(filled=Filled(metadata_percent=85.5)), WANTED, ["the metadata of its pool is 85 % full, from 80 % on"]),
+    (
+        state(
+            filled=Filled(data_percent=51, metadata_percent=61),
+            node={"disk_watermark_percent": 50, "metadata_watermark_percent": 60.5},
+        ),
+        WANTED,
+        ["its pool is 51 % full, from 50 % on", "the metadata of its pool is 61 % full, from 60.5 % on"],
+    ),
     (state(enrolled=False), WANTED, ["not enrolled"]),
     (state(up=False, seen_at=datetime(2026, 11, 20, 18, 5, tzinfo=UTC)), WANTED, ["down (last seen 2026-11-20 18:05 UTC)"]),
     (state(up=False), WANTED, ["down (never seen up)"]),

@@ -14,7 +14,7 @@ from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.once import OnceOnly
 from orchestrator.api.paging import After, Limit, Page
 from orchestrator.domain.errors import NotFound, PreconditionError
-from orchestrator.domain.placement import NodeState, capacity
+from orchestrator.domain.placement import NodeState, capacity, closed
 from orchestrator.domain.plans import Node
 from orchestrator.observe.logs import redact
 from orchestrator.ports.enrolment import EnrolmentReport, HostKey
@@ -31,7 +31,8 @@ ENROL_DEADLINE = 900.0
 
 class NodeOut(BaseModel):
     """A declared node: what it has, what may be promised of that (less what it keeps, times its ratios; both null = never
-    seen), and what is promised. Bytes; vCPUs unweighted.
+    seen), and what is promised. Bytes; vCPUs unweighted. ``pool_…_percent``: how full its pool really is, null = not known.
+    ``takes_nothing_new``: why nothing is placed on it now, whatever room it has; empty = it takes services.
     """
 
     name: str
@@ -41,6 +42,8 @@ class NodeOut(BaseModel):
     port: int
     driver: str
     maintenance: bool
+    drained: bool
+    drained_why: str
     enrolled: bool
     up: bool
     seen_at: datetime | None
@@ -48,6 +51,9 @@ class NodeOut(BaseModel):
     cpus: int | None
     memory_bytes: int | None
     disk_bytes: int | None
+    pool_data_percent: float | None
+    pool_metadata_percent: float | None
+    takes_nothing_new: list[str]
     promisable_vcpus: int | None
     promisable_memory_bytes: int | None
     promisable_disk_bytes: int | None
@@ -68,6 +74,8 @@ class NodeOut(BaseModel):
             port=node.port,
             driver=node.driver,
             maintenance=node.maintenance,
+            drained=bool(state.drained),
+            drained_why=state.drained,
             enrolled=state.enrolled,
             up=state.up,
             seen_at=state.seen_at,
@@ -75,6 +83,9 @@ class NodeOut(BaseModel):
             cpus=state.cpus,
             memory_bytes=state.memory_bytes,
             disk_bytes=state.disk_bytes,
+            pool_data_percent=state.filled.data_percent,
+            pool_metadata_percent=state.filled.metadata_percent,
+            takes_nothing_new=list(closed(state)),
             promisable_vcpus=None if limit is None else limit.vcpus,
             promisable_memory_bytes=None if limit is None else limit.memory_bytes,
             promisable_disk_bytes=None if limit is None else limit.disk_bytes,
@@ -95,11 +106,15 @@ class NodeDetail(NodeOut):
     memory_ratio: float
     disk_ratio: float
     reserved_memory_bytes: int
+    disk_watermark_percent: float
+    metadata_watermark_percent: float
     heavy_slots: int
     host_key: str
     agent_version: str
     agent_sha256: str
     enrolled_at: datetime | None
+    drained_at: datetime | None
+    drained_by: str
     facts: dict[str, Any]
 
 
@@ -203,7 +218,7 @@ def list_nodes(_caller: Reader, context: Context, limit: Limit = 100, after: Aft
 @router.get("/{name}")
 def get_node(_caller: Reader, context: Context, name: Name) -> NodeDetail:
     """One node."""
-    node = _declared(context, name)
+    node = declared(context, name)
     with context.db.read() as conn:
         (state,) = nodes.states(conn, (node,))
         record = nodes.get(conn, name) or NodeRecord(name=name)
@@ -216,11 +231,15 @@ def get_node(_caller: Reader, context: Context, name: Name) -> NodeDetail:
         memory_ratio=node.memory_ratio,
         disk_ratio=node.disk_ratio,
         reserved_memory_bytes=node.reserved_memory_bytes,
+        disk_watermark_percent=node.disk_watermark_percent,
+        metadata_watermark_percent=node.metadata_watermark_percent,
         heavy_slots=node.heavy_slots,
         host_key=record.host_key,
         agent_version=record.agent_version,
         agent_sha256=record.agent_sha256,
         enrolled_at=record.enrolled_at,
+        drained_at=record.drained_at,
+        drained_by=record.drained_by,
         facts=redact(record.facts),
     )
 
@@ -228,7 +247,7 @@ def get_node(_caller: Reader, context: Context, name: Name) -> NodeDetail:
 @router.get("/{name}/host-keys")
 def get_host_keys(_caller: Operator, context: Context, name: Name) -> HostKeys:
     """What the node presents now. Nothing is trusted by asking: compare it with `ssh-keygen -l` on the node itself."""
-    found = context.enrolment.host_keys(_declared(context, name), deadline=ASK_DEADLINE)
+    found = context.enrolment.host_keys(declared(context, name), deadline=ASK_DEADLINE)
     return HostKeys(items=[HostKeyOut.of(key) for key in found])
 
 
@@ -236,21 +255,21 @@ def get_host_keys(_caller: Operator, context: Context, name: Name) -> HostKeys:
 def enrol_node(caller: Admin, context: Context, once: OnceOnly, name: Name, request: EnrolRequest) -> JSONResponse:
     """Make the machine a node: agent, launcher and our key are put there, on a hypervisor the host hook, too, and its host key
     is pinned; a hosting node is made ready for accounts."""
-    node = _declared(context, name)
+    node = declared(context, name)
     return once.look(lambda: _enrol(context, node, request, who=caller.name))
 
 
 @router.post("/{name}/doctor", response_model=DoctorReport)
 def examine_node(_caller: Operator, context: Context, once: OnceOnly, name: Name) -> JSONResponse:
     """Have the agent look for everything that the node must have."""
-    node = _declared(context, name)
+    node = declared(context, name)
     return once.look(lambda: _examine(context, node))
 
 
 @router.post("/{name}/residue", response_model=NodeResidueOut)
 def look_for_residue(_caller: Operator, context: Context, once: OnceOnly, name: Name) -> JSONResponse:
     """What others left on a hosting node: of accounts that are none there, and of users that are gone. Nothing is touched."""
-    node = _declared(context, name)
+    node = declared(context, name)
     return once.look(lambda: _residue(context, node))
 
 
@@ -269,7 +288,7 @@ def _residue(context: ApiContext, node: Node) -> NodeResidueOut:
     )
 
 
-def _declared(context: ApiContext, name: str) -> Node:
+def declared(context: ApiContext, name: str) -> Node:
     for node in context.config.nodes:
         if node.name == name:
             return node

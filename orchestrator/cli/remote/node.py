@@ -38,12 +38,23 @@ def _state(row: Row) -> str:
         words.append("not enrolled")
     if row["maintenance"]:
         words.append("maintenance")
+    if row["drained"]:
+        words.append("drained")
     return ", ".join(words)
 
 
 def _vcpus(row: Row) -> str:
     """On a hosting node no processor is promised: what an account may take of it is a limit."""
     return "" if row["kind"] == "hosting" else _promised("vcpus")(row)
+
+
+def _filled(row: Row) -> str:
+    """How full the pool is, and from how full on nothing is placed there."""
+    rows = (
+        ("data", "pool_data_percent", "disk_watermark_percent"),
+        ("metadata", "pool_metadata_percent", "metadata_watermark_percent"),
+    )
+    return ", ".join(f"{name} {row[now]:.0f} % of {row[mark]:g} %" for name, now, mark in rows if row[now] is not None)
 
 
 def _of_guests(field: str) -> Callable[[Row], str]:
@@ -76,6 +87,9 @@ _CARD: tuple[Line, ...] = (
     ("cpus", "cpus"),
     ("memory", size("memory_bytes")),
     ("disk", size("disk_bytes")),
+    ("pool", _filled),
+    ("takes nothing new", lambda row: "; ".join(row["takes_nothing_new"])),
+    ("drained", lambda row: f"{moment('drained_at')(row)} by {row['drained_by']}" if row["drained"] else ""),
     ("promised vCPUs", _vcpus),
     ("promised memory", _promised("memory_bytes")),
     ("promised disk", _promised("disk_bytes")),
@@ -239,3 +253,36 @@ def residue(context: click.Context, /, node: str, as_json: bool) -> None:
 def _whose(row: Row) -> str:
     """The account's user, and the service that it was of."""
     return f"{row['user']} ({row['service_id'] or 'no service of ours'}{', marked' if row['marked'] else ''})"
+
+
+_why_option = click.option("--why", required=True, metavar="TEXT", help="The reason, for the audit and for whoever looks later.")
+
+
+@group.command("drain")
+@click.argument("node")
+@_why_option
+@json_option
+@click.pass_context
+def drain(context: click.Context, /, node: str, why: str, as_json: bool) -> None:
+    """Place nothing new on a node; what is there stays."""
+    _drain(context, node, {"why": why, "on": True}, as_json=as_json)
+
+
+@group.command("undrain")
+@click.argument("node")
+@_why_option
+@json_option
+@click.pass_context
+def undrain(context: click.Context, /, node: str, why: str, as_json: bool) -> None:
+    """Place services on a node again."""
+    _drain(context, node, {"why": why, "on": False}, as_json=as_json)
+
+
+def _drain(context: click.Context, node: str, body: dict[str, Any], *, as_json: bool) -> None:
+    found = client(context).post(below("nodes", node, "drain"), body)
+    if as_json:
+        emit_json(found)
+    elif not found["takes_nothing_new"]:
+        say(f"{node} takes services")
+    else:
+        say(f"{node} takes nothing new: {'; '.join(found['takes_nothing_new'])}. {found['guests']} services are on it")

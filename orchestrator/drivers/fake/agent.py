@@ -15,7 +15,7 @@ from agents.node.protocol import AgentError
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
 from orchestrator.drivers.fake.repositories import directory_report
 from orchestrator.drivers.fake.volumes import make
-from orchestrator.drivers.fake.world import FakeWorld, State
+from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.drivers.words import plain
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.node_transport import Progress
@@ -41,6 +41,7 @@ class FakeAgent:
         commands: dict[str, Callable[[Mapping[str, Any]], list[Stage]]] = {
             "hello": self._hello,
             "doctor": self._doctor,
+            "pool-fill": self._pool_fill,
             "template-check": self._template_check,
             "volume-state": self._volume_state,
             "volume-make": self._volume_make,
@@ -91,6 +92,13 @@ class FakeAgent:
             restic = {"name": "restic", "ok": True, "found": "simulated", "mend": "", "package": ""}
             more = [restic] if request.get("backups") and "restic" not in node["missing"] else []
             return {"requirements": [pool, *more, *missing], "accelerated": node["accelerated"]}
+
+        return [stage]
+
+    def _pool_fill(self, request: Mapping[str, Any]) -> list[Stage]:
+        def stage(node: State) -> dict[str, Any]:
+            data = round(100 * (1 - pool_available(node) / node["pool_bytes"]), 2) if node["pool_bytes"] else 100.0
+            return {"data_percent": data, "metadata_percent": node.get("metadata_percent", 1.0), "thin": []}
 
         return [stage]
 

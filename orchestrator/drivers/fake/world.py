@@ -114,6 +114,7 @@ class FakeWorld:
                     "memory_bytes": memory_bytes,
                     "pool_bytes": pool_bytes,
                     "pool_path": pool_path,
+                    "metadata_percent": 1.0,
                     "accelerated": accelerated,
                     "missing": [],
                     "guests": {},

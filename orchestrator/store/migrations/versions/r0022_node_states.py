@@ -1,0 +1,33 @@
+"""Nodes that are drained, and those that were declared lost.
+
+Revision 0022, after 0021.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0022"
+down_revision = "0021"
+branch_labels = None
+depends_on = None
+
+_TIMES = ("drained_at", "lost_at")
+_TEXTS = ("drained_by", "drained_why", "lost_by", "lost_statement")
+
+
+def upgrade() -> None:
+    """Add the columns; nodes that there are take guests as before."""
+    with op.batch_alter_table("nodes") as table:
+        for name in _TIMES:
+            table.add_column(sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+        for name in _TEXTS:
+            table.add_column(sa.Column(name, sa.Text, nullable=False, server_default=""))
+
+
+def downgrade() -> None:
+    """Remove them again."""
+    with op.batch_alter_table("nodes") as table:
+        for name in (*_TIMES, *_TEXTS):
+            table.drop_column(name)
