@@ -48,6 +48,12 @@ class NodeTransportContract(ABC):
             assert set(row) == {"name", "ok", "found", "mend", "package"}
             assert row["ok"] or row["mend"]
 
+    def test_how_full_a_pool_is_comes_in_percent_of_its_data_and_of_its_books(self, agent: NodeTransport) -> None:
+        answer = agent.call("pool-fill", {"path": self.pool_path()}, deadline=SECONDS)
+        assert set(answer) == {"data_percent", "metadata_percent", "thin"}
+        assert 0 <= answer["data_percent"] <= 100
+        assert 0 < answer["metadata_percent"] <= 100
+
     def test_an_unknown_command_is_a_permanent_error(self, agent: NodeTransport) -> None:
         with pytest.raises(PermanentDriverError):
             agent.call("no-such-command", {}, deadline=SECONDS)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab.environment import SSH_ADDRESS, SSH_PORT, URI, Lab
+from tests.lab.environment import URI, Lab
 
 LOGS = Path("/var/log/libvirt")
 RUN = Path("/run/libvirt")
@@ -86,7 +86,8 @@ def is_running(pid: int) -> bool:
 
 
 def start_sshd(lab: Lab) -> None:
-    """Throw-away keys, and sshd on the loopback. Raises `NotReady`."""
+    """Throw-away keys, and sshd at the lab's address. Raises `NotReady`."""
+    address, port = lab.ssh_address, lab.ssh_port
     keys = lab.directory / "ssh"
     keys.mkdir(mode=0o700)
     for name in ("host_ed25519", "operator"):
@@ -94,18 +95,18 @@ def start_sshd(lab: Lab) -> None:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(keys / name)], check=True, timeout=60
         )
     host_key = lab.ssh_host_key.read_text()
-    lab.ssh_known_hosts.write_text(f"[{SSH_ADDRESS}]:{SSH_PORT} {host_key}")
+    lab.ssh_known_hosts.write_text(f"[{address}]:{port} {host_key}")
     authorized = lab.directory / "root" / ".ssh" / "authorized_keys"
     authorized.write_text((keys / "operator.pub").read_text())
     authorized.chmod(0o600)
     config = keys / "sshd_config"
     config.write_text(
-        f"ListenAddress {SSH_ADDRESS}:{SSH_PORT}\nHostKey {keys}/host_ed25519\nPidFile {keys}/sshd.pid\n"
+        f"ListenAddress {address}:{port}\nHostKey {keys}/host_ed25519\nPidFile {keys}/sshd.pid\n"
         "PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
         "MaxStartups 100\nMaxSessions 100\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n"
     )
     spawn("sshd", "/usr/sbin/sshd", "-D", "-e", "-f", str(config))
-    wait_until("sshd", lambda: _greets(SSH_ADDRESS, SSH_PORT), log=LOGS / "sshd.out")
+    wait_until("sshd", lambda: _greets(address, port), log=LOGS / "sshd.out")
 
 
 def _greets(address: str, port: int) -> bool:

@@ -15,12 +15,22 @@ from tests.lab.templates import Installed
 if TYPE_CHECKING:
     from tests.lab.bmc import Emulator
     from tests.lab.metal import Metal
+    from tests.lab.neighbour import Neighbour
 
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """The lab that this test runs in."""
     return environment.current()
+
+
+@pytest.fixture(scope="session")
+def second_machine(lab: Lab) -> Iterator[Neighbour]:
+    """Another machine on the lab's bridge, with a libvirtd and a sshd of its own."""
+    from tests.lab import neighbour  # few need it
+
+    with neighbour.running(lab) as machine:
+        yield machine
 
 
 @pytest.fixture(scope="session")
