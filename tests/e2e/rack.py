@@ -164,7 +164,8 @@ class Rack:
     def arrives(self, tenant: Tenant) -> None:
         """He logs in by his key."""
         tenant.address = self.address_of(tenant.service)
-        assert tenant.run("hostname") == f"{tenant.service}.example.com", self.consoles()
+        name = tenant.run("hostname")  # systemd's own is the short one
+        assert name in (tenant.service, f"{tenant.service}.example.com"), self.consoles()
 
     def tenant(self, service: str) -> Tenant:
         home = self.site.directory / service
@@ -197,10 +198,12 @@ def standing(
     iso: Path,
     metal: Metal,
     numbers: Sequence[int],
+    size: int = DISK_BYTES,
+    uefi: bool = False,
     url: str = "",
 ) -> Iterator[Rack]:
-    """A controller that serves, with machines of those numbers that nobody has enrolled yet. ``url``: of what stands before their
-    BMC."""
+    """A controller that serves, with machines of those numbers that nobody has enrolled yet. ``size``: of the disk that each has,
+    in bytes; ``url``: of what stands before their BMC."""
     secret = directory / "bmc-secret"
     secret.touch(mode=0o600)
     secret.write_text(emulator.password + "\n", encoding="ascii")
@@ -210,7 +213,7 @@ def standing(
     board = Board(directory / "board")
     board.prepare()
     with Billing(SECRET) as billing, ExitStack() as stack:
-        machines = tuple(stack.enter_context(lab_bmc.machine(lab, number, size=DISK_BYTES)) for number in numbers)
+        machines = tuple(stack.enter_context(lab_bmc.machine(lab, number, size=size, uefi=uefi)) for number in numbers)
         kinds = (CLASS, *[OTHER_CLASS] * (len(machines) - 1))
         site = Site(
             lab=lab,

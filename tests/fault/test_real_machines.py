@@ -278,7 +278,7 @@ def test_a_bmc_that_lies_about_the_power_is_not_believed(trouble: Trouble) -> No
     # On, it says, whatever is done.
     trouble.liar.lies.append(Lie("GET", SYSTEM, rewrite=lambda told: told | {"PowerState": "On"}))
     job = trouble.lost_patience(suspend(rack, tenant, 2), each=700)
-    assert (job["state"], "not off" in job["error"]) == ("failed", True), job
+    assert (job["state"], "not off" in job["error"]) == ("failed", True), job["error"]
     trouble.liar.lies.clear()
     rack.site.cli("job", "retry", job["id"])
     rack.done(job["id"])
@@ -288,7 +288,7 @@ def test_a_bmc_that_lies_about_the_power_is_not_believed(trouble: Trouble) -> No
     tenant_left = rack.found(rack.machine, tenant.service.encode())
     trouble.liar.lies.append(Lie("", "", status=500))
     job = trouble.lost_patience(terminate(rack, tenant, 3), each=10)
-    assert (job["state"], "500" in job["error"]) == ("failed", True), job
+    assert (job["state"], "500" in job["error"]) == ("failed", True), job["error"]
     assert rack.found(rack.machine, tenant.service.encode()) == tenant_left > 0
     trouble.liar.lies.clear()
     rack.site.cli("job", "retry", job["id"])

@@ -7,11 +7,14 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from orchestrator.domain.errors import TransientDriverError
 from orchestrator.drivers.redfish import RedfishBmc
 from orchestrator.ports.bmc import BootFrom
 from orchestrator.ports.deployment import Deployment, Expected, Network, Task
@@ -144,6 +147,24 @@ def test_it_boots_on_uefi_too(lab: Lab, desk: Stand, bmc_emulator: Emulator) -> 
         assert found.inspection is not None
         assert (found.inspection.uuid, found.inspection.firmware) == (machine.uuid, "uefi")
         bmc.turn_off(deadline=LONG)
+        bmc.close()
+
+
+@pytest.mark.rare
+def test_an_nvme_drive_is_erased_by_its_own_command(lab: Lab, desk: Stand, bmc_emulator: Emulator) -> None:
+    with lab_bmc.machine(lab, next(NUMBERS), size=MACHINE_BYTES, nvme=True) as machine:
+        (disk,), (serial,) = machine.disks, machine.serials
+        disk.write_bytes(MARKER * (MACHINE_BYTES // len(MARKER)) + bytes(MACHINE_BYTES % len(MARKER)))
+        erase = Task(key="erase", kind="erase", arguments={"disks": [serial]})
+        bmc = start(desk, bmc_emulator, machine, Task(key="look", kind="inspect", arguments={}), erase, OFF)
+        found = until(desk, machine, rests)
+        assert found.inspection is not None
+        assert [(each.serial, each.transport) for each in found.inspection.disks] == [(serial, "nvme")]
+        (row,) = cast("list[dict[str, Any]]", found.tasks[1].result["drives"])
+        assert (row["method"], row["tried"], row["problem"]) == ("nvme-format", [], "")
+        assert MARKER not in disk.read_bytes()
+        with suppress(TransientDriverError):  # it may switch itself off in this very moment
+            bmc.turn_off(deadline=LONG)
         bmc.close()
 
 

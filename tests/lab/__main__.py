@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.lab import deploy, images, metal, report, runner
+from tests.lab import deploy, images, metal, report, runner, whole_debian
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
             print(images.build())
             deploy.prepare()
             metal.prepare()
+            whole_debian.prepare()
             return 0
         return runner.run([word for index, word in enumerate(given.command) if index or word != "--"] or ["bash"])
     except report.LabError as error:

@@ -27,7 +27,7 @@ from tests.lab.environment import Lab
 
 USER = "orchestrator"
 _POOL = "default"  # where the emulator keeps what is inserted
-_XML = """<domain type='{type}'>
+_XML = """<domain type='{type}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
   {firmware}<features><acpi/></features>
   <on_reboot>restart</on_reboot>
@@ -36,11 +36,15 @@ _XML = """<domain type='{type}'>
     <interface type='bridge'><source bridge='{bridge}'/><mac address='{mac}'/><model type='virtio'/></interface>
     <serial type='file'><source path='{console}'/></serial>
   </devices>
+  <qemu:commandline>{arguments}</qemu:commandline>
 </domain>"""
 _BIOS = "<os><type arch='x86_64'>hvm</type><boot dev='hd'/></os>"
 _UEFI = "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type><boot dev='hd'/></os>"
 _DISK = """<disk type='file'><driver name='qemu' type='raw'/><source file='{path}'/><target dev='sd{letter}' bus='sata'/>
     <serial>{serial}</serial></disk>"""
+# libvirt has no words of its own for an NVMe drive of a guest.
+_SLOT = 0x10  # behind those that libvirt gives out itself
+_NVME = "<qemu:arg value='{0}'/><qemu:arg value='{1}'/>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +80,16 @@ def virsh(lab: Lab, *words: str) -> str:
 
 @contextmanager
 def machine(
-    lab: Lab, number: int, *, disks: int = 1, size: int = 1 << 30, memory_mib: int = 1024, uefi: bool = False
+    lab: Lab,
+    number: int,
+    *,
+    disks: int = 1,
+    size: int = 1 << 30,
+    memory_mib: int = 1024,
+    uefi: bool = False,
+    nvme: bool = False,
 ) -> Iterator[Machine]:
-    """Machine ``number`` of the lab, off, its disks empty."""
+    """Machine ``number`` of the lab, off, its disks empty. ``nvme``: that they are, instead of SATA's."""
     name, directory = f"machine-{number}", lab.directory / "machines" / str(number)
     directory.mkdir(parents=True)
     made = Machine(
@@ -92,10 +103,8 @@ def machine(
     for path in made.disks:
         with path.open("wb") as file:
             file.truncate(size)
-    rows = (
-        _DISK.format(path=path, serial=serial, letter=chr(ord("a") + each))
-        for each, (path, serial) in enumerate(zip(made.disks, made.serials, strict=True))
-    )
+    drives = tuple(enumerate(zip(made.disks, made.serials, strict=True)))
+    rows = (_DISK.format(path=path, serial=serial, letter=chr(ord("a") + each)) for each, (path, serial) in drives)
     xml = directory / "domain.xml"
     kind = "kvm" if guests.kvm() else "qemu"
     xml.write_text(
@@ -105,7 +114,8 @@ def machine(
             name=name,
             uuid=made.uuid,
             memory=memory_mib,
-            disks="".join(rows),
+            disks="" if nvme else "".join(rows),
+            arguments="".join(_nvme(each, *drive) for each, drive in drives) if nvme else "",
             bridge=lab.bridge,
             mac=made.mac,
             console=made.console,
@@ -118,6 +128,13 @@ def machine(
         with suppress(subprocess.CalledProcessError):
             virsh(lab, "destroy", name)
         virsh(lab, "undefine", name, "--nvram")
+
+
+def _nvme(each: int, path: Path, serial: str) -> str:
+    """What QEMU is told of such a drive. libvirt, which does not see it, does not give it to the user that QEMU runs as."""
+    path.chmod(0o666)
+    drive = _NVME.format("-drive", f"if=none,id=nvme{each},format=raw,file={path}")
+    return drive + _NVME.format("-device", f"nvme,id=ctrl{each},addr={_SLOT + each:#x},drive=nvme{each},serial={serial}")
 
 
 @contextmanager

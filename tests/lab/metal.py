@@ -1,8 +1,8 @@
 """What dedicated machines of the lab are installed with: a raw disk image with a boot loader of its own, as a provider has one.
 
-An MBR, one FAT partition with syslinux, Debian's kernel, and an initial file system with busybox and dropbear
-(recipes/metal/init). Made of Debian's packages, without a mount and with nothing that this machine would have to have. It needs
-not 40 MB, so that writing, reading back and erasing do not take long under emulation.
+An MBR, one FAT partition with syslinux for BIOS and Debian's signed shim and GRUB for UEFI, Debian's kernel, and an initial file
+system with busybox and dropbear (recipes/metal/init). Made of Debian's packages, without a mount and with nothing that this
+machine would have to have. It needs not 40 MB, so that writing, reading back and erasing do not take long under emulation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from tests.lab.report import LabError
 
 INIT = Path(__file__).with_name("recipes") / "metal" / "init"
 SOURCES = (Path(__file__), INIT, *(Path(str(each.__file__)) for each in (archive, base, elf, fat, initramfs, packages)))
-PACKAGES = ("busybox-static", "dropbear-bin", "linux-image-amd64", "mtools", "syslinux", "syslinux-common")
+PACKAGES = (
+    *("busybox-static", "dropbear-bin", "linux-image-amd64", "mtools", "syslinux", "syslinux-common"),
+    *("grub-efi-amd64-signed", "shim-signed"),
+)
 MODULES = (
     *("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "ahci", "sd_mod", "button", "evdev"),
     *("vfat", "nls_cp437", "nls_ascii", "nls_utf8"),
@@ -35,6 +38,11 @@ FIRST = 1 << 20  # where the partition begins
 BYTES = FIRST + fat.LARGEST
 ARGUMENTS = "console=ttyS0 quiet mitigations=off no_timer_check panic=1"
 MENU = f"DEFAULT metal\nLABEL metal\nLINUX vmlinuz\nINITRD initrd\nAPPEND {ARGUMENTS}\n"
+UEFI = {
+    "EFI/BOOT/BOOTX64.EFI": "usr/lib/shim/shimx64.efi.signed",
+    "EFI/BOOT/GRUBX64.EFI": "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+}
+UEFI_MENU = f"search --set=root --file /vmlinuz\nlinux /vmlinuz {ARGUMENTS}\ninitrd /initrd\nboot\n"
 ACCOUNTS = {
     "etc/passwd": "root:*:0:0:root:/root:/bin/sh\n",
     "etc/group": "root:x:0:\n",
@@ -82,6 +90,8 @@ def _build(out: Path, scratch: Path) -> None:
     tree = packages.unpack(PACKAGES, scratch)
     kernel = next((tree / "boot").glob("vmlinuz-*"))
     files = {"vmlinuz": kernel.read_bytes(), "initrd": _initrd(tree), "syslinux.cfg": MENU.encode()}
+    files |= {name: (tree / source).read_bytes() for name, source in UEFI.items()}
+    files["EFI/debian/grub.cfg"] = UEFI_MENU.encode()  # where that GRUB looks
     out.mkdir()
     image = out / "metal.raw"
     image.write_bytes(_boot_record(tree) + bytes(FIRST - SECTOR) + fat.image(files, label="metal", size=fat.LARGEST))
