@@ -140,6 +140,18 @@ class Site:
 
     def start(self) -> None:
         """Start the controller and wait until it answers."""
+        process = self.launch()
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                raise SiteFailed(f"the controller ended with {process.returncode}:\n{self.tail()}")
+            if self._answers():
+                return
+            time.sleep(0.05)
+        raise SiteFailed(f"the controller does not answer after {START_SECONDS:.0f} s:\n{self.tail()}")
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it, and look no further: it may be about to be killed."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.main, "--config", str(self.config), "serve"],
@@ -148,14 +160,7 @@ class Site:
                 stdin=subprocess.DEVNULL,
                 env=os.environ | self.environment,
             )
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until:
-            if self.process.poll() is not None:
-                raise SiteFailed(f"the controller ended with {self.process.returncode}:\n{self.tail()}")
-            if self._answers():
-                return
-            time.sleep(0.05)
-        raise SiteFailed(f"the controller does not answer after {START_SECONDS:.0f} s:\n{self.tail()}")
+        return self.process
 
     def kill(self) -> None:
         """SIGKILL, as a crash."""

@@ -122,7 +122,7 @@ def through_kills(rack: Rack, service: str, points: list[str], ask: Callable[[],
     while point:
         rack.dies_at(point, service)
         point = armed()
-        rack.site.start()
+        rack.site.launch() if point else rack.site.start()
     return rack.done(job_id)
 
 
