@@ -77,7 +77,7 @@ class BrakesSection(_File):
 
 
 class JobsSection(_File):
-    threads: int = Field(default=4, ge=1, le=64, description="Jobs that run at the same time.")
+    threads: int = Field(default=8, ge=1, le=64, description="Jobs that run at the same time.")
     keep: f.Kept = Field(
         default=timedelta(days=14),
         json_schema_extra={"default": "14d"},

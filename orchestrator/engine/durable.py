@@ -62,9 +62,13 @@ class _JsonSerializer(Serializer):
 
 
 class Durable:
-    """The queue of the jobs and the record of what ran. At most one per process is started at a time."""
+    """The queue of the jobs and the record of what ran. At most one per process is started at a time.
 
-    def __init__(self, db: Database, *, workers: int, poll_seconds: float) -> None:
+    ``share``: so many jobs of one node at a time are put on the queue (``line.share_of``).
+    """
+
+    def __init__(self, db: Database, *, workers: int, poll_seconds: float, share: int | None = None) -> None:
+        self.share = share
         self._db = db
         self._workers = workers
         self._poll_seconds = poll_seconds

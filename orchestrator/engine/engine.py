@@ -31,6 +31,7 @@ from orchestrator.engine.hosting import Hosting
 from orchestrator.engine.intake import Acceptance, EventParser, Intake
 from orchestrator.engine.lease import Lease, end_process
 from orchestrator.engine.leaving import Leaving
+from orchestrator.engine.line import share_of
 from orchestrator.engine.mail import Mail, MailDesk
 from orchestrator.engine.metering import Metering
 from orchestrator.engine.money import Money
@@ -104,7 +105,8 @@ class Engine:
             sure=lambda: self._lease.sure,
             on_step=on_step,
         )
-        self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds)
+        share = share_of(settings.workers, nodes=len(catalog.nodes))
+        self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds, share=share)
         slots = Slots(db, ports.clock, settings)
         orders = Orders(self._works, self._durable, playbooks=playbooks, catalog=catalog)
         endings = Endings(self._works, self._durable, follow=orders.follow, terms=orders.terms)

@@ -46,7 +46,7 @@ class Sweep:
         The first is what a restored store leaves behind, the second a job that ended the process again and again.
         """
         with self._works.db.read() as conn:
-            waiting = job_store.in_line(conn)
+            waiting = job_store.in_line(conn, share=self._durable.share)
         known = self._durable.states(run_id(job_id, run) for job_id, run in waiting)
         words = {(job_id, run): known.get(run_id(job_id, run)) for job_id, run in waiting}
         return sum(self._mend(job_id, run, word) for (job_id, run), word in words.items() if word in (None, *GONE))

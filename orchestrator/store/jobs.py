@@ -5,6 +5,7 @@ Every function runs inside the caller's transaction. Times are aware, UTC.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store import access
-from orchestrator.store.tables import job_steps, jobs, services
+from orchestrator.store.tables import job_steps, jobs, reservations, services
 
 # Made once: making a statement costs more than running it.
 _ADD = sa.insert(jobs)
@@ -37,6 +38,8 @@ _LATELY = sa.union(
     )
 )
 _RECENT = sa.select(sa.func.count()).select_from(_LATELY.subquery())
+# Where a service is, or is promised to be.
+_PLACE = sa.func.coalesce(sa.func.nullif(services.c.node, ""), reservations.c.node, "")
 _WAITING = sa.select(jobs).where(
     jobs.c.service_id.in_(sa.bindparam("whose", expanding=True)), jobs.c.state == JobState.WAITING_APPROVAL.value
 )
@@ -104,14 +107,49 @@ def in_states(
     return tuple(_job(row) for row in conn.execute(sa.select(jobs).where(*wanted).order_by(jobs.c.id)))
 
 
-def in_line(conn: sa.Connection) -> tuple[tuple[str, int], ...]:
-    """(job, run) of what is to be on the queue or under way: of each service the jobs begun, else the oldest that waits."""
-    columns = (jobs.c.id, jobs.c.run, jobs.c.service_id, jobs.c.state)
-    rows = conn.execute(sa.select(*columns).where(jobs.c.state.in_(UNDER_WAY)).order_by(jobs.c.id)).all()
+def in_line(conn: sa.Connection, *, share: int | None = None) -> tuple[tuple[str, int], ...]:
+    """(job, run) of what is to be on the queue or under way: of each service the jobs begun, else the oldest that waits.
+
+    ``share``: of those that wait only so many of one place as it has left beside those begun (``place_of``); None = all.
+    """
+    columns = (jobs.c.id, jobs.c.run, jobs.c.service_id, jobs.c.state, _PLACE.label("place"))
+    rows = conn.execute(_placed(*columns).where(jobs.c.state.in_(UNDER_WAY)).order_by(jobs.c.id)).all()
     begun = [row for row in rows if row.state != JobState.QUEUED.value]
     first = {row.service_id: row for row in reversed(rows)}
-    heads = first.keys() - {row.service_id for row in begun}
-    return tuple((row.id, int(row.run)) for row in (*begun, *(first[service_id] for service_id in sorted(heads))))
+    busy = {row.service_id for row in begun}
+    heads = sorted((row for service_id, row in first.items() if service_id not in busy), key=lambda row: str(row.id))
+    taken = Counter(row.place for row in begun)
+    found = list(begun)
+    for row in heads:
+        if share is None or taken[row.place] < share:
+            taken[row.place] += 1
+            found.append(row)
+    return tuple((row.id, int(row.run)) for row in found)
+
+
+def place_of(conn: sa.Connection, service_id: str) -> str:
+    """The node, or the machine, that the service's jobs work on; '' = none is chosen yet."""
+    query = sa.select(_PLACE).select_from(services.outerjoin(reservations, reservations.c.service_id == services.c.id))
+    return str(conn.execute(query.where(services.c.id == service_id)).scalar_one_or_none() or "")
+
+
+def next_of(conn: sa.Connection, place: str, *, share: int) -> tuple[Job, ...]:
+    """The oldest jobs that wait for the place, of each service the first, as many as its share leaves beside those begun."""
+    begun = (JobState.RUNNING.value, JobState.UNDOING.value)
+    counted = _placed(sa.func.count()).where(jobs.c.state.in_(begun), place == _PLACE)
+    left = share - int(conn.execute(counted).scalar_one())
+    if left <= 0:
+        return ()
+    other = jobs.alias("other")
+    before = sa.or_(other.c.state.in_(begun), sa.and_(other.c.state == JobState.QUEUED.value, other.c.id < jobs.c.id))
+    first = ~sa.exists().where(other.c.service_id == jobs.c.service_id, before)
+    query = _placed(jobs).where(jobs.c.state == JobState.QUEUED.value, place == _PLACE, first)
+    return tuple(_job(row) for row in conn.execute(query.order_by(jobs.c.id).limit(left)))
+
+
+def _placed(*columns: Any) -> sa.Select[Any]:
+    joined = jobs.outerjoin(services, services.c.id == jobs.c.service_id)
+    return sa.select(*columns).select_from(joined.outerjoin(reservations, reservations.c.service_id == jobs.c.service_id))
 
 
 def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from datetime import timedelta
 
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.engine.durable import run_id
-from orchestrator.store import jobs
+from orchestrator.engine.line import share_of
+from orchestrator.store import jobs, services
 from tests.fault.conftest import Builder, queue_of
-from tests.fault.house import House, Options
+from tests.fault.house import NODES, House, Options
 from tests.fault.test_engine_brakes import Pause, Wound, provisioned
 
 CHECK = IntentKind.CHECK
@@ -83,3 +86,47 @@ def test_a_job_that_waits_for_another_of_its_service_is_not_lost_and_one_that_no
     again = build()
     again.engine.sweep()
     assert again.wait(second).state in (JobState.DONE, JobState.FAILED)
+
+
+class Hang:
+    """Every act on one of these services hangs until it is let go on."""
+
+    def __init__(self, *services: str) -> None:
+        self.services = services
+        self.go_on = threading.Event()
+
+    def __call__(self, act: str) -> None:
+        if any(f" {service}." in act for service in self.services):
+            assert self.go_on.wait(60)
+
+
+def on(house: House, service: str, node: str) -> None:
+    provisioned(house, service)
+    with house.db.write() as conn:
+        known = services.facts(conn, service)
+        services.set_facts(conn, service, replace(known, node=node), now=house.clock.now())
+
+
+def test_a_node_that_hangs_takes_no_more_than_its_share_of_the_workers(build: Builder) -> None:
+    hung = [f"a{number}" for number in range(6)]
+    hang = Hang()
+    two = (*NODES, replace(NODES[0], name="n2"))
+    house = build(on_apply=hang, declared=two, options=Options(workers=6, sweep_seconds=0.2))
+    for service in hung:
+        on(house, service, "n1")
+    on(house, "b1", "n2")
+    hang.services = tuple(hung)
+    waiting = [asked(house, service) for service in hung]
+    other = [asked(house, "b1"), house.order("fresh").job_id]
+    assert [house.wait(job_id, seconds=20).state for job_id in other] == [JobState.DONE] * 2
+    # The sweep, which puts back what the queue has lost, has passed meanwhile, and takes none of these for lost.
+    assert [house.job(job_id).state for job_id in waiting] == [JobState.RUNNING] * 2 + [JobState.QUEUED] * 4
+    hang.go_on.set()
+    done = [house.wait(job_id) for job_id in waiting]
+    assert [job.state for job in done] == [JobState.DONE] * 6
+    assert [job.started_at for job in done] == sorted(job.started_at for job in done if job.started_at)
+
+
+def test_one_node_alone_has_all_workers_and_of_several_none_has_more_than_half() -> None:
+    assert [share_of(4, nodes=count) for count in (0, 1)] == [None, None]
+    assert [share_of(workers, nodes=2) for workers in (1, 2, 3, 4, 8, 64)] == [1, 1, 1, 1, 3, 31]

@@ -43,8 +43,8 @@ def test_its_sshd_has_keys_of_its_own_and_leads_onto_it(lab: Lab, second_machine
 
 
 def test_while_it_hangs_it_is_not_gone_and_does_not_answer(lab: Lab, second_machine: Neighbour) -> None:
-    with second_machine.hung(), socket.create_connection((neighbour.ADDRESS, neighbour.SSH_PORT), timeout=2) as link:
-        with pytest.raises(TimeoutError):
-            link.recv(4)
+    address = (neighbour.ADDRESS, neighbour.SSH_PORT)
+    with second_machine.hung(), socket.create_connection(address, timeout=2) as link, pytest.raises(TimeoutError):
+        link.recv(4)
     assert ssh(second_machine.lab, "hostname").strip() == neighbour.NAME
     assert virsh(lab, "version")

@@ -1,4 +1,4 @@
-"""A second machine of the lab: its own libvirtd, virtlogd, sshd, bridge and pool, in mount, network and UTS namespaces of its own.
+"""A second machine of the lab: its own libvirtd, virtlogd, sshd, bridge and pool, in namespaces (mount, network, UTS) of its own.
 
 Its bridge has the same name as the lab's and hangs on that by a cable, so that a guest keeps its addresses wherever it runs. Its
 files are found below ``/proc/PID/root``, and its virsh by ``nsenter``. Only who asks for it starts it.
@@ -114,7 +114,7 @@ def running(lab: Lab) -> Iterator[Neighbour]:
 
 
 def _ready(holder: subprocess.Popen[bytes], directory: Path, log: Path) -> Neighbour:
-    own = os.readlink("/proc/self/ns/net")
+    own = _net(os.getpid())
     daemons.wait_until("the second machine's namespaces", lambda: _net(holder.pid) not in ("", own), log=log)
     sh("ip", "link", "add", CABLE, "type", "veth", "peer", "name", PLUG, "netns", str(holder.pid))
     sh("ip", "link", "set", CABLE, "master", BRIDGE, "up")
@@ -142,7 +142,7 @@ def _lab(lab: Lab) -> Lab:
 
 def _net(pid: int) -> str:
     with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     return ""
 
 
