@@ -36,6 +36,7 @@ from orchestrator.api.resources import (
     leaving,
     machines,
     messages,
+    moves,
     node_states,
     nodes,
     policies,
@@ -55,6 +56,7 @@ TITLE = "Orchestrator"
 RESOURCES = (
     *(
         webhooks,
+        moves,
         disputes,
         leaving,
         conduct,

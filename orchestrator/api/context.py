@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
+    from orchestrator.engine.fleet import Evacuated
     from orchestrator.engine.hosting import Adopted, Adopting, Given, Moved, Moving
     from orchestrator.engine.inventory import Inventory
     from orchestrator.engine.restoring import Restored
@@ -156,6 +157,8 @@ class Nodes(Protocol):
     def drain(self, name: str, *, who: str, why: str, beside: Callable[[Connection, NodeRecord], None]) -> NodeRecord: ...
 
     def undrain(self, name: str, *, who: str, why: str, beside: Callable[[Connection, NodeRecord], None]) -> NodeRecord: ...
+
+    def evacuate(self, name: str, *, who: str, why: str, at_once: int) -> Evacuated: ...
 
 
 class Accounts(Protocol):

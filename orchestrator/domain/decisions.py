@@ -25,6 +25,7 @@ from orchestrator.domain import (
     kept,
     lapsing,
     merging,
+    moving_out,
     own_systems,
     personal,
     plan_changes,
@@ -309,7 +310,7 @@ def command(
 
 
 def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
-    """A command on what is made of backups."""
+    """A command on what is made of backups, or with their help."""
     match kind:
         case IntentKind.RESTORE:
             return restoring.again(service, arguments, who=who, why=why, terms=terms)
@@ -317,6 +318,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return drills.again(service, arguments, who=who, why=why)
         case IntentKind.SET_ACCOUNT | IntentKind.IMPORT | IntentKind.ADOPT:
             return account_settings.again(service, kind, arguments, who=who, why=why, terms=terms)
+        case IntentKind.MOVE:
+            return moving_out.decide(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)
         case kind if kind in own_systems.ON_SYSTEMS:

@@ -17,6 +17,7 @@ BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
     IntentKind.TIDY: frozenset({Lifecycle.ACTIVE}),
     IntentKind.DRILL: frozenset({Lifecycle.ACTIVE}),
     IntentKind.REINSTALL: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.MOVE: frozenset({Lifecycle.ACTIVE}),
 }
 
 
@@ -36,8 +37,8 @@ def closed(service: Service, *, kind: IntentKind, payments: int, cancellation: o
         return ""
     if kind == IntentKind.REINSTALL:  # it is not asked for because of a debt: no payment is against it
         return _suspended(service) or _kept_by_a_hold(service)
-    # No payment makes a copy be kept longer than was said; a hold does.
-    if kind == IntentKind.TIDY:
+    # No payment makes a copy be kept longer than was said; a hold does. So of the disk that a guest has left behind.
+    if kind in (IntentKind.TIDY, IntentKind.MOVE):
         return _kept_by_a_hold(service)
     if service.payments != payments:
         return "it was paid since the job was decided"

@@ -41,6 +41,7 @@ class IntentKind(StrEnum):
     IMPORT = "import"  # a hosting account moves in from a tarball
     ADOPT = "adopt"  # a hosting account takes in what lives on its node already
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
+    MOVE = "move"  # a guest to another node; its old disk is wiped
     REINSTALL = "reinstall"  # install the system of a guest or a machine anew
     RESCUE = "rescue"  # boot a machine into a system in its memory
     LEAVE_RESCUE = "leave-rescue"
@@ -53,8 +54,9 @@ class IntentKind(StrEnum):
 
     @property
     def wipes(self) -> bool:
-        """It destroys what the customer has, and from some moment on can only go on; the service may live on without."""
-        return self == IntentKind.REINSTALL or self.ends
+        """It destroys what the customer has, or has had in another place, and from some moment on can only go on; the service may
+        live on."""
+        return self in (IntentKind.REINSTALL, IntentKind.MOVE) or self.ends
 
     @property
     def ends(self) -> bool:

@@ -139,7 +139,7 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
         changes = any(job.intent == IntentKind.CHANGE_PLAN for job in job_store.unfinished(conn, service.id))
         nothing = None if changes else plan_changes.in_force(before, decision)
         return received if nothing is None else replace(received, decision=nothing)
-    if decision.kind in own_systems.ON_SYSTEMS:
+    if decision.kind in own_systems.ON_SYSTEMS or decision.kind == IntentKind.MOVE:
         return _once_on_its_system(conn, service, received, decision)
     if decision.kind not in (IntentKind.TERMINATE, IntentKind.PROVISION):
         return received
@@ -159,7 +159,8 @@ def _once_on_its_system(conn: Connection, service: Service, received: Received, 
     if decision.kind == IntentKind.LEAVE_RESCUE and not rescued:
         return replace(received, decision=Nothing(reason="it is in no rescue system"), note="")
     for job in under_way:
-        if job.intent == decision.kind and job.arguments == decision.arguments and not job.stop_requested:
+        same = job.arguments == decision.arguments or decision.kind == IntentKind.MOVE  # it cannot go to two nodes
+        if job.intent == decision.kind and same and not job.stop_requested:
             return replace(received, decision=Nothing(reason=f"job {job.id} does it, and is {job.state}"), note="")
     return received
 

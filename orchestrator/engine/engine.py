@@ -130,7 +130,7 @@ class Engine:
         self.hosting = Hosting(self._works, clerk=clerk, catalog=catalog)
         self.restoring = Restoring(self._works, clerk=clerk, catalog=catalog)
         self.repositories = GivingUp(self._works)
-        self.fleet = Fleet(self._works, catalog=catalog)
+        self.fleet = Fleet(self._works, catalog=catalog, command=self._intake.command)
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._takeover = Takeover(self._works, self._durable, self._lease)

@@ -1,21 +1,55 @@
-"""What operators decide about nodes: taking one out of placement and putting it back."""
+"""What operators decide about nodes: taking one out of placement, putting it back, and moving away what is on it."""
 
 from __future__ import annotations
 
-from orchestrator.domain.errors import NotFound
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, WrongState
+from orchestrator.domain.intents import IntentKind
 from orchestrator.engine.acts import Works
-from orchestrator.engine.settings import Beside, Catalog
+from orchestrator.engine.clerk import Submitted
+from orchestrator.engine.settings import Beside, Catalog, nothing_beside
 from orchestrator.store import audit
+from orchestrator.store import jobs as job_store
 from orchestrator.store import nodes as store
 from orchestrator.store.database import Connection
 from orchestrator.store.nodes import NodeRecord
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evacuated:
+    """``moving``: the jobs that move its services now, by service, ``begun`` of them just now; ``waiting``: services whose turn
+    has not come; ``staying``: those that cannot be moved, and why."""
+
+    moving: dict[str, str]
+    begun: int
+    waiting: tuple[str, ...]
+    staying: dict[str, str]
+
+
+class Command(Protocol):
+    """``Engine.command``."""
+
+    def __call__(
+        self,
+        kind: IntentKind,
+        service_id: str,
+        *,
+        who: str,
+        why: str,
+        arguments: Mapping[str, object],
+        beside: Beside[Submitted],
+    ) -> Submitted: ...
+
+
 class Fleet:
     """Each act is one transaction with its line in the audit. Raises NotFound for a node that is not declared."""
 
-    def __init__(self, works: Works, *, catalog: Catalog) -> None:
+    def __init__(self, works: Works, *, catalog: Catalog, command: Command) -> None:
         self._works = works
+        self._command = command
         self._declared = {node.name: node for node in catalog.nodes}
 
     def drain(self, name: str, *, who: str, why: str, beside: Beside[NodeRecord]) -> NodeRecord:
@@ -39,6 +73,41 @@ class Fleet:
                 facts = {"node": name, "why": why, "was": record.drained_why}
                 audit.append(conn, at=self._works.clock.now(), who=who, what="node takes services again", facts=facts)
             return self._told(conn, name, beside)
+
+    def evacuate(self, name: str, *, who: str, why: str, at_once: int) -> Evacuated:
+        """Move services of the node away until ``at_once`` are on the move; again for the next ones, and to see how far it is.
+
+        Each is a command of its own, as if an operator had given it. Raises WrongState where the node takes services still.
+        """
+        self._require(name)
+        with self._works.db.read() as conn:
+            record = store.get(conn, name)
+            if record is None or record.drained_at is None:
+                raise WrongState(
+                    f"the node {name} takes services still, and others would come after",
+                    hint=f"orchestrator node drain {name} --why TEXT",
+                )
+            there = store.services_on(conn, name)
+            jobs = [job for service_id in there for job in job_store.unfinished(conn, service_id)]
+        moving = {job.service_id: job.id for job in jobs if job.intent == IntentKind.MOVE}
+        staying: dict[str, str] = {}
+        waiting: list[str] = []
+        begun = 0
+        for service_id in there:
+            if service_id in moving:
+                continue
+            if len(moving) >= at_once:
+                waiting.append(service_id)
+                continue
+            try:
+                submitted = self._command(IntentKind.MOVE, service_id, who=who, why=why, arguments={}, beside=nothing_beside)
+            except (PreconditionError, ConfigError) as exc:
+                staying[service_id] = exc.message
+                continue
+            if submitted.job_id:
+                moving[service_id] = submitted.job_id
+                begun += 1
+        return Evacuated(moving=moving, begun=begun, waiting=tuple(waiting), staying=staying)
 
     def _told(self, conn: Connection, name: str, beside: Beside[NodeRecord]) -> NodeRecord:
         record = store.get(conn, name) or NodeRecord(name=name)

@@ -35,6 +35,7 @@ from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
 _LOCK_POLL_SECONDS = 0.2
+_MAKES_COPIES = frozenset({IntentKind.BACKUP, IntentKind.MOVE})
 _WAIT_SLICE_SECONDS = 0.25
 
 
@@ -270,7 +271,7 @@ def resolved(
     known = {"node": facts.node, "nodes_ever": list(facts.nodes_ever), **facts.values}
     keeps = bool(job.arguments.get(archives.KEEPS))
     about = {
-        **(promised.for_backup(catalog.terms_of(service)) if keeps or job.intent == IntentKind.BACKUP else {}),
+        **(promised.for_backup(catalog.terms_of(service)) if keeps or job.intent in _MAKES_COPIES else {}),
         **({archives.KEEPS: False, "archive_until": ""} if job.intent == IntentKind.TERMINATE else {}),
         **job.arguments,
         "id": job.id,

@@ -18,9 +18,7 @@ def definition_of(ctx: StepContext, facts: GuestFacts, node: str, known: Mapping
     lease = ctx.ports.addresses.lease(ctx.service_id)
     if lease is None or facts.mark is None:
         return None
-    boot: Mapping[str, Any] = next(
-        (g["boot"] for g in known.values() if isinstance(g, Mapping) and isinstance(g.get("boot"), Mapping)), {}
-    )
+    boot = boot_of(known)
     return GuestDefinition(
         name=facts.name,
         uuid=facts.uuid,
@@ -37,3 +35,11 @@ def definition_of(ctx: StepContext, facts: GuestFacts, node: str, known: Mapping
         kernel_arguments=str(boot.get("kernel_arguments", "")),
         agent=bool(boot.get("agent", True)),
     )
+
+
+def boot_of(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the guest boots with, as the step recorded it that defined it last."""
+    found: Mapping[str, Any] = next(
+        (g["boot"] for g in known.values() if isinstance(g, Mapping) and isinstance(g.get("boot"), Mapping)), {}
+    )
+    return found

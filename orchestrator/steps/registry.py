@@ -53,6 +53,8 @@ from orchestrator.steps.machine_place import MachineAddresses, MachineFree, Mach
 from orchestrator.steps.machine_power import MachineCheck, MachineOff, MachineOn, MachineProveSuspended, MachineSuspend
 from orchestrator.steps.machine_renew import MachineClear, MachineRewrite
 from orchestrator.steps.machine_systems import MachineLetGo, MachinePassword, MachineRescue, MachineTest
+from orchestrator.steps.move import DiskArrive, DiskCarry, DiskCompare, GuestArrived, GuestGoOn, GuestSetOut, GuestSettle
+from orchestrator.steps.move_place import NodeLetGo, NodeSwitch, NodeTakeIn
 from orchestrator.steps.network import AddressAllocate, AddressRelease
 from orchestrator.steps.place import NodeRelease, NodeReserve
 from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
@@ -100,6 +102,16 @@ _ALL: tuple[Step[Any], ...] = (
     GuestLimit(),
     GuestUnlimit(),
     GuestVerifyNetwork(),
+    NodeTakeIn(),
+    GuestSetOut(),
+    DiskCarry(),
+    DiskArrive(),
+    DiskCompare(),
+    GuestSettle(),
+    GuestGoOn(),
+    GuestArrived(),
+    NodeSwitch(),
+    NodeLetGo(),
     GuestRecord(),
     GuestUndefine(),
     ResidueProve(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError
@@ -149,13 +149,15 @@ def _facts(volume: VolumeFacts) -> Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedArgs:
-    """``lease`` as step address.allocate gave it."""
+    """``lease`` as step address.allocate gave it. ``known``: the service's facts ($facts) where the system is to stay the
+    one that it was: cloud-init makes another one of whatever has a new name."""
 
     node: str
     hostname: str
     lease: Lease
     ssh_keys: tuple[str, ...] = ()
     password_hash: str = ""
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 class SeedCreate(BaseStep[SeedArgs]):
@@ -171,19 +173,30 @@ class SeedCreate(BaseStep[SeedArgs]):
             return Needed("the seed is not in the pool")
         wanted = hashlib.sha256(_image(ctx, args)).hexdigest()
         answer = ctx.ports.agent(args.node).call("template-check", {"path": volume.path, "sha256": wanted}, deadline=ASK_SECONDS)
-        return Done(_facts(volume), made_by=ctx.job_id) if answer["ok"] else Needed("the seed in the pool is another one")
+        found = {**_facts(volume), "instance": _instance(ctx, args)}
+        return Done(found, made_by=ctx.job_id) if answer["ok"] else Needed("the seed in the pool is another one")
 
     def apply(self, ctx: StepContext, args: SeedArgs) -> Facts:
-        return _facts(ctx.ports.volumes(args.node).put(seed_name(ctx), _image(ctx, args), deadline=Timer(ctx).left()))
+        made = ctx.ports.volumes(args.node).put(seed_name(ctx), _image(ctx, args), deadline=Timer(ctx).left())
+        return {**_facts(made), "instance": _instance(ctx, args)}
 
     def undo(self, ctx: StepContext, args: SeedArgs, facts: Mapping[str, Any]) -> None:
         ctx.ports.volumes(args.node).delete(seed_name(ctx), deadline=POOL_SECONDS)
 
 
+def _instance(ctx: StepContext, args: SeedArgs) -> str:
+    """By the job that installed the system. Of a seed that was made before this was noted, its name says which that was."""
+    seed_known = args.known.get(SEED)
+    if not isinstance(seed_known, Mapping):
+        return f"{ctx.service_id}-{ctx.job_id}"
+    name = str(seed_known["volume"]["name"])
+    return str(seed_known.get("instance") or f"{ctx.service_id}-{name.removesuffix('.iso').rpartition('.')[2]}")
+
+
 def _image(ctx: StepContext, args: SeedArgs) -> bytes:
     return seed.image(
         seed.Seed(
-            instance_id=f"{ctx.service_id}-{ctx.job_id}",
+            instance_id=_instance(ctx, args),
             hostname=args.hostname,
             ssh_keys=args.ssh_keys,
             password_hash=args.password_hash,

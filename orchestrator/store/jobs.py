@@ -136,14 +136,14 @@ def place_of(conn: sa.Connection, service_id: str) -> str:
 def next_of(conn: sa.Connection, place: str, *, share: int) -> tuple[Job, ...]:
     """The oldest jobs that wait for the place, of each service the first, as many as its share leaves beside those begun."""
     begun = (JobState.RUNNING.value, JobState.UNDOING.value)
-    counted = _placed(sa.func.count()).where(jobs.c.state.in_(begun), place == _PLACE)
+    counted = _placed(sa.func.count()).where(jobs.c.state.in_(begun), sa.literal(place) == _PLACE)
     left = share - int(conn.execute(counted).scalar_one())
     if left <= 0:
         return ()
     other = jobs.alias("other")
     before = sa.or_(other.c.state.in_(begun), sa.and_(other.c.state == JobState.QUEUED.value, other.c.id < jobs.c.id))
     first = ~sa.exists().where(other.c.service_id == jobs.c.service_id, before)
-    query = _placed(jobs).where(jobs.c.state == JobState.QUEUED.value, place == _PLACE, first)
+    query = _placed(jobs).where(jobs.c.state == JobState.QUEUED.value, sa.literal(place) == _PLACE, first)
     return tuple(_job(row) for row in conn.execute(query.order_by(jobs.c.id).limit(left)))
 
 

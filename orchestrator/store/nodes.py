@@ -12,7 +12,7 @@ from orchestrator.domain.placement import Filled, NodeState
 from orchestrator.domain.plans import Node
 from orchestrator.ports.hypervisor import NodeFacts
 from orchestrator.store.database import Connection
-from orchestrator.store.tables import nodes, reservations
+from orchestrator.store.tables import moving_reservations, nodes, reservations, services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +76,22 @@ def set_undrained(conn: Connection, name: str) -> None:
     _put(conn, name, drained_at=None, drained_by="", drained_why="")
 
 
+def services_on(conn: Connection, name: str) -> tuple[str, ...]:
+    """The services that are on the node, by id."""
+    return tuple(conn.scalars(sa.select(services.c.id).where(services.c.node == name).order_by(services.c.id)))
+
+
 def states(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeState, ...]:
     """Each declared node with what it has and what is promised on it."""
     known = {record.name: record for record in list_all(conn)}
+    both = sa.union_all(sa.select(reservations), sa.select(moving_reservations)).subquery()
     query = sa.select(
-        reservations.c.node,
-        sa.func.sum(reservations.c.vcpus).label("vcpus"),
-        sa.func.sum(reservations.c.memory_bytes).label("memory"),
-        sa.func.sum(reservations.c.disk_bytes).label("disk"),
+        both.c.node,
+        sa.func.sum(both.c.vcpus).label("vcpus"),
+        sa.func.sum(both.c.memory_bytes).label("memory"),
+        sa.func.sum(both.c.disk_bytes).label("disk"),
         sa.func.count().label("guests"),
-    ).group_by(reservations.c.node)
+    ).group_by(both.c.node)
     promised = {row.node: row for row in conn.execute(query)}
     return tuple(_state(node, known.get(node.name), promised.get(node.name)) for node in declared)
 

@@ -275,6 +275,17 @@ reservations = _table(
     sa.Column("disk_bytes", sa.BigInteger, nullable=False),
 )
 
+# The second node of a service on the move: the one that takes it in, and once it has, the one that it leaves.
+moving_reservations = _table(
+    "moving_reservations",
+    _text("service_id", primary_key=True),
+    _text("job_id"),
+    _text("node", index=True),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("disk_bytes", sa.BigInteger, nullable=False),
+)
+
 # Every node a service ever was on: addresses go back only on proof of absence from all of them.
 service_nodes = _table(
     "service_nodes",

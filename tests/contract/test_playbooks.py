@@ -36,7 +36,13 @@ ABOUT = {
 }
 UNTIL = "2026-11-25T12:00:00+00:00"
 LETTERS = "the letters of the customer"
-IRREVOCABLE = {("vps-terminate", "wipe"), ("vps-erase", "destroy"), ("vps-tidy", "discard"), ("vps-reinstall", "wipe")}
+IRREVOCABLE = {
+    ("vps-terminate", "wipe"),
+    ("vps-erase", "destroy"),
+    ("vps-tidy", "discard"),
+    ("vps-reinstall", "wipe"),
+    ("vps-move", "wipe"),
+}
 
 
 @pytest.fixture
@@ -135,6 +141,8 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
         beside = Play(stage, "vps-restore", "j2", facts=facts, more={**more, "role": "beside"}).run()
         more = {"names": [beside["restore"]["into"]["name"]]}
     stage.job(kind, "j3")
+    if kind == IntentKind.MOVE:
+        more = {"to": ""}
     until = UNTIL if kind == IntentKind.TERMINATE else ""
     holds = ("nonpayment",) if kind == IntentKind.SUSPEND else ()
     limits = ("abuse",) if kind == IntentKind.LIMIT else ()

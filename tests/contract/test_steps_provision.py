@@ -146,11 +146,11 @@ def test_a_node_that_another_job_fills_meanwhile_is_chosen_again(stage: Stage, t
         def __getattr__(self, name: str) -> Any:
             return getattr(ledger, name)
 
-        def reserve(self, reservation: Reservation, *, limit: Any) -> None:
+        def reserve(self, reservation: Reservation, *, limit: Any, moving: bool = False) -> None:
             if not self.raced:
                 self.raced = True
                 ledger.reserve(everything, limit=limit)
-            ledger.reserve(reservation, limit=limit)
+            ledger.reserve(reservation, limit=limit, moving=moving)
 
     stage.ports = replace(stage.ports, ledger=Racing())
     assert stage.apply("node.reserve", {"guest": stage.spec["guest"]})["node"] == "n2"

@@ -27,7 +27,7 @@ from orchestrator.drivers.fake import FakeWorld
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import addresses, backups, drills, jobs, services
 from orchestrator.store.database import Connection
-from orchestrator.store.tables import certificates, outbox, reservations, service_locks
+from orchestrator.store.tables import certificates, moving_reservations, outbox, reservations, service_locks
 from tests.fault import account_ground, controller, machine_ground, things
 from tests.fault.controller import ASIDE, KEEPING, Orders, Report, Scenario
 from tests.fault.house import prepared, seeded_world
@@ -52,6 +52,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     KEEPING: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.RESTORE: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.DRILL: (IntentKind.PROVISION, IntentKind.BACKUP),
+    IntentKind.MOVE: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.TIDY: (IntentKind.PROVISION, IntentKind.BACKUP, IntentKind.RESTORE),
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),
@@ -202,6 +203,8 @@ def snapshot(directory: Path, service_id: str) -> dict[str, Any]:
     try:
         with db.read() as conn:
             seen = _tables(conn, service_id) | _node(world.node(things.NODE), service_id)
+            if controller.SECOND.name in world.read()["nodes"]:
+                seen["second"] = _node(world.node(controller.SECOND.name), service_id)
             seen["machines"] = machine_ground.machines_of(world, conn, service_id)
             seen["accounts"] = _accounts(world, service_id)
             seen["homes"] = _homes(world, directory, service_id)
@@ -295,8 +298,8 @@ def good_backups(directory: Path, service_id: str) -> int:
 def copies(directory: Path, service_id: str) -> int:
     """How many whole copies of what the customer wrote there are: volumes that nobody has begun to wipe, and snapshots."""
     world, letters, name = seeded_world(directory), [LETTERS.format(service_id)], guest_name(service_id)
-    volumes = world.node(things.NODE)["volumes"]
-    disks = [key for key, volume in volumes.items() if _mine(key, name) and volume["markers"] == letters]
+    volumes = [each for node in world.read()["nodes"].values() for each in node["volumes"].items()]
+    disks = [key for key, volume in volumes if _mine(key, name) and volume["markers"] == letters]
     kept = [texts for _, texts in held(world, service_id) if texts == letters]
     return len(kept) + sum(not key.endswith(".wiping") for key in disks)
 
@@ -320,6 +323,7 @@ def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
         "leased": len(addresses.held(conn, service_id)),
         "mac": addresses.held_mac(conn, service_id) is not None,
         "reserved": _count(conn, reservations, service_id),
+        "moving": _count(conn, moving_reservations, service_id),
         "certificates": _count(conn, certificates, service_id),
         "kept": [(each.kind.value, each.name) for each in record.kept],
         "drills": [(each.state.value, each.why) for each in drills.list_page(conn, service_id=service_id)[0]],

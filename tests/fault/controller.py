@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,16 +25,18 @@ from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
+from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.drivers.fake.hosting_strangers import settle
 from orchestrator.drivers.fake.hosting_tarballs import lay
 from orchestrator.engine import current_job
 from orchestrator.engine.hosting import Adopting, Moving
 from orchestrator.engine.settings import nothing_beside
 from orchestrator.store import jobs
+from orchestrator.store import nodes as node_store
 from tests.backup_books import TARGET
 from tests.fault import things
 from tests.fault.account_ground import empty_database
-from tests.fault.house import NODES, House, Options, seeded_world
+from tests.fault.house import NODES, TEMPLATE, House, Options, seeded_world
 from tests.fault.machine_ground import MACHINES, RAW
 from tests.hosting_ground import HOST, LARGE, SMALL
 from tests.live import CRYPT, KEY
@@ -47,6 +49,7 @@ GRACE_SECONDS = 1.0
 UNPAID = "suspend-unpaid"  # a suspension that a payment lifts
 KEEPING = "terminate-archived"  # a termination whose policy promises an archive
 ASIDE = "restore-aside"  # a restore that writes beside what is there
+SECOND = replace(NODES[0], name="n2")
 ARCHIVING = Policy(
     name="default",
     provider="Example Hosting",
@@ -124,8 +127,12 @@ class Points:
         return self.house.job(job_id).service_id if job_id and self.house is not None else ""
 
 
-def open_house(directory: Path, suite: str, points: Points, workers: int, *, archiving: bool = False) -> House:
-    places = {name: NodeBackups(target=TARGET.name, at_once=1000) for name in ("n1", HOST.name)}
+def open_house(
+    directory: Path, suite: str, points: Points, workers: int, *, archiving: bool = False, moving: bool = False
+) -> House:
+    """``moving``: there is a second node. Where there are several, each job still has a worker (``line.share_of``)."""
+    places = {name: NodeBackups(target=TARGET.name, at_once=1000) for name in ("n1", SECOND.name, HOST.name)}
+    workers = 2 * workers + 1 if moving or suite == "hosting" else workers
     options = Options(
         workers=workers, heavy_slots=dict.fromkeys(places, 1000), poll_seconds=0.02, drain_seconds=30.0, backups=places
     )
@@ -149,10 +156,24 @@ def open_house(directory: Path, suite: str, points: Points, workers: int, *, arc
             policies=policies,
         )
     books = load_playbooks(PLAYBOOKS)
+    if moving:
+        house = House(directory, steps=STEPS, playbooks=books, options=options, at=points, declared=(*NODES, SECOND))
+        furnish_second(house)
+        return house
     if suite == "machines":
         metal: dict[str, Any] = {"plan": METAL, "machines": MACHINES, "template": RAW, "policies": policies}
         return House(directory, steps=STEPS, playbooks=books, options=options, at=points, **metal)
     return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
+
+
+def furnish_second(house: House) -> None:
+    """A node like the first one; one that is there already is kept."""
+    house.world.add_node(SECOND.name, cpus=512, memory_bytes=4 << 40, pool_bytes=1 << 50)
+    house.world.add_template(SECOND.name, TEMPLATE.volume, size_bytes=TEMPLATE.size_bytes, sha256=TEMPLATE.sha256)
+    facts, now = FakeHypervisor(house.world, SECOND.name).node_facts(deadline=5), house.clock.now()
+    with house.db.write() as conn:
+        node_store.set_enrolled(conn, SECOND.name, host_key="k", agent_version="1", agent_sha256="0" * 64, now=now)
+        node_store.set_seen(conn, SECOND.name, facts, now=now)
 
 
 CRON = [{"schedule": "@daily", "command": "php cron.php"}]
@@ -235,7 +256,9 @@ def live(directory: Path, orders: Orders) -> NoReturn:
     """Start, do as told, and end this process."""
     points = Points(orders)
     archiving = any(scenario.intent in (KEEPING, IntentKind.ERASE, IntentKind.REACTIVATE) for scenario in orders.scenarios)
-    house = open_house(directory, orders.suite, points, workers=len(orders.scenarios) + 2, archiving=archiving)
+    moving = any(scenario.intent == IntentKind.MOVE for scenario in orders.scenarios)
+    workers = len(orders.scenarios) + 2
+    house = open_house(directory, orders.suite, points, workers=workers, archiving=archiving, moving=moving)
     points.house = house
     house.engine.start()
     if orders.submit:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.config.playbooks import load_playbooks
-from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.plans import PlanKind, guest_name
 from tests.fault.battery import (
     PROCESS_SECONDS,
     ROOT,
@@ -32,7 +32,7 @@ from tests.fault.battery import (
     write_more,
 )
 from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
-from tests.fault.house import prepared
+from tests.fault.house import prepared, seeded_world
 from tests.fault.striking import failing_points, sample, strike_anywhere, strike_failing
 from tests.store_files import engine_database
 
@@ -41,7 +41,7 @@ BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.
 pytestmark = pytest.mark.timeout(1800)
 INTENTS = sorted([*(name.removeprefix("vps-") for name in BOOKS), KEEPING])
 # A failure there, of what cannot be had back any more, can only be carried on.
-BEYOND = ("vps-terminate/wipe/during", "vps-erase/destroy/during", "vps-reinstall/wipe/during")
+BEYOND = ("vps-terminate/wipe/during", "vps-erase/destroy/during", "vps-reinstall/wipe/during", "vps-move/wipe/during")
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +133,34 @@ def test_killed_at_any_instant_the_customers_data_is_there_at_least_once(battery
         # What was brought back is in the guest, and in the archive that it came from.
         rest = 1 if intent == KEEPING else 2
         assert [copies(directory, scenario.service) for scenario in scenarios] == [rest] * len(scenarios)
+
+
+def free_to_run(directory: Path, service_id: str) -> list[str]:
+    """The nodes on which a guest of the service runs, or might be started."""
+    nodes, name = seeded_world(directory).read()["nodes"], guest_name(service_id)
+    there = {node: state["guests"][name] for node, state in nodes.items() if name in state["guests"]}
+    return [node for node, guest in there.items() if guest["power"] == "running" or not guest["mark"]["holds"]]
+
+
+def test_killed_at_any_instant_of_a_move_one_guest_at_most_may_run_and_its_disk_is_whole(
+    battery: Battery, tmp_path: Path
+) -> None:
+    """As the world stands when the process is dead, and when all has come to rest."""
+    points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="move"))
+    assert (wanted["node"], wanted["guests"], wanted["volumes"], wanted["secrets"]) == ("n2", [], [], [])
+    assert (written(wanted["second"]), wanted["second"]["guests"][0]["power"]) == ([["the letters of SERVICE"]], "running")
+    assert (wanted["reserved"], wanted["moving"], wanted["leased"]) == (1, 0, 2)
+    for number, batch in enumerate(batches([Scenario(service="", intent="move", kill=point) for point in dict.fromkeys(points)])):
+        directory = tmp_path / f"killed-{number}"
+        battery.state_before("move", directory)
+        scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
+        battery.process(directory, scenarios, kill=True)
+        for each in scenarios:
+            assert len(free_to_run(directory, each.service)) <= 1, each
+            assert copies(directory, each.service) >= 1, each
+        battery.process(directory, scenarios, submit=False)
+        assert [free_to_run(directory, each.service) for each in scenarios] == [["n2"]] * len(scenarios)
+        assert [copies(directory, each.service) for each in scenarios] == [2] * len(scenarios)
 
 
 def test_killed_at_any_instant_of_a_backup_a_verified_one_stands(battery: Battery, tmp_path: Path, whole_matrix: bool) -> None:

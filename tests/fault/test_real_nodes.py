@@ -1,20 +1,27 @@
-"""Two real hypervisors: one that hangs keeps nobody from working on the other."""
+"""Two real hypervisors: one that hangs keeps nobody from working on the other, and a guest moves from one to the other."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.e2e import pair as pairs
+from tests.e2e import sight
 from tests.e2e.pair import OTHER, Pair
 from tests.e2e.site import NODE
-from tests.e2e.stand import SEALED
+from tests.e2e.stand import PLAIN, SEALED
+from tests.e2e.traces import virsh
+from tests.lab import tiny
 from tests.lab.environment import Lab
+from tests.lab.guests import occurrences
 from tests.lab.neighbour import Neighbour
 from tests.lab.templates import Installed
 
 pytestmark = pytest.mark.timeout(900)
+OFFSET, COPIES = 70 << 20, 64
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +48,33 @@ def test_while_one_node_hangs_jobs_of_the_other_go_on_and_its_own_wait_and_go_on
     pair.done([pair.command("start", there)])
     pair.answering([there])
     pair.done([pair.command("terminate", service) for service in (here, there, fresh)])
+
+
+def show(pair: Pair, service: str) -> dict[str, Any]:
+    return dict(pair.site.http("GET", f"/v1/services/{service}").json())
+
+
+@pytest.mark.parametrize("plan", [SEALED, PLAIN])
+def test_moved_to_the_other_node_a_guest_is_the_same_and_nothing_of_it_is_left_behind(pair: Pair, plan: str) -> None:
+    machine = pair.machine
+    assert machine is not None
+    service = pair.placed(NODE, plan=plan)
+    address, marker = sight.address(pair.site, service), secrets.token_bytes(32)
+    tiny.plant(address, OFFSET, marker, copies=COPIES)
+    name, before = sight.guest(service), show(pair, service)
+    uuid, old = virsh("domuuid", name).stdout.strip(), sight.disk(pair.site, service)
+    if plan == PLAIN:
+        assert occurrences(pair.site.lab.pool_device, marker)[marker] >= COPIES, "the search finds what it is to find"
+    answer = pair.site.http("POST", f"/v1/services/{service}/move", json={"reason": "a test", "to": OTHER})
+    pair.done([answer.json()["job_id"]])
+    pair.answering([service])
+    assert tiny.show(address, OFFSET, 64) == marker * 2
+    after = show(pair, service)
+    assert (after["node"], after["facts"]["addresses"]) == (OTHER, before["facts"]["addresses"])
+    assert (machine.virsh("domuuid", name).stdout.strip(), machine.virsh("domstate", name).stdout.strip()) == (uuid, "running")
+    assert (virsh("domuuid", name).returncode, old.exists(), sight.secrets(service)) == (1, False, [])
+    assert occurrences(pair.site.lab.pool_device, marker)[marker] == 0
+    (wiped, *_rest) = after["facts"]["wipe"]["wiped"]
+    assert (wiped["name"], wiped["report"]["method"]) == (old.name, "crypto-erase" if plan == SEALED else "overwrite")
+    pair.done([pair.command("check", service), pair.command("backup", service), pair.command("terminate", service)])
+    assert name not in machine.virsh("list", "--all", "--name").stdout

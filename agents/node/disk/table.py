@@ -41,5 +41,6 @@ TABLE: dict[str, tuple[Mapping[str, Field], Callable[[Call], dict[str, Any]]]] =
         },
         c.disk_backup,
     ),
+    "disk-digest": ({**_VOLUME, "path": Field(a.path)}, c.disk_digest),
     "disk-restore": ({**_RUN, **_VOLUME, "path": Field(a.path), "snapshot": f.SNAPSHOT}, c.disk_restore),
 }

@@ -71,9 +71,9 @@ def reinstall_service(
 ) -> JSONResponse:
     """Install its system anew, with the same addresses and keys: what is on its disk is lost. 202 with the job that does it."""
     asked = request or ReinstallRequest()
-    why = _reason(asked, "reinstall", dry_run=dry_run)
+    why = reason_of(asked, "reinstall", dry_run=dry_run)
     given: dict[str, object] = {own_systems.TEMPLATE: asked.template, own_systems.ALL_DISKS: asked.all_disks}
-    return _asked(context, once, IntentKind.REINSTALL, service_id, given, who=caller.name, why=why, dry_run=dry_run)
+    return have_done(context, once, IntentKind.REINSTALL, service_id, given, who=caller.name, why=why, dry_run=dry_run)
 
 
 @router.post("/reset-password", response_model=Answer, responses={202: {"model": Answer}})
@@ -87,8 +87,8 @@ def reset_password(
 ) -> JSONResponse:
     """Set the password of root in the system on a machine's disk, which is off meanwhile. 202 with the job that does it."""
     given: dict[str, object] = {own_systems.PASSWORD: request.password_hash}
-    why, who = _reason(request, "reset-password", dry_run=dry_run), caller.name
-    return _asked(context, once, IntentKind.RESET_PASSWORD, service_id, given, who=who, why=why, dry_run=dry_run)
+    why, who = reason_of(request, "reset-password", dry_run=dry_run), caller.name
+    return have_done(context, once, IntentKind.RESET_PASSWORD, service_id, given, who=who, why=why, dry_run=dry_run)
 
 
 @router.post("/rescue", response_model=Answer, responses={202: {"model": Answer}})
@@ -105,8 +105,8 @@ def rescue_service(
     if request.ssh_keys and not request.on:
         raise RequestError("to leave the rescue system takes no SSH key")
     given: dict[str, object] = {own_systems.KEYS: list(request.ssh_keys)} if request.on else {}
-    why = _reason(request, "rescue", dry_run=dry_run) if request.on else request.reason
-    return _asked(context, once, kind, service_id, given, who=caller.name, why=why, dry_run=dry_run)
+    why = reason_of(request, "rescue", dry_run=dry_run) if request.on else request.reason
+    return have_done(context, once, kind, service_id, given, who=caller.name, why=why, dry_run=dry_run)
 
 
 @router.post("/test-hardware", response_model=Answer, responses={202: {"model": Answer}})
@@ -120,17 +120,17 @@ def try_hardware(
 ) -> JSONResponse:
     """Test memory and disks of a machine, which is off for its customer meanwhile. 202 with the job; what is wrong fails it."""
     given: dict[str, object] = request.model_dump(exclude={"reason"})
-    why, who = _reason(request, "test-hardware", dry_run=dry_run), caller.name
-    return _asked(context, once, IntentKind.TEST_HARDWARE, service_id, given, who=who, why=why, dry_run=dry_run)
+    why, who = reason_of(request, "test-hardware", dry_run=dry_run), caller.name
+    return have_done(context, once, IntentKind.TEST_HARDWARE, service_id, given, who=who, why=why, dry_run=dry_run)
 
 
-def _reason(request: ReasonRequest, act: str, *, dry_run: bool) -> str:
+def reason_of(request: ReasonRequest, act: str, *, dry_run: bool) -> str:
     if not dry_run and not request.reason:
         raise RequestError(f"{act} needs a reason", hint='send {"reason": "…"}')
     return request.reason
 
 
-def _asked(
+def have_done(
     context: ApiContext,
     once: OnceOnly,
     kind: IntentKind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, size, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+from orchestrator.cli.remote.watch import WAITS
 from orchestrator.cli.tables import Column, Kind, Line, Row
 
 # Enrolment may install packages on the node.
 ENROL_TIMEOUT_SECONDS = 960.0
 DOCTOR_TIMEOUT_SECONDS = 150.0
 RESIDUE_TIMEOUT_SECONDS = 150.0
+# Between two looks at an evacuation.
+POLL_SECONDS = 2.0
 
 
 def _promised(what: str) -> Callable[[Row], str]:
@@ -286,3 +290,42 @@ def _drain(context: click.Context, node: str, body: dict[str, Any], *, as_json: 
         say(f"{node} takes services")
     else:
         say(f"{node} takes nothing new: {'; '.join(found['takes_nothing_new'])}. {found['guests']} services are on it")
+
+
+@group.command("evacuate")
+@click.argument("node")
+@_why_option
+@click.option("--at-once", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="So many at a time.")
+@click.option("--watch", is_flag=True, help="Go on until every service that can be moved is moved.")
+@json_option
+@click.pass_context
+def evacuate(context: click.Context, /, node: str, why: str, at_once: int, watch: bool, as_json: bool) -> None:
+    """Move the services of a drained node away, so many at a time."""
+    calls, failed, seen = client(context), dict[str, str](), dict[str, str]()
+    while True:
+        found = calls.post(below("nodes", node, "evacuate"), {"why": why, "at_once": at_once})
+        if as_json and not watch:
+            emit_json(found)
+            return
+        now = {each["service_id"]: each["job_id"] for each in found["moving"]}
+        for service, job in now.items():
+            if job not in seen.values():
+                say(f"{service}: moving, job {job}", err=as_json)
+        for service, job in (gone for gone in seen.items() if gone[0] not in now):
+            state = calls.get(below("jobs", job))["state"]
+            say(f"{service}: {'moved' if state == 'done' else f'NOT moved, its job is {state}'}", err=as_json)
+            failed |= {} if state == "done" else {service: f"job {job} is {state}"}
+        seen = now
+        left = f"{len(now)} on the move, {len(found['waiting'])} wait, {len(found['staying'])} stay"
+        if not watch or failed or not (now or found["waiting"]):
+            break
+        time.sleep(POLL_SECONDS)
+    if as_json:
+        emit_json(found)
+    else:
+        say(f"{node}: {left}")
+        for each in found["staying"]:
+            say(f"{each['service_id']} stays: {each['why']}")
+    if failed or (watch and found["staying"]):
+        hint = "look at the jobs, then ask again" if failed else "see why each stays, then ask again"
+        raise Failure(f"{node} is not empty: {', '.join(failed) or 'services stay'}", hint=hint, exit_code=WAITS)

@@ -118,4 +118,17 @@ def _line(file: str, *, what: str) -> str:
     return found[0]
 
 
-COMMANDS = (reinstall, reset_password, rescue, test_hardware)
+@click.command("move")
+@click.argument("service")
+@click.option("--to", default="", metavar="NODE", help="The node that is to take it in; left out: whichever placement chooses.")
+@_reason_needed
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def move(context: click.Context, /, service: str, to: str, reason: str | None, **options: Any) -> None:
+    """Move a guest to another node, with its addresses and its disk. It is off meanwhile; its old disk is wiped."""
+    ask(context, service, "move", {"reason": reason or "", "to": to}, options)
+
+
+COMMANDS = (move, reinstall, reset_password, rescue, test_hardware)

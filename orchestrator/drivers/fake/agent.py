@@ -13,12 +13,14 @@ from agents.node.arguments import parse
 from agents.node.commands import COMMANDS
 from agents.node.protocol import AgentError
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
+from orchestrator.drivers.fake.disks import disk_files, system_bytes
 from orchestrator.drivers.fake.repositories import directory_report
 from orchestrator.drivers.fake.volumes import make
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.drivers.words import plain
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.node_transport import Progress
+from orchestrator.ports.repositories import DiskSource
 from orchestrator.ports.volumes import VolumeSpec
 
 WIPING = ".wiping"
@@ -42,6 +44,7 @@ class FakeAgent:
             "hello": self._hello,
             "doctor": self._doctor,
             "pool-fill": self._pool_fill,
+            "disk-digest": self._disk_digest,
             "template-check": self._template_check,
             "volume-state": self._volume_state,
             "volume-make": self._volume_make,
@@ -99,6 +102,15 @@ class FakeAgent:
         def stage(node: State) -> dict[str, Any]:
             data = round(100 * (1 - pool_available(node) / node["pool_bytes"]), 2) if node["pool_bytes"] else 100.0
             return {"data_percent": data, "metadata_percent": node.get("metadata_percent", 1.0), "thin": []}
+
+        return [stage]
+
+    def _disk_digest(self, request: Mapping[str, Any]) -> list[Stage]:
+        source = DiskSource(path=str(request["path"]), secret_uuid=str(request.get("secret_uuid", "")))
+
+        def stage(node: State) -> dict[str, Any]:
+            texts = [file["text"] for _, file in sorted(disk_files(node, source).items())]
+            return {"sha256": hashlib.sha256(json.dumps(texts).encode()).hexdigest(), "size": system_bytes(node, source) * 16}
 
         return [stage]
 

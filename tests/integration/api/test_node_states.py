@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.domain.errors import TransientDriverError
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
+from tests.lab.daemons import wait_until
 from tests.live import Live
 from tests.served import Ran, command
 
@@ -106,3 +108,101 @@ def test_nothing_new_is_placed_on_a_node_whose_pool_is_over_a_watermark(live: Li
     finally:
         world(live).set_node("n1", **before)
         live.context.look("n1")
+
+
+def moved(live: Live, service: str, **body: str) -> str:
+    answer = live.http.post(f"/v1/services/{service}/move", json={"reason": "a test", **body})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["job_id"])
+
+
+def on(live: Live, service: str, node: str) -> None:
+    """A new service, on the node."""
+    for other in {"n1", "n3"} - {node}:
+        live.http.post(f"/v1/nodes/{other}/drain", json=WHY)
+    live.provisioned(service)
+    for other in {"n1", "n3"} - {node}:
+        live.http.post(f"/v1/nodes/{other}/drain", json=WHY | {"on": False})
+
+
+def whole(live: Live, service: str) -> tuple[dict[str, object], str]:
+    shown = live.http.get(f"/v1/services/{service}").json()
+    return shown["facts"]["addresses"], shown["node"]
+
+
+def test_a_guest_moves_with_its_addresses_and_back_again(live: Live) -> None:
+    on(live, "m1", "n1")
+    addresses, node = whole(live, "m1")
+    before = world(live).node("n1")["guests"]["orch.m1"]
+    assert live.wait(moved(live, "m1", to="n3")).state == "done"
+    assert (whole(live, "m1"), node) == ((addresses, "n3"), "n1")
+    after = world(live).node("n3")["guests"]["orch.m1"]
+    assert (after["definition"]["uuid"], after["definition"]["lease"]) == (
+        before["definition"]["uuid"],
+        before["definition"]["lease"],
+    )
+    assert (after["power"], after["autostart"], "orch.m1" in world(live).node("n1")["guests"]) == ("running", True, False)
+    assert not [name for name in world(live).node("n1")["volumes"] if name.startswith("orch.m1.")]
+    job = live.http.post("/v1/services/m1/check", json={}).json()["job_id"]
+    assert live.wait(job).state == "done"
+    assert live.wait(moved(live, "m1", to="n1")).state == "done"
+    assert whole(live, "m1") == (addresses, "n1")
+    instance = live.http.get("/v1/services/m1").json()["facts"]["seed"]["instance"]
+    assert instance == f"m1-{live.jobs('m1')[-1].id}", "cloud-init takes it for the system that it was when it was made"
+
+
+def test_a_suspended_guest_moves_as_it_is_and_comes_back_where_it_moved_to(live: Live) -> None:
+    on(live, "m2", "n1")
+    for act in ("suspend", "move"):
+        assert live.wait(live.http.post(f"/v1/services/m2/{act}", json={"reason": "a test"}).json()["job_id"]).state == "done"
+    guest = world(live).node("n3")["guests"]["orch.m2"]
+    assert (guest["power"], guest["mark"]["holds"], guest["autostart"]) == ("stopped", ["manual"], False)
+    assert live.wait(live.http.post("/v1/services/m2/unsuspend", json={}).json()["job_id"]).state == "done"
+    guest = world(live).node("n3")["guests"]["orch.m2"]
+    assert (guest["power"], guest["mark"]["holds"], guest["autostart"]) == ("running", [], True)
+
+
+def test_disks_that_differ_are_not_gone_on_with_and_the_guest_stays_where_it_was(live: Live) -> None:
+    """What was written over there is changed before it is compared."""
+    on(live, "m3", "n1")
+    (disk,) = (name for name in world(live).node("n1")["volumes"] if name.startswith("orch.m3.disk."))
+    world(live).plant("n1", disk, "the letters")
+    world(live).fault("agent.disk-digest", node="n3", error=TransientDriverError("wait"), delay=0.5)
+    job_id = moved(live, "m3", to="n3")
+    wait_until("the copy", lambda: any(n.startswith("orch.m3.disk.") for n in world(live).node("n3")["volumes"]), seconds=15)
+    wait_until("its content", lambda: "the letters" in str(world(live).node("n3")["volumes"]), seconds=15)
+    with world(live).change() as state:
+        (copy,) = (v for n, v in state["nodes"]["n3"]["volumes"].items() if n.startswith("orch.m3.disk."))
+        copy["markers"] = ["other letters"]
+    job = live.wait(job_id, seconds=60)
+    assert (job.state, "does not hold what the one on n1 does" in job.error) == ("failed", True), job
+    guest = world(live).node("n1")["guests"]["orch.m3"]
+    assert (guest["power"], guest["mark"]["holds"], whole(live, "m3")[1]) == ("running", [], "n1")
+    assert not [name for name in world(live).node("n3")["volumes"] if name.startswith("orch.m3.")]
+
+
+def test_where_it_cannot_go_is_said_before_anything_is_done(live: Live) -> None:
+    on(live, "m4", "n1")
+    job = live.wait(moved(live, "m4", to="n2"))
+    assert (job.state, "n2: it is in maintenance" in job.error) == ("failed", True), job
+    assert world(live).node("n1")["guests"]["orch.m4"]["power"] == "running"
+    refused(live.http.post("/v1/services/m4/move", json={}), 400, "request-invalid")
+    hold = {"reason": "legal", "effect": "no-erase", "why": "a court"}
+    assert live.http.post("/v1/services/m4/holds", json=hold).status_code in (200, 202)
+    refused(live.http.post("/v1/services/m4/move", json={"reason": "a test"}), 409, "refused")
+
+
+def test_a_drained_node_is_evacuated_so_many_at_a_time_and_what_stays_is_named(live: Live) -> None:
+    refused(live.http.post("/v1/nodes/n1/evacuate", json=WHY), 409, "wrong-state")
+    for number in range(3):
+        on(live, f"e{number}", "n1")
+    live.http.post("/v1/nodes/n1/drain", json=WHY)
+    try:
+        first = live.http.post("/v1/nodes/n1/evacuate", json=WHY | {"at_once": 1}).json()
+        assert (first["begun"], len(first["moving"])) == (1, 1)
+        done = cli(live, "node", "evacuate", "n1", "--why", "new disks", "--watch")
+        assert (done.returncode, "e1: moved" in done.stdout, "m4 stays" in done.stdout) == (4, True, True), done
+        there = live.http.get("/v1/services", params={"node": "n1"}).json()["items"]
+        assert [each["id"] for each in there if not each["holds"]] == []
+    finally:
+        live.http.post("/v1/nodes/n1/drain", json=WHY | {"on": False})

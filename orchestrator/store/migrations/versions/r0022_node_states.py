@@ -1,4 +1,4 @@
-"""Nodes that are drained, and those that were declared lost.
+"""Nodes that are drained, and those that were declared lost; capacity that a service on the move is promised a second time.
 
 Revision 0022, after 0021.
 """
@@ -24,10 +24,22 @@ def upgrade() -> None:
             table.add_column(sa.Column(name, sa.DateTime(timezone=True), nullable=True))
         for name in _TEXTS:
             table.add_column(sa.Column(name, sa.Text, nullable=False, server_default=""))
+    op.create_table(
+        "moving_reservations",
+        sa.Column("service_id", sa.Text, nullable=False),
+        sa.Column("job_id", sa.Text, nullable=False),
+        sa.Column("node", sa.Text, nullable=False),
+        sa.Column("vcpus", sa.Integer, nullable=False),
+        sa.Column("memory_bytes", sa.BigInteger, nullable=False),
+        sa.Column("disk_bytes", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("service_id", name="pk_moving_reservations"),
+    )
+    op.create_index("ix_moving_reservations_node", "moving_reservations", ["node"])
 
 
 def downgrade() -> None:
     """Remove them again."""
+    op.drop_table("moving_reservations")
     with op.batch_alter_table("nodes") as table:
         for name in (*_TIMES, *_TEXTS):
             table.drop_column(name)

@@ -1,0 +1,30 @@
+"""Moving a guest to another node: whether it may, and what its job is told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind
+from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.received import Received, refused
+from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.terms import Terms
+
+# The argument of the job: the node that is to take it in; '' = whichever placement chooses.
+TO = "to"
+RULE_MOVES = "moves between nodes"
+
+
+def decide(service: Service, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """Move it. One that is suspended moves as it is, held and off; one whose data a hold keeps stays where it lies."""
+    if terms.kind != PlanKind.VPS:
+        return refused(service, f"move refused: only a guest can be moved, and this is of kind {terms.kind}", RULE_MOVES)
+    if service.state != Lifecycle.ACTIVE:
+        return refused(service, f"it is {service.state}: move needs an active service", RULE_LIFECYCLE)
+    if not service.erasable:
+        return refused(service, "a hold forbids to destroy the service's data, and its old disk would be wiped", RULE_HOLDS)
+    if service.kept:
+        names = ", ".join(each.name for each in service.kept)
+        return refused(service, f"move refused: beside its disk is kept {names}; service tidy {service.id} first", RULE_MOVES)
+    given = {TO: str(arguments.get(TO, "")), "limited": service.throttled}
+    return Received(service=service, decision=Intent.on(IntentKind.MOVE, service, reason=why, who=who, arguments=given))
