@@ -19,8 +19,7 @@ from orchestrator.store.tables import moving_reservations, nodes, reservations, 
 class NodeRecord:
     """What is known of a node. ``host_key`` is the pinned known_hosts line; ``facts`` the last NodeFacts as JSON, or empty.
 
-    ``drained_at``: since when nothing new is placed on it, None = it takes services. ``lost_at``: when an operator stated that
-    it will not come back, by the signed text ``lost_statement``.
+    ``drained_at``: since when nothing new is placed on it, None = it takes services.
     """
 
     name: str
@@ -35,9 +34,6 @@ class NodeRecord:
     drained_at: datetime | None = None
     drained_by: str = ""
     drained_why: str = ""
-    lost_at: datetime | None = None
-    lost_by: str = ""
-    lost_statement: str = ""
 
 
 def get(conn: Connection, name: str) -> NodeRecord | None:

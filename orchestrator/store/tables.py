@@ -260,9 +260,6 @@ nodes = _table(
     _time("drained_at", nullable=True),
     _text("drained_by", server_default=""),
     _text("drained_why", server_default=""),
-    _time("lost_at", nullable=True),
-    _text("lost_by", server_default=""),
-    _text("lost_statement", server_default=""),
 )
 
 reservations = _table(

@@ -1,4 +1,4 @@
-"""Nodes that are drained, and those that were declared lost; capacity that a service on the move is promised a second time.
+"""Nodes that are drained; capacity that a service on the move is promised a second time.
 
 Revision 0022, after 0021.
 """
@@ -13,15 +13,13 @@ down_revision = "0021"
 branch_labels = None
 depends_on = None
 
-_TIMES = ("drained_at", "lost_at")
-_TEXTS = ("drained_by", "drained_why", "lost_by", "lost_statement")
+_TEXTS = ("drained_by", "drained_why")
 
 
 def upgrade() -> None:
     """Add the columns; nodes that there are take guests as before."""
     with op.batch_alter_table("nodes") as table:
-        for name in _TIMES:
-            table.add_column(sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+        table.add_column(sa.Column("drained_at", sa.DateTime(timezone=True), nullable=True))
         for name in _TEXTS:
             table.add_column(sa.Column(name, sa.Text, nullable=False, server_default=""))
     op.create_table(
@@ -41,5 +39,5 @@ def downgrade() -> None:
     """Remove them again."""
     op.drop_table("moving_reservations")
     with op.batch_alter_table("nodes") as table:
-        for name in (*_TIMES, *_TEXTS):
+        for name in ("drained_at", *_TEXTS):
             table.drop_column(name)
