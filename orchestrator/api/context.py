@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
+    from orchestrator.engine.drifting import DriftReport
     from orchestrator.engine.fleet import Evacuated
     from orchestrator.engine.hosting import Adopted, Adopting, Given, Moved, Moving
     from orchestrator.engine.inventory import Inventory
     from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
+    from orchestrator.engine.taking_in import Newcomer, Taken
     from orchestrator.engine.testing import HardwareTests
     from orchestrator.store.charges import ChargeRecord
     from orchestrator.store.database import Connection, Database
@@ -161,6 +163,22 @@ class Nodes(Protocol):
     def evacuate(self, name: str, *, who: str, why: str, at_once: int) -> Evacuated: ...
 
 
+class Drifts(Protocol):
+    """What differs between records and nodes; see ``engine.drifting``."""
+
+    def look(self, node: str = "") -> DriftReport: ...
+
+    def repair(self, node: str = "", *, who: str, why: str, dry: bool = False) -> DriftReport: ...
+
+
+class TakesIn(Protocol):
+    """Guests that nodes have and the store has not; see ``engine.taking_in``."""
+
+    def rebuild(self, node: str, wanted_services: Sequence[str] = (), *, who: str, dry: bool = False) -> tuple[Taken, ...]: ...
+
+    def adopt(self, node: str, newcomer: Newcomer, *, who: str, dry: bool = False) -> Taken: ...
+
+
 class Accounts(Protocol):
     """What is set of hosting accounts; see ``engine.hosting``."""
 
@@ -211,6 +229,12 @@ class Control(Protocol):
 
     @property
     def fleet(self) -> Nodes: ...
+
+    @property
+    def taking_in(self) -> TakesIn: ...
+
+    @property
+    def drifting(self) -> Drifts: ...
 
     @property
     def repositories(self) -> RepositoriesControl: ...

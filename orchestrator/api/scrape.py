@@ -11,6 +11,7 @@ from orchestrator.api.tally import Tally
 from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.schedule import interval, left_out, missed, next_slot
 from orchestrator.domain.backups.words import Backup
+from orchestrator.domain.drift import DriftKind
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.placement import over_watermarks
 from orchestrator.domain.plans import Node
@@ -21,6 +22,7 @@ from orchestrator.observe.snapshot import (
     BackupGauges,
     BackupsCount,
     ChargesCount,
+    DriftCount,
     ErasuresCount,
     HoldsCount,
     JobsCount,
@@ -91,6 +93,7 @@ class Scrape:
             unposted, oldest = outbox.waiting(conn) if self._posts else (0, None)
             machine_counts, machines = scraped(conn, self._catalog.machines)
             for_people, waits, compared = overview.waiting(conn), settings.waits(conn), settings.compared(conn)
+            drifted = settings.drifted(conn)
             return Snapshot(
                 jobs=tuple(JobsCount(playbook=p, state=s, count=n) for (p, s), n in sorted(by_state.items())),
                 queue_depth=queue.jobs,
@@ -122,6 +125,9 @@ class Scrape:
                 wait_reasons=tuple(WaitCount(reason=reason.value, stands=reason in waits) for reason in WaitReason),
                 looks_differing=0 if compared is None else compared.differing,
                 looks_compared_at=None if compared is None else compared.at.timestamp(),
+                drift=_drift(drifted),
+                drift_unseen=0 if drifted is None else len(drifted.unseen),
+                drift_measured_at=None if drifted is None else drifted.at.timestamp(),
                 late=tuple(LateCount(action=a.value, count=n) for a, n in late.items()),
                 charges=tuple(
                     ChargesCount(kind=k, plan=p, count=n, amount=a) for (k, p), (n, a) in sorted(charges.totals(conn).items())
@@ -193,6 +199,11 @@ def _backup(last: Backup | None) -> BackupGauges | None:
         read_bytes=last.read_bytes,
         stored_bytes=last.stored_bytes,
     )
+
+
+def _drift(last: settings.Drifted | None) -> tuple[DriftCount, ...]:
+    """Every kind, as soon as it was measured."""
+    return () if last is None else tuple(DriftCount(kind=kind.value, count=last.counts.get(kind.value, 0)) for kind in DriftKind)
 
 
 def _copied_at(conn: Connection) -> float | None:

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "service": Entry(f"{_REMOTE}.service:group", "What customers have, and what can be done with it."),
     "job": Entry(f"{_REMOTE}.job:group", "What is being done, what was done, and what waits."),
     "node": Entry(f"{_REMOTE}.node:group", "Hypervisors and hosting nodes: what they have, enrolling and examining them."),
+    "drift": Entry(f"{_REMOTE}.drift:drift", "What differs between the records and what the nodes show."),
     "machine": Entry(f"{_REMOTE}.machine:group", "Dedicated machines: their states, enrolling and examining them."),
     "controller": Entry(f"{_REMOTE}.controller:group", "The processes that work on this database."),
     "plan": Entry(f"{_REMOTE}.catalog:plan", "What is sold."),

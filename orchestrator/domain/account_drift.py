@@ -13,14 +13,26 @@ def differences(account: AccountWanted, facts: AccountFacts, *, suspended: bool 
     """What of the account is not as it is to be, a sentence each. While it is suspended its sites answer so."""
     if not facts.exists:
         return (f"the account {facts.user} is not there",)
-    found = [*_limits_apart(account.in_force, facts.limits), *_sites_apart(account.sites, facts, suspended=suspended)]
-    found += _databases_apart(account.databases, facts)
-    found += [f"it cannot be seen whole: {said}" for said in facts.unknown]
+    found = [*limits_apart(account, facts), *parts_apart(account, facts, suspended=suspended)]
+    return (*found, *holds_apart(facts, suspended=suspended))
+
+
+def limits_apart(account: AccountWanted, facts: AccountFacts) -> tuple[str, ...]:
+    """Which limits are not those that it is to have now."""
+    return tuple(_limits_apart(account.in_force, facts.limits))
+
+
+def parts_apart(account: AccountWanted, facts: AccountFacts, *, suspended: bool = False) -> tuple[str, ...]:
+    """Which sites and databases are not as they are to be, and what could not be seen."""
+    sites = _sites_apart(account.sites, facts, suspended=suspended)
+    return (*sites, *_databases_apart(account.databases, facts), *(f"it cannot be seen whole: {said}" for said in facts.unknown))
+
+
+def holds_apart(facts: AccountFacts, *, suspended: bool) -> tuple[str, ...]:
+    """Whether it is suspended as its record says."""
     if suspended and not facts.suspended:
-        found.append("it is not suspended on its node, and should be")
-    if facts.suspended and not suspended:
-        found.append("it is suspended on its node, and not in our records")
-    return tuple(found)
+        return ("it is not suspended on its node, and should be",)
+    return ("it is suspended on its node, and not in our records",) if facts.suspended and not suspended else ()
 
 
 _LIMIT_WORDS = {
@@ -64,8 +76,7 @@ def _sites_apart(sites: Sequence[Site], facts: AccountFacts, *, suspended: bool)
 
 def settings_apart(account: AccountWanted, facts: AccountFacts) -> tuple[str, ...]:
     """What of sites and databases is not as it is to be, whether the account is suspended or not."""
-    sites = _sites_apart(account.sites, facts, suspended=facts.suspended)
-    return (*sites, *_databases_apart(account.databases, facts), *(f"it cannot be seen whole: {said}" for said in facts.unknown))
+    return parts_apart(account, facts, suspended=facts.suspended)
 
 
 def _databases_apart(databases: Sequence[Database], facts: AccountFacts) -> list[str]:

@@ -98,6 +98,14 @@ def ranges_of(ranges: Sequence[AddressRange], *, zone: str, version: int) -> tup
     return tuple(r for r in ranges if r.zone == zone and r.network.version == version)
 
 
+def range_with(ranges: Sequence[AddressRange], address: Address) -> AddressRange | None:
+    """The first range that the address is in; None where none has it, or it is one that no guest gets."""
+    for each in ranges:
+        if address in each.network and address not in never_given(each):
+            return each
+    return None
+
+
 def mac_address(number: int) -> str:
     """The MAC with this number (0 to 2**24 - 1) under the prefix; raises ValueError beyond."""
     if not 0 <= number < MAC_CHOICES:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, OrchestratorError, StoreUnavailable, UndoFailed
+from orchestrator.domain.guest_records import adopted_name
 from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
@@ -315,7 +316,12 @@ class Acts:
             progress=_Yielding(progress, stopping) if yields else progress,
             stopping=stopping,
             asked_by=run.job.asked_by,
+            named=self._named(run.job.service_id),
         )
+
+    def _named(self, service_id: str) -> str:
+        with self._works.db.read() as conn:
+            return adopted_name(services.facts(conn, service_id).values)
 
     def _begin_undo(self, conn: Connection, run: Run, position: int) -> JobStep:
         self._note(conn, run, position, state=StepState.UNDOING)

@@ -20,6 +20,7 @@ from orchestrator.engine.comparing import Comparing
 from orchestrator.engine.conduct import ComplaintSaid, Conduct, HoldAsked
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.desk import Desk
+from orchestrator.engine.drifting import Drifting
 from orchestrator.engine.drilling import Drilling
 from orchestrator.engine.due import Due
 from orchestrator.engine.durable import EXECUTOR, Durable
@@ -37,12 +38,14 @@ from orchestrator.engine.metering import Metering
 from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
+from orchestrator.engine.records import Records
 from orchestrator.engine.restoring import Restoring
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import Beside, Catalog, EngineSettings, PolicyTexts, nothing_beside
 from orchestrator.engine.slots import Slots
 from orchestrator.engine.sweep import Beat, Sweep
 from orchestrator.engine.takeover import Takeover
+from orchestrator.engine.taking_in import TakingIn
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
@@ -50,6 +53,8 @@ from orchestrator.store.settings import Compared
 from orchestrator.store.state_lock import take
 
 _DRAIN_POLL_SECONDS = 0.05
+# Whether drift is to be measured again is looked at so often in its time.
+_DRIFT_TURNS = 10
 
 
 def _nowhere(_point: str) -> None:
@@ -74,7 +79,8 @@ class Engine:
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
     ``restoring``: restores; ``drilling``: restore drills; ``fleet``: nodes; ``hosting``: hosting accounts;
-    ``repositories``: those of backups that are given up.
+    ``repositories``: those of backups that are given up; ``drifting``: what differs between records and nodes;
+    ``taking_in``: guests that nodes have and the store has not.
     """
 
     def __init__(
@@ -132,6 +138,9 @@ class Engine:
         self.repositories = GivingUp(self._works)
         self.fleet = Fleet(self._works, catalog=catalog, command=self._intake.command)
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
+        records = Records(self._works, catalog)
+        self.taking_in = TakingIn(self._works, catalog, records)
+        self.drifting = Drifting(self._works, catalog, clerk=clerk, records=records)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._takeover = Takeover(self._works, self._durable, self._lease)
         self._brakes = Guard(self._works, catalog, policy_texts)
@@ -176,6 +185,7 @@ class Engine:
             Beat("following", self._follow, seconds=settings.due_seconds),
             self.alone("drills", self.drill, seconds=settings.drill_seconds),
             self.alone("usage", self.meter, seconds=settings.usage_seconds),
+            self.alone("drift", self.drifting.once, seconds=settings.drift_seconds / _DRIFT_TURNS),
             self.alone("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:

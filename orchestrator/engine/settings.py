@@ -12,7 +12,7 @@ from orchestrator.domain.backups.offer import KEEP_RESTORED, NodeBackups, Offer
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.machines import Machine
-from orchestrator.domain.plans import Node, Plan, PlanKind, Template
+from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.services import Service
 from orchestrator.domain.tariffs import Tariff
@@ -62,6 +62,7 @@ class Catalog:
     keep_restored: timedelta = KEEP_RESTORED
     drills: int = 0
     machines: tuple[Machine, ...] = ()
+    ranges: tuple[AddressRange, ...] = ()
 
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
@@ -144,6 +145,7 @@ class EngineSettings:
     sweep_seconds: float = 10.0
     due_seconds: float = 60.0
     compare_seconds: float = 600.0
+    drift_seconds: float = 300.0
     drill_seconds: float = 600.0
     usage_seconds: float = 900.0
     outbox_seconds: float = 1.0

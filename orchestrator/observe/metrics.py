@@ -91,6 +91,7 @@ class _StateCollector(Collector):
         yield from _job_gauges(now)
         yield from _service_gauges(now)
         yield from _node_gauges(now.nodes)
+        yield from _drift_gauges(now)
         yield from machine_gauges(now.machine_counts, now.machines, now.machines_kept_off)
         yield from _range_gauges(now)
         yield from _charge_gauges(now)
@@ -273,6 +274,16 @@ def _node_gauges(nodes: tuple[NodeGauges, ...]) -> Iterator[Metric]:
             if value is not None:
                 family.add_metric((node.name, node.zone), value)
         yield family
+
+
+def _drift_gauges(now: Snapshot) -> Iterator[Metric]:
+    drift = GaugeMetricFamily("orchestrator_drift", "What differs between records and nodes, by kind.", labels=("kind",))
+    for row in now.drift:
+        drift.add_metric((row.kind,), row.count)
+    yield drift
+    yield _gauge("drift_unseen_nodes", "Nodes that did not answer when drift was last measured.", now.drift_unseen)
+    if now.drift_measured_at is not None:
+        yield _gauge("drift_measured_timestamp_seconds", "When drift was last measured, Unix time.", now.drift_measured_at)
 
 
 def _range_gauges(now: Snapshot) -> Iterator[Metric]:

@@ -61,6 +61,14 @@ class LateCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftCount:
+    """Things of one kind that differed between the records and the nodes."""
+
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErasuresCount:
     """Services whose latest promised moment of erasure is near (``soon``) or behind (``passed``), and that are not erased."""
 
@@ -179,7 +187,8 @@ class Snapshot:
 
     ``looks_…``: what the last comparison of the looks with the records found, and when it was, Unix time; None = not yet.
     ``state_copy_seconds``: how often the controller's own state is to be copied, None = never; ``state_copied_at``: Unix time of
-    the last verified copy. ``backups_behind``: services that have missed two slots of their backups or more.
+    the last verified copy. ``drift`` as it was last measured, ``drift_measured_at``, Unix time, None = not yet; ``drift_unseen``:
+    nodes that did not answer then. ``backups_behind``: services that have missed two slots of their backups or more.
     """
 
     jobs: tuple[JobsCount, ...] = ()
@@ -200,6 +209,9 @@ class Snapshot:
     looks_differing: int = 0
     looks_compared_at: float | None = None
     late: tuple[LateCount, ...] = ()
+    drift: tuple[DriftCount, ...] = ()
+    drift_unseen: int = 0
+    drift_measured_at: float | None = None
     charges: tuple[ChargesCount, ...] = ()
     backups: tuple[BackupsCount, ...] = ()
     backups_behind: int = 0

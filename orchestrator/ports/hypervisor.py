@@ -50,6 +50,15 @@ class GuestMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRecord:
+    """What is needed to know the guest's service again after the store was lost: JSON in ASCII, and the controller's signature of
+    these bytes (``key id:value``). It stands beside the mark, so that writing one never overwrites the other."""
+
+    text: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestDisk:
     """A disk as defined. ``secret_uuid`` names the libvirt secret of an encrypted volume. Limits of 0 = none."""
 
@@ -100,7 +109,8 @@ class GuestFacts:
     """A guest as the hypervisor reports it, live values where it runs. ``mark`` None = not one of ours.
 
     ``addresses`` and ``mac_filtered`` are what the anti-spoofing filter lets through; ``cpu_percent`` per vCPU, 0 = no limit.
-    ``network_at_start``: the rate that its next start gives it; of a guest that is off the same as the other.
+    ``network_at_start``: the rate that its next start gives it; of a guest that is off the same as the other. ``record`` as it
+    stands there, whoever signed it.
     """
 
     name: str
@@ -120,6 +130,7 @@ class GuestFacts:
     network_at_start: int = 0
     managed_save: bool = False
     agent_connected: bool = False
+    record: SignedRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +171,7 @@ class Hypervisor(Protocol):
         """Define or redefine. Raises AlreadyExists where a guest of that name carries another service's mark or none.
 
         Also makes sure that the anti-spoofing filter the definition names stands on the node. A guest that is throttled stays
-        so (``GuestDefinition.over``).
+        so (``GuestDefinition.over``), and one with a signed record keeps it.
         """
         ...
 
@@ -173,6 +184,13 @@ class Hypervisor(Protocol):
 
     def mark(self, name: str, mark: GuestMark, *, autostart: bool, deadline: float) -> GuestFacts:
         """Replace our metadata (live and persistent) and set autostart."""
+        ...
+
+    def keep_record(self, name: str, record: SignedRecord, *, deadline: float) -> None:
+        """Put it beside our mark, in the place of the one that is there (live and persistent); nothing else is changed.
+
+        Also on a guest that has no mark. Raises NotFound.
+        """
         ...
 
     def set_network_rate(self, name: str, bytes_per_second: int, *, deadline: float) -> GuestFacts:

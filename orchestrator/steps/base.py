@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from orchestrator.domain.plans import guest_name
 from orchestrator.ports.account_uids import AccountUids
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.backup_book import BackupBook
@@ -81,7 +82,8 @@ class Ports:
 class StepContext:
     """``progress(fraction 0..1, sentence)`` reaches ``job watch``; ``stopping()`` turns true when the job is asked to stop.
 
-    ``deadline``: the seconds that this attempt may take, from its beginning.
+    ``deadline``: the seconds that this attempt may take, from its beginning. ``named``: what the service's guest is called where
+    that is not as every guest of ours is, because it was there before us.
     """
 
     job_id: str
@@ -91,6 +93,12 @@ class StepContext:
     progress: Callable[[float, str], None]
     stopping: Callable[[], bool]
     asked_by: str = ""
+    named: str = ""
+
+    @property
+    def guest(self) -> str:
+        """The name of the service's guest on its node."""
+        return self.named or guest_name(self.service_id)
 
 
 A = TypeVar("A")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from orchestrator.domain import certificates, erasures
 from orchestrator.domain.backups.copies import KnownCopy
-from orchestrator.domain.plans import guest_name
 from orchestrator.steps.archive import KeptArchive
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep
@@ -48,7 +47,7 @@ class CertificateIssue(BaseStep[IssueArgs]):
             provider=args.provider,
             service_id=ctx.service_id,
             client_id=args.client_id,
-            guest=args.subject or guest_name(ctx.service_id),
+            guest=args.subject or ctx.guest,
             job_id=ctx.job_id,
             asked_by=args.asked_by,
             reason=args.reason,

@@ -11,7 +11,6 @@ from uuid import UUID, uuid5
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, TransientDriverError, WrongState
 from orchestrator.domain.placement import NodeState
-from orchestrator.domain.plans import guest_name
 from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor, Power, PowerAction
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 
@@ -99,7 +98,7 @@ def guest_uuid(ctx: StepContext) -> str:
 
 def own_guest(ctx: StepContext, node: str) -> GuestFacts | None:
     """The service's guest on the node, None where it is absent. Raises AlreadyExists where the name is somebody else's."""
-    name = guest_name(ctx.service_id)
+    name = ctx.guest
     facts = ctx.ports.hypervisor(node).guest(name, deadline=ASK_SECONDS)
     if facts is not None and (facts.mark is None or facts.mark.service_id != ctx.service_id):
         raise AlreadyExists(
@@ -112,7 +111,7 @@ def present_guest(ctx: StepContext, node: str) -> tuple[GuestFacts, GuestMark]:
     """The service's guest and its mark; raises NotFound where it is absent."""
     facts = own_guest(ctx, node)
     if facts is None or facts.mark is None:
-        raise NotFound(f"the guest {guest_name(ctx.service_id)} is not on {node}")
+        raise NotFound(f"the guest {ctx.guest} is not on {node}")
     return facts, facts.mark
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from orchestrator.domain.plans import Lease
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestDisk, GuestFacts
-from orchestrator.ports.secrets import Signature
+from orchestrator.ports.secrets import Secrets, Signature
 from orchestrator.steps.base import StepContext
 
 KILOBYTE = 1000
@@ -28,7 +28,12 @@ class Expected:
 
 def differences(ctx: StepContext, facts: GuestFacts, expected: Expected) -> list[str]:
     """Where the guest is not as expected, apart from power and autostart; empty = it agrees."""
-    guest = expected.guest
+    return [*limits_apart(facts, expected), *others_apart(ctx.ports.secrets, facts, expected)]
+
+
+def limits_apart(facts: GuestFacts, expected: Expected) -> list[str]:
+    """Where sizes and limits are not those that were sold."""
+    guest, disk = expected.guest, _own_disk(facts)
     rate = guest.limited_network_bytes_per_second if expected.limited else guest.network_bytes_per_second
     wrong = _unequal(
         ("vCPUs", facts.vcpus, guest.vcpus),
@@ -42,10 +47,20 @@ def differences(ctx: StepContext, facts: GuestFacts, expected: Expected) -> list
             _rate(_comes_back(facts, expected), guest.network_bytes_per_second),
             guest.network_bytes_per_second,
         ),
-        ("as MAC", facts.mac.lower(), expected.lease.mac.lower()),
-        ("as bridge", facts.bridge, expected.bridge),
     )
-    return [*wrong, *_disk(facts, expected), *_filter(facts, expected.lease), *_signature(ctx, facts, expected.digest)]
+    if disk is None:
+        return wrong
+    return wrong + _unequal(
+        ("bytes of disk", disk.capacity_bytes, guest.disk_bytes),
+        ("bytes per second of disk", disk.bytes_per_second, guest.disk_bytes_per_second),
+        ("disk operations per second", disk.iops, guest.disk_iops),
+    )
+
+
+def others_apart(secrets: Secrets, facts: GuestFacts, expected: Expected) -> list[str]:
+    """Where something else of it is not as it was made: interface, disk, filter, signature."""
+    wrong = _unequal(("as MAC", facts.mac.lower(), expected.lease.mac.lower()), ("as bridge", facts.bridge, expected.bridge))
+    return [*wrong, *_disk(facts, expected), *_filter(facts, expected.lease), *_signature(secrets, facts, expected.digest)]
 
 
 def same_rate(found: int, wanted: int) -> bool:
@@ -77,19 +92,18 @@ def _unequal(*rows: tuple[str, object, object]) -> list[str]:
     return [f"{found} {what} instead of {wanted}" for what, found, wanted in rows if found != wanted]
 
 
+def _own_disk(facts: GuestFacts) -> GuestDisk | None:
+    return next((disk for disk in facts.disks if not disk.read_only), None)
+
+
 def _disk(facts: GuestFacts, expected: Expected) -> list[str]:
-    disk: GuestDisk | None = next((d for d in facts.disks if not d.read_only), None)
+    disk = _own_disk(facts)
     if disk is None:
         return ["it has no disk"]
-    guest = expected.guest
-    wrong = _unequal(
-        ("as disk", disk.path, expected.disk_path),
-        ("bytes of disk", disk.capacity_bytes, guest.disk_bytes),
-        ("bytes per second of disk", disk.bytes_per_second, guest.disk_bytes_per_second),
-        ("disk operations per second", disk.iops, guest.disk_iops),
-    )
-    if bool(disk.secret_uuid) != guest.encrypted:
-        wrong.append("its disk is not encrypted" if guest.encrypted else "its disk is encrypted")
+    encrypted = expected.guest.encrypted
+    wrong = _unequal(("as disk", disk.path, expected.disk_path))
+    if bool(disk.secret_uuid) != encrypted:
+        wrong.append("its disk is not encrypted" if encrypted else "its disk is encrypted")
     return wrong
 
 
@@ -104,11 +118,11 @@ def _filter(facts: GuestFacts, lease: Lease) -> list[str]:
     return wrong + [f"its filter lets {a} through, which is not its own" for a in foreign]
 
 
-def _signature(ctx: StepContext, facts: GuestFacts, digest: str) -> list[str]:
+def _signature(secrets: Secrets, facts: GuestFacts, digest: str) -> list[str]:
     mark = facts.mark
     if mark is None:
         return ["it carries no mark of ours"]
     key_id, _, value = mark.spec_signature.partition(":")
-    if not ctx.ports.secrets.verify(mark.spec_digest.encode("utf-8"), Signature(key_id=key_id, value=value)):
+    if not secrets.verify(mark.spec_digest.encode("utf-8"), Signature(key_id=key_id, value=value)):
         return ["the signature of its spec does not hold"]
     return ["it was defined after another spec"] if digest and digest != mark.spec_digest else []

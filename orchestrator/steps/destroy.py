@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from orchestrator.domain.errors import UndoFailed
-from orchestrator.domain.plans import guest_name
 from orchestrator.ports.hypervisor import GuestDefinition, GuestMark
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
@@ -69,7 +68,7 @@ class GuestUndefine(BaseStep[UndefineArgs]):
 
     def check(self, ctx: StepContext, args: UndefineArgs) -> Done | Needed:
         if own_guest(ctx, args.node) is not None:
-            return Needed(f"{guest_name(ctx.service_id)} is defined on {args.node}")
+            return Needed(f"{ctx.guest} is defined on {args.node}")
         # It was there when this job wrote it down.
         return Done({"absent": True}, made_by=ctx.job_id if args.definition is not None else "")
 

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from orchestrator.domain.backups.promised import whole_again
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.errors import DriverError, NotFound, PreconditionError, WrongState
-from orchestrator.domain.plans import guest_name
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.hypervisor import GuestDisk, GuestFacts, Power
 from orchestrator.ports.repositories import DiskSource
@@ -88,7 +87,7 @@ class DiskExport(BaseStep[ExportArgs]):
 
     def undo(self, ctx: StepContext, args: ExportArgs, facts: Mapping[str, Any]) -> None:
         """Close the export and drop this job's checkpoint; those before it stay."""
-        name, exports = guest_name(ctx.service_id), ctx.ports.exports(args.node)
+        name, exports = ctx.guest, ctx.ports.exports(args.node)
         _end(exports, name)
         exports.drop(name, checkpoint_name(ctx.job_id, name), deadline=ASK_SECONDS)
 
@@ -140,7 +139,7 @@ class DiskRelease(BaseStep[ReleaseArgs]):
         return Needed("the export is still to be closed") if args.checkpoint else Done({"checkpoint": ""})
 
     def apply(self, ctx: StepContext, args: ReleaseArgs) -> Facts:
-        timer, name, exports = Timer(ctx), guest_name(ctx.service_id), ctx.ports.exports(args.node)
+        timer, name, exports = Timer(ctx), ctx.guest, ctx.ports.exports(args.node)
         _end(exports, name)
         there = exports.checkpoints(name, deadline=timer.left(ASK_SECONDS))
         older = there[: there.index(args.checkpoint)] if args.checkpoint in there else ()
@@ -156,7 +155,7 @@ def checkpoint_name(job_id: str, guest: str) -> str:
 
 def drop_all(ctx: StepContext, node: str) -> None:
     """No checkpoint counts any more: the disk is another one from now on."""
-    name, exports = guest_name(ctx.service_id), ctx.ports.exports(node)
+    name, exports = ctx.guest, ctx.ports.exports(node)
     for checkpoint in exports.checkpoints(name, deadline=ASK_SECONDS):
         exports.drop(name, checkpoint, deadline=ASK_SECONDS)
 

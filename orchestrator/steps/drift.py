@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -42,11 +43,12 @@ class GuestCheck(Look[GuestCheckArgs]):
             return {"drift": ["the service holds no addresses"]}
         bridge = node_state(ctx, args.node).node.bridge
         expected = Expected(guest=args.guest, lease=lease, disk_path=args.disk_path, bridge=bridge, limited=args.limited)
-        held = [*_holding(facts, args.holds), *_limiting(facts, limited=args.limited)]
+        held = [*holding(facts, args.holds), *limiting(facts, limited=args.limited)]
         return {"drift": [*differences(ctx, facts, expected), *held]}
 
 
-def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
+def holding(facts: GuestFacts, holds: Sequence[str]) -> list[str]:
+    """Where it is not stopped, or held, as its record says."""
     held = facts.mark.holds if facts.mark is not None else ()
     if not holds:
         wrong = [f"it is held on its node for {', '.join(held)}, and not in our records"] if held else []
@@ -62,7 +64,8 @@ def _holding(facts: GuestFacts, holds: tuple[str, ...]) -> list[str]:
     return wrong
 
 
-def _limiting(facts: GuestFacts, *, limited: bool) -> list[str]:
+def limiting(facts: GuestFacts, *, limited: bool) -> list[str]:
+    """Where it is not throttled as its record says."""
     found = facts.mark.limits if facts.mark is not None else ()
     if limited and not found:
         return ["it is not limited on its node, and should be"]

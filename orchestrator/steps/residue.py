@@ -68,8 +68,8 @@ def _look(ctx: StepContext, node: str, caches: tuple[str, ...]) -> _Look:
     store = ctx.ports.volumes(node)
     things = [f"volume {v.name}" for v in store.volumes(deadline=POOL_SECONDS) if v.name.startswith(f"{name}.")]
     things += [f"key of {volume}" for volume in store.secrets(deadline=ASK_SECONDS) if volume.startswith(f"{name}.")]
-    if ctx.ports.hypervisor(node).guest(name, deadline=ASK_SECONDS) is not None:
-        things.insert(0, f"guest {name}")
+    if ctx.ports.hypervisor(node).guest(ctx.guest, deadline=ASK_SECONDS) is not None:
+        things.insert(0, f"guest {ctx.guest}")
     return _Look(node=node, things=tuple(things), files=tuple(_ask(ctx, node, caches, clean=False)["found"]))
 
 

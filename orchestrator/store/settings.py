@@ -25,6 +25,8 @@ ADOPTED = "policies adopted"
 TARIFFS = "tariffs"
 # {at, compared, differing}: the last comparison of the looks with the records.
 COMPARED = "looks compared"
+# {at, counts: {kind: number}, unseen: [node]}: what differed between the records and the nodes when that was last measured.
+DRIFTED = "drift"
 # Made once: these are asked for with every service that is looked at, and making a statement costs more than running it.
 _GET = sa.select(settings.c.value).where(settings.c.name == sa.bindparam("key"))
 _PUT = sa.update(settings).where(settings.c.name == sa.bindparam("key"))
@@ -55,6 +57,15 @@ class Compared:
     at: datetime
     compared: int
     differing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """How many things differed, by their kind, and the nodes that did not answer."""
+
+    at: datetime
+    counts: Mapping[str, int]
+    unseen: tuple[str, ...] = ()
 
 
 def get(conn: Connection, name: str) -> Any | None:
@@ -136,6 +147,18 @@ def set_compared(conn: Connection, found: Compared) -> None:
     """Keep the last one."""
     value = {"at": found.at.isoformat(), "compared": found.compared, "differing": found.differing}
     put(conn, COMPARED, value, now=found.at)
+
+
+def drifted(conn: Connection) -> Drifted | None:
+    """The last measurement of drift, or None before the first."""
+    value = get(conn, DRIFTED)
+    return None if value is None else Drifted(datetime.fromisoformat(value["at"]), value["counts"], tuple(value["unseen"]))
+
+
+def set_drifted(conn: Connection, found: Drifted) -> None:
+    """Keep the last one."""
+    value = {"at": found.at.isoformat(), "counts": dict(found.counts), "unseen": list(found.unseen)}
+    put(conn, DRIFTED, value, now=found.at)
 
 
 def set_freeze(conn: Connection, *, by: str, why: str, now: datetime) -> Freeze:

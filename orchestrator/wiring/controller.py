@@ -105,6 +105,7 @@ class Controller:
             keep_restored=settings.backups.keep_restored,
             drills=settings.backups.drills,
             machines=config.machines,
+            ranges=config.ranges,
         )
         own = settings.backups.state
         self.tally = Tally(self.db, self.catalog, self.clock)

@@ -14,6 +14,7 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, size, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
+from orchestrator.cli.remote.taking_in import adopt
 from orchestrator.cli.remote.watch import WAITS
 from orchestrator.cli.tables import Column, Kind, Line, Row
 
@@ -252,6 +253,9 @@ def residue(context: click.Context, /, node: str, as_json: bool) -> None:
             hint="nothing of it was touched: look what it is, then remove it by hand",
             exit_code=6,
         )
+
+
+group.add_command(adopt)
 
 
 def _whose(row: Row) -> str:

@@ -8,7 +8,16 @@ from pydantic import TypeAdapter
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, Refused, WrongState
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
-from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestFacts, GuestMark, NodeFacts, Power, PowerAction
+from orchestrator.ports.hypervisor import (
+    GuestDefinition,
+    GuestDisk,
+    GuestFacts,
+    GuestMark,
+    NodeFacts,
+    Power,
+    PowerAction,
+    SignedRecord,
+)
 
 KILOBYTE = 1000
 # Of a guest whose running part has another network rate than its definition: what a call leaves that is cut off between the two.
@@ -105,6 +114,12 @@ class FakeHypervisor:
         return self._world.act(
             "hypervisor.mark", node=self._node, subject=name, deadline=deadline, stages=[set_mark, set_autostart]
         )
+
+    def keep_record(self, name: str, record: SignedRecord, *, deadline: float) -> None:
+        def stage(node: State) -> None:
+            _guest(node, name)["record"] = {"text": record.text, "signature": record.signature}
+
+        self._world.act("hypervisor.keep_record", node=self._node, subject=name, deadline=deadline, stages=[stage])
 
     def set_network_rate(self, name: str, bytes_per_second: int, *, deadline: float) -> GuestFacts:
         rate = _whole_kilobytes(bytes_per_second)
@@ -206,6 +221,7 @@ def _facts(node: State, name: str) -> GuestFacts:
         network_at_start=definition.network_bytes_per_second,
         managed_save=guest["managed_save"],
         agent_connected=running and definition.agent,
+        record=SignedRecord(**guest["record"]) if guest.get("record") else None,
     )
 
 

@@ -72,6 +72,7 @@ def domain_facts(domain: Any) -> GuestFacts:
         network_at_start=starts_as.network_bytes_per_second,
         managed_save=bool(domain.hasManagedSaveImage()),
         agent_connected=parsed.agent_connected,
+        record=parsed.record,
     )
 
 

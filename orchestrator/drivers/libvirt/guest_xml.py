@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from orchestrator.drivers.libvirt.filter_xml import FILTER_NAME, NO_IPV4, link_local
-from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power
+from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power, SignedRecord
 
 NAMESPACE = "https://orchestrator.example/xmlns/guest/1"
 PREFIX = "orch"
+# Of an element of its own: libvirt keeps one of each name space, and replaces it without a look at the others.
+RECORD_NAMESPACE = "https://orchestrator.example/xmlns/record/1"
+RECORD_PREFIX = "orchrec"
 MAX_TOKENS = 8
 CPU_PERIOD = 100_000  # microseconds; the quota is a share of it, per vCPU
 CONSOLE_LOG = "/var/log/libvirt/qemu/{name}.console.log"
@@ -18,6 +21,7 @@ RATE_UNIT = 1000  # <bandwidth> counts kilobytes a second, which tc takes as 100
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 
 ET.register_namespace(PREFIX, NAMESPACE)
+ET.register_namespace(RECORD_PREFIX, RECORD_NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,7 @@ class ParsedGuest:
     network_bytes_per_second: int
     agent_connected: bool
     tap: str
+    record: SignedRecord | None = None
 
 
 def parse(text: str) -> ET.Element:
@@ -117,15 +122,35 @@ def read_mark(root: ET.Element) -> GuestMark | None:
     )
 
 
+def record_xml(record: SignedRecord) -> str:
+    """The signed record for ``virDomainSetMetadata``, without its name space as the mark is."""
+    return text_of(_record(record, ""))
+
+
+def _record(record: SignedRecord, namespace: str) -> ET.Element:
+    root = ET.Element(f"{namespace}record", {"signature": record.signature})
+    root.text = record.text
+    return root
+
+
+def read_record(root: ET.Element) -> SignedRecord | None:
+    """The signed record out of a domain's XML, whoever signed it."""
+    found = root.find(f"metadata/{{{RECORD_NAMESPACE}}}record")
+    return None if found is None else SignedRecord(text=found.text or "", signature=found.get("signature", ""))
+
+
 # -- building --------------------------------------------------------------------------------------------------------------------
 
 
-def domain_xml(definition: GuestDefinition, machine: Machine) -> str:
-    """The whole domain."""
+def domain_xml(definition: GuestDefinition, machine: Machine, *, record: SignedRecord | None = None) -> str:
+    """The whole domain, with the signed record that it has already."""
     root = ET.Element("domain", {"type": "kvm" if machine.accelerated else "qemu"})
     _text(root, "name", definition.name)
     _text(root, "uuid", definition.uuid)
-    ET.SubElement(root, "metadata").append(mark_element(definition.mark))
+    metadata = ET.SubElement(root, "metadata")
+    metadata.append(mark_element(definition.mark))
+    if record is not None:
+        metadata.append(_record(record, f"{{{RECORD_NAMESPACE}}}"))
     _text(root, "memory", str(definition.memory_bytes), unit="b")
     _text(root, "currentMemory", str(definition.memory_bytes), unit="b")
     _text(root, "vcpu", str(definition.vcpus), placement="static")
@@ -257,6 +282,7 @@ def read_domain(text: str) -> ParsedGuest:
             for target in root.findall("devices/channel/target")
         ),
         tap=_attribute(interface, "target", "dev"),
+        record=read_record(root),
     )
 
 

@@ -15,16 +15,20 @@ from orchestrator.drivers.libvirt.filter_xml import STOCK, filter_names, filter_
 from orchestrator.drivers.libvirt.guest_xml import (
     NAMESPACE,
     PREFIX,
+    RECORD_NAMESPACE,
+    RECORD_PREFIX,
     Machine,
+    ParsedGuest,
     domain_xml,
     kilobytes,
     mark_xml,
     parse,
     read_domain,
+    record_xml,
 )
 from orchestrator.drivers.libvirt.host import machine_of, version_text
 from orchestrator.drivers.libvirt.pools import open_pool, refresh_now
-from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark, NodeFacts, PowerAction
+from orchestrator.ports.hypervisor import GuestDefinition, GuestFacts, GuestMark, NodeFacts, PowerAction, SignedRecord
 
 UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -86,7 +90,9 @@ class LibvirtHypervisor:
         def work(session: Session) -> GuestFacts:
             standing = _refuse_foreign(session, definition)
             _define_filters(session)
-            return domain_facts(session.conn.defineXML(domain_xml(definition.over(standing), self._machine_of(session))))
+            mark, record = (None, None) if standing is None else (standing.mark, standing.record)
+            xml = domain_xml(definition.over(mark), self._machine_of(session), record=record)
+            return domain_facts(session.conn.defineXML(xml))
 
         return self._connection.run(f"defining {definition.name}", work, deadline=deadline)
 
@@ -96,11 +102,17 @@ class LibvirtHypervisor:
     def mark(self, name: str, mark: GuestMark, *, autostart: bool, deadline: float) -> GuestFacts:
         def work(session: Session) -> GuestFacts:
             domain = require(session, name)
-            _set_metadata(domain, mark_xml(mark))
+            _set_metadata(domain, mark_xml(mark), PREFIX, NAMESPACE)
             domain.setAutostart(1 if autostart else 0)
             return domain_facts(domain)
 
         return self._connection.run(f"marking {name}", work, deadline=deadline)
+
+    def keep_record(self, name: str, record: SignedRecord, *, deadline: float) -> None:
+        def work(session: Session) -> None:
+            _set_metadata(require(session, name), record_xml(record), RECORD_PREFIX, RECORD_NAMESPACE)
+
+        self._connection.run(f"keeping the record of {name}", work, deadline=deadline)
 
     def set_network_rate(self, name: str, bytes_per_second: int, *, deadline: float) -> GuestFacts:
         def work(session: Session) -> GuestFacts:
@@ -150,9 +162,9 @@ def _facts_or_none(domain: Any) -> GuestFacts | None:
         raise
 
 
-def _refuse_foreign(session: Session, definition: GuestDefinition) -> GuestMark | None:
-    """Raise AlreadyExists where name or uuid belong to another guest than the one to be defined; the mark of that one."""
-    standing: GuestMark | None = None
+def _refuse_foreign(session: Session, definition: GuestDefinition) -> ParsedGuest | None:
+    """Raise AlreadyExists where name or uuid belong to another guest than the one to be defined; that one as it is there."""
+    standing: ParsedGuest | None = None
     for domain in session.conn.listAllDomains():
         same_name, same_uuid = domain.name() == definition.name, domain.UUIDString() == definition.uuid
         if same_name and not same_uuid:
@@ -160,8 +172,8 @@ def _refuse_foreign(session: Session, definition: GuestDefinition) -> GuestMark 
         if same_uuid and not same_name:
             raise AlreadyExists(f"another guest has the uuid {definition.uuid}")
         if same_name:
-            standing = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).mark
-            if standing is None or standing.service_id != definition.mark.service_id:
+            standing = read_domain(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            if standing.mark is None or standing.mark.service_id != definition.mark.service_id:
                 raise AlreadyExists(f"a guest named {definition.name} is there and belongs to somebody else")
     return standing
 
@@ -180,13 +192,13 @@ def _define_filters(session: Session) -> None:
             session.conn.nwfilterDefineXML(filter_xml(name, uuid=standing.get(name, "")))
 
 
-def _set_metadata(domain: Any, element: str) -> None:
-    """Replace our metadata in the persistent definition, and in the running guest where there is one."""
+def _set_metadata(domain: Any, element: str, prefix: str, namespace: str) -> None:
+    """Replace one of our elements in the persistent definition, and in the running guest where there is one."""
     for attempt in (1, 2):
         live = libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
         try:
             domain.setMetadata(
-                libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, PREFIX, NAMESPACE, live | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, prefix, namespace, live | libvirt.VIR_DOMAIN_AFFECT_CONFIG
             )
         except libvirt.libvirtError as error:
             # It may have stopped between the two calls: then once more, without the running part.
