@@ -61,13 +61,16 @@ class Drifting:
         return self._report(self._sights.look(self._names(node)))
 
     def repair(self, node: str = "", *, who: str, why: str, dry: bool = False) -> DriftReport:
-        """Look, and mend what is safe, each service by a job of its own; of a dry run only what. Raises as ``look``."""
+        """Look, and mend what is safe, each service by a job of its own; the guests' records are made fresh by the way. Of a
+        dry run only what would be mended. Raises as ``look``."""
         seen = self._sights.look(self._names(node))
         report = self._report(seen)
         first: dict[str, Mended] = {}
         for finding in sorted(report.findings, key=_urgency):
             if finding.repair is not None and finding.service_id not in first:
                 first[finding.service_id] = self._mend(finding, seen, who=who, why=why, dry=dry)
+        if not dry:
+            self._keep_records(seen)
         done = tuple(first[f.service_id] for f in report.findings if f.repair is not None and first[f.service_id].finding == f)
         return DriftReport(at=report.at, nodes=report.nodes, findings=report.findings, unseen=report.unseen, mended=done)
 
@@ -89,10 +92,13 @@ class Drifting:
         some = sum(count for kind, count in number.items() if kind.counts)
         if some:
             _log.warning("%d things differ between records and nodes: orchestrator drift", some)
+        self._keep_records(seen)
+        return report
+
+    def _keep_records(self, seen: Seen) -> None:
         free = {key: service for key, service in seen.known.services.items() if key not in seen.known.busy}
         for sight in seen.sights:
             self._records.keep(sight.node.name, sight.guests, free)
-        return report
 
     def _names(self, node: str) -> tuple[str, ...]:
         enrolled = self._sights.enrolled()

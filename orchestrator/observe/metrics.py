@@ -282,8 +282,13 @@ def _drift_gauges(now: Snapshot) -> Iterator[Metric]:
         drift.add_metric((row.kind,), row.count)
     yield drift
     yield _gauge("drift_unseen_nodes", "Nodes that did not answer when drift was last measured.", now.drift_unseen)
+    measured = GaugeMetricFamily(
+        "orchestrator_drift_measured_timestamp_seconds",
+        "When drift was last measured, Unix time; no series before the first time.",
+    )
     if now.drift_measured_at is not None:
-        yield _gauge("drift_measured_timestamp_seconds", "When drift was last measured, Unix time.", now.drift_measured_at)
+        measured.add_metric((), now.drift_measured_at)
+    yield measured
 
 
 def _range_gauges(now: Snapshot) -> Iterator[Metric]:

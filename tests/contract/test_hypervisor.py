@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, Refused, WrongState
-from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power, PowerAction
+from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power, PowerAction, SignedRecord
 from orchestrator.ports.volumes import VolumeSpec
 from tests.contract.nodes import LONG, MIB, NodeUnderTest, definition_of
 
@@ -151,6 +151,24 @@ def test_a_mark_is_replaced_whole_and_autostart_follows(guest: Subject) -> None:
     bare = GuestMark(service_id="s1", job_id="job-3")
     facts = guest.node.hypervisor.mark(guest.name, bare, autostart=False, deadline=LONG)
     assert (facts.mark, facts.autostart) == (bare, False)
+
+
+def test_a_record_stands_beside_the_mark_and_neither_overwrites_the_other(guest: Subject) -> None:
+    hypervisor, first = guest.node.hypervisor, SignedRecord(text='{"client":"Łódź <&> \\u0001"}', signature="k:sig==")
+    hypervisor.keep_record(guest.name, first, deadline=LONG)
+    marked = hypervisor.mark(guest.name, replace(guest.definition.mark, tokens=("t",)), autostart=True, deadline=LONG)
+    assert (marked.record, marked.mark) == (first, replace(guest.definition.mark, tokens=("t",)))
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    second = SignedRecord(text="{}", signature="k:other==")
+    hypervisor.keep_record(guest.name, second, deadline=LONG)
+    read = hypervisor.guest(guest.name, deadline=LONG)
+    assert read is not None
+    assert (read.record, read.mark, read.autostart) == (second, marked.mark, True)
+    assert guest.power(PowerAction.DESTROY) is Power.STOPPED
+    again = hypervisor.define(replace(guest.definition, vcpus=2), deadline=LONG)
+    assert (again.record, again.vcpus) == (second, 2)
+    with pytest.raises(NotFound):
+        hypervisor.keep_record("orch.nobody", first, deadline=LONG)
 
 
 def test_a_held_guest_does_not_start_and_says_why(guest: Subject) -> None:

@@ -13,7 +13,7 @@ from orchestrator.drivers.libvirt.filter_xml import filter_names, filter_xml, li
 from orchestrator.drivers.libvirt.guest_xml import Machine, domain_xml, mark_xml, read_domain
 from orchestrator.drivers.libvirt.host import decide, version_text
 from orchestrator.drivers.libvirt.volume_xml import read_volume, secret_volume, secret_xml, volume_xml
-from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power
+from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power, SignedRecord
 
 EMULATED, ACCELERATED = Machine(accelerated=False), Machine(accelerated=True)
 MARK = GuestMark(
@@ -61,6 +61,13 @@ def test_what_is_built_is_read_back() -> None:
     assert read.addresses == ("192.0.2.5", "192.0.2.6", "2001:db8::5")
     assert read.network_bytes_per_second == 12_500_000
     assert read.agent_connected is False
+
+
+def test_a_record_is_read_back_and_is_no_part_of_the_mark() -> None:
+    record = SignedRecord(text='{"why":"<&>"}', signature="k:s==")
+    read = read_domain(domain_xml(GUEST, EMULATED, record=record))
+    assert (read.record, read.mark) == (record, MARK)
+    assert read_domain(domain_xml(GUEST, EMULATED)).record is None
 
 
 @pytest.mark.parametrize(("machine", "kind", "cpu"), [(ACCELERATED, "kvm", "host-model"), (EMULATED, "qemu", None)])
