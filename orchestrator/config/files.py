@@ -316,6 +316,9 @@ class PlanFile(SoldFile):
 
     kind: Literal["vps"] = Field(description="What the customer gets: a guest.")
     vcpus: int = Field(ge=1, le=512, description="Virtual CPUs.")
+    vcpus_most: int = Field(
+        default=0, ge=0, le=512, description="Up to so many a change to a larger plan can add while the guest runs; 0 = none."
+    )
     cpu_percent: int = Field(default=100, ge=1, le=100, description="Per cent of a core that each vCPU may use.")
     memory: f.MemorySize = Field(description="Memory.")
     disk: f.DiskSize = Field(description="Size of the disk.")

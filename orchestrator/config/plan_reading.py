@@ -59,6 +59,7 @@ def plan_of(entry: AnyPlanFile) -> Plan:
         )
     return GuestPlan(
         vcpus=entry.vcpus,
+        vcpus_most=entry.vcpus_most,
         memory_bytes=entry.memory,
         disk_bytes=entry.disk,
         cpu_percent=entry.cpu_percent,

@@ -198,6 +198,7 @@ def _of_machines(plan: MachinePlan) -> dict[str, Any]:
 def _of_guests(plan: GuestPlan) -> dict[str, Any]:
     return {
         "vcpus": plan.vcpus,
+        "vcpus_most": plan.vcpus_most,
         "cpu_percent": plan.cpu_percent,
         "memory": size_words(plan.memory_bytes),
         "disk": size_words(plan.disk_bytes),

@@ -320,6 +320,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return account_settings.again(service, kind, arguments, who=who, why=why, terms=terms)
         case IntentKind.MOVE:
             return moving_out.decide(service, arguments, who=who, why=why, terms=terms)
+        case IntentKind.CHANGE_PLAN:
+            return plan_changes.again(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)
         case kind if kind in own_systems.ON_SYSTEMS:

@@ -6,25 +6,46 @@ charged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from enum import StrEnum
 
 from orchestrator.domain import account_settings, accounts
-from orchestrator.domain.errors import NotFound, Refused
+from orchestrator.domain.errors import NotFound, Refused, RequestError
 from orchestrator.domain.intents import RULE_LIFECYCLE, RULE_VOCABULARY, Intent, IntentKind, Nothing, Refusal
 from orchestrator.domain.permissions import RULE_MACHINES
-from orchestrator.domain.plans import HostingPlan, Plan, PlanKind
+from orchestrator.domain.plans import GuestPlan, HostingPlan, Plan, PlanKind
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 
 PLAN = "plan"
 """The argument of the job: the name of the plan that it moves to."""
+RULE_GUESTS = "guests"
+RESTART = "restart"
+"""The argument that says when a guest is restarted into what it cannot get while it runs (``Restart``)."""
+
+
+class Restart(StrEnum):
+    """``never``: not by us; its customer's next stop and start does it."""
+
+    NEVER = "never"
+    NOW = "now"
+
 
 # Of other kinds no limit can be moved by this version.
-_KINDS = frozenset({PlanKind.HOSTING})
+_KINDS = frozenset({PlanKind.HOSTING, PlanKind.VPS})
 
 
-def change(record: Service, plan: str, *, who: str, why: str, terms: Terms) -> Received:
+def again(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """Decide an operator's command, also from the arguments of its own job. Raises RequestError where no plan is named."""
+    plan = str(given.get(PLAN, ""))
+    if not plan:
+        raise RequestError("no plan is named", hint='send {"plan": "…"}')
+    return change(record, plan, who=who, why=why, terms=terms, restart=Restart(str(given.get(RESTART, Restart.NEVER))))
+
+
+def change(record: Service, plan: str, *, who: str, why: str, terms: Terms, restart: Restart = Restart.NEVER) -> Received:
     """Move the service's limits to those of the plan. What the catalog says of the two is asked before (``against``).
 
     Also to the plan that it has: another change may be under way (``in_force`` is asked with that known).
@@ -37,7 +58,7 @@ def change(record: Service, plan: str, *, who: str, why: str, terms: Terms) -> R
     if record.state != Lifecycle.ACTIVE:
         return _refused(record, f"it is {record.state}: only an active service changes its plan", RULE_LIFECYCLE)
     record = settled(record, terms.plan)
-    intent = Intent.on(IntentKind.CHANGE_PLAN, record, reason=why, who=who, arguments={PLAN: plan})
+    intent = Intent.on(IntentKind.CHANGE_PLAN, record, reason=why, who=who, arguments=_arguments(plan, restart, terms))
     return Received(service=record, decision=intent)
 
 
@@ -45,6 +66,8 @@ def in_force(record: Service, intent: Intent) -> Nothing | None:
     """That nothing is to be done, where no change of plan is under way: it is the plan that it has."""
     if intent.kind != IntentKind.CHANGE_PLAN or intent.arguments.get(PLAN) != record.plan:
         return None
+    if intent.arguments.get(RESTART) == Restart.NOW:
+        return None  # it may still run with the size of the plan before
     return Nothing(reason=f"its plan is {record.plan} already")
 
 
@@ -72,7 +95,31 @@ def against(old: Plan | None, new: Plan | None, name: str) -> Refusal | None:
         raise NotFound(f"there is no plan '{name}'", hint="add it to configs/plans, restart the controller")
     if new.kind != old.kind:
         return Refusal(reason=f"plan '{name}' is of kind {new.kind}, the service is of kind {old.kind}", rule=RULE_VOCABULARY)
-    return None
+    return _between_guests(old, new) if isinstance(old, GuestPlan) and isinstance(new, GuestPlan) else None
+
+
+def _between_guests(old: GuestPlan, new: GuestPlan) -> Refusal | None:
+    """What a guest has from its making, and no change of plan gives it or takes away."""
+    if (old.ipv4, old.ipv6) != (new.ipv4, new.ipv6):
+        has, would = (f"{plan.ipv4} IPv4 and {plan.ipv6} IPv6 addresses" for plan in (old, new))
+        return Refusal(reason=f"plan '{old.name}' has {has}, plan '{new.name}' {would}: addresses stay", rule=RULE_GUESTS)
+    if old.encrypted != new.encrypted:
+        which = "an encrypted disk" if new.encrypted else "a disk that is not encrypted"
+        reason = f"plan '{new.name}' has {which}, and this disk was made otherwise: order it anew"
+        return Refusal(reason=reason, rule=RULE_GUESTS)
+    return smaller_disk(old.disk_bytes, new.disk_bytes)
+
+
+def smaller_disk(found: int, wanted: int) -> Refusal | None:
+    """Why a disk of so many bytes cannot become one of so many; None where it can."""
+    if wanted >= found:
+        return None
+    reason = f"its disk has {found} bytes, and the plan's has {wanted}: a disk is not made smaller, its end would be lost"
+    return Refusal(reason=reason, rule=RULE_GUESTS)
+
+
+def _arguments(plan: str, restart: Restart, terms: Terms) -> dict[str, object]:
+    return {PLAN: plan} if terms.kind == PlanKind.HOSTING else {PLAN: plan, RESTART: restart.value}
 
 
 def moved(service: Service, plan: str) -> Service:

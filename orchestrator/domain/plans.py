@@ -106,7 +106,8 @@ class InstalledPlan(Plan):
 class GuestPlan(InstalledPlan):
     """A guest on a hypervisor. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
 
-    ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction.
+    ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction. ``vcpus_most``: up
+    to so many a larger plan can add while the guest runs; 0 = none.
     """
 
     kind: ClassVar[PlanKind] = PlanKind.VPS
@@ -121,6 +122,7 @@ class GuestPlan(InstalledPlan):
     limited_network_bytes_per_second: int = LIMITED_NETWORK
     encrypted: bool = True
     full_copy: bool = False
+    vcpus_most: int = 0
 
     @property
     def limited_rate(self) -> int:

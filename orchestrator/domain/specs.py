@@ -64,6 +64,7 @@ class GuestWanted:
     ipv4: int
     ipv6: int
     limited_network_bytes_per_second: int = LIMITED_NETWORK
+    vcpus_most: int = 0
 
 
 def hostname(name: str) -> str:
@@ -179,6 +180,7 @@ def wanted(spec: GuestSpec) -> GuestWanted:
         ipv4=plan.ipv4,
         ipv6=plan.ipv6,
         limited_network_bytes_per_second=plan.limited_rate,
+        vcpus_most=plan.vcpus_most,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.domain import decisions, personal
+from orchestrator.domain import decisions, personal, plan_changes
 from orchestrator.domain.decisions import ANSWERS, GONE, PAYMENTS, Received
 from orchestrator.domain.errors import (
     ConfigError,
@@ -228,8 +228,7 @@ class Intake:
         """A change to a smaller plan that the policy refuses now."""
         if event.type != EventType.SERVICE_CHANGE_PLAN or service is None:
             return None
-        refusal = self._orders.refused_change(service, event.plan, terms)
-        return None if refusal is None else Received(service=service, decision=refusal, note=refusal.reason)
+        return self._refused_command(IntentKind.CHANGE_PLAN, service, {plan_changes.PLAN: event.plan}, terms)
 
     def _forget(self, conn: Connection, event: Event, seq: int, *, outcome: str) -> None:
         """Only what may be processed once more needs the password that came with it, and nothing of what is erased."""
@@ -273,7 +272,8 @@ class Intake:
         facts = {"intent": kind.value, "why": why, "arguments": access.without(dict(arguments))}
 
         def decide(service: Service, terms: Terms, now: datetime) -> Received:
-            return decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments, terms=terms)
+            apart = self._refused_command(kind, service, arguments, terms)
+            return apart or decisions.command(kind, service, who=who, why=why, now=now, arguments=arguments, terms=terms)
 
         return self._clerk.act(service_id, decide, who=who, what="command", facts=facts, beside=beside)
 
@@ -281,9 +281,21 @@ class Intake:
         """What the command would write down now. Raises as ``command``, and WrongState where nothing is to be done."""
 
         def decide(service: Service, terms: Terms, now: datetime) -> Received:
-            return decisions.command(kind, service, who="dry-run", why="dry run", now=now, arguments=arguments, terms=terms)
+            apart = self._refused_command(kind, service, arguments, terms)
+            said = {"who": "dry-run", "why": "dry run"}
+            return apart or decisions.command(kind, service, **said, now=now, arguments=arguments, terms=terms)
 
         return self._clerk.dry_run(service_id, decide)
+
+    def _refused_command(
+        self, kind: IntentKind, service: Service, arguments: Mapping[str, object], terms: Terms
+    ) -> Received | None:
+        """A change of plan that the two plans, or the policy, refuse."""
+        plan = str(arguments.get(plan_changes.PLAN, ""))
+        if kind != IntentKind.CHANGE_PLAN or not plan:
+            return None
+        refusal = self._orders.refused_change(service, plan, terms)
+        return None if refusal is None else Received(service=service, decision=refusal, note=refusal.reason)
 
 
 def _said(*parts: str) -> str:

@@ -75,7 +75,10 @@ class GuestDisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestDefinition:
-    """Everything libvirt is told about a guest. ``kernel``/``initrd`` are absolute paths on the node, or empty."""
+    """Everything libvirt is told about a guest. ``kernel``/``initrd`` are absolute paths on the node, or empty.
+
+    ``vcpus_most``: as many it can be given while it runs; 0 = no more than it has.
+    """
 
     name: str
     uuid: str
@@ -91,6 +94,7 @@ class GuestDefinition:
     initrd: str = ""
     kernel_arguments: str = ""
     agent: bool = True
+    vcpus_most: int = 0
 
     def over(self, standing: GuestMark | None) -> GuestDefinition:
         """This, for a guest that is there with the mark ``standing``: where that is throttled, it stays so.
@@ -109,8 +113,9 @@ class GuestFacts:
     """A guest as the hypervisor reports it, live values where it runs. ``mark`` None = not one of ours.
 
     ``addresses`` and ``mac_filtered`` are what the anti-spoofing filter lets through; ``cpu_percent`` per vCPU, 0 = no limit.
-    ``network_at_start``: the rate that its next start gives it; of a guest that is off the same as the other. ``record`` as it
-    stands there, whoever signed it.
+    ``network_at_start``, ``vcpus_at_start`` and ``memory_at_start``: what its next start gives it; of a guest that is off the
+    same as the others. ``vcpus_most``: as many can be plugged into it while it runs. ``record`` as it stands there,
+    whoever signed it.
     """
 
     name: str
@@ -128,9 +133,17 @@ class GuestFacts:
     filter_name: str = ""
     network_bytes_per_second: int = 0
     network_at_start: int = 0
+    vcpus_at_start: int = 0
+    memory_at_start: int = 0
+    vcpus_most: int = 0
     managed_save: bool = False
     agent_connected: bool = False
     record: SignedRecord | None = None
+
+    @property
+    def needs_restart(self) -> bool:
+        """It is defined with another size than it runs with."""
+        return (self.vcpus, self.memory_bytes) != (self.vcpus_at_start, self.memory_at_start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

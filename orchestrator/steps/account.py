@@ -12,7 +12,7 @@ from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverE
 from orchestrator.domain.placement import Wanted
 from orchestrator.domain.plans import NodeKind
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import BaseStep, Look, OnNode, Timer, node_state
+from orchestrator.steps.common import BaseStep, Look, OnNode, Timer
 from orchestrator.steps.place import Reserve
 
 # Looking at accounts begins a program on a node that others keep busy.
@@ -333,7 +333,4 @@ class AccountPromise(Reserve[PromiseArgs]):
 
     def undo(self, ctx: StepContext, args: PromiseArgs, facts: Mapping[str, Any]) -> None:
         """Have it promise what it did before."""
-        standing = ctx.ports.ledger.reservation(ctx.service_id)
-        if standing is not None and standing.job_id == ctx.job_id:
-            was = replace(standing, memory_bytes=args.before.memory_bytes, disk_bytes=args.before.disk_bytes)
-            ctx.ports.ledger.reserve(was, limit=node_state(ctx, standing.node))
+        self.give_back(ctx, vcpus=0, memory_bytes=args.before.memory_bytes, disk_bytes=args.before.disk_bytes)

@@ -36,8 +36,9 @@ def limits_apart(facts: GuestFacts, expected: Expected) -> list[str]:
     guest, disk = expected.guest, _own_disk(facts)
     rate = guest.limited_network_bytes_per_second if expected.limited else guest.network_bytes_per_second
     wrong = _unequal(
-        ("vCPUs", facts.vcpus, guest.vcpus),
-        ("bytes of memory", facts.memory_bytes, guest.memory_bytes),
+        # What it runs with may be another until its next start: a change of plan does not restart it unasked.
+        ("vCPUs", facts.vcpus_at_start, guest.vcpus),
+        ("bytes of memory", facts.memory_at_start, guest.memory_bytes),
         # A whole core per vCPU is no limit: hypervisors report either.
         ("per cent of a core per vCPU", facts.cpu_percent or 100, guest.cpu_percent or 100),
         ("bytes per second of network", _rate(facts.network_bytes_per_second, rate), rate),

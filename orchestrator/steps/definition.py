@@ -23,8 +23,8 @@ def definition_of(ctx: StepContext, facts: GuestFacts, node: str, known: Mapping
         name=facts.name,
         uuid=facts.uuid,
         mark=facts.mark,
-        vcpus=facts.vcpus,
-        memory_bytes=facts.memory_bytes,
+        vcpus=facts.vcpus_at_start,
+        memory_bytes=facts.memory_at_start,
         cpu_percent=facts.cpu_percent or 100,
         disks=facts.disks,
         bridge=facts.bridge or node_state(ctx, node).node.bridge,
@@ -34,6 +34,7 @@ def definition_of(ctx: StepContext, facts: GuestFacts, node: str, known: Mapping
         initrd=str(boot.get("initrd", "")),
         kernel_arguments=str(boot.get("kernel_arguments", "")),
         agent=bool(boot.get("agent", True)),
+        vcpus_most=facts.vcpus_most if facts.vcpus_most > facts.vcpus_at_start else 0,
     )
 
 

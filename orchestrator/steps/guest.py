@@ -109,6 +109,7 @@ def _definition(ctx: StepContext, args: DefineArgs) -> GuestDefinition:
         initrd=pool_path(ctx, args.node, args.template.initrd),
         kernel_arguments=args.template.kernel_arguments,
         agent=args.template.agent,
+        vcpus_most=args.guest.vcpus_most,
     )
 
 

@@ -68,6 +68,14 @@ class Reserve(BaseStep[A], ABC):
         if standing is not None and standing.job_id == ctx.job_id:
             ctx.ports.ledger.release_reservation(ctx.service_id)
 
+    def give_back(self, ctx: StepContext, *, vcpus: int, memory_bytes: int, disk_bytes: int, promised_to: str = "") -> None:
+        """Have the node that promised this job another size promise what it did before, to the job that it promised it to."""
+        standing = ctx.ports.ledger.reservation(ctx.service_id)
+        if standing is not None and standing.job_id == ctx.job_id:
+            was = replace(standing, vcpus=vcpus, memory_bytes=memory_bytes, disk_bytes=disk_bytes)
+            was = replace(was, job_id=promised_to or standing.job_id)
+            ctx.ports.ledger.reserve(was, limit=node_state(ctx, standing.node))
+
 
 class NodeReserve(Reserve[ReserveArgs]):
     """Choose the hypervisor that takes the guest and promise it the capacity."""
@@ -77,10 +85,14 @@ class NodeReserve(Reserve[ReserveArgs]):
 
     def wanted(self, args: ReserveArgs) -> Wanted:
         """The guest's size."""
-        guest = args.guest
-        return Wanted(
-            vcpus=guest.vcpus, memory_bytes=guest.memory_bytes, disk_bytes=guest.disk_bytes, zone=guest.zone, zones=guest.zones
-        )
+        return size_of(args.guest)
+
+
+def size_of(guest: GuestWanted) -> Wanted:
+    """What a node promises for the guest."""
+    return Wanted(
+        vcpus=guest.vcpus, memory_bytes=guest.memory_bytes, disk_bytes=guest.disk_bytes, zone=guest.zone, zones=guest.zones
+    )
 
 
 def _place(wanted: Wanted, states: tuple[NodeState, ...]) -> Placement:

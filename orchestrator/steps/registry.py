@@ -45,6 +45,15 @@ from orchestrator.steps.disk_export import DiskExport, DiskRelease
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
 from orchestrator.steps.guest_renew import GuestRenew, VolumeRenew
+from orchestrator.steps.guest_size import (
+    GuestFits,
+    GuestMeasure,
+    GuestPromise,
+    GuestResize,
+    GuestRestart,
+    GuestVerifySize,
+    VolumeGrow,
+)
 from orchestrator.steps.holds import GuestHold, GuestProveSuspended, GuestReleaseHold, GuestRestorePower
 from orchestrator.steps.limits import GuestLimit, GuestUnlimit, GuestVerifyNetwork
 from orchestrator.steps.machine_end import MachineClean, MachineErase, MachineKeep
@@ -148,6 +157,13 @@ _ALL: tuple[Step[Any], ...] = (
     AccountArchive(),
     AccountWipeOut(),
     AccountProveGone(),
+    GuestMeasure(),
+    GuestFits(),
+    GuestPromise(),
+    GuestResize(),
+    GuestRestart(),
+    VolumeGrow(),
+    GuestVerifySize(),
     MachineReserve(),
     MachineAddresses(),
     MachineInspect(),

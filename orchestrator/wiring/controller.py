@@ -216,6 +216,7 @@ class Controller:
     def _ports(self) -> Ports:
         return Ports(
             hypervisor=self.links.hypervisor,
+            sizes=self.links.sizes,
             volumes=self.links.volumes,
             agent=self.links.agent,
             repositories=self.links.repositories,

@@ -22,12 +22,14 @@ from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeEnrolment
 from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.drivers.fake.repositories import FakeRepositories
+from orchestrator.drivers.fake.sizes import FakeSizes
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
 from orchestrator.drivers.libvirt.exports import LibvirtExports
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
+from orchestrator.drivers.libvirt.sizes import LibvirtSizes
 from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
 from orchestrator.drivers.local.agent import LocalTransport
@@ -38,6 +40,7 @@ from orchestrator.drivers.ssh.host_keys import host_key
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
+from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hosting_node import HostingNode, HostingReport, NodeResidue
 from orchestrator.ports.hypervisor import Hypervisor, NodeFacts
 from orchestrator.ports.node_transport import NodeTransport
@@ -64,6 +67,7 @@ class _Link:
 
     host_key: str
     hypervisor: Hypervisor
+    sizes: GuestSizes
     volumes: VolumeStore
     agent: NodeTransport
     repositories: Repositories
@@ -105,6 +109,9 @@ class Links:
 
     def hypervisor(self, name: str) -> Hypervisor:
         return self._link(name).hypervisor
+
+    def sizes(self, name: str) -> GuestSizes:
+        return self._link(name).sizes
 
     def volumes(self, name: str) -> VolumeStore:
         return self._link(name).volumes
@@ -173,6 +180,7 @@ class Links:
             return _Link(
                 host_key=pinned,
                 hypervisor=FakeHypervisor(world, node.name),
+                sizes=FakeSizes(world, node.name),
                 volumes=FakeVolumes(world, node.name),
                 agent=FakeAgent(world, node.name, clock=self._clock),
                 repositories=FakeRepositories(world, node.name, clock=self._clock),
@@ -190,6 +198,7 @@ class Links:
         return _Link(
             host_key=pinned,
             hypervisor=LibvirtHypervisor(connection, pool=node.pool),
+            sizes=LibvirtSizes(connection),
             volumes=volumes,
             agent=agent,
             repositories=ResticRepositories(agent, limits=self._limits),

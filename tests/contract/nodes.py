@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.domain.plans import Lease
-from orchestrator.drivers.fake import FakeHypervisor, FakeVolumes, FakeWorld
-from orchestrator.drivers.libvirt import Connection, LibvirtHypervisor, LibvirtVolumes
+from orchestrator.drivers.fake import FakeHypervisor, FakeSizes, FakeVolumes, FakeWorld
+from orchestrator.drivers.libvirt import Connection, LibvirtHypervisor, LibvirtSizes, LibvirtVolumes
 from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Hypervisor
 from orchestrator.ports.node_transport import NodeTransport
 from orchestrator.ports.volumes import VolumeFacts, VolumeStore
@@ -49,6 +50,7 @@ class Boot:
 
 class NodeUnderTest(Protocol):
     hypervisor: Hypervisor
+    sizes: GuestSizes
     volumes: VolumeStore
     boot: Boot
     bridge: str
@@ -89,6 +91,7 @@ class FakeNode:
         for node in ("n1", "full"):
             self.world.add_template(node, "tiny.qcow2", size_bytes=64 * MIB)
         self.hypervisor: Hypervisor = FakeHypervisor(self.world, "n1")
+        self.sizes: GuestSizes = FakeSizes(self.world, "n1")
         self.volumes: VolumeStore = FakeVolumes(self.world, "n1")
         self.full: VolumeStore = FakeVolumes(self.world, "full")
         path = self.world.node("n1")["pool_path"]
@@ -136,6 +139,7 @@ class LibvirtNode:
         self.bridge = lab.bridge
         self.connection = Connection(lab.uri, node="lab-node", clock=SystemClock())
         self.hypervisor: Hypervisor = LibvirtHypervisor(self.connection, pool=lab.pool)
+        self.sizes: GuestSizes = LibvirtSizes(self.connection)
         self.agent = LocalAgent(lab.directory / "agent", [lab.pool_path])
         self.volumes: VolumeStore = self.store(self.agent)
         self._template = template

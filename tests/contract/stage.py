@@ -24,6 +24,7 @@ from orchestrator.drivers.fake import (
     FakeHypervisor,
     FakeReach,
     FakeRepositories,
+    FakeSizes,
     FakeVolumes,
     FakeWorld,
 )
@@ -68,6 +69,16 @@ PLAN = GuestPlan(
     disk_iops=500,
     network_bytes_per_second=12_500_000,
 )
+LARGER = GuestPlan(
+    name="large",
+    vcpus=3,
+    memory_bytes=2 << 30,
+    disk_bytes=20 << 30,
+    cpu_percent=100,
+    disk_bytes_per_second=80_000_000,
+    network_bytes_per_second=25_000_000,
+    vcpus_most=4,
+)
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
 JOB = "j1"
 
@@ -89,6 +100,7 @@ class Stage:
         world = self.world
         self.ports = Ports(
             hypervisor=lambda node: FakeHypervisor(world, node),
+            sizes=lambda node: FakeSizes(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
@@ -260,6 +272,11 @@ class Stage:
 
     def fails(self, method: str, error: OrchestratorError, **where: Any) -> None:
         self.world.fault(method, error=error, **where)
+
+
+def spec_of(stage: Stage, plan: GuestPlan) -> dict[str, Any]:
+    """What the service is to have by that plan."""
+    return specs.to_json(specs.guest_spec(stage.service(), plan, TEMPLATE))
 
 
 def hold_by_hand(stage: Stage) -> None:

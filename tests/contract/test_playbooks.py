@@ -22,7 +22,7 @@ from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts
 from orchestrator.steps.registry import STEPS, arguments
 from orchestrator.store import fence
-from tests.contract.stage import NOW, Stage, set_up
+from tests.contract.stage import LARGER, NOW, Stage, set_up, spec_of
 
 BOOKS = load_playbooks(Path(__file__).parents[2] / "playbooks", steps=arguments())
 GUESTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.VPS}
@@ -42,6 +42,7 @@ IRREVOCABLE = {
     ("vps-tidy", "discard"),
     ("vps-reinstall", "wipe"),
     ("vps-move", "wipe"),
+    ("vps-change-plan", "disk"),
 }
 
 
@@ -140,6 +141,8 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind == IntentKind.TIDY:
         beside = Play(stage, "vps-restore", "j2", facts=facts, more={**more, "role": "beside"}).run()
         more = {"names": [beside["restore"]["into"]["name"]]}
+    if kind == IntentKind.CHANGE_PLAN:
+        stage.spec, more = spec_of(stage, LARGER), {"restart": "now"}
     stage.job(kind, "j3")
     if kind == IntentKind.MOVE:
         more = {"to": ""}
@@ -162,7 +165,7 @@ def reversible() -> list[tuple[str, str]]:
 
 
 def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
-    later = {IntentKind.CHANGE_PLAN, IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT}
+    later = {IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT}
     later |= {IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE, IntentKind.TEST_HARDWARE}
     assert set(GUESTS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
     assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())

@@ -26,6 +26,7 @@ SEALED = "sealed"  # encrypted, an overlay on its template: what is sold usually
 PLAIN = "plain"  # in the clear, an overlay
 SEALED_COPY = "sealed-copy"
 PLAIN_COPY = "plain-copy"
+ROOMY = "roomy"  # as sealed, and larger
 FULL = "debian"
 DISK_BYTES = 160 << 20
 SMALL = PlanLine(name=SEALED, template="tiny", memory="112 MiB", disk="160 MiB")
@@ -34,6 +35,7 @@ PLANS = (
     replace(SMALL, name=PLAIN, encrypted=False),
     replace(SMALL, name=SEALED_COPY, full_copy=True),
     replace(SMALL, name=PLAIN_COPY, encrypted=False, full_copy=True),
+    replace(SMALL, name=ROOMY, vcpus=2, memory="144 MiB", disk="200 MiB", disk_iops=3000),
 )
 DEBIAN = PlanLine(name=FULL, template="debian", memory="512 MiB", disk="3 GiB")
 COPIES = "copies"

@@ -312,6 +312,7 @@ def _tables(conn: Connection, service_id: str) -> dict[str, Any]:
     return {
         "outbox": sorted(sent),
         "state": record.state.value,
+        "plan": record.plan,
         "holds": sorted(hold.reason.value for hold in record.holds),
         "suspension proven": record.suspension_proven_at is not None,
         "limited": record.limited_proven_at is not None,
@@ -350,6 +351,7 @@ def _node(node: dict[str, Any], service_id: str) -> dict[str, Any]:
                 "limits": guest["mark"]["limits"],
                 "network": [guest["definition"]["network_bytes_per_second"], guest.get("live_rate")],
                 "network before": guest["mark"]["network_before"],
+                "size": [guest["definition"]["vcpus"], guest["definition"]["memory_bytes"], guest.get("live_size")],
                 "disks": [disk["path"] for disk in guest["definition"]["disks"]],
             }
             for guest in own.values()

@@ -24,6 +24,7 @@ from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.calendar import Days
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.drivers.fake.hosting_strangers import settle
@@ -36,7 +37,7 @@ from orchestrator.store import nodes as node_store
 from tests.backup_books import TARGET
 from tests.fault import things
 from tests.fault.account_ground import empty_database
-from tests.fault.house import NODES, TEMPLATE, House, Options, seeded_world
+from tests.fault.house import NODES, PLAN, TEMPLATE, House, Options, seeded_world
 from tests.fault.machine_ground import MACHINES, RAW
 from tests.hosting_ground import HOST, LARGE, SMALL
 from tests.live import CRYPT, KEY
@@ -46,6 +47,7 @@ PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
 WAIT_SECONDS = 90.0
 GRACE_SECONDS = 1.0
+ROOMY = replace(PLAN, name="roomy", vcpus=2, memory_bytes=2 << 30, disk_bytes=20 << 30)  # needs a restart
 UNPAID = "suspend-unpaid"  # a suspension that a payment lifts
 KEEPING = "terminate-archived"  # a termination whose policy promises an archive
 ASIDE = "restore-aside"  # a restore that writes beside what is there
@@ -163,7 +165,7 @@ def open_house(
     if suite == "machines":
         metal: dict[str, Any] = {"plan": METAL, "machines": MACHINES, "template": RAW, "policies": policies}
         return House(directory, steps=STEPS, playbooks=books, options=options, at=points, **metal)
-    return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies)
+    return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies, more_plans=(ROOMY,))
 
 
 def furnish_second(house: House) -> None:
@@ -182,6 +184,9 @@ CRON = [{"schedule": "@daily", "command": "php cron.php"}]
 def submit(house: House, scenario: Scenario) -> None:
     if scenario.intent == IntentKind.PROVISION:
         house.order(scenario.service)
+    elif scenario.intent == IntentKind.CHANGE_PLAN and house.plan.kind == PlanKind.VPS:
+        arguments: dict[str, object] = {"plan": ROOMY.name, "restart": "now"}
+        house.engine.command(IntentKind.CHANGE_PLAN, scenario.service, who="anna", why="a test", arguments=arguments)
     elif scenario.intent == IntentKind.CHANGE_PLAN:
         house.event("service.change_plan", scenario.service, version=1, plan=LARGE.name)
     elif scenario.intent == IntentKind.SET_ACCOUNT:
@@ -207,8 +212,8 @@ def submit(house: House, scenario: Scenario) -> None:
             IntentKind.RESET_PASSWORD: {"password_hash": CRYPT},
             IntentKind.RESCUE: {"ssh_keys": [KEY]},
         }
-        arguments = more.get(kind, {})
-        house.engine.command(kind, scenario.service, who="anna", why="a test", arguments=arguments)
+        given = more.get(kind, {})
+        house.engine.command(kind, scenario.service, who="anna", why="a test", arguments=given)
 
 
 def adopt(house: House, scenario: Scenario) -> None:

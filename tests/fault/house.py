@@ -31,6 +31,7 @@ from orchestrator.drivers.fake import (
     FakeNotifier,
     FakeReach,
     FakeRepositories,
+    FakeSizes,
     FakeVolumes,
     FakeWorld,
 )
@@ -186,6 +187,7 @@ class House:
         world = self.world
         return Ports(
             hypervisor=lambda node: FakeHypervisor(world, node),
+            sizes=lambda node: FakeSizes(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),

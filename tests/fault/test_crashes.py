@@ -41,7 +41,10 @@ BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.
 pytestmark = pytest.mark.timeout(1800)
 INTENTS = sorted([*(name.removeprefix("vps-") for name in BOOKS), KEEPING])
 # A failure there, of what cannot be had back any more, can only be carried on.
-BEYOND = ("vps-terminate/wipe/during", "vps-erase/destroy/during", "vps-reinstall/wipe/during", "vps-move/wipe/during")
+BEYOND = (
+    *("vps-terminate/wipe/during", "vps-erase/destroy/during", "vps-reinstall/wipe/during", "vps-move/wipe/during"),
+    "vps-change-plan/disk/during",
+)
 
 
 @pytest.fixture(scope="session")

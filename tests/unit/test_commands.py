@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.domain.decisions import command, receive
+from orchestrator.domain.errors import RequestError
 from orchestrator.domain.intents import Intent, IntentKind, Nothing
 from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
 from tests.unit.decision_words import NOW, E, K, L, event, hold, service
@@ -106,7 +107,20 @@ def test_a_check_knows_whether_the_guest_is_to_be_found_throttled() -> None:
     assert told(service(L.ACTIVE, holds=(stop,), suspension_proven_at=NOW, limited_proven_at=NOW)) is True
 
 
-@pytest.mark.parametrize("kind", [K.CHANGE_PLAN, K.RESET_PASSWORD, K.RESCUE, K.LEAVE_RESCUE, K.TEST_HARDWARE])
+def test_a_change_of_plan_is_asked_for_by_name_and_restarts_nothing_unless_that_is_said() -> None:
+    def arguments(**given: object) -> dict[str, object]:
+        decision = command(K.CHANGE_PLAN, service(L.ACTIVE), who="anna", why="x", now=NOW, arguments=given).decision
+        assert isinstance(decision, Intent)
+        return decision.arguments
+
+    assert arguments(plan="large") == {"plan": "large", "restart": "never"}
+    assert arguments(plan="large", restart="now") == {"plan": "large", "restart": "now"}
+    assert commanded(K.CHANGE_PLAN, service(L.TERMINATING), plan="large") == "refused"
+    with pytest.raises(RequestError, match="no plan is named"):
+        command(K.CHANGE_PLAN, service(L.ACTIVE), who="anna", why="x", now=NOW, arguments={})
+
+
+@pytest.mark.parametrize("kind", [K.RESET_PASSWORD, K.RESCUE, K.LEAVE_RESCUE, K.TEST_HARDWARE])
 def test_what_is_not_carried_out_yet_is_refused_with_a_sentence(kind: IntentKind) -> None:
     assert commanded(kind, service(L.ACTIVE)) == "refused"
 

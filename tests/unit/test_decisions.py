@@ -55,7 +55,7 @@ TABLE: dict[EventType, tuple[str, ...]] = {
     E.SERVICE_SUSPEND: (*("-: refused", REFUSED, "same: suspend", "same: suspend", REFUSED, REFUSED, REFUSED, REFUSED, REFUSED),),
     E.SERVICE_UNSUSPEND: ("-: refused", REFUSED, SAME, SAME, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED),
     E.SERVICE_RENEW: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
-    E.SERVICE_CHANGE_PLAN: ("-: refused", *[REFUSED] * 8),
+    E.SERVICE_CHANGE_PLAN: ("-: refused", REFUSED, REFUSED, "same: change-plan", *[REFUSED] * 5),
     E.SERVICE_RESET_PASSWORD: ("-: refused", *[REFUSED] * 8),
     E.SERVICE_SET_ACCOUNT: ("-: refused", *[REFUSED] * 8),
     E.SERVICE_REINSTALL: ("-: refused", REFUSED, REFUSED, "same: reinstall", *[REFUSED] * 5),
@@ -160,7 +160,7 @@ def test_abuse_is_no_debt_that_a_payment_settles() -> None:
 def test_a_command_that_was_carried_out_moves_the_version_and_a_refused_one_does_not() -> None:
     active = service(L.ACTIVE)
     suspended = receive(event(E.SERVICE_SUSPEND), active, now=NOW)
-    refused = receive(event(E.SERVICE_CHANGE_PLAN), active, now=NOW)
+    refused = receive(event(E.SERVICE_SET_ACCOUNT), active, now=NOW)
     assert suspended.service is not None
     assert suspended.service.version == 10
     assert refused.service == active

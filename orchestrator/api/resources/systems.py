@@ -1,4 +1,4 @@
-"""/v1/services/{service_id}/reinstall, /reset-password, /rescue, /test-hardware: guests and machines, from outside of them."""
+"""/v1/services/{service_id}/change-plan, /reinstall, /reset-password, /rescue, /test-hardware: services, from outside of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.resources.services import ServiceId
 from orchestrator.api.schemas import Answer
 from orchestrator.api.vocabulary import CONTROLS, PasswordHash, SshKey, Text
-from orchestrator.domain import own_systems, workflow
+from orchestrator.domain import own_systems, plan_changes, workflow
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.machines.testing import LEAST, MOST, USUAL
+from orchestrator.domain.plan_changes import Restart
 from orchestrator.observe.logs import redact
 
 router = APIRouter(prefix="/v1/services/{service_id}", tags=["services"])
@@ -30,6 +31,13 @@ class ReasonRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(default="", max_length=255, pattern=f"^[^{CONTROLS}]*$")
+
+
+class PlanRequest(ReasonRequest):
+    """``reason`` is needed."""
+
+    plan: Text = Field(min_length=1, description="One of the same kind.")
+    restart: Restart = Field(default=Restart.NEVER, description="Of a guest: now, where it cannot get all of it while it runs.")
 
 
 class ReinstallRequest(ReasonRequest):
@@ -58,6 +66,21 @@ class HardwareRequest(ReasonRequest):
     memory: bool = False
     disks: bool = False
     seconds: int = Field(default=USUAL, ge=LEAST, le=MOST)
+
+
+@router.post("/change-plan", response_model=Answer, responses={202: {"model": Answer}})
+def change_plan(
+    caller: Actor,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    request: PlanRequest,
+    dry_run: DryRun = False,
+) -> JSONResponse:
+    """Move it to the size and the limits of another plan of its kind. 202 with the job that does it."""
+    given: dict[str, object] = {plan_changes.PLAN: request.plan, plan_changes.RESTART: request.restart.value}
+    why, who = reason_of(request, "change-plan", dry_run=dry_run), caller.name
+    return have_done(context, once, IntentKind.CHANGE_PLAN, service_id, given, who=who, why=why, dry_run=dry_run)
 
 
 @router.post("/reinstall", response_model=Answer, responses={202: {"model": Answer}})

@@ -1,4 +1,4 @@
-"""orchestrator service reinstall, reset-password, rescue and test-hardware: guests and machines, from outside of them."""
+"""orchestrator service change-plan, reinstall, reset-password, rescue and test-hardware: services, from outside of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,26 @@ _MOST = 16 * 1024
 _reason_needed = click.option(
     "--reason", "--why", "reason", cls=NeededToAct, help="Why; goes into the audit. Only --dry-run needs none."
 )
+
+
+@click.command("change-plan")
+@click.argument("service")
+@click.argument("plan")
+@click.option(
+    "--restart",
+    type=click.Choice(["never", "now"]),
+    default="never",
+    show_default=True,
+    help="Of a guest: whether it is restarted where it cannot get all of it while it runs.",
+)
+@_reason_needed
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def change_plan(context: click.Context, /, service: str, plan: str, restart: str, reason: str | None, **options: Any) -> None:
+    """Move a guest or an account to the size and the limits of another plan. A guest's disk is never made smaller."""
+    ask(context, service, "change-plan", {"reason": reason or "", "plan": plan, "restart": restart}, options)
 
 
 @click.command("reinstall")
@@ -131,4 +151,4 @@ def move(context: click.Context, /, service: str, to: str, reason: str | None, *
     ask(context, service, "move", {"reason": reason or "", "to": to}, options)
 
 
-COMMANDS = (move, reinstall, reset_password, rescue, test_hardware)
+COMMANDS = (change_plan, move, reinstall, reset_password, rescue, test_hardware)

@@ -7,6 +7,7 @@ from orchestrator.drivers.fake.hypervisor import FakeHypervisor
 from orchestrator.drivers.fake.outside import FakeClock, FakeEnrolment, FakeNotifier
 from orchestrator.drivers.fake.reach import FakeReach
 from orchestrator.drivers.fake.repositories import FakeRepositories
+from orchestrator.drivers.fake.sizes import FakeSizes
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 
@@ -20,6 +21,7 @@ __all__ = [
     "FakeNotifier",
     "FakeReach",
     "FakeRepositories",
+    "FakeSizes",
     "FakeVolumes",
     "FakeWorld",
 ]

@@ -22,6 +22,8 @@ from orchestrator.ports.hypervisor import (
 KILOBYTE = 1000
 # Of a guest whose running part has another network rate than its definition: what a call leaves that is cut off between the two.
 LIVE_RATE = "live_rate"
+# Of a guest that runs with another size than it is defined with.
+LIVE_SIZE = "live_size"
 FILTER_NAME = "orch-guard"
 _DEFINITION = TypeAdapter(GuestDefinition)
 _MARK = TypeAdapter(GuestMark)
@@ -53,13 +55,13 @@ class FakeHypervisor:
 
     def guests(self, *, deadline: float) -> tuple[GuestFacts, ...]:
         def stage(node: State) -> tuple[GuestFacts, ...]:
-            return tuple(_facts(node, name) for name in sorted(node["guests"]))
+            return tuple(facts_in(node, name) for name in sorted(node["guests"]))
 
         return self._world.act("hypervisor.guests", node=self._node, subject="", deadline=deadline, stages=[stage])
 
     def guest(self, name: str, *, deadline: float) -> GuestFacts | None:
         def stage(node: State) -> GuestFacts | None:
-            return _facts(node, name) if name in node["guests"] else None
+            return facts_in(node, name) if name in node["guests"] else None
 
         return self._world.act("hypervisor.guest", node=self._node, subject=name, deadline=deadline, stages=[stage])
 
@@ -82,34 +84,35 @@ class FakeHypervisor:
             guest["mark"] = _MARK.dump_python(wanted.mark, mode="json")
             node["guests"][definition.name] = guest
             _leave(node, f"/etc/libvirt/qemu/{definition.name}.xml")
-            return _facts(node, definition.name)
+            return facts_in(node, definition.name)
 
         return self._world.act("hypervisor.define", node=self._node, subject=definition.name, deadline=deadline, stages=[stage])
 
     def power(self, name: str, action: PowerAction, *, deadline: float) -> GuestFacts:
         def stage(node: State) -> GuestFacts:
-            guest = _guest(node, name)
+            guest = guest_in(node, name)
             if action is PowerAction.START:
                 _start(node, name, guest)
             elif action in (PowerAction.SHUTDOWN, PowerAction.DESTROY):
                 guest["power"] = "stopped"
                 guest.pop(LIVE_RATE, None)
+                guest.pop(LIVE_SIZE, None)
             elif guest["power"] != "running":
                 raise WrongState(f"{name} does not run and cannot be restarted")
             else:
                 guest["boots"] += 1
-            return _facts(node, name)
+            return facts_in(node, name)
 
         return self._world.act(f"hypervisor.power.{action}", node=self._node, subject=name, deadline=deadline, stages=[stage])
 
     def mark(self, name: str, mark: GuestMark, *, autostart: bool, deadline: float) -> GuestFacts:
         def set_mark(node: State) -> GuestFacts:
-            _guest(node, name)["mark"] = _MARK.dump_python(mark, mode="json")
-            return _facts(node, name)
+            guest_in(node, name)["mark"] = _MARK.dump_python(mark, mode="json")
+            return facts_in(node, name)
 
         def set_autostart(node: State) -> GuestFacts:
-            _guest(node, name)["autostart"] = autostart
-            return _facts(node, name)
+            guest_in(node, name)["autostart"] = autostart
+            return facts_in(node, name)
 
         return self._world.act(
             "hypervisor.mark", node=self._node, subject=name, deadline=deadline, stages=[set_mark, set_autostart]
@@ -117,7 +120,7 @@ class FakeHypervisor:
 
     def keep_record(self, name: str, record: SignedRecord, *, deadline: float) -> None:
         def stage(node: State) -> None:
-            _guest(node, name)["record"] = {"text": record.text, "signature": record.signature}
+            guest_in(node, name)["record"] = {"text": record.text, "signature": record.signature}
 
         self._world.act("hypervisor.keep_record", node=self._node, subject=name, deadline=deadline, stages=[stage])
 
@@ -125,15 +128,15 @@ class FakeHypervisor:
         rate = _whole_kilobytes(bytes_per_second)
 
         def at_start(node: State) -> GuestFacts:
-            guest = _guest(node, name)
+            guest = guest_in(node, name)
             if guest["power"] != "stopped":
                 guest.setdefault(LIVE_RATE, guest["definition"]["network_bytes_per_second"])
             guest["definition"]["network_bytes_per_second"] = rate
-            return _facts(node, name)
+            return facts_in(node, name)
 
         def live(node: State) -> GuestFacts:
-            _guest(node, name).pop(LIVE_RATE, None)
-            return _facts(node, name)
+            guest_in(node, name).pop(LIVE_RATE, None)
+            return facts_in(node, name)
 
         return self._world.act(
             "hypervisor.set_network_rate", node=self._node, subject=name, deadline=deadline, stages=[at_start, live]
@@ -154,7 +157,7 @@ class FakeHypervisor:
 
     def agent_ping(self, name: str, *, deadline: float) -> bool:
         def stage(node: State) -> bool:
-            guest = _guest(node, name)
+            guest = guest_in(node, name)
             return bool(guest["power"] == "running" and guest["definition"]["agent"])
 
         return self._world.act("hypervisor.agent_ping", node=self._node, subject=name, deadline=deadline, stages=[stage])
@@ -163,7 +166,7 @@ class FakeHypervisor:
         """Nothing is kept open."""
 
 
-def _guest(node: State, name: str) -> dict[str, Any]:
+def guest_in(node: State, name: str) -> dict[str, Any]:
     try:
         guest: dict[str, Any] = node["guests"][name]
     except KeyError:
@@ -198,19 +201,22 @@ def _leave(node: State, path: str) -> None:
         node["files"].append(path)
 
 
-def _facts(node: State, name: str) -> GuestFacts:
+def facts_in(node: State, name: str) -> GuestFacts:
     guest = node["guests"][name]
     definition = _DEFINITION.validate_python(guest["definition"])
     lease = definition.lease
     running = guest["power"] == "running"
+    most = max(definition.vcpus, definition.vcpus_most)
+    size = guest.get(LIVE_SIZE, {"vcpus": definition.vcpus, "memory_bytes": definition.memory_bytes, "vcpus_most": most})
     return GuestFacts(
         name=name,
         uuid=definition.uuid,
         power=Power(guest["power"]),
         autostart=guest["autostart"],
         mark=_MARK.validate_python(guest["mark"]) if guest["mark"] else None,
-        vcpus=definition.vcpus,
-        memory_bytes=definition.memory_bytes,
+        **size,
+        vcpus_at_start=definition.vcpus,
+        memory_at_start=definition.memory_bytes,
         cpu_percent=definition.cpu_percent,
         disks=tuple(_disk(node, disk) for disk in definition.disks),
         mac=lease.mac,

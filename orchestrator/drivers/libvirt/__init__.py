@@ -2,7 +2,8 @@
 
 from orchestrator.drivers.libvirt.connection import Connection
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
+from orchestrator.drivers.libvirt.sizes import LibvirtSizes
 from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
 
-__all__ = ["Connection", "LibvirtHypervisor", "LibvirtVolumes", "ssh_uri", "write_wrapper"]
+__all__ = ["Connection", "LibvirtHypervisor", "LibvirtSizes", "LibvirtVolumes", "ssh_uri", "write_wrapper"]

@@ -51,6 +51,7 @@ class ParsedGuest:
     network_bytes_per_second: int
     agent_connected: bool
     tap: str
+    vcpus_most: int
     record: SignedRecord | None = None
 
 
@@ -153,7 +154,8 @@ def domain_xml(definition: GuestDefinition, machine: Machine, *, record: SignedR
         metadata.append(_record(record, f"{{{RECORD_NAMESPACE}}}"))
     _text(root, "memory", str(definition.memory_bytes), unit="b")
     _text(root, "currentMemory", str(definition.memory_bytes), unit="b")
-    _text(root, "vcpu", str(definition.vcpus), placement="static")
+    room = {"current": str(definition.vcpus)} if definition.vcpus_most > definition.vcpus else {}
+    _text(root, "vcpu", str(max(definition.vcpus, definition.vcpus_most)), placement="static", **room)
     if definition.cpu_percent:
         tune = ET.SubElement(root, "cputune")
         _text(tune, "period", str(CPU_PERIOD))
@@ -283,6 +285,7 @@ def read_domain(text: str) -> ParsedGuest:
         ),
         tap=_attribute(interface, "target", "dev"),
         record=read_record(root),
+        vcpus_most=int(root.findtext("vcpu", "0")),
     )
 
 
