@@ -30,6 +30,7 @@ class IntentKind(StrEnum):
     UNLIMIT = "unlimit"
     CHANGE_PLAN = "change-plan"
     RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of an intent
+    SET_KEYS = "set-keys"  # who may log in to a guest by SSH
     TERMINATE = "terminate"
     ERASE = "erase"
     REACTIVATE = "reactivate"

@@ -31,6 +31,7 @@ ON_SYSTEMS = frozenset(
     {
         *(IntentKind.REINSTALL, IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE),
         IntentKind.TEST_HARDWARE,
+        IntentKind.SET_KEYS,
     }
 )
 # The fact of a service whose machine runs the rescue system.
@@ -39,7 +40,6 @@ RESCUED = "rescue"
 _LEAVES_IT_ON = frozenset({IntentKind.CHECK, IntentKind.START})
 # What there is in its place for a guest.
 _OF_MACHINES = {
-    IntentKind.RESET_PASSWORD: "a guest's password is set inside of it, or at its order and by installing it anew",
     IntentKind.RESCUE: "what a guest has lost is restored beside its disk, or it is installed anew",
     IntentKind.LEAVE_RESCUE: "no guest is ever in a rescue system",
     IntentKind.TEST_HARDWARE: "a guest has none of its own",
@@ -55,6 +55,8 @@ def again(record: Service, kind: IntentKind, given: Mapping[str, object], *, who
             return reset_password(record, given, who=who, why=why, terms=terms)
         case IntentKind.RESCUE:
             return rescue(record, given, who=who, why=why, terms=terms)
+        case IntentKind.SET_KEYS:
+            return set_keys(record, given, who=who, why=why, terms=terms)
         case _:
             arguments = HardwareTest.of(given).arguments() if kind == IntentKind.TEST_HARDWARE else {}
             return _hindered(kind, record, terms) or _received(kind, record, arguments, who=who, why=why)
@@ -86,11 +88,29 @@ def reset_password(record: Service, given: Mapping[str, object], *, who: str, wh
     return _received(IntentKind.RESET_PASSWORD, record, {PASSWORD: hashed}, who=who, why=why)
 
 
+def set_keys(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """Let these keys log in to a guest, and no others. Raises RequestError for what is none, and where none is given."""
+    keys = _keys(given)
+    hindered = _hindered(IntentKind.SET_KEYS, record, terms)
+    if hindered is not None:
+        return hindered
+    if terms.kind == PlanKind.DEDICATED:
+        instead = "nothing of ours runs in a machine's system: log in by its rescue system, or reset its password"
+        return refused(record, f"set-keys is for guests: {instead}", RULE_LIFECYCLE)
+    if not keys:
+        raise RequestError("no SSH key is given: nobody could log in", hint="one line as in id_ed25519.pub")
+    return _received(IntentKind.SET_KEYS, record, {KEYS: keys}, who=who, why=why)
+
+
+def _keys(given: Mapping[str, object]) -> list[str]:
+    """Those of the arguments, each once, as they go into authorized_keys. Raises RequestError for what is none."""
+    lines = given.get(KEYS)
+    return list(dict.fromkeys(specs.ssh_key(str(line)) for line in lines)) if isinstance(lines, list | tuple) else []
+
+
 def rescue(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
     """Boot it into a rescue system that these keys may log in to, or the service's own. Raises RequestError for what is none."""
-    lines = given.get(KEYS)
-    keys = [specs.ssh_key(str(line)) for line in lines] if isinstance(lines, list | tuple) else []
-    keys = keys or list(specs.ssh_keys_of(record))
+    keys = _keys(given) or list(specs.ssh_keys_of(record))
     hindered = _hindered(IntentKind.RESCUE, record, terms)
     if hindered is not None:
         return hindered
@@ -121,6 +141,8 @@ def moving(service: Service, kind: IntentKind, arguments: Mapping[str, object]) 
         return replace(service, template=str(arguments[TEMPLATE]))
     if kind == IntentKind.RESET_PASSWORD and arguments.get(PASSWORD):
         return replace(service, password_hash=str(arguments[PASSWORD]))
+    if kind == IntentKind.SET_KEYS:
+        return replace(service, ssh_keys=tuple(_keys(arguments)))
     return service
 
 

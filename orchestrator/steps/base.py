@@ -20,6 +20,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.deployment import Deployments
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
+from orchestrator.ports.guest_access import GuestAccess
 from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hosting_node import HostingNode
 from orchestrator.ports.hypervisor import Hypervisor
@@ -60,6 +61,7 @@ class Ports:
 
     hypervisor: Callable[[str], Hypervisor]
     sizes: Callable[[str], GuestSizes]
+    access: Callable[[str], GuestAccess]
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
     repositories: Callable[[str], Repositories]

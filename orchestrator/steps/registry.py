@@ -44,6 +44,7 @@ from orchestrator.steps.discard import VolumeDiscard
 from orchestrator.steps.disk_export import DiskExport, DiskRelease
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
+from orchestrator.steps.guest_access import GuestKeys, GuestPassword
 from orchestrator.steps.guest_renew import GuestRenew, VolumeRenew
 from orchestrator.steps.guest_size import (
     GuestFits,
@@ -163,6 +164,8 @@ _ALL: tuple[Step[Any], ...] = (
     GuestResize(),
     GuestRestart(),
     VolumeGrow(),
+    GuestPassword(),
+    GuestKeys(),
     GuestVerifySize(),
     MachineReserve(),
     MachineAddresses(),

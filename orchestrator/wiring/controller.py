@@ -217,6 +217,7 @@ class Controller:
         return Ports(
             hypervisor=self.links.hypervisor,
             sizes=self.links.sizes,
+            access=self.links.access,
             volumes=self.links.volumes,
             agent=self.links.agent,
             repositories=self.links.repositories,

@@ -15,6 +15,7 @@ from agents.build import Bundle
 from orchestrator.config.model import Config
 from orchestrator.domain.errors import NotFound, OrchestratorError, WrongState
 from orchestrator.domain.plans import Node, NodeKind
+from orchestrator.drivers.fake.access import FakeAccess
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hosting import FakeHostingNode
@@ -26,6 +27,7 @@ from orchestrator.drivers.fake.sizes import FakeSizes
 from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.hosting import AgentHostingNode
+from orchestrator.drivers.libvirt.access import LibvirtAccess
 from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
 from orchestrator.drivers.libvirt.exports import LibvirtExports
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
@@ -40,6 +42,7 @@ from orchestrator.drivers.ssh.host_keys import host_key
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
+from orchestrator.ports.guest_access import GuestAccess
 from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hosting_node import HostingNode, HostingReport, NodeResidue
 from orchestrator.ports.hypervisor import Hypervisor, NodeFacts
@@ -68,6 +71,7 @@ class _Link:
     host_key: str
     hypervisor: Hypervisor
     sizes: GuestSizes
+    access: GuestAccess
     volumes: VolumeStore
     agent: NodeTransport
     repositories: Repositories
@@ -112,6 +116,9 @@ class Links:
 
     def sizes(self, name: str) -> GuestSizes:
         return self._link(name).sizes
+
+    def access(self, name: str) -> GuestAccess:
+        return self._link(name).access
 
     def volumes(self, name: str) -> VolumeStore:
         return self._link(name).volumes
@@ -181,6 +188,7 @@ class Links:
                 host_key=pinned,
                 hypervisor=FakeHypervisor(world, node.name),
                 sizes=FakeSizes(world, node.name),
+                access=FakeAccess(world, node.name),
                 volumes=FakeVolumes(world, node.name),
                 agent=FakeAgent(world, node.name, clock=self._clock),
                 repositories=FakeRepositories(world, node.name, clock=self._clock),
@@ -199,6 +207,7 @@ class Links:
             host_key=pinned,
             hypervisor=LibvirtHypervisor(connection, pool=node.pool),
             sizes=LibvirtSizes(connection),
+            access=LibvirtAccess(connection),
             volumes=volumes,
             agent=agent,
             repositories=ResticRepositories(agent, limits=self._limits),

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from orchestrator.domain.plans import Lease
 from orchestrator.drivers.fake import FakeHypervisor, FakeSizes, FakeVolumes, FakeWorld
-from orchestrator.drivers.libvirt import Connection, LibvirtHypervisor, LibvirtSizes, LibvirtVolumes
+from orchestrator.drivers.libvirt import Connection, LibvirtAccess, LibvirtHypervisor, LibvirtSizes, LibvirtVolumes
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Hypervisor
@@ -140,6 +140,7 @@ class LibvirtNode:
         self.connection = Connection(lab.uri, node="lab-node", clock=SystemClock())
         self.hypervisor: Hypervisor = LibvirtHypervisor(self.connection, pool=lab.pool)
         self.sizes: GuestSizes = LibvirtSizes(self.connection)
+        self.access = LibvirtAccess(self.connection)
         self.agent = LocalAgent(lab.directory / "agent", [lab.pool_path])
         self.volumes: VolumeStore = self.store(self.agent)
         self._template = template

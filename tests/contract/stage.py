@@ -17,6 +17,7 @@ from orchestrator.domain.jobs import Job
 from orchestrator.domain.plans import GuestPlan, Node, Template
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
 from orchestrator.drivers.fake import (
+    FakeAccess,
     FakeAgent,
     FakeClock,
     FakeExports,
@@ -101,6 +102,7 @@ class Stage:
         self.ports = Ports(
             hypervisor=lambda node: FakeHypervisor(world, node),
             sizes=lambda node: FakeSizes(world, node),
+            access=lambda node: FakeAccess(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),

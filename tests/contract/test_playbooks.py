@@ -23,6 +23,7 @@ from orchestrator.steps.base import Done, Facts
 from orchestrator.steps.registry import STEPS, arguments
 from orchestrator.store import fence
 from tests.contract.stage import LARGER, NOW, Stage, set_up, spec_of
+from tests.live import CRYPT, KEY
 
 BOOKS = load_playbooks(Path(__file__).parents[2] / "playbooks", steps=arguments())
 GUESTS = {name: book for name, book in BOOKS.items() if book.for_ == PlanKind.VPS}
@@ -43,6 +44,8 @@ IRREVOCABLE = {
     ("vps-reinstall", "wipe"),
     ("vps-move", "wipe"),
     ("vps-change-plan", "disk"),
+    ("vps-reset-password", "set"),
+    ("vps-set-keys", "set"),
 }
 
 
@@ -143,6 +146,8 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
         more = {"names": [beside["restore"]["into"]["name"]]}
     if kind == IntentKind.CHANGE_PLAN:
         stage.spec, more = spec_of(stage, LARGER), {"restart": "now"}
+    if kind in (IntentKind.RESET_PASSWORD, IntentKind.SET_KEYS):
+        more = {"password_hash": CRYPT, "ssh_keys": [KEY]}
     stage.job(kind, "j3")
     if kind == IntentKind.MOVE:
         more = {"to": ""}
@@ -166,7 +171,7 @@ def reversible() -> list[tuple[str, str]]:
 
 def test_every_intent_that_is_carried_out_has_a_playbook() -> None:
     later = {IntentKind.SET_ACCOUNT, IntentKind.IMPORT, IntentKind.ADOPT}
-    later |= {IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE, IntentKind.TEST_HARDWARE}
+    later |= {IntentKind.RESCUE, IntentKind.LEAVE_RESCUE, IntentKind.TEST_HARDWARE}
     assert set(GUESTS) == {f"vps-{kind}" for kind in IntentKind if kind not in later}
     assert all(workflow.problems(book, arguments()) == [] for book in BOOKS.values())
 

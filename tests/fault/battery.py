@@ -351,6 +351,7 @@ def _node(node: dict[str, Any], service_id: str) -> dict[str, Any]:
                 "limits": guest["mark"]["limits"],
                 "network": [guest["definition"]["network_bytes_per_second"], guest.get("live_rate")],
                 "network before": guest["mark"]["network_before"],
+                "logins": guest.get("logins", {}),
                 "size": [guest["definition"]["vcpus"], guest["definition"]["memory_bytes"], guest.get("live_size")],
                 "disks": [disk["path"] for disk in guest["definition"]["disks"]],
             }

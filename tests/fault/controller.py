@@ -211,6 +211,7 @@ def submit(house: House, scenario: Scenario) -> None:
         more: dict[IntentKind, dict[str, object]] = {
             IntentKind.RESET_PASSWORD: {"password_hash": CRYPT},
             IntentKind.RESCUE: {"ssh_keys": [KEY]},
+            IntentKind.SET_KEYS: {"ssh_keys": [KEY]},
         }
         given = more.get(kind, {})
         house.engine.command(kind, scenario.service, who="anna", why="a test", arguments=given)

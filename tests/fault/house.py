@@ -24,6 +24,7 @@ from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, PlanK
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
 from orchestrator.drivers.fake import (
+    FakeAccess,
     FakeAgent,
     FakeExports,
     FakeHostingNode,
@@ -188,6 +189,7 @@ class House:
         return Ports(
             hypervisor=lambda node: FakeHypervisor(world, node),
             sizes=lambda node: FakeSizes(world, node),
+            access=lambda node: FakeAccess(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),

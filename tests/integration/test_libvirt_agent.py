@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -12,15 +13,18 @@ from pathlib import Path
 import pytest
 
 from agents.node.freeze import HOLD_SECONDS
+from orchestrator.domain.errors import WrongState
 from orchestrator.ports.hypervisor import Power, PowerAction
 from tests.contract.nodes import LONG, LibvirtNode, sh
 from tests.integration.libvirt_guests import define_guest, remove_guest
 from tests.lab import daemons
 from tests.lab.environment import Lab
 from tests.lab.templates import Installed
+from tests.live import CRYPT, KEY
 from tests.local_agent import words
 
 SECONDS_TO_BOOT = 240.0
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
 
@@ -77,12 +81,45 @@ def test_a_guest_thaws_although_nobody_comes_back(node: LibvirtNode, guest: str)
     assert node.agent.call("guest-thaw", {"guest": guest}, deadline=60)["held"] is False
 
 
+def root(guest: str, command: str) -> str:
+    """What the command prints in the guest, run as root by its agent."""
+    asked = {"execute": "guest-exec", "arguments": {"path": "/bin/sh", "arg": ["-c", command], "capture-output": True}}
+    pid = json.loads(sh("virsh", "qemu-agent-command", guest, json.dumps(asked)))["return"]["pid"]
+    status = json.dumps({"execute": "guest-exec-status", "arguments": {"pid": pid}})
+    for _ in range(100):
+        said = json.loads(sh("virsh", "qemu-agent-command", guest, status))["return"]
+        if said["exited"]:
+            return base64.b64decode(said.get("out-data", "")).decode()
+        time.sleep(0.2)
+    raise AssertionError(f"{command} does not end")
+
+
+def test_a_password_is_set_as_its_hash(node: LibvirtNode, guest: str) -> None:
+    node.access.set_password(guest, user="root", password_hash=CRYPT, deadline=LONG)
+    assert root(guest, "getent shadow root").split(":")[1] == CRYPT
+    assert CRYPT not in Path(f"/var/log/libvirt/qemu/{guest}.log").read_text()
+
+
+def test_the_keys_that_are_set_are_let_in_and_no_others(node: LibvirtNode, guest: str) -> None:
+    root(guest, "rm -rf /root/.ssh")
+    assert node.access.keys(guest, user="root", deadline=LONG) == ()
+    for keys in ((KEY, OTHER_KEY), (OTHER_KEY,)):
+        node.access.set_keys(guest, user="root", keys=keys, deadline=LONG)
+        assert set(node.access.keys(guest, user="root", deadline=LONG)) == set(keys)
+        assert set(root(guest, "cat /root/.ssh/authorized_keys").splitlines()) == set(keys)
+    assert root(guest, "stat -c '%a %U' /root/.ssh /root/.ssh/authorized_keys").splitlines() == ["700 root", "600 root"]
+
+
 def test_a_guest_without_an_agent_is_said_not_to_be_frozen(node: LibvirtNode) -> None:
     definition, volumes = define_guest(node, 61, size=node.boot.size_bytes)
     try:
         answer = node.agent.call("guest-freeze", {"guest": definition.name, "seconds": 10}, deadline=60)
         assert answer["frozen"] == 0
         assert answer["why"]
+        with pytest.raises(WrongState, match="no guest agent answers"):
+            node.access.set_password(definition.name, user="root", password_hash=CRYPT, deadline=LONG)
+        with pytest.raises(WrongState, match="no guest agent answers"):
+            node.access.set_keys(definition.name, user="root", keys=(KEY,), deadline=LONG)
     finally:
         remove_guest(node, definition.name, volumes)
 

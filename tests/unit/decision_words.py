@@ -11,6 +11,7 @@ from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MONTH = timedelta(days=30)
+CRYPT = "$6$abcdefgh$" + "0123456789" * 8 + "abcdef"
 _ids = count()
 
 E, L, K = EventType, Lifecycle, IntentKind

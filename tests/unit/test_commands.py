@@ -120,7 +120,7 @@ def test_a_change_of_plan_is_asked_for_by_name_and_restarts_nothing_unless_that_
         command(K.CHANGE_PLAN, service(L.ACTIVE), who="anna", why="x", now=NOW, arguments={})
 
 
-@pytest.mark.parametrize("kind", [K.RESET_PASSWORD, K.RESCUE, K.LEAVE_RESCUE, K.TEST_HARDWARE])
+@pytest.mark.parametrize("kind", [K.RESCUE, K.LEAVE_RESCUE, K.TEST_HARDWARE])
 def test_what_is_not_carried_out_yet_is_refused_with_a_sentence(kind: IntentKind) -> None:
     assert commanded(kind, service(L.ACTIVE)) == "refused"
 

@@ -13,12 +13,13 @@ from orchestrator.domain.events import EventType
 from orchestrator.domain.intents import Intent, Nothing, Refusal
 from orchestrator.domain.outcomes import begin
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
-from tests.unit.decision_words import MONTH, NOW, E, K, L, event, hold, service
+from tests.unit.decision_words import CRYPT, MONTH, NOW, E, K, L, event, hold, service
 
 
 def outcome(kind: EventType, before: Service | None) -> str:
     """``state after: what is decided``, in words that fit a table."""
-    received = receive(event(kind), before, now=NOW)
+    given = {"password_hash": CRYPT} if kind == E.SERVICE_RESET_PASSWORD else {}
+    received = receive(event(kind, **given), before, now=NOW)
     state = received.service.state.value if received.service is not None else "-"
     decision = received.decision
     what = decision.kind.value if isinstance(decision, Intent) else "nothing" if isinstance(decision, Nothing) else "refused"
@@ -56,7 +57,7 @@ TABLE: dict[EventType, tuple[str, ...]] = {
     E.SERVICE_UNSUSPEND: ("-: refused", REFUSED, SAME, SAME, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED),
     E.SERVICE_RENEW: ("ordered: nothing", SAME, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
     E.SERVICE_CHANGE_PLAN: ("-: refused", REFUSED, REFUSED, "same: change-plan", *[REFUSED] * 5),
-    E.SERVICE_RESET_PASSWORD: ("-: refused", *[REFUSED] * 8),
+    E.SERVICE_RESET_PASSWORD: ("-: refused", REFUSED, REFUSED, "same: reset-password", *[REFUSED] * 5),
     E.SERVICE_SET_ACCOUNT: ("-: refused", *[REFUSED] * 8),
     E.SERVICE_REINSTALL: ("-: refused", REFUSED, REFUSED, "same: reinstall", *[REFUSED] * 5),
     E.SERVICE_TERMINATE: (

@@ -1,4 +1,4 @@
-"""/v1/services/{service_id}/change-plan, /reinstall, /reset-password, /rescue, /test-hardware: services, from outside of them."""
+"""/v1/services/{service_id}/change-plan, /reinstall, /reset-password, /set-keys, /rescue, /test-hardware: from outside."""
 
 from __future__ import annotations
 
@@ -51,6 +51,12 @@ class PasswordRequest(ReasonRequest):
     """``reason`` is needed. A clear password is never taken."""
 
     password_hash: PasswordHash = Field(min_length=1, description="A crypt hash, $6$… or $y$….")
+
+
+class KeysRequest(ReasonRequest):
+    """``reason`` is needed."""
+
+    ssh_keys: list[SshKey] = Field(min_length=1, max_length=32, description="These and no others.")
 
 
 class RescueRequest(ReasonRequest):
@@ -108,10 +114,25 @@ def reset_password(
     request: PasswordRequest,
     dry_run: DryRun = False,
 ) -> JSONResponse:
-    """Set the password of root in the system on a machine's disk, which is off meanwhile. 202 with the job that does it."""
+    """Set the password of root: in a guest by the agent inside of it, on a machine's disk while it is off. 202 with the job."""
     given: dict[str, object] = {own_systems.PASSWORD: request.password_hash}
     why, who = reason_of(request, "reset-password", dry_run=dry_run), caller.name
     return have_done(context, once, IntentKind.RESET_PASSWORD, service_id, given, who=who, why=why, dry_run=dry_run)
+
+
+@router.post("/set-keys", response_model=Answer, responses={202: {"model": Answer}})
+def set_keys(
+    caller: Actor,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    request: KeysRequest,
+    dry_run: DryRun = False,
+) -> JSONResponse:
+    """Let these SSH keys log in as root of a guest, and no others, by the agent inside of it. 202 with the job that does it."""
+    given: dict[str, object] = {own_systems.KEYS: list(request.ssh_keys)}
+    why, who = _reason(request, "set-keys", dry_run=dry_run), caller.name
+    return _asked(context, once, IntentKind.SET_KEYS, service_id, given, who=who, why=why, dry_run=dry_run)
 
 
 @router.post("/rescue", response_model=Answer, responses={202: {"model": Answer}})

@@ -1,4 +1,4 @@
-"""orchestrator service change-plan, reinstall, reset-password, rescue and test-hardware: services, from outside of them."""
+"""orchestrator service change-plan, reinstall, reset-password, set-keys, rescue and test-hardware: services from outside."""
 
 from __future__ import annotations
 
@@ -66,12 +66,26 @@ def reinstall(
 @json_option
 @click.pass_context
 def reset_password(context: click.Context, /, service: str, hash_file: str, reason: str | None, **options: Any) -> None:
-    """Set the password of root in the system on a machine's disk. The machine is switched off for it, and boots again.
+    """Set the password of root: in a guest that runs, by its agent; on a machine's disk, while it is off, and it boots again.
 
     A password is never given, only its hash: mkpasswd -m yescrypt | orchestrator service reset-password SERVICE --hash-file - …
     """
     body = {"reason": reason or "", "password_hash": _line(hash_file, what="the hash of a password")}
     ask(context, service, "reset-password", body, options)
+
+
+@click.command("set-keys")
+@click.argument("service")
+@click.option("--key", "keys", multiple=True, required=True, metavar="FILE", help="A public SSH key. Repeatable.")
+@_reason_needed
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def set_keys(context: click.Context, /, service: str, keys: tuple[str, ...], reason: str | None, **options: Any) -> None:
+    """Let these SSH keys log in as root of a guest that runs, and no others, by the agent inside of it."""
+    body = {"reason": reason or "", "ssh_keys": [_line(file, what="a public SSH key") for file in keys]}
+    ask(context, service, "set-keys", body, options)
 
 
 @click.command("test-hardware")
@@ -151,4 +165,4 @@ def move(context: click.Context, /, service: str, to: str, reason: str | None, *
     ask(context, service, "move", {"reason": reason or "", "to": to}, options)
 
 
-COMMANDS = (change_plan, move, reinstall, reset_password, rescue, test_hardware)
+COMMANDS = (change_plan, move, reinstall, reset_password, set_keys, rescue, test_hardware)

@@ -1,5 +1,6 @@
 """The simulated node that ships with the product: for trying out, and for every test of what lies above the drivers."""
 
+from orchestrator.drivers.fake.access import FakeAccess
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hosting import FakeHostingNode
@@ -12,6 +13,7 @@ from orchestrator.drivers.fake.volumes import FakeVolumes
 from orchestrator.drivers.fake.world import FakeWorld
 
 __all__ = [
+    "FakeAccess",
     "FakeAgent",
     "FakeClock",
     "FakeEnrolment",

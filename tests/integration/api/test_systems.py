@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import run
+from orchestrator.drivers.fake import FakeWorld
+from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
 from tests.live import CRYPT, KEY, Live
 
@@ -75,7 +77,6 @@ def test_what_is_for_machines_is_refused_of_a_guest_with_a_sentence(
     place = "/v1/services/guest"
     for act, body in (
         ("rescue", {"on": True, "ssh_keys": [KEY]}),
-        ("reset-password", {"password_hash": CRYPT}),
         ("test-hardware", {"memory": True}),
     ):
         told = refused(live.http.post(f"{place}/{act}", json={"reason": "x", **body}), 409, "refused")
@@ -87,8 +88,6 @@ def test_what_is_for_machines_is_refused_of_a_guest_with_a_sentence(
     words = ["--socket", str(live.socket), "service"]
     secret = tmp_path / "hash"
     secret.write_text(f"{CRYPT}\n")
-    assert run([*words, "reset-password", "guest", "--hash-file", str(secret), "--why", "x"]) == 4
-    assert "is for dedicated machines" in capsys.readouterr().err
     secret.write_text("clear-and-secret\n")
     assert run([*words, "reset-password", "guest", "--hash-file", str(secret), "--why", "x"]) == 2
     assert "clear-and-secret" not in capsys.readouterr().err
@@ -99,3 +98,50 @@ def test_what_is_for_machines_is_refused_of_a_guest_with_a_sentence(
     assert "cannot be read" in capsys.readouterr().err
     assert run([*words, "rescue", "off", "guest"]) == 4
     assert run([*words, "test-hardware", "guest", "--why", "x"]) == 4
+
+
+def world(live: Live) -> FakeWorld:
+    return FakeWorld(live.config.settings.state_dir / WORLD_FILE)
+
+
+def logins(live: Live, service_id: str) -> dict[str, object]:
+    found: dict[str, object] = world(live).node("n1")["guests"][f"orch.{service_id}"]["logins"]["root"]
+    return found
+
+
+def test_the_password_and_the_keys_of_a_guest_are_set_and_told_to_nobody(
+    live: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(live, "logged-in")
+    place = "/v1/services/logged-in"
+    refused(live.http.post(f"{place}/set-keys", json={"ssh_keys": [KEY]}), 400, "request-invalid")
+    refused(live.http.post(f"{place}/set-keys", json={"ssh_keys": [], "reason": "x"}), 400, "request-invalid")
+    refused(live.http.post(f"{place}/set-keys", json={"ssh_keys": ["no key"], "reason": "x"}), 400, "request-invalid")
+    would = live.http.post(f"{place}/reset-password", params={"dry_run": "true"}, json={"password_hash": CRYPT})
+    assert (would.status_code, CRYPT in would.text) == (200, False)
+    told = live.http.post(f"{place}/reset-password", json={"reason": "he forgot it", "password_hash": CRYPT}).json()
+    assert live.wait(told["job_id"]).state == "done"
+    key = tmp_path / "key.pub"
+    key.write_text(f"{KEY}\n")
+    words = ["--socket", str(live.socket), "service", "set-keys", "logged-in", "--key", str(key)]
+    assert run([*words, "--dry-run"]) == 0
+    assert "guest.keys" in capsys.readouterr().out
+    assert run([*words, "--why", "a new laptop", "--watch"]) == 0
+    assert logins(live, "logged-in") == {"password_hash": CRYPT, "keys": [KEY]}
+    audit = live.http.get("/v1/audit", params={"service_id": "logged-in"}).text
+    shown = live.http.get(f"/v1/jobs/{told['job_id']}").text + live.http.get(place).text + audit
+    assert (CRYPT in shown, KEY.split()[1] in audit) == (False, False)
+
+
+def test_where_no_agent_answers_the_job_says_what_to_do_instead(live: Live) -> None:
+    bought(live, "deaf")
+    with world(live).change() as state:
+        state["nodes"]["n1"]["guests"]["orch.deaf"]["deaf"] = True
+    body = {"reason": "x", "password_hash": CRYPT}
+    job = live.wait(live.http.post("/v1/services/deaf/reset-password", json=body).json()["job_id"])
+    assert (job.state, "no guest agent answers in orch.deaf" in job.error) == ("failed", True)
+    assert live.http.get("/v1/services/deaf").json()["state"] == "active"
+    with world(live).change() as state:
+        del state["nodes"]["n1"]["guests"]["orch.deaf"]["deaf"]
+    event = live.send("service.reset_password", "deaf", version=2, password_hash=CRYPT).json()
+    assert live.wait(event["job_id"]).state == "done"
