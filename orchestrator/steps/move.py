@@ -178,23 +178,24 @@ class DiskCompare(BaseStep[CompareArgs]):
     def apply(self, ctx: StepContext, args: CompareArgs) -> Facts:
         """Raises PermanentDriverError where they differ."""
         timer = Timer(ctx)
-        here, there = (
-            str(
-                ctx.ports.agent(node).call(
-                    "disk-digest",
-                    {"path": volume.path, "format": volume.format, "secret_uuid": volume.secret_uuid},
-                    deadline=timer.left(),
-                    progress=ctx.progress,
-                )["sha256"]
-            )
-            for node, volume in ((args.left, args.old), (args.node, args.volume))
-        )
+        here, there = (_digest(ctx, *each, timer) for each in ((args.left, args.old), (args.node, args.volume)))
         if here != there:
             raise PermanentDriverError(
                 f"the disk on {args.node} does not hold what the one on {args.left} does: {there} instead of {here}",
                 hint="retry; where it happens again, look at the disks of both nodes",
             )
         return {"sha256": here}
+
+
+def _digest(ctx: StepContext, node: str, volume: VolumeFacts, timer: Timer) -> str:
+    """Of what the volume holds in the clear."""
+    request = {
+        "path": volume.path,
+        "format": volume.format,
+        **({"secret_uuid": volume.secret_uuid} if volume.secret_uuid else {}),
+    }
+    answer = ctx.ports.agent(node).call("disk-digest", request, deadline=timer.left(), progress=ctx.progress)
+    return str(answer["sha256"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -363,6 +363,48 @@ def test_once_the_old_disk_is_being_wiped_the_guest_stays_on_the_new_one(stage: 
     assert stage.guest()["power"] == "running"
 
 
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_guest_moves_with_what_is_on_its_disk_and_leaves_nothing_behind(stage: Stage, encrypted: bool) -> None:
+    stage.spec = {**stage.spec, "guest": {**stage.spec["guest"], "encrypted": encrypted}}
+    facts = provisioned(stage)
+    (disk,) = (name for name in stage.world.node("n1")["volumes"] if ".disk." in name)
+    stage.world.plant("n1", disk, LETTERS)
+    play(stage, "vps-move", facts).run()
+    left, there = stage.world.node("n1"), stage.world.node("n2")
+    assert (left["guests"], [name for name in left["volumes"] if "s1" in name], stage.world.on_medium("n1", LETTERS)) == (
+        {},
+        [],
+        False,
+    )
+    (new,) = (volume for name, volume in there["volumes"].items() if ".disk." in name)
+    assert (new["markers"], bool(new["secret_uuid"]), there["guests"]["orch.s1"]["power"]) == ([LETTERS], encrypted, "running")
+
+
+def test_a_guest_on_its_way_cannot_be_started_where_it_was(stage: Stage) -> None:
+    running = play(stage, "vps-move", provisioned(stage))
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="undefine")
+    with pytest.raises(Refused, match="moving"):
+        FakeHypervisor(stage.world, "n1").power("orch.s1", PowerAction.START, deadline=5)
+    stage.world.reboot("n1")
+    assert stage.guest()["power"] == "stopped"
+
+
+@pytest.mark.parametrize("reason", [HoldReason.LEGAL, HoldReason.DISPUTE])
+def test_a_hold_that_keeps_the_data_keeps_the_disk_that_a_guest_would_leave_behind(stage: Stage, reason: HoldReason) -> None:
+    facts = provisioned(stage)
+    untouched = stage.snapshot()
+    running = play(stage, "vps-move", facts)
+    with pytest.raises(BrokenOff):
+        running.run(break_off_at="undefine")
+    stage.put(stage.service().with_hold(Hold(reason=reason, effect=HoldEffect.NO_ERASE, by="anna", why="said so", since=NOW)))
+    running.given.clear()
+    with pytest.raises(FenceClosed):
+        running.run()
+    running.undo()
+    assert stage.snapshot() == untouched
+
+
 def test_a_guest_that_is_limited_is_installed_anew_as_limited(stage: Stage) -> None:
     facts = provisioned(stage)
     Play(stage, "vps-limit", "j5", facts=facts, limits=("abuse",)).run()

@@ -15,7 +15,7 @@ def reason(kind: IntentKind, *, suspensions: int = 0, terminations: int = 0, fro
     return brake(kind, recent_suspensions=suspensions, recent_terminations=terminations, limits=LIMITS, frozen=frozen)
 
 
-@pytest.mark.parametrize("kind", [k for k in IntentKind if k not in (*DESTRUCTIVE, IntentKind.REINSTALL)])
+@pytest.mark.parametrize("kind", [k for k in IntentKind if k not in (*DESTRUCTIVE, IntentKind.REINSTALL, IntentKind.MOVE)])
 def test_what_destroys_nothing_never_waits(kind: IntentKind) -> None:
     assert reason(kind, suspensions=99, terminations=99, frozen=True) == ""
 
