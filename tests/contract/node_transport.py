@@ -52,7 +52,7 @@ class NodeTransportContract(ABC):
         answer = agent.call("pool-fill", {"path": self.pool_path()}, deadline=SECONDS)
         assert set(answer) == {"data_percent", "metadata_percent", "thin"}
         assert 0 <= answer["data_percent"] <= 100
-        assert 0 < answer["metadata_percent"] <= 100
+        assert 0 <= answer["metadata_percent"] <= 100
 
     def test_an_unknown_command_is_a_permanent_error(self, agent: NodeTransport) -> None:
         with pytest.raises(PermanentDriverError):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from orchestrator.drivers.fake.agent import FakeAgent
 from orchestrator.drivers.fake.world import POOL_PATH, FakeWorld
-from tests.contract.node_transport import NodeTransportContract
+from orchestrator.ports.node_transport import NodeTransport
+from tests.contract.node_transport import SECONDS, NodeTransportContract
 from tests.enrolled import Controller, agent, enrolled  # noqa: F401 - fixtures
 from tests.lab.environment import Lab
 
@@ -80,3 +82,15 @@ class TestAgentOverSsh(NodeTransportContract):
 
     def bridge(self) -> str:
         return self.lab.bridge
+
+    def test_what_is_written_to_the_pool_is_what_it_is_full_of(self, agent: NodeTransport) -> None:  # noqa: F811
+        file = self.lab.pool_path / "filler.bin"
+        before = agent.call("pool-fill", {"path": self.pool_path()}, deadline=SECONDS)["data_percent"]
+        try:
+            with file.open("wb") as there:
+                os.posix_fallocate(there.fileno(), 0, 1 << 30)
+            after = agent.call("pool-fill", {"path": self.pool_path()}, deadline=SECONDS)["data_percent"]
+        finally:
+            file.unlink()
+        total = os.statvfs(self.lab.pool_path)
+        assert after - before == pytest.approx(100 * (1 << 30) / (total.f_blocks * total.f_frsize), abs=1.0)
