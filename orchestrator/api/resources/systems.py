@@ -131,8 +131,8 @@ def set_keys(
 ) -> JSONResponse:
     """Let these SSH keys log in as root of a guest, and no others, by the agent inside of it. 202 with the job that does it."""
     given: dict[str, object] = {own_systems.KEYS: list(request.ssh_keys)}
-    why, who = _reason(request, "set-keys", dry_run=dry_run), caller.name
-    return _asked(context, once, IntentKind.SET_KEYS, service_id, given, who=who, why=why, dry_run=dry_run)
+    why, who = reason_of(request, "set-keys", dry_run=dry_run), caller.name
+    return have_done(context, once, IntentKind.SET_KEYS, service_id, given, who=who, why=why, dry_run=dry_run)
 
 
 @router.post("/rescue", response_model=Answer, responses={202: {"model": Answer}})
