@@ -21,6 +21,8 @@ def event(kind: EventType, **values: object) -> Event:
     version = 10 if kind.is_command else None
     if kind == EventType.USAGE_TRAFFIC:
         values = {"period": "2026-11", "bytes": 1, **values}
+    if kind == EventType.SERVICE_RESET_PASSWORD:
+        values = {"password_hash": CRYPT, **values}
     given = {"version": version, "client_id": "c1", "plan": "small", **values}
     return Event(source="shop", id=f"e{next(_ids)}", type=kind, service_id="s1", sent_at=NOW, **given)  # type: ignore[arg-type]
 
