@@ -15,6 +15,7 @@ TABLE: dict[str, tuple[Mapping[str, Field], Run]] = {
         later("doctor", "doctor"),
     ),
     "pool-fill": ({"path": Field(a.path)}, later("fill", "pool_fill")),
+    "guest-traffic": ({}, later("traffic", "guest_traffic")),
     "template-check": ({"path": Field(a.path), "sha256": Field(a.sha256)}, later("templates", "template_check")),
     "volume-state": ({"path": Field(a.path)}, later("wipe", "volume_state")),
     "volume-make": (

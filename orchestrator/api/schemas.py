@@ -178,6 +178,7 @@ class PlanOut(BaseModel):
     disk_iops: int | None = None
     network_bytes_per_second: int | None = None
     limited_network_bytes_per_second: int | None = None
+    traffic_over_bytes_per_second: int | None = None
     encrypted: bool | None = None
     full_copy: bool | None = None
     ipv4: int | None = None

@@ -15,6 +15,7 @@ from orchestrator.domain.drift import DriftKind
 from orchestrator.domain.guards import WaitReason
 from orchestrator.domain.placement import over_watermarks
 from orchestrator.domain.plans import Node
+from orchestrator.domain.traffic import GuestTraffic
 from orchestrator.domain.usage import Metered, month_of
 from orchestrator.engine.machine_guard import KEPT_OFF
 from orchestrator.engine.settings import Catalog
@@ -44,6 +45,7 @@ from orchestrator.store import (
     charges,
     controllers,
     drills,
+    guest_traffic,
     jobs,
     nodes,
     outbox,
@@ -153,8 +155,10 @@ class Scrape:
                 where = overview.nodes_of(conn, [service.id for service in found])
                 good = backups.last_good(conn, [service.id for service in found])
                 used = account_usage.of(conn, [service.id for service in found])
+                counted = guest_traffic.of(conn, [service.id for service in found])
                 restored = backups.restores_by_service(conn, [service.id for service in found])
             now = self._clock.now()
+            month = month_of(now, self._catalog.calendar)
             for service in found:
                 terms = self._catalog.terms_of(service)
                 scheduled = interval(terms) is not None
@@ -168,21 +172,25 @@ class Scrape:
                     backup=_backup(good.get(service.id)),
                     backups_missed=None if next_slot(service, terms) is None else len(missed(service, terms, now=now)),
                     left_out=(left_out(service, terms) or (OVER if over.get(service.id) else "")) if scheduled else "",
-                    usage=_usage(used.get(service.id), self._catalog, now=now),
+                    usage=_usage(used.get(service.id)),
+                    traffic_bytes=_traffic(used.get(service.id) or counted.get(service.id), month),
                     restores_left=allowance.left(restored.get(service.id, ()), terms, now),
                 )
             if after is None:
                 return
 
 
-def _usage(metered: Metered | None, catalog: Catalog, *, now: datetime) -> UsageGauges | None:
+def _traffic(read: Metered | GuestTraffic | None, month: str) -> int | None:
+    return None if read is None else read.traffic.get(month, 0)
+
+
+def _usage(metered: Metered | None) -> UsageGauges | None:
     if metered is None:
         return None
     return UsageGauges(
         bytes=metered.bytes,
         inodes=metered.inodes,
         database_bytes=metered.database_bytes,
-        traffic_bytes=metered.traffic.get(month_of(now, catalog.calendar), 0),
         cpu_seconds=metered.cpu_seconds,
     )
 

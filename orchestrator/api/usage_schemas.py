@@ -1,4 +1,4 @@
-"""What a hosting account uses, for the API."""
+"""What a hosting account uses, and what went through a guest's network, for the API."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from orchestrator.domain import usage
+from orchestrator.domain import traffic, usage
 from orchestrator.domain.plans import HostingPlan, Plan
-from orchestrator.domain.usage import Metered
+from orchestrator.domain.traffic import GuestTraffic
+from orchestrator.domain.usage import Metered, Share
 
 
 class ShareOut(BaseModel):
@@ -18,6 +19,10 @@ class ShareOut(BaseModel):
     used: int
     sold: int
     per_cent: int
+
+    @classmethod
+    def made(cls, share: Share) -> ShareOut:
+        return cls(of=share.of.value, used=share.used, sold=share.sold, per_cent=share.per_cent)
 
 
 class UsageOut(BaseModel):
@@ -47,5 +52,28 @@ class UsageOut(BaseModel):
             cpu_seconds=metered.cpu_seconds,
             traffic=dict(metered.traffic),
             databases_full=full,
-            shares=[ShareOut(of=s.of.value, used=s.used, sold=s.sold, per_cent=s.per_cent) for s in found],
+            shares=[ShareOut.made(share) for share in found],
+        )
+
+
+class GuestUsageOut(BaseModel):
+    """What went through a guest's network until it was last read. Bytes, in and out together."""
+
+    service_id: str
+    node: str
+    at: datetime
+    traffic: dict[str, int] = Field(description="Bytes by calendar month of the provider's zone.")
+    shares: list[ShareOut]
+    throttled: bool = Field(description="Its network is throttled until the month ends: the traffic of its plan is used up.")
+
+    @classmethod
+    def of(cls, counted: GuestTraffic, plan: Plan | None, month: str, *, throttled: bool) -> GuestUsageOut:
+        share = None if plan is None else traffic.share(counted, plan, month)
+        return cls(
+            service_id=counted.service_id,
+            node=counted.node,
+            at=counted.at,
+            traffic=dict(counted.traffic),
+            shares=[] if share is None else [ShareOut.made(share)],
+            throttled=throttled,
         )

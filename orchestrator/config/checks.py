@@ -274,8 +274,27 @@ def _guest_plan(entry: Entry[SoldFile], templates: Iterable[Entry[TemplateEntry]
             yield entry.problem("disk", sentence)
     if "limited_network" in plan.model_fields_set and 0 < plan.network_rate < plan.limited_network:
         yield entry.problem("limited_network", "a limited service would have more of the network than 'network_rate' gives it")
+    yield from _traffic_over(entry, plan)
     if plan.ipv4 + plan.ipv6 == 0:
         yield entry.problem("ipv4", "the guest would have no address: 'ipv4' and 'ipv6' are both 0")
+
+
+def _traffic_over(entry: Entry[SoldFile], plan: PlanFile) -> Iterator[Problem]:
+    """What is to become of a guest beyond its traffic has to be one thing, and whole."""
+    if plan.traffic_over != "throttle":
+        if plan.traffic_over_rate is not None:
+            yield entry.problem("traffic_over_rate", "it throttles nothing: 'traffic_over: throttle' is missing")
+        return
+    if plan.traffic is None:
+        yield entry.problem("traffic_over", "nothing is ever over: 'traffic' is missing")
+    if plan.traffic_over_rate is None:
+        yield entry.problem("traffic_over", "to which rate is missing: 'traffic_over_rate', such as '10 Mbit/s'")
+    elif 0 < plan.network_rate < plan.traffic_over_rate:
+        yield entry.problem("traffic_over_rate", "a throttled guest would have more of the network than 'network_rate' gives it")
+    if plan.traffic_over_per_gb:
+        yield entry.problem(
+            "traffic_over_per_gb", "a plan that throttles charges nothing: leave it out, or say 'traffic_over: charge'"
+        )
 
 
 def _location(entry: Entry[SoldFile], zones: Sequence[Entry[ZoneEntry]], names: Names) -> Iterator[Problem]:

@@ -330,6 +330,13 @@ class PlanFile(SoldFile):
         json_schema_extra={"default": "1 Mbit/s"},
         description="Each direction, while a hold limits the service; never above network_rate.",
     )
+    traffic_over: Literal["charge", "throttle"] = Field(
+        default="charge",
+        description="Beyond the traffic: what is over is charged, or the network is throttled until the month ends.",
+    )
+    traffic_over_rate: f.LimitedRate | None = Field(
+        default=None, description="Each direction, of a guest that is throttled for its traffic; never above network_rate."
+    )
     encrypted: bool = Field(
         default=True, description="The disk is encrypted with a key of its own, which makes the wipe certain."
     )

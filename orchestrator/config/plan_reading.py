@@ -67,6 +67,7 @@ def plan_of(entry: AnyPlanFile) -> Plan:
         disk_iops=entry.disk_iops,
         network_bytes_per_second=entry.network_rate,
         limited_network_bytes_per_second=entry.limited_network,
+        traffic_over_bytes_per_second=(entry.traffic_over_rate or 0) if entry.traffic_over == "throttle" else 0,
         encrypted=entry.encrypted,
         full_copy=entry.full_copy,
         ipv4=entry.ipv4,

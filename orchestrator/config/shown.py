@@ -206,6 +206,8 @@ def _of_guests(plan: GuestPlan) -> dict[str, Any]:
         "disk_iops": plan.disk_iops,
         "network_rate": rate_words(plan.network_bytes_per_second),
         "limited_network": rate_words(plan.limited_rate),
+        "traffic_over": "throttle" if plan.traffic_over_bytes_per_second else "charge",
+        "traffic_over_rate": rate_words(plan.traffic_over_bytes_per_second) if plan.traffic_over_bytes_per_second else None,
         "encrypted": plan.encrypted,
         "full_copy": plan.full_copy,
         "ipv4": plan.ipv4,

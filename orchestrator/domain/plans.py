@@ -106,8 +106,9 @@ class InstalledPlan(Plan):
 class GuestPlan(InstalledPlan):
     """A guest on a hypervisor. A rate of 0 means not limited; ``cpu_percent`` is per vCPU, 100 = a whole core.
 
-    ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction. ``vcpus_most``: up
-    to so many a larger plan can add while the guest runs; 0 = none.
+    ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction, and
+    ``traffic_over_bytes_per_second`` what is left of it beyond the traffic of a month; 0 = that does not throttle it.
+    ``vcpus_most``: up to so many a larger plan can add while the guest runs; 0 = none.
     """
 
     kind: ClassVar[PlanKind] = PlanKind.VPS
@@ -120,6 +121,7 @@ class GuestPlan(InstalledPlan):
     disk_iops: int = 0
     network_bytes_per_second: int = 0
     limited_network_bytes_per_second: int = LIMITED_NETWORK
+    traffic_over_bytes_per_second: int = 0
     encrypted: bool = True
     full_copy: bool = False
     vcpus_most: int = 0

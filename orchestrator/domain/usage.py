@@ -1,4 +1,4 @@
-"""What a hosting account has used, as its node told it, and when its customer is to hear of it.
+"""What a hosting account has used, as its node told it, and when a customer is to hear of what he used.
 
 Pure. Bytes and counts; ``traffic`` by calendar month ("2026-11") of the node's logs; ``cpu_seconds`` since it was first metered.
 """
@@ -102,23 +102,31 @@ def databases_full(disk: Share, *, now: bool) -> bool:
 
 def notices(metered: Metered, found: tuple[Share, ...], month: str) -> tuple[Metered, tuple[Tell, ...]]:
     """The reading with the levels that are told now, and what billing is told: each level once, until it was left."""
-    told, tells = dict(metered.told), []
+    told, tells = tells_of(metered.told, found, month=month, at=metered.at)
+    return replace(metered, told=told), tells
+
+
+def tells_of(
+    before: Mapping[str, int], found: tuple[Share, ...], *, month: str, at: datetime
+) -> tuple[dict[str, int], tuple[Tell, ...]]:
+    """The levels that are told of the reading ``at``, after those of ``before``, and what billing is told."""
+    told, tells = dict(before), []
     for share in found:
         name = f"{share.of}/{month}" if share.of == Of.TRAFFIC else share.of.value
         last, level = told.get(name, 0), _level(share)
         if level > last:
-            tells.append(_tell(metered, share, level, month))
+            tells.append(_tell(share, level, month, at))
         if level > last or share.per_cent < last - SLACK:
             told[name] = level
     kept = {name: level for name, level in told.items() if level and (not name.startswith(f"{Of.TRAFFIC}/") or month in name)}
-    return replace(metered, told=kept), tuple(tells)
+    return kept, tuple(tells)
 
 
 def _level(share: Share) -> int:
     return max((level for level in LEVELS if share.gone or share.per_cent >= level), default=0)
 
 
-def _tell(metered: Metered, share: Share, level: int, month: str) -> Tell:
+def _tell(share: Share, level: int, month: str, at: datetime) -> Tell:
     data: dict[str, object] = {
         "of": share.of.value,
         "level": level,
@@ -126,6 +134,6 @@ def _tell(metered: Metered, share: Share, level: int, month: str) -> Tell:
         "used": share.used,
         "sold": share.sold,
         "period": month if share.of == Of.TRAFFIC else "",
-        "at": metered.at.isoformat(),
+        "at": at.isoformat(),
     }
-    return Tell(kind=NOTICE, key=f"{share.of}.{level}.{metered.at:%Y%m%dT%H%M%S}", data=data)
+    return Tell(kind=NOTICE, key=f"{share.of}.{level}.{at:%Y%m%dT%H%M%S}", data=data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.domain import accounts, machine_specs, specs
+from orchestrator.domain import accounts, machine_specs, specs, traffic
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.plans import GuestPlan, HostingPlan, InstalledPlan, MachinePlan, Plan, Template
 from orchestrator.domain.services import Service
@@ -14,7 +14,11 @@ from orchestrator.domain.services import Service
 def spec(service: Service, plan: Plan, templates: Mapping[str, Template]) -> dict[str, Any]:
     """As plain JSON. Raises NotFound where its template is not declared, RequestError where what was ordered cannot be given."""
     if isinstance(plan, GuestPlan):
-        return specs.to_json(specs.guest_spec(service, plan, template_of(service, plan, templates)))
+        found = specs.to_json(specs.guest_spec(service, plan, template_of(service, plan, templates)))
+        over = traffic.over_rate(service, plan)
+        if over:  # the digest is of what is sold, and stays
+            found["guest"]["limited_network_bytes_per_second"] = over
+        return found
     if isinstance(plan, HostingPlan):
         return accounts.to_json(service, plan)
     if isinstance(plan, MachinePlan):

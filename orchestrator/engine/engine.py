@@ -46,6 +46,7 @@ from orchestrator.engine.slots import Slots
 from orchestrator.engine.sweep import Beat, Sweep
 from orchestrator.engine.takeover import Takeover
 from orchestrator.engine.taking_in import TakingIn
+from orchestrator.engine.traffic import Counting
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
@@ -146,6 +147,7 @@ class Engine:
         self._brakes = Guard(self._works, catalog, policy_texts)
         self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)
         self._metering = Metering(self._works, catalog, clerk=clerk)
+        self._counting = Counting(self._works, catalog, clerk=clerk)
         self._comparing = Comparing(self._works, catalog)
         self._mail = Mail(self._works, notifier, on_delivery=on_delivery) if notifier is not None else None
         self._mail_desk = MailDesk(self._works, posts=notifier is not None, wake=self._wake)
@@ -186,6 +188,7 @@ class Engine:
             self.alone("drills", self.drill, seconds=settings.drill_seconds),
             self.alone("usage", self.meter, seconds=settings.usage_seconds),
             self.alone("drift", self.drifting.once, seconds=settings.drift_seconds / _DRIFT_TURNS),
+            self.alone("traffic", self.count_traffic, seconds=settings.traffic_seconds),
             self.alone("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:
@@ -337,6 +340,10 @@ class Engine:
     def meter(self) -> int:
         """Read what hosting accounts use (it is done by itself every ``usage_seconds``); how many were metered."""
         return self._metering.once()
+
+    def count_traffic(self) -> int:
+        """Read the traffic of guests (it is done by itself every ``traffic_seconds``); how many were counted."""
+        return self._counting.once()
 
     def post_messages(self) -> int:
         """Tell billing what is due now (it is done by itself every ``outbox_seconds``); how many messages were taken."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from orchestrator.domain import account_settings, accounts, charges, usage
 from orchestrator.domain.errors import OrchestratorError
@@ -22,6 +23,7 @@ from orchestrator.store import jobs as job_store
 from orchestrator.store import nodes as node_store
 from orchestrator.store.database import Connection
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _DEADLINE_SECONDS = 60.0
 # So many accounts in one transaction.
@@ -38,12 +40,10 @@ class Metering:
 
     def once(self) -> int:
         """Read every hosting node that is enrolled; how many accounts were metered. A node that does not answer is left out."""
-        hosts = [node for node in self._catalog.nodes if node.kind == NodeKind.HOSTING]
+        hosts = enrolled(self._works, self._catalog, NodeKind.HOSTING)
         if not hosts:
             return 0
-        with self._works.db.read() as conn:
-            enrolled = {record.name for record in node_store.list_all(conn) if record.enrolled_at is not None}
-        metered = sum(self._read(node) for node in hosts if node.name in enrolled and not self._works.halting.is_set())
+        metered = sum(self._read(node) for node in hosts if not self._works.halting.is_set())
         with self._works.db.write() as conn:
             account_usage.drop_erased(conn)
         return metered
@@ -55,7 +55,7 @@ class Metering:
             _log.warning("what the accounts on %s use is not known: %s", node.name, exc.message)
             return 0
         now = self._works.clock.now()
-        return sum(self._keep(node, piece, now) for piece in _pieces(found))
+        return sum(self._keep(node, piece, now) for piece in pieces(found))
 
     def _keep(self, node: Node, found: Sequence[AccountUsage], now: datetime) -> int:
         kept = 0
@@ -89,15 +89,8 @@ class Metering:
             metered, tells = usage.notices(metered, found, month)
             tell(conn, service, tells, now=now)
             self._fill(conn, service, found, now)
-            self._charge(conn, service, read, now)
+            note_traffic(conn, service, read.traffic, catalog=self._catalog, now=now)
         account_usage.put(conn, metered)
-
-    def _charge(self, conn: Connection, service: Service, read: AccountUsage, now: datetime) -> None:
-        """What was counted of the traffic is charged as what billing tells of it: when its month has ended."""
-        kept = services.get(conn, service.id) or service
-        noted = charges.with_metered(kept, read.traffic, terms=self._catalog.terms_of(kept), now=now)
-        if noted != kept:
-            services.put(conn, noted, now=now, before=kept)
 
     def _fill(self, conn: Connection, service: Service, found: Sequence[Share], now: datetime) -> None:
         """Databases of which nobody knows how much they may grow: at the end of the disk they take no more, and below it again.
@@ -125,6 +118,22 @@ def _databases(read: AccountUsage, before: Metered | None) -> int:
     return 0 if before is None else before.database_bytes
 
 
-def _pieces(found: Sequence[AccountUsage]) -> Iterator[Sequence[AccountUsage]]:
+def enrolled(works: Works, catalog: Catalog, kind: NodeKind) -> list[Node]:
+    """The nodes of the kind that can be asked."""
+    with works.db.read() as conn:
+        known = {record.name for record in node_store.list_all(conn) if record.enrolled_at is not None}
+    return [node for node in catalog.nodes if node.kind == kind and node.name in known]
+
+
+def note_traffic(conn: Connection, service: Service, months: Mapping[str, int], *, catalog: Catalog, now: datetime) -> None:
+    """What was counted of the traffic is charged as what billing tells of it: when its month has ended."""
+    kept = services.get(conn, service.id) or service
+    noted = charges.with_metered(kept, months, terms=catalog.terms_of(kept), now=now)
+    if noted != kept:
+        services.put(conn, noted, now=now, before=kept)
+
+
+def pieces(found: Sequence[T]) -> Iterator[Sequence[T]]:
+    """So many at a time as share a transaction."""
     for at in range(0, len(found), _PIECE):
         yield found[at : at + _PIECE]

@@ -148,6 +148,7 @@ class EngineSettings:
     drift_seconds: float = 300.0
     drill_seconds: float = 600.0
     usage_seconds: float = 900.0
+    traffic_seconds: float = 60.0
     outbox_seconds: float = 1.0
     outbox_batch: int = 20
     notify_deadline_seconds: float = 15.0

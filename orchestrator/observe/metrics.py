@@ -175,7 +175,7 @@ _OF_SERVICE: tuple[tuple[str, str, Callable[[ServiceGauges], float | None]], ...
     ("usage_bytes", "Files of a hosting account, as last read.", _of_usage(lambda u: u.bytes)),
     ("usage_inodes", "Files, directories and links of a hosting account, as last read.", _of_usage(lambda u: u.inodes)),
     ("usage_database_bytes", "Databases of a hosting account, as last read.", _of_usage(lambda u: u.database_bytes)),
-    ("usage_traffic_bytes", "Traffic of a hosting account in this calendar month.", _of_usage(lambda u: u.traffic_bytes)),
+    ("usage_traffic_bytes", "Traffic of a guest or a hosting account in this calendar month.", lambda s: s.traffic_bytes),
     ("usage_cpu_seconds", "Processor time of a hosting account since it was first read.", _of_usage(lambda u: u.cpu_seconds)),
 )
 

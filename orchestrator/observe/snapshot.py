@@ -150,12 +150,11 @@ class BackupGauges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageGauges:
-    """The last reading of a hosting account. ``traffic_bytes``: of this calendar month; ``cpu_seconds`` since the first."""
+    """The last reading of a hosting account. ``cpu_seconds`` since the first."""
 
     bytes: int
     inodes: int
     database_bytes: int
-    traffic_bytes: int
     cpu_seconds: float
 
 
@@ -165,7 +164,8 @@ class ServiceGauges:
 
     ``backup``: None where there is none. ``backups_missed``: slots of its schedule that are over and were not seen to, None where
     it has no schedule; ``left_out``: why none is made, though it has one. ``restores_left``: in this month, None = not counted.
-    ``usage``: None where it is no account, or none was read yet.
+    ``usage``: None where it is no account, or none was read yet. ``traffic_bytes``: of a guest or an account, in this calendar
+    month; None where none was read yet.
     """
 
     id: str
@@ -179,6 +179,7 @@ class ServiceGauges:
     left_out: str = ""
     restores_left: int | None = None
     usage: UsageGauges | None = None
+    traffic_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

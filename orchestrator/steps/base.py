@@ -21,6 +21,7 @@ from orchestrator.ports.deployment import Deployments
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.fence import Fence
 from orchestrator.ports.guest_access import GuestAccess
+from orchestrator.ports.guest_meter import GuestMeter
 from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hosting_node import HostingNode
 from orchestrator.ports.hypervisor import Hypervisor
@@ -64,6 +65,7 @@ class Ports:
     access: Callable[[str], GuestAccess]
     volumes: Callable[[str], VolumeStore]
     agent: Callable[[str], NodeTransport]
+    meter: Callable[[str], GuestMeter]
     repositories: Callable[[str], Repositories]
     keeper: Repositories
     book: BackupBook

@@ -1,4 +1,4 @@
-"""The tables of hosting accounts: the uids that were given, and what was used."""
+"""The tables of hosting accounts (the uids that were given, and what was used), and of the traffic of guests."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ account_usage = _table(
     sa.Column("database_bytes", sa.BigInteger, nullable=False),
     sa.Column("cpu_seconds", sa.Float, nullable=False),
     sa.Column("cpu_reading", sa.Float, nullable=False),
+    sa.Column("traffic", sa.JSON, nullable=False),
+    sa.Column("told", sa.JSON, nullable=False),
+)
+
+# The last reading of each guest's counters, and what was counted by month (domain.traffic.GuestTraffic).
+guest_traffic = _table(
+    "guest_traffic",
+    _text("service_id", primary_key=True),
+    _text("node"),
+    _time("at"),
+    _text("run"),
+    sa.Column("age_seconds", sa.Float, nullable=False),
+    sa.Column("in_bytes", sa.BigInteger, nullable=False),
+    sa.Column("out_bytes", sa.BigInteger, nullable=False),
     sa.Column("traffic", sa.JSON, nullable=False),
     sa.Column("told", sa.JSON, nullable=False),
 )

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orchestrator.store.account_tables import account_uids as account_uids
 from orchestrator.store.account_tables import account_usage as account_usage
+from orchestrator.store.account_tables import guest_traffic as guest_traffic
 from orchestrator.store.account_tables import site_certificates as site_certificates
 from orchestrator.store.backup_tables import backups as backups
 from orchestrator.store.backup_tables import drills as drills

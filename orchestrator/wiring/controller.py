@@ -220,6 +220,7 @@ class Controller:
             access=self.links.access,
             volumes=self.links.volumes,
             agent=self.links.agent,
+            meter=self.links.meter,
             repositories=self.links.repositories,
             keeper=self.links.keeper,
             book=self.book,

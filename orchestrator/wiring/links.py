@@ -31,6 +31,7 @@ from orchestrator.drivers.libvirt.access import LibvirtAccess
 from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
 from orchestrator.drivers.libvirt.exports import LibvirtExports
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
+from orchestrator.drivers.libvirt.meter import AgentGuestMeter
 from orchestrator.drivers.libvirt.sizes import LibvirtSizes
 from orchestrator.drivers.libvirt.uri import ssh_uri, write_wrapper
 from orchestrator.drivers.libvirt.volumes import LibvirtVolumes
@@ -43,6 +44,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
 from orchestrator.ports.guest_access import GuestAccess
+from orchestrator.ports.guest_meter import GuestMeter
 from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hosting_node import HostingNode, HostingReport, NodeResidue
 from orchestrator.ports.hypervisor import Hypervisor, NodeFacts
@@ -125,6 +127,9 @@ class Links:
 
     def agent(self, name: str) -> NodeTransport:
         return self._link(name).agent
+
+    def meter(self, name: str) -> GuestMeter:
+        return AgentGuestMeter(self._link(name).agent, name=name)
 
     def repositories(self, name: str) -> Repositories:
         return self._link(name).repositories

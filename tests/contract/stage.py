@@ -31,6 +31,7 @@ from orchestrator.drivers.fake import (
 )
 from orchestrator.drivers.fake.bmc import FakeBmc
 from orchestrator.drivers.fake.deployments import FakeDeployments
+from orchestrator.drivers.libvirt.meter import AgentGuestMeter
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.steps.arguments import parse
@@ -105,6 +106,7 @@ class Stage:
             access=lambda node: FakeAccess(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
+            meter=lambda node: AgentGuestMeter(FakeAgent(world, node, clock=self.clock), name=node),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, self.secrets, NODES, self.clock),

@@ -38,6 +38,7 @@ from orchestrator.drivers.fake import (
 )
 from orchestrator.drivers.fake.bmc import FakeBmc
 from orchestrator.drivers.fake.deployments import FakeDeployments
+from orchestrator.drivers.libvirt.meter import AgentGuestMeter
 from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
@@ -192,6 +193,7 @@ class House:
             access=lambda node: FakeAccess(world, node),
             volumes=lambda node: FakeVolumes(world, node),
             agent=lambda node: FakeAgent(world, node, clock=self.clock),
+            meter=lambda node: AgentGuestMeter(FakeAgent(world, node, clock=self.clock), name=node),
             repositories=lambda node: FakeRepositories(world, node, clock=self.clock),
             keeper=FakeRepositories(world, NODES[0].name, clock=self.clock),
             book=book_of(self.db, LocalSecrets(directory, {}), (*NODES, *self._beside), self.clock),

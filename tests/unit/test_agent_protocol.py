@@ -41,6 +41,7 @@ GOOD: dict[str, dict[str, object]] = {
     "doctor": {"pool_path": "/srv/pool", "bridge": "br0", "backups": True},
     "disk-digest": {"path": "/srv/pool/orch.s1.root.j1.qcow2", "secret_uuid": "6b2f7f3c-3f0e-4d0a-9a53-3d4f4c0a7f11"},
     "pool-fill": {"path": "/srv/pool"},
+    "guest-traffic": {},
     "template-check": {"path": "/srv/pool/debian.qcow2", "sha256": "0" * 64},
     "volume-state": {"path": "/srv/pool/orch.s1.root.j1.qcow2"},
     "volume-make": {

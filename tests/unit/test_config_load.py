@@ -79,6 +79,7 @@ def test_relative_paths_count_from_the_configuration_s_directory(configs: Path) 
 
 
 # file, old text, new text, path of the problem, part of its sentence
+THROTTLE = "traffic_over: throttle\ntraffic_over_rate: 1 Mbit/s"
 SINGLE_FAULTS = [
     ("orchestrator.yaml", "provider: Example Hosting", "provider: 7", "provider", "must be a text: put 7 in quotes"),
     ("orchestrator.yaml", "provider: Example Hosting\n", "\n", "provider", "'provider' is missing"),
@@ -172,6 +173,29 @@ SINGLE_FAULTS = [
     ("plans/vps-1.yaml", "network_rate: 100 Mbit/s", "network_rate: 100 Mbps", "network_rate", "is no rate"),
     ("plans/vps-1.yaml", "ipv4: 1", "ipv4: 1\nlimited_network: 0", "limited_network", "keeps at least 1 kB/s"),
     ("plans/vps-1.yaml", "ipv4: 1", "ipv4: 1\nlimited_network: 200 Mbit/s", "limited_network", "have more of the network than"),
+    (
+        "plans/vps-1.yaml",
+        "ipv4: 1",
+        "ipv4: 1\ntraffic: 1 TB\ntraffic_over: throttle",
+        "traffic_over",
+        "missing: 'traffic_over_rate'",
+    ),
+    ("plans/vps-1.yaml", "ipv4: 1", f"ipv4: 1\n{THROTTLE}", "traffic_over", "'traffic' is missing"),
+    (
+        "plans/vps-1.yaml",
+        "ipv4: 1",
+        f"ipv4: 1\ntraffic: 1 TB\n{THROTTLE.replace('1 M', '200 M')}",
+        "traffic_over_rate",
+        "more of the",
+    ),
+    ("plans/vps-1.yaml", "ipv4: 1", "ipv4: 1\ntraffic_over_rate: 1 Mbit/s", "traffic_over_rate", "it throttles nothing"),
+    (
+        "plans/vps-1.yaml",
+        "ipv4: 1",
+        f"ipv4: 1\ntraffic: 1 TB\ntraffic_over_per_gb: 5\n{THROTTLE}",
+        "traffic_over_per_gb",
+        "a plan that throttles charges nothing",
+    ),
     ("plans/vps-1.yaml", "vcpus: 1", "vcpus: 1.5", "vcpus", "must be a whole number"),
     ("plans/vps-1.yaml", "kind: vps", "kind: VPS", "kind", "must be 'vps'"),
 ]

@@ -18,18 +18,18 @@ from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer, Explanation, VerdictOut
 from orchestrator.api.service_schemas import DeadlineOut, ServiceDetail, ServiceOut
-from orchestrator.api.usage_schemas import UsageOut
+from orchestrator.api.usage_schemas import GuestUsageOut, UsageOut
 from orchestrator.api.vocabulary import CONTROLS
-from orchestrator.domain import usage, workflow
+from orchestrator.domain import traffic, usage, workflow
 from orchestrator.domain.backups.outlook import outlook as outlook_of
 from orchestrator.domain.errors import NotFound, RequestError
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
-from orchestrator.domain.plans import HostingPlan, Plan
+from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
 from orchestrator.observe.logs import redact
-from orchestrator.store import account_usage, backups, charges, jobs, overview, services
+from orchestrator.store import account_usage, backups, charges, guest_traffic, jobs, overview, services
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["services"])
@@ -123,24 +123,27 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
 
 
 @router.get("/{service_id}/usage")
-def get_usage(_caller: Reader, context: Context, service_id: ServiceId) -> UsageOut:
-    """What a hosting account uses, as last read from its node."""
+def get_usage(_caller: Reader, context: Context, service_id: ServiceId) -> UsageOut | GuestUsageOut:
+    """What a hosting account uses, or what went through a guest's network, as last read from its node."""
     with context.db.read() as conn:
         service = known(conn, service_id)
-        metered = account_usage.get(conn, service_id)
+        metered, counted = account_usage.get(conn, service_id), guest_traffic.get(conn, service_id)
     plan = context.catalog.plans.get(service.plan)
-    if metered is None:
-        raise _unread(service, plan)
     month = usage.month_of(context.clock.now(), context.catalog.calendar)
+    if counted is not None:
+        return GuestUsageOut.of(counted, plan, month, throttled=traffic.ours(service) is not None)
+    if metered is None:
+        raise _unread(service, context.catalog.kind_of(service))
     return UsageOut.of(metered, plan, month, full=service.databases_full)
 
 
-def _unread(service: Service, plan: Plan | None) -> NotFound:
+def _unread(service: Service, kind: PlanKind) -> NotFound:
     if service.state != Lifecycle.ACTIVE:
         return NotFound(f"{service.id} is {service.state}: nothing of it is read")
-    if not isinstance(plan, HostingPlan):
-        return NotFound(f"what {service.id} uses is not read", hint="accounts of shared hosting are read, guests are not")
-    again = "accounts are read every 15 minutes; where it stays so, look at its node with `orchestrator node doctor NODE`"
+    if kind == PlanKind.DEDICATED:
+        return NotFound(f"what {service.id} uses is not read", hint="accounts and guests are read, dedicated machines are not")
+    read = "accounts are read every 15 minutes" if kind == PlanKind.HOSTING else "guests that run are read every minute"
+    again = f"{read}; where it stays so, look at its node with `orchestrator node doctor NODE`"
     return NotFound(f"what {service.id} uses was not read yet", hint=again)
 
 

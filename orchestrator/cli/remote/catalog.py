@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.output import card, emit_json, rate, size
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
-from orchestrator.cli.tables import Column, Kind, Line
+from orchestrator.cli.tables import Column, Kind, Line, Row
 
 
 def _cpu(row: Mapping[str, Any]) -> str:
@@ -43,6 +43,14 @@ _PLANS: tuple[Column, ...] = (
     Column("TEMPLATE", "default_template", spare=2),
     Column("DESCRIPTION", "description", Kind.PROSE, spare=4),
 )
+
+
+def _traffic_over(row: Row) -> str:
+    if row["traffic_over_bytes_per_second"]:
+        return "throttled to " + rate("traffic_over_bytes_per_second")(row)
+    return f"Rp {row['traffic_over_per_gb']:,} per GB" if row["traffic_over_per_gb"] else ""
+
+
 _PLAN: tuple[Line, ...] = (
     ("plan", "name"),
     ("kind", "kind"),
@@ -73,7 +81,7 @@ _PLAN: tuple[Line, ...] = (
     ("zones", "zones"),
     ("policy", "policy"),
     ("traffic a month", lambda row: "not limited" if row["traffic_bytes"] is None else size("traffic_bytes")(row)),
-    ("traffic over it", lambda row: f"Rp {row['traffic_over_per_gb']:,} per GB" if row["traffic_over_per_gb"] else ""),
+    ("traffic over it", _traffic_over),
     ("price an hour", lambda row: f"Rp {row['price_per_hour']:,}" if row["price_per_hour"] else ""),
     ("backups bought", "backups_bought"),
     ("backup cap", lambda row: "" if row["backup_cap_bytes"] is None else size("backup_cap_bytes")(row)),

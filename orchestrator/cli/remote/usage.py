@@ -35,6 +35,10 @@ def _traffic(row: Row) -> str:
     )
 
 
+def _months(row: Row) -> str:
+    return "\n".join(f"{month}: {human_bytes(count)} in and out" for month, count in sorted(row["traffic"].items(), reverse=True))
+
+
 def _databases(row: Row) -> str:
     return human_bytes(row["database_bytes"]) + ("; they take no more: the disk is used up" if row["databases_full"] else "")
 
@@ -51,17 +55,30 @@ _CARD: tuple[Line, ...] = (
 )
 
 
+_GUEST: tuple[Line, ...] = (
+    ("service", "service_id"),
+    ("node", "node"),
+    ("read at", moment("at")),
+    (
+        "traffic",
+        lambda row: "\n".join(f"{m}: {human_bytes(n)} in and out" for m, n in sorted(row["traffic"].items(), reverse=True)),
+    ),
+    ("of the plan", _shares),
+    ("throttled", lambda row: "until the month ends: the traffic of its plan is used up" if row["throttled"] else "no"),
+)
+
+
 @click.command("usage")
 @click.argument("service")
 @json_option
 @click.pass_context
 def usage(context: click.Context, /, service: str, as_json: bool) -> None:
-    """Show what a hosting account uses, as last read from its node, and how much of its plan that is.
+    """Show what a hosting account uses, or a guest's traffic, as last read from its node, and how much of its plan that is.
 
-    It is read every 15 minutes. Of guests nothing is read: their disks and memory are what was sold.
+    Accounts are read every 15 minutes. Of guests the traffic alone is read, every minute: disk and memory are what was sold.
     """
     found = client(context).get(below("services", service, "usage"))
     if as_json:
         emit_json(found)
     else:
-        card(_CARD, found)
+        card(_CARD if "inodes" in found else _GUEST, found)

@@ -15,6 +15,7 @@ from agents.node.protocol import AgentError
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
 from orchestrator.drivers.fake.disks import disk_files, system_bytes
 from orchestrator.drivers.fake.repositories import directory_report
+from orchestrator.drivers.fake.traffic import counters
 from orchestrator.drivers.fake.volumes import make
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.drivers.words import plain
@@ -45,6 +46,7 @@ class FakeAgent:
             "doctor": self._doctor,
             "pool-fill": self._pool_fill,
             "disk-digest": self._disk_digest,
+            "guest-traffic": lambda _request: [counters],
             "template-check": self._template_check,
             "volume-state": self._volume_state,
             "volume-make": self._volume_make,

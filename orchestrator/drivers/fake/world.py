@@ -161,7 +161,9 @@ class FakeWorld:
     def reboot(self, name: str) -> None:
         """The host goes down and comes back: guests with autostart run again, except the held ones."""
         with self.change() as state:
-            for guest in node_of(state, name)["guests"].values():
+            node = node_of(state, name)
+            node["host_boots"] = node.get("host_boots", 0) + 1
+            for guest in node["guests"].values():
                 held = bool(guest["mark"] and guest["mark"]["holds"])
                 guest["power"] = "running" if guest["autostart"] and not held else "stopped"
 

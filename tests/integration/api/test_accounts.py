@@ -16,6 +16,7 @@ from orchestrator.drivers.fake import FakeWorld
 from orchestrator.drivers.fake.hosting import use
 from orchestrator.drivers.fake.hosting_strangers import settle
 from orchestrator.drivers.fake.hosting_tarballs import lay
+from orchestrator.drivers.fake.traffic import pass_through
 from orchestrator.wiring.links import WORLD_FILE
 from tests import live as lives
 from tests.certificates import certificate_for
@@ -190,11 +191,9 @@ def test_a_file_that_was_taken_by_mistake_is_neither_sent_nor_shown(
 
 def test_a_service_whose_use_is_not_read_says_why(hosting: Live) -> None:
     bought(hosting, "unread")
-    hosting.provisioned("unread-guest")
-    for service, told in (("unread", "was not read yet"), ("unread-guest", "is not read")):
-        answer = hosting.http.get(f"/v1/services/{service}/usage")
-        refused(answer, 404, "not-found")
-        assert answer.json()["detail"] == f"what {service} uses {told}"
+    answer = hosting.http.get("/v1/services/unread/usage")
+    refused(answer, 404, "not-found")
+    assert answer.json()["detail"] == "what unread uses was not read yet"
 
 
 def test_an_account_is_listed_by_its_domain_and_shown_with_its_user(hosting: Live, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,10 +254,18 @@ def test_an_operator_reads_what_an_account_uses_with_units_and_when_and_of_what(
     assert "inodes: 6 % (12,345 of 200,000)" in told
 
 
-def test_of_a_guest_nothing_is_read_and_that_is_said(hosting: Live, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_a_guest_its_traffic_is_read(hosting: Live, capsys: pytest.CaptureFixture[str]) -> None:
     hosting.provisioned("machine")
-    assert cli(hosting, "service", "usage", "machine") == 3
-    assert "what machine uses is not read\n  accounts of shared hosting are read" in capsys.readouterr().err
+    pass_through(world(hosting), "n1", "orch.machine", in_bytes=5 << 20, out_bytes=1 << 20)
+    assert hosting.controller.engine.count_traffic() >= 1
+    found = hosting.http.get("/v1/services/machine/usage").json()
+    assert (list(found["traffic"].values()), found["shares"], found["throttled"]) == ([6 << 20], [], False)
+    assert cli(hosting, "service", "usage", "machine") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"read at \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ traffic \d{4}-\d\d: 6 MiB in and out", told)
+    assert (
+        'orchestrator_service_usage_traffic_bytes{service="machine"} 6.291456e+06' in hosting.http.get("/metrics/services").text
+    )
     assert cli(hosting, "service", "show", "machine") == 0
     told = capsys.readouterr().out
     assert re.search(r"^payments +1 counted$", told, re.MULTILINE)
