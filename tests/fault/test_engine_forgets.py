@@ -81,7 +81,7 @@ def test_nothing_of_it_is_left_in_the_events_of_an_erased_service(build: Builder
     house.wait(house.event("order.paid", "s2", client_id="c1", plan="small", **ACCESS).job_id)
 
     def refused() -> None:
-        assert house.event("service.reset_password", "s1", version=3, **ACCESS).outcome == "refused"
+        assert house.event("service.set_account", "s1", version=3, account={"cron": []}, **ACCESS).outcome == "refused"
 
     if not late:
         refused()
