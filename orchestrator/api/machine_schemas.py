@@ -7,12 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator.domain.machines import Found, MachineState, Standing, system_disk
+from orchestrator.domain.machines import Found, MachineState, Standing, differing, system_disk
 from orchestrator.engine.inventory import Enrolled, Finding, fingerprint, waits
 from orchestrator.observe.logs import redact
 from orchestrator.ports.bmc import LogEntry
 from orchestrator.ports.machine_access import BmcCertificate
-from orchestrator.store.machines import differing
 
 
 class MachineOut(BaseModel):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.domain.errors import NotFound, Refused, WrongState
 from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind
-from orchestrator.domain.plans import PlanKind
+from orchestrator.domain.plans import Node, NodeKind, PlanKind
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
@@ -13,6 +14,28 @@ from orchestrator.domain.terms import Terms
 # The argument of the job: the node that is to take it in; '' = whichever placement chooses.
 TO = "to"
 RULE_MOVES = "moves between nodes"
+
+
+def require(service: Service, to: str, nodes: Mapping[str, Node]) -> None:
+    """That nothing is known which keeps it from moving there, before its guest is switched off for it.
+
+    Raises NotFound for a node that is not declared, WrongState where it is there already, Refused.
+    """
+    left, wanted = nodes.get(service.node), nodes.get(to)
+    if left is not None and not left.backups:
+        why = f"move refused: node {left.name} has no target for backups, and a disk moves by one"
+        raise Refused(why, rule=RULE_MOVES, hint="name one with 'backups' in nodes.yaml")
+    if not to:
+        return
+    if wanted is None:
+        raise NotFound(f"there is no node '{to}' in nodes.yaml", hint="`orchestrator node list` shows all of them")
+    if to == service.node:
+        raise WrongState(f"{service.id} is on {to} already")
+    if wanted.kind != NodeKind.HYPERVISOR:
+        raise Refused(f"move refused: {to} is a node of kind {wanted.kind}, and takes no guest", rule=RULE_MOVES)
+    if left is not None and wanted.zone != left.zone:
+        why = f"move refused: {to} is in zone {wanted.zone}, and its addresses are of zone {left.zone}"
+        raise Refused(why, rule=RULE_MOVES)
 
 
 def decide(service: Service, arguments: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:

@@ -12,6 +12,7 @@ from orchestrator.domain.decisions import Received
 from orchestrator.domain.errors import NotFound, Refused, WrongState
 from orchestrator.domain.intents import RULE_LIFECYCLE, Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import Job
+from orchestrator.domain.moving_out import RULE_MOVES, TO
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import refused
 from orchestrator.domain.services import Lifecycle, Service
@@ -160,6 +161,9 @@ def _once_on_its_system(conn: Connection, service: Service, received: Received, 
         return replace(received, decision=Nothing(reason="it is in no rescue system"), note="")
     for job in under_way:
         same = job.arguments == decision.arguments or decision.kind == IntentKind.MOVE  # it cannot go to two nodes
+        if job.intent == decision.kind == IntentKind.MOVE and decision.arguments[TO] not in ("", job.arguments[TO]):
+            where = str(job.arguments[TO]) or "where placement chooses"
+            return refused(service, f"move refused: job {job.id} moves it to {where}, and is {job.state}", RULE_MOVES)
         if job.intent == decision.kind and same and not job.stop_requested:
             return replace(received, decision=Nothing(reason=f"job {job.id} does it, and is {job.state}"), note="")
     return received

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, WrongState
-from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Submitted
 from orchestrator.engine.settings import Beside, Catalog, nothing_beside
@@ -16,6 +16,10 @@ from orchestrator.store import jobs as job_store
 from orchestrator.store import nodes as store
 from orchestrator.store.database import Connection
 from orchestrator.store.nodes import NodeRecord
+
+_ON_THE_MOVE = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
+_NEEDS_SOMEBODY = (JobState.NEEDS_OPERATOR, JobState.WAITING_APPROVAL)
+_FAILED = (JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,8 @@ class Fleet:
     def evacuate(self, name: str, *, who: str, why: str, at_once: int) -> Evacuated:
         """Move services of the node away until ``at_once`` are on the move; again for the next ones, and to see how far it is.
 
-        Each is a command of its own, as if an operator had given it. Raises WrongState where the node takes services still.
+        Each is a command of its own, as if an operator had given it. One whose move failed since the node was drained stays until
+        somebody has looked: its guest was switched off for it. Raises WrongState where the node takes services still.
         """
         self._require(name)
         with self._works.db.read() as conn:
@@ -88,13 +93,22 @@ class Fleet:
                     hint=f"orchestrator node drain {name} --why TEXT",
                 )
             there = store.services_on(conn, name)
-            jobs = [job for service_id in there for job in job_store.unfinished(conn, service_id)]
-        moving = {job.service_id: job.id for job in jobs if job.intent == IntentKind.MOVE}
-        staying: dict[str, str] = {}
+            moves = [job for service_id in there if (job := job_store.last_of(conn, service_id, IntentKind.MOVE)) is not None]
+        moving = {job.service_id: job.id for job in moves if job.state in _ON_THE_MOVE}
+        staying = {
+            job.service_id: f"job {job.id} is {job.state}: {job.error}; orchestrator job retry {job.id}"
+            for job in moves
+            if job.state in _FAILED and job.created_at >= record.drained_at
+        }
+        staying |= {
+            job.service_id: f"job {job.id} is {job.state}: {job.error or job.approval_reason}"
+            for job in moves
+            if job.state in _NEEDS_SOMEBODY
+        }
         waiting: list[str] = []
         begun = 0
         for service_id in there:
-            if service_id in moving:
+            if service_id in moving or service_id in staying:
                 continue
             if len(moving) >= at_once:
                 waiting.append(service_id)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain.errors import NotFound, OrchestratorError, PreconditionError, Refused, WrongState
-from orchestrator.domain.machines import Difference, Machine, MachineRecord, MachineState, Standing, moved
+from orchestrator.domain.machines import Difference, Machine, MachineRecord, MachineState, Standing, differing, moved
 from orchestrator.engine.machine_watch import ask
 from orchestrator.engine.settings import Beside, nothing_beside
 from orchestrator.ports.bmc import Bmc, LogEntry
@@ -168,7 +168,7 @@ class Inventory:
         yield from _of_health(told)
         yield from (
             Finding(name="as declared", ok=not each.grave, found=each.says, mend="mend the machine, or machines.yaml")
-            for each in store.differing(standing)
+            for each in differing(standing)
         )
         yield Finding(
             name="inspected",
@@ -271,7 +271,7 @@ def waits(standing: Standing) -> str:
         return ""
     if not record.enrolled:
         return "it is not enrolled"
-    grave = [each.says for each in store.differing(standing) if each.grave]
+    grave = [each.says for each in differing(standing) if each.grave]
     if grave:
         return "; ".join(grave)
     if record.inspection is not None:
@@ -282,7 +282,7 @@ def waits(standing: Standing) -> str:
 
 def _enrolled(standing: Standing, before: MachineRecord) -> Enrolled:
     """What is different from before is told once more, now that it is pinned."""
-    found = store.differing(standing)
+    found = differing(standing)
     uuid = standing.record.uuid
     if before.uuid not in ("", uuid):
         changed = Difference(

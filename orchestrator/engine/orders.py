@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from orchestrator.domain import account_settings, outcomes, own_systems, permissions, plan_changes
+from orchestrator.domain import account_settings, moving_out, outcomes, own_systems, permissions, plan_changes
 from orchestrator.domain.brakes import brake
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
@@ -102,6 +102,8 @@ class Orders:
         if decision.kind == IntentKind.REINSTALL:
             moved = own_systems.moving(service, decision.kind, decision.arguments)
             own_systems.installable(moved, self._catalog.plans.get(service.plan), self._catalog.templates)
+        if decision.kind == IntentKind.MOVE:
+            moving_out.require(service, str(decision.arguments[moving_out.TO]), {node.name: node for node in self._catalog.nodes})
         # A service outlives the plan it was sold under: it can still be suspended and ended.
         name = f"{self._catalog.kind_of(service).playbooks}-{decision.kind.value}"
         if name not in self._playbooks:

@@ -181,6 +181,13 @@ def last_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> Job |
     return None if row is None else _job(row)
 
 
+def last_of(conn: sa.Connection, service_id: str, intent: IntentKind) -> Job | None:
+    """The latest job of that intent for the service, however it went."""
+    wanted = (jobs.c.service_id == service_id, jobs.c.intent == intent.value)
+    row = conn.execute(sa.select(jobs).where(*wanted).order_by(jobs.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else _job(row)
+
+
 def waiting_for_approval(conn: sa.Connection, service_ids: Sequence[str]) -> tuple[Job, ...]:
     """The jobs of these services that wait for approval."""
     return tuple(_job(row) for row in conn.execute(_WAITING, {"whose": list(service_ids)}))

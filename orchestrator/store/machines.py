@@ -14,16 +14,13 @@ import sqlalchemy as sa
 
 from orchestrator.domain.errors import NoCapacity, NotFound, Refused, WrongState
 from orchestrator.domain.machines import (
-    Difference,
-    Found,
     Machine,
     MachineRecord,
     MachineState,
     MachineWanted,
     Standing,
-    Told,
     choose,
-    differences,
+    differing,
     moved,
 )
 from orchestrator.domain.placement import Placement, Verdict
@@ -142,17 +139,6 @@ def own_power(conn: Connection, name: str) -> str:
     record = get(conn, name)
     own = record.told.get(_OWN_POWER) or {}
     return str(own["power"]) if own.get("service") == record.service_id else ""
-
-
-def differing(standing: Standing) -> tuple[Difference, ...]:
-    """How what is declared of it, what its BMC told last, and what the deploy image found in it differ."""
-    record = standing.record
-    return differences(
-        standing.machine,
-        told=Told.of(record.told) if record.told else None,
-        found=None if record.inspection is None else Found.of(record.inspection),
-        uuid=record.uuid,
-    )
 
 
 def settle(conn: Connection, standing: Standing, *, now: datetime, who: str, job_id: str = "") -> MachineRecord:

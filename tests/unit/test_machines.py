@@ -198,7 +198,12 @@ WANTED = MachineWanted(machine_class="small-1", zone="z1", zones=("z1", "z2"))
         ({"state": S.MAINTENANCE}, "it is in maintenance"),
         ({"up": False}, "its BMC does not answer (last heard 2026-11-20 12:00 UTC)"),
         ({"up": False, "seen_at": None}, "its BMC does not answer (never heard)"),
-        ({"told": TOLD | {"uuid": "another"}}, "its BMC tells of another machine than was enrolled"),
+        (
+            {"told": TOLD | {"uuid": "another"}},
+            f"its BMC tells of machine another, and {UUID} was enrolled: board or cable was changed",
+        ),
+        ({"disks": ("GONE",)}, "disk GONE is declared, and the deploy image did not find it"),
+        ({"state": S.DECLARED, "disks": ("GONE",)}, "disk GONE is declared, and the deploy image did not find it"),
     ],
 )
 def test_a_machine_that_is_not_taken_has_its_reason(values: dict[str, object], reason: str) -> None:

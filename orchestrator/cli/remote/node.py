@@ -313,9 +313,9 @@ def evacuate(context: click.Context, /, node: str, why: str, at_once: int, watch
             return
         now = {each["service_id"]: each["job_id"] for each in found["moving"]}
         for service, job in now.items():
-            if job not in seen.values():
+            if seen.get(service) != job:
                 say(f"{service}: moving, job {job}", err=as_json)
-        for service, job in (gone for gone in seen.items() if gone[0] not in now):
+        for service, job in (over for over in seen.items() if now.get(over[0]) != over[1]):
             state = calls.get(below("jobs", job))["state"]
             say(f"{service}: {'moved' if state == 'done' else f'NOT moved, its job is {state}'}", err=as_json)
             failed |= {} if state == "done" else {service: f"job {job} is {state}"}

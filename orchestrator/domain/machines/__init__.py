@@ -5,6 +5,7 @@ from orchestrator.domain.machines.differences import DiskFound as DiskFound
 from orchestrator.domain.machines.differences import Found as Found
 from orchestrator.domain.machines.differences import Told as Told
 from orchestrator.domain.machines.differences import differences as differences
+from orchestrator.domain.machines.differences import differing as differing
 from orchestrator.domain.machines.differences import system_disk as system_disk
 from orchestrator.domain.machines.placing import MachineWanted as MachineWanted
 from orchestrator.domain.machines.placing import choose as choose

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.domain.machines.states import Machine
+from orchestrator.domain.machines.states import Machine, Standing
 
 # The firmware keeps some of the memory for itself: what a system finds may be so much less than what is built in.
 _MEMORY_KEPT = 0.1
@@ -92,6 +92,17 @@ def differences(
     """All of them, the grave ones first. ``uuid``: what was pinned at its enrolment; '' = not enrolled yet."""
     seen = (*_of_bmc(machine, told, uuid), *_of_inspection(machine, told, found))
     return tuple(sorted(seen, key=lambda each: not each.grave))
+
+
+def differing(standing: Standing) -> tuple[Difference, ...]:
+    """How what is declared of a machine, what its BMC told last, and what the deploy image found in it differ."""
+    record = standing.record
+    return differences(
+        standing.machine,
+        told=Told.of(record.told) if record.told else None,
+        found=None if record.inspection is None else Found.of(record.inspection),
+        uuid=record.uuid,
+    )
 
 
 def system_disk(machine: Machine, found: Found) -> DiskFound | None:

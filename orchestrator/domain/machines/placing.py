@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.domain.errors import NoCapacity
+from orchestrator.domain.machines.differences import differing
 from orchestrator.domain.machines.states import MachineState, Standing
 from orchestrator.domain.placement import Placement, Verdict
 
@@ -54,14 +55,19 @@ def _refusals(wanted: MachineWanted, standing: Standing) -> Iterator[str]:
     elif not record.up:
         seen = f"last heard {record.seen_at:%Y-%m-%d %H:%M} UTC" if record.seen_at else "never heard"
         yield f"its BMC does not answer ({seen})"
-    elif record.told.get("uuid", record.uuid) != record.uuid:
-        yield "its BMC tells of another machine than was enrolled"
+    elif grave := _grave(standing):
+        yield grave
+
+
+def _grave(standing: Standing) -> str:
+    """Why nothing can be done on it safely, by what is known of it; '' = nothing is."""
+    return next((each.says for each in differing(standing) if each.grave), "")
 
 
 def _not_free(standing: Standing) -> str:
     record = standing.record
     if record.state == MachineState.DECLARED:
-        return "it is not inspected yet" if record.enrolled else "it is not enrolled"
+        return (_grave(standing) or "it is not inspected yet") if record.enrolled else "it is not enrolled"
     if record.state == MachineState.ALLOCATED:
         return f"it has service {record.service_id}"
     return f"it is {_SAID[record.state]}{f': {record.reason}' if record.reason else ''}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.domain.errors import TransientDriverError
+from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
 from orchestrator.drivers.fake import FakeWorld
 from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
@@ -187,9 +187,32 @@ def test_where_it_cannot_go_is_said_before_anything_is_done(live: Live) -> None:
     assert (job.state, "n2: it is in maintenance" in job.error) == ("failed", True), job
     assert world(live).node("n1")["guests"]["orch.m4"]["power"] == "running"
     refused(live.http.post("/v1/services/m4/move", json={}), 400, "request-invalid")
+    for to, status, code in (("nowhere", 404, "not-found"), ("n1", 409, "wrong-state")):
+        refused(live.http.post("/v1/services/m4/move", json={"reason": "a test", "to": to}), status, code)
     hold = {"reason": "legal", "effect": "no-erase", "why": "a court"}
     assert live.http.post("/v1/services/m4/holds", json=hold).status_code in (200, 202)
     refused(live.http.post("/v1/services/m4/move", json={"reason": "a test"}), 409, "refused")
+
+
+def test_a_guest_whose_move_failed_is_not_switched_off_again_by_the_evacuation_until_somebody_has_looked(live: Live) -> None:
+    on(live, "f1", "n1")
+    live.http.post("/v1/nodes/n1/drain", json=WHY)
+    world(live).fault("agent.disk-digest", node="n1", error=PermanentDriverError("the disk cannot be read"), nth=0)
+    try:
+        # With nobody else there only this one is on the move.
+        first = cli(live, "node", "evacuate", "n1", "--why", "new disks", "--at-once", "64", "--watch")
+        assert (first.returncode, "f1: NOT moved, its job is failed" in first.stdout) == (4, True), first
+        jobs = [job.id for job in live.jobs("f1")]
+        again = live.http.post("/v1/nodes/n1/evacuate", json=WHY).json()
+        (stays,) = (each["why"] for each in again["staying"] if each["service_id"] == "f1")
+        assert (again["moving"], "the disk cannot be read" in stays, f"job retry {jobs[0]}" in stays) == ([], True, True)
+        assert [job.id for job in live.jobs("f1")] == jobs
+        world(live).clear_faults()
+        live.http.post(f"/v1/jobs/{jobs[0]}/retry", json={})
+        assert live.wait(jobs[0]).state == "done"
+    finally:
+        world(live).clear_faults()
+        live.http.post("/v1/nodes/n1/drain", json=WHY | {"on": False})
 
 
 def test_a_drained_node_is_evacuated_so_many_at_a_time_and_what_stays_is_named(live: Live) -> None:
