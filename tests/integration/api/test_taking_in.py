@@ -178,13 +178,13 @@ def test_hostile_records_are_named_and_never_taken(place: list[Live], tmp_path: 
     assert (told.returncode, "orch.s1, orch.s2, orch.s4" in told.stderr) == (6, True), told
 
 
-def test_another_controllers_guests_are_not_taken(place: list[Live], tmp_path: Path) -> None:
+def test_guests_of_another_are_not_taken(place: list[Live], tmp_path: Path) -> None:
     live = begun(place, tmp_path)
     live.provisioned("s1")
     live.controller.engine.drifting.measure()
     before = place.pop()
     before.stop()
-    other = tmp_path / "other"
+    other = tmp_path / "b"
     (other / "state").mkdir(parents=True)
     (other / "state").chmod(0o700)
     (other / "state" / WORLD_FILE).write_bytes((before.config.settings.state_dir / WORLD_FILE).read_bytes())
