@@ -24,7 +24,7 @@ WHOLE := $(shell grep -rlE --include='test_*.py' 'mark\.rare|whole_matrix|"--mat
 FAULT := $(patsubst tests/%.py,build/%.done,$(sort $(wildcard tests/fault/test_*.py) $(WHOLE)))
 BENCH := $(patsubst tests/%.py,build/%.done,$(wildcard tests/benchmarks/test_*.py))
 
-.PHONY: help setup venv images demo test check lint unit fault bench deb lock clean
+.PHONY: help setup venv images whole-images demo test check lint unit fault bench deb lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,11 +56,15 @@ lint: venv
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/lint-imports --no-logo
 
-fault: images $(FAULT) ## the whole crash matrix; goes on where it was interrupted
+whole-images: images
+	@$(AS_ROOT) $(PYTHON) -m tests.lab images --whole >/dev/null
+
+fault: $(FAULT) ## the whole crash matrix; goes on where it was interrupted
 
 bench: images $(BENCH) ## the benchmarks; go on where they were interrupted
 
 $(FAULT): OPTIONS := --matrix=whole
+$(FAULT): | whole-images
 $(BENCH): OPTIONS := -s
 
 build/%.done: tests/%.py $(SOURCES) | images

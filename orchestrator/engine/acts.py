@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, OrchestratorError, StoreUnavailable, UndoFailed
-from orchestrator.domain.guest_records import adopted_name
 from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
@@ -47,11 +46,13 @@ _STORE_RETRY_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a run of a job. ``token`` is of this very execution: an older one's writes are refused."""
+    """One execution of a run of a job. ``token`` is of this very execution: an older one's writes are refused. ``named``: as
+    ``StepContext``."""
 
     job: Job
     workflow: Workflow
     token: str
+    named: str = ""
 
     def point(self, call: StepCall, moment: str) -> str:
         return f"{self.workflow.playbook}/{call.id}/{moment}"
@@ -316,12 +317,8 @@ class Acts:
             progress=_Yielding(progress, stopping) if yields else progress,
             stopping=stopping,
             asked_by=run.job.asked_by,
-            named=self._named(run.job.service_id),
+            named=run.named,
         )
-
-    def _named(self, service_id: str) -> str:
-        with self._works.db.read() as conn:
-            return adopted_name(services.facts(conn, service_id).values)
 
     def _begin_undo(self, conn: Connection, run: Run, position: int) -> JobStep:
         self._note(conn, run, position, state=StepState.UNDOING)

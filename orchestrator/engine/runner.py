@@ -17,6 +17,7 @@ from orchestrator.domain import account_settings, archives, asides, outcomes, ow
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
+from orchestrator.domain.guest_records import adopted_name
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
@@ -161,11 +162,12 @@ class Runner:
         job_store.replace_steps(conn, job.id, [_planned(job.id, at, call) for at, call in enumerate(workflow.calls)])
 
     def _load(self, job_id: str, token: str) -> Run:
-        def read(conn: Connection) -> Job:
-            return job_store.get(conn, job_id)
+        def read(conn: Connection) -> Run:
+            job = job_store.get(conn, job_id)
+            named = adopted_name(services.facts(conn, job.service_id).values)
+            return Run(job=job, workflow=workflows.from_json(job.workflow or {}), token=token, named=named)
 
-        job = self._works.record(read)
-        return Run(job=job, workflow=workflows.from_json(job.workflow or {}), token=token)
+        return self._works.record(read)
 
     # -- forward ----------------------------------------
 

@@ -35,6 +35,7 @@ from orchestrator.steps.compare import Expected, differences
 from orchestrator.steps.definition import boot_of
 from orchestrator.steps.fence import ask
 from orchestrator.steps.guest import GuestWait, WaitArgs, pool_path, seed_disk
+from orchestrator.steps.power import before
 from orchestrator.steps.restore import on_volume, throw_away, uses
 from orchestrator.steps.storage import VolumeCreate, disk_name
 
@@ -79,7 +80,7 @@ class GuestSetOut(BaseStep[SetOutArgs]):
         if facts.managed_save:
             raise WrongState(f"the memory of {facts.name} was saved and cannot move with it", hint="start it, or remove that")
         if traced(mark, SET_OUT, ctx) is None:
-            mark = with_trace(mark, SET_OUT, ctx, {"power": facts.power.value, "autostart": flag(facts.autostart)})
+            mark = with_trace(mark, SET_OUT, ctx, before(facts))
         held = replace(mark, holds=tuple(sorted({*mark.holds, MOVING})))
         hypervisor = ctx.ports.hypervisor(args.node)
         marked = hypervisor.mark(facts.name, held, autostart=False, deadline=ASK_SECONDS)

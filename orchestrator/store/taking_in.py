@@ -56,7 +56,7 @@ def _lease(conn: Connection, lease: Lease, *, ranges: Sequence[AddressRange], no
                 f"{address} is in no address range", hint="put its range into configs/nodes.yaml, restart the controller"
             )
         if address in addresses.taken(conn, address.version):
-            raise AlreadyExists(f"{address} is given out, or cools down", hint=f"orchestrator ip leases --range {found.name}")
+            raise AlreadyExists(f"{address} is given out, or cools down", hint="orchestrator ip list")
         addresses.take(conn, address=address, range_name=found.name, now=now, **whose)
     if addresses.mac_is_taken(conn, lease.mac):
         raise AlreadyExists(f"the MAC {lease.mac} is given out, or cools down")

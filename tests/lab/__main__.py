@@ -16,14 +16,16 @@ def main(arguments: Sequence[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     run = verbs.add_parser("run", help="run a command inside a fresh lab that ends with it")
     run.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND…; a shell when left out")
-    verbs.add_parser("images", help="build the guest images that are missing, and print their directory")
+    made = verbs.add_parser("images", help="build the guest images that are missing, and print their directory")
+    made.add_argument("--whole", action="store_true", help="those too that only the whole matrix needs")
     given = parser.parse_args(arguments)
     try:
         if given.verb == "images":
             print(images.build())
             deploy.prepare()
             metal.prepare()
-            whole_debian.prepare()
+            if given.whole:
+                whole_debian.prepare()
             return 0
         return runner.run([word for index, word in enumerate(given.command) if index or word != "--"] or ["bash"])
     except report.LabError as error:

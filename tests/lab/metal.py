@@ -73,12 +73,22 @@ class Metal:
 
 def load(images: Path) -> Metal:
     """``images``: the lab's, beside which the cache has this one. Raises `LabError` where it is not built."""
-    found = kept.place(images.parent, "metal", SOURCES)
+    return described(kept.place(images.parent, "metal", SOURCES) / "metal.raw", made_by="make images")
+
+
+def described(path: Path, *, made_by: str) -> Metal:
+    """By the file beside it. Raises `LabError` where there is none, with what makes it."""
     try:
-        told = json.loads((found / "metal.json").read_text())
+        return Metal(path=path, **json.loads(path.with_suffix(".json").read_text()))
     except FileNotFoundError as error:
-        raise LabError("the image metal is not built: run make images") from error
-    return Metal(path=found / "metal.raw", **told)
+        raise LabError(f"the raw image {path.stem} is not built: run {made_by}") from error
+
+
+def describe(path: Path) -> None:
+    """Write that file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({"sha256": digest, "size": path.stat().st_size}) + "\n")
 
 
 def prepare() -> Path:
@@ -97,9 +107,7 @@ def _build(out: Path, scratch: Path) -> None:
     image.write_bytes(_boot_record(tree) + bytes(FIRST - SECTOR) + fat.image(files, label="metal", size=fat.LARGEST))
     tools = f"{tree}/usr/bin:{os.environ['PATH']}"  # syslinux copies its own files by the mtools
     packages.run([str(tree / "usr/bin/syslinux"), "--offset", str(FIRST), "--install", str(image)], seconds=60, PATH=tools)
-    with image.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    (out / "metal.json").write_text(json.dumps({"sha256": digest, "size": image.stat().st_size}) + "\n")
+    describe(image)
 
 
 def _boot_record(tree: Path) -> bytes:

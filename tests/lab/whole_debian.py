@@ -7,8 +7,6 @@ where grub-install would put them (GRUB manual, "BIOS installation"), and what i
 
 from __future__ import annotations
 
-import hashlib
-import json
 import struct
 import subprocess
 from pathlib import Path
@@ -17,7 +15,6 @@ from orchestrator.drivers.deployimage import packages
 from tests.lab import images, initramfs, kept, metal
 from tests.lab.environment import cache_directory
 from tests.lab.metal import SECTOR, Metal
-from tests.lab.report import LabError
 
 PACKAGES = ("grub-common", "grub-pc-bin", "linux-image-amd64")
 MODULES = (*metal.MODULES, "crc32c_generic", "ext4")
@@ -35,11 +32,7 @@ menuentry Debian {
 
 def load(lab_images: Path) -> Metal:
     """Raises `LabError` where it is not built."""
-    found = kept.place(lab_images.parent, "debian_raw", SOURCES)
-    try:
-        return Metal(path=found / "debian.raw", **json.loads((found / "debian.json").read_text()))
-    except FileNotFoundError as error:
-        raise LabError("the raw image debian is not built: run make images") from error
+    return metal.described(kept.place(lab_images.parent, "debian_raw", SOURCES) / "debian.raw", made_by="make fault")
 
 
 def prepare() -> Path:
@@ -57,9 +50,7 @@ def _build(volume: Path, out: Path, scratch: Path) -> None:
     raw.write_bytes(_before_the_partition(tree, scratch))
     with raw.open("ab") as file:
         subprocess.run(["cat", str(root)], stdout=file, check=True, timeout=300)
-    with raw.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    (out / "debian.json").write_text(json.dumps({"sha256": digest, "size": raw.stat().st_size}) + "\n")
+    metal.describe(raw)
 
 
 def _add(root: Path, tree: Path, scratch: Path) -> None:
