@@ -51,7 +51,8 @@ ROOMY = replace(PLAN, name="roomy", vcpus=2, memory_bytes=2 << 30, disk_bytes=20
 UNPAID = "suspend-unpaid"  # a suspension that a payment lifts
 KEEPING = "terminate-archived"  # a termination whose policy promises an archive
 ASIDE = "restore-aside"  # a restore that writes beside what is there
-SECOND = replace(NODES[0], name="n2")
+# A disk moves by a backup that both nodes can read.
+FIRST, SECOND = (replace(NODES[0], name=name, backups=TARGET.name) for name in ("n1", "n2"))
 ARCHIVING = Policy(
     name="default",
     provider="Example Hosting",
@@ -159,7 +160,7 @@ def open_house(
         )
     books = load_playbooks(PLAYBOOKS)
     if moving:
-        house = House(directory, steps=STEPS, playbooks=books, options=options, at=points, declared=(*NODES, SECOND))
+        house = House(directory, steps=STEPS, playbooks=books, options=options, at=points, declared=(FIRST, SECOND))
         furnish_second(house)
         return house
     if suite == "machines":
