@@ -3,7 +3,10 @@
 What is returned is recorded by the durable library and decides how the run goes on; it is plain JSON:
 ``state`` is done, retry (with ``retry_at``), failed, fence, frozen, doubt or stopped; ``facts`` where done; ``code`` and
 ``error`` where not. Nothing but Halted is raised. Crash points: ``<playbook>/<id>/before`` (intent written), ``/during``
-(applied, not recorded), ``/after`` (recorded by us), and ``/undo-before``, ``/undo-during``, ``/undo-after``.
+(applied, not recorded), ``/after`` (recorded), and ``/undo-before``, ``/undo-during``, ``/undo-after``.
+
+That a step is done is written into its row, which people see, with the beginning of the next one or with the end of the job:
+the library's record of it is enough to go on from, and each transaction of one's own less is time.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from orchestrator.domain import workflow as workflows
@@ -56,6 +59,14 @@ class Run:
 
     def point(self, call: StepCall, moment: str) -> str:
         return f"{self.workflow.playbook}/{call.id}/{moment}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A step that went well, as the library has recorded it: its row does not say so yet."""
+
+    position: int
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +182,11 @@ class Acts:
         self._works = works
         self._slots = slots
 
-    def perform(self, run: Run, position: int, *, given: Given, attempt: int) -> Outcome:
-        """Try the step once."""
+    def perform(self, run: Run, position: int, *, given: Given, last: Ended | None, attempt: int) -> Outcome:
+        """Try the step once. ``last``: the step before it, which went well and whose row is written with this one's beginning."""
         call = run.workflow.calls[position]
         step = self._works.steps[call.step]
-        hindered = self._begin(run, position, attempt=attempt)
+        hindered = self._begin(run, position, last=last, attempt=attempt)
         if hindered:
             return {"state": hindered}
         started = self._works.clock.monotonic()
@@ -185,10 +196,8 @@ class Acts:
             )
             self._tell(call, outcome, attempt=attempt, seconds=self._works.clock.monotonic() - started)
         if outcome["state"] == "done":
-            self._works.record(lambda conn: self._note_done(conn, run, position, outcome))
-            self._works.at(run.point(call, "after"))
-        else:
-            self._works.record(lambda conn: self._note_failed(conn, run, position, outcome))
+            return outcome | {"finished_at": self._works.clock.now().isoformat()}
+        self._works.record(lambda conn: self._note_failed(conn, run, position, outcome))
         return outcome
 
     def _tell(self, call: StepCall, outcome: Outcome, *, attempt: int, seconds: float) -> None:
@@ -225,20 +234,20 @@ class Acts:
             self._works.at(run.point(call, "undo-after"))
         return outcome
 
-    def _begin(self, run: Run, position: int, *, attempt: int) -> str:
+    def _begin(self, run: Run, position: int, *, last: Ended | None, attempt: int) -> str:
         """Write the intent down; else 'stopped' (asked to stop, and it may still do so) or 'frozen'."""
 
         def change(conn: Connection) -> str:
-            self._require_token(conn, run)
-            if job_store.stop_requested(conn, run.job.id) and not destroyed(conn, run.job):
+            stop = locks.stop_requested(conn, run.job.id, token=run.token)
+            if stop is None:  # a later execution of the job took over: this one must write nothing any more
+                raise Halted
+            if last is not None:
+                note_done(conn, run.job, last)
+            if stop and not destroyed(conn, run.job):
                 return "stopped"
-            if frozen(conn, run.job):
+            if frozen(conn, run.job, stop=stop):
                 return "frozen"
-            row = job_store.steps(conn, run.job.id)[position]
-            values: dict[str, Any] = {"state": StepState.RUNNING, "attempts": attempt, "error_code": "", "error": ""}
-            if row.started_at is None:
-                values["started_at"] = self._works.clock.now()
-            job_store.change_step(conn, run.job.id, position, **values)
+            job_store.begin_step(conn, run.job.id, position, attempt=attempt, now=self._works.clock.now())
             return ""
 
         return self._works.record(change)
@@ -324,10 +333,6 @@ class Acts:
         self._note(conn, run, position, state=StepState.UNDOING)
         return job_store.steps(conn, run.job.id)[position]
 
-    def _note_done(self, conn: Connection, run: Run, position: int, outcome: Outcome) -> None:
-        done = {"state": StepState.DONE, "facts": outcome["facts"], "progress": 1.0, "message": ""}
-        self._note(conn, run, position, finished_at=self._works.clock.now(), **done)
-
     def _note_failed(self, conn: Connection, run: Run, position: int, outcome: Outcome) -> None:
         if outcome["state"] == "retry":
             again = {"message": f"again at {outcome['retry_at']}: {outcome['error']}"[:500]}
@@ -337,18 +342,21 @@ class Acts:
         self._note(conn, run, position, state=StepState.FAILED, finished_at=self._works.clock.now(), **failed)
 
     def _note(self, conn: Connection, run: Run, position: int, **values: Any) -> None:
-        self._require_token(conn, run)
-        job_store.change_step(conn, run.job.id, position, **values)
-
-    def _require_token(self, conn: Connection, run: Run) -> None:
-        """A later execution of the job took over: this one must write nothing any more."""
-        if not locks.holds_service(conn, run.job.service_id, token=run.token):
-            raise Halted
+        if not job_store.change_held_step(conn, run.job.id, position, token=run.token, **values):
+            raise Halted  # a later execution of the job took over: this one must write nothing any more
 
 
-def frozen(conn: Connection, job: Job) -> bool:
-    """Whether a freeze holds the job back. One that is asked to stop may go on: it only undoes."""
-    return job.intent.destructive and not job_store.stop_requested(conn, job.id) and settings.freeze(conn) is not None
+def note_done(conn: Connection, job: Job, last: Ended) -> None:
+    """Write into the step's row that it went well; again changes nothing."""
+    if "finished_at" not in last.outcome:  # recorded by a version that had written the row before
+        return
+    done = {"state": StepState.DONE, "facts": last.outcome["facts"], "progress": 1.0, "message": ""}
+    job_store.change_step(conn, job.id, last.position, finished_at=datetime.fromisoformat(last.outcome["finished_at"]), **done)
+
+
+def frozen(conn: Connection, job: Job, *, stop: bool) -> bool:
+    """Whether a freeze holds the job back. One that is asked to ``stop`` may go on: it only undoes."""
+    return job.intent.destructive and not stop and settings.freeze(conn) is not None
 
 
 def destroyed(conn: Connection, job: Job) -> bool:

@@ -18,7 +18,7 @@ from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
 from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep, decided_at
 from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.domain.terms import Terms
-from orchestrator.engine.acts import Works
+from orchestrator.engine.acts import Ended, Works, note_done
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.half_restored import restoring
 from orchestrator.engine.line import line_up
@@ -84,18 +84,28 @@ class Endings:
         self._follow = follow
         self._terms = terms
 
-    def finish(self, job: Job, ending: Ending) -> None:
-        """End the run."""
+    def finish(self, job: Job, ending: Ending, last: Ended | None = None) -> None:
+        """End the run. ``last``: the step that went well last, where its row does not say so yet."""
         certificate = self._certificate_of(job, ending)
         self._works.at(f"{job.playbook}/finish/before")
-        self._works.record(lambda conn: self.write(conn, job, ending, certificate=certificate))
+        self._works.record(lambda conn: self.write(conn, job, ending, certificate=certificate, last=last))
         self._works.at(f"{job.playbook}/finish/after")
 
-    def write(self, conn: Connection, job: Job, ending: Ending, *, certificate: Mapping[str, Any] | None = None) -> None:
+    def write(
+        self,
+        conn: Connection,
+        job: Job,
+        ending: Ending,
+        *,
+        certificate: Mapping[str, Any] | None = None,
+        last: Ended | None = None,
+    ) -> None:
         """End the run inside the caller's transaction."""
         present = job_store.get(conn, job.id)
         if present.run != job.run or present.state not in (*OPEN, JobState.WAITING_APPROVAL, JobState.NEEDS_OPERATOR):
             return
+        if last is not None:
+            note_done(conn, job, last)
         now = self._works.clock.now()
         job_store.change(
             conn, job.id, state=ending.state, error_code=ending.code, error=ending.error, finished_at=now, stop_requested=False

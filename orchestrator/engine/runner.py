@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.domain import account_settings, archives, asides, outcomes, own_systems, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
@@ -22,7 +23,7 @@ from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
 from orchestrator.domain.services import Service, ServiceFacts
-from orchestrator.engine.acts import Acts, Run, Works, current_job, destroyed, frozen
+from orchestrator.engine.acts import Acts, Ended, Run, Works, current_job, destroyed, frozen
 from orchestrator.engine.durable import Durable, Halted, Outcome
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.half_restored import require_whole
@@ -35,6 +36,7 @@ from orchestrator.store import locks, machines, services
 from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _LOCK_POLL_SECONDS = 0.2
 _MAKES_COPIES = frozenset({IntentKind.BACKUP, IntentKind.MOVE})
 _WAIT_SLICE_SECONDS = 0.25
@@ -77,74 +79,82 @@ class Runner:
             self._endings.give_up(job_id, number, exc)
 
     def _run(self, job_id: str, number: int) -> None:
-        token = self._lock(job_id, number)
-        if not token:
-            return
-        ready = self._durable.step("resolve", lambda: self._resolve(job_id, number, token))
+        fresh: list[Run] = []
+        ready = self._durable.step("resolve", lambda: self._resolve(job_id, number, begun=fresh.append))
         if ready["state"] != "go":
             return
-        run = self._load(job_id, token)
+        run = fresh[0] if fresh else self._recovered(job_id, number)
+        if run is None:
+            return
         with about(service_id=run.job.service_id, event_id=event_of(run.job)):
             self._carried(run)
 
     def _carried(self, run: Run) -> None:
         _log.info("job %s: %s begins", run.job.id, run.job.playbook, extra={"playbook": run.job.playbook, "run": run.job.run})
-        outcome, call = self._forward(run)
+        outcome, call, last = self._forward(run)
         if outcome["state"] == "frozen":
             self._durable.step("park", lambda: self._parked(run.job))
             return
         ending = self._ending(run, outcome, call)
-        self._durable.step("finish", lambda: self._finished(run.job, ending))
+        self._durable.step("finish", lambda: self._finished(run.job, ending, last))
 
     # -- before the first step ----------------------------------------
 
-    def _lock(self, job_id: str, number: int) -> str:
-        """Take the service's lock, waiting for another job of the service to end; '' where this run is over."""
+    def _locked(self, job_id: str, number: int, then: Callable[[Connection, Job, str], T]) -> T | None:
+        """Take the service's lock, waiting for another job of the service to end, and do ``then`` in the same transaction with
+        the job and the lock's token; None where this run is over."""
         token = secrets.token_hex(16)
 
-        def change(conn: Connection) -> str | None:
+        def change(conn: Connection) -> tuple[T | None] | None:
             job = job_store.get(conn, job_id)
             if job.run != number or job.state not in OPEN:
-                return ""
+                return (None,)
             now = self._works.clock.now()
             holder = locks.take_service(conn, job.service_id, job_id=job_id, token=token, now=now)
             if holder == job_id:
-                return token
+                return (then(conn, job, token),)
             if job_store.get(conn, holder).state not in OPEN:  # left behind by a job that has ended
                 locks.release_service(conn, job.service_id, job_id=holder)
             return None
 
-        while (taken := self._works.record(change)) is None:
+        while (found := self._works.record(change)) is None:
             self._works.pause(_LOCK_POLL_SECONDS)
-        return taken
+        return found[0]
 
-    def _resolve(self, job_id: str, number: int, token: str) -> Outcome:
-        """Write the workflow down, or read back that it was; end the run where it cannot begin."""
+    def _resolve(self, job_id: str, number: int, *, begun: Callable[[Run], None]) -> Outcome:
+        """Write the workflow down, or read back that it was; end the run where it cannot begin. ``begun`` is told the run."""
 
-        def change(conn: Connection) -> Outcome:
-            job = job_store.get(conn, job_id)
-            if job.run != number or job.state not in OPEN or not locks.holds_service(conn, job.service_id, token=token):
-                locks.release_service(conn, job.service_id, job_id=job_id)
-                return {"state": "over"}
-            if frozen(conn, job):
+        def resolve(conn: Connection, job: Job, token: str) -> Outcome | Run:
+            if frozen(conn, job, stop=job.stop_requested):
                 self._endings.write_parked(conn, job)
                 return {"state": "parked"}
             try:
-                self._begin(conn, job)
+                return self._begin(conn, job, token)
             except (PreconditionError, RequestError, ConfigError) as exc:
                 self._endings.write(conn, job, Ending(state=JobState.FAILED, code=exc.code, error=str(exc)))
                 return {"state": "refused"}
+
+        found = self._locked(job_id, number, resolve) or {"state": "over"}
+        if isinstance(found, Run):
+            begun(found)
             return {"state": "go"}
+        return found
 
-        return self._works.record(change)
+    def _recovered(self, job_id: str, number: int) -> Run | None:
+        """The run as an earlier execution of it wrote it down; None where it is over."""
 
-    def _begin(self, conn: Connection, job: Job) -> None:
+        def load(conn: Connection, job: Job, token: str) -> Run:
+            return _run_of(job, services.facts(conn, job.service_id), token)
+
+        return self._locked(job_id, number, load)
+
+    def _begin(self, conn: Connection, job: Job, token: str) -> Run:
         require_whole(conn, job)
         now = self._works.clock.now()
-        started = {"state": JobState.RUNNING, "started_at": job.started_at or now}
+        started: dict[str, Any] = {"state": JobState.RUNNING, "started_at": job.started_at or now}
         if job.workflow is not None:
             job_store.change(conn, job.id, **started)
-            return
+            return _run_of(replace(job, **started), services.facts(conn, job.service_id), token)
         service = services.get(conn, job.service_id)
         if service is None:
             raise NotFound(f"there is no service {job.service_id}")
@@ -158,31 +168,29 @@ class Runner:
         if record != service:
             services.put(conn, record, now=now)
             tell_changed(conn, service, record, now=now)
-        job_store.change(conn, job.id, workflow=workflows.to_json(workflow), **started)
+        started["workflow"] = workflows.to_json(workflow)
+        job_store.change(conn, job.id, **started)
         job_store.replace_steps(conn, job.id, [_planned(job.id, at, call) for at, call in enumerate(workflow.calls)])
-
-    def _load(self, job_id: str, token: str) -> Run:
-        def read(conn: Connection) -> Run:
-            job = job_store.get(conn, job_id)
-            named = adopted_name(services.facts(conn, job.service_id).values)
-            return Run(job=job, workflow=workflows.from_json(job.workflow or {}), token=token, named=named)
-
-        return self._works.record(read)
+        return _run_of(replace(job, **started), facts, token)
 
     # -- forward ----------------------------------------
 
-    def _forward(self, run: Run) -> tuple[Outcome, StepCall | None]:
-        """Every step in order; how it ended, and the step that stopped it."""
+    def _forward(self, run: Run) -> tuple[Outcome, StepCall | None, Ended | None]:
+        """Every step in order; how it ended, the step that stopped it, and the one whose row does not say yet that it is done."""
         given: dict[str, Mapping[str, Any]] = {}
+        last: Ended | None = None
         for position, call in enumerate(run.workflow.calls):
             if call.skipped:
                 continue
-            outcome = self._attempts(run, call.id, partial(self._acts.perform, run, position, given=dict(given)))
+            outcome = self._attempts(run, call.id, partial(self._acts.perform, run, position, given=dict(given), last=last))
+            last = None
             if outcome["state"] == "done":
                 given[call.id] = outcome["facts"]
+                last = Ended(position, outcome)
+                self._works.at(run.point(call, "after"))
             elif not (outcome["state"] == "failed" and call.on_failure == OnFailure.CONTINUE):
-                return outcome, call
-        return {"state": "done"}, None
+                return outcome, call, None
+        return {"state": "done"}, None, last
 
     def _attempts(self, run: Run, name: str, act: Callable[..., Outcome]) -> Outcome:
         """Attempt after attempt until one is no retry; each is a recorded step of its own, and so is when the next is due."""
@@ -249,9 +257,13 @@ class Runner:
         self._endings.park(job)
         return {"state": "parked"}
 
-    def _finished(self, job: Job, ending: Ending) -> Outcome:
-        self._endings.finish(job, ending)
+    def _finished(self, job: Job, ending: Ending, last: Ended | None) -> Outcome:
+        self._endings.finish(job, ending, last)
         return {"state": ending.state.value}
+
+
+def _run_of(job: Job, known: ServiceFacts, token: str) -> Run:
+    return Run(job=job, workflow=workflows.from_json(job.workflow or {}), token=token, named=adopted_name(known.values))
 
 
 def resolved(

@@ -17,12 +17,34 @@ from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store import access
-from orchestrator.store.tables import job_steps, jobs, reservations, services
+from orchestrator.store.tables import job_steps, jobs, reservations, service_locks, services
 
 # Made once: making a statement costs more than running it.
 _ADD = sa.insert(jobs)
 _CHANGE = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _ONE = sa.select(jobs).where(jobs.c.id == sa.bindparam("job"))
+_STOP = sa.select(jobs.c.stop_requested).where(jobs.c.id == sa.bindparam("job"))
+_EVER = sa.select(jobs.c.id).where(jobs.c.service_id == sa.bindparam("whose"), jobs.c.intent == sa.bindparam("kind"))
+_EVER = _EVER.where(jobs.c.state == JobState.DONE.value).limit(1)
+_STEPS = sa.select(job_steps).where(job_steps.c.job_id == sa.bindparam("job")).order_by(job_steps.c.position)
+_LAY_DOWN = sa.insert(job_steps)
+_CLEAR = sa.delete(job_steps).where(job_steps.c.job_id == sa.bindparam("job"))
+_STEP = sa.update(job_steps).where(job_steps.c.job_id == sa.bindparam("job"), job_steps.c.position == sa.bindparam("at"))
+_BEGIN_STEP = _STEP.values(
+    state=StepState.RUNNING.value,
+    attempts=sa.bindparam("attempt"),
+    error_code="",
+    error="",
+    started_at=sa.func.coalesce(job_steps.c.started_at, sa.bindparam("now", type_=job_steps.c.started_at.type)),
+)
+# Only while the job's run holds the lock of its service by that token.
+_HELD_STEP = _STEP.where(
+    sa.exists().where(
+        jobs.c.id == job_steps.c.job_id,
+        service_locks.c.service_id == jobs.c.service_id,
+        service_locks.c.token == sa.bindparam("held"),
+    )
+)
 UNDER_WAY = tuple(state.value for state in (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING))
 FINAL = tuple(state.value for state in JobState if state.final)
 # Not as a parameter: who plans before the value is known would not use the indexes. Each for itself: together they are scanned.
@@ -170,8 +192,7 @@ def at_work(conn: sa.Connection, intent: IntentKind) -> dict[str, int]:
 
 def ever_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> bool:
     """Whether a job of that intent ever went well for the service."""
-    wanted = (jobs.c.service_id == service_id, jobs.c.intent == intent.value, jobs.c.state == JobState.DONE.value)
-    return conn.execute(sa.select(jobs.c.id).where(*wanted).limit(1)).first() is not None
+    return conn.execute(_EVER, {"whose": service_id, "kind": intent.value}).first() is not None
 
 
 def last_done(conn: sa.Connection, service_id: str, intent: IntentKind) -> Job | None:
@@ -212,7 +233,7 @@ def change(conn: sa.Connection, job_id: str, **values: Any) -> None:
 
 
 def stop_requested(conn: sa.Connection, job_id: str) -> bool:
-    return bool(conn.execute(sa.select(jobs.c.stop_requested).where(jobs.c.id == job_id)).scalar())
+    return bool(conn.execute(_STOP, {"job": job_id}).scalar())
 
 
 def counts(conn: sa.Connection) -> dict[tuple[str, str], int]:
@@ -228,13 +249,12 @@ def queue_depth(conn: sa.Connection) -> QueueDepth:
 
 
 def steps(conn: sa.Connection, job_id: str) -> tuple[JobStep, ...]:
-    query = sa.select(job_steps).where(job_steps.c.job_id == job_id).order_by(job_steps.c.position)
-    return tuple(_step(row) for row in conn.execute(query))
+    return tuple(_step(row) for row in conn.execute(_STEPS, {"job": job_id}))
 
 
 def replace_steps(conn: sa.Connection, job_id: str, wanted: Iterable[JobStep]) -> None:
     """Lay down the steps of a freshly resolved workflow in place of what was there."""
-    conn.execute(sa.delete(job_steps).where(job_steps.c.job_id == job_id))
+    conn.execute(_CLEAR, {"job": job_id})
     rows = [
         {
             "job_id": job_id,
@@ -248,13 +268,22 @@ def replace_steps(conn: sa.Connection, job_id: str, wanted: Iterable[JobStep]) -
         for step in wanted
     ]
     if rows:
-        conn.execute(sa.insert(job_steps), rows)
+        conn.execute(_LAY_DOWN, rows)
 
 
 def change_step(conn: sa.Connection, job_id: str, position: int, **values: Any) -> None:
     """Set columns of one step's row; enumeration members are stored by value."""
-    mine = sa.and_(job_steps.c.job_id == job_id, job_steps.c.position == position)
-    conn.execute(sa.update(job_steps).where(mine).values(_plain(values)))
+    conn.execute(_STEP, {"job": job_id, "at": position, **_plain(values)})
+
+
+def change_held_step(conn: sa.Connection, job_id: str, position: int, *, token: str, **values: Any) -> bool:
+    """As ``change_step``; False, and nothing changed, where the token is not the one that holds the lock of the job's service."""
+    return conn.execute(_HELD_STEP, {"job": job_id, "at": position, "held": token, **_plain(values)}).rowcount == 1
+
+
+def begin_step(conn: sa.Connection, job_id: str, position: int, *, attempt: int, now: datetime) -> None:
+    """The step's attempt begins. ``now`` is when it started, where it had not before."""
+    conn.execute(_BEGIN_STEP, {"job": job_id, "at": position, "attempt": attempt, "now": now})
 
 
 def forget_access(conn: sa.Connection, service_id: str) -> None:

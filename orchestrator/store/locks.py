@@ -9,7 +9,16 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from orchestrator.store.tables import node_slots, service_locks
+from orchestrator.store.tables import jobs, node_slots, service_locks
+
+# Made once: making a statement costs more than running it.
+_OF_SERVICE = service_locks.c.service_id == sa.bindparam("whose")
+_HOLDER = sa.select(service_locks.c.job_id).where(_OF_SERVICE)
+_TAKE = sa.insert(service_locks)
+_TAKE_OVER = sa.update(service_locks).where(_OF_SERVICE)
+_RELEASE = sa.delete(service_locks).where(_OF_SERVICE, service_locks.c.job_id == sa.bindparam("job"))
+_HELD = sa.select(jobs.c.stop_requested).join(service_locks, service_locks.c.service_id == jobs.c.service_id)
+_HELD = _HELD.where(jobs.c.id == sa.bindparam("job"), service_locks.c.token == sa.bindparam("held"))
 
 
 def take_service(conn: sa.Connection, service_id: str, *, job_id: str, token: str, now: datetime) -> str:
@@ -18,25 +27,24 @@ def take_service(conn: sa.Connection, service_id: str, *, job_id: str, token: st
     A lock that the same job holds is taken over with the new token: the former execution of that job is over, and
     whatever it still tries to write is refused by its old token.
     """
-    holder = conn.execute(sa.select(service_locks.c.job_id).where(service_locks.c.service_id == service_id)).scalar()
+    holder = conn.execute(_HOLDER, {"whose": service_id}).scalar()
     if holder is None:
-        conn.execute(sa.insert(service_locks).values(service_id=service_id, job_id=job_id, token=token, taken_at=now))
+        conn.execute(_TAKE, {"service_id": service_id, "job_id": job_id, "token": token, "taken_at": now})
         return job_id
     if holder == job_id:
-        mine = service_locks.c.service_id == service_id
-        conn.execute(sa.update(service_locks).where(mine).values(token=token, taken_at=now))
+        conn.execute(_TAKE_OVER, {"whose": service_id, "token": token, "taken_at": now})
     return str(holder)
 
 
-def holds_service(conn: sa.Connection, service_id: str, *, token: str) -> bool:
-    """Whether the token is the one in force."""
-    found = conn.execute(sa.select(service_locks.c.token).where(service_locks.c.service_id == service_id)).scalar()
-    return found == token
+def stop_requested(conn: sa.Connection, job_id: str, *, token: str) -> bool | None:
+    """Whether the job is asked to stop; None where the token is not the one in force any more."""
+    found = conn.execute(_HELD, {"job": job_id, "held": token}).scalar_one_or_none()
+    return None if found is None else bool(found)
 
 
 def release_service(conn: sa.Connection, service_id: str, *, job_id: str) -> None:
     """Give the lock back; nothing happens where another job holds it."""
-    conn.execute(sa.delete(service_locks).where(service_locks.c.service_id == service_id, service_locks.c.job_id == job_id))
+    conn.execute(_RELEASE, {"whose": service_id, "job": job_id})
 
 
 def take_slot(

@@ -48,6 +48,12 @@ _HOLD = sa.insert(holds)
 _HOLDS = sa.select(holds).where(holds.c.service_id.in_(sa.bindparam("whose", expanding=True)))
 _HOLDS = _HOLDS.order_by(holds.c.since, holds.c.reason)
 
+_FACTS = sa.select(services.c.node, services.c.facts).where(services.c.id == sa.bindparam("service"))
+_MOVED = _WRITE.where(services.c.node != sa.bindparam("there"))
+_WAS_ON = sa.select(service_nodes.c.node).where(service_nodes.c.service_id == sa.bindparam("whose"))
+_WAS_ON = _WAS_ON.order_by(service_nodes.c.since, service_nodes.c.node)
+_NOTE_NODE = sa.insert(service_nodes)
+
 
 def get(conn: Connection, service_id: str) -> Service | None:
     """The service with its holds, or None."""
@@ -122,7 +128,7 @@ def list_page(
 
 def facts(conn: Connection, service_id: str) -> ServiceFacts:
     """What our jobs made for the service; empty where nothing was made or the service is unknown."""
-    row = conn.execute(sa.select(services.c.node, services.c.facts).where(services.c.id == service_id)).one_or_none()
+    row = conn.execute(_FACTS, {"service": service_id}).one_or_none()
     if row is None:
         return ServiceFacts()
     return ServiceFacts(node=row.node, nodes_ever=nodes_ever(conn, service_id), values=dict(row.facts))
@@ -130,9 +136,9 @@ def facts(conn: Connection, service_id: str) -> ServiceFacts:
 
 def set_facts(conn: Connection, service_id: str, observed: ServiceFacts, *, now: datetime) -> None:
     """Replace what is known of the service's things. Nodes once known are never forgotten."""
-    moved = sa.and_(services.c.id == service_id, services.c.node != observed.node)
-    conn.execute(sa.update(services).where(moved).values(next_due_at=AT_ONCE))  # what falls due depends on where it is
-    conn.execute(sa.update(services).where(services.c.id == service_id).values(node=observed.node, facts=dict(observed.values)))
+    # What falls due depends on where it is.
+    conn.execute(_MOVED, {"service": service_id, "there": observed.node, "next_due_at": AT_ONCE})
+    conn.execute(_WRITE, {"service": service_id, "node": observed.node, "facts": dict(observed.values)})
     for node in (observed.node, *observed.nodes_ever):
         if node:
             note_node(conn, service_id, node, now=now)
@@ -141,13 +147,12 @@ def set_facts(conn: Connection, service_id: str, observed: ServiceFacts, *, now:
 def note_node(conn: Connection, service_id: str, node: str, *, now: datetime) -> None:
     """Remember that the service was promised on the node or ran there."""
     if node not in nodes_ever(conn, service_id):
-        conn.execute(sa.insert(service_nodes).values(service_id=service_id, node=node, since=now))
+        conn.execute(_NOTE_NODE, {"service_id": service_id, "node": node, "since": now})
 
 
 def nodes_ever(conn: Connection, service_id: str) -> tuple[str, ...]:
     """Every node the service ever was on, the first first."""
-    query = sa.select(service_nodes.c.node).where(service_nodes.c.service_id == service_id)
-    return tuple(conn.scalars(query.order_by(service_nodes.c.since, service_nodes.c.node)))
+    return tuple(conn.scalars(_WAS_ON, {"whose": service_id}))
 
 
 def count(conn: Connection) -> dict[tuple[str, str], int]:

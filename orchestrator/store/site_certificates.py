@@ -12,6 +12,8 @@ from orchestrator.ports.site_certificates import Inspected, Pair
 from orchestrator.store.account_tables import site_certificates
 from orchestrator.store.database import Connection, Database
 
+_DROP = sa.delete(site_certificates).where(site_certificates.c.job_id == sa.bindparam("job"))
+
 
 def key_context(job_id: str) -> str:
     """What a key is wrapped for: it opens as that of no other job."""
@@ -27,7 +29,7 @@ def keep(conn: Connection, secrets: Secrets, pair: Pair, *, job_id: str, service
 
 def drop(conn: Connection, job_id: str) -> None:
     """The job has ended: nothing is kept. None there = success."""
-    conn.execute(sa.delete(site_certificates).where(site_certificates.c.job_id == job_id))
+    conn.execute(_DROP, {"job": job_id})
 
 
 def rewrap_all(db: Database, secrets: Secrets, alone: Secrets) -> int:

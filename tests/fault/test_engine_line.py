@@ -124,7 +124,9 @@ def test_a_node_that_hangs_takes_no_more_than_its_share_of_the_workers(build: Bu
     hang.go_on.set()
     done = [house.wait(job_id) for job_id in waiting]
     assert [job.state for job in done] == [JobState.DONE] * 6
-    assert [job.started_at for job in done] == sorted(job.started_at for job in done if job.started_at)
+    began = [job.started_at for job in done if job.started_at]
+    # Two at a time: of those two either may be the first by a hair.
+    assert all(earlier <= later for earlier, later in zip(began, began[2:], strict=False))
 
 
 def test_one_node_alone_has_all_workers_and_of_several_none_has_more_than_half() -> None:

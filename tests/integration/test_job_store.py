@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState
-from orchestrator.domain.jobs import Job
+from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store import jobs, locks
 from orchestrator.store.database import Connection, Database
 
@@ -45,10 +46,15 @@ def test_a_lock_is_one_job_s_and_a_new_execution_of_it_takes_over(conn: Connecti
     assert locks.take_service(conn, "s1", job_id="j1", token="t1", now=NOW) == "j1"
     assert locks.take_service(conn, "s1", job_id="j2", token="t2", now=NOW) == "j1"
     assert locks.take_service(conn, "s1", job_id="j1", token="t3", now=NOW) == "j1"
-    assert (locks.holds_service(conn, "s1", token="t1"), locks.holds_service(conn, "s1", token="t3")) == (False, True)
+    jobs.add(conn, replace(a_job(1), id="j1"))
+    jobs.replace_steps(conn, "j1", [JobStep(job_id="j1", position=0, id="one", step="a.step")])
+    assert [locks.stop_requested(conn, "j1", token=token) for token in ("t1", "t3")] == [None, False]
     locks.release_service(conn, "s1", job_id="j2")
-    assert locks.holds_service(conn, "s1", token="t3")
+    assert locks.stop_requested(conn, "j1", token="t3") is False
+    assert [jobs.change_held_step(conn, "j1", 0, token=token, message=token) for token in ("t1", "t3")] == [False, True]
+    assert jobs.steps(conn, "j1")[0].message == "t3"
     locks.release_service(conn, "s1", job_id="j1")
+    assert not jobs.change_held_step(conn, "j1", 0, token="t3", message="late")
     assert locks.take_service(conn, "s1", job_id="j2", token="t4", now=NOW) == "j2"
 
 
