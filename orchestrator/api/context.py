@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -238,6 +239,8 @@ class Control(Protocol):
 
     @property
     def repositories(self) -> RepositoriesControl: ...
+
+    def answering(self) -> AbstractContextManager[None]: ...
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Accepted: ...
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
 from orchestrator.engine.durable import Halted, Outcome
+from orchestrator.engine.precedence import Precedence
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.slots import Slots, SlotWaitEnded
 from orchestrator.observe.logs import about
@@ -82,6 +83,7 @@ class Works:
     halting: threading.Event
     sure: Callable[[], bool]
     on_step: Callable[[str, str, float], None]
+    precedence: Precedence = field(default_factory=Precedence)
 
     @property
     def clock(self) -> Clock:
@@ -89,6 +91,7 @@ class Works:
 
     def record(self, change: Callable[[Connection], T]) -> T:
         """Write, and where the store is away wait for it: what happened outside must not be forgotten."""
+        self.precedence.stand_aside()
         while True:
             try:
                 with self.db.write() as conn:

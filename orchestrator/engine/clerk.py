@@ -97,7 +97,9 @@ class Clerk:
             received = decisions.with_fee(before, received, self._orders.terms(received.service))
         after = received.service
         playbook = self._orders.playbook(decision, after)
-        if after is not None and after != before:
+        if after is not None and before is None:
+            services.add(conn, after, now=now)
+        elif after is not None and after != before:
             services.put(conn, after, now=now, before=before)
         if after is not None:
             tell_changed(conn, before, after, now=now)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from dbos import DBOS, DBOSClient, Serializer
 
-from orchestrator.store.database import Connection, Database, translated
+from orchestrator.store.database import Connection, Database, after_commit, translated
 
 APPLICATION = "orchestrator"
 APPLICATION_VERSION = "1"
@@ -32,6 +33,9 @@ GONE = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "SUCCESS")
 # The queue takes the lowest number first, from 1 to this one: seconds since then.
 FIRST_IN_LINE = datetime(2026, 1, 1, tzinfo=UTC)
 LAST_IN_LINE = 2**31 - 1
+
+# So many runs that were put on the queue are remembered, the oldest forgotten first.
+_PUT_MOST = 10_000
 
 Outcome = dict[str, Any]
 
@@ -72,6 +76,8 @@ class Durable:
         self._db = db
         self._workers = workers
         self._poll_seconds = poll_seconds
+        self._put: dict[str, None] = {}
+        self._noting = threading.Lock()
         self._client: DBOSClient | None = None
         self._running = False
 
@@ -130,23 +136,34 @@ class Durable:
             self._client.destroy()
             self._client = None
 
-    def enqueue(self, conn: Connection, *, job_id: str, run: int, since: datetime) -> None:
-        """Put a run of the job on the queue, inside the caller's transaction; again changes nothing.
+    def enqueue(self, conn: Connection, *, job_id: str, run: int, since: datetime, lost: bool = False) -> None:
+        """Put a run of the job on the queue, inside the caller's write transaction; again changes nothing.
 
-        The job that waits ``since`` the earliest second is taken first.
+        The job that waits ``since`` the earliest second is taken first. ``lost``: the queue has been seen to lack it. Else what
+        this process has put there is not put there again: of a long line the head is looked at with each that joins it.
         """
+        name = run_id(job_id, run)
+        if name in self._put and not lost:
+            return
+        after_commit(conn, lambda: self._note_put(name))
         self._connected().enqueue_in_transaction(
             conn,
             {
                 "workflow_name": WORKFLOW,
                 "queue_name": QUEUE,
-                "workflow_id": run_id(job_id, run),
+                "workflow_id": name,
                 "app_version": APPLICATION_VERSION,
                 "priority": min(max(1, int((since - FIRST_IN_LINE).total_seconds())), LAST_IN_LINE),
             },
             job_id,
             run,
         )
+
+    def _note_put(self, name: str) -> None:
+        with self._noting:
+            self._put[name] = None
+            if len(self._put) > _PUT_MOST:
+                del self._put[next(iter(self._put))]
 
     def step(self, name: str, act: Callable[[], Outcome]) -> Outcome:
         """Inside a run: do it and record what it returned, or return what was recorded when this run was here before."""

@@ -221,7 +221,7 @@ class Endings:
         after = own_systems.after_job(after, job.intent, job.arguments, ended_well=ended_well)
         after = kept.after_job(after, job, steps, ended_well=ended_well, now=now, keep=keep)
         if after != service:
-            services.put(conn, after, now=now)
+            services.put(conn, after, now=now, before=service)
             tell_changed(conn, service, after, now=now)
         known = services.facts(conn, service.id)
         services.set_facts(conn, service.id, facts_after(known, job, ending, steps), now=now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import IO, Any
 
 from orchestrator.domain.conduct import Answer
@@ -227,6 +228,10 @@ class Engine:
         return Beat(name, lambda: self._lease.leads and act(), seconds=seconds)
 
     # -- what comes in ----------------------------------------
+
+    def answering(self) -> AbstractContextManager[None]:
+        """While billing is answered in the block, jobs stand aside for it (``precedence``)."""
+        return self._works.precedence.answering()
 
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Acceptance:
         """Take an authentic event. Raises EventConflict, StoreUnavailable."""

@@ -232,12 +232,13 @@ class Intake:
 
     def _forget(self, conn: Connection, event: Event, seq: int, *, outcome: str) -> None:
         """Only what may be processed once more needs the password that came with it, and nothing of what is erased."""
-        service = services.get(conn, event.service_id)
+        rest = services.rest(conn, event.service_id)
         lets_in = bool(event.password_hash or event.ssh_keys or event.account is not None)
-        if lets_in and service is not None and service.state == Lifecycle.ERASED:
+        if lets_in and rest is not None and rest.state == Lifecycle.ERASED:
             events.forget_access(conn, event.service_id)
-        elif service is not None and service.forgotten_at is not None:
-            forgetting.forget(conn, service.id, personal.blanks(self._orders.terms(service)))
+        elif rest is not None and rest.forgotten_at is not None:
+            service = services.get(conn, event.service_id)
+            forgetting.forget(conn, event.service_id, personal.blanks(self._orders.terms(service)))
         elif (event.password_hash or event.account is not None) and outcome not in REPLAYABLE:
             events.forget_password(conn, seq)
 

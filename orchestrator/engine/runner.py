@@ -166,7 +166,7 @@ class Runner:
             self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, power=power, now=now
         )
         if record != service:
-            services.put(conn, record, now=now)
+            services.put(conn, record, now=now, before=service)
             tell_changed(conn, service, record, now=now)
         started["workflow"] = workflows.to_json(workflow)
         job_store.change(conn, job.id, **started)

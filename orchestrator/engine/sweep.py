@@ -58,7 +58,7 @@ class Sweep:
                 return False
             if word is None:
                 _log.warning("job %s was lost from the queue and is put back", job.id)
-                self._durable.enqueue(conn, job_id=job.id, run=job.run, since=job.created_at)
+                self._durable.enqueue(conn, job_id=job.id, run=job.run, since=job.created_at, lost=True)
             else:
                 _log.error("job %s is %s and its run is over (%s)", job.id, job.state, word)
                 error = "its run broke off: see the controller's log, then retry or cancel it"

@@ -42,9 +42,15 @@ class EventRecord:
     seq: int = 0
 
 
+# Made once: making a statement costs more than running it.
+_ONE = sa.select(events).where(events.c.source == sa.bindparam("sender"), events.c.id == sa.bindparam("event"))
+_ADD = sa.insert(events).returning(events.c.seq)
+_CHANGE = sa.update(events).where(events.c.seq == sa.bindparam("number"))
+
+
 def get(conn: Connection, source: str, event_id: str) -> EventRecord | None:
     """The event of that source and webhook-id, or None."""
-    row = conn.execute(sa.select(events).where(events.c.source == source, events.c.id == event_id)).one_or_none()
+    row = conn.execute(_ONE, {"sender": source, "event": event_id}).one_or_none()
     return None if row is None else _record(row)
 
 
@@ -57,13 +63,13 @@ def by_seq(conn: Connection, seq: int) -> EventRecord | None:
 def add(conn: Connection, record: EventRecord) -> int:
     """Keep a new event and return its number. Look with ``get`` first, in the same write transaction."""
     values = {name: getattr(record, name) for name in EventRecord.__dataclass_fields__ if name != "seq"}
-    return int(conn.execute(sa.insert(events).values(**values).returning(events.c.seq)).scalar_one())
+    return int(conn.execute(_ADD, values).scalar_one())
 
 
 def set_outcome(conn: Connection, seq: int, *, outcome: str, detail: str, problem: str = "", job_id: str = "") -> None:
     """Say what became of the event."""
     values = {"outcome": outcome, "detail": detail, "problem": problem, "job_id": job_id}
-    conn.execute(sa.update(events).where(events.c.seq == seq).values(**values))
+    conn.execute(_CHANGE, {"number": seq, **values})
 
 
 def forget_password(conn: Connection, seq: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,8 +41,10 @@ _RECORD = [column for column in services.c if column.name not in ("facts", "next
 _FIELDS = tuple(field.name for field in fields(Service) if field.name not in ("holds", "node"))
 # Made once: making a statement costs more than running it.
 _ONE = sa.select(*_RECORD).where(services.c.id == sa.bindparam("service"))
+_REST = sa.select(services.c.state, services.c.forgotten_at).where(services.c.id == sa.bindparam("service"))
 _SEVERAL = sa.select(*_RECORD).where(services.c.id.in_(sa.bindparam("which", expanding=True))).order_by(services.c.id)
 _WRITE = sa.update(services).where(services.c.id == sa.bindparam("service"))
+_ADD = sa.insert(services)
 _LIFT = sa.delete(holds).where(holds.c.service_id == sa.bindparam("whose"))
 _HOLD = sa.insert(holds)
 _HOLDS = sa.select(holds).where(holds.c.service_id.in_(sa.bindparam("whose", expanding=True)))
@@ -61,6 +63,20 @@ def get(conn: Connection, service_id: str) -> Service | None:
     return None if row is None else _service(row, _holds(conn, [service_id]).get(service_id, ()))
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of a service: its state, and since when nothing personal is known of it any more."""
+
+    state: Lifecycle
+    forgotten_at: datetime | None
+
+
+def rest(conn: Connection, service_id: str) -> Rest | None:
+    """The same of a service without reading its record, or None."""
+    row = conn.execute(_REST, {"service": service_id}).one_or_none()
+    return None if row is None else Rest(Lifecycle(row.state), row.forgotten_at)
+
+
 def put(conn: Connection, service: Service, *, now: datetime, before: Service | None = None) -> None:
     """Write the whole record and its holds; what our jobs made (``facts``) is left alone.
 
@@ -73,14 +89,19 @@ def put(conn: Connection, service: Service, *, now: datetime, before: Service | 
         values.pop("created_at", None)
     changed = conn.execute(_WRITE, {"service": service.id, **values})
     if changed.rowcount == 0:
-        new = _values(service, None) | {"created_at": service.created_at or now, "facts": {}}
-        conn.execute(sa.insert(services).values(new))
+        add(conn, service, now=now)
+        return
     if before is not None and before.holds == service.holds:
         return
     if before is None or before.holds:
         conn.execute(_LIFT, {"whose": service.id})
-    if service.holds:
-        conn.execute(_HOLD, [{"service_id": service.id, **_hold_values(hold)} for hold in service.holds])
+    _write_holds(conn, service)
+
+
+def add(conn: Connection, service: Service, *, now: datetime) -> None:
+    """Write the record of a service that has none yet, and its holds. ``now``: as ``put``."""
+    conn.execute(_ADD, _values(service, None) | {"created_at": service.created_at or now, "facts": {}})
+    _write_holds(conn, service)
 
 
 def several(conn: Connection, service_ids: Sequence[str]) -> tuple[Service, ...]:
@@ -181,6 +202,11 @@ _COLUMNS: Mapping[str, Callable[[Any], Any]] = {
     "account": lambda account: None if account is None else account_settings.to_store(account),
     "cancellation": lambda cancellation: None if cancellation is None else _cancellation_values(cancellation),
 }
+
+
+def _write_holds(conn: Connection, service: Service) -> None:
+    if service.holds:
+        conn.execute(_HOLD, [{"service_id": service.id, **_hold_values(hold)} for hold in service.holds])
 
 
 def _hold_values(hold: Hold) -> dict[str, Any]:

@@ -88,6 +88,16 @@ def test_a_job_that_waits_for_another_of_its_service_is_not_lost_and_one_that_no
     assert again.wait(second).state in (JobState.DONE, JobState.FAILED)
 
 
+def test_what_this_very_process_has_put_on_the_queue_and_the_queue_has_lost_is_put_back(build: Builder) -> None:
+    house = build(options=Options(poll_seconds=3600))
+    job = house.order("s1").job_id
+    with house.db.write() as conn:
+        assert conn.exec_driver_sql(f"DELETE FROM {queue_of(house)}").rowcount == 1
+    house.engine.sweep()
+    with house.db.read() as conn:
+        assert conn.exec_driver_sql(f"SELECT workflow_uuid FROM {queue_of(house)}").scalars().all() == [run_id(job, 1)]
+
+
 class Hang:
     """Every act on one of these services hangs until it is let go on."""
 

@@ -66,7 +66,8 @@ def receive_webhook(
     known = source in {billing.source for billing in context.config.settings.billing}
     label = source if known else UNKNOWN_SOURCE
     try:
-        answer = _accept(context, source, headers, body)
+        with context.engine.answering():
+            answer = _accept(context, source, headers, body)
     except OrchestratorError as exc:
         context.metrics.webhook(source=label, outcome=exc.code)
         _tell(logging.WARNING, label, webhook_id, outcome=exc.code)
