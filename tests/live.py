@@ -187,7 +187,8 @@ class Live(Talks):
         )
         self._clients = [self.http]
         self._running = threading.Event()
-        self._server = server.Server(create_app(self.context), ready=self._running.set)
+        self.app = create_app(self.context)
+        self._server = server.Server(self.app, ready=self._running.set)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": self._sockets}, name="live-server")
 
     def start(self) -> None:

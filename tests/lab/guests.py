@@ -1,6 +1,7 @@
 """Guests made by hand, with virsh and nothing of the product: for tests of the lab itself, and as strangers among its guests."""
 
 import contextlib
+import hashlib
 import mmap
 import os
 import socket
@@ -30,6 +31,11 @@ class Guest:
     disk: Path
     seed: Path
 
+    @property
+    def mac(self) -> str:
+        """By its name: a seed says it before libvirt would choose one."""
+        return "52:54:00:" + hashlib.sha256(self.name.encode()).digest()[:3].hex(":")
+
 
 def kvm() -> bool:
     """Whether the processor can virtualise; else QEMU emulates it."""
@@ -47,7 +53,7 @@ def definition(lab: Lab, template: Installed, guest: Guest, memory_mib: int) -> 
 <target dev='vda' bus='virtio'/></disk>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{guest.seed}'/><target dev='vdb' bus='virtio'/>
 <readonly/></disk>
-<interface type='bridge'><source bridge='{lab.bridge}'/><model type='virtio'/></interface>
+<interface type='bridge'><mac address='{guest.mac}'/><source bridge='{lab.bridge}'/><model type='virtio'/></interface>
 <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
 <serial type='file'><source path='/var/log/libvirt/{guest.name}.console'/></serial>
 <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
@@ -66,7 +72,14 @@ def write_seed(target: Path, files: dict[str, str]) -> None:
 
 
 def start(
-    lab: Lab, template: Installed, name: str, *, addresses: Sequence[str], gateways: Sequence[str] = (), memory_mib: int = 256
+    lab: Lab,
+    template: Installed,
+    name: str,
+    *,
+    addresses: Sequence[str],
+    gateways: Sequence[str] = (),
+    memory_mib: int = 256,
+    disk_bytes: int = DISK_BYTES,
 ) -> Guest:
     """Make a guest and wait until it answers on TCP 22 at its first address. Raises `NotReady`."""
     guest = Guest(name=name, disk=lab.pool_path / f"{name}.qcow2", seed=lab.pool_path / f"{name}.iso")
@@ -81,11 +94,11 @@ def start(
         "-b",
         str(template.path),
         str(guest.disk),
-        str(DISK_BYTES),
+        str(disk_bytes),
     ]
     subprocess.run(create, check=True, timeout=60)
     routes = "".join(f"      - {{to: {'::/0' if ':' in gateway else '0.0.0.0/0'}, via: '{gateway}'}}\n" for gateway in gateways)
-    network = "version: 2\nethernets:\n  main:\n    match: {name: 'e*'}\n"
+    network = f"version: 2\nethernets:\n  main:\n    match: {{macaddress: '{guest.mac}'}}\n"
     network += "    addresses: [" + ", ".join(f"'{address}'" for address in addresses) + "]\n"
     network += f"    routes:\n{routes}" if routes else ""
     key = (lab.directory / "ssh" / "operator.pub").read_text().strip()
