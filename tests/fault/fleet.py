@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +24,13 @@ from orchestrator.store.database import Database
 from tests.fault.house import House, prepared
 from tests.fault.proxy import Proxy
 from tests.fault.torture import LEASE_SECONDS, World, house_of
+from tests.fault.wire import Wire
 from tests.postgres import Server, launch, own_server
 from tests.store_files import NOTE
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
+Way = Callable[[int], Proxy | Wire]
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Member:
     """One machine: a state directory, a way to the database, and the process that is started there again and again."""
 
     directory: Path
-    proxy: Proxy
+    proxy: Proxy | Wire
     words: str
     process: subprocess.Popen[bytes] | None = None
     ends: list[int] = field(default_factory=list)
@@ -44,7 +46,7 @@ class Member:
     def start(self) -> None:
         said = (self.directory / "said").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fault.torture", str(self.directory), self.words],
+            [*self.proxy.entering, sys.executable, "-m", "tests.fault.torture", str(self.directory), self.words],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -88,9 +90,9 @@ class Member:
 
 
 class Fleet:
-    """``house`` is the test's own way in: it takes orders and runs nothing."""
+    """``house`` is the test's own way in: it takes orders and runs nothing. ``way``: to the database, of each member."""
 
-    def __init__(self, home: Path, server: Server, *, size: int, workers: int, seconds: float) -> None:
+    def __init__(self, home: Path, server: Server, *, size: int, workers: int, seconds: float, way: Way = Proxy) -> None:
         self.server = server
         self.world = World(home / "world")
         self.world.prepare()
@@ -98,9 +100,10 @@ class Fleet:
         own = prepared(home / "own", lambda directory, _name: _noted(directory, server.url(database)))
         self.house: House = house_of(own, self.world, workers=workers, seconds=seconds)
         told = json.dumps({"world": str(self.world.directory), "workers": workers, "seconds": seconds})
-        self.members = [Member(self._place(own, n), Proxy(server.port), told) for n in range(size)]
+        self.members = [Member(self._place(own, n), way(server.port), told) for n in range(size)]
         for member in self.members:
-            (member.directory / NOTE).write_text(server.url(database).replace(f":{server.port}/", f":{member.proxy.port}/"))
+            by = f"@{member.proxy.host}:{member.proxy.port}/"
+            (member.directory / NOTE).write_text(server.url(database).replace(f"@127.0.0.1:{server.port}/", by))
 
     def _place(self, own: Path, number: int) -> Path:
         return Path(shutil.copytree(own, own.with_name(f"m{number}")))
@@ -217,9 +220,9 @@ class Fleet:
 
 
 @contextmanager
-def fleet(home: Path, *, size: int, workers: int = 4, seconds: float = 0.02) -> Iterator[Fleet]:
+def fleet(home: Path, *, size: int, workers: int = 4, seconds: float = 0.02, way: Way = Proxy) -> Iterator[Fleet]:
     with own_server() as server:
-        made = Fleet(home, server, size=size, workers=workers, seconds=seconds)
+        made = Fleet(home, server, size=size, workers=workers, seconds=seconds, way=way)
         try:
             yield made
         finally:

@@ -9,15 +9,19 @@ import threading
 
 
 class Proxy:
-    """Listens on a free port of the loopback and passes on to ``port``. While it is cut, nothing arrives, in either direction,
-    and connections are taken that lead nowhere."""
+    """Listens on a free port of ``host`` and passes on to ``port`` of the loopback. While it is cut, nothing arrives, in either
+    direction, and connections are taken that lead nowhere."""
 
-    def __init__(self, port: int) -> None:
+    entering: tuple[str, ...] = ()
+    """The words before a command that is to come by it: any may."""
+
+    def __init__(self, port: int, *, host: str = "127.0.0.1") -> None:
+        self.host = host
         self._to = port
         self._open = threading.Event()
         self._open.set()
         self._ending = threading.Event()
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._server = socket.create_server((host, 0), backlog=128)
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
