@@ -24,6 +24,7 @@ from orchestrator.api.resources import (
     certificates,
     charges,
     conduct,
+    consoles,
     controllers,
     disputes,
     drift,
@@ -95,6 +96,7 @@ def create_app(context: ApiContext) -> FastAPI:
     by_address = Rates(limits.address_requests_per_minute, context.clock, what="this address")
     for resource in RESOURCES:
         app.include_router(resource.router, dependencies=[Depends(known_parameters_only)])
+    app.include_router(consoles.router)
     app.add_exception_handler(OrchestratorError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_invalid)
     app.add_exception_handler(HTTPException, problems.answer_http)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import HTTPConnection
 
 from orchestrator.api import looked
 from orchestrator.api.context import ApiContext, Context
@@ -62,14 +64,24 @@ def identify(
 ) -> Caller:
     """The caller, whom the line of the request in the log names, too; raises Unauthenticated. A token counts before the socket's
     uid, so that a role can be tried out."""
-    caller = _identified(request, context, given)
+    return _counted(request, _identified(request, context, given))
+
+
+def caller_of(connection: HTTPConnection, context: ApiContext, permission: Permission) -> Caller:
+    """As ``identify``, of one that is no request: the handshake of a WebSocket. Raises Unauthenticated, TooMany and Forbidden."""
+    scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
+    given = HTTPAuthorizationCredentials(scheme=scheme, credentials=token) if scheme.lower() == "bearer" and token else None
+    return _allowed(_counted(connection, _identified(connection, context, given)), permission)
+
+
+def _counted(connection: HTTPConnection, caller: Caller) -> Caller:
     if caller.name.startswith("token:"):
-        request.app.state.rates.take(caller.name)
-    request.state.caller = caller.name
+        connection.app.state.rates.take(caller.name)
+    connection.state.caller = caller.name
     return caller
 
 
-def _identified(request: Request, context: ApiContext, given: HTTPAuthorizationCredentials | None) -> Caller:
+def _identified(request: HTTPConnection, context: ApiContext, given: HTTPAuthorizationCredentials | None) -> Caller:
     if given is not None:
         return _by_token(context, given.credentials)
     if "authorization" in request.headers:
@@ -103,13 +115,17 @@ def by_uid(uid: int, *, server_uid: int) -> Caller:
 
 def _may(permission: Permission) -> Callable[[Request, ApiContext, Caller], Caller]:
     def check(request: Request, context: Context, caller: Annotated[Caller, Depends(identify)]) -> Caller:
-        if permission not in ALLOWED[caller.role]:
-            able = " or ".join(role for role, permissions in ALLOWED.items() if permission in permissions)
-            raise Forbidden(f"the role {caller.role} may not {permission} here", hint=f"this takes the role {able}")
-        looked.write_down(request, context, caller.name)
+        looked.write_down(request, context, _allowed(caller, permission).name)
         return caller
 
     return check
+
+
+def _allowed(caller: Caller, permission: Permission) -> Caller:
+    if permission not in ALLOWED[caller.role]:
+        able = " or ".join(role for role, permissions in ALLOWED.items() if permission in permissions)
+        raise Forbidden(f"the role {caller.role} may not {permission} here", hint=f"this takes the role {able}")
+    return caller
 
 
 Reader = Annotated[Caller, Depends(_may(Permission.READ))]

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 log = logging.getLogger("orchestrator.api")
 
@@ -125,6 +126,16 @@ class PeerProtocol(H11Protocol):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+class ConsoleProtocol(WebSocketsSansIOProtocol):
+    """WebSockets, which end in the log as they ended: uvicorn takes a handshake that was refused with an answer for one that
+    nobody answered."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
 
 
 def quieten(loop: asyncio.AbstractEventLoop) -> None:

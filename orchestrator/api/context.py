@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.conduct import Answer
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
+    from orchestrator.engine.consoles import Consoles
     from orchestrator.engine.drifting import DriftReport
     from orchestrator.engine.fleet import Evacuated
     from orchestrator.engine.hosting import Adopted, Adopting, Given, Moved, Moving
@@ -333,6 +334,7 @@ class ApiContext:
     node_residue: Callable[[Node], NodeResidue]
     inventory: Inventory
     testing: HardwareTests
+    consoles: Consoles
     metrics: Metrics
     server_uid: int
     problems: Callable[[], tuple[str, ...]] = tuple

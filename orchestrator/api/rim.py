@@ -43,15 +43,16 @@ class Rim:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         started = self._clock.monotonic()
         answer = _Answer(send)
         try:
             self._count(scope)
-            body = await self._read(scope, receive)
-            if body is not None:
+            if scope["type"] == "websocket":  # what comes by it is bounded by the server, message by message
+                await self._app(scope, receive, answer)
+            elif (body := await self._read(scope, receive)) is not None:
                 await self._app(scope, _replay(body, receive), answer)
         except OrchestratorError as exc:
             await of_error(exc)(scope, receive, answer)
@@ -69,7 +70,7 @@ class Rim:
         log.info(
             "request",
             extra={
-                "method": scope["method"],
+                "method": scope.get("method", "WEBSOCKET"),
                 "path": self._logged(scope["path"]),
                 "status": answer.status,
                 "caller": scope.get("state", {}).get("caller", ""),
@@ -121,9 +122,12 @@ class _Answer:
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
             self.begun = True
             self.status = message["status"]
+        elif message["type"] in ("websocket.accept", "websocket.close") and not self.begun:
+            self.begun = True
+            self.status = 101 if message["type"] == "websocket.accept" else 403
         await self._send(message)
 
 

@@ -28,6 +28,8 @@ GRACE_SECONDS = 20
 DESK_GRACE_SECONDS = 3
 # Connections that the kernel keeps until they are accepted.
 BACKLOG = 128
+# What a caller may say at once by a WebSocket, which is by a console.
+MESSAGE_BYTES = 64 * 1024
 
 
 class Server(uvicorn.Server):
@@ -41,7 +43,9 @@ class Server(uvicorn.Server):
                 app,
                 http=connections.PeerProtocol,
                 backlog=BACKLOG,
-                ws="none",
+                ws=connections.ConsoleProtocol,
+                ws_max_size=MESSAGE_BYTES,
+                ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

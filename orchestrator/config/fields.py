@@ -235,5 +235,8 @@ GivenUp = Annotated[timedelta, *_kind(_within(timedelta(hours=1), timedelta(days
 StateInterval = Annotated[
     timedelta, *_kind(_within(timedelta(hours=1), timedelta(days=31), "between 1h and 31d"), _DURATION_SCHEMA)
 ]
+ConsoleIdle = Annotated[
+    timedelta, *_kind(_within(timedelta(minutes=1), timedelta(days=1), "between 1m and 24h"), _DURATION_SCHEMA)
+]
 CoolDown = Annotated[timedelta, *_kind(_within(timedelta(0), timedelta(days=366), "between 0s and 366d"), _DURATION_SCHEMA)]
 Ratio = Annotated[float, Field(ge=0.1, le=100, allow_inf_nan=False)]

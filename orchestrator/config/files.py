@@ -167,6 +167,15 @@ class LimitsSection(_File):
     )
 
 
+class ConsolesSection(_File):
+    idle: f.ConsoleIdle = Field(
+        default=timedelta(minutes=15),
+        json_schema_extra={"default": "15m"},
+        description="After so long without a key a console is closed.",
+    )
+    at_once: int = Field(default=8, ge=0, le=100, strict=True, description="Open at the same time on a controller; 0 = none.")
+
+
 class OrchestratorFile(_File):
     """orchestrator.yaml: the controller itself."""
 
@@ -189,6 +198,7 @@ class OrchestratorFile(_File):
     listen: f.Listen = Field(default="", description="host:port of the API on TCP; '' = unix socket only.")
     tls: TlsSection | None = Field(default=None, description="By what `listen` speaks TLS; left out: plain HTTP.")
     limits: LimitsSection = Field(default_factory=LimitsSection, description="How much one caller may ask for over TCP.")
+    consoles: ConsolesSection = Field(default_factory=ConsolesSection, description="Serial consoles of guests.")
     billing: list[BillingEntry] = Field(default_factory=list, max_length=32, description="The billing systems that are heard.")
     webhooks: WebhooksSection = Field(default_factory=WebhooksSection, description="What is taken from billing systems.")
     messages: MessagesSection = Field(default_factory=MessagesSection, description="What billing systems are told.")

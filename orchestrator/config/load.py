@@ -31,7 +31,16 @@ from orchestrator.config.files import (
 )
 from orchestrator.config.holidays import read_holidays
 from orchestrator.config.machine_reading import read_machines
-from orchestrator.config.model import BillingSource, Config, DeploySettings, RequestLimits, Settings, TlsSettings, Zone
+from orchestrator.config.model import (
+    BillingSource,
+    Config,
+    ConsoleSettings,
+    DeploySettings,
+    RequestLimits,
+    Settings,
+    TlsSettings,
+    Zone,
+)
 from orchestrator.config.plan_reading import AnyPlanFile, plan_model, plan_of
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
@@ -266,6 +275,7 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         deploy=None if found.deploy is None else _deploy(found.deploy, directory),
         tls=None if found.tls is None else _tls(found.tls, directory),
         limits=RequestLimits(**found.limits.model_dump()),
+        consoles=ConsoleSettings(**found.consoles.model_dump()),
     )
 
 

@@ -75,6 +75,14 @@ class RequestLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleSettings:
+    """``idle``: after so long without a key a console is closed. ``at_once``: so many on one controller; 0 = none."""
+
+    idle: timedelta = timedelta(minutes=15)
+    at_once: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
 
@@ -107,6 +115,7 @@ class Settings:
     deploy: DeploySettings | None = None
     tls: TlsSettings | None = None
     limits: RequestLimits = field(default_factory=RequestLimits)
+    consoles: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     @property
     def told(self) -> BillingSource | None:

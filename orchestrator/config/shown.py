@@ -44,6 +44,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "listen": settings.listen,
         "tls": None if settings.tls is None else {key: str(value) for key, value in asdict(settings.tls).items()},
         "limits": asdict(settings.limits),
+        "consoles": {"idle": duration_words(settings.consoles.idle), "at_once": settings.consoles.at_once},
         "billing": [_billing(billing) for billing in settings.billing],
         "webhooks": {
             "tolerance": duration_words(settings.webhook_tolerance),

@@ -24,6 +24,7 @@ from orchestrator.drivers.local.keys import LocalSecrets
 from orchestrator.drivers.local.notifier import HttpNotifier
 from orchestrator.drivers.ssh import ensure_identity
 from orchestrator.engine import Catalog, Engine, EngineSettings
+from orchestrator.engine.consoles import Consoles
 from orchestrator.engine.inspecting import Inspecting
 from orchestrator.engine.inventory import Inventory
 from orchestrator.engine.machine_watch import MachineWatch
@@ -137,6 +138,14 @@ class Controller:
         self.machine_watch = MachineWatch(self.db, config.machines, self.bmcs.bmc, self.clock)
         self.inspecting = Inspecting(self.machines, self.bmcs.bmc, self.deployments, self.clock)
         self.testing = HardwareTests(self.db, self.machines, self.bmcs.bmc, self.deployments, self.clock)
+        self.consoles = Consoles(
+            self.db,
+            self.catalog,
+            self.links.consoles,
+            SystemClock(),
+            at_once=settings.consoles.at_once,
+            idle=settings.consoles.idle,
+        )
         self._ending = threading.Event()
         self.state = state_copying(config, self.db, ports=self._ports(), repositories=self.links.own, halting=self._ending)
         self._beats: list[Beat] = []
@@ -157,6 +166,7 @@ class Controller:
     def stop(self) -> bool:
         """End; False where steps still run (see ``Engine.stop``)."""
         self._ending.set()
+        self.consoles.close()
         drained = self.engine.stop()
         for beat in self._beats:
             beat.stop()
@@ -195,6 +205,7 @@ class Controller:
             server_uid=os.getuid(),
             look=self.watch.look,
             testing=self.testing,
+            consoles=self.consoles,
             inventory=Inventory(
                 self.db,
                 self.config.machines,

@@ -17,6 +17,7 @@ from orchestrator.domain.errors import NotFound, OrchestratorError, WrongState
 from orchestrator.domain.plans import Node, NodeKind
 from orchestrator.drivers.fake.access import FakeAccess
 from orchestrator.drivers.fake.agent import FakeAgent
+from orchestrator.drivers.fake.consoles import FakeConsoles
 from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hosting import FakeHostingNode
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
@@ -29,6 +30,7 @@ from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.drivers.libvirt.access import LibvirtAccess
 from orchestrator.drivers.libvirt.connection import Connection as LibvirtConnection
+from orchestrator.drivers.libvirt.consoles import LibvirtConsoles
 from orchestrator.drivers.libvirt.exports import LibvirtExports
 from orchestrator.drivers.libvirt.hypervisor import LibvirtHypervisor
 from orchestrator.drivers.libvirt.meter import AgentGuestMeter
@@ -44,6 +46,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.disk_exports import DiskExports
 from orchestrator.ports.enrolment import Enrolment, EnrolmentReport, HostKey
 from orchestrator.ports.guest_access import GuestAccess
+from orchestrator.ports.guest_console import GuestConsoles
 from orchestrator.ports.guest_meter import GuestMeter
 from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hosting_node import HostingNode, HostingReport, NodeResidue
@@ -74,6 +77,7 @@ class _Link:
     hypervisor: Hypervisor
     sizes: GuestSizes
     access: GuestAccess
+    consoles: GuestConsoles
     volumes: VolumeStore
     agent: NodeTransport
     repositories: Repositories
@@ -121,6 +125,9 @@ class Links:
 
     def access(self, name: str) -> GuestAccess:
         return self._link(name).access
+
+    def consoles(self, name: str) -> GuestConsoles:
+        return self._link(name).consoles
 
     def volumes(self, name: str) -> VolumeStore:
         return self._link(name).volumes
@@ -194,6 +201,7 @@ class Links:
                 hypervisor=FakeHypervisor(world, node.name),
                 sizes=FakeSizes(world, node.name),
                 access=FakeAccess(world, node.name),
+                consoles=FakeConsoles(world, node.name),
                 volumes=FakeVolumes(world, node.name),
                 agent=FakeAgent(world, node.name, clock=self._clock),
                 repositories=FakeRepositories(world, node.name, clock=self._clock),
@@ -213,6 +221,7 @@ class Links:
             hypervisor=LibvirtHypervisor(connection, pool=node.pool),
             sizes=LibvirtSizes(connection),
             access=LibvirtAccess(connection),
+            consoles=LibvirtConsoles(connection),
             volumes=volumes,
             agent=agent,
             repositories=ResticRepositories(agent, limits=self._limits),

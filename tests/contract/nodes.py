@@ -17,9 +17,17 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.domain.plans import Lease
-from orchestrator.drivers.fake import FakeHypervisor, FakeSizes, FakeVolumes, FakeWorld
-from orchestrator.drivers.libvirt import Connection, LibvirtAccess, LibvirtHypervisor, LibvirtSizes, LibvirtVolumes
+from orchestrator.drivers.fake import FakeConsoles, FakeHypervisor, FakeSizes, FakeVolumes, FakeWorld
+from orchestrator.drivers.libvirt import (
+    Connection,
+    LibvirtAccess,
+    LibvirtConsoles,
+    LibvirtHypervisor,
+    LibvirtSizes,
+    LibvirtVolumes,
+)
 from orchestrator.drivers.local.clock import SystemClock
+from orchestrator.ports.guest_console import GuestConsoles
 from orchestrator.ports.guest_sizes import GuestSizes
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Hypervisor
 from orchestrator.ports.node_transport import NodeTransport
@@ -51,6 +59,7 @@ class Boot:
 class NodeUnderTest(Protocol):
     hypervisor: Hypervisor
     sizes: GuestSizes
+    consoles: GuestConsoles
     volumes: VolumeStore
     boot: Boot
     bridge: str
@@ -92,6 +101,7 @@ class FakeNode:
             self.world.add_template(node, "tiny.qcow2", size_bytes=64 * MIB)
         self.hypervisor: Hypervisor = FakeHypervisor(self.world, "n1")
         self.sizes: GuestSizes = FakeSizes(self.world, "n1")
+        self.consoles: GuestConsoles = FakeConsoles(self.world, "n1")
         self.volumes: VolumeStore = FakeVolumes(self.world, "n1")
         self.full: VolumeStore = FakeVolumes(self.world, "full")
         path = self.world.node("n1")["pool_path"]
@@ -141,6 +151,7 @@ class LibvirtNode:
         self.hypervisor: Hypervisor = LibvirtHypervisor(self.connection, pool=lab.pool)
         self.sizes: GuestSizes = LibvirtSizes(self.connection)
         self.access = LibvirtAccess(self.connection)
+        self.consoles: GuestConsoles = LibvirtConsoles(self.connection)
         self.agent = LocalAgent(lab.directory / "agent", [lab.pool_path])
         self.volumes: VolumeStore = self.store(self.agent)
         self._template = template

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 import pytest
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from orchestrator.api.app import RESOURCES
+from orchestrator.api.resources import consoles
 from orchestrator.api.vocabulary import EventData
 from orchestrator.cli.main import cli
 from orchestrator.config.files import HostingPlanFile, NodesFile, OrchestratorFile, PlanFile, TemplatesFile
@@ -89,7 +90,9 @@ def test_every_global_option_is_documented(option: str) -> None:
     assert option in text("cli.md") or option in ("--version", "--help")
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "route", [*ROUTES, *(f"WEBSOCKET {route.path}" for route in consoles.router.routes if isinstance(route, APIWebSocketRoute))]
+)
 def test_every_route_is_documented(route: str) -> None:
     assert f"`{route}`" in text("api.md")
 

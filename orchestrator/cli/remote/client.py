@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from orchestrator.cli.failure import Failure, problem_line
 
 if TYPE_CHECKING:
     import httpx
+    from websockets.sync.client import ClientConnection
 
 DEFAULT_SOCKET = "/run/orchestrator/api.sock"
 TIMEOUT_SECONDS = 60.0
@@ -135,6 +136,30 @@ class Client:
         """Whether the controller takes work."""
         return self._request("GET", "/readyz").is_success
 
+    def web_socket(self, path: str, **params: str) -> ClientConnection:
+        """A WebSocket (RFC 6455) to a path below /v1. A refusal is a Failure, as of any call."""
+        import httpx
+        from websockets.exceptions import InvalidHandshake, InvalidStatus
+        from websockets.sync.client import connect, unix_connect
+
+        base = self._target.url.rstrip("/").replace("http", "ws", 1) or "ws://orchestrator"
+        url = f"{base}/v1/{path}?{urlencode(params)}"
+        headers = {"Authorization": f"Bearer {self._target.token}"} if self._target.token else {}
+        given: dict[str, Any] = {"additional_headers": headers, "compression": None, "open_timeout": TIMEOUT_SECONDS}
+        try:
+            link: ClientConnection
+            link = connect(url, **given) if self._target.url else unix_connect(self._target.socket, url, **given)
+        except InvalidStatus as exc:
+            self._read(httpx.Response(exc.response.status_code, content=bytes(exc.response.body or b"")))
+            raise self._broke(exc) from None
+        except TimeoutError:
+            raise self._late(TIMEOUT_SECONDS) from None
+        except OSError as exc:
+            raise self._no_server(exc) from None
+        except InvalidHandshake as exc:
+            raise self._broke(exc) from None
+        return link
+
     def _call(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
         return self._read(self._request(method, path, **parts))
 
@@ -160,12 +185,9 @@ class Client:
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
             raise self._no_server(exc) from None
         except httpx.TimeoutException:
-            raise Failure(
-                f"the controller at {self._target} did not answer within {timeout:.0f} seconds", exit_code=_OUTSIDE_FAILED
-            ) from None
+            raise self._late(timeout) from None
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            # The server went away in the middle: for a caller that waits, the same as none being there.
-            raise NoServer(f"the connection to {self._target} broke: {exc}", exit_code=_OUTSIDE_FAILED) from None
+            raise self._broke(exc) from None
 
     def _read(self, answer: httpx.Response) -> dict[str, Any]:
         try:
@@ -195,7 +217,14 @@ class Client:
         except OSError:
             raise self._not_running() from None
 
-    def _no_server(self, exc: httpx.HTTPError) -> NoServer:
+    def _late(self, timeout: float) -> Failure:
+        return Failure(f"the controller at {self._target} did not answer within {timeout:.0f} seconds", exit_code=_OUTSIDE_FAILED)
+
+    def _broke(self, exc: Exception) -> NoServer:
+        """The server went away in the middle: for a caller that waits, the same as none being there."""
+        return NoServer(f"the connection to {self._target} broke: {exc}", exit_code=_OUTSIDE_FAILED)
+
+    def _no_server(self, exc: Exception) -> NoServer:
         if self._target.url:
             return NoServer(f"no controller answers at {self._target.url}", hint="check --url", exit_code=_OUTSIDE_FAILED)
         return self._not_for_you() if "Permission denied" in str(exc) else self._not_running()

@@ -15,6 +15,7 @@ from orchestrator.cli.remote.charge import rupiah
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.conduct import COMMANDS as CONDUCT
 from orchestrator.cli.remote.confirm import confirm, meant_option
+from orchestrator.cli.remote.console import console
 from orchestrator.cli.remote.dispute import dispute, settle
 from orchestrator.cli.remote.forecast import waiting
 from orchestrator.cli.remote.leaving import COMMANDS as LEAVING
@@ -346,5 +347,5 @@ def tidy(context: click.Context, /, service: str, meant: str, **options: Any) ->
     act(context, service, "tidy", options)
 
 
-for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING, *SYSTEMS):
+for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING, *SYSTEMS, console):
     group.add_command(each)

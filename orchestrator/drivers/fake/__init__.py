@@ -2,6 +2,7 @@
 
 from orchestrator.drivers.fake.access import FakeAccess
 from orchestrator.drivers.fake.agent import FakeAgent
+from orchestrator.drivers.fake.consoles import FakeConsoles
 from orchestrator.drivers.fake.exports import FakeExports
 from orchestrator.drivers.fake.hosting import FakeHostingNode
 from orchestrator.drivers.fake.hypervisor import FakeHypervisor
@@ -16,6 +17,7 @@ __all__ = [
     "FakeAccess",
     "FakeAgent",
     "FakeClock",
+    "FakeConsoles",
     "FakeEnrolment",
     "FakeExports",
     "FakeHostingNode",
