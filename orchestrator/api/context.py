@@ -149,6 +149,12 @@ class Restores(Protocol):
     def would(self, service_id: str, asked: Asked, *, who: str) -> Restored: ...
 
 
+class Restarts(Protocol):
+    """Planned restarts; see ``engine.restarting``."""
+
+    def call_off(self, service_id: str, *, who: str, why: str, beside: Callable[[Connection, Submitted], None]) -> Submitted: ...
+
+
 class Drills(Protocol):
     """Restore drills; see ``engine.drilling``."""
 
@@ -225,6 +231,9 @@ class Control(Protocol):
 
     @property
     def restoring(self) -> Restores: ...
+
+    @property
+    def restarting(self) -> Restarts: ...
 
     @property
     def drilling(self) -> Drills: ...

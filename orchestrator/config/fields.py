@@ -238,5 +238,9 @@ StateInterval = Annotated[
 ConsoleIdle = Annotated[
     timedelta, *_kind(_within(timedelta(minutes=1), timedelta(days=1), "between 1m and 24h"), _DURATION_SCHEMA)
 ]
+RestartNotice = Annotated[timedelta, *_kind(_within(timedelta(0), timedelta(days=60), "between 0s and 60d"), _DURATION_SCHEMA)]
+RestartTakes = Annotated[
+    timedelta, *_kind(_within(timedelta(minutes=5), timedelta(hours=12), "between 5m and 12h"), _DURATION_SCHEMA)
+]
 CoolDown = Annotated[timedelta, *_kind(_within(timedelta(0), timedelta(days=366), "between 0s and 366d"), _DURATION_SCHEMA)]
 Ratio = Annotated[float, Field(ge=0.1, le=100, allow_inf_nan=False)]

@@ -176,6 +176,19 @@ class ConsolesSection(_File):
     at_once: int = Field(default=8, ge=0, le=100, strict=True, description="Open at the same time on a controller; 0 = none.")
 
 
+class MaintenanceSection(_File):
+    notice: f.RestartNotice = Field(
+        default=timedelta(hours=24),
+        json_schema_extra={"default": "24h"},
+        description="So long before, at the least, customers hear of a planned restart.",
+    )
+    takes: f.RestartTakes = Field(
+        default=timedelta(minutes=15),
+        json_schema_extra={"default": "15m"},
+        description="So long before the end of a window no restart is begun any more.",
+    )
+
+
 class OrchestratorFile(_File):
     """orchestrator.yaml: the controller itself."""
 
@@ -199,6 +212,7 @@ class OrchestratorFile(_File):
     tls: TlsSection | None = Field(default=None, description="By what `listen` speaks TLS; left out: plain HTTP.")
     limits: LimitsSection = Field(default_factory=LimitsSection, description="How much one caller may ask for over TCP.")
     consoles: ConsolesSection = Field(default_factory=ConsolesSection, description="Serial consoles of guests.")
+    maintenance: MaintenanceSection = Field(default_factory=MaintenanceSection, description="Restarts in the windows of nodes.")
     billing: list[BillingEntry] = Field(default_factory=list, max_length=32, description="The billing systems that are heard.")
     webhooks: WebhooksSection = Field(default_factory=WebhooksSection, description="What is taken from billing systems.")
     messages: MessagesSection = Field(default_factory=MessagesSection, description="What billing systems are told.")
@@ -243,6 +257,9 @@ class NodeEntry(_File):
     reserved_memory: f.Size = Field(default=0, description="Memory that the node keeps for itself.")
     heavy_slots: int = Field(default=2, ge=1, le=64, description="Heavy steps (copies, wipes) at the same time.")
     maintenance: bool = Field(default=False, description="true = no new guests are placed here, and no backups made.")
+    windows: list[b.WeekSpan] = Field(
+        default_factory=list, max_length=50, description="Parts of the week in which its guests may be restarted."
+    )
     backups: f.Name | Literal[""] = Field(default="", description="Target of its services' backups; '' = none are made.")
     backups_on_own_node: bool = Field(default=False, description="true = they may lie on the node itself.")
     backups_at_once: int = Field(default=1, ge=1, le=64, description="Backups of the node's services at the same time.")

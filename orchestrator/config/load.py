@@ -36,6 +36,7 @@ from orchestrator.config.model import (
     Config,
     ConsoleSettings,
     DeploySettings,
+    MaintenanceSettings,
     RequestLimits,
     Settings,
     TlsSettings,
@@ -276,6 +277,7 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         tls=None if found.tls is None else _tls(found.tls, directory),
         limits=RequestLimits(**found.limits.model_dump()),
         consoles=ConsoleSettings(**found.consoles.model_dump()),
+        maintenance=MaintenanceSettings(**found.maintenance.model_dump()),
     )
 
 
@@ -394,8 +396,9 @@ def yaml_files(directory: Path, problems: list[Problem], *, most: int) -> Sequen
 
 
 def _node(entry: NodeEntry) -> Node:
-    values = entry.model_dump(exclude={"reserved_memory", "kind"})
-    return Node(**values, kind=NodeKind(entry.kind), reserved_memory_bytes=entry.reserved_memory)
+    values = entry.model_dump(exclude={"reserved_memory", "kind", "windows"})
+    windows = tuple(entry.windows)
+    return Node(**values, kind=NodeKind(entry.kind), reserved_memory_bytes=entry.reserved_memory, windows=windows)
 
 
 def _range(entry: RangeEntry) -> AddressRange:

@@ -83,6 +83,15 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceSettings:
+    """``notice``: so long before, at the least, customers hear of a planned restart. ``takes``: so long before the end of a
+    window none is begun any more."""
+
+    notice: timedelta = timedelta(hours=24)
+    takes: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """orchestrator.yaml. Paths are absolute (relative ones are taken from the configuration's directory).
 
@@ -116,6 +125,7 @@ class Settings:
     tls: TlsSettings | None = None
     limits: RequestLimits = field(default_factory=RequestLimits)
     consoles: ConsoleSettings = field(default_factory=ConsoleSettings)
+    maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
 
     @property
     def told(self) -> BillingSource | None:

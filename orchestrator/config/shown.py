@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from orchestrator.config.backup_values import span_words
 from orchestrator.config.backups import backups_shown
 from orchestrator.config.model import BillingSource, Config, DeploySettings, Settings
 from orchestrator.config.policy_shown import shown
@@ -45,6 +46,10 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "tls": None if settings.tls is None else {key: str(value) for key, value in asdict(settings.tls).items()},
         "limits": asdict(settings.limits),
         "consoles": {"idle": duration_words(settings.consoles.idle), "at_once": settings.consoles.at_once},
+        "maintenance": {
+            "notice": duration_words(settings.maintenance.notice),
+            "takes": duration_words(settings.maintenance.takes),
+        },
         "billing": [_billing(billing) for billing in settings.billing],
         "webhooks": {
             "tolerance": duration_words(settings.webhook_tolerance),
@@ -98,6 +103,7 @@ def _node(node: Node) -> dict[str, Any]:
         "reserved_memory": size_words(node.reserved_memory_bytes),
         "heavy_slots": node.heavy_slots,
         "maintenance": node.maintenance,
+        "windows": [span_words(span) for span in node.windows],
         "backups": node.backups,
         "backups_on_own_node": node.backups_on_own_node,
         "backups_at_once": node.backups_at_once,

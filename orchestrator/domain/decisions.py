@@ -30,6 +30,7 @@ from orchestrator.domain import (
     personal,
     plan_changes,
     reactivation,
+    restarts,
 )
 from orchestrator.domain.backups import asking, drills, restoring
 from orchestrator.domain.claims import Claim
@@ -350,14 +351,20 @@ def fall_due(deadline: Deadline, service: Service, *, terms: Terms, now: datetim
             return _charged(deadline, service, terms, why)
         case Action.LIFT_HOLD | Action.LIMIT_CONDUCT:
             return conduct.fall_due(deadline, service, terms=terms, now=now, why=why)
-        case Action.TIDY | Action.BACKUP:
-            due = kept.due if deadline.action == Action.TIDY else asking.scheduled
-            return due(service, deadline.occurrence, who=who, why=why)
+        case Action.TIDY | Action.BACKUP | Action.RESTART:
+            return _its_turn(deadline, service, who=who, why=why, terms=terms, now=now)
         case Action.CANCEL_ORDER:
             ended = commanding.cancel(service, reason=why, asked_at=deadline.at, now=now, terms=terms)
             return lapsing.lapsed(ended, now=now) if service.state == Lifecycle.ORDERED else ended
         case _:
             return Received(service=service, decision=Nothing(reason=why))
+
+
+def _its_turn(deadline: Deadline, service: Service, *, who: str, why: str, terms: Terms, now: datetime) -> Received:
+    if deadline.action == Action.RESTART:
+        return restarts.fall_due(service, who=who, why=why, terms=terms, now=now)
+    due = kept.due if deadline.action == Action.TIDY else asking.scheduled
+    return due(service, deadline.occurrence, who=who, why=why)
 
 
 def _charged(deadline: Deadline, service: Service, terms: Terms, why: str) -> Received:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.domain import account_settings, accounts
@@ -22,17 +23,24 @@ from orchestrator.domain.terms import Terms
 PLAN = "plan"
 """The argument of the job: the name of the plan that it moves to."""
 RULE_GUESTS = "guests"
+RULE_WINDOWS = "windows"
+NOT_AFTER = "not_after"
+"""The argument of a window's job: the moment (ISO 8601) after which its restart is not begun any more."""
 RESTART = "restart"
 """The argument that says when a guest is restarted into what it cannot get while it runs (``Restart``)."""
 
 
 class Restart(StrEnum):
-    """``never``: not by us; its customer's next stop and start does it."""
+    """``never``: not by us; its customer's next stop and start does it. ``window``: in the next window for maintenance of its
+    node (``restarts``)."""
 
     NEVER = "never"
     NOW = "now"
+    WINDOW = "window"
 
 
+UNSAID: Mapping[str, object] = {RESTART: Restart.NEVER.value, NOT_AFTER: ""}
+"""Arguments of a job that its playbook asks for, where nobody gave them."""
 # Of other kinds no limit can be moved by this version.
 _KINDS = frozenset({PlanKind.HOSTING, PlanKind.VPS})
 
@@ -42,13 +50,25 @@ def again(record: Service, given: Mapping[str, object], *, who: str, why: str, t
     plan = str(given.get(PLAN, ""))
     if not plan:
         raise RequestError("no plan is named", hint='send {"plan": "…"}')
-    return change(record, plan, who=who, why=why, terms=terms, restart=Restart(str(given.get(RESTART, Restart.NEVER))))
+    restart, late = Restart(str(given.get(RESTART, Restart.NEVER))), str(given.get(NOT_AFTER, ""))
+    not_after = datetime.fromisoformat(late) if late else None
+    return change(record, plan, who=who, why=why, terms=terms, restart=restart, not_after=not_after)
 
 
-def change(record: Service, plan: str, *, who: str, why: str, terms: Terms, restart: Restart = Restart.NEVER) -> Received:
+def change(
+    record: Service,
+    plan: str,
+    *,
+    who: str,
+    why: str,
+    terms: Terms,
+    restart: Restart = Restart.NEVER,
+    not_after: datetime | None = None,
+) -> Received:
     """Move the service's limits to those of the plan. What the catalog says of the two is asked before (``against``).
 
-    Also to the plan that it has: another change may be under way (``in_force`` is asked with that known).
+    Also to the plan that it has: another change may be under way (``in_force`` is asked with that known). ``not_after``: from
+    then on it is not restarted any more.
     """
     if terms.kind == PlanKind.DEDICATED:
         apart = "another plan of a dedicated machine is another machine: order that one, and let this one go"
@@ -57,8 +77,12 @@ def change(record: Service, plan: str, *, who: str, why: str, terms: Terms, rest
         return _refused(record, "service.change_plan is not carried out by this version", RULE_VOCABULARY)
     if record.state != Lifecycle.ACTIVE:
         return _refused(record, f"it is {record.state}: only an active service changes its plan", RULE_LIFECYCLE)
+    if restart == Restart.WINDOW and terms.kind == PlanKind.VPS and not terms.windows.usable:
+        lacks = f"its node {record.node} has no window in which a restart could end: give it one in nodes.yaml"
+        return _refused(record, lacks, RULE_WINDOWS)
     record = settled(record, terms.plan)
-    intent = Intent.on(IntentKind.CHANGE_PLAN, record, reason=why, who=who, arguments=_arguments(plan, restart, terms))
+    given = _arguments(plan, restart, terms) | ({} if not_after is None else {NOT_AFTER: not_after.isoformat()})
+    intent = Intent.on(IntentKind.CHANGE_PLAN, record, reason=why, who=who, arguments=given)
     return Received(service=record, decision=intent)
 
 
@@ -66,7 +90,7 @@ def in_force(record: Service, intent: Intent) -> Nothing | None:
     """That nothing is to be done, where no change of plan is under way: it is the plan that it has."""
     if intent.kind != IntentKind.CHANGE_PLAN or intent.arguments.get(PLAN) != record.plan:
         return None
-    if intent.arguments.get(RESTART) == Restart.NOW:
+    if intent.arguments.get(RESTART) in (Restart.NOW, Restart.WINDOW):
         return None  # it may still run with the size of the plan before
     return Nothing(reason=f"its plan is {record.plan} already")
 

@@ -11,6 +11,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import ClassVar
 
+from orchestrator.domain.backups.offer import Span
+
 # What a limited service keeps of its network in each direction, where its plan says nothing else: 1 Mbit/s.
 LIMITED_NETWORK = 125_000
 # What a limited account keeps of one core, in per cent, where its plan says nothing else.
@@ -246,6 +248,7 @@ class Node:
     backups_at_once: int = 1
     disk_watermark_percent: float = 90.0
     metadata_watermark_percent: float = 80.0
+    windows: tuple[Span, ...] = ()  # for maintenance, in the provider's zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

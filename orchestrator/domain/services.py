@@ -14,6 +14,7 @@ from orchestrator.domain.account_parts import AccountSettings
 from orchestrator.domain.complaints import Complaint
 from orchestrator.domain.errors import WrongState
 from orchestrator.domain.kept_volumes import KeptVolume
+from orchestrator.domain.planned import PlannedRestart
 
 # Part of guest, volume and filter names on a node: no dot, because a dot separates the parts of those names.
 SERVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
@@ -268,6 +269,7 @@ class Service:
     kept: tuple[KeptVolume, ...] = ()
     account: AccountSettings | None = None
     databases_full: bool = False
+    restart: PlannedRestart | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

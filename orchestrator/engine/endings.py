@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.domain import account_settings, archives, coming_back, kept, moving_in, outcomes, own_systems, plan_changes
+from orchestrator.domain import (
+    account_settings,
+    archives,
+    coming_back,
+    kept,
+    moving_in,
+    outcomes,
+    own_systems,
+    plan_changes,
+    restarts,
+)
 from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.backups.drills import ended as drill_ended
 from orchestrator.domain.backups.drills import signature_of
@@ -220,9 +230,12 @@ class Endings:
         after = account_settings.after_job(after, job.intent, job.arguments, self._terms(after), ended_well=ended_well)
         after = own_systems.after_job(after, job.intent, job.arguments, ended_well=ended_well)
         after = kept.after_job(after, job, steps, ended_well=ended_well, now=now, keep=keep)
+        after = restarts.after_job(after, job, steps, self._terms(after), ended_well=ended_well, now=now)
         if after != service:
             services.put(conn, after, now=now, before=service)
             tell_changed(conn, service, after, now=now)
+            if plan_changes.NOT_AFTER not in job.arguments or after.restart is not None:
+                tell(conn, after, restarts.taken_back(service, after), now=now)
         known = services.facts(conn, service.id)
         services.set_facts(conn, service.id, facts_after(known, job, ending, steps), now=now)
         if after.state == Lifecycle.ERASED and service.state != Lifecycle.ERASED:

@@ -40,6 +40,7 @@ from orchestrator.engine.money import Money
 from orchestrator.engine.orders import Orders
 from orchestrator.engine.reconciling import Reconciliation
 from orchestrator.engine.records import Records
+from orchestrator.engine.restarting import Restarting
 from orchestrator.engine.restoring import Restoring
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import Beside, Catalog, EngineSettings, PolicyTexts, nothing_beside
@@ -139,6 +140,7 @@ class Engine:
         self.restoring = Restoring(self._works, clerk=clerk, catalog=catalog)
         self.repositories = GivingUp(self._works)
         self.fleet = Fleet(self._works, catalog=catalog, command=self._intake.command)
+        self.restarting = Restarting(clerk)
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         records = Records(self._works, catalog)
         self.taking_in = TakingIn(self._works, catalog, records)

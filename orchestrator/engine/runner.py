@@ -287,7 +287,7 @@ def resolved(
     about = {
         **(promised.for_backup(catalog.terms_of(service)) if keeps or job.intent in _MAKES_COPIES else {}),
         **({archives.KEEPS: False, "archive_until": ""} if job.intent == IntentKind.TERMINATE else {}),
-        **({plan_changes.RESTART: plan_changes.Restart.NEVER.value} if job.intent == IntentKind.CHANGE_PLAN else {}),
+        **(plan_changes.UNSAID if job.intent == IntentKind.CHANGE_PLAN else {}),
         **job.arguments,
         "id": job.id,
         "service_id": job.service_id,

@@ -16,7 +16,7 @@ from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Templa
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.services import Service
 from orchestrator.domain.tariffs import Tariff
-from orchestrator.domain.terms import Prices, Terms
+from orchestrator.domain.terms import Prices, Terms, Windows
 from orchestrator.store.database import Connection
 
 T = TypeVar("T")
@@ -26,6 +26,9 @@ Beside = Callable[[Connection, T], None]
 
 def nothing_beside(_conn: Connection, _result: object) -> None:
     """Only the act."""
+
+
+_NO_WINDOWS = Windows()
 
 
 class Tariffs:
@@ -47,7 +50,7 @@ class Catalog:
     confirm a termination; else only people are. ``backups``: by node, where the copies of its services go; a node that is not
     named has no target, and no backup of its services is made.
     ``keep_restored``: how long what a restore replaced, or wrote beside a disk, is kept. ``drills``: so many restore drills
-    a week on each node.
+    a week on each node. ``windows``: by node, when its guests may be restarted.
     """
 
     plans: Mapping[str, Plan]
@@ -63,6 +66,7 @@ class Catalog:
     drills: int = 0
     machines: tuple[Machine, ...] = ()
     ranges: tuple[AddressRange, ...] = ()
+    windows: Mapping[str, Windows] = field(default_factory=dict)
 
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
@@ -95,6 +99,7 @@ class Catalog:
             tariffs=self.tariffs.of(service.plan),
             backups=self._offer(service, plan),
             plan=plan,
+            windows=self.windows.get(service.node, _NO_WINDOWS),
         )
 
     def _offer(self, service: Service, plan: Plan | None) -> Offer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, ClassVar
 
 from orchestrator.domain import plan_changes
@@ -182,23 +183,33 @@ class GuestResize(BaseStep[ResizeArgs]):
         hypervisor.mark(found.name, clean, autostart=found.autostart, deadline=ASK_SECONDS)
 
 
-class GuestRestart(BaseStep[OnNode]):
-    """Restart the guest into the size that it is defined with. One that is off, or runs with it, is left alone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartArgs(OnNode):
+    """``not_after``: the moment (ISO 8601) from which it is not begun any more; '' = it may be begun at any time."""
+
+    not_after: str = ""
+
+
+class GuestRestart(BaseStep[RestartArgs]):
+    """Restart the guest into the size that it is defined with. One that is off, or runs with it, is left alone, and so is one
+    whose time for it is over."""
 
     name: ClassVar[str] = "guest.restart"
-    args = OnNode
+    args = RestartArgs
     deadline_seconds: ClassVar[float] = 180.0
 
-    def check(self, ctx: StepContext, args: OnNode) -> Done | Needed:
+    def check(self, ctx: StepContext, args: RestartArgs) -> Done | Needed:
         facts, mark = present_guest(ctx, args.node)
         ours = traced(mark, RESTARTED, ctx) is not None
         if ours and facts.power == Power.STOPPED:
             return Needed("it was switched off to be started anew")
+        if not ours and args.not_after and ctx.ports.clock.now() > datetime.fromisoformat(args.not_after):
+            return Done({"restarted": False})
         if facts.power != Power.STOPPED and facts.needs_restart:
             return Needed(_sentence(facts))
         return Done({"restarted": ours}, made_by=ctx.job_id if ours else "")
 
-    def apply(self, ctx: StepContext, args: OnNode) -> Facts:
+    def apply(self, ctx: StepContext, args: RestartArgs) -> Facts:
         """Asked first (ACPI); one that does not go down within a minute has its plug pulled."""
         facts, mark = present_guest(ctx, args.node)
         hypervisor = ctx.ports.hypervisor(args.node)
@@ -209,7 +220,7 @@ class GuestRestart(BaseStep[OnNode]):
         hypervisor.power(facts.name, PowerAction.START, deadline=Timer(ctx).left())
         return {"restarted": True}
 
-    def undo(self, ctx: StepContext, args: OnNode, facts: Mapping[str, Any]) -> None:
+    def undo(self, ctx: StepContext, args: RestartArgs, facts: Mapping[str, Any]) -> None:
         """Nothing: guest.resize, undone after this, restarts it into the size that it had."""
 
 

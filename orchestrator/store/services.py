@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from orchestrator.domain import account_settings
 from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
 from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
+from orchestrator.domain.planned import PlannedRestart
 from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import (
     Cancellation,
@@ -200,6 +201,7 @@ _COLUMNS: Mapping[str, Callable[[Any], Any]] = {
     "kept": lambda volumes: [_kept_values(volume) for volume in volumes],
     "state": str,
     "account": lambda account: None if account is None else account_settings.to_store(account),
+    "restart": lambda restart: None if restart is None else _restart_values(restart),
     "cancellation": lambda cancellation: None if cancellation is None else _cancellation_values(cancellation),
 }
 
@@ -294,7 +296,21 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         kept=tuple(_kept(each) for each in row.kept),
         account=None if row.account is None else account_settings.from_store(row.account),
         databases_full=row.databases_full,
+        restart=None if row.restart is None else _restart(row.restart),
     )
+
+
+_RESTART_TIMES = ("at", "until", "planned_at")
+
+
+def _restart_values(restart: PlannedRestart) -> dict[str, str]:
+    values = asdict(restart)
+    return values | {name: values[name].isoformat() for name in _RESTART_TIMES}
+
+
+def _restart(kept: Mapping[str, str]) -> PlannedRestart:
+    times = {name: datetime.fromisoformat(kept[name]) for name in _RESTART_TIMES}
+    return PlannedRestart(node=kept["node"], why=kept["why"], **times)
 
 
 _KEPT_TIMES = ("kept_at", "until")

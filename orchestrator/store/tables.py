@@ -115,6 +115,8 @@ services = _table(
     # What was set of a hosting account (domain.account_parts.AccountSettings); null: it is as it was ordered.
     sa.Column("account", sa.JSON(none_as_null=True), nullable=True),
     sa.Column("databases_full", sa.Boolean, nullable=False, server_default=sa.false()),
+    # A restart that is planned for a window (domain.planned.PlannedRestart); null: none is.
+    sa.Column("restart", sa.JSON(none_as_null=True), nullable=True),
 )
 
 # What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an

@@ -11,6 +11,7 @@ from orchestrator.config.model import Config
 from orchestrator.domain.backups.copies import KnownCopy, copies_of_state
 from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.backups.targets import Way
+from orchestrator.domain.terms import Windows
 from orchestrator.drivers.local.files import read_secret, read_trusted
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import RunLimits
@@ -35,6 +36,16 @@ def node_backups(config: Config) -> dict[str, NodeBackups]:
         )
         for node in config.nodes
         if node.backups
+    }
+
+
+def windows_of(config: Config, *, tells: bool) -> dict[str, Windows]:
+    """By node, when its guests may be restarted; nodes without a window are left out."""
+    rule = config.settings.maintenance
+    return {
+        node.name: Windows(spans=node.windows, notice=rule.notice, takes=rule.takes, tells=tells)
+        for node in config.nodes
+        if node.windows
     }
 
 

@@ -43,7 +43,7 @@ from orchestrator.store.ledger import StoreLedger
 from orchestrator.store.machines import StoreMachinePool
 from orchestrator.store.site_certificates import StoreSiteCertificates
 from orchestrator.wiring import calendar_of, database_of
-from orchestrator.wiring.backups import backup_book, node_backups
+from orchestrator.wiring.backups import backup_book, node_backups, windows_of
 from orchestrator.wiring.deploy import DeploymentsByMachine, store_deployments
 from orchestrator.wiring.identity import identity_of
 from orchestrator.wiring.links import Links
@@ -105,6 +105,7 @@ class Controller:
             backups=node_backups(config),
             keep_restored=settings.backups.keep_restored,
             drills=settings.backups.drills,
+            windows=windows_of(config, tells=self._notifier is not None),
             machines=config.machines,
             ranges=config.ranges,
         )

@@ -23,6 +23,7 @@ from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import AddressRange, GuestPlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.playbooks import Playbook
 from orchestrator.domain.policies import Policy
+from orchestrator.domain.terms import Windows
 from orchestrator.drivers.fake import (
     FakeAccess,
     FakeAgent,
@@ -110,6 +111,7 @@ class Options:
     due_seconds: float = 60.0
     backups: Mapping[str, NodeBackups] = field(default_factory=dict)
     drills: int = 0
+    windows: Mapping[str, Windows] = field(default_factory=dict)
 
 
 def _nowhere(_point: str) -> None:
@@ -155,6 +157,7 @@ class House:
             asks_billing=options.asks_billing,
             backups=options.backups,
             drills=options.drills,
+            windows=options.windows,
             machines=machines,
         )
         self.ports = self._ports(directory)

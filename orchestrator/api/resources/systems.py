@@ -37,7 +37,10 @@ class PlanRequest(ReasonRequest):
     """``reason`` is needed."""
 
     plan: Text = Field(min_length=1, description="One of the same kind.")
-    restart: Restart = Field(default=Restart.NEVER, description="Of a guest: now, where it cannot get all of it while it runs.")
+    restart: Restart = Field(
+        default=Restart.NEVER,
+        description="Of a guest that cannot get all of it while it runs: now, or in its node's next window.",
+    )
 
 
 class ReinstallRequest(ReasonRequest):
@@ -87,6 +90,19 @@ def change_plan(
     given: dict[str, object] = {plan_changes.PLAN: request.plan, plan_changes.RESTART: request.restart.value}
     why, who = reason_of(request, "change-plan", dry_run=dry_run), caller.name
     return have_done(context, once, IntentKind.CHANGE_PLAN, service_id, given, who=who, why=why, dry_run=dry_run)
+
+
+@router.post("/cancel-restart", response_model=Answer)
+def cancel_restart(
+    caller: Actor, context: Context, once: OnceOnly, service_id: ServiceId, request: ReasonRequest | None = None
+) -> JSONResponse:
+    """Call off the restart that is planned for its node's window. Its customer's next stop and start does what is left to do."""
+    why = (request or ReasonRequest()).reason
+
+    def act(keep: Keep) -> None:
+        context.engine.restarting.call_off(service_id, who=caller.name, why=why, beside=kept_answer(keep))
+
+    return once.run(act)
 
 
 @router.post("/reinstall", response_model=Answer, responses={202: {"model": Answer}})

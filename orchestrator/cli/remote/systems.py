@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
+from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote.asking import ask
+from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.confirm import confirm, meant_option
-from orchestrator.cli.remote.options import NeededToAct, dry_run_option, json_option, watch_option
+from orchestrator.cli.remote.options import NeededToAct, client, dry_run_option, json_option, watch_option
 
 _MOST = 16 * 1024
 _reason_needed = click.option(
@@ -22,10 +24,10 @@ _reason_needed = click.option(
 @click.argument("plan")
 @click.option(
     "--restart",
-    type=click.Choice(["never", "now"]),
+    type=click.Choice(["never", "now", "window"]),
     default="never",
     show_default=True,
-    help="Of a guest: whether it is restarted where it cannot get all of it while it runs.",
+    help="Of a guest: whether it is restarted where it cannot get all of it while it runs; window: in the next one of its node.",
 )
 @_reason_needed
 @dry_run_option
@@ -35,6 +37,20 @@ _reason_needed = click.option(
 def change_plan(context: click.Context, /, service: str, plan: str, restart: str, reason: str | None, **options: Any) -> None:
     """Move a guest or an account to the size and the limits of another plan. A guest's disk is never made smaller."""
     ask(context, service, "change-plan", {"reason": reason or "", "plan": plan, "restart": restart}, options)
+
+
+@click.command("cancel-restart")
+@click.argument("service")
+@_reason_needed
+@json_option
+@click.pass_context
+def cancel_restart(context: click.Context, /, service: str, reason: str | None, as_json: bool) -> None:
+    """Call off the restart that is planned for a window; the guest's next stop and start does what is left to do."""
+    answer = client(context).post(below("services", service, "cancel-restart"), {"reason": reason or ""})
+    if as_json:
+        emit_json(answer)
+    else:
+        say(f"{service}: {answer['detail']}")
 
 
 @click.command("reinstall")
@@ -165,4 +181,4 @@ def move(context: click.Context, /, service: str, to: str, reason: str | None, *
     ask(context, service, "move", {"reason": reason or "", "to": to}, options)
 
 
-COMMANDS = (change_plan, move, reinstall, reset_password, set_keys, rescue, test_hardware)
+COMMANDS = (change_plan, cancel_restart, move, reinstall, reset_password, set_keys, rescue, test_hardware)

@@ -25,6 +25,11 @@ class Span:
         if not (0 <= self.start < WEEK_MINUTES and 0 <= self.end <= WEEK_MINUTES) or self.start == self.end:
             raise ValueError("a span of the week lies between Monday 0:00 and Sunday 24:00, and is not empty")
 
+    @property
+    def minutes(self) -> int:
+        """How long it is, where the clocks are not changed in it."""
+        return (self.end - self.start) % WEEK_MINUTES
+
     def touches(self, start: int, end: int) -> bool:
         """Whether it shares a minute with the time from ``start`` to ``end`` (it may go on into the next week)."""
         parts = ((self.start, self.end),) if self.start < self.end else ((self.start, WEEK_MINUTES), (0, self.end))

@@ -19,6 +19,8 @@ class Action(StrEnum):
     VERDICT_DUE = "verdict-due"
     CHARGEBACK = "chargeback"
     BACKUP = "backup"
+    NOTICE_RESTART = "notice-restart"
+    RESTART = "restart"
     REMIND_SUSPEND = "remind-suspend"
     SUSPEND = "suspend"
     REMIND_TERMINATE = "remind-terminate"
@@ -65,6 +67,7 @@ class Action(StrEnum):
 
 _INTENTS = {
     Action.BACKUP: IntentKind.BACKUP,
+    Action.RESTART: IntentKind.CHANGE_PLAN,
     Action.SUSPEND: IntentKind.SUSPEND,
     Action.CHARGEBACK: IntentKind.SUSPEND,
     Action.TERMINATE: IntentKind.TERMINATE,
@@ -76,6 +79,7 @@ _INTENTS = {
 }
 _TELLS = frozenset(
     {
+        Action.NOTICE_RESTART,
         Action.REMIND_SUSPEND,
         Action.REMIND_TERMINATE,
         Action.NOTICE_TERMINATE,

@@ -57,6 +57,16 @@ def test_an_operator_moves_a_guest_to_another_plan_for_a_reason(live: Live) -> N
     assert (check.state, check.error) == ("done", "")
 
 
+def test_a_window_that_its_node_has_not_is_refused_and_what_is_not_planned_is_not_called_off(live: Live) -> None:
+    service = bought(live, "nightly")
+    answer = live.http.post(f"{service}/change-plan", json={"plan": "large", "reason": "x", "restart": "window"})
+    refused(answer, 409, "refused")
+    assert "its node n1 has no window in which a restart could end" in answer.json()["detail"]
+    said = live.http.post(f"{service}/cancel-restart", json={"reason": "x"})
+    assert (said.status_code, said.json()["detail"]) == (200, "no restart is planned")
+    assert run(["--socket", str(live.socket), "service", "cancel-restart", "nightly", "--reason", "x"]) == 0
+
+
 def test_the_cli_moves_it_and_says_why_a_smaller_disk_is_refused(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
     service = bought(live, "typed")
     words = ["--socket", str(live.socket), "service", "change-plan", "typed"]

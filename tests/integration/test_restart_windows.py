@@ -1,0 +1,159 @@
+"""Changes of plan that are carried out in a window: on the simulated node, by the controller's own clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.domain.backups.offer import DAY_MINUTES, Span
+from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.planned import PlannedRestart
+from orchestrator.domain.terms import Windows
+from orchestrator.drivers.fake import FakeHypervisor
+from orchestrator.ports.hypervisor import GuestFacts
+from tests.fault.house import CALENDAR, PLAN, Options
+from tests.integration.test_due import DAY, HOUR, Year, record
+
+LARGE = replace(PLAN, name="large", memory_bytes=2 << 30)
+LARGER = replace(PLAN, name="larger", memory_bytes=3 << 30)
+# Each day from 02:00 to 04:00.
+NIGHTS = Windows(spans=tuple(Span(day * DAY_MINUTES + 120, day * DAY_MINUTES + 240) for day in range(7)), tells=True)
+OPTIONS = Options(windows={"n1": NIGHTS})
+
+
+class Nights(Year):
+    more_plans = (LARGE, LARGER)
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Iterator[Nights]:
+    made = Nights(tmp_path / "state")
+    made.open(options=OPTIONS)
+    assert made.house is not None
+    assert made.house.wait(made.house.order("s1").job_id).state == JobState.DONE
+    made.turn()
+    yield made
+    made.close()
+
+
+def ask(nights: Nights, plan: str = "large", restart: str = "window") -> None:
+    house = nights.house
+    assert house is not None
+    arguments = {"plan": plan, "restart": restart}
+    job = house.wait(house.engine.command(IntentKind.CHANGE_PLAN, "s1", who="anna", why="x", arguments=arguments).job_id)
+    assert (job.state, job.error) == (JobState.DONE, "")
+
+
+def planned(nights: Nights) -> PlannedRestart | None:
+    assert nights.house is not None
+    return record(nights.house).restart
+
+
+def guest(nights: Nights) -> GuestFacts:
+    assert nights.house is not None
+    found = FakeHypervisor(nights.house.world, "n1").guest("orch.s1", deadline=5)
+    assert found is not None
+    return found
+
+
+def boots(nights: Nights) -> int:
+    assert nights.house is not None
+    return int(nights.house.world.node("n1")["guests"]["orch.s1"]["boots"])
+
+
+def told(nights: Nights, kind: str) -> list[dict[str, Any]]:
+    assert nights.house is not None
+    bodies = [json.loads(each["body"]) for each in nights.house.world.read()["deliveries"]]
+    return [body["data"] for body in bodies if body["type"] == kind]
+
+
+def wall(moment: datetime) -> str:
+    return moment.astimezone(CALENDAR.zone).strftime("%H:%M")
+
+
+def test_the_restart_waits_for_the_window_its_customer_is_told_before_and_it_is_done_once(nights: Nights) -> None:
+    ask(nights)
+    found = planned(nights)
+    assert found is not None
+    assert (wall(found.at), wall(found.until), found.node) == ("02:00", "04:00", "n1")
+    assert timedelta(hours=24) <= found.at - nights.clock.now() <= timedelta(hours=48)
+    assert guest(nights).needs_restart
+    nights.turn()
+    (notice,) = told(nights, "notice.notice-restart")
+    assert notice["occurrence"] == found.at.isoformat()
+    nights.later(found.at - nights.clock.now() - timedelta(minutes=10))
+    assert (boots(nights), guest(nights).needs_restart) == (1, True)
+    nights.later(timedelta(minutes=20))
+    assert (boots(nights), guest(nights).needs_restart, guest(nights).memory_bytes) == (2, False, 2 << 30)
+    assert planned(nights) is None
+    nights.later(3 * DAY)
+    assert boots(nights) == 2
+    assert len(told(nights, "notice.notice-restart")) == 1
+    assert told(nights, "restart.called_off") == []
+
+
+def test_a_window_that_passed_while_nobody_was_there_is_not_made_up_for_outside_of_it(nights: Nights) -> None:
+    ask(nights)
+    nights.turn()
+    first = planned(nights)
+    assert first is not None
+    nights.later(first.at - nights.clock.now() - HOUR)
+    nights.close()
+    nights.clock.ahead += 3 * HOUR - timedelta(minutes=10)  # ten minutes before its end: too late to begin
+    nights.open(options=OPTIONS)
+    nights.turn()
+    second = planned(nights)
+    assert second is not None
+    assert (boots(nights), wall(second.at)) == (1, "02:00")
+    assert second.at - first.at in (DAY, 2 * DAY)
+    assert [each["at"] for each in told(nights, "restart.called_off")] == [first.at.isoformat()]
+    assert len(told(nights, "notice.notice-restart")) == 2
+    nights.later(second.at - nights.clock.now() + timedelta(minutes=10))
+    assert (boots(nights), planned(nights)) == (2, None)
+
+
+def test_it_is_called_off_by_an_operator_by_a_newer_change_and_by_a_restart_of_its_own(nights: Nights) -> None:
+    house = nights.house
+    assert house is not None
+    ask(nights)
+    first = planned(nights)
+    assert first is not None
+    house.engine.restarting.call_off("s1", who="anna", why="no", beside=lambda _conn, _submitted: None)
+    assert planned(nights) is None
+    ask(nights, "larger")
+    assert planned(nights) is not None
+    ask(nights, "large", "never")
+    assert planned(nights) is None
+    ask(nights, "larger")
+    for kind in (IntentKind.STOP, IntentKind.START):
+        house.wait(house.engine.command(kind, "s1", who="anna", why="x", arguments={}).job_id)
+    assert (planned(nights), guest(nights).needs_restart) == (None, False)
+    nights.later(3 * DAY)
+    assert boots(nights) == 2, "that was its own"
+
+
+def test_what_needs_no_restart_plans_none(nights: Nights) -> None:
+    ask(nights, PLAN.name)
+    assert planned(nights) is None
+    ask(nights)
+    assert planned(nights) is not None
+    ask(nights, PLAN.name)
+    assert planned(nights) is None
+
+
+def test_a_job_of_the_window_that_had_to_wait_until_it_was_over_restarts_nobody_and_is_planned_anew(nights: Nights) -> None:
+    house = nights.house
+    assert house is not None
+    ask(nights)
+    late = (nights.clock.now() - timedelta(minutes=1)).isoformat()
+    arguments = {"plan": "large", "restart": "now", "not_after": late}
+    job = house.wait(house.engine.command(IntentKind.CHANGE_PLAN, "s1", who="anna", why="x", arguments=arguments).job_id)
+    assert (job.state, job.error, boots(nights)) == (JobState.DONE, "", 1)
+    assert guest(nights).needs_restart
+    assert planned(nights) is not None
