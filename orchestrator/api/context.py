@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.backups.restoring import Asked
     from orchestrator.domain.backups.words import Generation
     from orchestrator.domain.conduct import Answer
+    from orchestrator.domain.planned import Announced
     from orchestrator.domain.services import HoldReason
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
     from orchestrator.engine.consoles import Consoles
@@ -171,6 +172,14 @@ class Nodes(Protocol):
     def evacuate(self, name: str, *, who: str, why: str, at_once: int) -> Evacuated: ...
 
 
+class Announcements(Protocol):
+    """Maintenance of nodes; see ``engine.announcing``."""
+
+    def announce(self, wanted: Announced, *, beside: Callable[[Connection, NodeRecord], None]) -> None: ...
+
+    def call_off(self, name: str, *, who: str, why: str, beside: Callable[[Connection, NodeRecord], None]) -> None: ...
+
+
 class Drifts(Protocol):
     """What differs between records and nodes; see ``engine.drifting``."""
 
@@ -240,6 +249,9 @@ class Control(Protocol):
 
     @property
     def fleet(self) -> Nodes: ...
+
+    @property
+    def announcing(self) -> Announcements: ...
 
     @property
     def taking_in(self) -> TakesIn: ...

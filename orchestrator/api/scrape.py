@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
 from orchestrator.api import outlook
@@ -101,7 +101,7 @@ class Scrape:
                 queue_depth=queue.jobs,
                 queue_oldest_seconds=_age(queue.oldest, now),
                 waiting_approval=for_people.approval,
-                nodes=_nodes(conn, self._catalog.nodes),
+                nodes=_nodes(conn, self._catalog.nodes, announced=self._catalog.announced.known),
                 machine_counts=machine_counts,
                 machines=machines,
                 controllers=len(controllers.others(conn)),
@@ -220,7 +220,7 @@ def _copied_at(conn: Connection) -> float | None:
     return made[0].timestamp() if made else None
 
 
-def _nodes(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeGauges, ...]:
+def _nodes(conn: Connection, declared: tuple[Node, ...], *, announced: Collection[str]) -> tuple[NodeGauges, ...]:
     return tuple(
         NodeGauges(
             name=state.node.name,
@@ -235,6 +235,7 @@ def _nodes(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeGauges, ..
             promised_memory_bytes=state.promised_memory_bytes,
             promised_disk_bytes=state.promised_disk_bytes,
             drained=bool(state.drained),
+            announced=state.node.name in announced,
             pool_data_ratio=_ratio(state.filled.data_percent),
             pool_metadata_ratio=_ratio(state.filled.metadata_percent),
             over_watermark=bool(over_watermarks(state)),

@@ -4,6 +4,7 @@ anything is asked of a controller.
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ _YEARS = range(1970, 9001)
 _TIME = "write such as 2026-12-01T09:00+07:00, or 2026-12-01T02:00Z"
 _DAY = "write such as 2026-12-01"
 _SHOWN = 40
+_LENGTH = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>[mhd])")
+_UNITS = {"m": 1, "h": 60, "d": 24 * 60}
 
 
 class Moment(click.ParamType[str]):
@@ -56,6 +59,19 @@ class Day(click.ParamType[date]):
         if found.year not in _YEARS:
             self.fail(f"'{_shown(text)}' is not between the years {_YEARS[0]} and {_YEARS[-1]}: {_DAY}", param, ctx)
         return found
+
+
+class Minutes(click.ParamType[int]):
+    """A length of time; gives it in minutes."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip()
+        found = _LENGTH.fullmatch(text)
+        if found is None:
+            self.fail(f"'{_shown(text)}' is no length of time: write such as 90m, 2h or 1d", param, ctx)
+        return int(found["count"]) * _UNITS[found["unit"]]
 
 
 def _shown(text: str) -> str:

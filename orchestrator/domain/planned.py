@@ -15,3 +15,15 @@ class PlannedRestart:
     until: datetime
     planned_at: datetime
     why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """Maintenance of ``node`` from ``at`` to ``until``, as ``who`` announced it. ``why``: a sentence that customers hear."""
+
+    node: str
+    at: datetime
+    until: datetime
+    announced_at: datetime
+    who: str
+    why: str

@@ -7,6 +7,7 @@ from datetime import UTC, timedelta
 
 from orchestrator.domain.backups.offer import NO_BACKUPS, Offer, Span
 from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.planned import Announced
 from orchestrator.domain.plans import Plan
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.policies.words import Rule
@@ -34,7 +35,8 @@ class Windows:
 class Terms:
     """``kind`` is one of ``policies.KINDS``, by which many rules tell services apart. ``tariffs``: what its plan cost since when,
     the latest last; none where that is not kept, and ``prices`` hold as if they always had. ``backups``: what is sold of them.
-    ``plan``: what is sold; None where that is not declared any more. ``windows``: of its node."""
+    ``plan``: what is sold; None where that is not declared any more. ``windows``: of its node, and what maintenance of it
+    is ``announced``."""
 
     policy: Policy = SILENT
     calendar: Calendar = field(default_factory=lambda: Calendar(UTC))
@@ -44,6 +46,7 @@ class Terms:
     backups: Offer = NO_BACKUPS
     plan: Plan | None = None
     windows: Windows = field(default_factory=Windows)
+    announced: Announced | None = None
 
     @property
     def costs(self) -> tuple[Tariff, ...]:

@@ -21,6 +21,7 @@ from orchestrator.domain.policies import Policy
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
+from orchestrator.engine.announcing import Announcing
 from orchestrator.engine.clerk import Clerk
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.guard import Guard
@@ -55,11 +56,21 @@ class _Found:
 class Due:
     """One turn is ``once``; it may be called at any time and repeated."""
 
-    def __init__(self, works: Works, *, clerk: Clerk, confirming: Confirming, guard: Guard, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        works: Works,
+        *,
+        clerk: Clerk,
+        confirming: Confirming,
+        guard: Guard,
+        announcing: Announcing,
+        catalog: Catalog,
+    ) -> None:
         self._works = works
         self._clerk = clerk
         self._confirming = confirming
         self._guard = guard
+        self._announcing = announcing
         self._catalog = catalog
         self._first = True
 
@@ -67,6 +78,7 @@ class Due:
         """Look at the services whose time has come, a batch at a time; returns how many deadlines were seen to."""
         now = self._works.clock.now()
         self._guard.look()
+        self._announcing.look()
         if self._first:  # policies, plans and the calendar are read at the start, and may be others than before
             with self._works.db.write() as conn:
                 store.look_at_all(conn)

@@ -16,6 +16,7 @@ from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.domain.services import HoldReason
 from orchestrator.engine.acts import Acts, Works
+from orchestrator.engine.announcing import Announcing
 from orchestrator.engine.clerk import Clerk, Submitted
 from orchestrator.engine.comparing import Comparing
 from orchestrator.engine.conduct import ComplaintSaid, Conduct, HoldAsked
@@ -148,7 +149,15 @@ class Engine:
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
         self._takeover = Takeover(self._works, self._durable, self._lease)
         self._brakes = Guard(self._works, catalog, policy_texts)
-        self._due = Due(self._works, clerk=clerk, confirming=confirming, guard=self._brakes, catalog=catalog)
+        self.announcing = Announcing(self._works, catalog, wake=self._wake)
+        self._due = Due(
+            self._works,
+            clerk=clerk,
+            confirming=confirming,
+            guard=self._brakes,
+            announcing=self.announcing,
+            catalog=catalog,
+        )
         self._metering = Metering(self._works, catalog, clerk=clerk)
         self._counting = Counting(self._works, catalog, clerk=clerk)
         self._comparing = Comparing(self._works, catalog)
@@ -369,6 +378,7 @@ class Engine:
     def _follow(self) -> None:
         if not self.leads:
             self._brakes.follow()
+            self.announcing.look()
 
     def _wake(self) -> None:
         if self._mail_beat is not None:

@@ -12,6 +12,7 @@ from orchestrator.domain.backups.offer import KEEP_RESTORED, NodeBackups, Offer
 from orchestrator.domain.brakes import BrakeLimits
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.machines import Machine
+from orchestrator.domain.planned import Announced
 from orchestrator.domain.plans import AddressRange, Node, Plan, PlanKind, Template
 from orchestrator.domain.policies import SILENT, Policy
 from orchestrator.domain.services import Service
@@ -41,6 +42,13 @@ class Tariffs:
         return self.known.get(plan, ())
 
 
+class Announcements:
+    """Maintenance that is announced, by node, as the store keeps it; ``Announcing`` fills it in at each turn."""
+
+    def __init__(self) -> None:
+        self.known: Mapping[str, Announced] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """What is sold, what it is installed from, and what is promised with it, by name; the nodes and machines it could be on, and
@@ -67,6 +75,7 @@ class Catalog:
     machines: tuple[Machine, ...] = ()
     ranges: tuple[AddressRange, ...] = ()
     windows: Mapping[str, Windows] = field(default_factory=dict)
+    announced: Announcements = field(default_factory=Announcements)
 
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
@@ -100,6 +109,7 @@ class Catalog:
             backups=self._offer(service, plan),
             plan=plan,
             windows=self.windows.get(service.node, _NO_WINDOWS),
+            announced=self.announced.known.get(service.node),
         )
 
     def _offer(self, service: Service, plan: Plan | None) -> Offer:

@@ -93,6 +93,7 @@ class NodeGauges:
     promised_memory_bytes: int
     promised_disk_bytes: int
     drained: bool = False
+    announced: bool = False
     pool_data_ratio: float | None = None
     pool_metadata_ratio: float | None = None
     over_watermark: bool = False

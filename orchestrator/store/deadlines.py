@@ -92,6 +92,17 @@ def look_sooner(conn: Connection, node: str, *, now: datetime, within: timedelta
     return conn.execute(sa.update(services).where(soon).values(next_due_at=now)).rowcount
 
 
+def look_at_node(conn: Connection, node: str, *, now: datetime) -> None:
+    """Have every service of the node looked at in the next turn."""
+    conn.execute(sa.update(services).where(services.c.node == node).values(next_due_at=now))
+
+
+def told_of(conn: Connection, action: Action, occurrence: str) -> tuple[str, ...]:
+    """The services of which that was told, whether or not billing has taken it yet."""
+    mine = (occurrences.c.action == action.value, occurrences.c.occurrence == occurrence)
+    return tuple(conn.scalars(sa.select(occurrences.c.service_id).where(*mine).order_by(occurrences.c.service_id)))
+
+
 def look_at_all(conn: Connection) -> int:
     """Have the deadlines of every service looked at in the next turns, as after a change of policy; returns how many."""
     return conn.execute(sa.update(services).values(next_due_at=AT_ONCE)).rowcount

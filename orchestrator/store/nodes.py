@@ -9,17 +9,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain.placement import Filled, NodeState
+from orchestrator.domain.planned import Announced
 from orchestrator.domain.plans import Node
 from orchestrator.ports.hypervisor import NodeFacts
 from orchestrator.store.database import Connection
 from orchestrator.store.tables import moving_reservations, nodes, reservations, services
+
+_ANNOUNCED_TIMES = ("at", "until", "announced_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
     """What is known of a node. ``host_key`` is the pinned known_hosts line; ``facts`` the last NodeFacts as JSON, or empty.
 
-    ``drained_at``: since when nothing new is placed on it, None = it takes services.
+    ``drained_at``: since when nothing new is placed on it, None = it takes services. ``announced``: the maintenance that was
+    announced last, where that was not called off; it may be over.
     """
 
     name: str
@@ -34,6 +38,7 @@ class NodeRecord:
     drained_at: datetime | None = None
     drained_by: str = ""
     drained_why: str = ""
+    announced: Announced | None = None
 
 
 def get(conn: Connection, name: str) -> NodeRecord | None:
@@ -70,6 +75,12 @@ def set_drained(conn: Connection, name: str, *, who: str, why: str, now: datetim
 def set_undrained(conn: Connection, name: str) -> None:
     """The node takes services again."""
     _put(conn, name, drained_at=None, drained_by="", drained_why="")
+
+
+def set_announced(conn: Connection, name: str, announced: Announced | None) -> None:
+    """This maintenance is announced, or none is any more."""
+    values = None if announced is None else asdict(announced)
+    _put(conn, name, announced=values and values | {key: values[key].isoformat() for key in _ANNOUNCED_TIMES})
 
 
 def services_on(conn: Connection, name: str) -> tuple[str, ...]:
@@ -126,4 +137,7 @@ def _put(conn: Connection, name: str, **values: Any) -> None:
 
 
 def _record(row: sa.Row[Any]) -> NodeRecord:
-    return NodeRecord(**row._mapping)
+    kept = row.announced
+    if kept is not None:
+        kept = Announced(**kept | {key: datetime.fromisoformat(kept[key]) for key in _ANNOUNCED_TIMES})
+    return NodeRecord(**{**row._mapping, "announced": kept})

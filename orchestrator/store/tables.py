@@ -263,6 +263,8 @@ nodes = _table(
     _time("drained_at", nullable=True),
     _text("drained_by", server_default=""),
     _text("drained_why", server_default=""),
+    # Maintenance that is announced (domain.planned.Announced); null: none is.
+    sa.Column("announced", sa.JSON(none_as_null=True), nullable=True),
 )
 
 reservations = _table(

@@ -40,13 +40,9 @@ def node_backups(config: Config) -> dict[str, NodeBackups]:
 
 
 def windows_of(config: Config, *, tells: bool) -> dict[str, Windows]:
-    """By node, when its guests may be restarted; nodes without a window are left out."""
+    """By node, when its guests may be restarted."""
     rule = config.settings.maintenance
-    return {
-        node.name: Windows(spans=node.windows, notice=rule.notice, takes=rule.takes, tells=tells)
-        for node in config.nodes
-        if node.windows
-    }
+    return {node.name: Windows(spans=node.windows, notice=rule.notice, takes=rule.takes, tells=tells) for node in config.nodes}
 
 
 def run_limits(config: Config) -> RunLimits:

@@ -15,6 +15,7 @@ from orchestrator.api.once import OnceOnly
 from orchestrator.api.paging import After, Limit, Page
 from orchestrator.domain.errors import NotFound, PreconditionError
 from orchestrator.domain.placement import NodeState, capacity, closed
+from orchestrator.domain.planned import Announced
 from orchestrator.domain.plans import Node
 from orchestrator.observe.logs import redact
 from orchestrator.ports.enrolment import EnrolmentReport, HostKey
@@ -27,6 +28,20 @@ Name = Annotated[str, Path(max_length=255, description="The node's name in nodes
 # Seconds. Enrolment may install Debian packages.
 ASK_DEADLINE = 30.0
 ENROL_DEADLINE = 900.0
+
+
+class AnnouncedOut(BaseModel):
+    """Maintenance that was announced."""
+
+    at: datetime
+    until: datetime
+    announced_at: datetime
+    who: str
+    why: str
+
+    @classmethod
+    def of(cls, found: Announced) -> AnnouncedOut:
+        return cls(at=found.at, until=found.until, announced_at=found.announced_at, who=found.who, why=found.why)
 
 
 class NodeOut(BaseModel):
@@ -42,6 +57,7 @@ class NodeOut(BaseModel):
     port: int
     driver: str
     maintenance: bool
+    announced: AnnouncedOut | None
     drained: bool
     drained_why: str
     enrolled: bool
@@ -74,6 +90,7 @@ class NodeOut(BaseModel):
             port=node.port,
             driver=node.driver,
             maintenance=node.maintenance,
+            announced=None if record is None or record.announced is None else AnnouncedOut.of(record.announced),
             drained=bool(state.drained),
             drained_why=state.drained,
             enrolled=state.enrolled,

@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, size, table
+from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, size, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 from orchestrator.cli.remote.taking_in import adopt
 from orchestrator.cli.remote.watch import WAITS
 from orchestrator.cli.tables import Column, Kind, Line, Row
+from orchestrator.cli.times import Minutes, Moment
 
 # Enrolment may install packages on the node.
 ENROL_TIMEOUT_SECONDS = 960.0
@@ -45,6 +46,8 @@ def _state(row: Row) -> str:
         words.append("maintenance")
     if row["drained"]:
         words.append("drained")
+    if row["announced"]:
+        words.append(f"maintenance from {when(row['announced']['at'])} to {when(row['announced']['until'])}")
     return ", ".join(words)
 
 
@@ -294,6 +297,32 @@ def _drain(context: click.Context, node: str, body: dict[str, Any], *, as_json: 
         say(f"{node} takes services")
     else:
         say(f"{node} takes nothing new: {'; '.join(found['takes_nothing_new'])}. {found['guests']} services are on it")
+
+
+@group.command("maintenance")
+@click.argument("node")
+@click.option("--at", type=Moment(), metavar="TIME", help="When it begins, with its zone.")
+@click.option("--for", "minutes", type=Minutes(), metavar="DURATION", help="How long it takes, such as 90m or 2h.")
+@click.option("--cancel", is_flag=True, help="Call off what is announced; whoever was told hears of that.")
+@click.option("--why", required=True, metavar="TEXT", help="What is done, or why it is not; customers hear it.")
+@json_option
+@click.pass_context
+def maintenance(
+    context: click.Context, /, node: str, at: str | None, minutes: int | None, cancel: bool, why: str, as_json: bool
+) -> None:
+    """Announce maintenance of a node: the customers of what is on it are told through billing."""
+    if cancel == (at is not None or minutes is not None) or (at is None) != (minutes is None):
+        raise Failure("say when it is, or that it is called off", hint="--at TIME --for DURATION, or --cancel", exit_code=2)
+    body = {"why": why, "cancel": True} if cancel else {"why": why, "at": at, "minutes": minutes}
+    found = client(context).post(below("nodes", node, "maintenance"), body)
+    if as_json:
+        emit_json(found)
+    elif found["announced"] is None:
+        say(f"no maintenance of {node} is announced any more")
+    else:
+        told = found["announced"]
+        span = f"from {when(told['at'])} to {when(told['until'])}"
+        say(f"maintenance of {node} is announced {span}: {found['guests']} services are on it")
 
 
 @group.command("evacuate")

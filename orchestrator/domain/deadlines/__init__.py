@@ -20,7 +20,7 @@ from orchestrator.domain.deadlines.money import of_chargeback, of_disputes, of_h
 from orchestrator.domain.deadlines.nonpayment import of_nonpayment, proven_for_nonpayment, unpaid_since
 from orchestrator.domain.deadlines.orders import of_order
 from orchestrator.domain.deadlines.reactivating import of_reactivation
-from orchestrator.domain.deadlines.restarts import of_restart
+from orchestrator.domain.deadlines.restarts import of_announced, of_restart
 from orchestrator.domain.deadlines.words import Action, Deadline, Told, Waiting
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
@@ -42,6 +42,7 @@ def deadlines(service: Service, terms: Terms, *, told: Told) -> tuple[Deadline, 
         *of_kept(service),
         *of_conduct(service, terms, told),
         *of_restart(service, terms, told),
+        *of_announced(service, terms),
     ]
     for part in (of_leaving, of_archive, of_reactivation, of_traffic, of_hours, of_disputes, of_chargeback, of_backups):
         found += part(service, terms)

@@ -19,6 +19,7 @@ class Action(StrEnum):
     VERDICT_DUE = "verdict-due"
     CHARGEBACK = "chargeback"
     BACKUP = "backup"
+    NOTICE_MAINTENANCE = "notice-maintenance"
     NOTICE_RESTART = "notice-restart"
     RESTART = "restart"
     REMIND_SUSPEND = "remind-suspend"
@@ -79,6 +80,7 @@ _INTENTS = {
 }
 _TELLS = frozenset(
     {
+        Action.NOTICE_MAINTENANCE,
         Action.NOTICE_RESTART,
         Action.REMIND_SUSPEND,
         Action.REMIND_TERMINATE,

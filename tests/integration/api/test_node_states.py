@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -229,3 +230,23 @@ def test_a_drained_node_is_evacuated_so_many_at_a_time_and_what_stays_is_named(l
         assert [each["id"] for each in there if not each["holds"]] == []
     finally:
         live.http.post("/v1/nodes/n1/drain", json=WHY | {"on": False})
+
+
+def test_maintenance_is_announced_shown_and_called_off(live: Live) -> None:
+    soon = (live.clock.now() + timedelta(hours=5)).isoformat()
+    place, body = "/v1/nodes/n1/maintenance", {"why": "a new kernel", "at": soon, "minutes": 90}
+    for lacking in ({"why": "x"}, body | {"minutes": 0}, body | {"cancel": True}, body | {"at": "2026-12-01T02:00"}):
+        refused(live.http.post(place, json=lacking), 400, "request-invalid")
+    with live.tcp(live.tokens["billing"]) as billing:
+        refused(billing.post(place, json=body), 403, "forbidden")
+    said = cli(live, "node", "maintenance", "n1", "--at", soon, "--for", "2h", "--why", "a new kernel")
+    assert (said.returncode, "is announced from" in said.stdout) == (0, True)
+    refused(live.http.post(place, json=body), 409, "wrong-state")
+    assert live.http.get("/v1/nodes/n1").json()["announced"]["why"] == "a new kernel"
+    assert "maintenance from" in cli(live, "node", "list").stdout
+    assert 'orchestrator_node_maintenance_announced{node="n1",zone="z1"} 1.0' in live.http.get("/metrics").text
+    assert cli(live, "node", "maintenance", "n1", "--cancel", "--why", "not needed").returncode == 0
+    assert live.http.get("/v1/nodes/n1").json()["announced"] is None
+    assert cli(live, "node", "maintenance", "n1", "--cancel", "--why", "x").returncode == 3
+    for words in (("--at", soon), ("--for", "2h"), ("--cancel", "--for", "2h"), ("--at", soon, "--for", "2 hours"), ()):
+        assert cli(live, "node", "maintenance", "n1", *words, "--why", "x").returncode == 2
