@@ -36,6 +36,7 @@ from orchestrator.api.resources import (
     ips,
     jobs,
     leaving,
+    lost_nodes,
     machines,
     messages,
     moves,
@@ -60,6 +61,7 @@ RESOURCES = (
     *(
         webhooks,
         moves,
+        lost_nodes,
         disputes,
         leaving,
         conduct,

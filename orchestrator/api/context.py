@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from orchestrator.engine.conduct import ComplaintSaid, HoldAsked
     from orchestrator.engine.consoles import Consoles
     from orchestrator.engine.drifting import DriftReport
-    from orchestrator.engine.fleet import Evacuated
+    from orchestrator.engine.fleet import Emptied
     from orchestrator.engine.hosting import Adopted, Adopting, Given, Moved, Moving
     from orchestrator.engine.inventory import Inventory
+    from orchestrator.engine.losing import Found, Stated
     from orchestrator.engine.restoring import Restored
     from orchestrator.engine.settings import Catalog
     from orchestrator.engine.taking_in import Newcomer, Taken
@@ -169,7 +170,25 @@ class Nodes(Protocol):
 
     def undrain(self, name: str, *, who: str, why: str, beside: Callable[[Connection, NodeRecord], None]) -> NodeRecord: ...
 
-    def evacuate(self, name: str, *, who: str, why: str, at_once: int) -> Evacuated: ...
+    def evacuate(self, name: str, *, who: str, why: str, at_once: int) -> Emptied: ...
+
+
+class Loses(Protocol):
+    """What operators decide about nodes that never come back; see ``engine.losing``."""
+
+    def lose(self, name: str, *, who: str, why: str, said: str, beside: Callable[[Connection, Stated], None]) -> Stated: ...
+
+    def statements(self, name: str) -> tuple[dict[str, Any], ...]: ...
+
+    def restore(
+        self, service_id: str, *, to: str, backup: str, who: str, why: str, beside: Callable[[Connection, Submitted], None]
+    ) -> Submitted: ...
+
+    def would(self, service_id: str, *, to: str, backup: str) -> tuple[Workflow, str]: ...
+
+    def restore_all(self, name: str, *, who: str, why: str, at_once: int) -> Emptied: ...
+
+    def found(self, name: str, *, who: str, why: str, beside: Callable[[Connection, Found], None]) -> Found: ...
 
 
 class Announcements(Protocol):
@@ -252,6 +271,9 @@ class Control(Protocol):
 
     @property
     def announcing(self) -> Announcements: ...
+
+    @property
+    def losing(self) -> Loses: ...
 
     @property
     def taking_in(self) -> TakesIn: ...

@@ -236,6 +236,7 @@ def _nodes(conn: Connection, declared: tuple[Node, ...], *, announced: Collectio
             promised_disk_bytes=state.promised_disk_bytes,
             drained=bool(state.drained),
             announced=state.node.name in announced,
+            lost=state.lost is not None,
             pool_data_ratio=_ratio(state.filled.data_percent),
             pool_metadata_ratio=_ratio(state.filled.metadata_percent),
             over_watermark=bool(over_watermarks(state)),

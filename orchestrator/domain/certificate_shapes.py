@@ -7,6 +7,7 @@ from typing import Any
 
 FORMAT = "orchestrator/wipe-certificate"
 ERASURE = "orchestrator/erasure-certificate"
+LOST = "orchestrator/lost-node-statement"
 VERSION = 1
 ALGORITHM = "Ed25519"
 
@@ -75,16 +76,31 @@ ARCHIVE_SHAPE: dict[str, type | tuple[type, ...]] = {
 ERASURE_SHAPE: dict[str, type | tuple[type, ...]] = {
     name: kind for name, kind in SHAPE.items() if name not in ("guest", "volumes", "keys_destroyed")
 } | {"archive": dict}
-SHAPES = {FORMAT: SHAPE, ERASURE: ERASURE_SHAPE}
-INNER = {"volumes": VOLUME_SHAPE, "copies": COPY_SHAPE, "backups": BACKUP_SHAPE}
-_ONE = {"volumes": "volume", "copies": "copy", "backups": "backup"}
+LOST_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "format": str,
+    "version": int,
+    "id": str,
+    "provider": str,
+    "node": dict,
+    "stated_by": str,
+    "reason": str,
+    "statement": str,
+    "services": list,
+    "limits": list,
+    "issued_at": str,
+    "key": dict,
+}
+RELEASED_SHAPE: dict[str, type | tuple[type, ...]] = {"service": str, "state": str, "guest": str, "disk": str}
+SHAPES = {FORMAT: SHAPE, ERASURE: ERASURE_SHAPE, LOST: LOST_SHAPE}
+INNER = {"volumes": VOLUME_SHAPE, "copies": COPY_SHAPE, "backups": BACKUP_SHAPE, "services": RELEASED_SHAPE}
+_ONE = {"volumes": "volume", "copies": "copy", "backups": "backup", "services": "service"}
 
 
 def problems(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     """What is wrong with the shape, one sentence each; the signature is not looked at beyond its shape."""
     shape = SHAPES.get(str(certificate.get("format")))
     if shape is None:
-        return (f"this is not a wipe certificate: its format is not '{FORMAT}', nor '{ERASURE}'",)
+        return (f"this is not a wipe certificate: its format is not '{FORMAT}', nor '{ERASURE}', nor '{LOST}'",)
     if certificate.get("version") != VERSION:
         return (f"version {certificate.get('version')!r} is not known to this software, which knows {VERSION}",)
     found = _wrong(certificate, shape, "the certificate")
@@ -93,6 +109,8 @@ def problems(certificate: Mapping[str, Any]) -> tuple[str, ...]:
         for number, item in enumerate(given if isinstance(given, list) else []):
             where = f"{_ONE[members]} {number}"
             found += _wrong(item, inner, where) if isinstance(item, dict) else [f"{where} is no object"]
+    if isinstance(certificate.get("node"), dict):
+        found += _wrong(certificate["node"], {"name": str}, "the node")
     if isinstance(certificate.get("archive"), dict):
         found += _wrong(certificate["archive"], ARCHIVE_SHAPE, "the archive")
     optional = [members for members in INNER if members not in shape]

@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.domain.backups.copies import KEYS, STATE, KnownCopy
 from orchestrator.domain.canonical import canonical_json
-from orchestrator.domain.certificate_shapes import ALGORITHM, ERASURE, FORMAT, VERSION, problems
+from orchestrator.domain.certificate_shapes import ALGORITHM, ERASURE, FORMAT, LOST, VERSION, problems
 from orchestrator.domain.errors import PermanentDriverError
 
 DESTROYED = "destroyed"
@@ -76,12 +76,13 @@ class WipedVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidueCheck:
-    """What was found of the service on one node at the end; nothing found = clean."""
+    """What was found of the service on one node at the end; nothing found = clean. ``unreached``: why nobody could look."""
 
     node: str
     checked_at: datetime
     found: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    unreached: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,12 +232,31 @@ def _refuted(*sentences: str) -> Verdict:
 
 def _says(certificate: Mapping[str, Any], own: str, *, pinned: bool) -> tuple[str, ...]:
     sentences = [f"the signature of key {own} holds: nothing was altered since {certificate['issued_at']}"]
-    sentences += _erased(certificate) if certificate["format"] == ERASURE else _wiped(certificate)
-    if not certificate["residue"].get("clean"):
-        sentences.append("something of the service was left on a node: see residue")
+    if certificate["format"] == LOST:
+        sentences += _lost(certificate)
+    else:
+        sentences += _erased(certificate) if certificate["format"] == ERASURE else _wiped(certificate)
+        sentences += _left(certificate["residue"])
     if not pinned:
         sentences.append(f"who signed is shown only by comparing key {own} with the provider's published key")
     return tuple(sentences)
+
+
+def _lost(statement: Mapping[str, Any]) -> list[str]:
+    node, services = statement["node"]["name"], statement["services"]
+    released = ", ".join(each["service"] for each in services) or "none"
+    who, said = statement["stated_by"], statement["statement"]
+    return [f"{who} stated at {statement['issued_at']} that node {node} is lost: {said}", f"released by that: {released}"]
+
+
+def _left(residue: Mapping[str, Any]) -> list[str]:
+    """What was left of the service, or could not be looked for."""
+    if residue.get("clean"):
+        return []
+    checks = residue.get("checks") or []
+    away = [str(check["unreached"]) for check in checks if isinstance(check, dict) and check.get("unreached")]
+    found = any(not isinstance(check, dict) or check.get("found") for check in checks) or not away
+    return [*(["something of the service was left on a node: see residue"] if found else []), *away]
 
 
 def _erased(certificate: Mapping[str, Any]) -> list[str]:
@@ -318,7 +338,8 @@ def ended(backups: EndedBackups) -> dict[str, Any]:
 
 def residue(checks: Sequence[ResidueCheck]) -> dict[str, Any]:
     """What was found at the end, node by node."""
-    return {"clean": not any(check.found for check in checks), "checks": [_residue(check) for check in checks]}
+    clean = not any(check.found or check.unreached for check in checks)
+    return {"clean": clean, "checks": [_residue(check) for check in checks]}
 
 
 def embedded(public_key: bytes) -> dict[str, Any]:
@@ -332,4 +353,5 @@ def _residue(check: ResidueCheck) -> dict[str, Any]:
         "checked_at": utc_text(check.checked_at),
         "found": list(check.found),
         "removed": list(check.removed),
+        **({"unreached": check.unreached} if check.unreached else {}),
     }

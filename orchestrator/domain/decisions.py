@@ -30,6 +30,7 @@ from orchestrator.domain import (
     personal,
     plan_changes,
     reactivation,
+    recovering,
     restarts,
 )
 from orchestrator.domain.backups import asking, drills, restoring
@@ -321,6 +322,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return account_settings.again(service, kind, arguments, who=who, why=why, terms=terms)
         case IntentKind.MOVE:
             return moving_out.decide(service, arguments, who=who, why=why, terms=terms)
+        case IntentKind.RECOVER:
+            return recovering.again(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.CHANGE_PLAN:
             return plan_changes.again(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.TIDY:

@@ -81,6 +81,12 @@ class WrongState(PreconditionError):
     code = "wrong-state"
 
 
+class NodeLost(WrongState):
+    """An operator stated that the node never comes back: nothing is sent to it."""
+
+    code = "node-lost"
+
+
 class NoCapacity(PreconditionError):
     code = "no-capacity"
 
@@ -184,6 +190,7 @@ OUTCOMES: dict[str, Outcome] = {
     NotFound.code: Outcome(404, 3),
     AlreadyExists.code: Outcome(409, 3),
     WrongState.code: Outcome(409, 3),
+    NodeLost.code: Outcome(409, 3),
     NoCapacity.code: Outcome(409, 3),
     Refused.code: Outcome(409, 4),
     FenceClosed.code: Outcome(409, 4),

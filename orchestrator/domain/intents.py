@@ -43,6 +43,7 @@ class IntentKind(StrEnum):
     ADOPT = "adopt"  # a hosting account takes in what lives on its node already
     TIDY = "tidy"  # wipe volumes that were kept beside the disk, whose time is over
     MOVE = "move"  # a guest to another node; its old disk is wiped
+    RECOVER = "recover"  # a guest of a lost node is brought up on another one, out of a backup
     REINSTALL = "reinstall"  # install the system of a guest or a machine anew
     RESCUE = "rescue"  # boot a machine into a system in its memory
     LEAVE_RESCUE = "leave-rescue"

@@ -21,10 +21,16 @@ def require(service: Service, to: str, nodes: Mapping[str, Node]) -> None:
 
     Raises NotFound for a node that is not declared, WrongState where it is there already, Refused.
     """
-    left, wanted = nodes.get(service.node), nodes.get(to)
+    left = nodes.get(service.node)
     if left is not None and not left.backups:
         why = f"move refused: node {left.name} has no target for backups, and a disk moves by one"
         raise Refused(why, rule=RULE_MOVES, hint="name one with 'backups' in nodes.yaml")
+    require_place(service, to, nodes, what="move")
+
+
+def require_place(service: Service, to: str, nodes: Mapping[str, Node], *, what: str) -> None:
+    """That the node can take it in, as far as that is declared. ``what`` is asked for. Raises as ``require``."""
+    left, wanted = nodes.get(service.node), nodes.get(to)
     if not to:
         return
     if wanted is None:
@@ -32,9 +38,9 @@ def require(service: Service, to: str, nodes: Mapping[str, Node]) -> None:
     if to == service.node:
         raise WrongState(f"{service.id} is on {to} already")
     if wanted.kind != NodeKind.HYPERVISOR:
-        raise Refused(f"move refused: {to} is a node of kind {wanted.kind}, and takes no guest", rule=RULE_MOVES)
+        raise Refused(f"{what} refused: {to} is a node of kind {wanted.kind}, and takes no guest", rule=RULE_MOVES)
     if left is not None and wanted.zone != left.zone:
-        why = f"move refused: {to} is in zone {wanted.zone}, and its addresses are of zone {left.zone}"
+        why = f"{what} refused: {to} is in zone {wanted.zone}, and its addresses are of zone {left.zone}"
         raise Refused(why, rule=RULE_MOVES)
 
 

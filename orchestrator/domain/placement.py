@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from orchestrator.domain.errors import NoCapacity
+from orchestrator.domain.lost_nodes import Lost
 from orchestrator.domain.plans import Node, NodeKind
 
 _NODE = {NodeKind.HYPERVISOR: "hypervisor", NodeKind.HOSTING: "hosting node"}
@@ -43,7 +44,7 @@ class Filled:
 class NodeState:
     """A node with what it has (None = never seen) and what is promised on it. ``seen_at`` UTC.
 
-    ``drained``: why nothing new is placed on it; '' = it is not.
+    ``drained``: why nothing new is placed on it; '' = it is not. ``lost``: None = it is not.
     """
 
     node: Node
@@ -59,6 +60,7 @@ class NodeState:
     seen_at: datetime | None = None
     filled: Filled = Filled()
     drained: str = ""
+    lost: Lost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,8 @@ def over_watermarks(state: NodeState) -> tuple[str, ...]:
 def closed(state: NodeState) -> tuple[str, ...]:
     """Why the node takes nothing new now, whatever room it has, one sentence each; empty = it takes what there is room for."""
     reasons: list[str] = []
+    if state.lost is not None:
+        return (f"it is {state.lost}",)
     if state.node.maintenance:
         reasons.append("it is in maintenance")
     if state.drained:

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from orchestrator.domain import workflow as workflows
-from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, OrchestratorError, StoreUnavailable, UndoFailed
+from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, NodeLost, OrchestratorError, StoreUnavailable, UndoFailed
 from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
@@ -220,7 +220,10 @@ class Acts:
 
         def undo() -> Facts:
             context = self._context(run, position, step, cut_short=False)
-            step.undo(context, parse(step.args, row.args or {}), row.facts or {})
+            try:
+                step.undo(context, parse(step.args, row.args or {}), row.facts or {})
+            except NodeLost as exc:  # by an operator's statement: what it made there is gone with the node
+                _log.warning("nothing is taken back: %s", exc.message)
             return {}
 
         with about(step=call.id, undoing=True):

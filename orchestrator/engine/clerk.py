@@ -29,6 +29,10 @@ Decide = Callable[[Service, Terms, datetime], Received]
 """What an act means for a service as it is, by its terms, at this moment."""
 
 
+# What brings a guest to another node.
+_ELSEWHERE = (IntentKind.MOVE, IntentKind.RECOVER)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """``job_id`` '' = nothing had to be done, and ``detail`` says why; ``waits``: why the job waits for approval."""
@@ -142,7 +146,7 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
         changes = any(job.intent == IntentKind.CHANGE_PLAN for job in job_store.unfinished(conn, service.id))
         nothing = None if changes else plan_changes.in_force(before, decision)
         return received if nothing is None else replace(received, decision=nothing)
-    if decision.kind in own_systems.ON_SYSTEMS or decision.kind == IntentKind.MOVE:
+    if decision.kind in own_systems.ON_SYSTEMS or decision.kind in _ELSEWHERE:
         return _once_on_its_system(conn, service, received, decision)
     if decision.kind not in (IntentKind.TERMINATE, IntentKind.PROVISION):
         return received
@@ -162,10 +166,11 @@ def _once_on_its_system(conn: Connection, service: Service, received: Received, 
     if decision.kind == IntentKind.LEAVE_RESCUE and not rescued:
         return replace(received, decision=Nothing(reason="it is in no rescue system"), note="")
     for job in under_way:
-        same = job.arguments == decision.arguments or decision.kind == IntentKind.MOVE  # it cannot go to two nodes
-        if job.intent == decision.kind == IntentKind.MOVE and decision.arguments[TO] not in ("", job.arguments[TO]):
+        same = job.arguments == decision.arguments or decision.kind in _ELSEWHERE  # it cannot go to two nodes
+        both = job.intent == decision.kind and decision.kind in _ELSEWHERE
+        if both and decision.arguments[TO] not in ("", job.arguments[TO]):
             where = str(job.arguments[TO]) or "where placement chooses"
-            return refused(service, f"move refused: job {job.id} moves it to {where}, and is {job.state}", RULE_MOVES)
+            return refused(service, f"{job.intent} refused: job {job.id} brings it to {where}, and is {job.state}", RULE_MOVES)
         if job.intent == decision.kind and same and not job.stop_requested:
             return replace(received, decision=Nothing(reason=f"job {job.id} does it, and is {job.state}"), note="")
     return received

@@ -18,7 +18,7 @@ from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted
 from orchestrator.engine.settings import Beside, Catalog, nothing_beside
-from orchestrator.store import backups, services, settings
+from orchestrator.store import backups, nodes, services, settings
 from orchestrator.store import drills as store
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
@@ -54,7 +54,7 @@ class Drilling:
         with self._works.db.read() as conn:
             if settings.freeze(conn) is not None:  # what it writes could not be thrown away
                 return 0
-            if job_store.at_work(conn, IntentKind.DRILL).get(node.name):
+            if job_store.at_work(conn, IntentKind.DRILL).get(node.name) or nodes.is_lost(conn, node.name):
                 return 0
             made = [each.service_id for each in store.of_week(conn, node.name, week)]
             chosen = domain.choose(store.candidates(conn, node.name), week, drilled=made, number=number)

@@ -35,6 +35,7 @@ from orchestrator.engine.intake import Acceptance, EventParser, Intake
 from orchestrator.engine.lease import Lease, end_process
 from orchestrator.engine.leaving import Leaving
 from orchestrator.engine.line import share_of
+from orchestrator.engine.losing import Losing
 from orchestrator.engine.mail import Mail, MailDesk
 from orchestrator.engine.metering import Metering
 from orchestrator.engine.money import Money
@@ -50,6 +51,7 @@ from orchestrator.engine.sweep import Beat, Sweep
 from orchestrator.engine.takeover import Takeover
 from orchestrator.engine.taking_in import TakingIn
 from orchestrator.engine.traffic import Counting
+from orchestrator.ports.hypervisor import Hypervisor
 from orchestrator.ports.notifier import Notifier
 from orchestrator.steps.base import Ports, Step
 from orchestrator.store.database import Database
@@ -77,14 +79,14 @@ class Engine:
     """Accepts events and commands, runs their jobs, tells billing.
 
     ``parse`` reads a stored event body again for a replay, ``policy_texts`` a policy that was adopted earlier. ``at`` is told the
-    name of every crash point that is passed.
+    name of every crash point that is passed. ``lost_hypervisor`` opens that of a node also while it is lost.
     ``on_step`` is told (step, outcome, seconds) of each attempt, ``on_delivery`` the outcome of each post. Without ``notifier``
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
-    ``restoring``: restores; ``drilling``: restore drills; ``fleet``: nodes; ``hosting``: hosting accounts;
-    ``repositories``: those of backups that are given up; ``drifting``: what differs between records and nodes;
-    ``taking_in``: guests that nodes have and the store has not.
+    ``restoring``: restores; ``drilling``: restore drills; ``fleet``: nodes; ``losing``: those that never come back;
+    ``hosting``: hosting accounts; ``repositories``: those of backups that are given up; ``drifting``: what differs between
+    records and nodes; ``taking_in``: guests that nodes have and the store has not.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Engine:
         on_step: Callable[[str, str, float], None] = _unmeasured,
         on_delivery: Callable[[str], None] = _uncounted,
         on_loss: Callable[[str], object] = end_process,
+        lost_hypervisor: Callable[[str], Hypervisor] | None = None,
     ) -> None:
         self._lease = Lease(db, settings, on_loss=on_loss)
         self._works = Works(
@@ -142,6 +145,7 @@ class Engine:
         self.repositories = GivingUp(self._works)
         self.fleet = Fleet(self._works, catalog=catalog, command=self._intake.command)
         self.restarting = Restarting(clerk)
+        self.losing = Losing(self._works, catalog=catalog, clerk=clerk, reach=lost_hypervisor or ports.hypervisor)
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         records = Records(self._works, catalog)
         self.taking_in = TakingIn(self._works, catalog, records)
@@ -201,6 +205,7 @@ class Engine:
             self.alone("usage", self.meter, seconds=settings.usage_seconds),
             self.alone("drift", self.drifting.once, seconds=settings.drift_seconds / _DRIFT_TURNS),
             self.alone("traffic", self.count_traffic, seconds=settings.traffic_seconds),
+            self.alone("returned", self.losing.once, seconds=settings.due_seconds),
             self.alone("comparing", self.compare_at_night, seconds=settings.compare_seconds),
         ]
         if self._mail is not None:

@@ -121,7 +121,8 @@ def _databases(read: AccountUsage, before: Metered | None) -> int:
 def enrolled(works: Works, catalog: Catalog, kind: NodeKind) -> list[Node]:
     """The nodes of the kind that can be asked."""
     with works.db.read() as conn:
-        known = {record.name for record in node_store.list_all(conn) if record.enrolled_at is not None}
+        there = (record for record in node_store.list_all(conn) if record.lost is None)
+        known = {record.name for record in there if record.enrolled_at is not None}
     return [node for node in catalog.nodes if node.kind == kind and node.name in known]
 
 

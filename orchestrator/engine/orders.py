@@ -21,10 +21,10 @@ from orchestrator.engine.durable import Durable
 from orchestrator.engine.ids import JobIds
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
-from orchestrator.engine.runner import resolved
+from orchestrator.engine.runner import NodeSeen, resolved
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import jobs as job_store
-from orchestrator.store import machines, services, settings
+from orchestrator.store import machines, nodes, services, settings
 from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
@@ -102,8 +102,12 @@ class Orders:
         if decision.kind == IntentKind.REINSTALL:
             moved = own_systems.moving(service, decision.kind, decision.arguments)
             own_systems.installable(moved, self._catalog.plans.get(service.plan), self._catalog.templates)
-        if decision.kind == IntentKind.MOVE:
-            moving_out.require(service, str(decision.arguments[moving_out.TO]), {node.name: node for node in self._catalog.nodes})
+        if decision.kind in (IntentKind.MOVE, IntentKind.RECOVER):
+            to, nodes = str(decision.arguments[moving_out.TO]), {node.name: node for node in self._catalog.nodes}
+            if decision.kind == IntentKind.MOVE:
+                moving_out.require(service, to, nodes)
+            else:
+                moving_out.require_place(service, to, nodes, what="restore elsewhere")
         # A service outlives the plan it was sold under: it can still be suspended and ended.
         name = f"{self._catalog.kind_of(service).playbooks}-{decision.kind.value}"
         if name not in self._playbooks:
@@ -126,8 +130,8 @@ class Orders:
         job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=now)
         begun, facts = outcomes.begin(service, intent.kind), services.facts(conn, service.id)
         others = job_store.unfinished(conn, service.id)
-        power = machines.own_power(conn, facts.node)
-        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, others=others, power=power, now=now)
+        seen = NodeSeen(power=machines.own_power(conn, facts.node), lost=nodes.is_lost(conn, facts.node))
+        return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, others=others, seen=seen, now=now)
 
     def _job(self, job_id: str, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
         return Job(

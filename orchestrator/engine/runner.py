@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from orchestrator.engine.settings import Catalog
 from orchestrator.engine.telling import tell_changed
 from orchestrator.observe.logs import about
 from orchestrator.store import jobs as job_store
-from orchestrator.store import locks, machines, services
+from orchestrator.store import locks, machines, nodes, services
 from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
@@ -161,9 +161,9 @@ class Runner:
         record = outcomes.begin(service, job.intent)
         facts = services.facts(conn, service.id)
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
-        power = machines.own_power(conn, facts.node)
+        seen = NodeSeen(power=machines.own_power(conn, facts.node), lost=nodes.is_lost(conn, facts.node))
         workflow = resolved(
-            self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, power=power, now=now
+            self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, seen=seen, now=now
         )
         if record != service:
             services.put(conn, record, now=now, before=service)
@@ -266,6 +266,17 @@ def _run_of(job: Job, known: ServiceFacts, token: str) -> Run:
     return Run(job=job, workflow=workflows.from_json(job.workflow or {}), token=token, named=adopted_name(known.values))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSeen:
+    """``power``: what the BMC of the service's machine told last while nobody held it; ``lost``: whether its node is lost."""
+
+    power: str = ""
+    lost: bool = False
+
+
+_NOTHING_SEEN = NodeSeen()
+
+
 def resolved(
     playbooks: Mapping[str, Playbook],
     catalog: Catalog,
@@ -274,11 +285,11 @@ def resolved(
     facts: ServiceFacts,
     job: Job,
     others: Sequence[Job] = (),
-    power: str = "",
+    seen: NodeSeen = _NOTHING_SEEN,
     now: datetime,
 ) -> Workflow:
     """The workflow of the job as things stand. Raises PreconditionError, RequestError or ConfigError where it cannot be had.
-    ``others``: the service's jobs that are not over. ``power``: what its machine's BMC told last while nobody held it."""
+    ``others``: the service's jobs that are not over."""
     playbook = playbooks.get(job.playbook)
     if playbook is None:
         raise ConfigError(f"there is no playbook {job.playbook}", hint="look into the playbooks directory")
@@ -299,7 +310,8 @@ def resolved(
         "client_id": service.client_id,
         "provider": catalog.provider,
         "kept": [each.name for each in service.kept],
-        "machine_power": power,
+        "machine_power": seen.power,
+        "lost": seen.lost,
         **asides.underway(others),
     }
     if job.intent in account_settings.SETTING:

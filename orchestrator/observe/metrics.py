@@ -250,6 +250,7 @@ _NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeGauges], float | None]], ...] 
     ("node_enrolled", "1 where the node was enrolled.", lambda n: int(n.enrolled)),
     ("node_drained", "1 where an operator drained the node: nothing new is placed on it.", lambda n: int(n.drained)),
     ("node_maintenance_announced", "1 where maintenance of the node is announced or under way.", lambda n: int(n.announced)),
+    ("node_lost", "1 where an operator stated that the node never comes back: nothing is sent to it.", lambda n: int(n.lost)),
     ("node_pool_data_ratio", "Share of the node's pool that is full, 0 to 1.", lambda n: n.pool_data_ratio),
     ("node_pool_metadata_ratio", "The same of its inodes or thin pool's metadata.", lambda n: n.pool_metadata_ratio),
     (

@@ -94,6 +94,7 @@ class NodeGauges:
     promised_disk_bytes: int
     drained: bool = False
     announced: bool = False
+    lost: bool = False
     pool_data_ratio: float | None = None
     pool_metadata_ratio: float | None = None
     over_watermark: bool = False

@@ -227,7 +227,9 @@ class ArchiveRestore(BaseStep[RestoreArgs]):
         there, access = shelf.on_node(generation)
         disk = DiskSource(path=str(volume["path"]), secret_uuid=str(volume["secret_uuid"]))
         spec = RestoreSpec(snapshot=args.archive.snapshot, disk=disk)
-        there.restore(access, spec, deadline=timer.left(), progress=ctx.progress)
+        found = there.restore(access, spec, deadline=timer.left(), progress=ctx.progress)
+        if not found.whole:
+            raise PermanentDriverError(f"the restore is not whole: {found.failed_count} parts of it could not be written")
 
     def undo(self, ctx: StepContext, args: RestoreArgs, facts: Mapping[str, Any]) -> None:
         """Remove the disk: what it holds is in the archive."""

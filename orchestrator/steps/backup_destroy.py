@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from orchestrator.domain.backups.copies import ARCHIVE, KnownCopy
 from orchestrator.domain.backups.words import Backup, BackupState, Generation
-from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed
+from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed, WrongState
 from orchestrator.steps.archive import archive_id, given_up, own_archive
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.backup_settle import BackupSettle, SettleArgs
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
-from orchestrator.steps.common import BaseStep
+from orchestrator.steps.common import BaseStep, is_lost, node_state
 from orchestrator.steps.fence import require, withdraw
 from orchestrator.steps.repository import Shelf
 
@@ -98,25 +98,41 @@ def _begun(ctx: StepContext) -> bool:
 
 
 def _node(ctx: StepContext, args: DestroyArgs) -> str:
-    """From where repositories are reached: the service's node, or the last one that it came to. Raises PermanentDriverError where
-    it never was on one."""
-    if args.node:
-        return args.node
-    nodes = ctx.ports.ledger.nodes_ever(ctx.service_id)
+    """From where repositories are reached: the service's node, or the last one that it came to; where that is lost, one of its
+    kind that is up. Raises PermanentDriverError where there is none."""
+    nodes = (args.node,) if args.node else ctx.ports.ledger.nodes_ever(ctx.service_id)
     if not nodes:
         raise PermanentDriverError(f"{ctx.service_id} has backups and never was on a node", hint="an operator has to look")
-    return nodes[-1]
+    if not is_lost(ctx, nodes[-1]):
+        return nodes[-1]
+    kind = node_state(ctx, nodes[-1]).node.kind
+    up = [each.node.name for each in ctx.ports.ledger.nodes() if each.node.kind == kind and each.up and each.lost is None]
+    if not up:
+        raise PermanentDriverError(f"{nodes[-1]} is lost, and no other node is up from which its backups are reached")
+    return up[0]
 
 
 def _kept(ctx: StepContext, args: DestroyArgs) -> Backup | None:
-    """The archive. Raises PermanentDriverError where it is to stay and this job has kept none."""
+    """The archive. Raises PermanentDriverError where it is to stay and this job has kept none, and WrongState where its node is
+    lost and a backup of it could still be kept."""
     kept = own_archive(ctx) if args.archive else None
+    if args.archive and kept is None and args.node and is_lost(ctx, args.node):
+        _require_nothing_to_keep(ctx, args.node)
+        return None
     if args.archive and kept is None and not (args.wiped and given_up(ctx)):
         raise PermanentDriverError(
             f"an archive of {ctx.service_id} is promised, and this job has kept none: its backups are not destroyed",
             hint="an operator has to look",
         )
     return kept
+
+
+def _require_nothing_to_keep(ctx: StepContext, node: str) -> None:
+    if any(row.state == BackupState.VERIFIED for row in ctx.ports.book.backups(ctx.service_id)):
+        raise WrongState(
+            f"an archive of {ctx.service_id} is promised, {node} is lost, and a backup of it stands",
+            hint=f"bring it up first: orchestrator service restore {ctx.service_id}; then end it",
+        )
 
 
 def _doomed(ctx: StepContext, kept: Backup | None) -> list[Generation]:

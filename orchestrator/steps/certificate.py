@@ -134,6 +134,7 @@ def _checks(given: list[dict[str, Any]]) -> list[certificates.ResidueCheck]:
             checked_at=datetime.fromisoformat(c["checked_at"]),
             found=tuple(c["found"]),
             removed=tuple(c["removed"]),
+            unreached=str(c.get("unreached", "")),
         )
         for c in given
     ]

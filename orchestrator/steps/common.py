@@ -91,6 +91,11 @@ def node_state(ctx: StepContext, node: str) -> NodeState:
     raise NotFound(f"there is no node {node}", hint="declare it in nodes.yaml")
 
 
+def is_lost(ctx: StepContext, node: str) -> bool:
+    """Whether the node is one of which an operator stated that it never comes back."""
+    return any(state.node.name == node and state.lost is not None for state in ctx.ports.ledger.nodes())
+
+
 def guest_uuid(ctx: StepContext) -> str:
     """Of the guest that this job defines."""
     return str(uuid5(GUEST_UUIDS, f"{ctx.service_id}/{ctx.job_id}"))

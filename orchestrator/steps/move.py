@@ -203,8 +203,8 @@ def _digest(ctx: StepContext, node: str, volume: VolumeFacts, timer: Timer) -> s
 class SettleInArgs:
     """``definition`` as guest.record wrote it down on the old node; ``volume`` in the place of ``old``.
 
-    ``ran`` and ``autostart``: how it was before it set out; ``sha256``: what both disks held then; ``known``: the service's facts
-    ($facts).
+    ``ran`` and ``autostart``: how it was before it set out; ``sha256``: what both disks held then, where both were
+    read; ``known``: the service's facts ($facts).
     """
 
     node: str
@@ -214,8 +214,8 @@ class SettleInArgs:
     ran: bool
     autostart: bool
     cloud_init: bool
-    sha256: str
     known: dict[str, Any]
+    sha256: str = ""
 
 
 class GuestSettle(BaseStep[SettleInArgs]):

@@ -33,7 +33,9 @@ class NodeTakeIn(BaseStep[TakeInArgs]):
         for moving in (False, True):
             found = ctx.ports.ledger.reservation(ctx.service_id, moving=moving)
             if found is not None and found.job_id == ctx.job_id and found.node != args.leaves:
-                return Done({"node": found.node, "zone": node_state(ctx, found.node).node.zone}, made_by=ctx.job_id)
+                promised = [{"node": found.node, "fits": True, "reasons": ["it has promised the capacity to this job"]}]
+                zone = node_state(ctx, found.node).node.zone
+                return Done({"node": found.node, "zone": zone, "verdicts": promised}, made_by=ctx.job_id)
         return Needed("no other node has promised the capacity yet")
 
     def apply(self, ctx: StepContext, args: TakeInArgs) -> Facts:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.lost_nodes import Lost, unreached
 from orchestrator.domain.plans import guest_name
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS, BaseStep
@@ -27,7 +28,7 @@ class _Look:
 
 class ResidueProve(BaseStep[ResidueArgs]):
     """Look on every node for the guest, its volumes, keys, files and caches of backups; remove by-products such as logs and those
-    caches, and nothing else."""
+    caches, and nothing else. Of a node that is lost it says that it was not reached."""
 
     name: ClassVar[str] = "residue.prove"
     args = ResidueArgs
@@ -36,16 +37,17 @@ class ResidueProve(BaseStep[ResidueArgs]):
 
     def check(self, ctx: StepContext, args: ResidueArgs) -> Done | Needed:
         caches = ctx.ports.book.traces(ctx.service_id).locations
-        looks = [_look(ctx, node, caches) for node in ctx.ports.ledger.nodes_ever(ctx.service_id)]
+        nodes, away = _reached(ctx)
+        looks = [_look(ctx, node, caches) for node in nodes]
         found = [f"{look.node}: {thing}" for look in looks for thing in (*look.things, *look.files)]
-        return Needed("; ".join(found)[:1000]) if found else Done(_proof(ctx, [look.node for look in looks], {}))
+        return Needed("; ".join(found)[:1000]) if found else Done(_proof(ctx, nodes, {}, away))
 
     def apply(self, ctx: StepContext, args: ResidueArgs) -> Facts:
         """Raises PermanentDriverError where something stays that is not for this step to remove.
 
         By-products go only when nothing else is left: the records of a wipe are among them, and may still be needed.
         """
-        nodes, caches = ctx.ports.ledger.nodes_ever(ctx.service_id), ctx.ports.book.traces(ctx.service_id).locations
+        (nodes, away), caches = _reached(ctx), ctx.ports.book.traces(ctx.service_id).locations
         removed: dict[str, list[str]] = {}
         for node in nodes:
             look = _look(ctx, node, caches)
@@ -60,7 +62,14 @@ class ResidueProve(BaseStep[ResidueArgs]):
             raise PermanentDriverError(
                 f"files of {ctx.service_id} cannot be removed: {', '.join(left)}", hint="an operator has to look"
             )
-        return _proof(ctx, list(nodes), removed)
+        return _proof(ctx, nodes, removed, away)
+
+
+def _reached(ctx: StepContext) -> tuple[list[str], dict[str, Lost]]:
+    """The nodes that the service ever was on; those apart that are lost: an operator's statement stands for the look."""
+    lost = {state.node.name: state.lost for state in ctx.ports.ledger.nodes() if state.lost is not None}
+    nodes = ctx.ports.ledger.nodes_ever(ctx.service_id)
+    return [node for node in nodes if node not in lost], {node: lost[node] for node in nodes if node in lost}
 
 
 def _look(ctx: StepContext, node: str, caches: tuple[str, ...]) -> _Look:
@@ -88,13 +97,14 @@ def _pool_path(ctx: StepContext, node: str) -> str:
     raise PermanentDriverError(f"the pool of {node} is empty: where it lies is not known", hint="is it mounted?")
 
 
-def _proof(ctx: StepContext, nodes: list[str], removed: dict[str, list[str]]) -> Facts:
+def _proof(ctx: StepContext, nodes: list[str], removed: dict[str, list[str]], away: dict[str, Lost]) -> Facts:
     at = ctx.ports.clock.now()
-    where = ", ".join(nodes) or "any node: it never was on one"
-    checks: list[dict[str, Any]] = [
-        {"node": node, "checked_at": at.isoformat(), "found": [], "removed": removed.get(node, [])} for node in nodes
-    ]
+    where = ", ".join(nodes) or ("any node that is reached" if away else "any node: it never was on one")
+    looked = {"checked_at": at.isoformat(), "found": []}
+    checks: list[dict[str, Any]] = [{"node": node, **looked, "removed": removed.get(node, [])} for node in nodes]
+    checks += [{"node": node, **looked, "removed": [], "unreached": unreached(node, lost)} for node, lost in away.items()]
     proof = (
         f"guest, volumes, keys, files and caches of {ctx.service_id} absent from {where} at {at.isoformat(timespec='seconds')}"
     )
-    return {"proof": proof, "checks": checks}
+    released = "".join(f"; {node} is released by statement {lost.statement} of {lost.by}" for node, lost in away.items())
+    return {"proof": proof + released, "checks": checks}

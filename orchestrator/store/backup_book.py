@@ -238,6 +238,6 @@ class StoreBackupBook:
 
 def _wanted(conn: Connection, service_id: str) -> frozenset[str]:
     """The backups that jobs which are not over are to restore from."""
-    reading = (IntentKind.RESTORE, IntentKind.DRILL)
+    reading = (IntentKind.RESTORE, IntentKind.DRILL, IntentKind.RECOVER)
     jobs = job_store.unfinished(conn, service_id)
     return frozenset(str(job.arguments.get(BACKUP, "")) for job in jobs if job.intent in reading)

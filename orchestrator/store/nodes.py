@@ -8,12 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.domain.lost_nodes import Lost
 from orchestrator.domain.placement import Filled, NodeState
 from orchestrator.domain.planned import Announced
 from orchestrator.domain.plans import Node
 from orchestrator.ports.hypervisor import NodeFacts
 from orchestrator.store.database import Connection
-from orchestrator.store.tables import moving_reservations, nodes, reservations, services
+from orchestrator.store.tables import moving_reservations, node_statements, nodes, reservations, services
 
 _ANNOUNCED_TIMES = ("at", "until", "announced_at")
 
@@ -23,7 +24,7 @@ class NodeRecord:
     """What is known of a node. ``host_key`` is the pinned known_hosts line; ``facts`` the last NodeFacts as JSON, or empty.
 
     ``drained_at``: since when nothing new is placed on it, None = it takes services. ``announced``: the maintenance that was
-    announced last, where that was not called off; it may be over.
+    announced last, where that was not called off; it may be over. ``lost``: by an operator's statement.
     """
 
     name: str
@@ -39,6 +40,7 @@ class NodeRecord:
     drained_by: str = ""
     drained_why: str = ""
     announced: Announced | None = None
+    lost: Lost | None = None
 
 
 def get(conn: Connection, name: str) -> NodeRecord | None:
@@ -83,9 +85,50 @@ def set_announced(conn: Connection, name: str, announced: Announced | None) -> N
     _put(conn, name, announced=values and values | {key: values[key].isoformat() for key in _ANNOUNCED_TIMES})
 
 
+def set_lost(conn: Connection, name: str, lost: Lost) -> None:
+    """Nothing is sent to the node from now on."""
+    _put(conn, name, lost_at=lost.at, lost_by=lost.by, lost_why=lost.why, lost_statement=lost.statement)
+
+
+def set_found(conn: Connection, name: str) -> None:
+    """The node is there again."""
+    _put(conn, name, lost_at=None, lost_by="", lost_why="", lost_statement="")
+
+
+def is_lost(conn: Connection, name: str) -> bool:
+    """Also of a node that is not known, or is no node: it is not."""
+    query = sa.select(sa.literal(1)).where(nodes.c.name == name, nodes.c.lost_at.is_not(None))
+    return conn.execute(query).scalar() is not None
+
+
+def lost(conn: Connection) -> frozenset[str]:
+    """The nodes that are."""
+    return frozenset(conn.scalars(sa.select(nodes.c.name).where(nodes.c.lost_at.is_not(None))))
+
+
+def add_statement(conn: Connection, node: str, statement: dict[str, Any], *, now: datetime) -> None:
+    """Keep what was stated, as it was signed; its own ``id`` is its key."""
+    values = {"id": str(statement["id"]), "node": node, "statement": statement, "created_at": now}
+    conn.execute(sa.insert(node_statements).values(**values))
+
+
+def statements(conn: Connection, node: str) -> tuple[dict[str, Any], ...]:
+    """What was ever stated of the node, the newest first."""
+    query = sa.select(node_statements.c.statement).where(node_statements.c.node == node)
+    return tuple(conn.scalars(query.order_by(node_statements.c.created_at.desc(), node_statements.c.id.desc())))
+
+
 def services_on(conn: Connection, name: str) -> tuple[str, ...]:
     """The services that are on the node, by id."""
     return tuple(conn.scalars(sa.select(services.c.id).where(services.c.node == name).order_by(services.c.id)))
+
+
+def services_of(conn: Connection, name: str) -> tuple[str, ...]:
+    """The services that are on the node, or are promised on it, by id: those that a job is about to bring there or to take away
+    are among them."""
+    tables = (reservations, moving_reservations)
+    promised = {key for table in tables for key in conn.scalars(sa.select(table.c.service_id).where(table.c.node == name))}
+    return tuple(sorted({*services_on(conn, name), *promised}))
 
 
 def states(conn: Connection, declared: tuple[Node, ...]) -> tuple[NodeState, ...]:
@@ -119,6 +162,7 @@ def _state(node: Node, record: NodeRecord | None, promised: sa.Row[Any] | None) 
         guests=0 if promised is None else int(promised.guests),
         seen_at=None if record is None else record.seen_at,
         drained="" if record is None or record.drained_at is None else record.drained_why,
+        lost=None if record is None else record.lost,
     )
 
 
@@ -137,7 +181,9 @@ def _put(conn: Connection, name: str, **values: Any) -> None:
 
 
 def _record(row: sa.Row[Any]) -> NodeRecord:
-    kept = row.announced
-    if kept is not None:
+    values = dict(row._mapping)
+    if (kept := values.pop("announced")) is not None:
         kept = Announced(**kept | {key: datetime.fromisoformat(kept[key]) for key in _ANNOUNCED_TIMES})
-    return NodeRecord(**{**row._mapping, "announced": kept})
+    at, by, why, statement = (values.pop(f"lost_{name}") for name in ("at", "by", "why", "statement"))
+    stated = None if at is None else Lost(at=at, by=by, why=why, statement=statement)
+    return NodeRecord(**values, announced=kept, lost=stated)

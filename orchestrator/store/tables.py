@@ -265,6 +265,19 @@ nodes = _table(
     _text("drained_why", server_default=""),
     # Maintenance that is announced (domain.planned.Announced); null: none is.
     sa.Column("announced", sa.JSON(none_as_null=True), nullable=True),
+    _time("lost_at", nullable=True),
+    _text("lost_by", server_default=""),
+    _text("lost_why", server_default=""),
+    _text("lost_statement", server_default=""),
+)
+
+# What operators stated of nodes that never come back, as it was signed.
+node_statements = _table(
+    "node_statements",
+    _text("id", primary_key=True),
+    _text("node", index=True),
+    sa.Column("statement", sa.JSON, nullable=False),
+    _time("created_at"),
 )
 
 reservations = _table(

@@ -133,6 +133,7 @@ class Controller:
             notifier=self._notifier,
             on_step=self.metrics.step,
             on_delivery=self.metrics.delivery,
+            lost_hypervisor=self.links.lost_hypervisor,
             **({} if at is None else {"at": at}),
         )
         self.watch = NodeWatch(self.db, config.nodes, self.links.node_facts, self.clock)

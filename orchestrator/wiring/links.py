@@ -14,6 +14,7 @@ from typing import Any
 from agents.build import Bundle
 from orchestrator.config.model import Config
 from orchestrator.domain.errors import NotFound, OrchestratorError, WrongState
+from orchestrator.domain.lost_nodes import refusal
 from orchestrator.domain.plans import Node, NodeKind
 from orchestrator.drivers.fake.access import FakeAccess
 from orchestrator.drivers.fake.agent import FakeAgent
@@ -94,7 +95,8 @@ class _Link:
 
 
 class Links:
-    """Safe for many threads. Every method raises NotFound for a node that is not declared, WrongState for one not enrolled."""
+    """Safe for many threads. Every method raises NotFound for a node that is not declared, WrongState for one not enrolled, and
+    NodeLost for one that is lost, but those that say otherwise."""
 
     def __init__(self, config: Config, db: Database, *, clock: Clock, secrets: Secrets, identity: Path, bundle: Bundle) -> None:
         self._nodes = {node.name: node for node in config.nodes}
@@ -119,6 +121,10 @@ class Links:
 
     def hypervisor(self, name: str) -> Hypervisor:
         return self._link(name).hypervisor
+
+    def lost_hypervisor(self, name: str) -> Hypervisor:
+        """Also of one that is lost: to see whether it is back, and to keep its old copies from running."""
+        return self._link(name, lost=True).hypervisor
 
     def sizes(self, name: str) -> GuestSizes:
         return self._link(name).sizes
@@ -148,8 +154,8 @@ class Links:
         return self._link(name).hosting
 
     def node_facts(self, name: str, deadline: float) -> NodeFacts:
-        """What the node has, by its libvirt or, of a hosting node, by its agent."""
-        link = self._link(name)
+        """What the node has, by its libvirt or, of a hosting node, by its agent. Also asked of one that is lost."""
+        link = self._link(name, lost=True)
         if self._nodes[name].kind == NodeKind.HYPERVISOR:
             return _with_fill(link.hypervisor.node_facts(deadline=deadline), link.agent)
         return as_node(link.hosting.doctor(deadline=deadline, quick=True))
@@ -179,7 +185,7 @@ class Links:
             link.close()
         self._here.close()
 
-    def _link(self, name: str) -> _Link:
+    def _link(self, name: str, *, lost: bool = False) -> _Link:
         node = self._nodes.get(name)
         if node is None:
             raise NotFound(f"there is no node {name} in nodes.yaml", hint="a node that had guests must stay declared", node=name)
@@ -187,6 +193,8 @@ class Links:
             record = node_store.get(conn, name)
         if record is None or record.enrolled_at is None:
             raise WrongState(f"the node {name} is not enrolled", hint=f"orchestrator node enrol {name}", node=name)
+        if record.lost is not None and not lost:
+            raise refusal(name, record.lost)
         with self._lock:
             link = self._open.get(name)
             if link is None or link.host_key != record.host_key:

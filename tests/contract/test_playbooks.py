@@ -13,6 +13,7 @@ from orchestrator.domain import asides, outcomes, workflow
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import FenceClosed, OrchestratorError, PreconditionError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.lost_nodes import Lost
 from orchestrator.domain.plans import LIMITED_NETWORK, PlanKind
 from orchestrator.domain.playbooks import OnFailure, Workflow
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
@@ -21,7 +22,7 @@ from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts
 from orchestrator.steps.registry import STEPS, arguments
-from orchestrator.store import fence
+from orchestrator.store import fence, nodes
 from tests.contract.stage import LARGER, NOW, Stage, set_up, spec_of
 from tests.live import CRYPT, KEY
 
@@ -34,6 +35,7 @@ ABOUT = {
     "client_id": "c1",
     "provider": "Example Hosting",
     "payments": 1,
+    "lost": False,
 }
 UNTIL = "2026-11-25T12:00:00+00:00"
 LETTERS = "the letters of the customer"
@@ -138,7 +140,7 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind == IntentKind.START:
         Play(stage, "vps-stop", "j2", facts=facts).run()
     more: dict[str, Any] = {}
-    if kind in (IntentKind.RESTORE, IntentKind.TIDY, IntentKind.DRILL):
+    if kind in (IntentKind.RESTORE, IntentKind.TIDY, IntentKind.DRILL, IntentKind.RECOVER):
         made = Play(stage, "vps-backup", "j2", facts=facts).run()
         more = {"backup": made["make"]["backup"], "role": "drill" if kind == IntentKind.DRILL else "disk"}
     if kind == IntentKind.TIDY:
@@ -149,12 +151,22 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind in (IntentKind.RESET_PASSWORD, IntentKind.SET_KEYS):
         more = {"password_hash": CRYPT, "ssh_keys": [KEY]}
     stage.job(kind, "j3")
-    if kind == IntentKind.MOVE:
-        more = {"to": ""}
+    if kind in (IntentKind.MOVE, IntentKind.RECOVER):
+        more |= {"to": ""}
+        lose(stage, kind)
     until = UNTIL if kind == IntentKind.TERMINATE else ""
     holds = ("nonpayment",) if kind == IntentKind.SUSPEND else ()
-    limits = ("abuse",) if kind == IntentKind.LIMIT else ()
+    limits = ("abuse",) if kind in (IntentKind.LIMIT, IntentKind.RECOVER) else ()
     return Play(stage, name, "j3", facts=facts, holds=holds, limits=limits, until=until, more=more)
+
+
+def lose(stage: Stage, kind: IntentKind) -> None:
+    """The first node is lost where that is what it takes: nobody answers there, and nothing may be asked of it."""
+    if kind != IntentKind.RECOVER:
+        return
+    with stage.db.write() as conn:
+        nodes.set_lost(conn, "n1", Lost(at=NOW, by="anna", why="burnt", statement="lost-n1"))
+    stage.world.set_node("n1", up=False)
 
 
 def reversible() -> list[tuple[str, str]]:

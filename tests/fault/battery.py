@@ -53,6 +53,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.RESTORE: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.DRILL: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.MOVE: (IntentKind.PROVISION, IntentKind.BACKUP),
+    IntentKind.RECOVER: (IntentKind.PROVISION, IntentKind.BACKUP),
     IntentKind.TIDY: (IntentKind.PROVISION, IntentKind.BACKUP, IntentKind.RESTORE),
     IntentKind.ERASE: (IntentKind.PROVISION, KEEPING),
     IntentKind.REACTIVATE: (IntentKind.PROVISION, KEEPING),

@@ -50,6 +50,7 @@ GRACE_SECONDS = 1.0
 ROOMY = replace(PLAN, name="roomy", vcpus=2, memory_bytes=2 << 30, disk_bytes=20 << 30)  # needs a restart
 UNPAID = "suspend-unpaid"  # a suspension that a payment lifts
 KEEPING = "terminate-archived"  # a termination whose policy promises an archive
+ELSEWHERE = (IntentKind.MOVE, IntentKind.RECOVER)  # there is a second node
 ASIDE = "restore-aside"  # a restore that writes beside what is there
 # A disk moves by a backup that both nodes can read.
 FIRST, SECOND = (replace(NODES[0], name=name, backups=TARGET.name) for name in ("n1", "n2"))
@@ -205,8 +206,8 @@ def submit(house: House, scenario: Scenario) -> None:
     elif scenario.intent in (IntentKind.RESTORE, ASIDE):
         asked = Asked(request_id="r1", beside=scenario.intent == ASIDE, why="a test")
         house.engine.restoring.restore(scenario.service, asked, who="anna", beside=nothing_beside)
-    elif scenario.intent == IntentKind.DRILL:
-        house.engine.drilling.now(scenario.service, who="anna", why="a test")
+    elif scenario.intent in (IntentKind.RECOVER, IntentKind.DRILL):
+        recover_or_drill(house, scenario)
     else:
         kind = IntentKind.TERMINATE if scenario.intent == KEEPING else IntentKind(scenario.intent)
         more: dict[IntentKind, dict[str, object]] = {
@@ -216,6 +217,23 @@ def submit(house: House, scenario: Scenario) -> None:
         }
         given = more.get(kind, {})
         house.engine.command(kind, scenario.service, who="anna", why="a test", arguments=given)
+
+
+def recover_or_drill(house: House, scenario: Scenario) -> None:
+    if scenario.intent == IntentKind.DRILL:
+        house.engine.drilling.now(scenario.service, who="anna", why="a test")
+        return
+    lose(house)
+    house.engine.losing.restore(scenario.service, to="", backup="", who="anna", why="a test")
+
+
+def lose(house: House) -> None:
+    """The first node burns down, once."""
+    with house.db.read() as conn:
+        record = node_store.get(conn, FIRST.name)
+    if record is not None and record.lost is None:
+        house.world.set_node(FIRST.name, up=False)
+        house.engine.losing.lose(FIRST.name, who="anna", why="a test", said="it burnt down")
 
 
 def adopt(house: House, scenario: Scenario) -> None:
@@ -263,7 +281,7 @@ def live(directory: Path, orders: Orders) -> NoReturn:
     """Start, do as told, and end this process."""
     points = Points(orders)
     archiving = any(scenario.intent in (KEEPING, IntentKind.ERASE, IntentKind.REACTIVATE) for scenario in orders.scenarios)
-    moving = any(scenario.intent == IntentKind.MOVE for scenario in orders.scenarios)
+    moving = any(scenario.intent in ELSEWHERE for scenario in orders.scenarios)
     workers = len(orders.scenarios) + 2
     house = open_house(directory, orders.suite, points, workers=workers, archiving=archiving, moving=moving)
     points.house = house

@@ -166,6 +166,30 @@ def test_killed_at_any_instant_of_a_move_one_guest_at_most_may_run_and_its_disk_
         assert [copies(directory, each.service) for each in scenarios] == [2] * len(scenarios)
 
 
+def test_killed_at_any_instant_a_guest_of_a_lost_node_comes_up_once_elsewhere_and_nothing_there_is_touched(
+    battery: Battery, tmp_path: Path
+) -> None:
+    points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="recover"))
+    before = snapshot(battery.state_before("recover", tmp_path / "before"), service(0))
+    untouched = ("guests", "volumes", "secrets")
+    assert {key: wanted[key] for key in untouched} == {key: before[key] for key in untouched}
+    assert (wanted["node"], wanted["reserved"], wanted["moving"], wanted["leased"]) == ("n2", 1, 0, 2)
+    assert (written(wanted["second"]), wanted["second"]["guests"][0]["power"]) == ([["the letters of SERVICE"]], "running")
+    for number, batch in enumerate(
+        batches([Scenario(service="", intent="recover", kill=point) for point in dict.fromkeys(points)])
+    ):
+        directory = tmp_path / f"killed-{number}"
+        battery.state_before("recover", directory)
+        scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
+        battery.process(directory, scenarios, kill=True)
+        assert not seeded_world(directory).node("n1")["up"]
+        battery.process(directory, scenarios, submit=False)
+        nodes = seeded_world(directory).read()["nodes"]
+        there = {each.service: nodes["n2"]["guests"][guest_name(each.service)]["power"] for each in scenarios}
+        assert there == {each.service: "running" for each in scenarios}
+        assert [snapshot(directory, each.service)["node"] for each in scenarios] == ["n2"] * len(scenarios)
+
+
 def test_killed_at_any_instant_of_a_backup_a_verified_one_stands(battery: Battery, tmp_path: Path, whole_matrix: bool) -> None:
     """As the world stands when the process is dead; when all has come to rest; and as it stands when the job fails."""
     points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="backup"))

@@ -78,3 +78,42 @@ def test_moved_to_the_other_node_a_guest_is_the_same_and_nothing_of_it_is_left_b
     assert (wiped["name"], wiped["report"]["method"]) == (old.name, "crypto-erase" if plan == SEALED else "overwrite")
     pair.done([pair.command("check", service), pair.command("backup", service), pair.command("terminate", service)])
     assert name not in machine.virsh("list", "--all", "--name").stdout
+
+
+WHY = {"why": "a test"}
+STATED = {**WHY, "statement": "its cords were pulled before my eyes"}
+
+
+@pytest.mark.rare
+def test_a_guest_of_a_node_without_power_comes_up_elsewhere_and_no_second_copy_runs_when_that_node_returns(pair: Pair) -> None:
+    machine = pair.machine
+    assert machine is not None
+    service = pair.placed(OTHER, plan=SEALED)
+    address, marker, name = sight.address(pair.site, service), secrets.token_bytes(32), sight.guest(service)
+    tiny.plant(address, OFFSET, marker, copies=COPIES)
+    pair.done([pair.command("backup", service)])
+    before, uuid = show(pair, service), machine.virsh("domuuid", name).stdout.strip()
+    old = machine.path(before["facts"]["disk"]["volume"]["path"])
+    assert pair.site.http("POST", f"/v1/nodes/{OTHER}/lost", json=STATED).status_code == 409, "it answers"
+    machine.power_off()
+    stated = pair.site.http("POST", f"/v1/nodes/{OTHER}/lost", json=STATED)
+    assert (stated.status_code, [each["service"] for each in stated.json()["statement"]["services"]]) == (200, [service]), (
+        stated.text
+    )
+    answer = pair.site.http("POST", f"/v1/services/{service}/recover", json={"reason": "a test", "to": NODE})
+    pair.done([answer.json()["job_id"]])
+    pair.answering([service])
+    assert tiny.show(address, OFFSET, 64) == marker * 2
+    after = show(pair, service)
+    assert (after["node"], after["facts"]["addresses"]) == (NODE, before["facts"]["addresses"])
+    assert virsh("domuuid", name).stdout.strip() == uuid
+    machine.power_on()
+    pair.until("the old copy is off", lambda: machine.virsh("domstate", name).stdout.strip() == "shut off", seconds=180)
+    pair.until("it is held", lambda: "elsewhere" in sight.HOLD.findall(machine.virsh("dumpxml", name).stdout))
+    assert pair.site.http("GET", f"/v1/nodes/{OTHER}").json()["lost"], "it is not used for that"
+    found = pair.site.http("POST", f"/v1/nodes/{OTHER}/found", json=WHY).json()
+    assert found["kept_off"] == [name], found
+    assert machine.virsh("start", name, check=False).returncode != 0, "its host refuses to start it"
+    assert (old.exists(), tiny.show(address, OFFSET, 64) == marker * 2) == (True, True), "nothing was wiped, and one runs"
+    pair.done([pair.command("check", service), pair.command("backup", service)])
+    pair.site.cli("node", "undrain", OTHER, "--why", "a test")

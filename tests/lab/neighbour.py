@@ -33,6 +33,8 @@ SSH_PORT = 2222
 HOST_UUID = "7d1f5f0e-5f0b-4a51-9d0e-2f0e9a6b2d02"
 CABLE, PLUG = "to-node-2", "uplink"
 SECONDS = 90.0
+AGAIN = "again"
+ROOT = Path(__file__).parents[2]
 # What enrolment, libvirt and the agent write is this machine's own. Empty at first.
 PRIVATE = (
     "/run/libvirt",
@@ -77,6 +79,17 @@ class Neighbour:
         (libvirtd,) = (int(self.path(f"/run/libvirt/{name}").read_text()) for name in DAEMONS[:1])
         sshd = int((self.lab.directory / "ssh" / "sshd.pid").read_text())
         return (libvirtd, sshd, *_below(sshd))
+
+    def power_off(self) -> None:
+        """As if its cords were pulled: libvirtd, sshd, its guests and all else of it end at once."""
+        _kill_all(self.pid)
+
+    def power_on(self) -> None:
+        """It boots: its daemons are started, and libvirtd starts the guests that start with their host."""
+        words = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lab.neighbour", str(self.lab.directory), AGAIN)
+        booted = self.run(*words, check=False)
+        if booted.returncode:
+            raise daemons.NotReady(f"the second machine does not come back:\n{booted.stderr[-2000:]}")
 
     @contextmanager
     def hung(self) -> Iterator[None]:
@@ -127,13 +140,18 @@ def _ready(holder: subprocess.Popen[bytes], directory: Path, log: Path) -> Neigh
 
 def _end(holder: subprocess.Popen[bytes]) -> None:
     """Everybody in its namespaces, and with the last one these."""
-    space = _net(holder.pid)
-    for file in Path("/proc").glob("[0-9]*"):
-        if space and int(file.name) != holder.pid and _net(int(file.name)) == space != _net(os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(file.name), signal.SIGKILL)
+    _kill_all(holder.pid)
     holder.kill()
     holder.wait(timeout=30)
+
+
+def _kill_all(holder: int) -> None:
+    """Everybody in its namespaces but who holds them."""
+    space = _net(holder)
+    for file in Path("/proc").glob("[0-9]*"):
+        if space and int(file.name) != holder and _net(int(file.name)) == space != _net(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(file.name), signal.SIGKILL)
 
 
 def _lab(lab: Lab) -> Lab:
@@ -212,6 +230,14 @@ def _network() -> None:
     sh("ip", "link", "set", BRIDGE, "up")
 
 
+def boot(directory: Path) -> None:
+    """Start the daemons of one that was built, again. Raises `NotReady`."""
+    lab = _lab(environment.current(json.loads((directory / "environment.json").read_text())))
+    daemons.spawn("sshd", "/usr/sbin/sshd", "-D", "-e", "-f", str(lab.directory / "ssh" / "sshd_config"))
+    daemons.start_virtlogd()
+    daemons.start_libvirtd()
+
+
 def main(directory: Path) -> int:
     """Build, say that it is there, and keep the namespaces until the lab ends."""
     os.umask(0o022)
@@ -228,4 +254,7 @@ def main(directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    if sys.argv[2:] == [AGAIN]:
+        boot(Path(sys.argv[1]))
+    else:
+        sys.exit(main(Path(sys.argv[1])))

@@ -56,6 +56,13 @@ CASES = (
     ("ErasureIsDueSoon", 'orchestrator_erasure_due{when="soon"}', "0x5 1x300", ((20, False), (40, True))),
     ("ErasureIsOverdue", 'orchestrator_erasure_due{when="passed"}', "0x5 1x300", ((50, False), (70, True))),
     ("NodeDown", 'orchestrator_node_up{node="hv1",zone="z"}', "1x5 0x300", ((4, False), (8, False), (15, True))),
+    ("LostNodeAnswers", 'orchestrator_node_up{node="hv1",zone="z"}', "0x5 1x300", ((4, False), (7, True))),
+    (
+        "LostNodeHasServices",
+        'orchestrator_node_guests{node="hv1",zone="z"}',
+        "2x90 0x300",
+        ((30, False), (70, True), (95, False)),
+    ),
     ("PoolIsFull", 'orchestrator_node_over_watermark{node="hv1",zone="z"}', "0x5 1x300", ((4, False), (8, False), (15, True))),
     ("ControllerLost", "orchestrator_controllers_lost", "0x5 1x60 0x300", ((4, False), (7, True), (70, False))),
     ("AddressesRunOut", 'orchestrator_addresses_used{family="ipv4",range="v4",zone="z"}', "80+1x10", ((4, False), (8, True))),
@@ -88,7 +95,12 @@ CASES = (
 # What else the rule asks for.
 BESIDE = {
     "StateIsNotBackedUp": {"orchestrator_state_backup_interval_seconds": "86400x4000"},
-    "NodeDown": {'orchestrator_node_enrolled{node="hv1",zone="z"}': "1x300"},
+    "NodeDown": {
+        'orchestrator_node_enrolled{node="hv1",zone="z"}': "1x300",
+        'orchestrator_node_lost{node="hv1",zone="z"}': "0x300",
+    },
+    "LostNodeAnswers": {'orchestrator_node_lost{node="hv1",zone="z"}': "1x300"},
+    "LostNodeHasServices": {'orchestrator_node_lost{node="hv1",zone="z"}': "1x300"},
     "AddressesRunOut": {
         'orchestrator_addresses{family="ipv4",range="v4",zone="z"}': "100x300",
         'orchestrator_addresses_cooling{family="ipv4",range="v4",zone="z"}': "5x300",

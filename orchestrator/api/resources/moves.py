@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
@@ -16,6 +18,9 @@ from orchestrator.api.schemas import Answer
 from orchestrator.api.vocabulary import CONTROLS, Text
 from orchestrator.domain import moving_out
 from orchestrator.domain.intents import IntentKind
+
+if TYPE_CHECKING:
+    from orchestrator.engine.fleet import Emptied
 
 router = APIRouter(prefix="/v1", tags=["nodes"])
 
@@ -46,8 +51,8 @@ class StaysOut(BaseModel):
 
 
 class Evacuation(BaseModel):
-    """``moving``: jobs that move its services now, ``begun`` of them by this call; ``waiting``: services whose turn comes when
-    one of those ends and this is asked again; ``staying``: those that cannot move, and why. Nothing of the three: it is empty.
+    """``moving``: jobs that bring its services elsewhere now, ``begun`` of them by this call; ``waiting``: services whose turn
+    comes when one of those ends and this is asked again; ``staying``: those that stay, and why. None of the three: it is empty.
     """
 
     name: str
@@ -55,6 +60,16 @@ class Evacuation(BaseModel):
     begun: int
     waiting: list[str]
     staying: list[StaysOut]
+
+    @classmethod
+    def of(cls, name: str, found: Emptied) -> Evacuation:
+        return cls(
+            name=name,
+            moving=[MovingOut(service_id=service, job_id=job) for service, job in found.moving.items()],
+            begun=found.begun,
+            waiting=list(found.waiting),
+            staying=[StaysOut(service_id=service, why=why) for service, why in found.staying.items()],
+        )
 
 
 @router.post("/services/{service_id}/move", response_model=Answer, responses={202: {"model": Answer}})
@@ -73,12 +88,6 @@ def evacuate_node(caller: Operator, context: Context, once: OnceOnly, name: Name
 
     def act() -> Evacuation:
         found = context.engine.fleet.evacuate(name, who=caller.name, why=request.why, at_once=request.at_once)
-        return Evacuation(
-            name=name,
-            moving=[MovingOut(service_id=service, job_id=job) for service, job in found.moving.items()],
-            begun=found.begun,
-            waiting=list(found.waiting),
-            staying=[StaysOut(service_id=service, why=why) for service, why in found.staying.items()],
-        )
+        return Evacuation.of(name, found)
 
     return once.look(act)

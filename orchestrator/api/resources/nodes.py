@@ -47,7 +47,8 @@ class AnnouncedOut(BaseModel):
 class NodeOut(BaseModel):
     """A declared node: what it has, what may be promised of that (less what it keeps, times its ratios; both null = never
     seen), and what is promised. Bytes; vCPUs unweighted. ``pool_…_percent``: how full its pool really is, null = not known.
-    ``takes_nothing_new``: why nothing is placed on it now, whatever room it has; empty = it takes services.
+    ``lost``: since when, on whose word and why; '' = it is not. ``takes_nothing_new``: why nothing is placed on it now, whatever
+    room it has; empty = it takes services.
     """
 
     name: str
@@ -60,6 +61,7 @@ class NodeOut(BaseModel):
     announced: AnnouncedOut | None
     drained: bool
     drained_why: str
+    lost: str
     enrolled: bool
     up: bool
     seen_at: datetime | None
@@ -93,6 +95,7 @@ class NodeOut(BaseModel):
             announced=None if record is None or record.announced is None else AnnouncedOut.of(record.announced),
             drained=bool(state.drained),
             drained_why=state.drained,
+            lost="" if state.lost is None else str(state.lost),
             enrolled=state.enrolled,
             up=state.up,
             seen_at=state.seen_at,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ import click
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, size, table, when
 from orchestrator.cli.remote.client import below
+from orchestrator.cli.remote.emptying import Words, empty, emptying_options
+from orchestrator.cli.remote.lost import ON_NODES, why_option
 from orchestrator.cli.remote.options import client, json_option, paging_options, show_list
 from orchestrator.cli.remote.taking_in import adopt
-from orchestrator.cli.remote.watch import WAITS
 from orchestrator.cli.tables import Column, Kind, Line, Row
 from orchestrator.cli.times import Minutes, Moment
 
@@ -23,8 +23,7 @@ from orchestrator.cli.times import Minutes, Moment
 ENROL_TIMEOUT_SECONDS = 960.0
 DOCTOR_TIMEOUT_SECONDS = 150.0
 RESIDUE_TIMEOUT_SECONDS = 150.0
-# Between two looks at an evacuation.
-POLL_SECONDS = 2.0
+_EVACUATE = Words(under_way="on the move", done="moved", path="evacuate")
 
 
 def _promised(what: str) -> Callable[[Row], str]:
@@ -48,6 +47,8 @@ def _state(row: Row) -> str:
         words.append("drained")
     if row["announced"]:
         words.append(f"maintenance from {when(row['announced']['at'])} to {when(row['announced']['until'])}")
+    if row["lost"]:
+        words.append("lost")
     return ", ".join(words)
 
 
@@ -98,6 +99,7 @@ _CARD: tuple[Line, ...] = (
     ("pool", _filled),
     ("takes nothing new", lambda row: "; ".join(row["takes_nothing_new"])),
     ("drained", lambda row: f"{moment('drained_at')(row)} by {row['drained_by']}" if row["drained"] else ""),
+    ("lost", "lost"),
     ("promised vCPUs", _vcpus),
     ("promised memory", _promised("memory_bytes")),
     ("promised disk", _promised("disk_bytes")),
@@ -266,12 +268,9 @@ def _whose(row: Row) -> str:
     return f"{row['user']} ({row['service_id'] or 'no service of ours'}{', marked' if row['marked'] else ''})"
 
 
-_why_option = click.option("--why", required=True, metavar="TEXT", help="The reason, for the audit and for whoever looks later.")
-
-
 @group.command("drain")
 @click.argument("node")
-@_why_option
+@why_option
 @json_option
 @click.pass_context
 def drain(context: click.Context, /, node: str, why: str, as_json: bool) -> None:
@@ -281,7 +280,7 @@ def drain(context: click.Context, /, node: str, why: str, as_json: bool) -> None
 
 @group.command("undrain")
 @click.argument("node")
-@_why_option
+@why_option
 @json_option
 @click.pass_context
 def undrain(context: click.Context, /, node: str, why: str, as_json: bool) -> None:
@@ -327,38 +326,14 @@ def maintenance(
 
 @group.command("evacuate")
 @click.argument("node")
-@_why_option
-@click.option("--at-once", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="So many at a time.")
-@click.option("--watch", is_flag=True, help="Go on until every service that can be moved is moved.")
+@why_option
+@emptying_options
 @json_option
 @click.pass_context
-def evacuate(context: click.Context, /, node: str, why: str, at_once: int, watch: bool, as_json: bool) -> None:
+def evacuate(context: click.Context, /, node: str, **given: Any) -> None:
     """Move the services of a drained node away, so many at a time."""
-    calls, failed, seen = client(context), dict[str, str](), dict[str, str]()
-    while True:
-        found = calls.post(below("nodes", node, "evacuate"), {"why": why, "at_once": at_once})
-        if as_json and not watch:
-            emit_json(found)
-            return
-        now = {each["service_id"]: each["job_id"] for each in found["moving"]}
-        for service, job in now.items():
-            if seen.get(service) != job:
-                say(f"{service}: moving, job {job}", err=as_json)
-        for service, job in (over for over in seen.items() if now.get(over[0]) != over[1]):
-            state = calls.get(below("jobs", job))["state"]
-            say(f"{service}: {'moved' if state == 'done' else f'NOT moved, its job is {state}'}", err=as_json)
-            failed |= {} if state == "done" else {service: f"job {job} is {state}"}
-        seen = now
-        left = f"{len(now)} on the move, {len(found['waiting'])} wait, {len(found['staying'])} stay"
-        if not watch or failed or not (now or found["waiting"]):
-            break
-        time.sleep(POLL_SECONDS)
-    if as_json:
-        emit_json(found)
-    else:
-        say(f"{node}: {left}")
-        for each in found["staying"]:
-            say(f"{each['service_id']} stays: {each['why']}")
-    if failed or (watch and found["staying"]):
-        hint = "look at the jobs, then ask again" if failed else "see why each stays, then ask again"
-        raise Failure(f"{node} is not empty: {', '.join(failed) or 'services stay'}", hint=hint, exit_code=WAITS)
+    empty(context, node, _EVACUATE, **given)
+
+
+for each in ON_NODES:
+    group.add_command(each)

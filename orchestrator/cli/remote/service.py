@@ -19,6 +19,7 @@ from orchestrator.cli.remote.console import console
 from orchestrator.cli.remote.dispute import dispute, settle
 from orchestrator.cli.remote.forecast import waiting
 from orchestrator.cli.remote.leaving import COMMANDS as LEAVING
+from orchestrator.cli.remote.lost import restore
 from orchestrator.cli.remote.made import MADE
 from orchestrator.cli.remote.options import (
     HOLDS,
@@ -347,5 +348,5 @@ def tidy(context: click.Context, /, service: str, meant: str, **options: Any) ->
     act(context, service, "tidy", options)
 
 
-for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING, *SYSTEMS, console):
+for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING, *SYSTEMS, console, restore):
     group.add_command(each)

@@ -27,6 +27,7 @@ NONE = {
     *("/v1/templates/{name}", "/v1/policies", "/v1/policies/{name}", "/v1/forecast", "/v1/ips/ranges", "/v1/audit"),
     *("/v1/audit/verify", "/v1/backups/plan", "/v1/backups/drills", "/v1/certificates", "/v1/certificates/public-key"),
     *("/v1/terminations", "/v1/freeze", "/v1/controllers", "/healthz", "/readyz", "/metrics", "/metrics/services"),
+    "/v1/nodes/{name}/statements",
     *("/v1/machines", "/v1/machines/{name}", "/v1/machines/{name}/certificate", "/v1/machines/{name}/log"),
 }
 
