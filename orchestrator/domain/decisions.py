@@ -326,6 +326,8 @@ def _copies(kind: IntentKind, service: Service, arguments: Mapping[str, object],
             return recovering.again(service, arguments, who=who, why=why, terms=terms)
         case IntentKind.CHANGE_PLAN:
             return plan_changes.again(service, arguments, who=who, why=why, terms=terms)
+        case IntentKind.TIDY if arguments.get(kept.LEFT):
+            return kept.tidy_left(service, str(arguments[kept.LEFT]), who=who, why=why)
         case IntentKind.TIDY:
             return kept.tidy(service, kept.named(arguments), who=who, why=why)
         case kind if kind in own_systems.ON_SYSTEMS:

@@ -117,6 +117,11 @@ class Known:
             if service.node == node and service.state == Lifecycle.ACTIVE and service.id not in self.busy:
                 yield service
 
+    def left(self, node: str, service_id: str) -> bool:
+        """Whether the service goes on, and on another node."""
+        service = self.services.get(service_id)
+        return service is not None and service.state == Lifecycle.ACTIVE and service.node not in ("", node)
+
     def why_stray(self, node: str, service_id: str) -> str:
         """Why nothing of the service is to be on the node; '' = it may be."""
         service = self.services.get(service_id)
@@ -159,19 +164,25 @@ def _guests(node: str, known: Known, guests: Collection[SeenGuest]) -> Iterator[
         if not stray and service is not None and guest.name != known.name(service.id):
             stray = f"the guest of service {service.id} is called {known.name(service.id)}"
         if stray:
-            yield _stray_guest(node, guest, stray, forgotten=service is None)
+            yield _stray_guest(node, guest, stray, forgotten=service is None, elsewhere=known.left(node, guest.service_id))
         elif service is not None and service.state == Lifecycle.ACTIVE and service.id not in known.busy:
             yield from _apart(node, guest.name, service, guest.apart)
             if guest.hostile:
                 yield _of(DriftKind.RECORD, node, guest.name, guest.hostile, service=service, repair=Repair.SIGN)
 
 
-def _stray_guest(node: str, guest: SeenGuest, why: str, *, forgotten: bool) -> Finding:
+def _stray_guest(node: str, guest: SeenGuest, why: str, *, forgotten: bool, elsewhere: bool) -> Finding:
     todo = f"look what it is; on {node}: virsh dumpxml {guest.name}, and to remove it: virsh undefine --nvram {guest.name}"
+    if elsewhere:
+        todo = _tidy(guest.service_id or "", node)
     if forgotten and guest.adoptable:
         todo = f"orchestrator node adopt {node} --service {guest.service_id}"
     says = f"it carries our mark, and {why}" + (f"; {guest.hostile}" if guest.hostile else "")
     return Finding(kind=DriftKind.STRAY, node=node, name=guest.name, service_id=guest.service_id or "", says=says, todo=todo)
+
+
+def _tidy(service_id: str, node: str) -> str:
+    return f"look that what goes on elsewhere is good, then: orchestrator service tidy {service_id} --left {node}"
 
 
 def _apart(node: str, name: str, service: Service, apart: Apart, *, limits: Repair | None = None) -> Iterator[Finding]:
@@ -220,6 +231,8 @@ def _volumes(node: str, known: Known, guests: Collection[SeenGuest], volumes: Co
                 todo = (
                     f"look what it is; on {node}: qemu-img info {volume.path}, and to remove it: virsh vol-delete {volume.path}"
                 )
+                if known.left(node, owner):
+                    todo = _tidy(owner, node)
                 whose, says = owner if owner in known.services else "", f"it has a name of ours, and {why}"
                 yield Finding(kind=DriftKind.STRAY, node=node, name=volume.name, service_id=whose, says=says, todo=todo)
 

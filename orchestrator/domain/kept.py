@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, Nothing, StepState
+from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
 from orchestrator.domain.received import Received, refused
@@ -24,6 +24,9 @@ DISCARDS = frozenset({"volume.discard", "account.discard"})
 # The arguments of a job: what the volume that it makes is for; the volumes that it wipes, by name.
 ROLE = "role"
 NAMES = "names"
+# Or the node on which an old copy of the service is wiped.
+LEFT = "left"
+RULE_LEFT = "only what a service has left behind is an old copy"
 # With the service they go.
 _ENDED = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED})
 
@@ -56,6 +59,17 @@ def tidy(service: Service, names: Iterable[str], *, who: str, why: str) -> Recei
     if not service.erasable:
         return refused(service, "a hold forbids to destroy the service's data", RULE_HOLDS)
     return Received(service=service, decision=Intent.on(IntentKind.TIDY, service, reason=why, who=who, arguments={NAMES: there}))
+
+
+def tidy_left(service: Service, node: str, *, who: str, why: str) -> Received:
+    """Wipe what is left of the service on a node that it is not on any more."""
+    if service.state != Lifecycle.ACTIVE:
+        return refused(service, f"it is {service.state}: only of an active service an old copy is wiped", RULE_LIFECYCLE)
+    if service.node == node:
+        return refused(service, f"tidy refused: it is on {node}, and what is there is no old copy of it", RULE_LEFT)
+    if not service.erasable:
+        return refused(service, "a hold forbids to destroy the service's data", RULE_HOLDS)
+    return Received(service=service, decision=Intent.on(IntentKind.TIDY, service, reason=why, who=who, arguments={LEFT: node}))
 
 
 def due(service: Service, name: str, *, who: str, why: str) -> Received:

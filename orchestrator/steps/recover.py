@@ -37,6 +37,20 @@ class NodeGivenUp(Look[OnNode]):
         return {"statement": lost.statement, "left": args.node}
 
 
+class NodeLeft(Look[OnNode]):
+    """Make sure that the service is not on the node, nor about to be: what is there of it is an old copy. Makes nothing."""
+
+    name: ClassVar[str] = "node.left"
+    args = OnNode
+
+    def look(self, ctx: StepContext, args: OnNode) -> Facts:
+        """Raises WrongState where it is."""
+        promised = (ctx.ports.ledger.reservation(ctx.service_id, moving=moving) for moving in (False, True))
+        if any(each is not None and each.node == args.node for each in promised):
+            raise WrongState(f"{ctx.service_id} is on {args.node}: what is there is no old copy of it")
+        return {"left": args.node}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindArgs:
     """``backup``: its id; ``left``: the node that it was made on; ``disk``: the service's disk there."""

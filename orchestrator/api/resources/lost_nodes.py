@@ -14,10 +14,11 @@ from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.resources.moves import EvacuateRequest, Evacuation, MoveRequest
 from orchestrator.api.resources.nodes import Name, declared
 from orchestrator.api.resources.services import ServiceId
-from orchestrator.api.resources.systems import DryRun, reason_of
+from orchestrator.api.resources.systems import DryRun, ReasonRequest, have_done, reason_of
 from orchestrator.api.schemas import Answer
 from orchestrator.api.vocabulary import CONTROLS, Text
-from orchestrator.domain import workflow
+from orchestrator.domain import kept, workflow
+from orchestrator.domain.intents import IntentKind
 from orchestrator.observe.logs import redact
 
 router = APIRouter(prefix="/v1", tags=["nodes"])
@@ -64,6 +65,12 @@ class RecoverRequest(MoveRequest):
     """``reason`` is needed."""
 
     backup: Text = Field(default="", description="Its id; left out: the newest verified one.")
+
+
+class TidyLeftRequest(ReasonRequest):
+    """``reason`` is needed."""
+
+    node: Text = Field(min_length=1, description="The node on which the old copy is.")
 
 
 @router.post("/nodes/{name}/lost", response_model=LostOut)
@@ -139,3 +146,13 @@ def recover_service(
             service_id, to=request.to, backup=request.backup, who=caller.name, why=why, beside=kept_answer(keep)
         )
     )
+
+
+@router.post("/services/{service_id}/tidy-left", response_model=Answer, responses={202: {"model": Answer}})
+def tidy_left(
+    caller: Operator, context: Context, once: OnceOnly, service_id: ServiceId, request: TidyLeftRequest, dry_run: DryRun = False
+) -> JSONResponse:
+    """Wipe the old copy of a guest on a node that its service is not on any more. 202 with the job."""
+    given: dict[str, object] = {kept.LEFT: declared(context, request.node).name}
+    why = reason_of(request, "tidy-left", dry_run=dry_run)
+    return have_done(context, once, IntentKind.TIDY, service_id, given, who=caller.name, why=why, dry_run=dry_run)

@@ -335,17 +335,24 @@ def terminate(context: click.Context, /, service: str, meant: str, **options: An
 
 @group.command("tidy")
 @click.argument("service")
+@click.option(
+    "--left", default="", metavar="NODE", help="Instead: the old copy on this node, which the service is not on any more."
+)
 @_reason_needed
 @meant_option
 @dry_run_option
 @watch_option
 @json_option
 @click.pass_context
-def tidy(context: click.Context, /, service: str, meant: str, **options: Any) -> None:
+def tidy(context: click.Context, /, service: str, left: str, meant: str, **options: Any) -> None:
     """Wipe now what a restore left beside the service: a guest's old disk, and what was restored beside its disk or its home."""
+    what = f"the old copy of {service} on {left}" if left else f"what is kept beside {service}"
     if not options["dry_run"]:
-        confirm(service, meant, what="tidy destroys data", warning=f"This destroys what is kept beside {service}.")
-    act(context, service, "tidy", options)
+        confirm(service, meant, what="tidy destroys data", warning=f"This destroys {what}.")
+    if left:
+        ask(context, service, "tidy-left", {"reason": options.pop("reason") or "", "node": left}, options)
+    else:
+        act(context, service, "tidy", options)
 
 
 for each in (*ACCOUNT, *ADOPT, *CONDUCT, *LEAVING, *SYSTEMS, console, restore):

@@ -235,6 +235,7 @@ def test_one_that_comes_back_runs_no_second_copy_and_is_used_again_only_when_som
     assert disks(live, "n1", "s1") == [[LETTERS, "written since"]], "nothing was wiped"
     found = live.http.post("/v1/drift", json={"node": "n1"}).json()["findings"]
     assert {(row["kind"], row["service_id"]) for row in found} == {("stray", "s1")}, found
+    assert all("orchestrator service tidy s1 --left n1" in row["todo"] for row in found), found
     done(live, live.http.post("/v1/services/s2/stop", json={"reason": "a test"}).json()["job_id"])
     rows = live.http.get("/v1/audit", params={"limit": 500}).json()["items"]
     (told,) = (row for row in rows if row["what"] == "node found")
@@ -259,3 +260,27 @@ def test_while_a_service_is_being_restored_elsewhere_its_node_is_not_found_and_i
     assert (found["kept_off"], found["freed"]) == ([], ["orch.s1"])
     guest = world(live).node("n1")["guests"]["orch.s1"]
     assert (guest["power"], guest["mark"]["holds"], guest["autostart"]) == ("running", [], True)
+
+
+def test_an_old_copy_is_wiped_when_somebody_says_so_and_never_what_the_service_runs_on(live: Live) -> None:
+    on_n1(live, "s1")
+    burn(live)
+    restored(live, "s1")
+    wish = {"reason": "the restored one is good", "node": "n1"}
+    job = live.wait(live.http.post("/v1/services/s1/tidy-left", json=wish).json()["job_id"])
+    assert (job.state, job.error_code) == ("failed", "node-lost"), job
+    world(live).set_node("n1", up=True)
+    live.http.post("/v1/nodes/n1/found", json=WHY)
+    refused(live.http.post("/v1/services/s1/tidy-left", json=wish | {"node": "n3"}), 409, "refused")
+    done = cli(live, "service", "tidy", "s1", "--left", "n1", "--why", "it is good", "--yes-i-mean", "s1", "--watch")
+    assert done.returncode == 0, done
+    there = world(live).node("n1")
+    assert (disks(live, "n1", "s1"), "orch.s1" in there["guests"], there["secrets"]) == ([], False, {})
+    assert (disks(live, "n3", "s1"), world(live).node("n3")["guests"]["orch.s1"]["power"]) == ([[LETTERS]], "running")
+    job_id = live.jobs("s1")[0].id
+    steps = {each["id"]: each for each in live.http.get(f"/v1/jobs/{job_id}").json()["steps"]}
+    reports = steps["wipe"]["facts"]["wiped"]
+    assert {each["report"]["method"] for each in reports} == {"crypto-erase", "overwrite"}, reports
+    ended = live.wait(live.http.post("/v1/services/s1/terminate", json={"reason": "it leaves"}).json()["job_id"], seconds=60)
+    assert ended.state == "done", ended
+    assert live.http.get("/v1/certificates/s1").json()["certificate"]["residue"]["clean"] is True
