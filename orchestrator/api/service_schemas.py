@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from orchestrator.domain import specs
 from orchestrator.domain.backups.outlook import Outlook
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
@@ -15,6 +16,7 @@ from orchestrator.domain.deadlines import Action, Deadline
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
+from orchestrator.domain.plans import GuestPlan, Plan
 from orchestrator.domain.policies import Effect
 from orchestrator.domain.services import (
     Cancellation,
@@ -285,9 +287,23 @@ class BackupsNote(BaseModel):
         return cls(**fields(found, cls.model_fields) | {"last": last})
 
 
+class MailOut(BaseModel):
+    """``said_by``: its plan, or a word on the service itself."""
+
+    open: bool
+    said_by: Literal["plan", "service"]
+
+    @classmethod
+    def of(cls, service: Service, plan: Plan | None) -> MailOut | None:
+        if not isinstance(plan, GuestPlan):
+            return None
+        return cls(open=specs.mail_out(service, plan), said_by="plan" if service.mail_out is None else "service")
+
+
 class ServiceDetail(ServiceOut):
     """A service with what its jobs made, where it ever was, the jobs that are not over, the next acts that its policy brings,
-    its newest charges, the volumes that are kept beside its disk, and what it has of backups."""
+    its newest charges, the volumes that are kept beside its disk, and what it has of backups. ``outgoing_mail``: whether its
+    guest may send to port 25 of others, and who says so; null = it is no guest."""
 
     nodes_ever: list[str]
     facts: dict[str, Any]
@@ -302,6 +318,7 @@ class ServiceDetail(ServiceOut):
     domain_renewed_at: datetime | None
     kept: list[KeptVolumeOut]
     backups: BackupsNote
+    outgoing_mail: MailOut | None
 
     @classmethod
     def with_facts(
@@ -312,6 +329,8 @@ class ServiceDetail(ServiceOut):
         deadlines: Sequence[DeadlineOut],
         charges: Sequence[ChargeRecord],
         backups: Outlook,
+        *,
+        plan: Plan | None,
     ) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
         return cls(
@@ -329,6 +348,7 @@ class ServiceDetail(ServiceOut):
             domain_renewed_at=service.domain_renewed_at,
             kept=[KeptVolumeOut.of(volume) for volume in service.kept],
             backups=BackupsNote.of(backups),
+            outgoing_mail=MailOut.of(service, plan),
         )
 
 

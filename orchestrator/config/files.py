@@ -368,6 +368,9 @@ class PlanFile(SoldFile):
         default=True, description="The disk is encrypted with a key of its own, which makes the wipe certain."
     )
     full_copy: bool = Field(default=False, description="The disk is a full copy of the template instead of an overlay.")
+    outgoing_mail: Literal["closed", "open"] = Field(
+        default="closed", description="Whether guests may send to port 25 of others; a service can be told otherwise."
+    )
     ipv4: int = Field(default=1, ge=0, le=64, description="IPv4 addresses.")
     ipv6: int = Field(default=1, ge=0, le=64, description="IPv6 addresses.")
     templates: list[f.Name] = Field(min_length=1, max_length=200, description="Templates a customer may choose from.")

@@ -70,6 +70,7 @@ def plan_of(entry: AnyPlanFile) -> Plan:
         traffic_over_bytes_per_second=(entry.traffic_over_rate or 0) if entry.traffic_over == "throttle" else 0,
         encrypted=entry.encrypted,
         full_copy=entry.full_copy,
+        mail_out=entry.outgoing_mail == "open",
         ipv4=entry.ipv4,
         ipv6=entry.ipv6,
         templates=tuple(entry.templates),

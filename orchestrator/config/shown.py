@@ -217,6 +217,7 @@ def _of_guests(plan: GuestPlan) -> dict[str, Any]:
         "traffic_over_rate": rate_words(plan.traffic_over_bytes_per_second) if plan.traffic_over_bytes_per_second else None,
         "encrypted": plan.encrypted,
         "full_copy": plan.full_copy,
+        "outgoing_mail": "open" if plan.mail_out else "closed",
         "ipv4": plan.ipv4,
         "ipv6": plan.ipv6,
         "templates": list(plan.templates),

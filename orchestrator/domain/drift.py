@@ -40,6 +40,7 @@ class Repair(StrEnum):
     SUSPEND = "suspend"
     LIMIT = "limit"
     UNLIMIT = "unlimit"
+    MAIL = "set-mail"
     SIGN = "sign"
 
 
@@ -64,6 +65,7 @@ class Apart:
     limits: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     throttle: tuple[str, ...] = ()
+    mail: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
 
 
@@ -194,6 +196,8 @@ def _apart(node: str, name: str, service: Service, apart: Apart, *, limits: Repa
     for says in apart.throttle:
         mend = None if service.stopped else Repair.LIMIT if service.limited else Repair.UNLIMIT
         yield _of(DriftKind.LIMITS, node, name, says, service=service, repair=mend, todo="" if mend else look)
+    for says in apart.mail:
+        yield _of(DriftKind.LIMITS, node, name, says, service=service, repair=Repair.MAIL)
     for says in apart.holds:
         # What is held there only may have been held by somebody for a good reason.
         mend = Repair.SUSPEND if service.stopped else None

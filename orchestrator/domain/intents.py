@@ -31,6 +31,7 @@ class IntentKind(StrEnum):
     CHANGE_PLAN = "change-plan"
     RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of an intent
     SET_KEYS = "set-keys"  # who may log in to a guest by SSH
+    SET_MAIL = "set-mail"  # whether a guest may send to port 25 of others
     TERMINATE = "terminate"
     ERASE = "erase"
     REACTIVATE = "reactivate"

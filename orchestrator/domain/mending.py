@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from orchestrator.domain.drift import Repair
 from orchestrator.domain.intents import Intent, IntentKind, Nothing
+from orchestrator.domain.own_systems import MAIL, Mail
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import HoldReason, Lifecycle, Service
 
-_KINDS = {Repair.SUSPEND: IntentKind.SUSPEND, Repair.LIMIT: IntentKind.LIMIT, Repair.UNLIMIT: IntentKind.UNLIMIT}
+_KINDS = {
+    Repair.SUSPEND: IntentKind.SUSPEND,
+    Repair.LIMIT: IntentKind.LIMIT,
+    Repair.UNLIMIT: IntentKind.UNLIMIT,
+    Repair.MAIL: IntentKind.SET_MAIL,
+}
 
 
 def mended(service: Service, repair: Repair, *, who: str, why: str) -> Received:
@@ -20,12 +26,16 @@ def mended(service: Service, repair: Repair, *, who: str, why: str) -> Received:
         arguments = {"reason": service.stop_reasons[0], "holds": service.stop_reasons}
     if repair == Repair.LIMIT:
         arguments = {"reason": service.limit_reasons[0], "limits": service.limit_reasons}
+    if repair == Repair.MAIL:
+        arguments = {MAIL: Mail.of(service).value}
     return Received(service=service, decision=Intent.on(kind, service, reason=why, who=who, arguments=arguments))
 
 
 def _holds(service: Service, repair: Repair) -> bool:
     if service.state != Lifecycle.ACTIVE:
         return False
+    if repair == Repair.MAIL:
+        return True
     if repair == Repair.SUSPEND:
         return service.stopped
     return not service.stopped and service.limited == (repair == Repair.LIMIT)

@@ -20,7 +20,9 @@ SETS = {IntentKind.SUSPEND: HoldEffect.STOP, IntentKind.LIMIT: HoldEffect.LIMIT}
 KEEPS_HOLDS = frozenset({IntentKind.SUSPEND, IntentKind.UNSUSPEND, IntentKind.LIMIT, IntentKind.UNLIMIT})
 _ENDED = frozenset({Lifecycle.ARCHIVED, Lifecycle.ERASED, Lifecycle.CANCELLED})
 _ON_ARCHIVES = frozenset({IntentKind.ERASE, IntentKind.REACTIVATE})
-_NEEDS_NO_HOLD = frozenset({IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT}) | own_systems.ON_SYSTEMS
+_NEEDS_NO_HOLD = frozenset({IntentKind.UNSUSPEND, IntentKind.START, IntentKind.REBOOT}) | (
+    own_systems.ON_SYSTEMS - own_systems.HELD_TOO
+)
 
 
 def begin(service: Service, kind: IntentKind) -> Service:

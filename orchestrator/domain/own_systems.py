@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any
 
 from orchestrator.domain import specs, wanted
@@ -26,14 +27,19 @@ ALL_DISKS = "all_disks"
 # The hash of the new password; and who may log in to the rescue system (left out: whose keys the service has).
 PASSWORD = "password_hash"  # noqa: S105 - the name of an argument
 KEYS = "ssh_keys"
+# Whether a guest may send to port 25 of others: a word of ``Mail``.
+MAIL = "mail"
 
 ON_SYSTEMS = frozenset(
     {
         *(IntentKind.REINSTALL, IntentKind.RESET_PASSWORD, IntentKind.RESCUE, IntentKind.LEAVE_RESCUE),
         IntentKind.TEST_HARDWARE,
         IntentKind.SET_KEYS,
+        IntentKind.SET_MAIL,
     }
 )
+# What is done to one that is suspended, too: it is in force when it comes back.
+HELD_TOO = frozenset({IntentKind.SET_MAIL})
 # The fact of a service whose machine runs the rescue system.
 RESCUED = "rescue"
 # Jobs that leave the machine as it runs.
@@ -44,6 +50,23 @@ _OF_MACHINES = {
     IntentKind.LEAVE_RESCUE: "no guest is ever in a rescue system",
     IntentKind.TEST_HARDWARE: "a guest has none of its own",
 }
+
+
+class Mail(StrEnum):
+    """What is said of a service's outgoing mail."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    PLAN = "plan"  # as its plan says
+
+    @classmethod
+    def of(cls, service: Service) -> Mail:
+        return cls.PLAN if service.mail_out is None else cls.OPEN if service.mail_out else cls.CLOSED
+
+    @property
+    def out(self) -> bool | None:
+        """As a service's record has it."""
+        return None if self == Mail.PLAN else self == Mail.OPEN
 
 
 def again(record: Service, kind: IntentKind, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
@@ -57,6 +80,8 @@ def again(record: Service, kind: IntentKind, given: Mapping[str, object], *, who
             return rescue(record, given, who=who, why=why, terms=terms)
         case IntentKind.SET_KEYS:
             return set_keys(record, given, who=who, why=why, terms=terms)
+        case IntentKind.SET_MAIL:
+            return set_mail(record, given, who=who, why=why, terms=terms)
         case _:
             arguments = HardwareTest.of(given).arguments() if kind == IntentKind.TEST_HARDWARE else {}
             return _hindered(kind, record, terms) or _received(kind, record, arguments, who=who, why=why)
@@ -102,6 +127,19 @@ def set_keys(record: Service, given: Mapping[str, object], *, who: str, why: str
     return _received(IntentKind.SET_KEYS, record, {KEYS: keys}, who=who, why=why)
 
 
+def set_mail(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
+    """Let a guest send to port 25 of others, or not. Raises RequestError where no word for it is given."""
+    said = str(given.get(MAIL, ""))
+    if said not in set(Mail):
+        raise RequestError(f"{said!r} is no word for outgoing mail", hint=" or ".join(Mail))
+    hindered = _hindered(IntentKind.SET_MAIL, record, terms)
+    if hindered is not None:
+        return hindered
+    if terms.kind == PlanKind.DEDICATED:
+        return refused(record, "set-mail is for guests: a machine's network is not filtered by its node", RULE_LIFECYCLE)
+    return _received(IntentKind.SET_MAIL, record, {MAIL: said}, who=who, why=why)
+
+
 def _keys(given: Mapping[str, object]) -> list[str]:
     """Those of the arguments, each once, as they go into authorized_keys. Raises RequestError for what is none."""
     lines = given.get(KEYS)
@@ -143,6 +181,8 @@ def moving(service: Service, kind: IntentKind, arguments: Mapping[str, object]) 
         return replace(service, password_hash=str(arguments[PASSWORD]))
     if kind == IntentKind.SET_KEYS:
         return replace(service, ssh_keys=tuple(_keys(arguments)))
+    if kind == IntentKind.SET_MAIL:
+        return replace(service, mail_out=Mail(str(arguments[MAIL])).out)
     return service
 
 
@@ -170,7 +210,7 @@ def _hindered(kind: IntentKind, record: Service, terms: Terms) -> Received | Non
         return refused(record, f"{kind} is for dedicated machines: {_OF_MACHINES[kind]}", RULE_LIFECYCLE)
     if record.state != Lifecycle.ACTIVE:
         return refused(record, f"it is {record.state}: {kind} needs an active service", RULE_LIFECYCLE)
-    if record.stopped:
+    if record.stopped and kind not in HELD_TOO:
         return refused(record, f"it is suspended, held for {', '.join(record.stop_reasons)}", RULE_HOLDS)
     return None
 

@@ -110,7 +110,8 @@ class GuestPlan(InstalledPlan):
 
     ``limited_network_bytes_per_second`` is what a hold that limits leaves of the network, in each direction, and
     ``traffic_over_bytes_per_second`` what is left of it beyond the traffic of a month; 0 = that does not throttle it.
-    ``vcpus_most``: up to so many a larger plan can add while the guest runs; 0 = none.
+    ``vcpus_most``: up to so many a larger plan can add while the guest runs; 0 = none. ``mail_out``: it may send to port 25 of
+    others (SMTP), where nothing else is said of the service.
     """
 
     kind: ClassVar[PlanKind] = PlanKind.VPS
@@ -127,6 +128,7 @@ class GuestPlan(InstalledPlan):
     encrypted: bool = True
     full_copy: bool = False
     vcpus_most: int = 0
+    mail_out: bool = False
 
     @property
     def limited_rate(self) -> int:
@@ -277,6 +279,7 @@ class GuestSpec:
     ssh_keys: tuple[str, ...] = ()
     password_hash: str = ""
     zone: str = ""
+    mail_out: bool = False
 
 
 def guest_name(service_id: str) -> str:

@@ -222,7 +222,8 @@ class Service:
     ``node``: where it is, as its facts have it; it is read with the record and never written by it. ``backups_seen_to``: the
     slots of its schedule up to then are seen to; ``backup_asked_at``: when the last backup was made that its customer asked for.
     ``kept``: volumes that stand beside its disk for a while. ``account``: what was set of a hosting account; None = as it was
-    ordered. ``databases_full``: its databases were made to take no more, because its disk is used up.
+    ordered. ``databases_full``: its databases were made to take no more, because its disk is used up. ``mail_out``: whether its
+    guest may send to port 25 of others; None = as its plan says.
     """
 
     id: str
@@ -270,6 +271,7 @@ class Service:
     account: AccountSettings | None = None
     databases_full: bool = False
     restart: PlannedRestart | None = None
+    mail_out: bool | None = None
 
     def hold(self, reason: HoldReason) -> Hold | None:
         return next((h for h in self.holds if h.reason == reason), None)

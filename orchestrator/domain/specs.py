@@ -45,7 +45,8 @@ SSH_KEY_LENGTH = 8192
 class GuestWanted:
     """``$spec.guest``. Bytes, bytes per second; ``cpu_percent`` per vCPU; 0 = not limited.
 
-    ``limited_network_bytes_per_second``: what is left of the network while a hold limits the service.
+    ``limited_network_bytes_per_second``: what is left of the network while a hold limits the service. ``mail_out``: it may send
+    to port 25 of others; None = nothing was said of that, in what was written down by an older version.
     """
 
     name: str
@@ -65,6 +66,7 @@ class GuestWanted:
     ipv6: int
     limited_network_bytes_per_second: int = LIMITED_NETWORK
     vcpus_most: int = 0
+    mail_out: bool | None = None
 
 
 def hostname(name: str) -> str:
@@ -158,7 +160,13 @@ def guest_spec(service: Service, plan: GuestPlan, template: Template) -> GuestSp
         ssh_keys=ssh_keys_of(service),
         password_hash=password_hash(service.password_hash),
         zone=service.zone,
+        mail_out=mail_out(service, plan),
     )
+
+
+def mail_out(service: Service, plan: GuestPlan) -> bool:
+    """Whether its guest may send to port 25 of others: as was said of the service, else as its plan says."""
+    return plan.mail_out if service.mail_out is None else service.mail_out
 
 
 def wanted(spec: GuestSpec) -> GuestWanted:
@@ -181,6 +189,7 @@ def wanted(spec: GuestSpec) -> GuestWanted:
         ipv6=plan.ipv6,
         limited_network_bytes_per_second=plan.limited_rate,
         vcpus_most=plan.vcpus_most,
+        mail_out=spec.mail_out,
     )
 
 

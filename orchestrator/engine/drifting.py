@@ -144,7 +144,7 @@ class Drifting:
 
 def _urgency(finding: Finding) -> int:
     """What stops somebody comes first: a job of it leaves the rest to a later one."""
-    order = (Repair.SUSPEND, Repair.LIMIT, Repair.UNLIMIT, Repair.SIGN)
+    order = (Repair.SUSPEND, Repair.LIMIT, Repair.UNLIMIT, Repair.MAIL, Repair.SIGN)
     return len(order) if finding.repair is None else order.index(finding.repair)
 
 

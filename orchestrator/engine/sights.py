@@ -20,7 +20,7 @@ from orchestrator.engine.records import Records
 from orchestrator.engine.settings import Catalog
 from orchestrator.ports.hypervisor import GuestFacts
 from orchestrator.ports.volumes import VolumeFacts
-from orchestrator.steps.compare import Expected, limits_apart, others_apart
+from orchestrator.steps.compare import Expected, limits_apart, mail_apart, others_apart
 from orchestrator.steps.drift import holding, limiting
 from orchestrator.store import jobs, nodes, services
 from orchestrator.store.database import Connection
@@ -151,6 +151,7 @@ class Sights:
             limits=tuple(limits_apart(facts, expected)),
             holds=tuple(holds),
             throttle=tuple(throttle),
+            mail=tuple(mail_apart(facts, expected)),
             differs=tuple(others_apart(self._works.ports.secrets, facts, expected)),
         )
 

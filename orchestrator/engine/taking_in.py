@@ -27,7 +27,7 @@ from orchestrator.ports.hypervisor import GuestDisk, GuestFacts, GuestMark
 from orchestrator.ports.volumes import VolumeFacts
 from orchestrator.steps.arguments import dump
 from orchestrator.steps.common import ASK_SECONDS, POOL_SECONDS
-from orchestrator.steps.compare import Expected, limits_apart
+from orchestrator.steps.compare import Expected, limits_apart, mail_apart
 from orchestrator.store import audit, services, settings
 from orchestrator.store.database import Connection
 from orchestrator.store.taking_in import TakenIn, take_in
@@ -125,7 +125,7 @@ class TakingIn:
             guest=facts.name,
             service_id=service.id,
             done=True,
-            remarks=tuple(limits_apart(facts, expected)),
+            remarks=(*limits_apart(facts, expected), *mail_apart(facts, expected)),
             disks=tuple(disk.path for disk in facts.disks if disk.path),
         )
         told = {"guest": facts.name, "from": "an operator", "disks": list(done.disks)}

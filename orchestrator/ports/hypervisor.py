@@ -77,7 +77,8 @@ class GuestDisk:
 class GuestDefinition:
     """Everything libvirt is told about a guest. ``kernel``/``initrd`` are absolute paths on the node, or empty.
 
-    ``vcpus_most``: as many it can be given while it runs; 0 = no more than it has.
+    ``vcpus_most``: as many it can be given while it runs; 0 = no more than it has. ``mail_out``: it may send to port 25
+    of others.
     """
 
     name: str
@@ -95,6 +96,7 @@ class GuestDefinition:
     kernel_arguments: str = ""
     agent: bool = True
     vcpus_most: int = 0
+    mail_out: bool = False
 
     def over(self, standing: GuestMark | None) -> GuestDefinition:
         """This, for a guest that is there with the mark ``standing``: where that is throttled, it stays so.
@@ -115,7 +117,7 @@ class GuestFacts:
     ``addresses`` and ``mac_filtered`` are what the anti-spoofing filter lets through; ``cpu_percent`` per vCPU, 0 = no limit.
     ``network_at_start``, ``vcpus_at_start`` and ``memory_at_start``: what its next start gives it; of a guest that is off the
     same as the others. ``vcpus_most``: as many can be plugged into it while it runs. ``record`` as it stands there,
-    whoever signed it.
+    whoever signed it. ``mail_out``: its filter lets it send to port 25 of others; ``mail_out_at_start``: after its next start.
     """
 
     name: str
@@ -131,6 +133,8 @@ class GuestFacts:
     bridge: str = ""
     addresses: tuple[str, ...] = ()
     filter_name: str = ""
+    mail_out: bool = True
+    mail_out_at_start: bool = True
     network_bytes_per_second: int = 0
     network_at_start: int = 0
     vcpus_at_start: int = 0
@@ -210,6 +214,13 @@ class Hypervisor(Protocol):
         """Let so much through the guest's interface in each direction, at once and after each start; 0 = no limit.
 
         Hypervisors count whole kilobytes (1000 bytes); less than one becomes one.
+        """
+        ...
+
+    def set_mail(self, name: str, *, out: bool, deadline: float) -> GuestFacts:
+        """Let the guest send to port 25 (TCP) of others or not, at once and after each start. Of connections that stand nothing
+        goes out any more. A guest that runs is halted for the moment in which its filter is another's; what is cut off in between
+        leaves it paused. Raises NotFound, and WrongState where no filter of ours is on its interface.
         """
         ...
 

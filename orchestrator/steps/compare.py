@@ -28,7 +28,7 @@ class Expected:
 
 def differences(ctx: StepContext, facts: GuestFacts, expected: Expected) -> list[str]:
     """Where the guest is not as expected, apart from power and autostart; empty = it agrees."""
-    return [*limits_apart(facts, expected), *others_apart(ctx.ports.secrets, facts, expected)]
+    return [*limits_apart(facts, expected), *mail_apart(facts, expected), *others_apart(ctx.ports.secrets, facts, expected)]
 
 
 def limits_apart(facts: GuestFacts, expected: Expected) -> list[str]:
@@ -56,6 +56,19 @@ def limits_apart(facts: GuestFacts, expected: Expected) -> list[str]:
         ("bytes per second of disk", disk.bytes_per_second, guest.disk_bytes_per_second),
         ("disk operations per second", disk.iops, guest.disk_iops),
     )
+
+
+def mail_apart(facts: GuestFacts, expected: Expected) -> list[str]:
+    """Where it may send mail and should not, or the other way round. Of one without a filter that goes without saying."""
+    wanted = expected.guest.mail_out
+    if wanted is None or not facts.filter_name:
+        return []
+    word = {True: "open", False: "closed"}
+    rows = (("", facts.mail_out), (" after its next start", facts.mail_out_at_start))
+    wrong = [
+        f"outgoing mail (port 25) is {word[found]}{when} instead of {word[wanted]}" for when, found in rows if found != wanted
+    ]
+    return wrong[:1]
 
 
 def others_apart(secrets: Secrets, facts: GuestFacts, expected: Expected) -> list[str]:

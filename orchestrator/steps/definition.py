@@ -34,6 +34,7 @@ def definition_of(ctx: StepContext, facts: GuestFacts, node: str, known: Mapping
         initrd=str(boot.get("initrd", "")),
         kernel_arguments=str(boot.get("kernel_arguments", "")),
         agent=bool(boot.get("agent", True)),
+        mail_out=facts.mail_out_at_start,
         vcpus_most=facts.vcpus_most if facts.vcpus_most > facts.vcpus_at_start else 0,
     )
 

@@ -110,6 +110,7 @@ def _definition(ctx: StepContext, args: DefineArgs) -> GuestDefinition:
         kernel_arguments=args.template.kernel_arguments,
         agent=args.template.agent,
         vcpus_most=args.guest.vcpus_most,
+        mail_out=bool(args.guest.mail_out),
     )
 
 

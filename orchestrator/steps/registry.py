@@ -45,6 +45,7 @@ from orchestrator.steps.disk_export import DiskExport, DiskRelease
 from orchestrator.steps.drift import DriftReport, GuestCheck, ReservationCheck, VolumeCheck
 from orchestrator.steps.guest import GuestDefine, GuestVerify, GuestWait
 from orchestrator.steps.guest_access import GuestKeys, GuestPassword
+from orchestrator.steps.guest_mail import GuestMail
 from orchestrator.steps.guest_renew import GuestRenew, VolumeRenew
 from orchestrator.steps.guest_size import (
     GuestFits,
@@ -171,6 +172,7 @@ _ALL: tuple[Step[Any], ...] = (
     VolumeGrow(),
     GuestPassword(),
     GuestKeys(),
+    GuestMail(),
     GuestVerifySize(),
     MachineReserve(),
     MachineAddresses(),

@@ -297,6 +297,7 @@ def _service(row: sa.Row[Any], standing: tuple[Hold, ...]) -> Service:
         account=None if row.account is None else account_settings.from_store(row.account),
         databases_full=row.databases_full,
         restart=None if row.restart is None else _restart(row.restart),
+        mail_out=row.mail_out,
     )
 
 

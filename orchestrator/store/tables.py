@@ -117,6 +117,7 @@ services = _table(
     sa.Column("databases_full", sa.Boolean, nullable=False, server_default=sa.false()),
     # A restart that is planned for a window (domain.planned.PlannedRestart); null: none is.
     sa.Column("restart", sa.JSON(none_as_null=True), nullable=True),
+    sa.Column("mail_out", sa.Boolean, nullable=True),
 )
 
 # What customers owe for operations; the id says what for, so that nothing is charged twice. times: how often it was made, by an

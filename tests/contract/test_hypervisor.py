@@ -76,6 +76,8 @@ def test_an_absent_guest_is_none_and_cannot_be_acted_on(node: NodeUnderTest) -> 
         node.hypervisor.agent_ping("orch.absent", deadline=LONG)
     with pytest.raises(NotFound):
         node.hypervisor.set_network_rate("orch.absent", 125_000, deadline=LONG)
+    with pytest.raises(NotFound):
+        node.hypervisor.set_mail("orch.absent", out=True, deadline=LONG)
 
 
 def test_a_defined_guest_is_what_was_asked_for(guest: Subject) -> None:
@@ -87,7 +89,7 @@ def test_a_defined_guest_is_what_was_asked_for(guest: Subject) -> None:
     assert facts.disks == wanted.disks
     assert (facts.mac, facts.bridge) == (wanted.lease.mac, wanted.bridge)
     assert facts.addresses == ("10.77.0.11", "fd77::b")
-    assert facts.filter_name == "orch-guard"
+    assert (facts.filter_name, facts.mail_out, facts.mail_out_at_start) == ("orch-guard-no-mail", False, False)
     assert facts.network_bytes_per_second == 12_500_000
     assert facts in guest.node.hypervisor.guests(deadline=LONG)
 
@@ -270,7 +272,7 @@ def test_a_running_guest_is_limited_at_once_and_through_restarts_until_it_is_unl
     assert (facts.mac, facts.addresses, facts.filter_name) == (
         guest.definition.lease.mac,
         ("10.77.0.11", "fd77::b"),
-        "orch-guard",
+        "orch-guard-no-mail",
     )
     assert guest.power(PowerAction.RESET) is Power.RUNNING
     assert rate(guest) == 125_000
@@ -281,6 +283,33 @@ def test_a_running_guest_is_limited_at_once_and_through_restarts_until_it_is_unl
     assert hypervisor.set_network_rate(guest.name, before, deadline=LONG).network_bytes_per_second == before
     assert guest.power(PowerAction.DESTROY) is Power.STOPPED
     assert rate(guest) == before
+
+
+def mail(guest: Subject) -> tuple[bool, bool, str, Power]:
+    """Whether mail goes out now and after the next start, its filter, and whether it runs."""
+    facts = guest.node.hypervisor.guest(guest.name, deadline=LONG)
+    assert facts is not None
+    return facts.mail_out, facts.mail_out_at_start, facts.filter_name, facts.power
+
+
+def test_mail_is_opened_and_closed_on_a_guest_that_is_off_and_on_one_that_runs(guest: Subject) -> None:
+    hypervisor = guest.node.hypervisor
+    opened, closed = (True, True, "orch-guard"), (False, False, "orch-guard-no-mail")
+    before = hypervisor.guest(guest.name, deadline=LONG)
+    for _ in range(2):
+        facts = hypervisor.set_mail(guest.name, out=True, deadline=LONG)
+    assert facts.mark == guest.definition.mark
+    assert mail(guest) == (*opened, Power.STOPPED)
+    assert guest.power(PowerAction.START) is Power.RUNNING
+    assert mail(guest) == (*opened, Power.RUNNING)
+    for _ in range(2):
+        facts = hypervisor.set_mail(guest.name, out=False, deadline=LONG)
+    assert mail(guest) == (*closed, Power.RUNNING)
+    assert before is not None
+    assert (facts.mac, facts.addresses, facts.network_bytes_per_second) == (before.mac, before.addresses, 12_500_000)
+    assert guest.power(PowerAction.DESTROY) is Power.STOPPED
+    assert mail(guest) == (*closed, Power.STOPPED)
+    assert hypervisor.define(replace(guest.definition, mail_out=True), deadline=LONG).mail_out
 
 
 def test_a_rate_to_limit_to_is_counted_in_whole_kilobytes(guest: Subject) -> None:

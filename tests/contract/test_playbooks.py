@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts
 from orchestrator.steps.registry import STEPS, arguments
 from orchestrator.store import fence, nodes, tables
-from tests.contract.stage import LARGER, NOW, Stage, set_up, spec_of
+from tests.contract.stage import LARGER, NOW, PLAN, Stage, set_up, spec_of
 from tests.live import CRYPT, KEY
 
 BOOKS = load_playbooks(Path(__file__).parents[2] / "playbooks", steps=arguments())
@@ -38,6 +39,8 @@ ABOUT = {
     "payments": 1,
     "lost": False,
 }
+# What a job of this kind makes of what was sold.
+OTHERWISE = {IntentKind.CHANGE_PLAN: LARGER, IntentKind.SET_MAIL: replace(PLAN, mail_out=True)}
 UNTIL = "2026-11-25T12:00:00+00:00"
 LETTERS = "the letters of the customer"
 IRREVOCABLE = {
@@ -147,8 +150,8 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind == IntentKind.TIDY:
         beside = Play(stage, "vps-restore", "j2", facts=facts, more={**more, "role": "beside"}).run()
         more = {"names": [beside["restore"]["into"]["name"]]}
-    if kind == IntentKind.CHANGE_PLAN:
-        stage.spec, more = spec_of(stage, LARGER), {"restart": "now"}
+    if kind in OTHERWISE:
+        stage.spec, more = spec_of(stage, OTHERWISE[kind]), {"restart": "now"}
     if kind in (IntentKind.RESET_PASSWORD, IntentKind.SET_KEYS):
         more = {"password_hash": CRYPT, "ssh_keys": [KEY]}
     stage.job(kind, "j3")

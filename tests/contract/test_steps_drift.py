@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.domain.errors import WrongState
 from orchestrator.domain.plans import LIMITED_NETWORK
+from orchestrator.drivers.fake.hypervisor import LIVE_MAIL
 from tests.contract.stage import Stage, hold_by_hand, set_up
 
 NODE = {"node": "n1"}
@@ -54,6 +55,8 @@ def test_a_service_that_is_as_it_was_sold_needs_nothing(stage: Stage) -> None:
         ("lease", "holds no addresses"),
         ("stranger", "belongs to no guest"),
         ("held", "is held on its node"),
+        ("mail", "outgoing mail (port 25) is open instead of closed"),
+        ("mail-at-start", "outgoing mail (port 25) is open after its next start instead of closed"),
     ],
 )
 def test_what_was_changed_behind_our_back_is_needed(stage: Stage, spoil: str, sentence: str) -> None:
@@ -71,6 +74,9 @@ def test_what_was_changed_behind_our_back_is_needed(stage: Stage, spoil: str, se
             node["volumes"]["orch.s1.disk.jx.qcow2"] = dict(node["volumes"]["orch.s1.disk.j1.qcow2"])
         elif spoil == "held":
             node["guests"]["orch.s1"]["mark"]["holds"] = ["manual"]
+        elif spoil.startswith("mail"):
+            node["guests"]["orch.s1"]["definition"]["mail_out"] = True
+            node["guests"]["orch.s1"].update({LIVE_MAIL: False} if spoil == "mail-at-start" else {})
     if spoil == "reservation":
         stage.ledger.release_reservation("s1")
     elif spoil == "lease":

@@ -214,6 +214,7 @@ def submit(house: House, scenario: Scenario) -> None:
             IntentKind.RESET_PASSWORD: {"password_hash": CRYPT},
             IntentKind.RESCUE: {"ssh_keys": [KEY]},
             IntentKind.SET_KEYS: {"ssh_keys": [KEY]},
+            IntentKind.SET_MAIL: {"mail": "open"},
         }
         given = more.get(kind, {})
         house.engine.command(kind, scenario.service, who="anna", why="a test", arguments=given)

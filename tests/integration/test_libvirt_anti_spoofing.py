@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from orchestrator.drivers.libvirt.filter_xml import FILTER_NAME, link_local
+from orchestrator.drivers.libvirt.filter_xml import NO_MAIL, link_local
 from tests.contract.nodes import LONG, LibvirtNode, definition_of, lease_of, sh
 from tests.integration.libvirt_guests import Running, running_guest
 from tests.lab import guests, tiny
@@ -60,9 +60,15 @@ def udp(source: int, target: int) -> bytes:
     return struct.pack("!HHHH", source, target, 8 + 8, 0) + b"payload!"
 
 
-def ipv4(source: str, payload: bytes, *, protocol: int = 17, mac: str = MAC) -> bytes:
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0)
-    head += IPv4Address(source).packed + IPv4Address("10.77.0.255").packed
+def syn(target: int) -> bytes:
+    return struct.pack("!HHIIBBHHH", 5000, target, 1, 0, 5 << 4, 2, 1024, 0, 0)
+
+
+def ipv4(source: str, payload: bytes, *, protocol: int = 17, mac: str = MAC, options: bytes = b"", fragment: int = 0) -> bytes:
+    """``options``: four bytes each; ``fragment``: flags and offset."""
+    size = 20 + len(options)
+    head = struct.pack("!BBHHHBBH", 0x40 | size // 4, 0, size + len(payload), 1, fragment, 64, protocol, 0)
+    head += IPv4Address(source).packed + IPv4Address("10.77.0.255").packed + options
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     return ethernet(mac, 0x0800, head + payload)
 
@@ -76,7 +82,22 @@ def icmpv6(source: str, kind: int, body: bytes = bytes(16)) -> bytes:
     return ipv6(source, struct.pack("!BBHI", kind, 0, 0, 0) + body, protocol=58)
 
 
+def dialling(port: int) -> dict[str, bytes]:
+    """The first word of a connection to that port of another, in each form that it may have."""
+    hop_by_hop = bytes((6, 0, 1, 4, 0, 0, 0, 0))  # RFC 8200, 4.3: TCP follows, padding
+    first = struct.pack("!BBHI", 6, 0, 1, 1)  # RFC 8200, 4.5: more fragments follow
+    return {
+        f"TCP to port {port}": ipv4(OWN, syn(port), protocol=6),
+        f"TCP to port {port} behind options": ipv4(OWN, syn(port), protocol=6, options=b"\1\1\1\0"),
+        f"TCP to port {port} in a first fragment": ipv4(OWN, syn(port)[:8], protocol=6, fragment=0x2000),
+        f"TCP to port {port} over IPv6": ipv6(OWN6, syn(port), protocol=6),
+        f"TCP to port {port} over IPv6 behind a header": ipv6(OWN6, hop_by_hop + syn(port), protocol=0),
+        f"TCP to port {port} over IPv6 in a first fragment": ipv6(OWN6, first + syn(port)[:8], protocol=44),
+    }
+
+
 FALSE = {
+    **dialling(25),
     "another MAC": ipv4(OWN, udp(5000, 5001), mac=OTHER_MAC),
     "another IPv4 address": ipv4(OTHER, udp(5000, 5001)),
     "another IPv4 address, without UDP": ipv4(OTHER, bytes(16), protocol=1),
@@ -102,6 +123,8 @@ FALSE = {
     ),
 }
 TRUE = {
+    **dialling(26),
+    **dialling(587),
     "IPv4 from its own address": ipv4(OWN, udp(5000, 5001)),
     "ARP about itself": arp(MAC, OWN),
     "an ARP question": arp(MAC, OWN, operation=1),
@@ -155,7 +178,7 @@ def wire(node: LibvirtNode) -> Iterator[Wire]:
         sh("ip", "link", "add", inner, "type", "veth", "peer", "name", outer)
         sh("ip", "link", "set", inner, "master", node.bridge, "up")
         sh("ip", "link", "set", outer, "up")
-    binding = BINDING.format(mac=MAC, filter=FILTER_NAME, own=OWN, own6=OWN6, local=LOCAL6)
+    binding = BINDING.format(mac=MAC, filter=NO_MAIL, own=OWN, own6=OWN6, local=LOCAL6)
     subprocess.run(["virsh", "-q", "nwfilter-binding-create", "/dev/stdin"], input=binding.encode(), check=True, timeout=60)
     sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     sender.bind(("port-out", 0))

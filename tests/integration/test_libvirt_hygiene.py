@@ -11,11 +11,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
-from orchestrator.drivers.libvirt.filter_xml import FILTER_NAME
+from orchestrator.drivers.libvirt.filter_xml import NO_MAIL
 from orchestrator.ports.hypervisor import PowerAction
 from tests.contract.nodes import LONG, LibvirtNode, lease_of, sh
 from tests.integration.libvirt_guests import define_guest, remove_guest, running_guest
@@ -36,6 +37,11 @@ PYTHON = "/usr/bin/python3"
 ASK = """
 import socket, sys
 assert socket.create_connection((sys.argv[1], 22), timeout=4, source_address=(sys.argv[2], 0)).recv(4) == b"SSH-"
+"""
+MAIL_SERVERS = ("10.77.0.1", "fd77::1")
+DIAL = """
+import socket, sys
+socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
 """
 SEND = """
 import socket, sys, os
@@ -126,6 +132,27 @@ def test_nothing_false_that_a_guest_sends_arrives(street: Street) -> None:
     assert street.arriving(FALSE) == set()
 
 
+def test_a_mail_server_hears_of_a_guest_only_while_its_mail_is_open(street: Street) -> None:
+    """Over IPv4 and IPv6, and without a word where it is refused: root inside connects to a server on the host."""
+    hypervisor = street.node.hypervisor
+    with ExitStack() as stack:
+        for host in MAIL_SERVERS:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            for port in (25, 587):
+                stack.enter_context(socket.create_server((host, port), family=family))
+
+        def reached() -> list[str]:
+            asked = [(host, port) for host in MAIL_SERVERS for port in (25, 587)]
+            return [f"{host} {port}" for host, port in asked if street.inside(PYTHON, "-c", DIAL, host, str(port)) == 0]
+
+        submission = [f"{host} 587" for host in MAIL_SERVERS]
+        assert reached() == submission
+        hypervisor.set_mail(street.sender, out=True, deadline=LONG)
+        assert reached() == [f"{host} {port}" for host in MAIL_SERVERS for port in (25, 587)]
+        hypervisor.set_mail(street.sender, out=False, deadline=LONG)
+        assert reached() == submission
+
+
 def test_an_address_that_a_guest_takes_for_itself_reaches_nobody(street: Street) -> None:
     stolen = str(lease_of(50).ipv4[0])
     assert street.inside("/bin/sh", "-c", f"ip address add {stolen} dev {INTERFACE}") == 0
@@ -136,7 +163,7 @@ def test_an_address_that_a_guest_takes_for_itself_reaches_nobody(street: Street)
 
 
 def test_without_the_filter_every_one_of_them_would_have_arrived(street: Street) -> None:
-    hollow(FILTER_NAME)
+    hollow(NO_MAIL)
     try:
         assert set(FALSE) - street.arriving(FALSE) == {TAGGED}
     finally:

@@ -147,6 +147,8 @@ def test_a_key_whose_volume_is_gone_is_stray() -> None:
         ((), Apart(throttle=("it is limited, and not in our records",)), DriftKind.LIMITS, Repair.UNLIMIT),
         ((HoldEffect.STOP,), Apart(throttle=("it is limited",)), DriftKind.LIMITS, None),
         ((), Apart(differs=("other as MAC instead of one",)), DriftKind.DIFFERS, None),
+        ((), Apart(mail=("outgoing mail (port 25) is open instead of closed",)), DriftKind.LIMITS, Repair.MAIL),
+        ((HoldEffect.STOP,), Apart(mail=("outgoing mail (port 25) is open",)), DriftKind.LIMITS, Repair.MAIL),
     ],
 )
 def test_only_what_a_record_says_is_put_in_force_by_itself(
@@ -192,6 +194,8 @@ def test_accounts_are_compared_with_their_records() -> None:
         ((HoldEffect.LIMIT,), Repair.UNLIMIT, None),
         ((HoldEffect.STOP,), Repair.UNLIMIT, None),
         ((), Repair.SIGN, None),
+        ((), Repair.MAIL, IntentKind.SET_MAIL),
+        ((HoldEffect.STOP,), Repair.MAIL, IntentKind.SET_MAIL),
     ],
 )
 def test_a_repair_is_decided_on_the_record_of_its_moment(
@@ -201,3 +205,10 @@ def test_a_repair_is_decided_on_the_record_of_its_moment(
     decision = mended(service, repair, who="op", why="drift").decision
     assert (decision.kind if isinstance(decision, Intent) else None) == kind
     assert isinstance(mended(replace(service, state=Lifecycle.TERMINATING), repair, who="op", why="").decision, Nothing)
+
+
+@pytest.mark.parametrize(("said", "word"), [(None, "plan"), (True, "open"), (False, "closed")])
+def test_mail_is_mended_to_what_was_last_said_of_it(said: bool | None, word: str) -> None:
+    decision = mended(replace(S1, mail_out=said), Repair.MAIL, who="op", why="drift").decision
+    assert isinstance(decision, Intent)
+    assert decision.arguments == {"mail": word}

@@ -119,7 +119,8 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
         under_way = jobs.unfinished(conn, service_id)
         rows = backups.of_service(conn, service_id), backups.generations(conn, service_id), backups.restores_of(conn, service_id)
         kept = outlook_of(service, context.catalog.terms_of(service), *rows, now=at.now)
-        return ServiceDetail.with_facts(service, services.facts(conn, service_id), under_way, next_acts, owed, kept)
+        facts, plan = services.facts(conn, service_id), context.catalog.plans.get(service.plan)
+        return ServiceDetail.with_facts(service, facts, under_way, next_acts, owed, kept, plan=plan)
 
 
 @router.get("/{service_id}/usage")

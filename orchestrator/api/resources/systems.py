@@ -1,4 +1,4 @@
-"""/v1/services/{service_id}/change-plan, /reinstall, /reset-password, /set-keys, /rescue, /test-hardware: from outside."""
+"""/v1/services/{service_id}/…: change-plan, reinstall, reset-password, set-keys, set-mail, rescue, test-hardware."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from orchestrator.api.callers import Actor
+from orchestrator.api.callers import Actor, Operator
 from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.resources.services import ServiceId
@@ -60,6 +60,12 @@ class KeysRequest(ReasonRequest):
     """``reason`` is needed."""
 
     ssh_keys: list[SshKey] = Field(min_length=1, max_length=32, description="These and no others.")
+
+
+class MailRequest(ReasonRequest):
+    """``reason`` is needed."""
+
+    mail: own_systems.Mail = Field(description="Whether it may send to port 25 of others; plan: as its plan says.")
 
 
 class RescueRequest(ReasonRequest):
@@ -149,6 +155,21 @@ def set_keys(
     given: dict[str, object] = {own_systems.KEYS: list(request.ssh_keys)}
     why, who = reason_of(request, "set-keys", dry_run=dry_run), caller.name
     return have_done(context, once, IntentKind.SET_KEYS, service_id, given, who=who, why=why, dry_run=dry_run)
+
+
+@router.post("/set-mail", response_model=Answer, responses={202: {"model": Answer}})
+def set_mail(
+    caller: Operator,
+    context: Context,
+    once: OnceOnly,
+    service_id: ServiceId,
+    request: MailRequest,
+    dry_run: DryRun = False,
+) -> JSONResponse:
+    """Let a guest send to port 25 of others or not, whether it runs or not. 202 with the job that does it."""
+    given: dict[str, object] = {own_systems.MAIL: request.mail.value}
+    why, who = reason_of(request, "set-mail", dry_run=dry_run), caller.name
+    return have_done(context, once, IntentKind.SET_MAIL, service_id, given, who=who, why=why, dry_run=dry_run)
 
 
 @router.post("/rescue", response_model=Answer, responses={202: {"model": Answer}})

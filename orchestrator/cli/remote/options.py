@@ -49,7 +49,7 @@ def one_of(given: Mapping[str, Any], flags: Sequence[str], *, asked: str) -> str
     """The one of these flags that was given. Of two that contradict each other none is taken."""
     chosen = [flag for flag in flags if given[flag]]
     if len(chosen) != 1:
-        raise Failure(asked, hint=f"one of {', '.join(f'--{flag}' for flag in flags)}", exit_code=2)
+        raise Failure(asked, hint=f"one of {', '.join('--' + flag.replace('_', '-') for flag in flags)}", exit_code=2)
     return chosen[0]
 
 

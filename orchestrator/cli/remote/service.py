@@ -136,6 +136,13 @@ def _state(row: Row) -> str:
     return "active, to be unlimited" if throttled else "active"
 
 
+def _outgoing_mail(row: Row) -> str:
+    found = row["outgoing_mail"]
+    if found is None:
+        return ""
+    return f"{'open' if found['open'] else 'closed'}, as {'its plan says' if found['said_by'] == 'plan' else 'was said of it'}"
+
+
 def _name(row: Row) -> str:
     """The host name that was ordered, or the domain: an account has no other name."""
     return str(row["hostname"] or row["domain"])
@@ -166,6 +173,7 @@ _CARD: tuple[Line, ...] = (
     ("domain expired", moment("domain_expired_at")),
     ("domain renewed", moment("domain_renewed_at")),
     ("databases", lambda row: "take no more: the disk is used up" if row["databases_full"] else ""),
+    ("outgoing mail", _outgoing_mail),
     ("zone", "zone"),
     ("node", "node"),
     ("was on", "nodes_ever"),

@@ -1,4 +1,4 @@
-"""orchestrator service change-plan, reinstall, reset-password, set-keys, rescue and test-hardware: services from outside."""
+"""orchestrator service change-plan, reinstall, reset-password, set-keys, mail, rescue, test-hardware: services from outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote.asking import ask
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.confirm import confirm, meant_option
-from orchestrator.cli.remote.options import NeededToAct, client, dry_run_option, json_option, watch_option
+from orchestrator.cli.remote.options import NeededToAct, client, dry_run_option, json_option, one_of, watch_option
 
 _MOST = 16 * 1024
 _reason_needed = click.option(
@@ -104,6 +104,23 @@ def set_keys(context: click.Context, /, service: str, keys: tuple[str, ...], rea
     ask(context, service, "set-keys", body, options)
 
 
+@click.command("mail")
+@click.argument("service")
+@click.option("--open", is_flag=True, help="Its guest may send to port 25 of others. One of these three is needed.")
+@click.option("--close", is_flag=True, help="It may not; connections that stand end with it, too.")
+@click.option("--as-plan", is_flag=True, help="As its plan says.")
+@_reason_needed
+@dry_run_option
+@watch_option
+@json_option
+@click.pass_context
+def mail(context: click.Context, /, service: str, reason: str | None, **options: Any) -> None:
+    """Let a guest send mail to others (TCP port 25) or not, at once and from then on, whether it runs or is suspended."""
+    said = one_of(options, ("open", "close", "as_plan"), asked="what is it to be?")
+    body = {"reason": reason or "", "mail": {"open": "open", "close": "closed", "as_plan": "plan"}[said]}
+    ask(context, service, "set-mail", body, options)
+
+
 @click.command("test-hardware")
 @click.argument("service")
 @click.option("--memory", is_flag=True, help="Test its memory.")
@@ -181,4 +198,4 @@ def move(context: click.Context, /, service: str, to: str, reason: str | None, *
     ask(context, service, "move", {"reason": reason or "", "to": to}, options)
 
 
-COMMANDS = (change_plan, cancel_restart, move, reinstall, reset_password, set_keys, rescue, test_hardware)
+COMMANDS = (change_plan, cancel_restart, move, reinstall, reset_password, set_keys, mail, rescue, test_hardware)

@@ -24,7 +24,9 @@ KILOBYTE = 1000
 LIVE_RATE = "live_rate"
 # Of a guest that runs with another size than it is defined with.
 LIVE_SIZE = "live_size"
-FILTER_NAME = "orch-guard"
+# Of a guest whose running part has another filter than its definition.
+LIVE_MAIL = "live_mail"
+FILTERS = {True: "orch-guard", False: "orch-guard-no-mail"}  # by whether mail goes out
 _DEFINITION = TypeAdapter(GuestDefinition)
 _MARK = TypeAdapter(GuestMark)
 
@@ -97,6 +99,7 @@ class FakeHypervisor:
                 guest["power"] = "stopped"
                 guest.pop(LIVE_RATE, None)
                 guest.pop(LIVE_SIZE, None)
+                guest.pop(LIVE_MAIL, None)
             elif guest["power"] != "running":
                 raise WrongState(f"{name} does not run and cannot be restarted")
             else:
@@ -140,6 +143,35 @@ class FakeHypervisor:
 
         return self._world.act(
             "hypervisor.set_network_rate", node=self._node, subject=name, deadline=deadline, stages=[at_start, live]
+        )
+
+    def set_mail(self, name: str, *, out: bool, deadline: float) -> GuestFacts:
+        ran = False
+
+        def at_start(node: State) -> GuestFacts:
+            guest = guest_in(node, name)
+            if guest["power"] != "stopped":
+                guest.setdefault(LIVE_MAIL, guest["definition"]["mail_out"])
+            guest["definition"]["mail_out"] = out
+            return facts_in(node, name)
+
+        def halt(node: State) -> GuestFacts:
+            nonlocal ran
+            guest = guest_in(node, name)
+            ran = guest["power"] == "running" and guest.get(LIVE_MAIL, out) != out
+            if ran:
+                guest["power"] = "paused"
+            return facts_in(node, name)
+
+        def live(node: State) -> GuestFacts:
+            guest = guest_in(node, name)
+            guest.pop(LIVE_MAIL, None)
+            if ran:
+                guest["power"] = "running"
+            return facts_in(node, name)
+
+        return self._world.act(
+            "hypervisor.set_mail", node=self._node, subject=name, deadline=deadline, stages=[at_start, halt, live]
         )
 
     def undefine(self, name: str, *, deadline: float) -> None:
@@ -222,7 +254,9 @@ def facts_in(node: State, name: str) -> GuestFacts:
         mac=lease.mac,
         bridge=definition.bridge,
         addresses=(*(str(a.ip) for a in lease.ipv4), *(str(a.ip) for a in lease.ipv6)),
-        filter_name=FILTER_NAME,
+        filter_name=FILTERS[guest.get(LIVE_MAIL, definition.mail_out)],
+        mail_out=guest.get(LIVE_MAIL, definition.mail_out),
+        mail_out_at_start=definition.mail_out,
         network_bytes_per_second=guest.get(LIVE_RATE, definition.network_bytes_per_second),
         network_at_start=definition.network_bytes_per_second,
         managed_save=guest["managed_save"],

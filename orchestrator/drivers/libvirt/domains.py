@@ -10,6 +10,7 @@ import libvirt
 from orchestrator.domain.errors import NotFound
 from orchestrator.drivers.libvirt.connection import Session
 from orchestrator.drivers.libvirt.errors import code_of
+from orchestrator.drivers.libvirt.filter_xml import NO_MAIL
 from orchestrator.drivers.libvirt.guest_xml import read_domain
 from orchestrator.ports.hypervisor import GuestFacts, Power
 
@@ -68,6 +69,8 @@ def domain_facts(domain: Any) -> GuestFacts:
         bridge=parsed.bridge,
         addresses=parsed.addresses,
         filter_name=parsed.filter_name,
+        mail_out=parsed.filter_name != NO_MAIL,
+        mail_out_at_start=starts_as.filter_name != NO_MAIL,
         network_bytes_per_second=parsed.network_bytes_per_second,
         network_at_start=starts_as.network_bytes_per_second,
         vcpus_at_start=starts_as.vcpus,

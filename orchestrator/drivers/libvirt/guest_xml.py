@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from orchestrator.drivers.libvirt.filter_xml import FILTER_NAME, NO_IPV4, link_local
+from orchestrator.drivers.libvirt.filter_xml import NO_IPV4, filter_of, link_local
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power, SignedRecord
 
 NAMESPACE = "https://orchestrator.example/xmlns/guest/1"
@@ -220,7 +220,7 @@ def _interface(definition: GuestDefinition) -> ET.Element:
     ET.SubElement(root, "mac", {"address": lease.mac})
     ET.SubElement(root, "source", {"bridge": definition.bridge})
     ET.SubElement(root, "model", {"type": "virtio"})
-    guard = ET.SubElement(root, "filterref", {"filter": FILTER_NAME})
+    guard = ET.SubElement(root, "filterref", {"filter": filter_of(mail_out=definition.mail_out)})
     # Without addresses of its own a family still needs a value, or the filter cannot be set up at all.
     for address in [str(interface.ip) for interface in lease.ipv4] or [NO_IPV4]:
         ET.SubElement(guard, "parameter", {"name": "IP", "value": address})

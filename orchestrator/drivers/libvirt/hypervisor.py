@@ -6,12 +6,13 @@ from typing import Any
 
 import libvirt
 
-from orchestrator.domain.errors import AlreadyExists, NotFound, WrongState
+from orchestrator.domain.errors import AlreadyExists, WrongState
 from orchestrator.drivers.libvirt import power as power_of
 from orchestrator.drivers.libvirt.connection import Connection, Session
 from orchestrator.drivers.libvirt.domains import domain_facts, find, require
-from orchestrator.drivers.libvirt.errors import code_of, translated
-from orchestrator.drivers.libvirt.filter_xml import STOCK, filter_names, filter_xml
+from orchestrator.drivers.libvirt.errors import code_of
+from orchestrator.drivers.libvirt.filter_xml import filter_of
+from orchestrator.drivers.libvirt.filters import change_filter, define_filters
 from orchestrator.drivers.libvirt.guest_xml import (
     NAMESPACE,
     PREFIX,
@@ -89,7 +90,7 @@ class LibvirtHypervisor:
     def define(self, definition: GuestDefinition, *, deadline: float) -> GuestFacts:
         def work(session: Session) -> GuestFacts:
             standing = _refuse_foreign(session, definition)
-            _define_filters(session)
+            define_filters(session)
             mark, record = (None, None) if standing is None else (standing.mark, standing.record)
             xml = domain_xml(definition.over(mark), self._machine_of(session), record=record)
             return domain_facts(session.conn.defineXML(xml))
@@ -121,6 +122,15 @@ class LibvirtHypervisor:
             return domain_facts(domain)
 
         return self._connection.run(f"setting the network rate of {name}", work, deadline=deadline)
+
+    def set_mail(self, name: str, *, out: bool, deadline: float) -> GuestFacts:
+        def work(session: Session) -> GuestFacts:
+            domain = require(session, name)
+            define_filters(session)
+            change_filter(domain, filter_of(mail_out=out))
+            return domain_facts(domain)
+
+        return self._connection.run(f"setting the outgoing mail of {name}", work, deadline=deadline)
 
     def undefine(self, name: str, *, deadline: float) -> None:
         def work(session: Session) -> None:
@@ -176,20 +186,6 @@ def _refuse_foreign(session: Session, definition: GuestDefinition) -> ParsedGues
             if standing.mark is None or standing.mark.service_id != definition.mark.service_id:
                 raise AlreadyExists(f"a guest named {definition.name} is there and belongs to somebody else")
     return standing
-
-
-def _define_filters(session: Session) -> None:
-    """Bring our filters to the node, or back to what they must be; libvirt does nothing where they are the same already."""
-    standing = {guard.name(): guard.UUIDString() for guard in session.conn.listAllNWFilters()}
-    missing = [name for name in STOCK if name not in standing]
-    if missing:
-        raise NotFound(
-            f"libvirt's network filter {' and '.join(missing)} is missing on the node",
-            hint="install the package libvirt-daemon-config-nwfilter",
-        )
-    for name in filter_names():
-        with translated(f"defining the network filter {name}"):
-            session.conn.nwfilterDefineXML(filter_xml(name, uuid=standing.get(name, "")))
 
 
 def _set_metadata(domain: Any, element: str, prefix: str, namespace: str) -> None:

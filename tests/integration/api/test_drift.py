@@ -132,6 +132,18 @@ def test_limits_are_set_again(live: Live) -> None:
     assert [(row["service_id"]) for row in looked(live)["findings"]] == ["s1"]
 
 
+def test_a_guest_of_an_older_version_that_sends_mail_is_closed_by_a_repair(live: Live) -> None:
+    live.provisioned("s1")
+    with world(live).change() as state:
+        state["nodes"]["n1"]["guests"]["orch.s1"]["definition"]["mail_out"] = True
+    (row,) = looked(live)["findings"]
+    assert (row["kind"], row["repair"]) == ("limits", "set-mail")
+    assert row["says"] == "outgoing mail (port 25) is open instead of closed"
+    mended(live, looked(live, repair=True, why="the upgrade"))
+    assert looked(live)["findings"] == []
+    assert not world(live).node("n1")["guests"]["orch.s1"]["definition"]["mail_out"]
+
+
 def test_a_node_that_does_not_answer_is_said_and_blocks_nothing(live: Live) -> None:
     live.enrol("h1")
     live.provisioned("s1")

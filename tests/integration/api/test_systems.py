@@ -145,3 +145,50 @@ def test_where_no_agent_answers_the_job_says_what_to_do_instead(live: Live) -> N
         del state["nodes"]["n1"]["guests"]["orch.deaf"]["deaf"]
     event = live.send("service.reset_password", "deaf", version=2, password_hash=CRYPT).json()
     assert live.wait(event["job_id"]).state == "done"
+
+
+def mail(live: Live, service_id: str) -> tuple[bool, str, dict[str, object]]:
+    """Whether mail goes out of its guest, whether that runs, and what is told of it."""
+    definition = world(live).node("n1")["guests"][f"orch.{service_id}"]
+    told = live.http.get(f"/v1/services/{service_id}").json()["outgoing_mail"]
+    return definition["definition"]["mail_out"], definition["power"], told
+
+
+def test_outgoing_mail_is_opened_for_a_service_and_stays_so_whatever_becomes_of_it(
+    live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bought(live, "post")
+    place, words = "/v1/services/post", ["--socket", str(live.socket), "service", "mail", "post"]
+    assert mail(live, "post") == (False, "running", {"open": False, "said_by": "plan"})
+    refused(live.http.post(f"{place}/set-mail", json={"mail": "open"}), 400, "request-invalid")
+    refused(live.http.post(f"{place}/set-mail", json={"mail": "ajar", "reason": "x"}), 400, "request-invalid")
+    with live.tcp(live.tokens["billing"]) as billing:
+        refused(billing.post(f"{place}/set-mail", json={"mail": "open", "reason": "x"}), 403, "forbidden")
+    assert run([*words, "--why", "x"]) == 2
+    assert "one of --open, --close, --as-plan" in capsys.readouterr().err
+    assert run([*words, "--open", "--dry-run"]) == 0
+    assert "guest.mail" in capsys.readouterr().out
+    assert run([*words, "--open", "--why", "he sends his own letters", "--watch"]) == 0
+    opened = (True, "running", {"open": True, "said_by": "service"})
+    assert mail(live, "post") == opened
+    for act, body in (
+        ("check", {}),
+        ("reinstall", {"reason": "x"}),
+        ("suspend", {"reason": "x"}),
+        ("unsuspend", {"reason": "x"}),
+        ("check", {}),
+    ):
+        job = live.wait(live.http.post(f"{place}/{act}", json=body).json()["job_id"])
+        assert (job.state, job.error, mail(live, "post")[0]) == ("done", "", True), act
+    live.stop()
+    live.start()
+    assert mail(live, "post") == opened
+    live.wait(live.http.post(f"{place}/suspend", json={"reason": "spam"}).json()["job_id"])
+    assert run([*words, "--close", "--why", "spam", "--watch"]) == 0
+    assert mail(live, "post") == (False, "stopped", {"open": False, "said_by": "service"})
+    assert run([*words, "--as-plan", "--why", "x", "--watch"]) == 0
+    capsys.readouterr()
+    assert run(["--socket", str(live.socket), "service", "show", "post"]) == 0
+    assert "closed, as its plan says" in capsys.readouterr().out
+    trail = live.http.get("/v1/audit", params={"service_id": "post"}).text
+    assert ("set-mail" in trail, "he sends his own letters" in trail) == (True, True)
