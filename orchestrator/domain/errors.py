@@ -141,6 +141,10 @@ class StepFailed(WorkflowError):
     code = "step-failed"
 
 
+class Stopped(StepFailed):
+    """A step ended before its end, because its job is asked to stop: the job is cancelled, it did not fail."""
+
+
 class UndoFailed(WorkflowError):
     code = "undo-failed"
 

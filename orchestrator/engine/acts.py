@@ -21,7 +21,16 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from orchestrator.domain import workflow as workflows
-from orchestrator.domain.errors import FenceClosed, Frozen, InDoubt, NodeLost, OrchestratorError, StoreUnavailable, UndoFailed
+from orchestrator.domain.errors import (
+    FenceClosed,
+    Frozen,
+    InDoubt,
+    NodeLost,
+    OrchestratorError,
+    Stopped,
+    StoreUnavailable,
+    UndoFailed,
+)
 from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
@@ -298,7 +307,7 @@ class Acts:
         """The act's facts, or what its error means for the run."""
         try:
             return {"state": "done", "facts": act()}
-        except (SlotWaitEnded, _BrokenOff):
+        except (SlotWaitEnded, Stopped, _BrokenOff):
             return {"state": "stopped"}
         except OrchestratorError as exc:
             return self._meaning(exc, attempt=attempt, attempts=attempts)

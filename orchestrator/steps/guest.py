@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, StepFailed, TransientDriverError
+from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError, StepFailed, Stopped, TransientDriverError
 from orchestrator.domain.plans import Lease, Template, guest_name
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power
@@ -181,7 +181,7 @@ class GuestWait(BaseStep[WaitArgs]):
         timer = Timer(ctx)
         while not timer.over:
             if ctx.stopping():
-                raise StepFailed("the job was asked to stop while it waited for the guest")
+                raise Stopped("the job was asked to stop while it waited for the guest")
             how = _answers(ctx, args)
             if how:
                 return {"ready": how}

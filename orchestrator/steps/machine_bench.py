@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from itertools import repeat
 
-from orchestrator.domain.errors import PermanentDriverError, StepFailed, TransientDriverError, WrongState
+from orchestrator.domain.errors import PermanentDriverError, Stopped, TransientDriverError, WrongState
 from orchestrator.domain.machines import Found, Standing, system_disk
 from orchestrator.ports.bmc import Bmc, BmcFacts, BootFrom, MachinePower
 from orchestrator.ports.deployment import Deployment, Deployments, Expected, Network, Task, TaskState
@@ -222,7 +222,7 @@ class Bench:
 
     def _go_on(self) -> None:
         if self._ctx.stopping():
-            raise StepFailed("the job was asked to stop while the deploy image worked")
+            raise Stopped("the job was asked to stop while the deploy image worked")
 
     def _call(self) -> float:
         return self._timer.left(BMC_SECONDS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from orchestrator.domain.errors import PermanentDriverError, RequestError, TransientDriverError, UndoFailed
+from orchestrator.domain.errors import PermanentDriverError, RequestError, Stopped, TransientDriverError, UndoFailed
 from orchestrator.domain.plans import Lease, Template
 from orchestrator.ports.bmc import MachinePower
 from orchestrator.ports.deployment import Task
@@ -176,6 +176,8 @@ class MachineAnswers(BaseStep[AnswersArgs]):
             found = self.check(ctx, args)
             if isinstance(found, Done):
                 return found.facts
+            if ctx.stopping():
+                raise Stopped("the job was asked to stop while it waited for the machine")
             ctx.progress(timer.fraction, "the machine is starting, waiting for its SSH server")
             if bmc.facts(deadline=timer.left(BMC_SECONDS)).power != MachinePower.ON:
                 raise PermanentDriverError(f"machine {args.node} went off while it was waited for")

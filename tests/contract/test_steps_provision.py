@@ -15,7 +15,7 @@ from orchestrator.domain.errors import (
     NotFound,
     OrchestratorError,
     PermanentDriverError,
-    StepFailed,
+    Stopped,
     TransientDriverError,
     UndoFailed,
 )
@@ -311,7 +311,7 @@ def test_waiting_ends_at_the_deadline_and_at_once_where_the_guest_dies(stage: St
 def test_waiting_ends_when_the_job_is_asked_to_stop(stage: Stage) -> None:
     made = stage.make()
     stage.stop_asked = True
-    with pytest.raises(StepFailed, match="asked to stop"):
+    with pytest.raises(Stopped, match="asked to stop"):
         stage.apply("guest.wait", {**stage.provision_args("wait", made), "addresses": ["192.0.2.99"]})
 
 

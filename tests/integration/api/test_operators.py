@@ -9,7 +9,10 @@ import pytest
 
 from orchestrator.domain.errors import OUTCOMES
 from orchestrator.domain.plans import Node
+from orchestrator.drivers.fake import FakeWorld
+from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
+from tests.lab import daemons
 from tests.live import PLAN, Live, replaced
 
 
@@ -71,6 +74,34 @@ def test_a_failed_job_tells_its_error_and_can_be_retried(own: Live) -> None:
     own.controller.watch.once()
     assert own.http.post(f"/v1/jobs/{job_id}/retry").status_code == 200
     assert own.wait(job_id).state == "done"
+
+
+def test_a_job_that_waits_for_its_guest_is_cancelled_and_undone_when_it_is_asked_to_stop(tmp_path: Path) -> None:
+    template = f'{{name: debian, volume: debian.qcow2, sha256: "{"1" * 64}", size: 2 GiB, ready: agent}}'
+    live = Live(tmp_path / "c", files={"templates.yaml": f"templates: [{template}]\n"})
+    live.start()
+    world = FakeWorld(live.config.settings.state_dir / WORLD_FILE)
+    world.fault("hypervisor.power.start", delay=2.0)
+    try:
+        job_id = live.order("silent")
+        path = f"/v1/jobs/{job_id}"
+        daemons.wait_until("it is defined", lambda: bool(world.node("n1")["guests"]), seconds=15)
+        with world.change() as state:  # whatever starts, no agent of it answers
+            state["nodes"]["n1"]["guests"]["orch.silent"]["definition"]["agent"] = False
+
+        def waits() -> bool:
+            steps = {step["id"]: step["state"] for step in live.http.get(path).json()["steps"]}
+            return steps.get("wait") == "running"
+
+        daemons.wait_until("it waits for the guest", waits, seconds=15)
+        assert live.http.post(f"{path}/cancel", json={"why": "the wrong plan"}).status_code == 200
+        job = live.wait(job_id)
+        assert (job.state, job.error_code, "stopped" in job.error) == ("cancelled", "", True), job.error
+        service = live.http.get("/v1/services/silent").json()
+        assert (service["state"], service["node"]) == ("failed", "")
+        assert world.node("n1")["guests"] == {}
+    finally:
+        live.stop()
 
 
 def test_a_freeze_holds_what_suspends_until_it_is_lifted(own: Live) -> None:
