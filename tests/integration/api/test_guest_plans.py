@@ -49,7 +49,7 @@ def test_an_operator_moves_a_guest_to_another_plan_for_a_reason(live: Live) -> N
         refused(readonly.post(place, json={"plan": "large", "reason": "x"}), 403, "forbidden")
     would = live.http.post(place, params={"dry_run": "true"}, json={"plan": "large", "restart": "now"}).json()
     steps = [call["step"] for call in would["workflow"]["calls"]]
-    assert steps[3:] == ["guest.resize", "guest.restart", "volume.grow", "guest.verify-size"]
+    assert steps[3:] == ["guest.resize", "guest.mail", "guest.restart", "volume.grow", "guest.verify-size"]
     assert plan(live, service) == "small"
     job = live.wait(live.http.post(place, json={"plan": "large", "reason": "more of it", "restart": "now"}).json()["job_id"])
     assert (job.state, job.error, plan(live, service)) == ("done", "", "large")
