@@ -301,7 +301,7 @@ def _drain(context: click.Context, node: str, body: dict[str, Any], *, as_json: 
 @group.command("maintenance")
 @click.argument("node")
 @click.option("--at", type=Moment(), metavar="TIME", help="When it begins, with its zone.")
-@click.option("--for", "minutes", type=Minutes(), metavar="DURATION", help="How long it takes, such as 90m or 2h.")
+@click.option("--for", "minutes", type=Minutes(), metavar="DURATION", help="How long it takes: 90m, 4h or 2d.")
 @click.option("--cancel", is_flag=True, help="Call off what is announced; whoever was told hears of that.")
 @click.option("--why", required=True, metavar="TEXT", help="What is done, or why it is not; customers hear it.")
 @json_option
