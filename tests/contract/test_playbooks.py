@@ -151,7 +151,7 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
         beside = Play(stage, "vps-restore", "j2", facts=facts, more={**more, "role": "beside"}).run()
         more = {"names": [beside["restore"]["into"]["name"]]}
     if kind in OTHERWISE:
-        stage.spec, more = spec_of(stage, OTHERWISE[kind]), {"restart": "now"}
+        stage.spec, more = spec_of(stage, OTHERWISE[kind]), {"restart": "now", "not_after": ""}
     if kind in (IntentKind.RESET_PASSWORD, IntentKind.SET_KEYS):
         more = {"password_hash": CRYPT, "ssh_keys": [KEY]}
     stage.job(kind, "j3")
