@@ -141,6 +141,7 @@ class Scrape:
                 state_copied_at=_copied_at(conn),
                 restores=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.restore_counts(conn).items()),
                 drills=tuple(BackupsCount(state=state.value, count=n) for state, n in drills.counts(conn).items()),
+                undeclared_services=sum(len(each) for each in overview.undeclared(conn, self._catalog.places).values()),
                 drill_passed_at=None if (passed := drills.last_passed(conn)) is None else passed.timestamp(),
             )
 

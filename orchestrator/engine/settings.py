@@ -77,6 +77,11 @@ class Catalog:
     windows: Mapping[str, Windows] = field(default_factory=dict)
     announced: Announcements = field(default_factory=Announcements)
 
+    @property
+    def places(self) -> frozenset[str]:
+        """The names of all nodes and machines that are declared."""
+        return frozenset((*(node.name for node in self.nodes), *(machine.name for machine in self.machines)))
+
     def prices_of(self, plan: str) -> Prices:
         """What is declared of the plan now; nothing where it is not declared any more."""
         found = self.plans.get(plan)

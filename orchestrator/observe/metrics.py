@@ -225,6 +225,7 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
     yield compared
     yield _gauge("controllers", "Controllers that work on the database.", now.controllers)
     yield _gauge("controllers_lost", "Controllers that were lost within the last hour.", now.controllers_lost)
+    yield _gauge("undeclared_services", "Services on nodes or machines that are not declared.", now.undeclared_services)
     yield _gauge("frozen", "1 while orchestrator freeze is in force.", int(now.frozen))
 
 

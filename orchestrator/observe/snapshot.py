@@ -192,6 +192,7 @@ class Snapshot:
     ``state_copy_seconds``: how often the controller's own state is to be copied, None = never; ``state_copied_at``: Unix time of
     the last verified copy. ``drift`` as it was last measured, ``drift_measured_at``, Unix time, None = not yet; ``drift_unseen``:
     nodes that did not answer then. ``backups_behind``: services that have missed two slots of their backups or more.
+    ``undeclared_services``: on nodes and machines that are not declared.
     """
 
     jobs: tuple[JobsCount, ...] = ()
@@ -230,3 +231,4 @@ class Snapshot:
     machines_kept_off: int = 0
     controllers: int = 0
     controllers_lost: int = 0
+    undeclared_services: int = 0

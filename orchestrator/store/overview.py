@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from orchestrator.domain.intents import JobState
+from orchestrator.domain.services import Lifecycle
 from orchestrator.store import settings
 from orchestrator.store.database import Connection
+from orchestrator.store.machine_tables import machines
 from orchestrator.store.settings import Freeze, TerminationsWait
 from orchestrator.store.tables import events, holds, jobs, outbox, services
 
@@ -47,6 +49,18 @@ def nodes_of(conn: Connection, service_ids: Sequence[str]) -> dict[str, str]:
     """On which node each of these services is now; '' = on none. One query for a whole page."""
     query = sa.select(services.c.id, services.c.node).where(services.c.id.in_(service_ids))
     return {row.id: row.node for row in conn.execute(query)}
+
+
+def undeclared(conn: Connection, declared: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Nodes and machines that are not ``declared`` and have services, or bear their data: whose, each by name."""
+    gone = (Lifecycle.ERASED.value, Lifecycle.CANCELLED.value)
+    placed = sa.select(services.c.node, services.c.id).where(services.c.node != "", services.c.state.not_in(gone))
+    borne = sa.select(machines.c.name, machines.c.service_id).where(machines.c.service_id != "")
+    found: dict[str, set[str]] = {}
+    for name, service_id in (*conn.execute(placed), *conn.execute(borne)):
+        if name not in declared:
+            found.setdefault(name, set()).add(service_id)
+    return {name: tuple(sorted(found[name])) for name in sorted(found)}
 
 
 def holds_by_reason(conn: Connection) -> dict[tuple[str, str], int]:

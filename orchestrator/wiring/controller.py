@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from orchestrator.observe.metrics import Metrics
 from orchestrator.ports.clock import Clock
 from orchestrator.steps.base import Ports
 from orchestrator.steps.registry import STEPS
+from orchestrator.store import overview
 from orchestrator.store.account_uids import StoreAccountUids
 from orchestrator.store.address_pool import StoreAddressPool
 from orchestrator.store.fence import StoreFence
@@ -57,6 +59,9 @@ MACHINE_WATCH_SECONDS = 60.0
 INSPECTING_SECONDS = 15.0
 # How often is looked whether a copy of the controller's own state is due.
 STATE_SECONDS = 60.0
+
+
+_log = logging.getLogger(__name__)
 
 
 class Controller:
@@ -155,6 +160,7 @@ class Controller:
     def start(self, *, frozen: tuple[str, str] | None = None) -> None:
         """Take the state directory and begin to work. ``frozen`` and what is raised: see ``Engine.start``."""
         self.engine.start(frozen=frozen)
+        self._tell_undeclared()
         self._beats = [
             self.engine.alone("node-watch", self.watch.once, seconds=WATCH_SECONDS),
             self.engine.alone("machine-watch", self.machine_watch.once, seconds=MACHINE_WATCH_SECONDS),
@@ -164,6 +170,12 @@ class Controller:
         ]
         if self.state is not None:
             self._beats.append(self.engine.alone("state-copy", self.state.once, seconds=STATE_SECONDS))
+
+    def _tell_undeclared(self) -> None:
+        with self.db.read() as conn:
+            found = overview.undeclared(conn, self.catalog.places)
+        for name, service_ids in found.items():
+            _log.error("%s is not declared any more, and has %s: nothing can be done to them", name, ", ".join(service_ids))
 
     def stop(self) -> bool:
         """End; False where steps still run (see ``Engine.stop``)."""

@@ -86,6 +86,7 @@ CASES = (
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "_x4000", ((100, False), (130, True))),
     ("BackupsFail", 'orchestrator_backups{state="failed"}', "2x10 3x3000", ((9, False), (20, True), (2000, False))),
     ("RestoreDrillsFail", 'orchestrator_drills{state="failed"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
+    ("ServicesAreUndeclared", "orchestrator_undeclared_services", "0x5 2x300", ((9, False), (15, True))),
     ("BmcDown", 'orchestrator_machine_up{machine="m1",zone="z"}', "1x5 0x300", ((15, False), (25, True))),
     ("MachineIsUnwell", 'orchestrator_machine_health{machine="m1",zone="z"}', "1x5 2x300", ((8, False), (15, True))),
     ("MachineIsSwitchedOn", "orchestrator_machines_kept_off", "0x5 1x300", ((4, False), (7, True))),

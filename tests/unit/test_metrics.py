@@ -80,6 +80,7 @@ FULL = Snapshot(
     machines_kept_off=3,
     controllers=2,
     controllers_lost=1,
+    undeclared_services=2,
 )
 SERVICES = (
     ServiceGauges(
@@ -175,6 +176,7 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         "orchestrator_frozen 1.0",
         "orchestrator_controllers 2.0",
         "orchestrator_controllers_lost 1.0",
+        "orchestrator_undeclared_services 2.0",
     ],
 )
 def test_the_state_is_shown(line: str) -> None:

@@ -30,6 +30,7 @@ _ROWS: tuple[Column, ...] = (
     Column("TO DO", "mend", Kind.PROSE),
 )
 LATELY = timedelta(hours=1)
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def examine(directory: Path) -> Iterator[Finding]:
         yield _state_copies(config)
         yield from _nodes(config)
         yield from _machines(config)
+        yield from _undeclared(config)
         yield from _waiting(config)
 
 
@@ -266,6 +268,23 @@ def _machines(config: Config) -> Iterator[Finding]:
             yield Finding(name, False, "not available yet", mend, waits=True)
         else:
             yield Finding(name, True, state)
+
+
+def _undeclared(config: Config) -> Iterator[Finding]:
+    """What is gone from nodes.yaml or machines.yaml, and still has services."""
+    from orchestrator.store import overview
+
+    declared = {*(node.name for node in config.nodes), *(machine.name for machine in config.machines)}
+    try:
+        with _opened(config) as database, database.read() as conn:
+            found = overview.undeclared(conn, declared)
+    except OrchestratorError as exc:
+        yield Finding("undeclared", False, exc.message, exc.hint)
+        return
+    for name, service_ids in found.items():
+        shown = ", ".join(service_ids[:_SHOWN]) + (f" and {len(service_ids) - _SHOWN} more" if len(service_ids) > _SHOWN else "")
+        mend = "declare it again in nodes.yaml or machines.yaml, and restart the controller"
+        yield Finding(f"undeclared {name}", False, f"it has {shown}, to which nothing can be done", mend)
 
 
 def _waiting(config: Config) -> Iterator[Finding]:
