@@ -137,6 +137,8 @@ def _plan(entry: Entry[SoldFile], templates: Sequence[Entry[TemplateEntry]], nam
 
 def _unfit(template: TemplateEntry) -> str:
     """Why a machine cannot be installed from it. ``ready`` is of guests: a machine is up when its SSH server answers."""
+    if template.format != "raw":
+        return f"is {template.format}, and machines are written from a raw image: qemu-img convert -O raw, under another name"
     if template.kernel:
         return "is booted by a kernel of the node's, and a machine boots from its own disk"
     return "" if template.cloud_init else "reads no cloud-init seed, so that nobody could log in to the machine"

@@ -95,7 +95,7 @@ def test_the_commented_examples_are_sound(configs: Path) -> None:
 def test_a_dedicated_plan_is_read(configs: Path) -> None:
     plan = load(configs).plans["dedicated-1"]
     assert isinstance(plan, MachinePlan)
-    assert (plan.machine_class, plan.default_template, plan.ipv4, plan.ipv6) == ("small-1", "debian-12", 1, 1)
+    assert (plan.machine_class, plan.default_template, plan.ipv4, plan.ipv6) == ("small-1", "debian-12-metal", 1, 1)
 
 
 # file, old text, new text, path of the problem, part of its sentence
@@ -158,12 +158,25 @@ FAULTS = [
         "class",
         "no machine of class 'small-2'; did you mean 'small-1'?",
     ),
-    ("plans/dedicated-1.yaml", "- debian-12", "- debian-21", "templates[0]", "no template 'debian-21'"),
+    ("plans/dedicated-1.yaml", "- debian-12-metal", "- debian-21", "templates[0]", "no template 'debian-21'"),
+    (
+        "plans/dedicated-1.yaml",
+        "- debian-12-metal",
+        "- debian-12",
+        "templates[0]",
+        "is qcow2, and machines are written from",
+    ),
     ("plans/dedicated-1.yaml", "ipv4: 1\nipv6: 1", "ipv4: 0\nipv6: 0", "ipv4", "no address"),
     ("plans/dedicated-1.yaml", "ipv4: 1", "backups_bought: true", "backups_bought", "no backups are made of a machine"),
     ("plans/dedicated-1.yaml", "ipv4: 1", "vcpus: 1", "vcpus", "unknown key 'vcpus'"),
     ("plans/dedicated-1.yaml", "ipv4: 1", "default_template: x", "default_template", "not one of this plan's templates"),
-    ("templates.yaml", "cloud_init: true", "cloud_init: false", "templates[0]", "nobody could log in to the machine"),
+    (
+        "templates.yaml",
+        "agent: false",
+        "agent: false\n    cloud_init: false",
+        "templates[0]",
+        "nobody could log in",
+    ),
 ]
 
 

@@ -29,6 +29,7 @@ _NEXT = (
     ("doctor", "whether all is in place"),
     ("node enrol NODE --identity FILE", "make a machine a node"),
     ("node doctor NODE", "whether it has what it needs"),
+    ("machine enrol MACHINE", "where machines.yaml has dedicated machines"),
     ("token create NAME --role ROLE", "for callers over TCP, where `listen` is set"),
 )
 API = "the API on TCP"

@@ -30,11 +30,16 @@ machines:
   - {name: m2, zone: z1, class: small-1, driver: fake, maintenance: true}
   - {name: m3, zone: z1, class: large-1, driver: fake, macs: ["52:54:00:00:00:01"]}
 """,
+    "templates.yaml": f"""
+templates:
+  - {{name: debian, volume: debian.qcow2, sha256: "{"1" * 64}", size: 2 GiB, ready: running}}
+  - {{name: raw, volume: debian.raw, sha256: "{"2" * 64}", size: 2 GiB, format: raw, agent: false}}
+""",
     "plans/metal.yaml": """
 name: metal
 kind: dedicated
 class: small-1
-templates: [debian]
+templates: [raw]
 """,
 }
 WANTED = MachineWanted(machine_class="small-1")
