@@ -15,7 +15,7 @@ from orchestrator.ports.bmc import Bmc, MachinePower
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.deployment import Deployment, Deployments, Task
 from orchestrator.ports.machine_pool import MachinePool
-from orchestrator.steps.machine_bench import BMC_SECONDS, boot_image, take_away
+from orchestrator.steps.machine_bench import BMC_SECONDS, SILENT, boot_image, take_away
 
 _log = logging.getLogger(__name__)
 INSPECT = "inspect"
@@ -80,7 +80,11 @@ class Inspecting:
             self._give_up(name, why)
 
     def _is_late(self, found: Deployment) -> bool:
-        return bool(found.refused) or self._clock.now() - found.opened_at > PATIENCE
+        """Whoever comes with a token that the image has claimed already is sent away, and the image goes on; where that was the
+        machine itself, started over, nothing is heard of the image any more."""
+        now = self._clock.now()
+        silent = found.claimed_at is None or now - (found.heard_at or found.claimed_at) > SILENT
+        return (bool(found.refused) and silent) or now - found.opened_at > PATIENCE
 
     def _give_up(self, name: str, why: str) -> None:
         """It is tried again after a while: cables are plugged in meanwhile."""

@@ -137,6 +137,23 @@ def test_an_enrolled_machine_is_looked_into_and_is_available_then(rack: Rack) ->
     assert FakeDeployments(rack.world, rack.clock).deployment("m1", job_id=job_of("m1")) is None
 
 
+def test_a_stolen_token_that_is_shown_again_sends_the_thief_away_and_the_look_goes_on(opened: Callable[..., Rack]) -> None:
+    """What the machine's own image has claimed it keeps."""
+    rack = opened()
+    rack.enrol()
+    inspecting, deployments = rack.inspecting(), FakeDeployments(rack.world, rack.clock)
+    inspecting.once()
+    for _ in range(8):
+        found = deployments.deployment("m1", job_id=job_of("m1"))
+        if found is not None and found.claimed_at is not None:
+            break
+    with rack.world.change() as state:
+        state["nodes"]["m1"]["machine"]["deployment"]["refused"] = "this token was claimed before, and is good for once"
+    for _ in range(8):
+        inspecting.once()
+    assert rack.machine().state == MachineState.AVAILABLE
+
+
 def test_a_machine_that_is_on_is_not_switched_off_to_be_looked_into(opened: Callable[..., Rack]) -> None:
     rack = opened()
     rack.bmc().turn_on(deadline=5)
