@@ -303,7 +303,8 @@ class MailOut(BaseModel):
 class ServiceDetail(ServiceOut):
     """A service with what its jobs made, where it ever was, the jobs that are not over, the next acts that its policy brings,
     its newest charges, the volumes that are kept beside its disk, and what it has of backups. ``outgoing_mail``: whether its
-    guest may send to port 25 of others, and who says so; null = it is no guest."""
+    guest may send to port 25 of others, and who says so; null = it is no guest. ``failed_job``: of a service that is failed, the
+    job that failed to make it; "" = it is not."""
 
     nodes_ever: list[str]
     facts: dict[str, Any]
@@ -319,6 +320,7 @@ class ServiceDetail(ServiceOut):
     kept: list[KeptVolumeOut]
     backups: BackupsNote
     outgoing_mail: MailOut | None
+    failed_job: str
 
     @classmethod
     def with_facts(
@@ -331,6 +333,7 @@ class ServiceDetail(ServiceOut):
         backups: Outlook,
         *,
         plan: Plan | None,
+        failed_job: str = "",
     ) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
         return cls(
@@ -349,6 +352,7 @@ class ServiceDetail(ServiceOut):
             kept=[KeptVolumeOut.of(volume) for volume in service.kept],
             backups=BackupsNote.of(backups),
             outgoing_mail=MailOut.of(service, plan),
+            failed_job=failed_job,
         )
 
 

@@ -276,7 +276,7 @@ def waits(standing: Standing) -> str:
         return "; ".join(grave)
     if record.inspection is not None:
         return ""
-    on = f"; it is on, and whatever runs there is not cut off: orchestrator machine power off {record.name}"
+    on = f"; it is on: by the image, or else whatever runs there is not cut off: orchestrator machine power off {record.name}"
     return NOT_INSPECTED + (on if record.told.get("power") == "on" else "")
 
 

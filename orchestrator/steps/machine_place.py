@@ -90,7 +90,7 @@ class MachineAddresses(BaseStep[AllocateArgs]):
         assert lease is not None
         mac = own_machine(ctx, args.node).machine.boots_by
         addresses = [*(str(i.ip) for i in lease.ipv4), *(str(i.ip) for i in lease.ipv6)]
-        return {"lease": {**dump(lease), "mac": mac or lease.mac}, "addresses": addresses, "mac": mac or lease.mac}
+        return {"lease": {**dump(lease), "mac": mac or lease.mac}, "addresses": addresses, "mac": mac}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,8 @@ class StoreFence:
             if not reason and kind == IntentKind.ERASE:
                 reason = _brought_back(conn, service_id)
             if reason:
-                raise FenceClosed(f"{act} of {service_id} is refused: {reason}", service=service_id, job=job_id, act=act)
+                said = f"{kind} of {service_id} is refused ({act}): {reason}"
+                raise FenceClosed(said, service=service_id, job=job_id, act=act)
             if destroys and kind.wipes:
                 self._pass(conn, service, job_id=job_id, act=act, ends=kind.ends)
 

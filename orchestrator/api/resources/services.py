@@ -120,7 +120,17 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
         rows = backups.of_service(conn, service_id), backups.generations(conn, service_id), backups.restores_of(conn, service_id)
         kept = outlook_of(service, context.catalog.terms_of(service), *rows, now=at.now)
         facts, plan = services.facts(conn, service_id), context.catalog.plans.get(service.plan)
-        return ServiceDetail.with_facts(service, facts, under_way, next_acts, owed, kept, plan=plan)
+        return ServiceDetail.with_facts(
+            service, facts, under_way, next_acts, owed, kept, plan=plan, failed_job=_failed(conn, service)
+        )
+
+
+def _failed(conn: Connection, service: Service) -> str:
+    """The job for which it is failed; '' where it is not."""
+    if service.state != Lifecycle.FAILED:
+        return ""
+    made, _ = jobs.list_page(conn, limit=_LOOK_BACK, service_id=service.id)
+    return next((job.id for job in made if job.intent == IntentKind.PROVISION), "")
 
 
 @router.get("/{service_id}/usage")

@@ -32,7 +32,8 @@ def _bmc(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    return "; ".join(filter(None, (row["reason"], row["waits"], row["problem"])))
+    # Why it came to be declared says nothing of why it is not available yet.
+    return "; ".join(filter(None, (row["waits"] or row["reason"], row["problem"])))
 
 
 _LIST: tuple[Column, ...] = (

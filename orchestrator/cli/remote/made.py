@@ -20,7 +20,9 @@ def _guest(row: Row) -> str:
 
 
 def _addresses(row: Row) -> str:
-    return "\n".join(f"{text(f['addresses'])} (MAC {f['mac']})" for f in _of_steps(row) if f.get("addresses") and f.get("mac"))
+    """With the MAC; of a machine for which none is declared it is not known."""
+    found = [facts for facts in _of_steps(row) if facts.get("addresses") and "mac" in facts]
+    return "\n".join(f"{text(f['addresses'])}{' (MAC ' + f['mac'] + ')' if f['mac'] else ''}" for f in found)
 
 
 def _volumes(row: Row) -> str:

@@ -161,6 +161,7 @@ _LIST: tuple[Column, ...] = (
 _CARD: tuple[Line, ...] = (
     ("service", "id"),
     ("state", _state),
+    ("failed by", lambda row: f"job {row['failed_job']}: orchestrator job show {row['failed_job']}" if row["failed_job"] else ""),
     ("jobs", _job_lines),
     ("holds", _hold_lines),
     ("complaints", _complaint_lines),

@@ -14,6 +14,7 @@ from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
 from tests.lab import daemons
 from tests.live import PLAN, Live, replaced
+from tests.served import command
 
 
 def test_lists_are_filtered_and_paged_without_gaps(own: Live) -> None:
@@ -71,6 +72,9 @@ def test_a_failed_job_tells_its_error_and_can_be_retried(own: Live) -> None:
     own.wait(job_id)
     failed = own.http.get(f"/v1/jobs/{job_id}").json()
     assert (failed["state"], failed["error_code"], failed["exit_code"]) == ("failed", "no-capacity", 3)
+    assert own.http.get("/v1/services/homeless").json()["failed_job"] == job_id
+    shown = command("--socket", str(own.socket), "service", "show", "homeless").stdout
+    assert f"orchestrator job show {job_id}" in shown
     own.controller.watch.once()
     assert own.http.post(f"/v1/jobs/{job_id}/retry").status_code == 200
     assert own.wait(job_id).state == "done"
