@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator.domain.machines import Found, MachineState, Standing, differing, system_disk
+from orchestrator.domain.machines import Found, MachineState, Standing, differing, gone_disks, system_disk
 from orchestrator.engine.inventory import Enrolled, Finding, fingerprint, waits
 from orchestrator.observe.logs import redact
 from orchestrator.ports.bmc import LogEntry
@@ -73,7 +73,9 @@ class MachineDetail(MachineOut):
     @classmethod
     def of(cls, standing: Standing) -> MachineDetail:
         machine, record = standing.machine, standing.record
-        disk = None if record.inspection is None else system_disk(machine, Found.of(record.inspection))
+        # With one gone by an operator's word it is not certain any more.
+        known = record.inspection is not None and not gone_disks(record.inspection)
+        disk = system_disk(machine, Found.of(record.inspection or {})) if known else None
         return cls(
             **_fields(standing),
             bmc=machine.bmc,

@@ -6,11 +6,20 @@ Each act that changes something is written with its line in the audit, in one tr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.domain.errors import NotFound, OrchestratorError, PreconditionError, Refused, WrongState
-from orchestrator.domain.machines import Difference, Machine, MachineRecord, MachineState, Standing, differing, moved
+from orchestrator.domain.machines import (
+    Difference,
+    Machine,
+    MachineRecord,
+    MachineState,
+    Standing,
+    differing,
+    moved,
+    without_disk,
+)
 from orchestrator.engine.machine_watch import ask
 from orchestrator.engine.settings import Beside, nothing_beside
 from orchestrator.ports.bmc import Bmc, LogEntry
@@ -212,6 +221,20 @@ class Inventory:
             if dry:
                 return moved(record, to, reason=why, now=now)
             after = store.move(conn, record, to, reason=why, who=who, now=now)
+            beside(conn, after)
+            return after
+
+    def disk_gone(
+        self, name: str, serial: str, *, who: str, why: str, dry: bool = False, beside: Beside[MachineRecord] = nothing_beside
+    ) -> MachineRecord:
+        """Ask for that disk no more: it is not in the machine, by an operator's word. Raises WrongState, NotFound, Refused."""
+        self._declared(name)
+        now = self._clock.now()
+        with self._db.write() as conn:
+            if dry:
+                record = store.get(conn, name)
+                return replace(record, inspection=without_disk(record, serial, by=who, why=why, now=now))
+            after = store.disk_gone(conn, name, serial, who=who, why=why, now=now)
             beside(conn, after)
             return after
 

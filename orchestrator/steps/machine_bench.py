@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import repeat
 
 from orchestrator.domain.errors import PermanentDriverError, Stopped, TransientDriverError, WrongState
-from orchestrator.domain.machines import Found, Standing, system_disk
+from orchestrator.domain.machines import Found, Standing, gone_disks, system_disk
 from orchestrator.ports.bmc import Bmc, BmcFacts, BootFrom, MachinePower
 from orchestrator.ports.deployment import Deployment, Deployments, Expected, Network, Task, TaskState
 from orchestrator.steps.base import StepContext
@@ -26,6 +26,7 @@ _POLLS = (0.1, 0.2, 0.4, 0.8, 2.0)
 REBOOTS = 3
 """How often in one attempt of a step the image is brought up again where the machine lost its power."""
 DONE, FAILED = "done", "failed"
+LOOK = "look"
 
 
 def own_machine(ctx: StepContext, name: str) -> Standing:
@@ -48,14 +49,19 @@ def same_board(standing: Standing, facts: BmcFacts) -> None:
 
 
 def serials_of(standing: Standing) -> tuple[str, ...]:
-    """Of every disk that its inspection found."""
+    """Of every disk that its inspection found, without those that are gone by an operator's word."""
     if standing.record.inspection is None:
         raise WrongState(f"machine {standing.machine.name} was never inspected", hint="orchestrator machine enrol")
     return tuple(disk.serial for disk in Found.of(standing.record.inspection).disks)
 
 
 def system_serial(standing: Standing) -> str:
-    """Of the disk that takes the system. Raises WrongState where there is none."""
+    """Of the disk that takes the system. Raises WrongState where there is none, and where a disk is gone by an operator's word:
+    another of the customer's could be taken for it."""
+    gone = ", ".join(disk.serial for disk in gone_disks(standing.record.inspection))
+    if gone:
+        hint = "once the service has ended, and its drives are erased, it is known anew"
+        raise WrongState(f"disk {gone} of {standing.machine.name} is gone: which takes the system is not certain", hint=hint)
     found = None if standing.record.inspection is None else system_disk(standing.machine, Found.of(standing.record.inspection))
     if found is None:
         raise WrongState(f"machine {standing.machine.name} has no disk that could take a system", hint="enrol the machine anew")
@@ -138,7 +144,7 @@ class Bench:
 
     def look(self) -> Mapping[str, object]:
         """What the image finds in the machine."""
-        return self.run(Task(key="look", kind="inspect", arguments={}))
+        return self.run(Task(key=LOOK, kind="inspect", arguments={}))
 
     def drives(self) -> list[str]:
         """The serial numbers of every drive: of those that are known, and of one that nobody knew of."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from orchestrator.domain.certificates import WipedVolume
 from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, UndoFailed, WrongState
-from orchestrator.domain.machines import MachineState
+from orchestrator.domain.machines import Found, MachineRecord, MachineState, gone_disks
 from orchestrator.ports.bmc import MachinePower
 from orchestrator.ports.deployment import REPORTED, Task
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import BaseStep, OnNode
 from orchestrator.steps.fence import require, withdraw
-from orchestrator.steps.machine_bench import BMC_SECONDS, DONE, Bench, own_machine, same_board, serials_of
+from orchestrator.steps.machine_bench import BMC_SECONDS, DONE, LOOK, Bench, own_machine, same_board, serials_of
 
 ERASE = "erase"
 OVERWRITE = "overwrite"
@@ -123,11 +123,24 @@ class MachineClean(BaseStep[OnNode]):
         return Done({"cleaned": args.node}, made_by=record.job_id)
 
     def apply(self, ctx: StepContext, args: OnNode) -> Facts:
-        Bench(ctx, args.node).down()
+        bench = Bench(ctx, args.node)
+        _know_anew(ctx, args.node, bench)
+        bench.down()
         ctx.ports.machines.move(
             args.node, MachineState.CLEANING, reason="its drives were erased", service_id=ctx.service_id, job_id=ctx.job_id
         )
         return {"cleaned": args.node}
+
+
+def _know_anew(ctx: StepContext, node: str, bench: Bench) -> None:
+    """What the image saw before it erased is what is in the machine from now on, where that is something else than was known."""
+    look = bench.state(LOOK)
+    found = {} if look is None else look.result
+    if not found.get("disks"):
+        return
+    there = {disk.serial for disk in Found.of(found).disks}
+    if there != set(serials_of(bench.standing)) or gone_disks(bench.standing.record.inspection):
+        ctx.ports.machines.inspected(node, found, job_id=ctx.job_id)
 
 
 def _facts(ctx: StepContext, node: str, result: Mapping[str, object]) -> Facts:
@@ -135,10 +148,12 @@ def _facts(ctx: StepContext, node: str, result: Mapping[str, object]) -> Facts:
     drives = result.get("drives")
     rows = [dict(row) for row in drives] if isinstance(drives, list | tuple) else []
     at = _reported(ctx, result)
+    record = ctx.ports.machines.machine(node).record
+    gone = unreached(record, [str(row.get("serial", "")) for row in rows])
     wiped = []
     for row in rows:
         ended = at - timedelta(seconds=float(row.get("ended_before", 0)))
-        report = _certified(row, finished=ended.isoformat(timespec="seconds"), started=_began(row, ended))
+        report = _certified(row, gone, finished=ended.isoformat(timespec="seconds"), started=_began(row, ended))
         WipedVolume.from_report(report, name=str(row.get("serial", "")), node=node)
         wiped.append({"name": str(row["serial"]), "node": node, "report": report})
     if not wiped:
@@ -160,9 +175,14 @@ def _began(row: Mapping[str, Any], at: Any) -> str:
     return began
 
 
-def _certified(row: Mapping[str, Any], *, started: str, finished: str) -> dict[str, Any]:
+def unreached(record: MachineRecord, erased: Sequence[str]) -> list[str]:
+    """Sentences on disks that were in the machine, and of which an operator said that they are not any more."""
+    return [f"Not reached: {disk.sentence}." for disk in gone_disks(record.inspection) if disk.serial not in erased]
+
+
+def _certified(row: Mapping[str, Any], gone: Sequence[str], *, started: str, finished: str) -> dict[str, Any]:
     size, method = int(row.get("bytes", 0)), str(row.get("method", ""))
-    unreached = str(row.get("unreached", ""))
+    part = str(row.get("unreached", ""))
     tried = [f"Tried before: {each}." for each in row.get("tried", ())]
     return {
         "path": f"drive {row.get('serial', '')}",
@@ -171,7 +191,7 @@ def _certified(row: Mapping[str, Any], *, started: str, finished: str) -> dict[s
         "bytes_overwritten": size if method == OVERWRITE else 0,
         "verified": not row.get("problem") and int(row.get("samples", 0)) > 0,
         "medium": {"model": str(row.get("model", "")), "serial": str(row.get("serial", ""))},
-        "limits": [*([f"Not reached: {unreached}."] if unreached else []), *tried],
+        "limits": [*([f"Not reached: {part}."] if part else []), *tried, *gone],
         "samples": [],
         "started_at": started,
         "finished_at": finished,

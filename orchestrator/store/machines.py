@@ -22,6 +22,7 @@ from orchestrator.domain.machines import (
     choose,
     differing,
     moved,
+    without_disk,
 )
 from orchestrator.domain.placement import Placement, Verdict
 from orchestrator.ports.clock import Clock
@@ -139,6 +140,17 @@ def own_power(conn: Connection, name: str) -> str:
     record = get(conn, name)
     own = record.told.get(_OWN_POWER) or {}
     return str(own["power"]) if own.get("service") == record.service_id else ""
+
+
+def disk_gone(conn: Connection, name: str, serial: str, *, who: str, why: str, now: datetime) -> MachineRecord:
+    """An operator's word that the disk is not in the machine any more. Raises as ``domain.machines.without_disk``."""
+    record = get(conn, name)
+    after = replace(record, inspection=without_disk(record, serial, by=who, why=why, now=now))
+    if after != record:
+        _put(conn, record, after)
+        facts = {"machine": name, "serial": serial, "why": why}
+        audit.append(conn, at=now, who=who, what="machine disk gone", service_id=record.service_id, facts=facts)
+    return after
 
 
 def settle(conn: Connection, standing: Standing, *, now: datetime, who: str, job_id: str = "") -> MachineRecord:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from orchestrator.config.playbooks import load_playbooks
-from orchestrator.domain.errors import PermanentDriverError, TransientDriverError, WrongState
+from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, TransientDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
-from orchestrator.domain.machines import MachineState, MachineWanted
+from orchestrator.domain.machines import MachineState, MachineWanted, gone_disks, without_disk
 from orchestrator.drivers.fake.bmc import FakeBmc, add_machine, boots, forget
 from orchestrator.drivers.fake.deployments import FakeDeployments, disk, plant, set_disks
 from orchestrator.drivers.fake.outside import FakeClock
@@ -152,6 +152,49 @@ def test_a_stolen_token_that_is_shown_again_sends_the_thief_away_and_the_look_go
     for _ in range(8):
         inspecting.once()
     assert rack.machine().state == MachineState.AVAILABLE
+
+
+def test_a_disk_that_was_replaced_is_declared_gone_and_the_service_can_end(rack: Rack) -> None:
+    rack.done(rack.ordered())
+    set_disks(rack.world, "m1", N9=1 << 40, B2=2 << 40)
+    plant(rack.world, "m1", "B2", "the shop")
+    ending = rack.wait(rack.event("service.terminate", "s1", version=2, reason="he left").job_id, seconds=SECONDS)
+    assert (ending.state, "no disk with the serial number A1" in ending.error) == (JobState.FAILED, True), ending.error
+    with rack.db.write() as conn:
+        for name, serial, error in (("m1", "A7", NotFound), ("m9", "A1", WrongState)):
+            with pytest.raises(error):
+                machine_store.disk_gone(conn, name, serial, who="anna", why="it failed", now=rack.clock.now())
+        for _ in range(2):
+            machine_store.disk_gone(conn, "m1", "A1", who="anna", why="it failed", now=rack.clock.now())
+    assert rack.audit("s1").count("machine disk gone") == 1
+    refused = rack.wait(
+        rack.engine.command(IntentKind.REINSTALL, "s1", who="anna", why="x", arguments={}).job_id, seconds=SECONDS
+    )
+    assert (refused.state, "which takes the system is not certain" in refused.error) == (JobState.FAILED, True), refused.error
+    assert disk(rack.world, "m1", "B2")["markers"] == ["the shop"]
+    done = rack.wait(rack.event("service.terminate", "s1", version=3, reason="he left").job_id, seconds=SECONDS)
+    assert done.state == JobState.DONE, done.error
+    assert [disk(rack.world, "m1", serial)["markers"] for serial in ("N9", "B2")] == [[], []]
+    volumes = {volume["name"]: volume["limits"] for volume in rack.certificate("s1")["volumes"]}
+    assert set(volumes) == {"N9", "B2"}
+    assert all(any("drive A1, declared gone by anna at" in each for each in limits) for limits in volumes.values())
+    assert [each["serial"] for each in rack.machine().inspection["disks"]] == ["N9", "B2"]
+    assert (rack.machine().state, "gone" in rack.machine().inspection) == (MachineState.AVAILABLE, False)
+    rack.done(rack.ordered("s2"))
+
+
+def test_with_its_last_disk_gone_a_machine_is_proven_by_its_board_or_not_at_all(rack: Rack) -> None:
+    rack.done(rack.ordered())
+    record = rack.machine()
+    for serial in ("A1", "B2"):
+        without = without_disk(record, serial, by="anna", why="it failed", now=rack.clock.now())
+        record = replace(record, inspection=without)
+    assert (record.inspection["disks"], len(gone_disks(record.inspection))) == ([], 2)
+    bare = replace(rack.machine(), uuid="", inspection={"disks": [{"serial": "A1"}]})
+    with pytest.raises(Refused):
+        without_disk(bare, "A1", by="anna", why="it failed", now=rack.clock.now())
+    with pytest.raises(WrongState):
+        without_disk(replace(bare, state=MachineState.AVAILABLE, service_id=""), "A1", by="a", why="b", now=rack.clock.now())
 
 
 def test_a_machine_that_is_on_is_not_switched_off_to_be_looked_into(opened: Callable[..., Rack]) -> None:

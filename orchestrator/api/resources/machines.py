@@ -58,6 +58,12 @@ class MaintenanceRequest(WhyRequest):
     on: bool
 
 
+class DiskGoneRequest(WhyRequest):
+    """``serial``: as `machine show` names it."""
+
+    serial: str = Field(min_length=1, max_length=200, pattern=f"^[^{CONTROLS}]*$")
+
+
 class TestRequest(WhyRequest):
     """``seconds``: for all of it, shared equally by the memory and each disk. Neither named: both."""
 
@@ -161,6 +167,22 @@ def fail_machine(
     if dry_run:
         return once.look(lambda: _out(context, name, context.inventory.fail(name, who=caller.name, why=request.why, dry=True)))
     return once.run(act)
+
+
+@router.post("/{name}/disk-gone", response_model=MachineOut)
+def say_disk_gone(
+    caller: Operator, context: Context, once: OnceOnly, name: Name, request: DiskGoneRequest, dry_run: DryRun = False
+) -> JSONResponse:
+    """Say that a disk is not in the machine any more: its service's jobs ask for it no more, and the certificate says so."""
+    inventory, who = context.inventory, caller.name
+
+    def act(keep: Keep) -> object:
+        return inventory.disk_gone(name, request.serial, who=who, why=request.why, beside=_kept(context, name, keep))
+
+    def would() -> MachineOut:
+        return _out(context, name, inventory.disk_gone(name, request.serial, who=who, why=request.why, dry=True))
+
+    return once.look(would) if dry_run else once.run(act)
 
 
 @router.post("/{name}/test", response_model=MachineOut)

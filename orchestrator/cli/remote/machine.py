@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import card, emit_json, facts, moment, say, table
+from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import MACHINE_STATES, NeededToAct, client, json_option, paging_options, show_list
 from orchestrator.cli.tables import Column, Kind, Line, Row
@@ -65,6 +65,11 @@ def _disks(row: Row) -> str:
     return "\n".join(lines)
 
 
+def _gone(row: Row) -> str:
+    found = (row["inspection"] or {}).get("gone", ())
+    return "\n".join(f"{each['serial']}: by {each['by']} at {when(each['at'])}: {each['why']}" for each in found)
+
+
 _CARD: tuple[Line, ...] = (
     ("machine", "name"),
     ("state", _state),
@@ -83,6 +88,7 @@ _CARD: tuple[Line, ...] = (
     ("MACs, declared", "macs"),
     ("disks, declared", "disks"),
     ("disks, found", _disks),
+    ("disks, gone", _gone),
     ("deploy address", "deploy_address"),
     ("deploy router", "deploy_gateway"),
     ("deploy card", "deploy_mac"),
@@ -238,6 +244,22 @@ def log(context: click.Context, /, machine: str, as_json: bool) -> None:
 def broken(context: click.Context, /, machine: str, **options: Any) -> None:
     """Call a machine broken that has no service: none is placed on it."""
     _move(context, machine, "broken", {"why": options["why"]}, options)
+
+
+@group.command("disk-gone")
+@click.argument("machine")
+@click.argument("serial")
+@_why_option
+@dry_run_option
+@json_option
+@click.pass_context
+def disk_gone(context: click.Context, /, machine: str, serial: str, **options: Any) -> None:
+    """Say that a disk is not in a machine any more that has a service: nothing asks for it then, and the certificate says so."""
+    found = _post(context, machine, "disk-gone", {"serial": serial, "why": options["why"]}, options)
+    if options["as_json"]:
+        emit_json(found)
+    else:
+        say(f"{machine}: disk {serial} {'would count' if options['dry_run'] else 'counts'} as gone")
 
 
 @group.command("test")

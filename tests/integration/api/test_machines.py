@@ -119,6 +119,27 @@ def test_what_was_found_in_it_is_shown(racked: Live) -> None:
     assert "not declared" not in str(shown["differences"]), "nothing was"
 
 
+def test_an_operator_says_that_a_disk_of_a_service_is_gone(racked: Live) -> None:
+    free(racked)
+    path, body = "/v1/machines/m1/disk-gone", {"serial": "serial-m1", "why": "it failed"}
+    refused(racked.http.post(path, json=body), 409, "wrong-state")
+    with racked.db.write() as conn:
+        moving = {"reason": "a test", "who": "anna", "now": racked.clock.now(), "service_id": "d1", "job_id": "j1"}
+        store.move(conn, store.get(conn, "m1"), MachineState.ALLOCATED, **moving)  # type: ignore[arg-type]
+    refused(racked.http.post(path, json=body | {"serial": "S9"}), 404, "not-found")
+    refused(racked.http.post(path, json=body | {"why": ""}), 400, "request-invalid")
+    with racked.tcp(racked.tokens["billing"]) as billing:
+        refused(billing.post(path, json=body), 403, "forbidden")
+    words = ("machine", "disk-gone", "m1", "serial-m1", "--why", "it failed")
+    assert "would count as gone" in cli(racked, *words, "--dry-run").stdout
+    assert "serial-m1" not in str(racked.http.get("/v1/machines/m1").json()["inspection"].get("gone"))
+    done = cli(racked, *words)
+    assert (done.returncode, done.stdout.strip()) == (0, "m1: disk serial-m1 counts as gone"), done
+    shown = racked.http.get("/v1/machines/m1").json()
+    assert (shown["inspection"]["gone"][0]["why"], shown["system_disk"]) == ("it failed", "")
+    assert "it failed" in cli(racked, "machine", "show", "m1").stdout
+
+
 def test_an_order_is_checked_against_the_machines_and_playbooks_that_there_are(racked: Live) -> None:
     """The playbooks of machines are files: whether there is one for an order is told as for every other."""
     answer = racked.send("order.paid", "s1", client_id="c1", plan="metal", order_id="o1", zone="moon")
