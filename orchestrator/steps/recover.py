@@ -138,6 +138,7 @@ class GuestRebuild(Look[RebuildArgs]):
             kernel_arguments=str(boot.get("kernel_arguments", "")),
             agent=bool(boot.get("agent", True)),
             vcpus_most=guest.vcpus_most,
+            mail_out=bool(guest.mail_out),
         )
         return {"definition": dump(definition), "ran": not holds, "autostart": not holds}
 

@@ -259,6 +259,16 @@ def test_of_an_old_copy_nothing_is_left_and_what_the_service_runs_on_is_not_touc
     assert not [name for name in after["n1"]["volumes"] if name.startswith("orch.s1.")]
 
 
+def test_of_a_node_that_was_found_meanwhile_nothing_is_restored_elsewhere(stage: Stage) -> None:
+    running = play(stage, "vps-recover", provisioned(stage))
+    with stage.db.write() as conn:
+        nodes.set_found(conn, "n1")
+    untouched = stage.snapshot()
+    with pytest.raises(WrongState, match="n1 is not lost"):
+        running.run()
+    assert stage.snapshot() == untouched
+
+
 def test_where_the_service_is_nothing_is_taken_for_an_old_copy(stage: Stage) -> None:
     facts = provisioned(stage)
     stage.job(IntentKind.TIDY, "j3")

@@ -108,6 +108,8 @@ def test_a_guest_of_a_node_without_power_comes_up_elsewhere_and_no_second_copy_r
     assert (after["node"], after["facts"]["addresses"]) == (NODE, before["facts"]["addresses"])
     assert virsh("domuuid", name).stdout.strip() == uuid
     machine.power_on()
+    machine.virsh("start", name, check=False)  # as its host would, where it starts guests by itself
+    assert machine.virsh("domstate", name).stdout.strip() == "running"
     pair.until("the old copy is off", lambda: machine.virsh("domstate", name).stdout.strip() == "shut off", seconds=180)
     pair.until("it is held", lambda: "elsewhere" in sight.HOLD.findall(machine.virsh("dumpxml", name).stdout))
     assert pair.site.http("GET", f"/v1/nodes/{OTHER}").json()["lost"], "it is not used for that"

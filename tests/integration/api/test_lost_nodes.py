@@ -128,6 +128,8 @@ def test_what_was_stated_is_signed_and_nothing_is_sent_to_the_node_any_more(live
 
 def test_a_guest_comes_up_elsewhere_with_its_addresses_from_its_newest_backup(live: Live) -> None:
     on_n1(live, "s1")
+    mail = live.http.post("/v1/services/s1/set-mail", json={"mail": "open", "reason": "a test"})
+    done(live, mail.json()["job_id"])
     before, guest = show(live, "s1"), world(live).node("n1")["guests"]["orch.s1"]
     refused(live.http.post("/v1/services/s1/recover", json={"reason": "a test"}), 409, "refused")
     burn(live)
@@ -139,7 +141,7 @@ def test_a_guest_comes_up_elsewhere_with_its_addresses_from_its_newest_backup(li
     assert (asked.returncode, "is lost" in asked.stdout) == (0, True), asked
     after, there = show(live, "s1"), world(live).node("n3")["guests"]["orch.s1"]
     assert (after["node"], after["facts"]["addresses"]) == ("n3", before["facts"]["addresses"])
-    same = ("uuid", "lease", "name", "vcpus", "memory_bytes")
+    same = ("uuid", "lease", "name", "vcpus", "memory_bytes", "mail_out")
     assert {key: there["definition"][key] for key in same} == {key: guest["definition"][key] for key in same}
     assert (there["power"], there["autostart"], disks(live, "n3", "s1")) == ("running", True, [[LETTERS]])
     assert disks(live, "n1", "s1") == [[LETTERS, "written since"]], "nothing there was touched"
