@@ -74,9 +74,9 @@ class RestoreWrite(BaseStep[WriteArgs]):
         if args.role != DRILL:
             facts, mark = present_guest(ctx, args.node)
             found = ctx.ports.volumes(args.node).volume(name, deadline=POOL_SECONDS)
-            whole = (traced(mark, WRITTEN, ctx) or {}).get("volume") == name
-            if found is not None and (whole or uses(facts, found.path)):
-                return Done(_written(found, args), made_by=ctx.job_id)
+            noted = traced(mark, WRITTEN, ctx) or {}
+            if found is not None and (noted.get("volume") == name or uses(facts, found.path)):
+                return Done({**_written(found, args), "signature": noted.get("signature", "")}, made_by=ctx.job_id)
         return Needed(f"{name} is still to be written")
 
     def apply(self, ctx: StepContext, args: WriteArgs) -> Facts:
@@ -96,7 +96,7 @@ class RestoreWrite(BaseStep[WriteArgs]):
         if not found.whole:
             raise PermanentDriverError(f"the restore is not whole: {found.failed_count} parts of it could not be written")
         if args.role != DRILL:
-            _note(ctx, args.node, WRITTEN, {"volume": name})
+            _note(ctx, args.node, WRITTEN, {"volume": name, "signature": found.signature})
         return {**_written(made, args), "signature": found.signature}
 
     def undo(self, ctx: StepContext, args: WriteArgs, facts: Mapping[str, Any]) -> None:
