@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from orchestrator.domain.errors import UndoFailed
+from orchestrator.domain.errors import UndoFailed, WrongState
 from orchestrator.domain.machine_specs import MachineWanted
-from orchestrator.domain.machines import MachineState
+from orchestrator.domain.machines import Found, MachineState, system_mac
 from orchestrator.domain.machines import MachineWanted as Placed
 from orchestrator.ports.bmc import MachinePower
 from orchestrator.steps.arguments import dump
@@ -70,6 +70,7 @@ class MachineAddresses(BaseStep[AllocateArgs]):
         return Done(self._facts(ctx, args), made_by=lease.job_id)
 
     def apply(self, ctx: StepContext, args: AllocateArgs) -> Facts:
+        self._mac(ctx, args)  # before anything is taken
         zone = own_machine(ctx, args.node).machine.zone
         ctx.ports.addresses.allocate(service_id=ctx.service_id, job_id=ctx.job_id, zone=zone, ipv4=args.ipv4, ipv6=args.ipv6)
         return self._facts(ctx, args)
@@ -88,9 +89,21 @@ class MachineAddresses(BaseStep[AllocateArgs]):
     def _facts(self, ctx: StepContext, args: AllocateArgs) -> Facts:
         lease = ctx.ports.addresses.lease(ctx.service_id)
         assert lease is not None
-        mac = own_machine(ctx, args.node).machine.boots_by
+        mac = self._mac(ctx, args)
         addresses = [*(str(i.ip) for i in lease.ipv4), *(str(i.ip) for i in lease.ipv6)]
-        return {"lease": {**dump(lease), "mac": mac or lease.mac}, "addresses": addresses, "mac": mac}
+        return {"lease": {**dump(lease), "mac": mac}, "addresses": addresses, "mac": mac}
+
+    def _mac(self, ctx: StepContext, args: AllocateArgs) -> str:
+        """The machine's own. Raises WrongState where none is declared or was found."""
+        standing = own_machine(ctx, args.node)
+        inspection = standing.record.inspection
+        mac = system_mac(standing.machine, None if inspection is None else Found.of(inspection))
+        if not mac:
+            raise WrongState(
+                f"by which card machine {args.node} is in the network is not known: when it was inspected none had a link",
+                hint="say its macs in machines.yaml, or see to its cable and enrol it anew",
+            )
+        return mac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

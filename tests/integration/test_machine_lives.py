@@ -243,6 +243,16 @@ def test_from_a_paid_order_to_the_erasure_and_to_the_next_tenant(rack: Rack) -> 
     assert rack.machine().service_id == "s2"
 
 
+def test_where_no_macs_are_declared_the_system_comes_by_the_card_that_had_a_link(
+    opened: Callable[..., Rack],
+) -> None:
+    rack = opened(machines=(machine(),))
+    rack.enrol()
+    rack.look_into()
+    rack.done(rack.ordered())
+    assert MAC in disk(rack.world, "m1", "A1")["seed"]["network-config"]
+
+
 @pytest.mark.parametrize("kind", ["inspect", "write", "finish"])
 def test_what_fails_while_it_is_installed_leaves_an_empty_machine_in_the_pool(rack: Rack, kind: str) -> None:
     rack.world.fault(f"deploy.{kind}", error=PermanentDriverError("the drive says no"))

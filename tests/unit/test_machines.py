@@ -19,6 +19,7 @@ from orchestrator.domain.machines import (
     differences,
     moved,
     system_disk,
+    system_mac,
 )
 from tests.machine_words import MAC, NOW, SERIAL, TOLD, UUID, inspection, machine, record, standing
 
@@ -177,6 +178,14 @@ def test_the_first_declared_disk_takes_the_system_and_else_the_smallest_that_doe
     assert named.serial == "TURNS"
     assert system_disk(machine(disks=("GONE",)), found) is None
     assert system_disk(machine(), Found.of(inspection(disks=[]))) is None
+
+
+def test_the_system_comes_by_the_card_that_is_declared_and_else_by_the_first_that_had_a_link() -> None:
+    cards = [("eno1", "52:54:00:ee:00:01", False), ("eno2", "52:54:00:EE:00:02", True), ("eno3", "52:54:00:ee:00:03", True)]
+    found = Found.of(inspection(nics=[dict(zip(("name", "mac", "link"), card, strict=True)) for card in cards]))
+    assert system_mac(machine(), found) == "52:54:00:ee:00:02"
+    assert system_mac(machine(macs=("52:54:00:ee:00:03",)), found) == "52:54:00:ee:00:03"
+    assert system_mac(machine(), Found.of(inspection(nics=[]))) == system_mac(machine(), None) == ""
 
 
 # -- placing -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from orchestrator.domain.machines.differences import Told as Told
 from orchestrator.domain.machines.differences import differences as differences
 from orchestrator.domain.machines.differences import differing as differing
 from orchestrator.domain.machines.differences import system_disk as system_disk
+from orchestrator.domain.machines.differences import system_mac as system_mac
 from orchestrator.domain.machines.gone import GoneDisk as GoneDisk
 from orchestrator.domain.machines.gone import gone_disks as gone_disks
 from orchestrator.domain.machines.gone import without_disk as without_disk

@@ -57,13 +57,15 @@ class DiskFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the deploy image found in a machine, as far as it can differ."""
+    """What the deploy image found in a machine, as far as it can differ. ``linked``: the MAC of its first card that had a link,
+    '' = none had."""
 
     uuid: str
     memory_bytes: int
     cpus: int
     disks: tuple[DiskFound, ...]
     macs: tuple[str, ...]
+    linked: str = ""
 
     @classmethod
     def of(cls, inspection: Mapping[str, Any]) -> Found:
@@ -83,6 +85,7 @@ class Found:
                 for disk in disks
             ),
             macs=tuple(sorted(str(nic["mac"]).lower() for nic in inspection.get("nics", ()))),
+            linked=next((str(nic["mac"]).lower() for nic in inspection.get("nics", ()) if nic.get("link")), ""),
         )
 
 
@@ -112,6 +115,12 @@ def system_disk(machine: Machine, found: Found) -> DiskFound | None:
         return next((disk for disk in found.disks if disk.serial == machine.disks[0]), None)
     known = [disk for disk in found.disks if disk.serial]
     return min(known, key=lambda disk: (disk.rotational, disk.bytes, disk.serial), default=None)
+
+
+def system_mac(machine: Machine, found: Found | None) -> str:
+    """The card that the installed system has its addresses on: the one that is declared, else the one that the deploy image came
+    by. '' = neither is known."""
+    return machine.boots_by or ("" if found is None else found.linked)
 
 
 def _of_bmc(machine: Machine, told: Told | None, uuid: str) -> Iterator[Difference]:
