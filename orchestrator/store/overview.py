@@ -15,6 +15,9 @@ from orchestrator.store.machine_tables import machines
 from orchestrator.store.settings import Freeze, TerminationsWait
 from orchestrator.store.tables import events, holds, jobs, outbox, services
 
+# Of services that are named in a sentence.
+_SHOWN = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -53,14 +56,20 @@ def nodes_of(conn: Connection, service_ids: Sequence[str]) -> dict[str, str]:
 
 def undeclared(conn: Connection, declared: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Nodes and machines that are not ``declared`` and have services, or bear their data: whose, each by name."""
-    gone = (Lifecycle.ERASED.value, Lifecycle.CANCELLED.value)
-    placed = sa.select(services.c.node, services.c.id).where(services.c.node != "", services.c.state.not_in(gone))
-    borne = sa.select(machines.c.name, machines.c.service_id).where(machines.c.service_id != "")
+    gone, known = (Lifecycle.ERASED.value, Lifecycle.CANCELLED.value), ("", *declared)
+    placed = sa.select(services.c.node, services.c.id).where(services.c.node.not_in(known), services.c.state.not_in(gone))
+    borne = sa.select(machines.c.name, machines.c.service_id)
+    borne = borne.where(machines.c.service_id != "", machines.c.name.not_in(known))
     found: dict[str, set[str]] = {}
     for name, service_id in (*conn.execute(placed), *conn.execute(borne)):
-        if name not in declared:
-            found.setdefault(name, set()).add(service_id)
+        found.setdefault(name, set()).add(service_id)
     return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+
+def some_of(service_ids: Sequence[str]) -> str:
+    """The first few by name, and how many more there are."""
+    more = f" and {len(service_ids) - _SHOWN} more" if len(service_ids) > _SHOWN else ""
+    return ", ".join(service_ids[:_SHOWN]) + more
 
 
 def holds_by_reason(conn: Connection) -> dict[tuple[str, str], int]:

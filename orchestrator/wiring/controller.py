@@ -175,7 +175,8 @@ class Controller:
         with self.db.read() as conn:
             found = overview.undeclared(conn, self.catalog.places)
         for name, service_ids in found.items():
-            _log.error("%s is not declared any more, and has %s: nothing can be done to them", name, ", ".join(service_ids))
+            some = overview.some_of(service_ids)
+            _log.error("%s is not declared any more, and has %s: nothing can be done to them", name, some)
 
     def stop(self) -> bool:
         """End; False where steps still run (see ``Engine.stop``)."""

@@ -30,7 +30,6 @@ _ROWS: tuple[Column, ...] = (
     Column("TO DO", "mend", Kind.PROSE),
 )
 LATELY = timedelta(hours=1)
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +281,8 @@ def _undeclared(config: Config) -> Iterator[Finding]:
         yield Finding("undeclared", False, exc.message, exc.hint)
         return
     for name, service_ids in found.items():
-        shown = ", ".join(service_ids[:_SHOWN]) + (f" and {len(service_ids) - _SHOWN} more" if len(service_ids) > _SHOWN else "")
         mend = "declare it again in nodes.yaml or machines.yaml, and restart the controller"
-        yield Finding(f"undeclared {name}", False, f"it has {shown}, to which nothing can be done", mend)
+        yield Finding(f"undeclared {name}", False, f"it has {overview.some_of(service_ids)}, to which nothing can be done", mend)
 
 
 def _waiting(config: Config) -> Iterator[Finding]:
