@@ -95,10 +95,17 @@ def renew(conn: sa.Connection, controller_id: str, *, lease: timedelta) -> bool:
     return conn.execute(asked, {"id": controller_id, "length": lease.total_seconds()}).rowcount == 1
 
 
+_MINE = sa.and_(controllers.c.id == sa.bindparam("id"), controllers.c.ended_at.is_(None))
+_HOLDS = sa.select(sa.literal(1)).where(_MINE, controllers.c.expires_at > sa.bindparam("moment"))
+# Asked at the beginning of each write: by the server's clock, in one go.
+_HOLDS_NOW = sa.select(sa.literal(1)).where(_MINE, controllers.c.expires_at > sa.func.clock_timestamp())
+
+
 def holds(conn: sa.Connection, controller_id: str) -> bool:
     """Whether its lease stands."""
-    mine = sa.and_(controllers.c.id == controller_id, controllers.c.ended_at.is_(None), controllers.c.expires_at > now(conn))
-    return conn.execute(sa.select(sa.literal(1)).where(mine)).scalar() is not None
+    if conn.dialect.name == "sqlite":
+        return conn.execute(_HOLDS, {"id": controller_id, "moment": now(conn)}).scalar() is not None
+    return conn.execute(_HOLDS_NOW, {"id": controller_id}).scalar() is not None
 
 
 def leave(conn: sa.Connection, controller_id: str, *, within: timedelta) -> None:

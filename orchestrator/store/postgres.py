@@ -6,11 +6,13 @@ stands still inside a transaction is ended by the server: its process may be sto
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
 
 from orchestrator.domain.errors import ConfigError
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 OLDEST = 15
+# A session that was not used for so long is asked whether its server is still there: to ask each time would cost as much as a
+# statement, and one that breaks in between is told as an outage, which everybody tries again.
+IDLE_SECONDS = 1.0
+_BACK = "back since"
 # How long a transaction may stand still, in milliseconds: well within the lease of a controller.
 STANDSTILL_MS = 10_000
 # Sorts text by its code points, as Python and SQLite do: what is listed page by page is compared by that order.
@@ -65,7 +71,8 @@ def engine(url: sa.URL, sessions: Sessions, *, size: int, overflow: int) -> sa.E
         url,
         pool_size=size,
         max_overflow=overflow,
-        pool_pre_ping=True,
+        # The last one that came back is taken first: few sessions do all of it, and know the statements by then.
+        pool_use_lifo=True,
         connect_args=asked | {"options": options},
     )
 
@@ -80,6 +87,18 @@ def engine(url: sa.URL, sessions: Sessions, *, size: int, overflow: int) -> sa.E
         _require_utf8(found.parameter_status("server_encoding"))
         if sessions.check is not None:
             sessions.check(connection)
+
+    @event.listens_for(made, "checkin")
+    def note(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info[_BACK] = time.monotonic()
+
+    @event.listens_for(made, "checkout")
+    def look(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if time.monotonic() - record.info.get(_BACK, 0.0) > IDLE_SECONDS:
+            try:
+                made.dialect.do_ping(connection)
+            except made.dialect.loaded_dbapi.Error as exc:
+                raise DisconnectionError("its server does not answer") from exc  # another one is taken, or made
 
     return made
 
