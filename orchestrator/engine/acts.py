@@ -103,8 +103,7 @@ class Works:
         self.precedence.stand_aside()
         while True:
             try:
-                with self.db.write() as conn:
-                    return change(conn)
+                return self.db.together(change)
             except StoreUnavailable as exc:
                 _log.warning("the store is away, a job waits for it: %s", exc.message)
                 self.pause(_STORE_RETRY_SECONDS)

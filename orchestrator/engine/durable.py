@@ -17,7 +17,8 @@ from typing import Any
 
 from dbos import DBOS, DBOSClient, Serializer
 
-from orchestrator.store.database import Connection, Database, after_commit, translated
+from orchestrator.store.database import Connection, Database, after_commit
+from orchestrator.store.outages import translated
 
 APPLICATION = "orchestrator"
 APPLICATION_VERSION = "1"

@@ -89,9 +89,13 @@ class Intake:
     def accept(self, event: Event, *, body: bytes, body_sha256: str) -> Acceptance:
         """Take an authentic event. Raises EventConflict for a known id with another body, StoreUnavailable."""
         now = self._works.clock.now()
-        with self._works.db.write() as conn:
-            accepted = self.take(conn, event, body=body, body_sha256=body_sha256, now=now)
+
+        def change(conn: Connection) -> Acceptance:
+            taken = self.take(conn, event, body=body, body_sha256=body_sha256, now=now)
             self._works.at("accept/before")
+            return taken
+
+        accepted = self._works.db.together(change)
         self._works.at("accept/after")
         self._wake()
         return accepted

@@ -16,22 +16,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.domain.errors import ConfigError, StoreUnavailable
 from orchestrator.store import postgres
-from orchestrator.store.outages import outage
+from orchestrator.store.outages import translated
+from orchestrator.store.together import LATER, Together
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
 Connection = sa.Connection
+T = TypeVar("T")
 
 # The engine's library uses the same figure on engines of its own.
 BUSY_TIMEOUT_MS = 30_000
@@ -43,13 +43,9 @@ WRITER_LOCK = 0x6F726368
 _TAKE_TURN = sa.text("SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(:lock)")
 
 
-# Where a write transaction's connection keeps what is to be done once it has held.
-_LATER = "after-commit"
-
-
 def after_commit(conn: Connection, act: Callable[[], None]) -> None:
     """Do it once the write transaction of ``conn`` has held; never where it is rolled back. ``act`` writes nothing."""
-    conn.info[_LATER].append(act)
+    conn.info[LATER].append(act)
 
 
 class Database:
@@ -64,6 +60,7 @@ class Database:
         self._turn = threading.Lock()
         self._fence: Callable[[Connection], None] | None = None
         self._sessions = postgres.Sessions()
+        self._together = Together(self.write)
         size, overflow = (1, 0) if alone else (POOL_SIZE, POOL_OVERFLOW)
         try:
             self.url = sa.make_url(url)
@@ -95,10 +92,18 @@ class Database:
                 conn.execute(_TAKE_TURN, {"wait": f"{self._wait_ms}ms", "lock": WRITER_LOCK})
             if self._fence is not None:
                 self._fence(conn)
-            later = conn.info[_LATER] = []
+            later = conn.info[LATER] = []
             yield conn
         for act in later:
             act()
+
+    def together(self, change: Callable[[Connection], T]) -> T:
+        """What ``change`` does in a write transaction and returns: one with whatever else came by this way at the same time, when
+        many come. ``change`` may be carried out by another thread; of one that raises nothing is written.
+
+        Raises as ``write``, and what ``change`` raises.
+        """
+        return cast("T", self._together.run(change))
 
     def as_controller(self, controller_id: str, *, fence: Callable[[Connection], None], admit: postgres.Check) -> None:
         """From now on this is the database of a controller: ``fence`` is asked at the beginning of each write, and on
@@ -239,17 +244,3 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
                 raise
         time.sleep(0.05)
     raise sqlite3.OperationalError("the file system of the database cannot hold a write-ahead log")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """What the database says in the block, in our own words: raises StoreUnavailable."""
-    try:
-        yield
-    except PoolTimeout as exc:
-        raise StoreUnavailable("every connection to the database is in use", hint="try again in a moment") from exc
-    except DBAPIError as exc:
-        found = outage(exc)
-        if found is None:
-            raise
-        raise found from exc

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.domain.errors import StoreUnavailable
 
@@ -30,6 +34,20 @@ _HELP = (
 )
 # Words that help only together: of who or what does not exist.
 _MISSING = ("role", "database")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What the database says in the block, in our own words: raises StoreUnavailable."""
+    try:
+        yield
+    except PoolTimeout as exc:
+        raise StoreUnavailable("every connection to the database is in use", hint="try again in a moment") from exc
+    except DBAPIError as exc:
+        found = outage(exc)
+        if found is None:
+            raise
+        raise found from exc
 
 
 def outage(error: DBAPIError) -> StoreUnavailable | None:

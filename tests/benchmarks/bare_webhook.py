@@ -1,6 +1,7 @@
-"""What somebody would write by hand to take a webhook: ``python -m tests.benchmarks.bare_webhook PORT FILE SECRET``.
+"""What somebody would write by hand to take a webhook: ``python -m tests.benchmarks.bare_webhook PORT FILE SECRET [line]``.
 
 It verifies the signature and writes three rows in one transaction, as durable as ours: the event, the service, the job.
+SQLite lets whoever asks at the right moment write next, however long others have waited; with ``line`` they write in turn.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import sqlite3
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -23,7 +25,7 @@ CREATE TABLE jobs (id TEXT PRIMARY KEY, service_id TEXT, state TEXT);
 """
 
 
-def app_of(file: str, secret: str) -> FastAPI:
+def app_of(file: str, secret: str, turn: AbstractContextManager[object]) -> FastAPI:
     app, hook, local = FastAPI(), Webhook(secret), threading.local()
     with sqlite3.connect(file) as made:
         made.executescript(TABLES)
@@ -38,11 +40,12 @@ def app_of(file: str, secret: str) -> FastAPI:
     def keep(event_id: str, body: bytes) -> str:
         data = json.loads(body)["data"]
         database = connection()
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("INSERT INTO events VALUES (?, ?)", (event_id, body))
-        database.execute("INSERT INTO services VALUES (?, ?, 'ordered')", (data["service_id"], data["plan"]))
-        database.execute("INSERT INTO jobs VALUES (?, ?, 'queued')", (f"j-{event_id}", data["service_id"]))
-        database.execute("COMMIT")
+        with turn:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("INSERT INTO events VALUES (?, ?)", (event_id, body))
+            database.execute("INSERT INTO services VALUES (?, ?, 'ordered')", (data["service_id"], data["plan"]))
+            database.execute("INSERT INTO jobs VALUES (?, ?, 'queued')", (f"j-{event_id}", data["service_id"]))
+            database.execute("COMMIT")
         return f"j-{event_id}"
 
     @app.post("/v1/webhooks/shop")
@@ -60,4 +63,7 @@ def app_of(file: str, secret: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app_of(sys.argv[2], sys.argv[3]), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False)
+    in_turn: AbstractContextManager[object] = threading.Lock() if sys.argv[4:] == ["line"] else nullcontext()
+    uvicorn.run(
+        app_of(sys.argv[2], sys.argv[3], in_turn), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False
+    )

@@ -1,0 +1,133 @@
+"""Writes that come at the same time, in one transaction: what a transaction costs (the order among writers, the look at the
+lease, the disk's own time for the commit) is paid once for all of them.
+
+Whoever comes first leads: it waits for the writers' turn, takes up whatever has come meanwhile, and carries it out, each change
+behind a savepoint of its own. Those who wait are told when all of it has held.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.domain.errors import StoreUnavailable
+from orchestrator.store.outages import translated
+
+# So many changes at most are one transaction: the first of them waits for the last.
+MOST = 16
+# Where a write transaction's connection keeps what is to be done once it has held.
+LATER = "after-commit"
+Change = Callable[[sa.Connection], Any]
+
+
+class _Asked:
+    """A change that somebody waits for. It is carried out by another thread, in the context (contextvars) of who asked."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._context = copy_context()
+        self._result: Any = None
+        self._problem: BaseException | None = None
+        self._later: list[Callable[[], None]] = []
+        self.told = threading.Event()
+        self.leads = False
+
+    def carry(self, conn: sa.Connection) -> None:
+        """Raises what the change raises."""
+        later: list[Callable[[], None]] = conn.info[LATER]
+        before = len(later)
+        try:
+            self._result = self._context.run(self._change, conn)
+            self._later = later[before:]
+        finally:
+            del later[before:]
+
+    def carry_apart(self, conn: sa.Connection) -> None:
+        """Of a change that raises nothing is written; raises only where the transaction itself is broken by it."""
+        savepoint = conn.begin_nested()
+        try:
+            with translated():
+                self.carry(conn)
+        except BaseException as exc:
+            savepoint.rollback()
+            if conn.invalidated:
+                raise
+            self._problem = exc
+        else:
+            savepoint.commit()
+
+    def failed(self, problem: BaseException) -> None:
+        """The transaction did: whatever became of the change in it."""
+        self._problem = problem
+
+    def answer(self) -> Any:
+        """Once it was told: the result, after what is to be done then. Raises what the change did, or why it was not written."""
+        if self._problem is not None:
+            raise self._problem
+        for act in self._later:
+            act()
+        return self._result
+
+
+class Together:
+    """``write`` opens a write transaction, as ``Database.write`` does."""
+
+    def __init__(self, write: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
+        self._write = write
+        self._guard = threading.Lock()
+        self._waiting: deque[_Asked] = deque()
+        self._led = False
+
+    def run(self, change: Change) -> Any:
+        """Carry it out and return what it returns, when the transaction that held it has held. Raises as ``write``, and what
+        the change raises."""
+        asked = _Asked(change)
+        with self._guard:
+            self._waiting.append(asked)
+            if not self._led:
+                self._led = asked.leads = True
+        if not asked.leads:
+            asked.told.wait()
+        if asked.leads:
+            self._lead(asked)
+        return asked.answer()
+
+    def _lead(self, asked: _Asked) -> None:
+        """Write what waits, whose first is ``asked``; then somebody else leads on."""
+        taken: list[_Asked] = []
+        try:
+            with self._write() as conn:
+                taken = self._take()
+                for each in taken if len(taken) > 1 else ():
+                    each.carry_apart(conn)
+                if len(taken) == 1:
+                    asked.carry(conn)
+        except BaseException as exc:  # noqa: BLE001 - all who wait are told, the one in whose thread it was raised as it is
+            for each in taken or (taken := self._take()):
+                each.failed(exc if each is asked or isinstance(exc, StoreUnavailable) else _unfinished())
+        finally:
+            self._hand_on()
+            for each in taken:
+                each.told.set()
+
+    def _take(self) -> list[_Asked]:
+        with self._guard:
+            return [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+
+    def _hand_on(self) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting[0].leads = True
+                self._waiting[0].told.set()
+            else:
+                self._led = False
+
+
+def _unfinished() -> StoreUnavailable:
+    return StoreUnavailable("the database cannot be used: the transaction was not finished", hint="try again in a moment")
