@@ -26,6 +26,7 @@ NEWER = (
 )
 
 
+@pytest.mark.rare
 def test_a_controller_that_is_killed_stopped_or_cut_off_is_taken_over_by_the_other(tmp_path: Path) -> None:
     workers, incidents = 4, 0
     with fleet(tmp_path, size=2, workers=workers, seconds=0.1) as made:

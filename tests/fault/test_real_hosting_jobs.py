@@ -18,7 +18,7 @@ from tests.fault.hosting_ground import Ground
 from tests.fault.strikes import AFTER, AGENT, BEFORE, CONNECTION, DURING, Order
 from tests.hosting_server import HostingServer
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.guest, pytest.mark.rare, pytest.mark.timeout(3000)]
 
 # Points of a job of each intent, for as many accounts as are struck at a time: of those of the simulated battery, which tries
 # them all, the ones at which the node itself is half done. Three accounts at a time: with five, an emulated node that others
@@ -97,7 +97,6 @@ def test_killed_while_it_makes_accounts_the_controller_makes_each_of_them_once(g
     assert ground.strays() == []
 
 
-@pytest.mark.rare
 def test_killed_at_points_of_a_whole_life_the_controller_brings_each_job_to_its_end(ground: Ground) -> None:
     tenants = ground.new("olga", "pia", "quinn")
     killed(ground, "provision", tenants)
@@ -145,7 +144,6 @@ STRIKES: dict[str, dict[str, tuple[Order, ...]]] = {
 }
 
 
-@pytest.mark.rare
 def test_a_job_whose_agent_or_connection_is_killed_ends_right_after_its_retries(ground: Ground) -> None:
     (tina,) = ground.new("tina")
     for intent, orders in STRIKES.items():
@@ -168,7 +166,6 @@ def test_a_job_whose_agent_or_connection_is_killed_ends_right_after_its_retries(
     assert ground.strays() == []
 
 
-@pytest.mark.rare
 def test_an_account_of_which_nothing_but_its_mark_could_be_made_is_unmade(ground: Ground) -> None:
     (ulla,) = ground.new("ulla")
     ground.strikes.arm({"account-apply": [Order(number, AGENT, BEFORE) for number in range(1, 10)]})

@@ -18,7 +18,7 @@ from tests.fault.strikes import AFTER, BEFORE, BY_HAND, FULL, NO_MARIADB, Order
 from tests.hosting_account import Account
 from tests.hosting_server import HostingServer
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.guest, pytest.mark.rare, pytest.mark.timeout(3000)]
 
 UIDS = iter(range(101_400, 101_500))
 # At which of a call's programs the disk gets full. What is made has the most files to write, so it is tried at the most of them;
@@ -80,7 +80,6 @@ def test_what_nginx_refuses_is_never_reloaded_and_a_suspension_over_it_is_none(g
     assert still(account.facts()) == still(before)
 
 
-@pytest.mark.rare
 def test_jobs_over_an_nginx_that_was_broken_by_hand_say_so_and_go_on_when_it_is_mended(ground: Ground) -> None:
     uma, vera, wim = ground.made("uma", "vera", "wim")
     (xenia,) = ground.new("xenia")
@@ -109,7 +108,6 @@ def test_jobs_over_an_nginx_that_was_broken_by_hand_say_so_and_go_on_when_it_is_
     assert ground.strays() == []
 
 
-@pytest.mark.rare
 def test_jobs_without_mariadb_say_so_and_call_nothing_suspended_or_wiped(ground: Ground) -> None:
     ada, bea, cleo, dora = ground.made("ada", "bea", "cleo", "dora")
     (emil,) = ground.new("emil")
@@ -154,7 +152,6 @@ def test_jobs_without_mariadb_say_so_and_call_nothing_suspended_or_wiped(ground:
     assert ground.strays() == []
 
 
-@pytest.mark.rare
 def test_without_mariadb_nothing_is_wiped_and_nothing_counts_as_gone(ground: Ground, account: Account) -> None:
     account.apply()
     ground.strikes.stop_mariadb()
@@ -168,7 +165,6 @@ def test_without_mariadb_nothing_is_wiped_and_nothing_counts_as_gone(ground: Gro
     assert account.residue() == []
 
 
-@pytest.mark.rare
 def test_databases_that_a_suspension_never_reached_are_no_difference_when_it_is_let_go(ground: Ground, account: Account) -> None:
     account.apply()
     before = still(account.facts())
@@ -181,7 +177,6 @@ def test_databases_that_a_suspension_never_reached_are_no_difference_when_it_is_
     assert still(account.facts()) == before
 
 
-@pytest.mark.rare
 @pytest.mark.parametrize("command", list(FULL_AT))
 def test_a_disk_that_is_full_amid_a_call_leaves_nothing_half_written(ground: Ground, account: Account, command: str) -> None:
     """At one program after another the last byte is taken; then there is room again, and the same call ends well."""
@@ -220,7 +215,6 @@ def called(account: Account, command: str) -> None:
         account.act(command, job_id="j2")
 
 
-@pytest.mark.rare
 def test_jobs_on_a_full_disk_say_so_and_end_right_when_there_is_room(ground: Ground) -> None:
     finn, gero = ground.made("finn", "gero")
     (hugo,) = ground.new("hugo")

@@ -2,7 +2,8 @@
 are written and erased, and their BMC lies. All ends as it should, or an operator is told why; and no other machine's disk is
 touched.
 
-In ``make test`` some kills, and another machine behind the BMC; the rest in the whole matrix.
+All in the whole matrix: ``make test`` has a machine's whole life (tests/e2e/test_machines.py), kills at its steps on simulated
+machines (test_machine_crashes), and a BMC that lies (tests/integration/test_bmc_lies.py).
 """
 
 from __future__ import annotations
@@ -27,14 +28,8 @@ from tests.lab.environment import Lab
 from tests.lab.lying_bmc import Liar, Lie
 from tests.lab.metal import Metal
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.rare, pytest.mark.timeout(3600)]
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
-SAMPLE = {
-    "provision": ("write/during", "boot/during"),
-    "suspend": ("stop/during",),
-    "unsuspend": (),
-    "terminate": ("erase/during", "free/after"),
-}
 # Not every life passes these: where a check finds it done nothing is carried out.
 SOMETIMES = ("answers/during", "verify/during", "archive/before", "archive/during", "archive/after")
 BYSTANDER = b"what another tenant has on another machine\n"
@@ -96,15 +91,14 @@ def trouble(_trouble: Trouble) -> Iterator[Trouble]:
     assert hashlib.sha256(disk.read_bytes()).hexdigest() == before, "another machine's disk was touched"
 
 
-def points_of(intent: str, *, whole: bool) -> list[str]:
+def points_of(intent: str) -> list[str]:
     """Where the controller is killed in a job of the intent, one after the other."""
     steps = [step["id"] for step in yaml.safe_load((PLAYBOOKS / f"machine-{intent}.yaml").read_text())["steps"]]
     every = [f"{step}/{moment}" for step in steps for moment in ("before", "during", "after")]
     every = [point for point in every if point not in SOMETIMES]
     if intent == "terminate":
         every.remove("stop/during")  # it is suspended, and off
-    chosen = [*every, "finish/before"] if whole else SAMPLE[intent]
-    return [f"machine-{intent}/{point}" for point in chosen]
+    return [f"machine-{intent}/{point}" for point in (*every, "finish/before")]
 
 
 def through_kills(rack: Rack, service: str, points: list[str], ask: Callable[[], str]) -> Any:
@@ -153,12 +147,12 @@ def tasks_done(rack: Rack, job_id: str) -> list[str]:
     return sorted(facts["task"] for facts in told if facts["state"] == "done")
 
 
-def test_killed_at_its_steps_a_machine_lives_as_without_the_kills(trouble: Trouble, whole_matrix: bool) -> None:
+def test_killed_at_its_steps_a_machine_lives_as_without_the_kills(trouble: Trouble) -> None:
     rack, tenant = trouble.rack, trouble.rack.tenant("k-1")
     service = tenant.service
 
     def job(intent: str, ask: Callable[[], str]) -> Any:
-        return through_kills(rack, service, points_of(intent, whole=whole_matrix), ask)
+        return through_kills(rack, service, points_of(intent), ask)
 
     installed = job("provision", lambda: rack.order(tenant))
     rack.arrives(tenant)
@@ -201,7 +195,6 @@ def test_where_another_machine_stands_behind_the_bmc_it_is_neither_erased_nor_wr
     assert machine.disks[0].read_bytes().count(0) == DISK_BYTES
 
 
-@pytest.mark.rare
 def test_a_machine_that_loses_its_power_while_it_is_written_or_erased_is_begun_anew(trouble: Trouble) -> None:
     rack, tenant = trouble.rack, trouble.rack.tenant("p-1")
     (disk,) = rack.machine.disks
@@ -237,7 +230,6 @@ def slowly(rack: Rack) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.rare
 def test_what_a_bmc_loses_or_fails_at_is_asked_for_again(trouble: Trouble) -> None:
     """The image does not get into its drive, it fails with 500, does not answer in time, keeps the image, ignores the reset."""
     rack, tenant = trouble.rack, trouble.rack.tenant("l-1")
@@ -259,7 +251,6 @@ def test_what_a_bmc_loses_or_fails_at_is_asked_for_again(trouble: Trouble) -> No
     is_erased(rack, tenant)
 
 
-@pytest.mark.rare
 def test_a_bmc_that_lies_about_the_power_is_not_believed(trouble: Trouble) -> None:
     rack, tenant = trouble.rack, trouble.rack.tenant("o-1")
     rack.moves_in(tenant)
@@ -296,7 +287,6 @@ def test_a_bmc_that_lies_about_the_power_is_not_believed(trouble: Trouble) -> No
     is_erased(rack, tenant)
 
 
-@pytest.mark.rare
 def test_a_bmc_that_boots_the_disk_instead_of_the_image_erases_nothing_and_is_asked_again(trouble: Trouble) -> None:
     rack, tenant = trouble.rack, trouble.rack.tenant("b-1")
     rack.moves_in(tenant)

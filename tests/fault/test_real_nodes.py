@@ -32,6 +32,7 @@ def pair(
         yield pair
 
 
+@pytest.mark.rare
 def test_while_one_node_hangs_jobs_of_the_other_go_on_and_its_own_wait_and_go_on_after(pair: Pair) -> None:
     assert pair.machine is not None
     here, there = pair.placed(NODE, plan=SEALED), pair.placed(OTHER, plan=SEALED)
@@ -54,7 +55,7 @@ def show(pair: Pair, service: str) -> dict[str, Any]:
     return dict(pair.site.http("GET", f"/v1/services/{service}").json())
 
 
-@pytest.mark.parametrize("plan", [SEALED, PLAIN])
+@pytest.mark.parametrize("plan", [SEALED, pytest.param(PLAIN, marks=pytest.mark.rare)])
 def test_moved_to_the_other_node_a_guest_is_the_same_and_nothing_of_it_is_left_behind(pair: Pair, plan: str) -> None:
     machine = pair.machine
     assert machine is not None

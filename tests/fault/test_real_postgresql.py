@@ -13,7 +13,7 @@ from tests.lab.environment import Lab
 from tests.lab.templates import Installed
 from tests.postgres import PASSWORD, databases
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.rare, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def on_postgresql(lab: Lab, tiny_template: Installed, tmp_path_factory: pytest.T
     server.drop(name)
 
 
-@pytest.mark.parametrize(("intent", "plan"), [("provision", PLAIN), pytest.param("terminate", SEALED, marks=pytest.mark.rare)])
+@pytest.mark.parametrize(("intent", "plan"), [("provision", PLAIN), ("terminate", SEALED)])
 def test_killed_at_a_point_and_started_again_all_is_as_without_the_kill(
     on_postgresql: Stand, whole_matrix: bool, intent: str, plan: str
 ) -> None:

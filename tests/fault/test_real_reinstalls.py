@@ -22,7 +22,7 @@ def show(stand: Stand, service: str) -> dict[str, Any]:
     return dict(stand.site.http("GET", f"/v1/services/{service}").json())
 
 
-@pytest.mark.parametrize("plan", [SEALED, PLAIN])
+@pytest.mark.parametrize("plan", [pytest.param(SEALED, marks=pytest.mark.rare), PLAIN])
 def test_installed_anew_a_guest_has_the_same_addresses_and_nothing_of_its_old_disk_is_left(stand: Stand, plan: str) -> None:
     (service,) = stand.take(RUNNING, 1, plan=plan)
     address, mark = sight.address(stand.site, service), secrets.token_bytes(32)

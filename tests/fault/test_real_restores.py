@@ -73,6 +73,7 @@ def marked(stand: Stand) -> tuple[str, bytes, bytes, bytes]:
     return service, first, second, newer
 
 
+@pytest.mark.rare
 def test_restored_in_place_and_beside_a_disk_is_as_the_backup_was_and_nothing_is_left_in_the_end(
     stand: Stand, tmp_path: Path
 ) -> None:

@@ -100,7 +100,7 @@ def full(pool: Path) -> Iterator[None]:
         filler.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("plan", ["sealed", "plain-copy"])
+@pytest.mark.parametrize("plan", [pytest.param("sealed", marks=pytest.mark.rare), "plain-copy"])
 def test_the_pool_is_full_and_the_job_fails_and_leaves_nothing(stand: Stand, plan: str) -> None:
     (service,) = stand.new()
     with full(stand.site.lab.pool_path):
@@ -145,6 +145,7 @@ def test_a_template_that_rots_or_is_missing_is_found_before_anything_is_made_of_
     rotten.path.unlink()
 
 
+@pytest.mark.rare
 def test_no_address_is_left_and_the_job_fails_and_leaves_nothing(stand: Stand) -> None:
     site = stand.site
     (holder, service) = (*stand.take(RUNNING, 1, plan=PLAIN), *stand.new())
@@ -169,6 +170,7 @@ def test_no_address_is_left_and_the_job_fails_and_leaves_nothing(stand: Stand) -
     stand.give_back([holder, service], RUNNING, plan=PLAIN)
 
 
+@pytest.mark.rare
 def test_a_guest_that_dies_while_it_is_waited_for_is_undone_also_when_the_controller_is_killed(stand: Stand) -> None:
     wait = "vps-provision/wait/before"
     undoing = ("start/undo-before", "define/undo-during", "addresses/undo-after")
@@ -209,6 +211,7 @@ def test_twenty_deliveries_of_one_order_at_once_make_one_guest(stand: Stand) -> 
     stand.give_back([service], RUNNING, plan=PLAIN)
 
 
+@pytest.mark.rare
 def test_two_services_at_once_get_what_is_theirs_and_not_each_others(stand: Stand) -> None:
     one, two = stand.new(2)
     stand.done([stand.order(service, plan=PLAIN) for service in (one, two)])

@@ -108,6 +108,7 @@ def without_at(hosting_node: HostingServer) -> Iterator[HostingServer]:
     hosting_node.server.shell(PUT_BACK)
 
 
+@pytest.mark.rare
 def test_a_package_that_is_missing_is_named_and_installed_where_the_operator_says_so(without_at: HostingServer) -> None:
     made, key, said = without_at.controller, without_at.report.host_key, list[str]()
     report = made.enrol(host_key=key, said=said)

@@ -174,7 +174,7 @@ def view_without_table(customer: Customer) -> str:
     return f"mariadb -e 'DROP VIEW {customer.database}.nothing'"
 
 
-@pytest.mark.parametrize("broken", [damaged_table, view_without_table])
+@pytest.mark.parametrize("broken", [damaged_table, pytest.param(view_without_table, marks=pytest.mark.rare)])
 def test_a_database_that_cannot_be_dumped_is_red_and_leaves_nothing(
     customer: Customer, broken: Callable[[Customer], str]
 ) -> None:
