@@ -44,6 +44,7 @@ from tests.live import CRYPT, KEY
 from tests.machine_words import PLAN as METAL
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+BOOKS = load_playbooks(PLAYBOOKS)  # read once, by the process that all lives are forked from
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
 WAIT_SECONDS = 90.0
 GRACE_SECONDS = 1.0
@@ -151,7 +152,7 @@ def open_house(
         return House(
             directory,
             steps=STEPS,
-            playbooks=load_playbooks(PLAYBOOKS),
+            playbooks=BOOKS,
             options=options,
             at=points,
             plan=SMALL,
@@ -159,15 +160,14 @@ def open_house(
             declared=(*NODES, HOST),
             policies=policies,
         )
-    books = load_playbooks(PLAYBOOKS)
     if moving:
-        house = House(directory, steps=STEPS, playbooks=books, options=options, at=points, declared=(FIRST, SECOND))
+        house = House(directory, steps=STEPS, playbooks=BOOKS, options=options, at=points, declared=(FIRST, SECOND))
         furnish_second(house)
         return house
     if suite == "machines":
         metal: dict[str, Any] = {"plan": METAL, "machines": MACHINES, "template": RAW, "policies": policies}
-        return House(directory, steps=STEPS, playbooks=books, options=options, at=points, **metal)
-    return House(directory, steps=STEPS, playbooks=books, options=options, at=points, policies=policies, more_plans=(ROOMY,))
+        return House(directory, steps=STEPS, playbooks=BOOKS, options=options, at=points, **metal)
+    return House(directory, steps=STEPS, playbooks=BOOKS, options=options, at=points, policies=policies, more_plans=(ROOMY,))
 
 
 def furnish_second(house: House) -> None:

@@ -12,7 +12,7 @@ from orchestrator.domain.plans import PlanKind
 from tests.fault import account_ground
 from tests.fault.battery import HOSTING, Battery, batches, service, snapshot
 from tests.fault.controller import ASIDE, KEEPING, PLAYBOOKS, Scenario
-from tests.fault.striking import failing_points, sample, strike_anywhere, strike_failing
+from tests.fault.striking import failing_points, some, strike_anywhere, strike_failing
 
 BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.HOSTING}
 INTENTS = sorted([*(name.removeprefix("hosting-") for name in BOOKS), KEEPING, ASIDE])
@@ -73,8 +73,7 @@ def killed(accounts: Battery, directory: Path, intent: str, points: list[str], *
 def parts(accounts: Battery, tmp_path: Path, intent: str, *, whole: bool) -> list[list[str]]:
     """The points that the job passes, or one of every step, as many at a time as die together."""
     points, _ = accounts.recon(tmp_path / "recon", Scenario(service="", intent=intent))
-    struck = dict.fromkeys(points) if whole else sample(points)
-    scenarios = [Scenario(service="", intent=intent, kill=point) for point in struck]
+    scenarios = [Scenario(service="", intent=intent, kill=point) for point in some(points, whole=whole)]
     return [[each.kill for each in batch] for batch in batches(scenarios)]
 
 
@@ -144,7 +143,7 @@ def test_paid_at_any_instant_of_the_end_an_account_is_back_with_its_data_or_bill
     points, _ = accounts.recon(tmp_path / "recon", Scenario(service="", intent=intent))
     asked = list(dict.fromkeys(points))
     lost = set() if intent == KEEPING else set(asked[asked.index("hosting-erase/destroy/during") :])
-    struck = asked if whole_matrix or intent == "erase" else sample(points)
+    struck = some(points, whole=whole_matrix or intent == "erase")
     for number, batch in enumerate(batches([Scenario(service="", intent=intent, kill=point, pay=point) for point in struck])):
         for scenario, seen in zip(batch, accounts.run(tmp_path / f"paid-{number}", batch), strict=True):
             gone = scenario.kill in lost

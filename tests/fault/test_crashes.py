@@ -1,7 +1,8 @@
 """The controller is killed (SIGKILL) at named points of every playbook and started again: all ends as if nothing had happened.
 
-Every step of every playbook is struck at one of its moments, and so is its undoing after a failure of the last step that can be
-undone; in the whole matrix (``make fault``) every moment of every step, the undoing from every step, and all twice in a row.
+Some steps of every playbook are struck, each at one of its moments, and so is its undoing after a failure of the last step that
+can be undone; in the whole matrix (``make fault``) every moment of every step, the undoing from every step, and all twice in a
+row.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.fault.battery import (
 )
 from tests.fault.controller import KEEPING, PLAYBOOKS, UNPAID, Orders, Scenario
 from tests.fault.house import prepared, seeded_world
-from tests.fault.striking import failing_points, sample, strike_anywhere, strike_failing
+from tests.fault.striking import failing_points, some, strike_anywhere, strike_failing
 from tests.store_files import engine_database
 
 BOOKS = {name: book for name, book in load_playbooks(PLAYBOOKS).items() if book.for_ == PlanKind.VPS}
@@ -122,10 +123,13 @@ def test_a_termination_leaves_nothing_of_the_backups(battery: Battery, tmp_path:
 
 
 @pytest.mark.parametrize("intent", [KEEPING, "reactivate"])
-def test_killed_at_any_instant_the_customers_data_is_there_at_least_once(battery: Battery, tmp_path: Path, intent: str) -> None:
+def test_killed_at_any_instant_the_customers_data_is_there_at_least_once(
+    battery: Battery, tmp_path: Path, whole_matrix: bool, intent: str
+) -> None:
     """As the world stands when the process is dead, before anybody mends it; and when all has come to rest."""
     points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent=intent))
-    for number, batch in enumerate(batches([Scenario(service="", intent=intent, kill=point) for point in dict.fromkeys(points)])):
+    scenarios = [Scenario(service="", intent=intent, kill=point) for point in some(points, whole=whole_matrix)]
+    for number, batch in enumerate(batches(scenarios)):
         directory = tmp_path / f"killed-{number}"
         battery.state_before(intent, directory)
         scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
@@ -146,14 +150,15 @@ def free_to_run(directory: Path, service_id: str) -> list[str]:
 
 
 def test_killed_at_any_instant_of_a_move_one_guest_at_most_may_run_and_its_disk_is_whole(
-    battery: Battery, tmp_path: Path
+    battery: Battery, tmp_path: Path, whole_matrix: bool
 ) -> None:
     """As the world stands when the process is dead, and when all has come to rest."""
     points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="move"))
     assert (wanted["node"], wanted["guests"], wanted["volumes"], wanted["secrets"]) == ("n2", [], [], [])
     assert (written(wanted["second"]), wanted["second"]["guests"][0]["power"]) == ([["the letters of SERVICE"]], "running")
     assert (wanted["reserved"], wanted["moving"], wanted["leased"]) == (1, 0, 2)
-    for number, batch in enumerate(batches([Scenario(service="", intent="move", kill=point) for point in dict.fromkeys(points)])):
+    struck = [Scenario(service="", intent="move", kill=point) for point in some(points, whole=whole_matrix)]
+    for number, batch in enumerate(batches(struck)):
         directory = tmp_path / f"killed-{number}"
         battery.state_before("move", directory)
         scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
@@ -167,7 +172,7 @@ def test_killed_at_any_instant_of_a_move_one_guest_at_most_may_run_and_its_disk_
 
 
 def test_killed_at_any_instant_a_guest_of_a_lost_node_comes_up_once_elsewhere_and_nothing_there_is_touched(
-    battery: Battery, tmp_path: Path
+    battery: Battery, tmp_path: Path, whole_matrix: bool
 ) -> None:
     points, wanted = battery.recon(tmp_path / "recon", Scenario(service="", intent="recover"))
     before = snapshot(battery.state_before("recover", tmp_path / "before"), service(0))
@@ -175,9 +180,8 @@ def test_killed_at_any_instant_a_guest_of_a_lost_node_comes_up_once_elsewhere_an
     assert {key: wanted[key] for key in untouched} == {key: before[key] for key in untouched}
     assert (wanted["node"], wanted["reserved"], wanted["moving"], wanted["leased"]) == ("n2", 1, 0, 2)
     assert (written(wanted["second"]), wanted["second"]["guests"][0]["power"]) == ([["the letters of SERVICE"]], "running")
-    for number, batch in enumerate(
-        batches([Scenario(service="", intent="recover", kill=point) for point in dict.fromkeys(points)])
-    ):
+    struck = [Scenario(service="", intent="recover", kill=point) for point in some(points, whole=whole_matrix)]
+    for number, batch in enumerate(batches(struck)):
         directory = tmp_path / f"killed-{number}"
         battery.state_before("recover", directory)
         scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
@@ -200,7 +204,7 @@ def test_killed_at_any_instant_of_a_backup_a_verified_one_stands(battery: Batter
         False,
         False,
     )
-    scenarios = [Scenario(service="", intent="backup", kill=point) for point in dict.fromkeys(points)]
+    scenarios = [Scenario(service="", intent="backup", kill=point) for point in some(points, whole=whole_matrix)]
     scenarios += [replace(each, fail=f"vps-backup/{step}/before") for each in scenarios for step in failing(each, whole_matrix)]
     for number, batch in enumerate(batches(scenarios)):
         directory = tmp_path / f"killed-{number}"
@@ -212,13 +216,14 @@ def test_killed_at_any_instant_of_a_backup_a_verified_one_stands(battery: Batter
         assert [good_backups(directory, each.service) for each in named] == [1] * len(named)
 
 
-def test_killed_at_any_instant_of_a_restore_the_guest_has_one_whole_disk(battery: Battery, tmp_path: Path) -> None:
+def test_killed_at_any_instant_of_a_restore_the_guest_has_one_whole_disk(
+    battery: Battery, tmp_path: Path, whole_matrix: bool
+) -> None:
     """As the world stands when the process is dead; when all has come to rest; and what was written since the backup is kept."""
     points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent="restore"))
-    since = "written since"
-    for number, batch in enumerate(
-        batches([Scenario(service="", intent="restore", kill=point) for point in dict.fromkeys(points)])
-    ):
+    since, switched = "written since", points.index("vps-restore/disk/during")
+    struck = [Scenario(service="", intent="restore", kill=point) for point in some(points, whole=whole_matrix)]
+    for number, batch in enumerate(batches(struck)):
         directory = tmp_path / f"killed-{number}"
         battery.state_before("restore", directory)
         scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
@@ -228,8 +233,7 @@ def test_killed_at_any_instant_of_a_restore_the_guest_has_one_whole_disk(battery
         dead = {each.kill: disk_of(directory, each.service) for each in scenarios}
         old, new = ["the letters", since], ["the letters"]
         assert {point: text for point, text in dead.items() if text not in (old, new)} == {}
-        switched = list(dead).index("vps-restore/disk/during") if "vps-restore/disk/during" in dead else len(dead)
-        assert [text == new for text in dead.values()] == [place >= switched or number > 0 for place in range(len(dead))]
+        assert {point: text == new for point, text in dead.items()} == {point: points.index(point) >= switched for point in dead}
         battery.process(directory, scenarios, submit=False)
         assert [disk_of(directory, each.service) for each in scenarios] == [new] * len(scenarios)
         assert [safety_copies(directory, each.service) for each in scenarios] == [[old]] * len(scenarios)
@@ -266,7 +270,7 @@ def test_paid_at_any_instant_of_the_end_it_runs_again_with_its_data_or_billing_i
     points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent=intent))
     asked = list(dict.fromkeys(points))
     lost = set() if intent == KEEPING else set(asked[asked.index("vps-erase/destroy/during") :])
-    struck = asked if whole_matrix or intent == "erase" else sample(points)
+    struck = some(points, whole=whole_matrix or intent == "erase")
     for number, batch in enumerate(batches([Scenario(service="", intent=intent, kill=point, pay=point) for point in struck])):
         directory = tmp_path / f"paid-{number}"
         for scenario, seen in zip(batch, battery.run(directory, batch), strict=True):
@@ -276,11 +280,14 @@ def test_paid_at_any_instant_of_the_end_it_runs_again_with_its_data_or_billing_i
             assert ("payment.too_late" in seen["outbox"]) == gone, (scenario, seen["outbox"])
 
 
-def test_paid_at_any_instant_of_a_suspension_the_guest_runs_in_the_end(battery: Battery, tmp_path: Path) -> None:
+def test_paid_at_any_instant_of_a_suspension_the_guest_runs_in_the_end(
+    battery: Battery, tmp_path: Path, whole_matrix: bool
+) -> None:
     points, held = battery.recon(tmp_path / "recon", Scenario(service="", intent=UNPAID))
     assert (held["guests"][0]["power"], held["guests"][0]["holds"]) == ("stopped", ["nonpayment"])
     before = snapshot(battery.state_before("suspend", tmp_path / "before"), service(0))
-    for batch in batches([Scenario(service="", intent=UNPAID, kill=point, pay=point) for point in dict.fromkeys(points)]):
+    struck = some(points, whole=whole_matrix)
+    for batch in batches([Scenario(service="", intent=UNPAID, kill=point, pay=point) for point in struck]):
         found = battery.run(tmp_path / "paid", batch)
         for scenario, seen in zip(batch, found, strict=True):
             assert (seen["guests"], seen["holds"]) == (before["guests"], []), scenario
