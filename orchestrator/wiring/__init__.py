@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,12 @@ def calendar_of(config: Config) -> Calendar:
     return Calendar(ZoneInfo(config.settings.timezone), public_holidays(country, years, extra) if country else extra)
 
 
-def load_all_playbooks() -> dict[str, Playbook]:
-    """The playbooks, checked against the registry of steps. Raises ConfigError with every problem."""
+@cache
+def load_all_playbooks() -> Mapping[str, Playbook]:
+    """The playbooks, checked against the registry of steps; they come with the program, and are read once.
+
+    Raises ConfigError with every problem.
+    """
     from orchestrator.config.playbooks import load_playbooks
     from orchestrator.shipped import PLAYBOOKS
     from orchestrator.steps.arguments import describe

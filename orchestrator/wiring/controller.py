@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -73,7 +73,7 @@ class Controller:
     def __init__(
         self,
         config: Config,
-        playbooks: dict[str, Playbook],
+        playbooks: Mapping[str, Playbook],
         *,
         at: Callable[[str], None] | None = None,
         clock: Clock | None = None,

@@ -71,7 +71,7 @@ class Site:
 
 
 class RepositoriesContract:
-    """The fixture ``site`` is a node and a place for repositories."""
+    """A repository's life, wherever it lies. The fixture ``site`` is a node and a place for repositories."""
 
     def test_a_repository_is_made_once_and_opens_with_its_own_key_only(self, site: Site) -> None:
         made = site.repositories.create(site.access, deadline=LONG)
@@ -83,13 +83,6 @@ class RepositoriesContract:
             site.repositories.create(stranger, deadline=LONG)
         with pytest.raises(PermanentDriverError, match="key"):
             site.repositories.snapshots(stranger, deadline=LONG)
-
-    def test_where_no_repository_is_nothing_is_made_by_the_way(self, site: Site) -> None:
-        for _ in range(2):
-            with pytest.raises(NotFound):
-                site.repositories.snapshots(site.access, deadline=LONG)
-            with pytest.raises(NotFound):
-                site.backup("j1")
 
     def test_a_snapshot_says_whose_it_is_and_which_job_made_it(self, site: Site) -> None:
         site.make()
@@ -108,6 +101,46 @@ class RepositoriesContract:
         assert [each.id for each in mine] == [second.snapshot]
         assert site.repositories.snapshots(site.access, service_id="s10", deadline=LONG) == ()
 
+    def test_what_is_restored_aside_is_what_was_there(self, site: Site) -> None:
+        site.make()
+        snapshot = site.backup("j1").snapshot
+        site.node.put(site.home, "index.html", "defaced")
+        facts = site.repositories.restore(site.access, RestoreSpec(snapshot=snapshot, directory=site.aside), deadline=LONG)
+        assert facts.whole
+        assert site.node.texts(site.aside) == FILES
+        assert site.node.texts(site.home)["index.html"] == "defaced"
+
+    def test_exactly_the_named_snapshots_are_forgotten(self, site: Site) -> None:
+        site.make()
+        first, second = site.backup("j1").snapshot, site.backup("j2").snapshot
+        assert site.repositories.forget(site.keeper, (), prune=False, deadline=LONG) == (first, second)
+        assert site.repositories.forget(site.keeper, (first,), prune=True, deadline=LONG) == (second,)
+        assert site.repositories.forget(site.keeper, (first, NOBODYS), prune=False, deadline=LONG) == (second,)
+        assert site.ids() == [second]
+
+    def test_a_destroyed_repository_is_gone_and_destroying_it_again_is_harmless(self, site: Site) -> None:
+        site.make()
+        site.backup("j1")
+        site.repositories.destroy(site.access, only_cache=True, deadline=LONG)
+        assert len(site.ids()) == 1
+        for _ in range(2):
+            site.repositories.destroy(site.keeper, deadline=LONG)
+            with pytest.raises(NotFound):
+                site.ids()
+        site.make()
+        assert site.ids() == []
+
+
+class RepositoryTroubleContract:
+    """What is asked otherwise, is missing, damaged or locked; of restic, whichever way it goes. ``site`` as above."""
+
+    def test_where_no_repository_is_nothing_is_made_by_the_way(self, site: Site) -> None:
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                site.repositories.snapshots(site.access, deadline=LONG)
+            with pytest.raises(NotFound):
+                site.backup("j1")
+
     def test_a_source_that_is_not_there_makes_no_empty_backup(self, site: Site) -> None:
         site.make()
         with pytest.raises(NotFound, match="no directory"):
@@ -120,15 +153,6 @@ class RepositoriesContract:
         site.node.put(site.home, "index.html", "<p>welcome back</p>")
         assert site.backup("j2").files_changed == 1
         assert site.backup("j3", full=True).files_changed == len(FILES)
-
-    def test_what_is_restored_aside_is_what_was_there(self, site: Site) -> None:
-        site.make()
-        snapshot = site.backup("j1").snapshot
-        site.node.put(site.home, "index.html", "defaced")
-        facts = site.repositories.restore(site.access, RestoreSpec(snapshot=snapshot, directory=site.aside), deadline=LONG)
-        assert facts.whole
-        assert site.node.texts(site.aside) == FILES
-        assert site.node.texts(site.home)["index.html"] == "defaced"
 
     def test_in_place_what_is_newer_stays_or_goes_as_asked(self, site: Site) -> None:
         site.make()
@@ -168,14 +192,6 @@ class RepositoriesContract:
         assert site.node.texts(site.aside) == {}
         with pytest.raises(NotFound, match="no snapshot"):
             site.repositories.verify(site.access, VerifySpec(snapshot=NOBODYS), deadline=LONG)
-
-    def test_exactly_the_named_snapshots_are_forgotten(self, site: Site) -> None:
-        site.make()
-        first, second = site.backup("j1").snapshot, site.backup("j2").snapshot
-        assert site.repositories.forget(site.keeper, (), prune=False, deadline=LONG) == (first, second)
-        assert site.repositories.forget(site.keeper, (first,), prune=True, deadline=LONG) == (second,)
-        assert site.repositories.forget(site.keeper, (first, NOBODYS), prune=False, deadline=LONG) == (second,)
-        assert site.ids() == [second]
 
     def test_a_snapshot_is_compared_with_what_nobody_touched_since(self, site: Site) -> None:
         site.make()
@@ -230,15 +246,3 @@ class RepositoriesContract:
         (lock,) = site.repositories.unlock(site.access, deadline=LONG)
         assert (lock.ours, lock.removed) == (False, False)
         assert len(site.repositories.unlock(site.access, deadline=LONG)) == 1
-
-    def test_a_destroyed_repository_is_gone_and_destroying_it_again_is_harmless(self, site: Site) -> None:
-        site.make()
-        site.backup("j1")
-        site.repositories.destroy(site.access, only_cache=True, deadline=LONG)
-        assert len(site.ids()) == 1
-        for _ in range(2):
-            site.repositories.destroy(site.keeper, deadline=LONG)
-            with pytest.raises(NotFound):
-                site.ids()
-        site.make()
-        assert site.ids() == []

@@ -196,9 +196,6 @@ class _OnAServer(HostingSuite):
         """As it is sold, whatever the test before did to it."""
         if ground.hosting.apply(standing, job_id=JOB, deadline=LONG).facts.suspended_by:
             self.unsuspend(ground, standing)
-        ground.mend_database(standing.user, "main")
-        ground.take_cron(standing.user)
-        ground.hosting.unpack(standing.user, service_id=standing.service_id, deadline=LONG)
         return standing
 
 
@@ -213,3 +210,11 @@ class TestRealHostingNode(_OnAServer, HostingContract):
 @pytest.mark.timeout(900)
 class TestCopiesOnARealHostingNode(_OnAServer, HostingCopiesContract):
     """``make test`` packs and loads on a real node in test_hosting_packs and test_hosting_restores."""
+
+    @pytest.fixture
+    def made(self, ground: Real, made: AccountSpec) -> AccountSpec:
+        """Also what these tests do to it."""
+        ground.mend_database(made.user, "main")
+        ground.take_cron(made.user)
+        ground.hosting.unpack(made.user, service_id=made.service_id, deadline=LONG)
+        return made

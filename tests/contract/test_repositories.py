@@ -15,7 +15,7 @@ from orchestrator.drivers.fake import repositories as fake
 from orchestrator.drivers.fake.repository_state import name_of
 from orchestrator.drivers.restic import ResticRepositories
 from orchestrator.ports.repositories import RepositoryAccess
-from tests.contract.repositories import FILES, LONG, RepositoriesContract, Site
+from tests.contract.repositories import FILES, LONG, RepositoriesContract, RepositoryTroubleContract, Site
 from tests.lab.environment import Lab
 from tests.local_agent import LocalAgent
 from tests.rest_server import SECRET, USER, RestServer, free_port, rest_servers
@@ -71,7 +71,7 @@ class RealNode:
         leave_lock(self._agent if ours else None, access, self._kept / name_of(access.location), self._scratch)
 
 
-class TestFakeRepositories(RepositoriesContract):
+class TestFakeRepositories(RepositoriesContract, RepositoryTroubleContract):
     @pytest.fixture
     def site(self, tmp_path: Path) -> Site:
         world = FakeWorld(tmp_path / "world.json")
@@ -102,7 +102,7 @@ class TestFakeRepositories(RepositoriesContract):
 
 
 @pytest.mark.lab
-class OnThisMachine(RepositoriesContract):
+class OnThisMachine:
     """With restic, through the agent of the source tree on this machine."""
 
     @pytest.fixture
@@ -131,7 +131,7 @@ class OnThisMachine(RepositoriesContract):
         )
 
 
-class TestResticInADirectory(OnThisMachine):
+class TestResticInADirectory(OnThisMachine, RepositoriesContract, RepositoryTroubleContract):
     @pytest.fixture
     def accesses(self, kept: Path) -> tuple[RepositoryAccess, RepositoryAccess]:
         access = RepositoryAccess(location=f"{kept}/s1.1", password=PASSWORD)
@@ -141,7 +141,7 @@ class TestResticInADirectory(OnThisMachine):
         waits_for_its_target(site, kept)
 
 
-class TestResticOverSftp(OnThisMachine):
+class OverSftp(OnThisMachine):
     @pytest.fixture
     def accesses(self, lab: Lab, kept: Path) -> tuple[RepositoryAccess, RepositoryAccess]:
         access = RepositoryAccess(
@@ -152,6 +152,8 @@ class TestResticOverSftp(OnThisMachine):
         )
         return access, access
 
+
+class TestResticOverSftp(OverSftp, RepositoriesContract):
     def test_nothing_is_made_or_missed_while_its_target_is_not_there(self, site: Site, kept: Path) -> None:
         waits_for_its_target(site, kept)
 
@@ -163,7 +165,12 @@ class TestResticOverSftp(OnThisMachine):
             site.repositories.create(replace(site.access, ssh_known_hosts=""), deadline=LONG)
 
 
-class TestResticOnRestServer(OnThisMachine):
+@pytest.mark.rare
+class TestTroubleOverSftp(OverSftp, RepositoryTroubleContract):
+    """``make test`` has it in a directory."""
+
+
+class OnRestServer(OnThisMachine):
     @pytest.fixture
     def kept(self, servers: RestServer) -> Path:
         return servers.directory
@@ -178,6 +185,8 @@ class TestResticOnRestServer(OnThisMachine):
         access = RepositoryAccess(location=f"{servers.append_only}s1.1/", password=PASSWORD, user=USER, secret=SECRET)
         return access, replace(access, location=f"{servers.keeper}s1.1/")
 
+
+class TestResticOnRestServer(OnRestServer, RepositoriesContract):
     def test_an_append_only_endpoint_adds_and_does_not_delete(self, site: Site) -> None:
         site.make()
         refuses_to_delete(site)
@@ -193,6 +202,11 @@ class TestResticOnRestServer(OnThisMachine):
         for call in (site.repositories.create, site.repositories.destroy):
             with pytest.raises(TransientDriverError, match="not reached"):
                 call(away, deadline=LONG)
+
+
+@pytest.mark.rare
+class TestTroubleOnRestServer(OnRestServer, RepositoryTroubleContract):
+    """``make test`` has it in a directory."""
 
 
 def waits_for_its_target(site: Site, kept: Path) -> None:

@@ -50,7 +50,7 @@ class Weeks(Year):
 
 @pytest.fixture
 def weeks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weeks]:
-    books = wiring.load_all_playbooks()
+    books = dict(wiring.load_all_playbooks())
     first = next(step for step in books["vps-check"].steps if step.step == "volume.check")
     books["vps-backup"] = Playbook(name="vps-backup", description="Looks at the volumes.", for_="vps", steps=(first,))
     monkeypatch.setattr(wiring, "load_all_playbooks", lambda: books)

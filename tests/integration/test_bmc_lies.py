@@ -20,7 +20,7 @@ from tests.lab.environment import Lab
 from tests.lab.lying_bmc import Liar, Lie
 
 LONG = 120.0
-SHORT = 12.0
+SHORT = 6.0  # enough to ask for the act and to look once; what lies takes all of it
 SYSTEM = r"/Systems/[0-9a-f-]{36}$"
 RESET = r"ComputerSystem\.Reset$"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.playbooks import load_playbooks
+from orchestrator import wiring
 from orchestrator.domain.errors import PermanentDriverError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.drivers.fake import FakeHypervisor
@@ -36,7 +36,7 @@ def house(tmp_path: Path) -> Iterator[House]:
     built = House(
         prepared(tmp_path / "state", engine_database),
         steps=STEPS,
-        playbooks=load_playbooks(Path(__file__).parents[2] / "playbooks"),
+        playbooks=wiring.load_all_playbooks(),
         options=Options(sweep_seconds=3600),
         plan=SMALL,
         more_plans=(QUICK, LARGE, HUGE, SIXES, PLAIN),

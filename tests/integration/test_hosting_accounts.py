@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from orchestrator.domain.errors import PermanentDriverError
+from tests.fault.strikes import BY_HAND, Strikes
 from tests.hosting_account import Account
 from tests.hosting_server import HostingServer
 
@@ -25,14 +28,29 @@ def ground(hosting_node: HostingServer) -> HostingServer:
     return hosting_node
 
 
-@pytest.fixture
-def account(ground: HostingServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Account]:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
-    made = Account(ground, 100_500 + abs(hash(request.node.name)) % 400, (tmp_path / "key.pub").read_text().strip())
+@contextmanager
+def standing(ground: HostingServer, uid: int, directory: Path) -> Iterator[Account]:
+    """An account that is not made yet; nothing of it is left afterwards."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / "key")], check=True)
+    made = Account(ground, uid, (directory / "key.pub").read_text().strip())
     yield made
     if made.facts()["exists"]:
         made.act("account-wipe", job_id="j9")
     made.residue(clean=True)
+
+
+@pytest.fixture
+def account(ground: HostingServer, tmp_path: Path) -> Iterator[Account]:
+    with standing(ground, 100_500, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(ground: HostingServer, another_php: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """One for the tests that leave it standing, and the last of them, which wipes it."""
+    with standing(ground, 100_501, tmp_path_factory.mktemp("shared")) as made:
+        made.apply()
+        yield made
 
 
 @pytest.mark.rare
@@ -63,36 +81,50 @@ def test_an_account_lives_is_suspended_and_let_go_as_it_was_and_leaves_nothing(a
     assert account.ground.call("node-residue", {})["accounts"] == []
 
 
+def test_over_an_nginx_that_was_broken_by_hand_nothing_is_suspended_and_nothing_reloaded(shared: Account) -> None:
+    strikes = Strikes(shared.ground.server)
+    assert shared.page().startswith("rows ")
+    strikes.break_nginx()
+    try:
+        serving = shared.ground.run("pgrep", "nginx", "-u", "www-data")
+        with pytest.raises(PermanentDriverError, match=rf"no account's part of it: .*{BY_HAND}:1"):
+            shared.act("account-suspend", job_id="j2")
+        assert (shared.ground.run("pgrep", "nginx", "-u", "www-data"), shared.facts()["suspended"]) == (serving, False)
+        assert shared.page().startswith("rows ")
+    finally:
+        strikes.mend_nginx()
+
+
 ANOTHER_PHP = "/usr/sbin/php-fpm8.9"
 BINARY = "<?php echo basename(readlink('/proc/self/exe')), ' as ', posix_getuid();"
 
 
-def test_each_site_has_its_own_version_of_php_and_moves_to_another(account: Account) -> None:
+@pytest.fixture(scope="module")
+def another_php(ground: HostingServer) -> Iterator[None]:
     """Debian has one version; the second one is its copy by another name, so a page tells which program runs it."""
-    server, root = account.ground.server, f"{account.home}/sites"
-    server.run("cp", "/usr/sbin/php-fpm8.2", ANOTHER_PHP)
-    try:
-        account.spec["sites"][1]["php"] = "8.9"
-        account.apply()
-        for site in ("shop", "plain"):
-            server.write(f"{root}/{site}/public/index.php", BINARY)
-        assert [account.get(site) for site in ("shop", "plain")] == [
-            f"php-fpm8.2 as {account.uid}",
-            f"php-fpm8.9 as {account.uid}",
-        ]
-        account.spec["sites"][0]["php"] = "8.9"
-        account.apply()
-        assert account.get("shop") == f"php-fpm8.9 as {account.uid}"
-        assert server.attempt("systemctl", "is-active", f"orch-fpm-{account.user}-8.2.service").stdout != b"active\n"
-        account.act("account-wipe", job_id="j4")
-        assert account.residue() == []
-    finally:
-        server.run("rm", ANOTHER_PHP)
+    ground.run("cp", "/usr/sbin/php-fpm8.2", ANOTHER_PHP)
+    yield
+    ground.run("rm", ANOTHER_PHP)
 
 
-def test_what_a_customer_planted_before_a_wipe_leads_nowhere(account: Account) -> None:
-    account.apply()
-    server, home = account.ground.server, account.home
+def test_each_site_has_its_own_version_of_php_and_moves_to_another(shared: Account) -> None:
+    server, root = shared.ground.server, f"{shared.home}/sites"
+    shared.spec["sites"][1]["php"] = "8.9"
+    shared.apply()
+    for site in ("shop", "plain"):
+        server.write(f"{root}/{site}/public/index.php", BINARY)
+    assert [shared.get(site) for site in ("shop", "plain")] == [
+        f"php-fpm8.2 as {shared.uid}",
+        f"php-fpm8.9 as {shared.uid}",
+    ]
+    shared.spec["sites"][0]["php"] = "8.9"
+    shared.apply()
+    assert shared.get("shop") == f"php-fpm8.9 as {shared.uid}"
+    assert server.attempt("systemctl", "is-active", f"orch-fpm-{shared.user}-8.2.service").stdout != b"active\n"
+
+
+def test_what_a_customer_planted_before_a_wipe_leads_nowhere(shared: Account) -> None:
+    account, server, home = shared, shared.ground.server, shared.home
     server.shell(
         f"mkdir -p /root/precious; echo gold >/root/precious/gold; chmod 0640 /root/precious/gold; cd {home}\n"
         "ln -s /root/precious to; ln -s / all; ln -s /etc sites/etc; ln /root/precious/gold hard\n"
@@ -110,6 +142,7 @@ def test_what_a_customer_planted_before_a_wipe_leads_nowhere(account: Account) -
     account.act("account-wipe", job_id="j4")
     assert server.run("stat", "-c", "%a %h %s", "/root/precious/gold").split() == ["640", "1", "5"]
     assert account.residue() == []
+    account.residue(clean=True)
 
 
 LEFT = """

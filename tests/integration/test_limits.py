@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.playbooks import load_playbooks
+from orchestrator import wiring
 from orchestrator.domain.errors import InDoubt, PermanentDriverError, Refused
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import LIMITED_NETWORK
@@ -51,7 +51,7 @@ def empty(tmp_path: Path, gate: Gate) -> Iterator[House]:
     house = House(
         prepared(tmp_path / "state", engine_database),
         steps=STEPS,
-        playbooks=load_playbooks(Path(__file__).parents[2] / "playbooks"),
+        playbooks=wiring.load_all_playbooks(),
         options=Options(sweep_seconds=3600),
         plan=replace(PLAN, network_bytes_per_second=SOLD),
         at=gate,

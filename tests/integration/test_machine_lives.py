@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.playbooks import load_playbooks
+from orchestrator import wiring
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, TransientDriverError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.machines import MachineState, MachineWanted, gone_disks, without_disk
@@ -26,7 +26,7 @@ from orchestrator.steps.registry import STEPS
 from orchestrator.store import addresses, audit, certificates
 from orchestrator.store import machines as machine_store
 from orchestrator.store.machines import StoreMachinePool
-from tests.fault.controller import ARCHIVING, PLAYBOOKS
+from tests.fault.controller import ARCHIVING
 from tests.fault.house import TEMPLATE, House, prepared, seeded_world
 from tests.live import KEY
 from tests.machine_words import PLAN, machine
@@ -109,7 +109,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Rack]]:
     running: list[Rack] = []
 
     def start(**more: Any) -> Rack:
-        books = load_playbooks(PLAYBOOKS)
+        books = wiring.load_all_playbooks()
         given = {"plan": PLAN, "machines": (machine(macs=(MAC,)),), "template": RAW, **more}
         made = Rack(directory, steps=STEPS, playbooks=books, **given)
         made.engine.start()
