@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 CACHE := $(or $(ORCHESTRATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orchestrator-lab)
 # The lab needs root. It keeps the environment, and says where the images are: root's own cache is another one.
-AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo -E env) ORCHESTRATOR_CACHE=$(CACHE) PYTHONDONTWRITEBYTECODE=1
+AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo -E env) ORCHESTRATOR_CACHE=$(CACHE) PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache
 IN_LAB := $(PYTHON) -m tests.lab run --
 LAB := $(AS_ROOT) $(IN_LAB)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider

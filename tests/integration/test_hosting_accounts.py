@@ -93,6 +93,7 @@ def test_over_an_nginx_that_was_broken_by_hand_nothing_is_suspended_and_nothing_
         assert shared.page().startswith("rows ")
     finally:
         strikes.mend_nginx()
+    assert shared.act("account-unsuspend", job_id="j3")["difference"] == [], "what was begun is taken back"
 
 
 ANOTHER_PHP = "/usr/sbin/php-fpm8.9"
