@@ -35,12 +35,6 @@ class HostingContract(HostingSuite):
         assert (found.keys, found.password, found.suspended) == (1, False, False)
         assert made.user in [each.user for each in ground.hosting.accounts((), deadline=LONG)]
 
-    def test_made_again_nothing_changes(self, ground: Ground, made: AccountSpec) -> None:
-        before = still(seen(ground, made.user))
-        again = ground.hosting.apply(made, job_id="job-9", deadline=LONG)
-        assert again.changed == ()
-        assert still(seen(ground, made.user)) == before, "also who made it"
-
     def test_other_limits_are_moved_and_nothing_else(self, ground: Ground, made: AccountSpec) -> None:
         before = still(seen(ground, made.user))
         wider = AccountLimits(
@@ -99,6 +93,20 @@ class HostingContract(HostingSuite):
         (used,) = ground.hosting.usage((made.user, user_of(999_999)), deadline=LONG)
         assert (used.user, used.bytes >= 0, used.inodes >= 0) == (made.user, True, True)
 
+    def test_residue_is_not_cleaned_under_an_account_that_is_there(self, ground: Ground, made: AccountSpec) -> None:
+        with pytest.raises(WrongState):
+            ground.hosting.residue(made.user, service_id=made.service_id, uid=made.uid, clean=True, deadline=LONG)
+        assert seen(ground, made.user).exists
+        assert made.user not in [each.user for each in ground.hosting.node_residue(deadline=LONG).accounts]
+
+    def test_a_domain_that_another_account_serves_is_refused_and_nothing_is_made(self, ground: Ground, made: AccountSpec) -> None:
+        spec = spec_of(ground)
+        taken = made.sites[0].domains[1]
+        site = replace(spec.sites[0], domains=(*spec.sites[0].domains, taken))
+        with pytest.raises(WrongState, match=re.escape(f"served for another account already: {taken} ({made.user})")):
+            ground.hosting.apply(replace(spec, sites=(site,)), job_id=JOB, deadline=LONG)
+        assert not seen(ground, spec.user).exists
+
     def test_wiped_nothing_is_left_and_the_report_stays_until_the_residue_is_cleaned(
         self, ground: Ground, made: AccountSpec
     ) -> None:
@@ -121,11 +129,15 @@ class HostingContract(HostingSuite):
         with pytest.raises(NotFound):
             ground.hosting.wipe(made.user, job_id="job-4", deadline=LONG, **who)
 
-    def test_residue_is_not_cleaned_under_an_account_that_is_there(self, ground: Ground, made: AccountSpec) -> None:
-        with pytest.raises(WrongState):
-            ground.hosting.residue(made.user, service_id=made.service_id, uid=made.uid, clean=True, deadline=LONG)
-        assert seen(ground, made.user).exists
-        assert made.user not in [each.user for each in ground.hosting.node_residue(deadline=LONG).accounts]
+
+class HostingDetailsContract(HostingSuite):
+    """What is asked for twice, or does not fit together: nothing is changed."""
+
+    def test_made_again_nothing_changes(self, ground: Ground, made: AccountSpec) -> None:
+        before = still(seen(ground, made.user))
+        again = ground.hosting.apply(made, job_id="job-9", deadline=LONG)
+        assert again.changed == ()
+        assert still(seen(ground, made.user)) == before, "also who made it"
 
     def test_a_user_and_a_uid_that_are_not_each_others_are_refused(self, ground: Ground, made: AccountSpec) -> None:
         with pytest.raises(RequestError):
@@ -135,13 +147,5 @@ class HostingContract(HostingSuite):
         spec = spec_of(ground)
         site = replace(spec.sites[0], php="5.3")
         with pytest.raises(WrongState):
-            ground.hosting.apply(replace(spec, sites=(site,)), job_id=JOB, deadline=LONG)
-        assert not seen(ground, spec.user).exists
-
-    def test_a_domain_that_another_account_serves_is_refused_and_nothing_is_made(self, ground: Ground, made: AccountSpec) -> None:
-        spec = spec_of(ground)
-        taken = made.sites[0].domains[1]
-        site = replace(spec.sites[0], domains=(*spec.sites[0].domains, taken))
-        with pytest.raises(WrongState, match=re.escape(f"served for another account already: {taken} ({made.user})")):
             ground.hosting.apply(replace(spec, sites=(site,)), job_id=JOB, deadline=LONG)
         assert not seen(ground, spec.user).exists

@@ -38,7 +38,7 @@ class Subject:
         return self.node.hypervisor.power(self.name, action, deadline=LONG)
 
 
-@pytest.fixture(params=["plain", "encrypted"])
+@pytest.fixture(params=[pytest.param("plain", marks=pytest.mark.rare), "encrypted"])
 def guest(node: NodeUnderTest, request: pytest.FixtureRequest) -> Iterator[Subject]:
     spec = VolumeSpec(
         name="orch.s7.root.job-1.qcow2", capacity_bytes=DISK, template=node.boot.volume, encrypted=request.param == "encrypted"

@@ -17,7 +17,7 @@ from orchestrator.drivers.fake.hosting_strangers import settle, stranger
 from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.ports.hosting_node import HostingNode
-from tests.contract.hosting import HostingContract
+from tests.contract.hosting import HostingContract, HostingDetailsContract
 from tests.contract.hosting_copies import HostingCopiesContract
 from tests.contract.hosting_ground import JOB, LONG, HostingSuite, seen, spec_of
 from tests.hosting_server import HostingServer
@@ -96,7 +96,7 @@ class Simulated:
         put_file(self.world, NODE, aside(user, backup), path, text)
 
 
-class TestSimulatedHostingNode(HostingContract, HostingCopiesContract):
+class TestSimulatedHostingNode(HostingContract, HostingDetailsContract, HostingCopiesContract):
     """The simulated node."""
 
     @pytest.fixture
@@ -203,6 +203,13 @@ class _OnAServer(HostingSuite):
 @pytest.mark.timeout(900)
 class TestRealHostingNode(_OnAServer, HostingContract):
     """The node, and accounts from their making to their wipe."""
+
+
+@pytest.mark.rare
+@pytest.mark.guest
+@pytest.mark.timeout(900)
+class TestDetailsOfARealHostingNode(_OnAServer, HostingDetailsContract):
+    """``make test`` has the simulated node's."""
 
 
 @pytest.mark.rare

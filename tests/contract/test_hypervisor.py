@@ -244,7 +244,7 @@ def rate(guest: Subject) -> int:
     return facts.network_bytes_per_second
 
 
-@pytest.mark.parametrize("before", [12_500_000, 0])
+@pytest.mark.parametrize("before", [12_500_000, pytest.param(0, marks=pytest.mark.rare)])
 def test_a_stopped_guest_is_limited_and_starts_so_and_is_given_back_what_it_had(guest: Subject, before: int) -> None:
     hypervisor = guest.node.hypervisor
     hypervisor.define(replace(guest.definition, network_bytes_per_second=before), deadline=LONG)
@@ -260,7 +260,7 @@ def test_a_stopped_guest_is_limited_and_starts_so_and_is_given_back_what_it_had(
     assert rate(guest) == before
 
 
-@pytest.mark.parametrize("before", [12_500_000, 0])
+@pytest.mark.parametrize("before", [12_500_000, pytest.param(0, marks=pytest.mark.rare)])
 def test_a_running_guest_is_limited_at_once_and_through_restarts_until_it_is_unlimited(guest: Subject, before: int) -> None:
     hypervisor = guest.node.hypervisor
     hypervisor.define(replace(guest.definition, network_bytes_per_second=before), deadline=LONG)

@@ -172,10 +172,8 @@ def ticks(tenant: Tenant) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-def test_a_fork_bomb_and_a_memory_hog_stay_in_their_slice_and_end_with_their_account(
-    ground: Hosting, anna: Tenant, budi: Tenant
-) -> None:
-    began = max(ticks(anna), default=0)
+@pytest.mark.rare
+def test_a_fork_bomb_and_a_memory_hog_stay_in_their_slice(ground: Hosting, anna: Tenant, budi: Tenant) -> None:
     with Watcher(anna) as neighbour:
         run(budi, HOG)
         ground.until("the hog is ended", lambda: budi.counted("memory.events", "oom_kill") > 0)
@@ -188,6 +186,12 @@ def test_a_fork_bomb_and_a_memory_hog_stay_in_their_slice_and_end_with_their_acc
     assert max(seconds for _, seconds in neighbour.answers) < 30
     assert anna.counted("memory.events", "oom_kill") == 0
 
+
+def test_terminated_nothing_of_an_account_is_left_whatever_it_runs_and_its_certificate_says_so(
+    ground: Hosting, anna: Tenant, budi: Tenant
+) -> None:
+    began = max(ticks(anna), default=0)
+    budi.begin("sleep", "4000")
     ground.job(ground.site.send("service.terminate", budi.service, version=1, reason="cancelled"), seconds=600)
     assert budi.processes() == []
     assert "visits" not in budi.get("/").body  # the node's own default page

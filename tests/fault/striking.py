@@ -10,7 +10,7 @@ from orchestrator.domain.playbooks import OnFailure, Playbook
 from tests.fault.battery import WIDTH, Battery, batches
 from tests.fault.controller import Scenario
 
-FEW = 5  # steps of a job; each costs two lives of it
+FEW = 3  # steps of a job, so that one is struck before, one in and one after its act; each costs two lives of it
 
 
 def sample(points: Iterable[str], *, most: int = WIDTH) -> list[str]:

@@ -242,6 +242,7 @@ def test_what_is_known_is_lost_with_a_qemu_that_was_killed(guest: Running, expor
     assert (export.since, export.bitmap) == ("", "")
 
 
+@pytest.mark.rare
 def test_a_note_that_cannot_be_handed_on_takes_those_before_it_with_it(guest: Running, exports: LibvirtExports) -> None:
     """Else the next export would take for unchanged what was written after the one that went."""
     name, hypervisor = guest.definition.name, guest.node.hypervisor

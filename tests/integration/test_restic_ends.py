@@ -293,6 +293,7 @@ def test_the_controllers_own_agent_forgets_and_prunes_and_leaves_nothing(ground:
         own.close()
 
 
+@pytest.mark.rare
 def test_two_calls_on_one_repository_come_one_after_the_other(ground: Ground, tmp_path: Path) -> None:
     """The second is told so, and may be tried again."""
     ground.make()
