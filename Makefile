@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 CACHE := $(or $(ORCHESTRATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orchestrator-lab)
 # The lab needs root. It keeps the environment, and says where the images are: root's own cache is another one.
-AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo -E env) ORCHESTRATOR_CACHE=$(CACHE) PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache
+AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo -E env) ORCHESTRATOR_CACHE=$(CACHE) PYTHONPYCACHEPREFIX=$(CACHE)/pycache
 IN_LAB := $(PYTHON) -m tests.lab run --
 LAB := $(AS_ROOT) $(IN_LAB)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider
@@ -41,7 +41,7 @@ images: setup ## build the guest images that are not built yet
 demo: images ## a service from the paid order to the wipe certificate, and two that do not pay, on real parts
 	@$(LAB) $(PYTHON) -m tests.e2e.demo
 
-test: images lint ## everything, on real parts (about an hour)
+test: images lint ## everything, on real parts (about 40 minutes)
 	@$(AS_ROOT) tests/scratch.sh $(PYTEST) $(IN_LABS) $(SAME) --durations=15 --durations-min=30 tests
 
 check: venv ## lint, types, import contracts, unit and contract tests on fakes (no root, about a minute)

@@ -71,24 +71,6 @@ class HostingContract(HostingSuite):
                 ground.hosting.residue(made.user, service_id="stranger", uid=made.uid, clean=clean, deadline=LONG)
         assert still(seen(ground, made.user)) == before
 
-    def test_suspended_nothing_answers_whatever_is_changed_and_back_it_is_as_it_was(
-        self, ground: Ground, made: AccountSpec
-    ) -> None:
-        before = still(seen(ground, made.user))
-        for job_id in ("job-2", "job-5"):
-            facts = self.suspend(ground, made, job_id)
-            assert (facts.suspended, facts.suspended_by) == (True, "job-2"), "the first job is whose it is"
-        wider = replace(LIMITS, inodes=5000)
-        facts = ground.hosting.apply(replace(made, limits=wider), job_id="job-9", deadline=LONG).facts
-        assert (facts.limits, facts.suspended) == (wider, True)
-        ways = ground.hosting.probe(made.user, service_id=made.service_id, deadline=LONG)
-        assert {"http", "https", "sftp-key", "cron", "database", "processes"} <= {way.way for way in ways}
-        assert [way for way in ways if way.open] == []
-        assert {site.serving for site in seen(ground, made.user).sites} == {"suspended"}
-        assert self.unsuspend(ground, made) == ()
-        assert (before.suspended_by, still(seen(ground, made.user))) == ("", replace(before, limits=wider))
-        assert self.unsuspend(ground, made) == (), "it is not suspended: nothing is done"
-
     def test_what_an_account_uses_is_told_of_those_that_are_there(self, ground: Ground, made: AccountSpec) -> None:
         (used,) = ground.hosting.usage((made.user, user_of(999_999)), deadline=LONG)
         assert (used.user, used.bytes >= 0, used.inodes >= 0) == (made.user, True, True)
@@ -131,7 +113,7 @@ class HostingContract(HostingSuite):
 
 
 class HostingDetailsContract(HostingSuite):
-    """What is asked for twice, or does not fit together: nothing is changed."""
+    """What is asked for twice, or does not fit together, changes nothing; and what happens to an account that is suspended."""
 
     def test_made_again_nothing_changes(self, ground: Ground, made: AccountSpec) -> None:
         before = still(seen(ground, made.user))
@@ -149,3 +131,21 @@ class HostingDetailsContract(HostingSuite):
         with pytest.raises(WrongState):
             ground.hosting.apply(replace(spec, sites=(site,)), job_id=JOB, deadline=LONG)
         assert not seen(ground, spec.user).exists
+
+    def test_suspended_nothing_answers_whatever_is_changed_and_back_it_is_as_it_was(
+        self, ground: Ground, made: AccountSpec
+    ) -> None:
+        before = still(seen(ground, made.user))
+        for job_id in ("job-2", "job-5"):
+            facts = self.suspend(ground, made, job_id)
+            assert (facts.suspended, facts.suspended_by) == (True, "job-2"), "the first job is whose it is"
+        wider = replace(LIMITS, inodes=5000)
+        facts = ground.hosting.apply(replace(made, limits=wider), job_id="job-9", deadline=LONG).facts
+        assert (facts.limits, facts.suspended) == (wider, True)
+        ways = ground.hosting.probe(made.user, service_id=made.service_id, deadline=LONG)
+        assert {"http", "https", "sftp-key", "cron", "database", "processes"} <= {way.way for way in ways}
+        assert [way for way in ways if way.open] == []
+        assert {site.serving for site in seen(ground, made.user).sites} == {"suspended"}
+        assert self.unsuspend(ground, made) == ()
+        assert (before.suspended_by, still(seen(ground, made.user))) == ("", replace(before, limits=wider))
+        assert self.unsuspend(ground, made) == (), "it is not suspended: nothing is done"

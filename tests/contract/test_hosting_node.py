@@ -209,7 +209,7 @@ class TestRealHostingNode(_OnAServer, HostingContract):
 @pytest.mark.guest
 @pytest.mark.timeout(900)
 class TestDetailsOfARealHostingNode(_OnAServer, HostingDetailsContract):
-    """``make test`` has the simulated node's."""
+    """``make test`` has the simulated node's, and a suspension of a real account in tests/e2e/test_hosting.py."""
 
 
 @pytest.mark.rare

@@ -14,9 +14,10 @@ from tests.fault import things
 from tests.fault.hosting_ground import Ground, standing
 from tests.fault.house import House, Options, prepared, seeded_world
 from tests.hosting_server import HostingServer
-from tests.store_files import KINDS, SQLITE, drop_house, engine_database
+from tests.store_files import POSTGRESQL, SQLITE, drop_house, engine_database
 
 ON_BOTH = ("test_engine_recovery", "test_engine_runs", "test_engine_line")
+ONCE_MORE = ("test_engine_runs",)  # on the second database in the whole matrix only
 
 
 def queue_of(house: House) -> str:
@@ -50,7 +51,8 @@ class Builder:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What the engine does after a crash, and while the store is away, it does on either database."""
     if "build" in metafunc.fixturenames and metafunc.module.__name__.endswith(ON_BOTH):
-        metafunc.parametrize("store_kind", KINDS, indirect=True)
+        again = (pytest.mark.rare,) if metafunc.module.__name__.endswith(ONCE_MORE) else ()
+        metafunc.parametrize("store_kind", [SQLITE, pytest.param(POSTGRESQL, marks=again)], indirect=True)
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ _NEARLY_YAML = st.lists(_PIECES, max_size=40).map("".join).map(str.encode)
 @example(b"%YAML " + b"9" * 5000 + b".1\n---\na: 1")
 @example(b'"\\N\\_\\L\\P"')
 @example(b"a: !<tag:yaml.org,2002:python/none> x")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_content_of_a_file_brings_anything_but_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
@@ -196,7 +196,7 @@ def test_no_content_of_a_file_brings_anything_but_a_config_error(
         _NEARLY_YAML, st.sampled_from([b"0", b"-1", b"[]", b"{}", b"1e400", b"999999999999999999", b"::", b"10.0.0.0/0"])
     ),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_spoiled_file_loads_or_brings_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, file: str, at: int, length: int, piece: bytes
 ) -> None:
