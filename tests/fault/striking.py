@@ -14,13 +14,19 @@ FEW = 3  # steps of a job, so that one is struck before, one in and one after it
 
 
 def sample(points: Iterable[str], *, most: int = WIDTH) -> list[str]:
-    """Of the steps so many, the first and the last among them, each at one point: a different moment from one to the next."""
+    """Of the steps so many, the first and the last among them, each at one point: a different moment from one to the next.
+
+    Where not all are taken, those between are such as carry something out: a mere check has no moment in its act.
+    """
     moments: dict[str, list[str]] = {}
     for point in dict.fromkeys(points):
         moments.setdefault(point.rpartition("/")[0], []).append(point)
-    steps, count = list(moments.values()), min(most, len(moments))
+    steps, most_moments = list(moments.values()), max(map(len, moments.values()), default=0)
+    if most < len(steps):
+        steps = [steps[0], *(there for there in steps[1:-1] if len(there) == most_moments), steps[-1]]
+    count = min(most, len(steps))
     spread = [steps[number * (len(steps) - 1) // max(count - 1, 1)] for number in range(count)]
-    return [there[number % len(there)] for number, there in enumerate(spread)]
+    return [there[min(number % 3, len(there) - 1)] for number, there in enumerate(spread)]
 
 
 def some(points: Iterable[str], *, whole: bool) -> list[str]:
