@@ -6,7 +6,7 @@ on nothing is sent to it, its services may be restored elsewhere, and what they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,8 +47,10 @@ class Released:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """``said``: the operator's own words. ``facts``: what the node told of itself last; ``last_seen_at``: when that was."""
+    """``id`` as ``statement_id`` made it; ``said``: the operator's own words; ``facts``: what the node told of itself last;
+    ``last_seen_at``: when that was."""
 
+    id: str
     provider: str
     node: Node
     host_key: str
@@ -61,9 +63,10 @@ class Statement:
     at: datetime
 
 
-def statement_id(node: str, at: datetime) -> str:
-    """A node may be lost more than once."""
-    return f"lost-{node}-{at:%Y%m%dT%H%M%SZ}"
+def statement_id(node: str, at: datetime, before: Collection[str] = ()) -> str:
+    """A node may be lost more than once, and in one second too: ``before`` are the ids of what was stated of it already."""
+    first = f"lost-{node}-{at:%Y%m%dT%H%M%SZ}"
+    return first if first not in before else f"{first}-{len(before) + 1}"
 
 
 def build(stated: Statement, *, public_key: bytes) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def build(stated: Statement, *, public_key: bytes) -> dict[str, Any]:
     return {
         "format": LOST,
         "version": VERSION,
-        "id": statement_id(stated.node.name, stated.at),
+        "id": stated.id,
         "provider": stated.provider,
         "node": {
             "name": stated.node.name,

@@ -19,13 +19,13 @@ from orchestrator.domain.lost_nodes import Lost, Released, Statement
 from orchestrator.domain.plans import Node, NodeKind, guest_name
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import Received
-from orchestrator.domain.services import Service, ServiceFacts
+from orchestrator.domain.services import HoldReason, Lifecycle, Service, ServiceFacts
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Decide, Submitted
 from orchestrator.engine.fleet import Emptied, one_after_another
 from orchestrator.engine.settings import Beside, Catalog, nothing_beside
-from orchestrator.ports.hypervisor import GuestFacts, Hypervisor, PowerAction
+from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor, PowerAction
 from orchestrator.steps.common import put_down
 from orchestrator.store import audit, backups, services
 from orchestrator.store import jobs as job_store
@@ -38,6 +38,8 @@ ASK_SECONDS = 10.0
 ACT_SECONDS = 60.0
 # What the mark of a guest is held for whose service goes on elsewhere.
 ELSEWHERE = "elsewhere"
+# The reasons that a service is held for. Every other one in a mark is that of a job at work ("moving", "terminating").
+_REASONS = frozenset(HoldReason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,8 @@ class Losing:
             if record.lost is not None:
                 raise WrongState(f"node {name} is {record.lost} already", hint=f"orchestrator node statement {name}")
             now = self._works.clock.now()
-            lost = Lost(at=now, by=who, why=why, statement=lost_nodes.statement_id(name, now))
+            stated_before = {str(each["id"]) for each in store.statements(conn, name)}
+            lost = Lost(at=now, by=who, why=why, statement=lost_nodes.statement_id(name, now, stated_before))
             statement = self._signed(conn, node, record, lost, said)
             store.set_lost(conn, name, lost)
             store.add_statement(conn, name, statement, now=now)
@@ -105,6 +108,7 @@ class Losing:
     def _signed(self, conn: Connection, node: Node, record: NodeRecord, lost: Lost, said: str) -> dict[str, Any]:
         there = [(key, services.get(conn, key), services.facts(conn, key)) for key in store.services_of(conn, node.name)]
         stated = Statement(
+            id=lost.statement,
             provider=self._catalog.provider,
             node=node,
             host_key=record.host_key,
@@ -208,13 +212,38 @@ class Losing:
             if record is None or record.lost is None:
                 raise WrongState(f"node {name} is not lost", hint="`orchestrator node list` shows the state of each")
             self._require_none_under_way(conn, name)
+            there = store.services_on(conn, name)
         kept_off, freed = ((), ()) if node.kind != NodeKind.HYPERVISOR else self._settle(name)
+        try:
+            found = self._take_back(record, there, kept_off, freed, who=who, why=why, beside=beside)
+        except OrchestratorError:
+            if freed:  # one of them may be on its way to another node by now
+                self._keep_off(name)
+            raise
+        return found
+
+    def _take_back(
+        self,
+        record: NodeRecord,
+        there: tuple[str, ...],
+        kept_off: tuple[str, ...],
+        freed: tuple[str, ...],
+        *,
+        who: str,
+        why: str,
+        beside: Beside[Found],
+    ) -> Found:
+        """``there``: the services that were on it when its guests were looked at."""
+        name = record.name
         with self._works.db.write() as conn:
             self._require_none_under_way(conn, name)
+            if store.services_on(conn, name) != there or (store.get(conn, name) or record).lost != record.lost:
+                raise WrongState(f"what is on node {name} has changed while its guests were looked at", hint="ask again")
             now = self._works.clock.now()
             store.set_found(conn, name)
             store.set_drained(conn, name, who=who, why=f"found again: {why}", now=now)
-            facts = {"node": name, "why": why, "statement": record.lost.statement, "kept_off": list(kept_off)}
+            statement = "" if record.lost is None else record.lost.statement
+            facts = {"node": name, "why": why, "statement": statement, "kept_off": list(kept_off), "freed": list(freed)}
             audit.append(conn, at=now, who=who, what="node found", facts=facts)
             found = Found(record=store.get(conn, name) or record, kept_off=kept_off, freed=freed)
             beside(conn, found)
@@ -234,20 +263,32 @@ class Losing:
                 _log.error("node %s is lost and answers; kept off there: %s", name, ", ".join(off) or "nothing has to be")
 
     def _settle(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The guests that are kept off there, and those that were and go on there after all."""
+        """The guests that are kept off there, and those that were held by what is over, and go on there after all."""
         kept_off = self._keep_off(name)
         freed = []
         for guest, service in self._ours(name):
             mark = guest.mark
-            if mark is None or ELSEWHERE not in mark.holds or guest.name in kept_off:
+            if mark is None or guest.name in kept_off:
                 continue
-            free = replace(mark, holds=tuple(hold for hold in mark.holds if hold != ELSEWHERE))
+            free = replace(mark, holds=self._holding(mark, service))
+            if free == mark:
+                continue
             runs = service is not None and not service.stopped and not free.holds
             self._reach(name).mark(guest.name, free, autostart=runs, deadline=ACT_SECONDS)
             if runs:
                 self._reach(name).power(guest.name, PowerAction.START, deadline=ACT_SECONDS)
             freed.append(guest.name)
         return kept_off, tuple(freed)
+
+    def _holding(self, mark: GuestMark, service: Service | None) -> tuple[str, ...]:
+        """What holds the guest on. A job that was taken back while the node was lost could not lift its own hold there."""
+        kept = tuple(hold for hold in mark.holds if hold != ELSEWHERE)
+        if service is None or service.state != Lifecycle.ACTIVE:
+            return kept
+        with self._works.db.read() as conn:
+            if job_store.unfinished(conn, service.id):
+                return kept
+        return tuple(hold for hold in kept if hold in _REASONS)
 
     def _keep_off(self, name: str) -> tuple[str, ...]:
         """Hold and switch off each guest there whose service goes on elsewhere, or is about to. Nothing of it is removed."""

@@ -41,6 +41,7 @@ VPS = Terms()
 def document() -> dict[str, object]:
     key = Ed25519PrivateKey.generate()
     stated = Statement(
+        id=lost_nodes.statement_id("hv1", NOW),
         provider="Example Hosting",
         node=NODE,
         host_key="ssh-ed25519 AAAA",
@@ -66,6 +67,12 @@ def test_a_statement_holds_as_a_certificate_does_and_says_who_stated_what_and_re
         "anna stated at 2026-11-28T03:20:00Z that node hv1 is lost: I pulled its cords",
         "released by that: s1",
     )
+
+
+def test_what_is_stated_twice_in_one_second_has_two_ids() -> None:
+    first = lost_nodes.statement_id("hv1", NOW)
+    second = lost_nodes.statement_id("hv1", NOW, [first])
+    assert len({first, second, lost_nodes.statement_id("hv1", NOW, [second, first])}) == 3
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class StatementsOut(BaseModel):
 
 class FoundOut(BaseModel):
     """``kept_off``: guests that are held and off there, for their services go on elsewhere. ``freed``: guests that had been held
-    for that and go on there after all."""
+    for that, or by a job that is over, and go on there after all."""
 
     name: str
     drained: bool

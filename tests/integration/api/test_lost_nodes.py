@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.domain.errors import TransientDriverError
-from orchestrator.drivers.fake import FakeWorld
+from orchestrator.drivers.fake import FakeHypervisor, FakeWorld
 from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
 from tests.lab.daemons import wait_until
@@ -262,6 +263,90 @@ def test_while_a_service_is_being_restored_elsewhere_its_node_is_not_found_and_i
     assert (found["kept_off"], found["freed"]) == ([], ["orch.s1"])
     guest = world(live).node("n1")["guests"]["orch.s1"]
     assert (guest["power"], guest["mark"]["holds"], guest["autostart"]) == ("running", [], True)
+
+
+def back(live: Live) -> None:
+    """The node has power again; its guests came up with it."""
+    world(live).set_node("n1", up=True)
+    world(live).reboot("n1")
+    live.context.look("n1")
+
+
+def waits(live: Live, job_id: str) -> None:
+    waiting = lambda: any("again at" in step["message"] for step in live.http.get(f"/v1/jobs/{job_id}").json()["steps"])  # noqa: E731
+    wait_until("it waits for its node", waiting)
+
+
+def meanwhile(patch: pytest.MonkeyPatch, method: str, act: Callable[[], object], *, nth: int = 1) -> None:
+    """``act`` happens right after the ``nth`` call of this method of n1's hypervisor."""
+    real, calls = getattr(FakeHypervisor, method), itertools.count(1)
+
+    def and_then(hypervisor: FakeHypervisor, *args: Any, **kwargs: Any) -> Any:
+        result = real(hypervisor, *args, **kwargs)
+        if hypervisor._node == "n1" and next(calls) == nth:
+            act()
+        return result
+
+    patch.setattr(FakeHypervisor, method, and_then)
+
+
+def test_what_was_restored_elsewhere_while_a_node_is_being_found_runs_on_one_node_only(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_n1(live, "s1")
+    burn(live)
+    back(live)
+    with monkeypatch.context() as patch:
+        meanwhile(patch, "guests", lambda: restored(live, "s1"), nth=2)
+        refused(live.http.post("/v1/nodes/n1/found", json=WHY), 409, "wrong-state")
+    assert live.http.get("/v1/nodes/n1").json()["lost"], "it is asked for again"
+    assert live.http.post("/v1/nodes/n1/found", json=WHY).json()["kept_off"] == ["orch.s1"]
+    powers = {node: world(live).node(node)["guests"]["orch.s1"]["power"] for node in ("n1", "n3")}
+    assert powers == {"n1": "stopped", "n3": "running"}
+
+
+def test_a_guest_that_was_let_go_on_is_off_again_where_it_is_being_restored_elsewhere_by_then(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_n1(live, "s1")
+    burn(live)
+    world(live).fault("repositories.restore", node="n3", nth=0, error=TransientDriverError("slow", retry_after=0.2))
+    first = live.http.post("/v1/services/s1/recover", json={"reason": "a test"}).json()["job_id"]
+    back(live)
+    live.controller.engine.losing.once()
+    live.http.post(f"/v1/jobs/{first}/cancel", json={})
+    live.wait(first)
+    with monkeypatch.context() as patch:
+        meanwhile(patch, "power", lambda: live.http.post("/v1/services/s1/recover", json={"reason": "a test"}))
+        refused(live.http.post("/v1/nodes/n1/found", json=WHY), 409, "wrong-state")
+    guest = world(live).node("n1")["guests"]["orch.s1"]
+    assert (guest["power"], guest["autostart"], guest["mark"]["holds"]) == ("stopped", False, ["elsewhere"])
+
+
+@pytest.mark.parametrize(("act", "fault"), [("move", "repositories.restore"), ("terminate", "hypervisor.undefine")])
+def test_what_a_job_held_that_was_taken_back_while_its_node_was_lost_goes_on_when_that_is_found(
+    live: Live, act: str, fault: str
+) -> None:
+    on_n1(live, "s1")
+    world(live).fault(fault, nth=0, error=TransientDriverError("slow", retry_after=1))
+    job_id = live.http.post(f"/v1/services/s1/{act}", json={"reason": "a test"}).json()["job_id"]
+    waits(live, job_id)
+    burn(live)
+    assert live.wait(job_id).state == "failed"
+    back(live)
+    assert world(live).node("n1")["guests"]["orch.s1"]["power"] == "stopped", "the job held it"
+    assert live.http.post("/v1/nodes/n1/found", json=WHY).json()["freed"] == ["orch.s1"]
+    guest = world(live).node("n1")["guests"]["orch.s1"]
+    assert (guest["power"], guest["autostart"], guest["mark"]["holds"]) == ("running", True, [])
+
+
+def test_a_node_can_be_lost_and_found_and_lost_in_one_second(live: Live) -> None:
+    stated = []
+    for _ in range(3):
+        stated.append(burn(live)["statement"]["id"])
+        world(live).set_node("n1", up=True)
+        assert live.http.post("/v1/nodes/n1/found", json=WHY).status_code == 200
+    assert [each["id"] for each in live.http.get("/v1/nodes/n1/statements").json()["items"]][::-1] == stated
 
 
 def test_an_old_copy_is_wiped_when_somebody_says_so_and_never_what_the_service_runs_on(live: Live) -> None:
