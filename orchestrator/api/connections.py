@@ -26,6 +26,8 @@ log = logging.getLogger("orchestrator.api")
 _UCRED = struct.Struct("3i")
 # Seconds from the moment a connection is free for a request until the whole of it, its body too, has come.
 REQUEST_SECONDS = 30.0
+# That the other end of a WebSocket has, when it is over, to take what was sent to it last.
+FAREWELL_SECONDS = 5.0
 MOST_TCP = 256
 # Files are needed for the database and for the nodes too.
 _TCP_SHARE = 4
@@ -129,13 +131,23 @@ class PeerProtocol(H11Protocol):
 
 
 class ConsoleProtocol(WebSocketsSansIOProtocol):
-    """WebSockets, which end in the log as they ended: uvicorn takes a handshake that was refused with an answer for one that
-    nobody answered."""
+    """WebSockets, which end: whoever does not take the last of what was sent is cut off. In the log they end as they ended:
+    uvicorn takes a handshake that was refused with an answer for one that nobody answered."""
+
+    farewell_seconds = FAREWELL_SECONDS
 
     async def send(self, message: Any) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()  # closing it waits until what was sent is taken, which may be never
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self.loop.call_later(self.farewell_seconds, self.transport.abort)
 
 
 def quieten(loop: asyncio.AbstractEventLoop) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import threading
 
 from fastapi import APIRouter, WebSocket
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
 from orchestrator.api.callers import Permission, caller_of
+from orchestrator.api.connections import ConsoleProtocol
 from orchestrator.api.context import ApiContext
 from orchestrator.api.problems import of_error
 from orchestrator.domain.errors import NotFound, OrchestratorError, RequestError
@@ -32,11 +34,15 @@ async def open_console(socket: WebSocket, service_id: str) -> None:
 
     Refusals are answers of HTTP, in place of the switch of protocols. The close frame's reason says why it ended.
     """
+    opening = asyncio.ensure_future(run_in_threadpool(_session, socket, service_id))
     try:
-        session = await run_in_threadpool(_session, socket, service_id)
+        session = await asyncio.shield(opening)
     except OrchestratorError as exc:
         await socket.send_denial_response(of_error(exc))
         return
+    except asyncio.CancelledError:
+        opening.add_done_callback(_let_go)
+        raise
     gone = _GONE
     try:
         with contextlib.suppress(WebSocketDisconnect, OSError):  # whoever asked is gone: that is its end
@@ -55,6 +61,12 @@ def _session(socket: WebSocket, service_id: str) -> Session:
     return context.consoles.open(service_id, who=caller.name, force=force)
 
 
+def _let_go(opening: asyncio.Future[Session]) -> None:
+    """Close what nobody waits for any more. The loop is not kept busy with it."""
+    if not opening.cancelled() and opening.exception() is None:
+        threading.Thread(target=opening.result().close, args=(_GONE,), name="console").start()
+
+
 def _force(socket: WebSocket) -> bool:
     given = socket.query_params.multi_items()
     if any(name != "force" for name, _value in given):
@@ -67,20 +79,29 @@ def _force(socket: WebSocket) -> bool:
 
 async def _carry(socket: WebSocket, session: Session) -> str:
     """Until either side ends; why, where it was the caller's."""
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop, ready, over = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
     def wake() -> None:
         loop.call_soon_threadsafe(ready.set)
+        if session.why:
+            loop.call_soon_threadsafe(over.set)
 
     session.start(wake)
-    outward, inward = asyncio.create_task(_outward(socket, session, ready)), asyncio.create_task(_inward(socket, session))
+    inward = asyncio.create_task(_inward(socket, session))
+    tasks = {inward, asyncio.create_task(_outward(socket, session, ready)), asyncio.create_task(_enough(over))}
     try:
-        await asyncio.wait({outward, inward}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return inward.result() if inward.done() else _GONE
     finally:
-        for task in (outward, inward):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(outward, inward, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _enough(over: asyncio.Event) -> None:
+    """Of one that has ended: whoever does not take what is left of it is not waited for."""
+    await over.wait()
+    await asyncio.sleep(ConsoleProtocol.farewell_seconds)
 
 
 async def _outward(socket: WebSocket, session: Session, ready: asyncio.Event) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import contextlib
 import getpass
 import json
 import os
@@ -9,6 +12,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import termios
 from collections.abc import Iterator
@@ -18,9 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
+from orchestrator.api.connections import ConsoleProtocol
+from orchestrator.api.resources.consoles import open_console
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.drivers.fake.consoles import print_on
 from orchestrator.drivers.fake.world import FakeWorld
@@ -28,6 +36,7 @@ from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.engine.consoles import MOST_WAITING, Consoles
 from orchestrator.store import audit
 from orchestrator.wiring.links import WORLD_FILE
+from tests.lab.daemons import wait_until
 from tests.live import Live
 from tests.served import ORCHESTRATOR, Served, command
 
@@ -195,6 +204,59 @@ def test_a_slow_reader_costs_no_memory_and_is_told_what_was_left_out(live: Live,
     assert f"[{2 * MOST_WAITING} bytes were left out".encode() in text
     assert not ended
     session.close("")
+
+
+@contextmanager
+def deaf(live: Live, service: str) -> Iterator[socket.socket]:
+    """One that opens a console and takes nothing of it, nor answers any ping."""
+    lines = [f"GET /v1/services/{service}/console HTTP/1.1", "Host: controller", "Connection: Upgrade", "Upgrade: websocket"]
+    lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}", "", ""]
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(live.socket))
+        link.sendall("\r\n".join(lines).encode())
+        yield link
+
+
+def test_one_that_takes_nothing_keeps_nothing_when_it_is_over(live: Live, guest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConsoleProtocol, "farewell_seconds", 0.5)
+    settled(live, guest)
+    with deaf(live, guest) as link:
+        wait_until("it is open", lambda: trail(live, guest)[-1]["what"] == "console opened")
+        for _ in range(8):
+            print_on(world(live), "n1", "orch.con-1", b"z" * MOST_WAITING)
+            live.clock.sleep(0.2)
+        with console(live, guest, force=True) as second:
+            wait_until("it is closed", lambda: trail(live, guest)[-1].get("why") == f"{ME} took the console over")
+            second.send(b"mine")
+            heard(second, b"mine")
+        cut_off = select.poll()
+        cut_off.register(link, 0)
+        assert cut_off.poll(SECONDS * 1000) == [(link.fileno(), select.POLLHUP)]
+
+
+def test_one_whose_opening_is_broken_off_is_closed_all_the_same(live: Live, guest: str) -> None:
+    settled(live, guest)
+    opened = len(trail(live, guest))
+    world(live).fault("console.open", node="n1", delay=0.5)
+    state = {"peer_uid": os.getuid()}
+    scope = {"type": "websocket", "app": live.app, "headers": [], "query_string": b"", "path": "", "state": state}
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    async def broken_off() -> None:
+        opening = asyncio.create_task(open_console(WebSocket(scope, receive, send), guest))
+        await asyncio.sleep(0.1)
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await opening
+        await asyncio.sleep(1)
+
+    asyncio.run(broken_off())
+    assert [row.get("why") for row in settled(live, guest)[opened:]] == [None, "the connection ended"]
 
 
 @contextmanager
