@@ -226,7 +226,8 @@ def test_one_that_takes_nothing_keeps_nothing_when_it_is_over(live: Live, guest:
             print_on(world(live), "n1", "orch.con-1", b"z" * MOST_WAITING)
             live.clock.sleep(0.2)
         with console(live, guest, force=True) as second:
-            wait_until("it is closed", lambda: trail(live, guest)[-1].get("why") == f"{ME} took the console over")
+            ended = lambda: trail(live, guest)[-1].get("why") == f"{ME} took the console over"  # noqa: E731
+            wait_until("it is closed", ended, seconds=SECONDS)  # before it is found to answer no ping
             second.send(b"mine")
             heard(second, b"mine")
         cut_off = select.poll()
