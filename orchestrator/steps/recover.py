@@ -4,10 +4,11 @@ the backup that its disk is made of. Nothing here touches the lost node."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from orchestrator.domain.errors import WrongState
+from orchestrator.domain.errors import TransientDriverError, WrongState
 from orchestrator.domain.plans import Lease
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestMark, Power
@@ -19,6 +20,7 @@ from orchestrator.steps.common import Look, OnNode, guest_uuid, node_state
 from orchestrator.steps.definition import boot_of
 from orchestrator.steps.guest import signed
 from orchestrator.steps.repository import Shelf, restorable
+from orchestrator.steps.residue import things_on
 
 
 class NodeGivenUp(Look[OnNode]):
@@ -49,6 +51,27 @@ class NodeLeft(Look[OnNode]):
         if any(each is not None and each.node == args.node for each in promised):
             raise WrongState(f"{ctx.service_id} is on {args.node}: what is there is no old copy of it")
         return {"left": args.node}
+
+
+class NodeNoneLeft(Look[OnNode]):
+    """Make sure that no other node has an old copy of the service: once what it runs on is wiped, nothing could take that away
+    any more, and no proof could be had. One that does not answer just now is asked for the proof. Makes nothing."""
+
+    name: ClassVar[str] = "node.none-left"
+    args = OnNode
+
+    def look(self, ctx: StepContext, args: OnNode) -> Facts:
+        """Raises WrongState where one does."""
+        lost = {state.node.name for state in ctx.ports.ledger.nodes() if state.lost is not None}
+        others = [node for node in ctx.ports.ledger.nodes_ever(ctx.service_id) if node != args.node and node not in lost]
+        for node in others:
+            with suppress(TransientDriverError):
+                if there := things_on(ctx, node):
+                    raise WrongState(
+                        f"an old copy of {ctx.service_id} is on {node}: {', '.join(there)[:500]}",
+                        hint=f"orchestrator service tidy {ctx.service_id} --left {node}, then end it",
+                    )
+        return {"looked_at": others}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ from orchestrator.steps.move_place import NodeLetGo, NodeSwitch, NodeTakeIn
 from orchestrator.steps.network import AddressAllocate, AddressRelease
 from orchestrator.steps.place import NodeRelease, NodeReserve
 from orchestrator.steps.power import GuestReboot, GuestStart, GuestStop
-from orchestrator.steps.recover import BackupFind, GuestRebuild, NodeGivenUp, NodeLeft
+from orchestrator.steps.recover import BackupFind, GuestRebuild, NodeGivenUp, NodeLeft, NodeNoneLeft
 from orchestrator.steps.residue import ResidueProve
 from orchestrator.steps.restore import DiskSwitch, GuestBringBack, RestoreWrite
 from orchestrator.steps.storage import SeedCreate, TemplateCheck, VolumeCreate
@@ -116,6 +116,7 @@ _ALL: tuple[Step[Any], ...] = (
     GuestVerifyNetwork(),
     NodeGivenUp(),
     NodeLeft(),
+    NodeNoneLeft(),
     NodeTakeIn(),
     BackupFind(),
     GuestRebuild(),

@@ -72,14 +72,19 @@ def _reached(ctx: StepContext) -> tuple[list[str], dict[str, Lost]]:
     return [node for node in nodes if node not in lost], {node: lost[node] for node in nodes if node in lost}
 
 
-def _look(ctx: StepContext, node: str, caches: tuple[str, ...]) -> _Look:
+def things_on(ctx: StepContext, node: str) -> tuple[str, ...]:
+    """What would have to be wiped or undefined there, in words: the guest, its volumes, their keys."""
     name = guest_name(ctx.service_id)
     store = ctx.ports.volumes(node)
     things = [f"volume {v.name}" for v in store.volumes(deadline=POOL_SECONDS) if v.name.startswith(f"{name}.")]
     things += [f"key of {volume}" for volume in store.secrets(deadline=ASK_SECONDS) if volume.startswith(f"{name}.")]
     if ctx.ports.hypervisor(node).guest(ctx.guest, deadline=ASK_SECONDS) is not None:
         things.insert(0, f"guest {ctx.guest}")
-    return _Look(node=node, things=tuple(things), files=tuple(_ask(ctx, node, caches, clean=False)["found"]))
+    return tuple(things)
+
+
+def _look(ctx: StepContext, node: str, caches: tuple[str, ...]) -> _Look:
+    return _Look(node=node, things=things_on(ctx, node), files=tuple(_ask(ctx, node, caches, clean=False)["found"]))
 
 
 def _ask(ctx: StepContext, node: str, caches: tuple[str, ...], *, clean: bool) -> dict[str, Any]:

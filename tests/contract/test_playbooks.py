@@ -259,6 +259,18 @@ def test_of_an_old_copy_nothing_is_left_and_what_the_service_runs_on_is_not_touc
     assert not [name for name in after["n1"]["volumes"] if name.startswith("orch.s1.")]
 
 
+def test_while_another_node_has_an_old_copy_nothing_is_ended_but_one_that_does_not_answer_hinders_nobody(stage: Stage) -> None:
+    restored_elsewhere(stage)
+    with pytest.raises(WrongState, match=r"an old copy of s1 is on n1: guest orch\.s1, volume orch\.s1\.disk"):
+        stage.check("node.none-left", {"node": "n2"}, job="j4")
+    with pytest.raises(WrongState, match="is on n2"):
+        stage.check("node.none-left", {"node": "n1"}, job="j4")
+    stage.world.set_node("n1", up=False)
+    assert stage.check("node.none-left", {"node": "n2"}, job="j4") == Done({"looked_at": ["n1"]})
+    lose(stage, IntentKind.RECOVER)
+    assert stage.check("node.none-left", {"node": "n2"}, job="j4") == Done({"looked_at": []})
+
+
 def test_of_a_node_that_was_found_meanwhile_nothing_is_restored_elsewhere(stage: Stage) -> None:
     running = play(stage, "vps-recover", provisioned(stage))
     with stage.db.write() as conn:

@@ -349,6 +349,20 @@ def test_a_node_can_be_lost_and_found_and_lost_in_one_second(live: Live) -> None
     assert [each["id"] for each in live.http.get("/v1/nodes/n1/statements").json()["items"]][::-1] == stated
 
 
+def test_a_service_whose_old_copy_is_there_is_not_ended_half(live: Live) -> None:
+    on_n1(live, "s1")
+    burn(live)
+    restored(live, "s1")
+    back(live)
+    live.http.post("/v1/nodes/n1/found", json=WHY)
+    job = live.wait(live.http.post("/v1/services/s1/terminate", json={"reason": "a test"}).json()["job_id"])
+    assert (job.state, job.error_code) == ("failed", "wrong-state"), job
+    assert "an old copy of s1 is on n1" in job.error
+    assert "orchestrator service tidy s1 --left n1" in job.error
+    guest = world(live).node("n3")["guests"]["orch.s1"]
+    assert (guest["power"], guest["mark"]["holds"], show(live, "s1")["state"]) == ("running", [], "active")
+
+
 def test_an_old_copy_is_wiped_when_somebody_says_so_and_never_what_the_service_runs_on(live: Live) -> None:
     on_n1(live, "s1")
     burn(live)
