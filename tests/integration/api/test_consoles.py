@@ -221,7 +221,7 @@ def test_one_that_takes_nothing_keeps_nothing_when_it_is_over(live: Live, guest:
     monkeypatch.setattr(ConsoleProtocol, "farewell_seconds", 0.5)
     settled(live, guest)
     with deaf(live, guest) as link:
-        wait_until("it is open", lambda: trail(live, guest)[-1]["what"] == "console opened")
+        wait_until("it is open", lambda: [row["what"] for row in trail(live, guest)][-1:] == ["console opened"])
         for _ in range(8):
             print_on(world(live), "n1", "orch.con-1", b"z" * MOST_WAITING)
             live.clock.sleep(0.2)
