@@ -25,7 +25,12 @@ CALLED_OFF = "restart.called_off"
 RESTART_NEEDED = "restart_needed"
 """What a step tells that found a guest apart from what it is defined with: a sentence, '' where nothing is left to do."""
 # These start it anew with what it is defined with, or leave it off: its next start is enough.
-_STARTS_ANEW = frozenset({IntentKind.STOP, IntentKind.START, IntentKind.MOVE, IntentKind.REINSTALL, IntentKind.SUSPEND})
+_STARTS_ANEW = frozenset(
+    {
+        *(IntentKind.STOP, IntentKind.START, IntentKind.SUSPEND),
+        *(IntentKind.MOVE, IntentKind.RECOVER, IntentKind.REINSTALL),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

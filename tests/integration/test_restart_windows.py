@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.backups.offer import DAY_MINUTES, Span
+from orchestrator.domain.errors import WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.planned import PlannedRestart
 from orchestrator.domain.terms import Windows
@@ -157,3 +158,20 @@ def test_a_job_of_the_window_that_had_to_wait_until_it_was_over_restarts_nobody_
     assert (job.state, job.error, boots(nights)) == (JobState.DONE, "", 1)
     assert guest(nights).needs_restart
     assert planned(nights) is not None
+
+
+def test_what_its_window_has_come_for_is_not_said_to_be_called_off(nights: Nights) -> None:
+    house = nights.house
+    assert house is not None
+    ask(nights)
+    house.world.fault("sizes.resize", delay=2.0)
+    arguments = {"plan": "large", "restart": "now", "not_after": (nights.clock.now() + HOUR).isoformat()}
+    job_id = house.engine.command(IntentKind.CHANGE_PLAN, "s1", who="anna", why="x", arguments=arguments).job_id
+    with pytest.raises(WrongState, match=f"job {job_id} restarts it") as refused:
+        house.engine.restarting.call_off("s1", who="anna", why="no", beside=lambda _conn, _submitted: None)
+    assert refused.value.hint == f"orchestrator job cancel {job_id}"
+    assert planned(nights) is not None
+    assert house.wait(job_id).state == JobState.DONE
+    assert (boots(nights), planned(nights)) == (2, None)
+    nights.turn()
+    assert [each["why"] for each in told(nights, "restart.called_off")] == []

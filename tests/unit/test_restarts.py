@@ -12,7 +12,8 @@ from orchestrator.domain import plan_changes, restarts
 from orchestrator.domain.backups.offer import DAY_MINUTES, Span
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.deadlines import Action, deadlines
-from orchestrator.domain.intents import Intent, IntentKind, Nothing, Refusal
+from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
+from orchestrator.domain.jobs import Job
 from orchestrator.domain.planned import PlannedRestart
 from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import NO_TERMS, Terms, Windows
@@ -131,3 +132,22 @@ def test_it_can_be_called_off_and_only_once() -> None:
     (told,) = received.tells
     assert told.data == {"at": PLANNED.at.isoformat(), "until": PLANNED.until.isoformat(), "why": "the customer asked"}
     assert restarts.call_off(SERVICE, why="").tells == ()
+
+
+@pytest.mark.parametrize("kind", [IntentKind.STOP, IntentKind.START, IntentKind.MOVE, IntentKind.RECOVER, IntentKind.REINSTALL])
+def test_a_job_that_starts_the_guest_anew_or_elsewhere_leaves_none_to_do(kind: IntentKind) -> None:
+    job = Job(
+        id="j1",
+        service_id="s1",
+        intent=kind,
+        playbook=f"vps-{kind}",
+        state=JobState.DONE,
+        reason="",
+        asked_by="anna",
+        payments=0,
+        arguments={},
+        created_at=PLANNED.planned_at,
+    )
+    service, now = replace(SERVICE, restart=PLANNED), PLANNED.planned_at
+    assert restarts.after_job(service, job, (), TERMS, ended_well=True, now=now).restart is None
+    assert restarts.after_job(service, job, (), TERMS, ended_well=False, now=now).restart == PLANNED
