@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from orchestrator.api.context import Submitted
 from orchestrator.api.problems import outcome_of
 from orchestrator.api.service_schemas import fields
+from orchestrator.domain.absences import Absence
 from orchestrator.domain.errors import OUTCOMES, InDoubt, Refused, WrongState
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
@@ -54,9 +55,23 @@ class StepOut(BaseModel):
         )
 
 
+class AbsenceOut(BaseModel):
+    """What a job waits to reach again: a node, a machine, the backup target. ``tries``: how often it has waited since then."""
+
+    away: str
+    since: datetime
+    until: datetime = Field(description="When it tries again, at the latest.")
+    why: str
+    tries: int
+
+    @classmethod
+    def of(cls, absence: Absence) -> AbsenceOut:
+        return cls(away=absence.away, since=absence.since, until=absence.until, why=absence.why, tries=absence.tries)
+
+
 class JobOut(BaseModel):
     """A job. ``run`` counts its retries from 1; ``approval_reason`` says why it waits for an operator; ``exit_code`` is what
-    a command line that waited for it ends with.
+    a command line that waited for it ends with. ``waits_for``: null where it waits for nothing that cannot be reached.
     """
 
     id: str
@@ -77,9 +92,10 @@ class JobOut(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    waits_for: AbsenceOut | None
 
     @classmethod
-    def of(cls, job: Job) -> JobOut:
+    def of(cls, job: Job, absence: Absence | None) -> JobOut:
         return cls(
             id=job.id,
             service_id=job.service_id,
@@ -99,6 +115,7 @@ class JobOut(BaseModel):
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,
+            waits_for=None if absence is None else AbsenceOut.of(absence),
         )
 
 
@@ -123,9 +140,9 @@ class JobDetail(JobOut):
     steps: list[StepOut]
 
     @classmethod
-    def with_steps(cls, job: Job, steps: tuple[JobStep, ...]) -> JobDetail:
+    def with_steps(cls, job: Job, steps: tuple[JobStep, ...], absence: Absence | None) -> JobDetail:
         workflow = None if job.workflow is None else redact(job.workflow)
-        return cls(**JobOut.of(job).model_dump(), workflow=workflow, steps=[StepOut.of(step) for step in steps])
+        return cls(**JobOut.of(job, absence).model_dump(), workflow=workflow, steps=[StepOut.of(step) for step in steps])
 
 
 class VerdictOut(BaseModel):

@@ -20,6 +20,7 @@ from orchestrator.domain.usage import Metered, month_of
 from orchestrator.engine.machine_guard import KEPT_OFF
 from orchestrator.engine.settings import Catalog
 from orchestrator.observe.snapshot import (
+    AwayCount,
     BackupGauges,
     BackupsCount,
     ChargesCount,
@@ -39,6 +40,7 @@ from orchestrator.observe.snapshot import (
 from orchestrator.ports.address_pool import AddressPool
 from orchestrator.ports.clock import Clock
 from orchestrator.store import (
+    absences,
     account_usage,
     audit,
     backups,
@@ -101,6 +103,7 @@ class Scrape:
                 queue_depth=queue.jobs,
                 queue_oldest_seconds=_age(queue.oldest, now),
                 waiting_approval=for_people.approval,
+                away=_away(conn, now),
                 nodes=_nodes(conn, self._catalog.nodes, announced=self._catalog.announced.known),
                 machine_counts=machine_counts,
                 machines=machines,
@@ -219,6 +222,15 @@ def _copied_at(conn: Connection) -> float | None:
     """When the last copy of the controller's own state was made that one may rely on."""
     made = [each.made_at for each in state_copies.relied_on(conn) if each.made_at is not None]
     return made[0].timestamp() if made else None
+
+
+def _away(conn: Connection, now: datetime) -> tuple[AwayCount, ...]:
+    since: dict[str, list[datetime]] = {}
+    for absence in absences.waiting(conn).values():
+        since.setdefault(absence.away, []).append(absence.since)
+    return tuple(
+        AwayCount(away=name, count=len(times), oldest_seconds=_age(min(times), now)) for name, times in sorted(since.items())
+    )
 
 
 def _nodes(conn: Connection, declared: tuple[Node, ...], *, announced: Collection[str]) -> tuple[NodeGauges, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from orchestrator.domain import specs
+from orchestrator.domain.absences import Absence
 from orchestrator.domain.backups.outlook import Outlook
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.complaints import Closed, Complaint, ComplaintKind
@@ -201,7 +202,8 @@ class ChargeNote(BaseModel):
 
 
 class JobNote(BaseModel):
-    """A job that is not over, in a few words; ``/v1/jobs`` has all of it. ``waits``: why it waits for somebody."""
+    """A job that is not over, in a few words; ``/v1/jobs`` has all of it. ``waits``: why it waits for somebody, or for
+    what it cannot reach."""
 
     id: str
     intent: IntentKind
@@ -209,8 +211,9 @@ class JobNote(BaseModel):
     waits: str
 
     @classmethod
-    def of(cls, job: Job) -> JobNote:
-        return cls(id=job.id, intent=job.intent, state=job.state, waits=job.approval_reason)
+    def of(cls, job: Job, absence: Absence | None) -> JobNote:
+        waits = job.approval_reason if absence is None else str(absence).removeprefix("waits ")
+        return cls(id=job.id, intent=job.intent, state=job.state, waits=waits)
 
 
 class DisputeOut(BaseModel):
@@ -327,7 +330,7 @@ class ServiceDetail(ServiceOut):
         cls,
         service: Service,
         facts: ServiceFacts,
-        jobs: Sequence[Job],
+        jobs: Sequence[JobNote],
         deadlines: Sequence[DeadlineOut],
         charges: Sequence[ChargeRecord],
         backups: Outlook,
@@ -340,7 +343,7 @@ class ServiceDetail(ServiceOut):
             **base.model_dump(),
             nodes_ever=list(facts.nodes_ever),
             facts=redact(facts.values),
-            jobs=[JobNote.of(job) for job in jobs],
+            jobs=list(jobs),
             deadlines=list(deadlines),
             charges=[ChargeNote(**fields(charge, ChargeNote.model_fields)) for charge in charges],
             disputes=[DisputeOut.of(dispute) for dispute in service.disputes],

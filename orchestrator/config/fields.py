@@ -231,6 +231,7 @@ Kept = Annotated[timedelta, *_kind(_within(timedelta(days=1), timedelta(days=366
 ConfirmWait = Annotated[
     timedelta, *_kind(_within(timedelta(minutes=1), timedelta(days=366), "between 1m and 366d"), _DURATION_SCHEMA)
 ]
+NodeWait = Annotated[timedelta, *_kind(_within(timedelta(0), timedelta(days=7), "between 0s and 7d"), _DURATION_SCHEMA)]
 GivenUp = Annotated[timedelta, *_kind(_within(timedelta(hours=1), timedelta(days=366), "between 1h and 366d"), _DURATION_SCHEMA)]
 StateInterval = Annotated[
     timedelta, *_kind(_within(timedelta(hours=1), timedelta(days=31), "between 1h and 31d"), _DURATION_SCHEMA)

@@ -83,6 +83,11 @@ class JobsSection(_File):
         json_schema_extra={"default": "14d"},
         description="How long the engine's own records of finished jobs are kept.",
     )
+    wait_for_nodes: f.NodeWait = Field(
+        default=timedelta(minutes=30),
+        json_schema_extra={"default": "30m"},
+        description="How long a job waits for a node, a BMC or a backup target that cannot be reached, until it fails; 0s = not.",
+    )
 
 
 class TargetEntry(_File):

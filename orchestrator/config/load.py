@@ -272,6 +272,7 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         address_cool_down=found.address_cool_down,
         job_threads=found.jobs.threads,
         keep_engine_rows=found.jobs.keep,
+        wait_for_nodes=found.jobs.wait_for_nodes,
         backups=backup_settings(found.backups, lambda name: _path(directory, name)),
         deploy=None if found.deploy is None else _deploy(found.deploy, directory),
         tls=None if found.tls is None else _tls(found.tls, directory),

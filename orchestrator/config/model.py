@@ -120,6 +120,7 @@ class Settings:
     address_cool_down: timedelta
     job_threads: int
     keep_engine_rows: timedelta
+    wait_for_nodes: timedelta
     backups: BackupSettings = field(default_factory=BackupSettings)
     deploy: DeploySettings | None = None
     tls: TlsSettings | None = None

@@ -65,7 +65,11 @@ def _settings(settings: Settings) -> dict[str, Any]:
             "suspensions_per_hour": settings.brakes.suspensions_per_hour,
             "terminations_per_hour": settings.brakes.terminations_per_hour,
         },
-        "jobs": {"threads": settings.job_threads, "keep": duration_words(settings.keep_engine_rows)},
+        "jobs": {
+            "threads": settings.job_threads,
+            "keep": duration_words(settings.keep_engine_rows),
+            "wait_for_nodes": duration_words(settings.wait_for_nodes),
+        },
         "backups": backups_shown(settings.backups),
         "deploy": None if settings.deploy is None else _deploy(settings.deploy),
         "address_cool_down": duration_words(settings.address_cool_down),

@@ -4,7 +4,7 @@ A code is part of the contract with operators and billing: it appears in API ans
 mapped exactly once (``OUTCOMES``) to an HTTP status (RFC 9457 problem details) and to a process exit code.
 
 Whether a failure may be retried is decided where it is raised, in a driver's translation table, and never guessed above:
-only ``TransientDriverError`` is retried.
+only ``TransientDriverError`` is retried, and only ``Unreachable`` is waited for (``domain.absences``).
 """
 
 from __future__ import annotations
@@ -125,6 +125,15 @@ class TransientDriverError(DriverError):
         self.retry_after = retry_after
 
 
+class Unreachable(TransientDriverError):
+    """What an act is for (a node, its libvirtd or sshd, a BMC, a backup target) cannot be reached, or does not answer at all.
+
+    ``away`` among the details names it where that is not the node that the step works on.
+    """
+
+    code = "driver-unreachable"
+
+
 class PermanentDriverError(DriverError):
     """Trying again will not help."""
 
@@ -201,6 +210,7 @@ OUTCOMES: dict[str, Outcome] = {
     Frozen.code: Outcome(409, 4),
     DriverError.code: Outcome(502, 5),
     TransientDriverError.code: Outcome(503, 5),
+    Unreachable.code: Outcome(503, 5),
     PermanentDriverError.code: Outcome(502, 5),
     WorkflowError.code: Outcome(500, 5),
     StepFailed.code: Outcome(500, 5),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain import errors
-from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, TransientDriverError
+from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, TransientDriverError, Unreachable
 from orchestrator.drivers.words import plain_json
 from orchestrator.ports.node_transport import Progress
 
@@ -26,6 +26,10 @@ REPORTED: dict[str, type[OrchestratorError]] = {
         errors.InDoubt,
     )
 }
+
+# Where a node's agent says so in its details, it is the backup target that it did not reach.
+NOT_REACHED = "network"
+BACKUP_TARGET = "the backup target"
 
 UNKNOWN = "unknown command"
 """How an agent's answer begins that does not know what it was asked for."""
@@ -110,6 +114,8 @@ def reported(error: Mapping[str, Any], *, node: str) -> OrchestratorError:
     safe: dict[str, Any] = {}
     if isinstance(details, dict):
         safe = {str(key): value for key, value in details.items() if key not in _OWN_WORDS}
+    if kind is TransientDriverError and safe.get("reason") == NOT_REACHED:
+        kind, safe = Unreachable, safe | {"away": BACKUP_TARGET}
     message, hint = str(error.get("message", "no reason given")), str(error.get("hint", ""))
     if message.startswith(UNKNOWN):
         hint = "its agent is older than this controller: enrol the node again"

@@ -1,9 +1,9 @@
 """One attempt at one step, and one attempt at taking it back: intent, check, act, record.
 
 What is returned is recorded by the durable library and decides how the run goes on; it is plain JSON:
-``state`` is done, retry (with ``retry_at``), failed, fence, frozen, doubt or stopped; ``facts`` where done; ``code`` and
-``error`` where not. Nothing but Halted is raised. Crash points: ``<playbook>/<id>/before`` (intent written), ``/during``
-(applied, not recorded), ``/after`` (recorded), and ``/undo-before``, ``/undo-during``, ``/undo-after``.
+``state`` is done, retry (with ``retry_at``), away (with ``absence``), failed, fence, frozen, doubt or stopped; ``facts`` where
+done; ``code`` and ``error`` where not. Nothing but Halted is raised. Crash points: ``<playbook>/<id>/before`` (intent
+written), ``/during`` (applied, not recorded), ``/after`` (recorded), and ``/undo-before``, ``/undo-during``, ``/undo-after``.
 
 That a step is done is written into its row, which people see, with the beginning of the next one or with the end of the job:
 the library's record of it is enough to go on from, and each transaction of one's own less is time.
@@ -19,8 +19,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from zlib import crc32
 
+from orchestrator.domain import absences
 from orchestrator.domain import workflow as workflows
+from orchestrator.domain.absences import Absence
 from orchestrator.domain.errors import (
     FenceClosed,
     Frozen,
@@ -30,12 +33,14 @@ from orchestrator.domain.errors import (
     Stopped,
     StoreUnavailable,
     UndoFailed,
+    Unreachable,
 )
 from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
 from orchestrator.engine.durable import Halted, Outcome
 from orchestrator.engine.precedence import Precedence
+from orchestrator.engine.progress import BrokenOff, Progress, StopFlag, Yielding, never
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.slots import Slots, SlotWaitEnded
 from orchestrator.observe.logs import about
@@ -52,20 +57,19 @@ T = TypeVar("T")
 current_job: ContextVar[str] = ContextVar("current_job", default="")
 Given = Mapping[str, Mapping[str, Any]]
 
-# Of fifty steps under way each report is a write: they are not to keep the controller busy.
-_PROGRESS_SECONDS = 1.0
 _STORE_RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a run of a job. ``token`` is of this very execution: an older one's writes are refused. ``named``: as
-    ``StepContext``."""
+    ``StepContext``; ``absence``: what the job waited for before it."""
 
     job: Job
     workflow: Workflow
     token: str
     named: str = ""
+    absence: Absence | None = None
 
     def point(self, call: StepCall, moment: str) -> str:
         return f"{self.workflow.playbook}/{call.id}/{moment}"
@@ -119,71 +123,26 @@ class Works:
             raise Halted
 
 
-class _Progress:
-    """Writes a step's progress down, at most once a second; a store that is away costs a report, not the step."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """One of ``attempts`` at a step; the first of them failed ``since``. ``waits``: for what is away, where none is left."""
 
-    def __init__(self, works: Works, job_id: str, position: int) -> None:
-        self._works = works
-        self._job_id = job_id
-        self._position = position
-        self._next = 0.0
-
-    def __call__(self, fraction: float, sentence: str) -> None:
-        now = self._works.clock.monotonic()
-        if now < self._next:
-            return
-        self._next = now + _PROGRESS_SECONDS
-        self.say(fraction, sentence)
-
-    def say(self, fraction: float, sentence: str) -> None:
-        shown = {"progress": min(max(fraction, 0.0), 1.0), "message": sentence[:500]}
-        try:
-            with self._works.db.write() as conn:
-                job_store.change_step(conn, self._job_id, self._position, **shown)
-        except StoreUnavailable:
-            _log.warning("the progress of a step could not be written")
+    run: Run
+    position: int
+    attempt: int
+    attempts: int
+    since: datetime | None
+    waits: bool = True
 
 
-class _BrokenOff(Exception):
-    """A step has ended before its end, because its job is asked to stop."""
-
-
-class _Yielding:
-    """Progress that ends the step where it stands once its job is asked to stop. The driver's call ends with it."""
-
-    def __init__(self, progress: _Progress, stopping: Callable[[], bool]) -> None:
-        self._progress = progress
-        self._stopping = stopping
-
-    def __call__(self, fraction: float, sentence: str) -> None:
-        self._progress(fraction, sentence)
-        if self._stopping():
-            raise _BrokenOff
-
-
-class _StopFlag:
-    """Whether the job is asked to stop, looked up at most once a second."""
-
-    def __init__(self, works: Works, job_id: str) -> None:
-        self._works = works
-        self._job_id = job_id
-        self._next = 0.0
-        self._stop = False
-
-    def __call__(self) -> bool:
-        now = self._works.clock.monotonic()
-        if not self._stop and now >= self._next:
-            self._next = now + _PROGRESS_SECONDS
-            try:
-                with self._works.db.read() as conn:
-                    self._stop = job_store.stop_requested(conn, self._job_id)
-            except StoreUnavailable:
-                _log.warning("whether a job is to stop could not be looked up")
-        return self._stop
-
-
-def _never() -> bool:
-    return False
+@contextmanager
+def _named(args: object) -> Iterator[None]:
+    """What is away is the node that the step works on, where the error names nothing else."""
+    try:
+        yield
+    except Unreachable as exc:
+        exc.details["away"] = exc.details.get("away") or getattr(args, "node", "")
+        raise
 
 
 class Acts:
@@ -193,18 +152,20 @@ class Acts:
         self._works = works
         self._slots = slots
 
-    def perform(self, run: Run, position: int, *, given: Given, last: Ended | None, attempt: int) -> Outcome:
-        """Try the step once. ``last``: the step before it, which went well and whose row is written with this one's beginning."""
+    def perform(
+        self, run: Run, position: int, *, given: Given, last: Ended | None, attempt: int, since: datetime | None
+    ) -> Outcome:
+        """Try the step once. ``last``: the step before it, which went well and whose row is written with this one's beginning.
+        ``since``: when the first of the attempts failed."""
         call = run.workflow.calls[position]
         step = self._works.steps[call.step]
         hindered = self._begin(run, position, last=last, attempt=attempt)
         if hindered:
             return {"state": hindered}
         started = self._works.clock.monotonic()
+        tried = _Attempt(run=run, position=position, attempt=attempt, attempts=step.attempts, since=since)
         with about(step=call.id):
-            outcome = self._guarded(
-                lambda: self._carry_out(run, position, step, given=given), attempt=attempt, attempts=step.attempts
-            )
+            outcome = self._guarded(lambda: self._carry_out(run, position, step, given=given), tried)
             self._tell(call, outcome, attempt=attempt, seconds=self._works.clock.monotonic() - started)
         if outcome["state"] == "done":
             return outcome | {"finished_at": self._works.clock.now().isoformat()}
@@ -219,8 +180,9 @@ class Acts:
         facts |= {"code": outcome.get("code", ""), "error": outcome.get("error", "")}
         _log.log(level, "step %s: %s", call.step, outcome["state"], extra=facts)
 
-    def take_back(self, run: Run, position: int, *, attempt: int) -> Outcome:
-        """Try once to undo the step; the facts it recorded, if it came that far, are handed to it."""
+    def take_back(self, run: Run, position: int, *, attempt: int, since: datetime | None, waits: bool) -> Outcome:
+        """Try once to undo the step; the facts it recorded, if it came that far, are handed to it. ``waits``: also for a node
+        that is away, because the job can come back to this."""
         call = run.workflow.calls[position]
         step = self._works.steps[call.step]
         row = self._works.record(lambda conn: self._begin_undo(conn, run, position))
@@ -228,21 +190,24 @@ class Acts:
 
         def undo() -> Facts:
             context = self._context(run, position, step, cut_short=False)
+            args = parse(step.args, row.args or {})
             try:
-                step.undo(context, parse(step.args, row.args or {}), row.facts or {})
+                with _named(args):
+                    step.undo(context, args, row.facts or {})
             except NodeLost as exc:  # by an operator's statement: what it made there is gone with the node
                 _log.warning("nothing is taken back: %s", exc.message)
             return {}
 
         with about(step=call.id, undoing=True):
-            outcome = self._guarded(undo, attempt=attempt, attempts=step.attempts)
+            tried = _Attempt(run=run, position=position, attempt=attempt, attempts=step.attempts, since=since, waits=waits)
+            outcome = self._guarded(undo, tried)
         done = outcome["state"] == "done"
         if done:
             self._works.at(run.point(call, "undo-during"))
         values: dict[str, Any] = {"state": StepState.UNDONE, "applied": False, "message": ""}
         if not done:
             values = {"error_code": UndoFailed.code, "error": f"undoing it failed: {outcome['error']}"}
-            values |= {} if outcome["state"] == "retry" else {"state": StepState.UNDO_FAILED}
+            values |= {} if outcome["state"] in ("retry", "away") else {"state": StepState.UNDO_FAILED}
         self._works.record(lambda conn: self._note(conn, run, position, **values))
         if done:
             self._works.at(run.point(call, "undo-after"))
@@ -271,7 +236,7 @@ class Acts:
         self._works.at(run.point(call, "before"))
         args = parse(step.args, workflows.bind(call.args, given))
         context = self._context(run, position, step)
-        with self._slot(run, position, step, args, context):
+        with _named(args), self._slot(run, position, step, args, context):
             found = step.check(context, args)
             if isinstance(found, Done):
                 ours = {"applied": True} if found.made_by == run.job.id else {}
@@ -290,7 +255,7 @@ class Acts:
         if not (step.heavy and node):
             yield
             return
-        progress = _Progress(self._works, run.job.id, position)
+        progress = Progress(self._works, run.job.id, position)
 
         def waiting(sentence: str) -> None:
             progress.say(0.0, sentence)
@@ -302,24 +267,39 @@ class Acts:
         with self._slots.hold(node, job_id=run.job.id, stopping=stopping, waiting=waiting):
             yield
 
-    def _guarded(self, act: Callable[[], Facts], *, attempt: int, attempts: int) -> Outcome:
+    def _guarded(self, act: Callable[[], Facts], tried: _Attempt) -> Outcome:
         """The act's facts, or what its error means for the run."""
         try:
             return {"state": "done", "facts": act()}
-        except (SlotWaitEnded, Stopped, _BrokenOff):
+        except (SlotWaitEnded, Stopped, BrokenOff):
             return {"state": "stopped"}
         except OrchestratorError as exc:
-            return self._meaning(exc, attempt=attempt, attempts=attempts)
+            return self._meaning(exc, tried)
         except Exception as exc:  # noqa: BLE001 - the rim of a step: what we do not know is never retried, it asks an operator
             _log.exception("a step raised what no driver should raise")
             return {"state": "doubt", "code": InDoubt.code, "error": f"an error that nobody foresaw ({type(exc).__name__})"}
 
-    def _meaning(self, error: OrchestratorError, *, attempt: int, attempts: int) -> Outcome:
+    def _meaning(self, error: OrchestratorError, tried: _Attempt) -> Outcome:
         outcome: Outcome = {"code": error.code, "error": str(error)}
-        delay = retry_delay(error, attempt=attempt, attempts=attempts)
+        now = self._works.clock.now()
+        since = tried.since or now
+        before = absences.goes_on(tried.run.absence, error, position=tried.position)
+        delay = None if before is not None else retry_delay(error, attempt=tried.attempt, attempts=tried.attempts)
         if delay is not None:
-            again = self._works.clock.now() + timedelta(seconds=delay)
-            return outcome | {"state": "retry", "retry_at": again.isoformat()}
+            again = now + timedelta(seconds=delay)
+            return outcome | {"state": "retry", "retry_at": again.isoformat(), "since": since.isoformat()}
+        absence = absences.next_wait(
+            error,
+            before,
+            away=str(error.details.get("away") or "its node"),
+            position=tried.position,
+            since=since,
+            now=now,
+            patience=self._works.settings.wait_for_nodes if tried.waits else timedelta(0),
+            spread=crc32(tried.run.job.id.encode()) / 2**32,
+        )
+        if absence is not None:
+            return outcome | {"state": "away", "absence": absence.to_json()}
         if isinstance(error, Frozen):
             return outcome | {"state": "frozen"}
         if isinstance(error, FenceClosed):
@@ -329,15 +309,15 @@ class Acts:
     def _context(self, run: Run, position: int, step: Step[Any], *, cut_short: bool = True) -> StepContext:
         """``cut_short``: it may be, and a drill is wherever it says how far it is: nothing that it makes is needed. An undo is
         not."""
-        progress = _Progress(self._works, run.job.id, position)
-        stopping = _StopFlag(self._works, run.job.id) if cut_short else _never
+        progress = Progress(self._works, run.job.id, position)
+        stopping = StopFlag(self._works, run.job.id) if cut_short else never
         yields = cut_short and run.job.intent == IntentKind.DRILL
         return StepContext(
             job_id=run.job.id,
             service_id=run.job.service_id,
             ports=self._works.ports,
             deadline=step.deadline_seconds,
-            progress=_Yielding(progress, stopping) if yields else progress,
+            progress=Yielding(progress, stopping) if yields else progress,
             stopping=stopping,
             asked_by=run.job.asked_by,
             named=run.named,
@@ -348,9 +328,13 @@ class Acts:
         return job_store.steps(conn, run.job.id)[position]
 
     def _note_failed(self, conn: Connection, run: Run, position: int, outcome: Outcome) -> None:
-        if outcome["state"] == "retry":
-            again = {"message": f"again at {outcome['retry_at']}: {outcome['error']}"[:500]}
-            self._note(conn, run, position, error_code=outcome["code"], error=outcome["error"], **again)
+        if outcome["state"] in ("retry", "away"):
+            again = {"error_code": outcome["code"], "error": outcome["error"]}
+            if outcome["state"] == "away":
+                again |= {"message": str(Absence.from_json(outcome["absence"]))[:500], "state": StepState.PENDING}
+            else:
+                again |= {"message": f"again at {outcome['retry_at']}: {outcome['error']}"[:500]}
+            self._note(conn, run, position, **again)
             return
         failed = {"error_code": outcome.get("code", ""), "error": outcome.get("error", "stopped")}
         self._note(conn, run, position, state=StepState.FAILED, finished_at=self._works.clock.now(), **failed)

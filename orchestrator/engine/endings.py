@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from orchestrator.domain import (
     plan_changes,
     restarts,
 )
+from orchestrator.domain.absences import Absence
 from orchestrator.domain.backups.asking import ON_REQUEST
 from orchestrator.domain.backups.drills import ended as drill_ended
 from orchestrator.domain.backups.drills import signature_of
@@ -35,6 +37,7 @@ from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
 from orchestrator.engine.telling import tell, tell_changed, tell_refused
 from orchestrator.store import (
+    absences,
     audit,
     backups,
     charges,
@@ -49,8 +52,9 @@ from orchestrator.store import (
     site_certificates,
 )
 from orchestrator.store import jobs as job_store
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, after_commit
 
+_log = logging.getLogger(__name__)
 # States of a job whose run is under way or to come; any other means that this run is over.
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.UNDOING)
 ENGINE = "orchestrator"
@@ -120,6 +124,7 @@ class Endings:
         job_store.change(
             conn, job.id, state=ending.state, error_code=ending.code, error=ending.error, finished_at=now, stop_requested=False
         )
+        absences.drop(conn, job.id)
         service = services.get(conn, job.service_id)
         if service is not None:
             self._settle(conn, present, service, ending)
@@ -159,6 +164,27 @@ class Endings:
         audit.append_of_job(conn, present, "job waits: frozen", at=self._works.clock.now(), who=ENGINE)
         tell_rest(conn, present, JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=FROZEN_REASON)
 
+    def wait(self, job: Job, absence: Absence) -> None:
+        """What the job needs cannot be reached: it goes back into its line, and on where it was when its next try is due."""
+        self._works.at(f"{job.playbook}/wait/before")
+        self._works.record(lambda conn: self._write_waiting(conn, job, absence))
+        self._works.at(f"{job.playbook}/wait/after")
+
+    def _write_waiting(self, conn: Connection, job: Job, absence: Absence) -> None:
+        present = job_store.get(conn, job.id)
+        if present.run != job.run or present.state not in OPEN:
+            return
+        locks.release_service(conn, job.service_id, job_id=job.id)
+        job_store.change(conn, job.id, state=JobState.QUEUED, run=job.run + 1)
+        absences.put(conn, job.id, absence)
+        if present.stop_requested and not job.stop_requested:  # meanwhile: this run did not see it
+            absences.end(conn, job.id)
+        if absence.tries == 1:
+            facts = {"away": absence.away, "why": absence.why}
+            audit.append_of_job(conn, present, "job waits: not reached", at=self._works.clock.now(), who=ENGINE, facts=facts)
+        after_commit(conn, lambda: _log.warning("job %s %s", job.id, absence))
+        line_up(conn, self._durable, job.service_id)
+
     def call_off(self, conn: Connection, job: Job, *, by: str, for_good: bool = False) -> None:
         """End a job that is not over: at once where it has made nothing yet, else before its next step, and undo what it made.
 
@@ -173,6 +199,8 @@ class Endings:
             self.write(conn, job, Ending(state=JobState.CANCELLED, error=f"cancelled by {by}"))
         else:
             job_store.change(conn, job.id, stop_requested=True)
+            absences.end(conn, job.id)
+            line_up(conn, self._durable, job.service_id)
             if resting:  # what it made has to be undone, and that is a run's work
                 self.run_again(conn, job, approved_by=job.approved_by)
 

@@ -15,6 +15,8 @@ from orchestrator.domain.jobs import Job
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.reconciliation import BillingList, Reconciled
 from orchestrator.domain.services import HoldReason
+from orchestrator.engine.absences import BEAT_SECONDS as ABSENCES_SECONDS
+from orchestrator.engine.absences import Absences
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.announcing import Announcing
 from orchestrator.engine.clerk import Clerk, Submitted
@@ -151,6 +153,7 @@ class Engine:
         self.taking_in = TakingIn(self._works, catalog, records)
         self.drifting = Drifting(self._works, catalog, clerk=clerk, records=records)
         self._sweep = Sweep(self._works, self._durable, endings=endings, slots=slots)
+        self._absences = Absences(self._works, self._durable)
         self._takeover = Takeover(self._works, self._durable, self._lease)
         self._brakes = Guard(self._works, catalog, policy_texts)
         self.announcing = Announcing(self._works, catalog, wake=self._wake)
@@ -200,6 +203,7 @@ class Engine:
             Beat("sweep", lambda: self._sweep.once(leads=self.leads), seconds=settings.sweep_seconds),
             Beat("takeover", self._takeover.once, seconds=settings.lease_seconds / 6),
             self.alone("due", self.fall_due, seconds=settings.due_seconds),
+            self.alone("absences", self._absences.once, seconds=ABSENCES_SECONDS),
             Beat("following", self._follow, seconds=settings.due_seconds),
             self.alone("drills", self.drill, seconds=settings.drill_seconds),
             self.alone("usage", self.meter, seconds=settings.usage_seconds),

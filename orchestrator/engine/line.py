@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.engine.durable import Durable
+from orchestrator.store import absences
 from orchestrator.store import jobs as job_store
 from orchestrator.store.database import Connection
 
@@ -38,6 +39,7 @@ def line_up(conn: Connection, durable: Durable, service_id: str) -> None:
         for job in jobs:
             if job.intent == IntentKind.DRILL and job.state in (JobState.QUEUED, JobState.RUNNING):
                 job_store.change(conn, job.id, stop_requested=True)
+                absences.end(conn, job.id)
     if durable.share is not None:
         # One that has found its node has left a turn to those that have none yet.
         for place in {job_store.place_of(conn, service_id), ""}:
@@ -47,5 +49,5 @@ def line_up(conn: Connection, durable: Durable, service_id: str) -> None:
     if any(job.state in (JobState.RUNNING, JobState.UNDOING) for job in jobs):
         return
     first = next((job for job in jobs if job.state == JobState.QUEUED), None)
-    if first is not None:
+    if first is not None and first.id not in absences.waiting(conn, [first.id]):
         durable.enqueue(conn, job_id=first.id, run=first.run, since=first.created_at)

@@ -13,7 +13,7 @@ from orchestrator.domain.machines import Machine
 from orchestrator.engine.machine_guard import MachineGuard
 from orchestrator.ports.bmc import Bmc, BmcFacts, MachinePower, Sensor
 from orchestrator.ports.clock import Clock
-from orchestrator.store import jobs, services
+from orchestrator.store import absences, jobs, services
 from orchestrator.store import machines as machine_store
 from orchestrator.store.database import Connection, Database
 
@@ -54,7 +54,10 @@ class MachineWatch:
                 machine_store.set_unreachable(conn, name, exc.message)
             return
         with self._db.write() as conn:
-            machine_store.set_seen(conn, name, told, own=_as_its_customer_has_it(conn, name), now=self._clock.now())
+            was_up, now = machine_store.get(conn, name).up, self._clock.now()
+            machine_store.set_seen(conn, name, told, own=_as_its_customer_has_it(conn, name), now=now)
+            if not was_up:
+                absences.is_back(conn, name, now=now)
         if told["power"] == MachinePower.ON:
             self._keep_off(name)
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from orchestrator.domain import account_settings, archives, asides, outcomes, own_systems, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
+from orchestrator.domain.absences import Absence
 from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
 from orchestrator.domain.guest_records import adopted_name
@@ -31,8 +32,8 @@ from orchestrator.engine.resting import event_of
 from orchestrator.engine.settings import Catalog
 from orchestrator.engine.telling import tell_changed
 from orchestrator.observe.logs import about
+from orchestrator.store import absences, locks, machines, nodes, services
 from orchestrator.store import jobs as job_store
-from orchestrator.store import locks, machines, nodes, services
 from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
@@ -95,7 +96,10 @@ class Runner:
         if outcome["state"] == "frozen":
             self._durable.step("park", lambda: self._parked(run.job))
             return
-        ending = self._ending(run, outcome, call)
+        ending = outcome if outcome["state"] == "away" else self._ending(run, outcome, call)
+        if not isinstance(ending, Ending):
+            self._durable.step("wait", partial(self._waiting, run.job, ending))
+            return
         self._durable.step("finish", lambda: self._finished(run.job, ending, last))
 
     # -- before the first step ----------------------------------------
@@ -144,7 +148,7 @@ class Runner:
         """The run as an earlier execution of it wrote it down; None where it is over."""
 
         def load(conn: Connection, job: Job, token: str) -> Run:
-            return _run_of(job, services.facts(conn, job.service_id), token)
+            return _run_of(job, services.facts(conn, job.service_id), token, absences.get(conn, job.id))
 
         return self._locked(job_id, number, load)
 
@@ -154,7 +158,8 @@ class Runner:
         started: dict[str, Any] = {"state": JobState.RUNNING, "started_at": job.started_at or now}
         if job.workflow is not None:
             job_store.change(conn, job.id, **started)
-            return _run_of(replace(job, **started), services.facts(conn, job.service_id), token)
+            known = services.facts(conn, job.service_id)
+            return _run_of(replace(job, **started), known, token, absences.get(conn, job.id))
         service = services.get(conn, job.service_id)
         if service is None:
             raise NotFound(f"there is no service {job.service_id}")
@@ -195,11 +200,13 @@ class Runner:
     def _attempts(self, run: Run, name: str, act: Callable[..., Outcome]) -> Outcome:
         """Attempt after attempt until one is no retry; each is a recorded step of its own, and so is when the next is due."""
         attempt = 1
+        since: datetime | None = None
         while True:
             self._works.halt_if_stopping()
-            outcome = self._durable.step(f"{name}#{attempt}", partial(act, attempt=attempt))
+            outcome = self._durable.step(f"{name}#{attempt}", partial(act, attempt=attempt, since=since))
             if outcome["state"] != "retry":
                 return outcome
+            since = since or datetime.fromisoformat(outcome.get("since") or outcome["retry_at"])
             self._wait_until(run, datetime.fromisoformat(outcome["retry_at"]))
             attempt += 1
 
@@ -212,8 +219,9 @@ class Runner:
 
     # -- the end ----------------------------------------
 
-    def _ending(self, run: Run, outcome: Outcome, call: StepCall | None) -> Ending:
-        """What becomes of the job; undoes it where that is what the outcome asks for."""
+    def _ending(self, run: Run, outcome: Outcome, call: StepCall | None) -> Ending | Outcome:
+        """What becomes of the job; undoes it where that is what the outcome asks for. An outcome where it waits in the middle of
+        that: a job that is to stop comes back to it."""
         if call is None:
             return Ending(state=JobState.DONE)
         code, error = outcome.get("code", ""), outcome.get("error", "")
@@ -223,7 +231,9 @@ class Runner:
         plan = self._durable.step("undo", lambda: self._begin_undo(run))
         if plan["destroyed"]:
             return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=f"{where}; past the point of no return")
-        undone = self._undo(run, plan["positions"])
+        undone = self._undo(run, plan["positions"], waits=bool(plan.get("stopped")))
+        if isinstance(undone, dict):
+            return undone
         if undone is not None:
             return Ending(state=JobState.NEEDS_OPERATOR, code=UndoFailed.code, error=f"{where}; {undone}")
         # The fence sees a stop that came after the step had begun.
@@ -244,14 +254,20 @@ class Runner:
 
         return self._works.record(change)
 
-    def _undo(self, run: Run, positions: list[int]) -> str | None:
-        """None when all is undone, or what could not be."""
+    def _undo(self, run: Run, positions: list[int], *, waits: bool) -> str | Outcome | None:
+        """None when all is undone, what could not be, or what it ``waits`` for before it is."""
         for position in positions:
             call = run.workflow.calls[position]
-            outcome = self._attempts(run, f"undo {call.id}", partial(self._acts.take_back, run, position))
+            outcome = self._attempts(run, f"undo {call.id}", partial(self._acts.take_back, run, position, waits=waits))
+            if outcome["state"] == "away":
+                return outcome
             if outcome["state"] != "done":
                 return f"undoing {call.id} failed: {outcome.get('error', '')}"
         return None
+
+    def _waiting(self, job: Job, outcome: Outcome) -> Outcome:
+        self._endings.wait(job, Absence.from_json(outcome["absence"]))
+        return {"state": "waiting"}
 
     def _parked(self, job: Job) -> Outcome:
         self._endings.park(job)
@@ -262,8 +278,9 @@ class Runner:
         return {"state": ending.state.value}
 
 
-def _run_of(job: Job, known: ServiceFacts, token: str) -> Run:
-    return Run(job=job, workflow=workflows.from_json(job.workflow or {}), token=token, named=adopted_name(known.values))
+def _run_of(job: Job, known: ServiceFacts, token: str, absence: Absence | None = None) -> Run:
+    flow, named = workflows.from_json(job.workflow or {}), adopted_name(known.values)
+    return Run(job=job, workflow=flow, token=token, named=named, absence=absence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

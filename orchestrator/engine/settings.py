@@ -148,6 +148,7 @@ class EngineSettings:
     ``drain_seconds``: how long ``stop`` waits for the steps under way; what then still runs is recovered at the next start.
     ``lease_seconds``: how long a controller that is not heard of counts as one that works; ``keys``: a word for its keys, which
     all controllers of a database have in common; ``version``: of this software.
+    ``wait_for_nodes``: how long a job waits for a node, or whatever else it needs, that cannot be reached.
     ``give_up_after``: how long a message is posted again and again; ``keep_messages``: how long one is kept that was taken.
     """
 
@@ -177,3 +178,4 @@ class EngineSettings:
     keep_events: timedelta = timedelta(days=60)
     keep_messages: timedelta = timedelta(days=400)
     give_up_after: timedelta = timedelta(days=3)
+    wait_for_nodes: timedelta = timedelta(minutes=30)

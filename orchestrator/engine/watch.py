@@ -10,6 +10,7 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.plans import Node
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.hypervisor import NodeFacts
+from orchestrator.store import absences
 from orchestrator.store import nodes as node_store
 from orchestrator.store.database import Database
 
@@ -47,4 +48,7 @@ class NodeWatch:
                 node_store.set_unreachable(conn, name, exc.message)
             return
         with self._db.write() as conn:
-            node_store.set_seen(conn, name, facts, now=self._clock.now())
+            before, now = node_store.get(conn, name), self._clock.now()
+            node_store.set_seen(conn, name, facts, now=now)
+            if before is not None and not before.up:
+                absences.is_back(conn, name, now=now)

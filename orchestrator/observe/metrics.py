@@ -193,6 +193,14 @@ def _job_gauges(now: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "queue_oldest_age_seconds", "Age of the job that has waited longest, 0 where none waits.", now.queue_oldest_seconds
     )
+    away = GaugeMetricFamily("orchestrator_away_jobs", "Jobs that wait for what they cannot reach.", labels=("away",))
+    longest = GaugeMetricFamily(
+        "orchestrator_away_oldest_age_seconds", "Since when the first of them waits for it.", labels=("away",)
+    )
+    for waits in now.away:
+        away.add_metric((waits.away,), waits.count)
+        longest.add_metric((waits.away,), waits.oldest_seconds)
+    yield from (away, longest)
     yield _gauge("approval_jobs", "Jobs that wait for an operator's approval.", now.waiting_approval)
     yield _gauge("outbox_messages", "Messages that wait for billing to take them.", now.outbox_depth)
     yield _gauge(

@@ -185,6 +185,15 @@ class ServiceGauges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwayCount:
+    """Jobs that wait for a node, a machine or the backup target to be reached again; ``oldest_seconds``: the longest so far."""
+
+    away: str
+    count: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything at one moment. The oldest ages are seconds, 0 where nothing waits.
 
@@ -199,6 +208,7 @@ class Snapshot:
     queue_depth: int = 0
     queue_oldest_seconds: float = 0.0
     waiting_approval: int = 0
+    away: tuple[AwayCount, ...] = ()
     nodes: tuple[NodeGauges, ...] = ()
     services: tuple[ServicesCount, ...] = ()
     holds: tuple[HoldsCount, ...] = ()

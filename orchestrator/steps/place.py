@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
-from orchestrator.domain.errors import NoCapacity, TransientDriverError
+from orchestrator.domain.errors import NoCapacity, Unreachable
 from orchestrator.domain.placement import NodeState, Placement, Reservation, Verdict, Wanted, place
 from orchestrator.domain.plans import NodeKind
 from orchestrator.domain.specs import GuestWanted
@@ -96,7 +96,7 @@ def size_of(guest: GuestWanted) -> Wanted:
 
 
 def _place(wanted: Wanted, states: tuple[NodeState, ...]) -> Placement:
-    """Raises NoCapacity, and TransientDriverError where only a node that is down would take it: that may be over in a moment."""
+    """Raises NoCapacity, and Unreachable where only a node that is down would take it: that may be over in a moment."""
     try:
         return place(wanted, states)
     except NoCapacity:
@@ -107,8 +107,8 @@ def _place(wanted: Wanted, states: tuple[NodeState, ...]) -> Placement:
             node = ""
         if node:
             what = "guest" if wanted.kind == NodeKind.HYPERVISOR else "account"
-            raise TransientDriverError(
-                f"node {node} would take the {what}, and is down", retry_after=RETRY_DOWN_SECONDS
+            raise Unreachable(
+                f"node {node} would take the {what}, and is down", retry_after=RETRY_DOWN_SECONDS, away=node
             ) from None
         raise
 

@@ -17,7 +17,7 @@ from orchestrator.domain.errors import NotFound
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.store import access
-from orchestrator.store.tables import job_steps, jobs, reservations, service_locks, services
+from orchestrator.store.tables import absences, job_steps, jobs, reservations, service_locks, services
 
 # Made once: making a statement costs more than running it.
 _ADD = sa.insert(jobs)
@@ -60,6 +60,9 @@ _LATELY = sa.union(
     )
 )
 _RECENT = sa.select(sa.func.count()).select_from(_LATELY.subquery())
+# It waits for what it could not reach: not in its line, and before the others of its service all the same.
+_WAITS = sa.exists().where(absences.c.job_id == jobs.c.id, absences.c.waits)
+_AWAY = sa.select(absences.c.away).where(absences.c.waits)
 # Where a service is, or is promised to be.
 _PLACE = sa.func.coalesce(sa.func.nullif(services.c.node, ""), reservations.c.node, "")
 _WAITING = sa.select(jobs).where(
@@ -132,18 +135,21 @@ def in_states(
 def in_line(conn: sa.Connection, *, share: int | None = None) -> tuple[tuple[str, int], ...]:
     """(job, run) of what is to be on the queue or under way: of each service the jobs begun, else the oldest that waits.
 
-    ``share``: of those that wait only so many of one place as it has left beside those begun (``place_of``); None = all.
+    ``share``: of those that wait only so many of one place as it has left beside those begun (``place_of``), and none of one
+    that a job waits to be reached again; None = all. What itself waits so is not in the line.
     """
-    columns = (jobs.c.id, jobs.c.run, jobs.c.service_id, jobs.c.state, _PLACE.label("place"))
+    columns = (jobs.c.id, jobs.c.run, jobs.c.service_id, jobs.c.state, _PLACE.label("place"), _WAITS.label("waits"))
     rows = conn.execute(_placed(*columns).where(jobs.c.state.in_(UNDER_WAY)).order_by(jobs.c.id)).all()
     begun = [row for row in rows if row.state != JobState.QUEUED.value]
     first = {row.service_id: row for row in reversed(rows)}
     busy = {row.service_id for row in begun}
-    heads = sorted((row for service_id, row in first.items() if service_id not in busy), key=lambda row: str(row.id))
+    heads = [row for service_id, row in first.items() if service_id not in busy and not row.waits]
+    heads.sort(key=lambda row: str(row.id))
     taken = Counter(row.place for row in begun)
     found = list(begun)
+    away = frozenset() if share is None else frozenset(conn.scalars(_AWAY))
     for row in heads:
-        if share is None or taken[row.place] < share:
+        if share is None or (taken[row.place] < share and row.place not in away):
             taken[row.place] += 1
             found.append(row)
     return tuple((row.id, int(row.run)) for row in found)
@@ -156,7 +162,10 @@ def place_of(conn: sa.Connection, service_id: str) -> str:
 
 
 def next_of(conn: sa.Connection, place: str, *, share: int) -> tuple[Job, ...]:
-    """The oldest jobs that wait for the place, of each service the first, as many as its share leaves beside those begun."""
+    """The oldest jobs that wait for the place, of each service the first, as many as its share leaves beside those begun; none
+    where a job waits for the place to be reached again."""
+    if place and place in conn.scalars(_AWAY).all():
+        return ()
     begun = (JobState.RUNNING.value, JobState.UNDOING.value)
     counted = _placed(sa.func.count()).where(jobs.c.state.in_(begun), sa.literal(place) == _PLACE)
     left = share - int(conn.execute(counted).scalar_one())
@@ -165,7 +174,7 @@ def next_of(conn: sa.Connection, place: str, *, share: int) -> tuple[Job, ...]:
     other = jobs.alias("other")
     before = sa.or_(other.c.state.in_(begun), sa.and_(other.c.state == JobState.QUEUED.value, other.c.id < jobs.c.id))
     first = ~sa.exists().where(other.c.service_id == jobs.c.service_id, before)
-    query = _placed(jobs).where(jobs.c.state == JobState.QUEUED.value, sa.literal(place) == _PLACE, first)
+    query = _placed(jobs).where(jobs.c.state == JobState.QUEUED.value, sa.literal(place) == _PLACE, first, ~_WAITS)
     return tuple(_job(row) for row in conn.execute(query.order_by(jobs.c.id).limit(left)))
 
 
@@ -243,7 +252,8 @@ def counts(conn: sa.Connection) -> dict[tuple[str, str], int]:
 
 
 def queue_depth(conn: sa.Connection) -> QueueDepth:
-    query = sa.select(sa.func.count(), sa.func.min(jobs.c.created_at)).where(jobs.c.state == JobState.QUEUED.value)
+    """Without those that wait for what they could not reach."""
+    query = sa.select(sa.func.count(), sa.func.min(jobs.c.created_at)).where(jobs.c.state == JobState.QUEUED.value, ~_WAITS)
     count, oldest = conn.execute(query).one()
     return QueueDepth(jobs=int(count), oldest=oldest)
 

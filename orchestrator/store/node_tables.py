@@ -69,3 +69,17 @@ moving_reservations = _table(
     sa.Column("memory_bytes", sa.BigInteger, nullable=False),
     sa.Column("disk_bytes", sa.BigInteger, nullable=False),
 )
+
+# Jobs that wait for a node, a machine or the backup target to be reached again, until their end. waits: until its next try is due
+# the job is not in its line.
+absences = _table(
+    "absences",
+    _text("job_id", primary_key=True),
+    _text("away"),
+    _time("since"),
+    _time("until"),
+    _text("why"),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("waits", sa.Boolean, nullable=False),
+)

@@ -25,6 +25,7 @@ from orchestrator.store.controller_tables import controllers as controllers
 from orchestrator.store.deployment_tables import deployment_tasks as deployment_tasks
 from orchestrator.store.deployment_tables import deployments as deployments
 from orchestrator.store.machine_tables import machines as machines
+from orchestrator.store.node_tables import absences as absences
 from orchestrator.store.node_tables import moving_reservations as moving_reservations
 from orchestrator.store.node_tables import node_slots as node_slots
 from orchestrator.store.node_tables import node_statements as node_statements

@@ -275,6 +275,7 @@ def _engine_settings(config: Config) -> EngineSettings:
         heavy_slots={node.name: node.heavy_slots for node in config.nodes},
         confirm_wait=settings.confirm_wait,
         keep_engine_rows=settings.keep_engine_rows,
+        wait_for_nodes=settings.wait_for_nodes,
         keep_events=settings.keep_events,
         give_up_after=settings.give_up_after,
         keep_messages=settings.keep_messages,

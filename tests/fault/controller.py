@@ -22,7 +22,7 @@ from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
 from orchestrator.domain.backups.offer import NodeBackups
 from orchestrator.domain.backups.restoring import Asked
 from orchestrator.domain.calendar import Days
-from orchestrator.domain.errors import PermanentDriverError
+from orchestrator.domain.errors import PermanentDriverError, Unreachable
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.policies import Archive, LatePayment, LatePaymentEffect, Policy
@@ -66,7 +66,8 @@ ARCHIVING = Policy(
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
     """One job of a service. ``kill``: the point it dies at; ``fail``: the point where a permanent error strikes, each time;
-    ``pay``: the point at which the service is paid, once.
+    ``pay``: the point at which the service is paid, once; ``away``: the point at which its node cannot be reached, until the job
+    has waited for it.
     """
 
     service: str
@@ -74,6 +75,7 @@ class Scenario:
     kill: str = ""
     fail: str = ""
     pay: str = ""
+    away: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,8 @@ class Points:
             threading.Event().wait()  # until the end of the process
         if point == scenario.fail:
             raise PermanentDriverError("scripted to fail here")
+        if point == scenario.away and self.house is not None and self.house.job(current_job.get()).run == 1:
+            raise Unreachable("scripted to be away here", retry_after=0.0)
 
     def _service(self) -> str:
         job_id = current_job.get()

@@ -108,6 +108,7 @@ class Options:
     confirm_wait: timedelta = timedelta(days=3)
     give_up_after: timedelta = timedelta(days=3)
     notify_deadline_seconds: float = 15.0
+    wait_for_nodes: timedelta = timedelta(minutes=30)
     due_seconds: float = 60.0
     backups: Mapping[str, NodeBackups] = field(default_factory=dict)
     drills: int = 0
@@ -178,6 +179,7 @@ class House:
                 lease_seconds=options.lease_seconds,
                 confirm_wait=options.confirm_wait,
                 due_seconds=options.due_seconds,
+                wait_for_nodes=options.wait_for_nodes,
                 outbox_seconds=options.poll_seconds,
                 notify_deadline_seconds=options.notify_deadline_seconds,
                 give_up_after=options.give_up_after,

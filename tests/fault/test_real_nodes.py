@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,11 +45,32 @@ def test_while_one_node_hangs_jobs_of_the_other_go_on_and_its_own_wait_and_go_on
         fresh = pair.placed(NODE, plan=SEALED)
         pair.until("the node is seen to be down", lambda: not pair.site.ask("node", "show", OTHER)["up"])
         pair.until("the reason is told", lambda: any("again at" in step["message"] for step in pair.job(waits[0])["steps"]))
-        assert pair.job(waits[0])["state"] == "running", "it waits for its node"
+        assert pair.job(waits[0])["state"] in ("running", "queued"), "it waits for its node"
     pair.done(waits)
     pair.done([pair.command("start", there)])
     pair.answering([there])
     pair.done([pair.command("terminate", service) for service in (here, there, fresh)])
+
+
+@pytest.mark.rare
+def test_a_job_whose_libvirtd_is_away_for_longer_than_its_attempts_waits_and_goes_on_when_it_is_back(
+    pair: Pair,
+) -> None:
+    machine = pair.machine
+    assert machine is not None
+    here, there = pair.placed(NODE, plan=SEALED), pair.placed(OTHER, plan=SEALED)
+    with machine.without_libvirtd():
+        began, asked = time.monotonic(), pair.command("stop", there)
+        pair.until("the job waits", lambda: (pair.job(asked)["waits_for"] or {}).get("away") == OTHER)
+        pair.done([pair.command("check", here)])
+        pair.until("it has tried again", lambda: (pair.job(asked)["waits_for"] or {}).get("tries", 0) >= 3, seconds=180)
+        assert (time.monotonic() - began > 40, pair.job(asked)["state"]) == (True, "queued")
+        assert f"waits for {OTHER} since" in " ".join(pair.site.cli("job", "show", asked).split())
+        assert f"waits: for {OTHER} since" in pair.site.cli("service", "show", there)
+        assert f'orchestrator_away_jobs{{away="{OTHER}"}} 1.0' in pair.site.http("GET", "/metrics").text
+    pair.done([asked])
+    assert machine.virsh("domstate", sight.guest(there)).stdout.strip() == "shut off"
+    pair.done([pair.command("terminate", service) for service in (here, there)])
 
 
 def show(pair: Pair, service: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ HOST_UUID = "7d1f5f0e-5f0b-4a51-9d0e-2f0e9a6b2d02"
 CABLE, PLUG = "to-node-2", "uplink"
 SECONDS = 90.0
 AGAIN = "again"
+LIBVIRTD = "libvirtd"
 ROOT = Path(__file__).parents[2]
 # What enrolment, libvirt and the agent write is this machine's own. Empty at first.
 PRIVATE = (
@@ -86,10 +87,24 @@ class Neighbour:
 
     def power_on(self) -> None:
         """It boots: its daemons are started, and libvirtd starts the guests that start with their host."""
-        words = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lab.neighbour", str(self.lab.directory), AGAIN)
+        self._start(AGAIN)
+
+    def _start(self, what: str) -> None:
+        words = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lab.neighbour", str(self.lab.directory), what)
         booted = self.run(*words, check=False)
         if booted.returncode:
             raise daemons.NotReady(f"the second machine does not come back:\n{booted.stderr[-2000:]}")
+
+    @contextmanager
+    def without_libvirtd(self) -> Iterator[None]:
+        """As while libvirt is upgraded: libvirtd is not there, sshd is, and its guests run on."""
+        libvirtd = self.pids()[0]
+        os.kill(libvirtd, signal.SIGTERM)
+        daemons.wait_until("libvirtd's end", lambda: not Path(f"/proc/{libvirtd}/exe").exists())
+        try:
+            yield
+        finally:
+            self._start(LIBVIRTD)
 
     @contextmanager
     def hung(self) -> Iterator[None]:
@@ -256,5 +271,7 @@ def main(directory: Path) -> int:
 if __name__ == "__main__":
     if sys.argv[2:] == [AGAIN]:
         boot(Path(sys.argv[1]))
+    elif sys.argv[2:] == [LIBVIRTD]:
+        daemons.start_libvirtd()
     else:
         sys.exit(main(Path(sys.argv[1])))

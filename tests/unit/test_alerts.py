@@ -67,6 +67,7 @@ CASES = (
     ("ControllerLost", "orchestrator_controllers_lost", "0x5 1x60 0x300", ((4, False), (7, True), (70, False))),
     ("AddressesRunOut", 'orchestrator_addresses_used{family="ipv4",range="v4",zone="z"}', "80+1x10", ((4, False), (8, True))),
     ("JobsNeedAnOperator", 'orchestrator_jobs{playbook="p",state="needs_operator"}', "0x5 1x300", ((4, False), (7, True))),
+    ("JobsWaitForNode", 'orchestrator_away_oldest_age_seconds{away="hv1"}', "0x5 60+60x20", ((15, False), (20, True))),
     ("JobsWaitForApproval", "orchestrator_approval_jobs", "0x5 1x300", ((10, False), (25, True))),
     ("DeadlinesAreLate", 'orchestrator_deadlines_late{action="suspend"}', "1x300", ((20, False), (40, True))),
     ("TerminationsWait", "orchestrator_terminations_wait", "1x300", ((50, False), (70, True))),

@@ -81,6 +81,7 @@ JOB = {
     "asked_by": "deadline terminate",
     "error": "",
     "approval_reason": "billing is asked to confirm until the eighth",
+    "waits_for": None,
 }
 SERVICE = {
     "id": "svc-1001",

@@ -18,6 +18,7 @@ from orchestrator.domain.errors import (
     PermanentDriverError,
     Refused,
     TransientDriverError,
+    Unreachable,
     WrongState,
 )
 from orchestrator.domain.plans import Node
@@ -48,11 +49,11 @@ def said(code: int, message: str) -> libvirt.libvirtError:
         (libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running", WrongState),
         (libvirt.VIR_ERR_HOOK_SCRIPT_FAILED, HOOK, Refused),
         (libvirt.VIR_ERR_OPERATION_TIMEOUT, "Timed out during operation", TransientDriverError),
-        (libvirt.VIR_ERR_RPC, "anything", TransientDriverError),
-        (INTERNAL, "client socket is closed", TransientDriverError),
+        (libvirt.VIR_ERR_RPC, "anything", Unreachable),
+        (INTERNAL, "client socket is closed", Unreachable),
         (INTERNAL, "pool 'p' has asynchronous jobs running.", TransientDriverError),
-        (SYSTEM, "Failed to connect socket to '/run/libvirt/libvirt-sock': No such file or directory", TransientDriverError),
-        (SYSTEM, "End of file while reading data: Input/output error", TransientDriverError),
+        (SYSTEM, "Failed to connect socket to '/run/libvirt/libvirt-sock': No such file or directory", Unreachable),
+        (SYSTEM, "End of file while reading data: Input/output error", Unreachable),
         (SYSTEM, "Cannot recv data: Host key verification failed.: Connection reset by peer", PermanentDriverError),
         (SYSTEM, "Cannot recv data: root@n: Permission denied (publickey).: Connection reset by peer", PermanentDriverError),
         (SYSTEM, "cannot fill file '/p/x': No space left on device", NoCapacity),

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.domain.errors import StoreUnavailable
 from orchestrator.observe.metrics import Metrics
 from orchestrator.observe.snapshot import (
+    AwayCount,
     BackupGauges,
     BackupsCount,
     HoldsCount,
@@ -29,6 +30,7 @@ FULL = Snapshot(
     queue_depth=1,
     queue_oldest_seconds=12.5,
     waiting_approval=2,
+    away=(AwayCount(away="hv2", count=3, oldest_seconds=90.0),),
     nodes=(
         NodeGauges(
             name="hv1",
@@ -139,6 +141,8 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         'orchestrator_jobs{playbook="vps-provision",state="done"} 3.0',
         "orchestrator_queue_jobs 1.0",
         "orchestrator_queue_oldest_age_seconds 12.5",
+        'orchestrator_away_jobs{away="hv2"} 3.0',
+        'orchestrator_away_oldest_age_seconds{away="hv2"} 90.0',
         "orchestrator_approval_jobs 2.0",
         "orchestrator_terminations_wait 1.0",
         'orchestrator_deadlines_late{action="suspend"} 3.0',

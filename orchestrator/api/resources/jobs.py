@@ -16,7 +16,7 @@ from orchestrator.api.paging import After, Limit, Page, Word
 from orchestrator.api.schemas import JobDetail, JobOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain.intents import JobState
-from orchestrator.store import jobs
+from orchestrator.store import absences, jobs
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -47,7 +47,8 @@ def list_jobs(
     """Jobs, the newest first."""
     with context.db.read() as conn:
         found, following = jobs.list_page(conn, limit=limit, after=after, service_id=service_id, state=state)
-    return Page(items=[JobOut.of(job) for job in found], next=following)
+        waiting = absences.waiting(conn, [job.id for job in found])
+    return Page(items=[JobOut.of(job, waiting.get(job.id)) for job in found], next=following)
 
 
 @router.get("/{job_id}")
@@ -84,4 +85,5 @@ def _shown(job_id: str, keep: Keep) -> Callable[[Connection, None], None]:
 
 
 def _detail(conn: Connection, job_id: str) -> JobDetail:
-    return JobDetail.with_steps(jobs.get(conn, job_id), jobs.steps(conn, job_id))
+    absence = absences.waiting(conn, [job_id]).get(job_id)
+    return JobDetail.with_steps(jobs.get(conn, job_id), jobs.steps(conn, job_id), absence)

@@ -17,7 +17,7 @@ from orchestrator.api.known import known
 from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer, Explanation, VerdictOut
-from orchestrator.api.service_schemas import DeadlineOut, ServiceDetail, ServiceOut
+from orchestrator.api.service_schemas import DeadlineOut, JobNote, ServiceDetail, ServiceOut
 from orchestrator.api.usage_schemas import GuestUsageOut, UsageOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import traffic, usage, workflow
@@ -29,7 +29,7 @@ from orchestrator.domain.outcomes import KEEPS_HOLDS
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
 from orchestrator.observe.logs import redact
-from orchestrator.store import account_usage, backups, charges, guest_traffic, jobs, overview, services
+from orchestrator.store import absences, account_usage, backups, charges, guest_traffic, jobs, overview, services
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["services"])
@@ -116,7 +116,9 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
         acts = outlook.of_one(conn, context.catalog, service, at)[:_NEXT_ACTS]
         next_acts = [DeadlineOut.of(act, asks_billing=context.catalog.asks_billing) for act in acts]
         owed = charges.latest(conn, service_id, limit=_CHARGES)
-        under_way = jobs.unfinished(conn, service_id)
+        open_jobs = jobs.unfinished(conn, service_id)
+        waiting = absences.waiting(conn, [job.id for job in open_jobs])
+        under_way = [JobNote.of(job, waiting.get(job.id)) for job in open_jobs]
         rows = backups.of_service(conn, service_id), backups.generations(conn, service_id), backups.restores_of(conn, service_id)
         kept = outlook_of(service, context.catalog.terms_of(service), *rows, now=at.now)
         facts, plan = services.facts(conn, service_id), context.catalog.plans.get(service.plan)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import card, emit_json, moment, say, table
+from orchestrator.cli.output import card, emit_json, moment, say, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import JOB_STATES, client, json_option, paging_options, show_list, watch_option
 from orchestrator.cli.remote.watch import WAITING, WAITS, say_waits, watch_job
@@ -19,6 +19,19 @@ def _waits_because(row: Row) -> str:
     return str(row["approval_reason"]) if row["state"] == WAITING else ""
 
 
+def _waits_for(row: Row) -> str:
+    """What it cannot reach; empty where that is nothing."""
+    found = row["waits_for"]
+    if not found:
+        return ""
+    return f"{found['away']} since {when(found['since'])}: {found['why']}; tries again at {when(found['until'])}"
+
+
+def _note(row: Row) -> str:
+    away = _waits_for(row)
+    return str(row["error"] or _waits_because(row) or (away and f"waits for {away}"))
+
+
 _LIST: tuple[Column, ...] = (
     Column("JOB", "id", Kind.ID),
     Column("SERVICE", "service_id", Kind.ID),
@@ -28,7 +41,7 @@ _LIST: tuple[Column, ...] = (
     Column("CREATED", moment("created_at"), Kind.TIME, spare=2),
     Column("FINISHED", moment("finished_at"), Kind.TIME, spare=5),
     Column("ASKED BY", "asked_by", spare=3),
-    Column("NOTE", lambda row: str(row["error"] or _waits_because(row)), Kind.PROSE, spare=1),
+    Column("NOTE", _note, Kind.PROSE, spare=1),
 )
 _CARD: tuple[Line, ...] = (
     ("job", "id"),
@@ -40,6 +53,7 @@ _CARD: tuple[Line, ...] = (
     ("reason", "reason"),
     ("asked by", "asked_by"),
     ("waits because", _waits_because),
+    ("waits for", _waits_for),
     ("approved by", "approved_by"),
     ("note", lambda row: "" if row["error_code"] else str(row["error"])),
     ("error", lambda row: f"{row['error']} ({row['error_code']})" if row["error_code"] else ""),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from orchestrator.domain.errors import NotFound, OrchestratorError, TransientDriverError
+from orchestrator.domain.errors import NotFound, OrchestratorError, TransientDriverError, Unreachable
 from orchestrator.drivers.calls import logged
 
 T = TypeVar("T")
@@ -261,7 +261,7 @@ class FakeWorld:
     ) -> T:
         """Carry out one call on a node: each stage is one durable change; the last one's value is returned.
 
-        Raises what the faults say, and TransientDriverError where the node is down.
+        Raises what the faults say, and Unreachable where the node is down.
         """
 
         def on_node(stage: Callable[[State], T]) -> Callable[[State, State], T]:
@@ -294,7 +294,7 @@ class FakeWorld:
             with self.change() as state:
                 here = node_of(state, node)
                 if not here["up"]:
-                    raise TransientDriverError(f"node {node} does not answer")
+                    raise Unreachable(f"node {node} does not answer")
                 result = stage(state, here)
         _strike(hits, "after", method=method, deadline=deadline)
         return result
@@ -335,6 +335,5 @@ def _strike(hits: list[State], where: Where, *, method: str, deadline: float) ->
         if fault["hang"] or float(fault["delay"]) >= deadline:
             raise TransientDriverError(f"{method} did not answer within {deadline:g} s")
         if fault["error"]:
-            if fault["retry_after"] is not None:
-                raise TransientDriverError(fault["message"], retry_after=fault["retry_after"])
-            raise _error_classes()[fault["error"]](fault["message"], **fault["details"])
+            again = {} if fault["retry_after"] is None else {"retry_after": fault["retry_after"]}
+            raise _error_classes()[fault["error"]](fault["message"], **again, **fault["details"])

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import libvirt
 
-from orchestrator.domain.errors import OrchestratorError, TransientDriverError
+from orchestrator.domain.errors import OrchestratorError, TransientDriverError, Unreachable
 from orchestrator.drivers.calls import logged
 from orchestrator.drivers.libvirt.errors import translate
 from orchestrator.ports.clock import Clock
@@ -102,6 +102,12 @@ class _Call(Generic[T]):
             self.done.set()
             self._connection.finished()
 
+    @property
+    def connected(self) -> bool:
+        """Whether libvirtd was reached: then it is the work that takes so long."""
+        with self._lock:
+            return self._session is not None
+
     def give_up(self) -> None:
         with self._lock:
             self._given_up = True
@@ -137,7 +143,8 @@ class Connection:
         if not call.done.wait(deadline):
             call.give_up()
             self._forget()
-            raise TransientDriverError(f"{sentence}: libvirt did not answer within {deadline:g} s")
+            kind = TransientDriverError if call.connected else Unreachable
+            raise kind(f"{sentence}: libvirt did not answer within {deadline:g} s")
         if call.error is not None:
             raise call.error
         if call.crash is not None:

@@ -20,6 +20,7 @@ from orchestrator.domain.errors import (
     PermanentDriverError,
     Refused,
     TransientDriverError,
+    Unreachable,
     WrongState,
 )
 
@@ -37,20 +38,26 @@ _STATE: dict[int, type[OrchestratorError]] = {
     libvirt.VIR_ERR_HOOK_SCRIPT_FAILED: Refused,
 }
 
-# The connection, or a libvirtd or QEMU that is busy just now.
-_TRANSIENT = frozenset(
+# The connection: libvirtd, or its node, is away.
+_AWAY = frozenset(
     {
         libvirt.VIR_ERR_NO_CONNECT,
         libvirt.VIR_ERR_INVALID_CONN,
         libvirt.VIR_ERR_RPC,
         libvirt.VIR_ERR_SSH,
+        libvirt.VIR_ERR_NO_SERVER,
+        libvirt.VIR_ERR_NO_CLIENT,
+    }
+)
+
+# A libvirtd or QEMU that is busy just now.
+_TRANSIENT = frozenset(
+    {
         libvirt.VIR_ERR_OPERATION_TIMEOUT,
         libvirt.VIR_ERR_OPERATION_ABORTED,
         libvirt.VIR_ERR_RESOURCE_BUSY,
         libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
         libvirt.VIR_ERR_AGENT_UNSYNCED,
-        libvirt.VIR_ERR_NO_SERVER,
-        libvirt.VIR_ERR_NO_CLIENT,
     }
 )
 
@@ -71,7 +78,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[OrchestratorError]], ...] = (
             r"[Cc]annot recv data|[Cc]annot write data|End of file while (reading|writing) data|client socket is closed"
             r"|Connection (reset|refused|timed out)|Failed to connect socket|Broken pipe|keepalive timeout|connection closed"
         ),
-        TransientDriverError,
+        Unreachable,
     ),
     (
         re.compile(r"Failed to terminate process|[Uu]nable to (read from|write to) monitor|cannot acquire state change lock"),
@@ -95,6 +102,8 @@ def translate(error: libvirt.libvirtError, doing: str) -> OrchestratorError:
     for pattern, kind in _TEXTS:
         if pattern.search(said):
             return kind(message, libvirt_code=code)
+    if code in _AWAY:
+        return Unreachable(message, libvirt_code=code)
     if code in _TRANSIENT:
         return TransientDriverError(message, libvirt_code=code)
     return _STATE.get(code, PermanentDriverError)(message, libvirt_code=code)

@@ -8,7 +8,7 @@ import requests
 from sushy import exceptions
 from urllib3.exceptions import SSLError
 
-from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
+from orchestrator.domain.errors import PermanentDriverError, TransientDriverError, Unreachable
 
 _TOLD = 300
 
@@ -21,7 +21,7 @@ def translate(error: BaseException, sentence: str) -> BaseException:
                 f"{sentence}: it shows another certificate than the one that is pinned",
                 hint="if its certificate was renewed, enrol the machine again; if not, somebody else answers there",
             )
-        return TransientDriverError(f"{sentence}: it cannot be reached")
+        return Unreachable(f"{sentence}: it cannot be reached")
     if isinstance(error, exceptions.AccessError):
         return PermanentDriverError(f"{sentence}: it refuses user or password", hint="look at the machine's secret")
     if isinstance(error, exceptions.HTTPError):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import paramiko
 
-from orchestrator.domain.errors import PermanentDriverError, TransientDriverError
+from orchestrator.domain.errors import PermanentDriverError, TransientDriverError, Unreachable
 from orchestrator.drivers.agent_answers import Completed
 from orchestrator.drivers.ssh.errors import translated
 from orchestrator.drivers.words import plain
@@ -104,7 +104,7 @@ class SshConnection:
     def _connected(self, limit: Deadline, *, dead: paramiko.Transport | None) -> tuple[paramiko.Transport, bool]:
         """The connection, and whether it was there before; never ``dead``, which another thread may have replaced already."""
         if not self._lock.acquire(timeout=max(0.0, limit.left())):
-            raise TransientDriverError(f"{self.name} does not answer", node=self.name)
+            raise Unreachable(f"{self.name} does not answer", node=self.name)
         try:
             transport = self._client.get_transport() if self._client is not None else None
             if transport is not None and transport is not dead and transport.is_active():

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import paramiko
 
-from orchestrator.domain.errors import DriverError, PermanentDriverError, TransientDriverError
+from orchestrator.domain.errors import DriverError, PermanentDriverError, Unreachable
 from orchestrator.drivers.words import plain
 
 # First match counts. Anything of the SSH layer that is not named is a broken connection, which may come back.
@@ -29,10 +29,10 @@ def translate(exc: Exception, node: str) -> DriverError:
         if isinstance(exc, kind):
             return PermanentDriverError(f"{node} {message}", hint=hint, node=node)
     if isinstance(exc, paramiko.ssh_exception.NoValidConnectionsError | ConnectionError):
-        return TransientDriverError(f"{node} cannot be connected to", node=node)
+        return Unreachable(f"{node} cannot be connected to", node=node)
     if isinstance(exc, TimeoutError | socket.gaierror):
-        return TransientDriverError(f"{node} does not answer", node=node)
-    return TransientDriverError(f"the connection to {node} broke: {plain(str(exc)) or type(exc).__name__}", node=node)
+        return Unreachable(f"{node} does not answer", node=node)
+    return Unreachable(f"the connection to {node} broke: {plain(str(exc)) or type(exc).__name__}", node=node)
 
 
 @contextmanager
