@@ -214,7 +214,7 @@ def test_one_that_comes_back_runs_no_second_copy_and_is_used_again_only_when_som
         on_n1(live, service)
     burn(live)
     restored(live, "s1")
-    refused(live.http.post("/v1/nodes/n1/found", json=WHY), 503, "driver-transient")
+    refused(live.http.post("/v1/nodes/n1/found", json=WHY), 503, "driver-unreachable")
     world(live).set_node("n1", up=True)
     world(live).reboot("n1")
     live.context.look("n1")
