@@ -14,8 +14,12 @@ from typing import Any
 from orchestrator.domain.certificate_shapes import LOST, VERSION
 from orchestrator.domain.certificates import embedded, utc_text
 from orchestrator.domain.errors import NodeLost
-from orchestrator.domain.plans import Node
+from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.plans import Node, PlanKind
 
+# How the reason begins of a job that waits because its node is lost: it goes on when its service is elsewhere, or the node found.
+LOST_REASON = "its node is lost"
+_WITHOUT_NODE = frozenset({IntentKind.RECOVER, IntentKind.ERASE, IntentKind.REACTIVATE, IntentKind.PROVISION})
 LIMITS = (
     "Nobody has seen that the node is off: that is what was stated.",
     "Nothing of the node was wiped: its disks hold what they held, until somebody destroys them.",
@@ -100,6 +104,22 @@ def build(stated: Statement, *, public_key: bytes) -> dict[str, Any]:
 def refusal(node: str, lost: Lost) -> NodeLost:
     """What is raised instead of sending anything to the node."""
     return NodeLost(f"node {node} is {lost}", hint=f"orchestrator node restore {node}, or node found {node}", node=node)
+
+
+def hinders(kind: IntentKind, of: PlanKind, node: str, lost: Lost | None) -> str:
+    """Why a job of that kind can do nothing for a service of a plan of that kind now; '' = its node is not lost, or not needed: a
+    guest is restored elsewhere, and ended, without it."""
+    if lost is None or kind in _WITHOUT_NODE or (kind == IntentKind.TERMINATE and of == PlanKind.VPS):
+        return ""
+    return f"{LOST_REASON}: {node}, {str(lost).removeprefix('lost ')}"
+
+
+def refused(kind: IntentKind, of: PlanKind, service_id: str, node: str, why: str) -> NodeLost:
+    """What is raised instead of making a job that could not begin."""
+    hint = f"where it is back: orchestrator node found {node}"
+    if of == PlanKind.VPS:
+        hint = f"bring it up elsewhere: orchestrator service restore {service_id} --to NODE; {hint}"
+    return NodeLost(f"{kind} refused: {why}", hint=hint, node=node)
 
 
 def unreached(node: str, lost: Lost) -> str:

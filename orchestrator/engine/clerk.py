@@ -59,14 +59,18 @@ class Clerk:
         what: str,
         facts: Mapping[str, object],
         beside: Beside[Submitted],
+        keeps: bool = False,
     ) -> Submitted:
-        """An operator's act on one service, with one row of audit. Raises NotFound, Refused, WrongState, StoreUnavailable."""
+        """An operator's act on one service, with one row of audit. ``keeps``: the record keeps what it says, so that it is taken
+        also for a service whose node is lost; its job then waits. Raises NotFound, Refused, WrongState, StoreUnavailable."""
         now = self._works.clock.now()
         with self._works.db.write() as conn:
             service, received = self._decided(conn, service_id, decide, now)
             decision = received.decision
             if isinstance(decision, Refusal):
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
+            if isinstance(decision, Intent) and not keeps:
+                self._orders.require_node(conn, service, decision.kind)
             job = self.carry(conn, service, received, now=now)
             job_id = job.id if job else ""
             audit.append(conn, at=now, who=who, what=what, service_id=service_id, job_id=job_id, facts=dict(facts))
@@ -85,6 +89,7 @@ class Clerk:
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
             if isinstance(decision, Nothing) or record is None:
                 raise WrongState(f"nothing is to be done: {decision.reason}")
+            self._orders.require_node(conn, record, decision.kind)
             return self._orders.dry_run(conn, decision, record)
 
     def carry(

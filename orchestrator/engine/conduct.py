@@ -133,7 +133,7 @@ class Conduct:
             beside(conn, submitted)
 
         known = {**facts, "evidence": _sha256(file)}
-        return self._clerk.act(service_id, decide, who=who, what=what, facts=known, beside=with_file)
+        return self._clerk.act(service_id, decide, who=who, what=what, facts=known, beside=with_file, keeps=True)
 
 
 def _sha256(file: Evidence | None) -> str:

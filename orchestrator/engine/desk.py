@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.domain import decisions
-from orchestrator.domain.confirmation import Confirmation
 from orchestrator.domain.errors import Frozen, NotFound, Refused, WrongState
 from orchestrator.domain.intents import Intent, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import DECIDED_AT, FROZEN_REASON, Job, decided_at
@@ -34,7 +33,8 @@ class Desk:
         self._wake = wake
 
     def approve(self, job_id: str, who: str, why: str, beside: Beside[None]) -> None:
-        """Let a job run that waits. Raises NotFound, WrongState where it does not wait or is over, Frozen during a freeze."""
+        """Let a job run that waits. Raises NotFound, WrongState where it does not wait or is over, NodeLost, and Frozen during a
+        freeze."""
         with self._works.db.write() as conn:
             job = job_store.get(conn, job_id)
             if job.state != JobState.WAITING_APPROVAL:
@@ -42,6 +42,7 @@ class Desk:
             if job.intent.destructive and settings.freeze(conn) is not None:
                 raise Frozen("a freeze is in force: nothing that suspends or destroys runs", hint="orchestrator freeze off")
             self._refuse_over(conn, job)
+            self._refuse_lost(conn, job)
             self._endings.run_again(conn, job, approved_by=who)
             facts = {"waited for": job.approval_reason, "why": why}
             audit.append_of_job(conn, job, "job approved", at=self._works.clock.now(), who=who, facts=facts)
@@ -112,6 +113,12 @@ class Desk:
                 hint=f"if it is still wanted: orchestrator service {job.intent} {job.service_id}",
             )
 
+    def _refuse_lost(self, conn: Connection, job: Job) -> None:
+        """What its lost node keeps from beginning is not let run: raises NodeLost."""
+        service = services.get(conn, job.service_id)
+        if service is not None and job.workflow is None:
+            self._orders.require_node(conn, service, job.intent)
+
     def freeze(self, who: str, why: str) -> None:
         """From now on nothing suspends or destroys; again keeps the first one's reason."""
         with self._works.db.write() as conn:
@@ -129,9 +136,7 @@ class Desk:
             for job in job_store.in_states(conn, [JobState.WAITING_APPROVAL]):
                 if job.approval_reason != FROZEN_REASON:
                     continue
-                let_through = bool(job.started_at or job.approved_by) or destroyed(conn, job)
-                held = self._orders.braked if Confirmation.in_job(job) is None else self._orders.held
-                waits = "" if let_through else held(conn, job.intent, now=now)
+                waits = self._orders.still_held(conn, job)
                 if waits:
                     job_store.change(conn, job.id, approval_reason=waits)
                 else:

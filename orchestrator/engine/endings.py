@@ -28,6 +28,7 @@ from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
 from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep, decided_at
+from orchestrator.domain.lost_nodes import LOST_REASON
 from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Ended, Works, note_done
@@ -82,7 +83,8 @@ class Ending:
 class Endings:
     """Writes endings. Each is repeatable: a run that has ended already is left as it is.
 
-    ``follow`` makes the job of an intent that an ending leaves to do; ``terms`` are what holds for a service.
+    ``follow`` makes the job of an intent that an ending leaves to do; ``terms`` are what holds for a service; ``held`` says why a
+    job has to wait on whose reason to wait is over, '' = it may run.
     """
 
     def __init__(
@@ -92,11 +94,13 @@ class Endings:
         *,
         follow: Callable[[Connection, Intent], Job | None],
         terms: Callable[[Service], Terms],
+        held: Callable[[Connection, Job], str],
     ) -> None:
         self._works = works
         self._durable = durable
         self._follow = follow
         self._terms = terms
+        self._held = held
 
     def finish(self, job: Job, ending: Ending, last: Ended | None = None) -> None:
         """End the run. ``last``: the step that went well last, where its row does not say so yet."""
@@ -125,6 +129,8 @@ class Endings:
             conn, job.id, state=ending.state, error_code=ending.code, error=ending.error, finished_at=now, stop_requested=False
         )
         absences.drop(conn, job.id)
+        if job.intent == IntentKind.RECOVER and ending.state == JobState.DONE:
+            self.let_on(conn, job.service_id)
         service = services.get(conn, job.service_id)
         if service is not None:
             self._settle(conn, present, service, ending)
@@ -154,15 +160,31 @@ class Endings:
         present = job_store.get(conn, job.id)
         if present.run != job.run or present.state not in OPEN:
             return
-        locks.release_service(conn, job.service_id, job_id=job.id)
         if settings.freeze(conn) is None:  # lifted in this very moment: nobody would wake the job any more
+            locks.release_service(conn, job.service_id, job_id=job.id)
             job_store.change(conn, job.id, state=JobState.QUEUED, run=job.run + 1)
             line_up(conn, self._durable, job.service_id)
             return
-        job_store.change(conn, job.id, state=JobState.WAITING_APPROVAL, approval_reason=FROZEN_REASON)
+        self.rest(conn, present, FROZEN_REASON)
+
+    def rest(self, conn: Connection, job: Job, reason: str) -> None:
+        """The job waits for what the reason says, and the next one of its service may begin."""
+        locks.release_service(conn, job.service_id, job_id=job.id)
+        job_store.change(conn, job.id, state=JobState.WAITING_APPROVAL, approval_reason=reason)
         line_up(conn, self._durable, job.service_id)
-        audit.append_of_job(conn, present, "job waits: frozen", at=self._works.clock.now(), who=ENGINE)
-        tell_rest(conn, present, JobState.WAITING_APPROVAL, now=self._works.clock.now(), reason=FROZEN_REASON)
+        now, word = self._works.clock.now(), reason.partition(":")[0]
+        audit.append_of_job(conn, job, f"job waits: {word}", at=now, who=ENGINE)
+        tell_rest(conn, job, JobState.WAITING_APPROVAL, now=now, reason=reason)
+
+    def let_on(self, conn: Connection, service_id: str) -> None:
+        """The service is on a lost node no more: what waited for that goes on, each past the brakes."""
+        for job in job_store.waiting_for_approval(conn, [service_id]):
+            if job.approval_reason.startswith(LOST_REASON):
+                held = self._held(conn, job)
+                if held:
+                    job_store.change(conn, job.id, approval_reason=held)
+                else:
+                    self.run_again(conn, job, approved_by=job.approved_by)
 
     def wait(self, job: Job, absence: Absence) -> None:
         """What the job needs cannot be reached: it goes back into its line, and on where it was when its next try is due."""

@@ -124,7 +124,7 @@ class Engine:
         self._durable = Durable(db, workers=settings.workers, poll_seconds=settings.poll_seconds, share=share)
         slots = Slots(db, ports.clock, settings)
         orders = Orders(self._works, self._durable, playbooks=playbooks, catalog=catalog)
-        endings = Endings(self._works, self._durable, follow=orders.follow, terms=orders.terms)
+        endings = Endings(self._works, self._durable, follow=orders.follow, terms=orders.terms, held=orders.still_held)
         self._runner = Runner(
             self._works,
             self._durable,
@@ -147,7 +147,9 @@ class Engine:
         self.repositories = GivingUp(self._works)
         self.fleet = Fleet(self._works, catalog=catalog, command=self._intake.command)
         self.restarting = Restarting(clerk)
-        self.losing = Losing(self._works, catalog=catalog, clerk=clerk, reach=lost_hypervisor or ports.hypervisor)
+        self.losing = Losing(
+            self._works, catalog=catalog, clerk=clerk, endings=endings, reach=lost_hypervisor or ports.hypervisor
+        )
         self.drilling = Drilling(self._works, clerk=clerk, catalog=catalog)
         records = Records(self._works, catalog)
         self.taking_in = TakingIn(self._works, catalog, records)

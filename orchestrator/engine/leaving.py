@@ -94,7 +94,7 @@ class Leaving:
                 call_off_ends(conn, self._endings, service, by=who)
             beside(conn, submitted)
 
-        return self._clerk.act(service_id, decide, who=who, what=what, facts=facts, beside=and_call_off)
+        return self._clerk.act(service_id, decide, who=who, what=what, facts=facts, beside=and_call_off, keeps=True)
 
 
 def call_off_ends(conn: Connection, endings: Endings, service: Service, *, by: str) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ from orchestrator.domain.services import HoldReason, Lifecycle, Service, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Decide, Submitted
+from orchestrator.engine.endings import Endings
 from orchestrator.engine.fleet import Emptied, one_after_another
 from orchestrator.engine.settings import Beside, Catalog, nothing_beside
 from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor, PowerAction
 from orchestrator.steps.common import put_down
-from orchestrator.store import audit, backups, services
+from orchestrator.store import absences, audit, backups, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store import nodes as store
 from orchestrator.store.database import Connection
@@ -63,8 +64,11 @@ class Found:
 class Losing:
     """Raises NotFound for a node that is not declared. ``reach`` opens a node's hypervisor also while it is lost."""
 
-    def __init__(self, works: Works, *, catalog: Catalog, clerk: Clerk, reach: Callable[[str], Hypervisor]) -> None:
+    def __init__(
+        self, works: Works, *, catalog: Catalog, clerk: Clerk, endings: Endings, reach: Callable[[str], Hypervisor]
+    ) -> None:
         self._works = works
+        self._endings = endings
         self._clerk = clerk
         self._reach = reach
         self._catalog = catalog
@@ -89,6 +93,7 @@ class Losing:
             statement = self._signed(conn, node, record, lost, said)
             store.set_lost(conn, name, lost)
             store.add_statement(conn, name, statement, now=now)
+            absences.is_back(conn, name, now=now)  # what waits for it need not wait any longer to end
             facts = {"node": name, "why": why, "said": said, "statement": lost.statement}
             audit.append(conn, at=now, who=who, what="node lost", facts=facts)
             for each in statement["services"]:
@@ -242,6 +247,8 @@ class Losing:
             now = self._works.clock.now()
             store.set_found(conn, name)
             store.set_drained(conn, name, who=who, why=f"found again: {why}", now=now)
+            for service_id in store.services_on(conn, name):
+                self._endings.let_on(conn, service_id)
             statement = "" if record.lost is None else record.lost.statement
             facts = {"node": name, "why": why, "statement": statement, "kept_off": list(kept_off), "freed": list(freed)}
             audit.append(conn, at=now, who=who, what="node found", facts=facts)

@@ -92,4 +92,4 @@ class Money:
                 call_off(conn, self._endings, after, by=f"{what} by {who}", paid=counts_as_paid(seen[0], after))
             beside(conn, submitted)
 
-        return self._clerk.act(service_id, looked, who=who, what=what, facts=facts, beside=overtake)
+        return self._clerk.act(service_id, looked, who=who, what=what, facts=facts, beside=overtake, keeps=True)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from orchestrator.domain import account_settings, moving_out, outcomes, own_systems, permissions, plan_changes
+from orchestrator.domain import account_settings, lost_nodes, moving_out, outcomes, own_systems, permissions, plan_changes
 from orchestrator.domain.brakes import brake
+from orchestrator.domain.confirmation import Confirmation
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
@@ -16,12 +17,12 @@ from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.sales import sellable
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
-from orchestrator.engine.acts import Works
+from orchestrator.engine.acts import Works, destroyed
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.ids import JobIds
 from orchestrator.engine.line import line_up
 from orchestrator.engine.resting import tell_rest
-from orchestrator.engine.runner import NodeSeen, resolved
+from orchestrator.engine.runner import NodeSeen, resolved, why_lost
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import jobs as job_store
 from orchestrator.store import machines, nodes, services, settings
@@ -57,6 +58,19 @@ class Orders:
             frozen=False,
         )
 
+    def require_node(self, conn: Connection, service: Service, kind: IntentKind) -> None:
+        """Raises NodeLost where a job of this kind can do nothing for it, because its node is lost."""
+        why = why_lost(conn, self._catalog, service.id, kind)
+        if why:
+            raise lost_nodes.refused(kind, self._catalog.kind_of(service), service.id, service.node, why)
+
+    def still_held(self, conn: Connection, job: Job) -> str:
+        """Why a job whose reason to wait is over has to wait on; '' = it may run."""
+        if job.started_at or job.approved_by or destroyed(conn, job):
+            return ""
+        held = self.braked if Confirmation.in_job(job) is None else self.held
+        return held(conn, job.intent, now=self._works.clock.now())
+
     def held(self, conn: Connection, kind: IntentKind, *, now: datetime) -> str:
         """As ``braked``, for what a deadline asks for and billing has confirmed: terminations may wait for something besides."""
         wait = settings.terminations_wait(conn)
@@ -67,6 +81,7 @@ class Orders:
     def submit(self, conn: Connection, intent: Intent, *, playbook: str, now: datetime, waits: str = "") -> Job:
         """The job row, and its enqueueing unless the brakes hold it. ``waits``: why it waits for approval whatever they say."""
         waits = waits or self.braked(conn, intent.kind, now=now)
+        waits = waits or why_lost(conn, self._catalog, intent.service_id, intent.kind)
         job = self._job(self._ids.new(now), intent, playbook=playbook, now=now, waits=waits)
         job_store.add(conn, job)
         if waits:

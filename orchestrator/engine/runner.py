@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from orchestrator.domain import account_settings, archives, asides, outcomes, own_systems, plan_changes, wanted
+from orchestrator.domain import account_settings, archives, asides, lost_nodes, outcomes, own_systems, plan_changes, wanted
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.absences import Absence
 from orchestrator.domain.backups import promised
@@ -131,6 +131,10 @@ class Runner:
         def resolve(conn: Connection, job: Job, token: str) -> Outcome | Run:
             if frozen(conn, job, stop=job.stop_requested):
                 self._endings.write_parked(conn, job)
+                return {"state": "parked"}
+            lost = "" if job.workflow else why_lost(conn, self._catalog, job.service_id, job.intent)
+            if lost:
+                self._endings.rest(conn, job, lost)
                 return {"state": "parked"}
             try:
                 return self._begin(conn, job, token)
@@ -353,6 +357,15 @@ def wanted_spec(catalog: Catalog, service: Service) -> dict[str, Any]:
         return wanted.spec(service, plan, catalog.templates)
     except NotFound:  # its template
         return {}
+
+
+def why_lost(conn: Connection, catalog: Catalog, service_id: str, kind: IntentKind) -> str:
+    """Why a job of this kind can do nothing for the service, because its node is lost; '' = it can."""
+    node = nodes.lost_of(conn, service_id)
+    service = None if node is None else services.get(conn, service_id)
+    if node is None or service is None:
+        return ""
+    return lost_nodes.hinders(kind, catalog.kind_of(service), node.name, node.lost)
 
 
 def _stopped(job: Job) -> str:

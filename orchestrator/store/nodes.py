@@ -101,6 +101,13 @@ def is_lost(conn: Connection, name: str) -> bool:
     return conn.execute(query).scalar() is not None
 
 
+def lost_of(conn: Connection, service_id: str) -> NodeRecord | None:
+    """The node that the service is on, where that is lost; else None."""
+    query = sa.select(nodes).join(services, services.c.node == nodes.c.name)
+    row = conn.execute(query.where(services.c.id == service_id, nodes.c.lost_at.is_not(None))).one_or_none()
+    return None if row is None else _record(row)
+
+
 def lost(conn: Connection) -> frozenset[str]:
     """The nodes that are."""
     return frozenset(conn.scalars(sa.select(nodes.c.name).where(nodes.c.lost_at.is_not(None))))

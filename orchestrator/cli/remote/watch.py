@@ -22,6 +22,8 @@ WAITS = 4
 WAITING = "waiting_approval"
 # How the reason of a job begins that waits for a freeze to be lifted.
 FROZEN = "frozen"
+# And of one whose node an operator stated to be lost.
+LOST = "its node is lost"
 _MARKS = {
     "pending": " ",
     "running": ">",
@@ -147,6 +149,8 @@ def _draw(progress: Progress, bars: dict[int, TaskID], step: dict[str, Any]) -> 
 def let_run(job_id: str, waits: str) -> str:
     """What to do about a job that waits."""
     approve = f"`orchestrator job approve {job_id}`"
+    if waits.startswith(LOST):
+        return "goes on when its service is brought up elsewhere (`orchestrator service restore`), or its node is found"
     if waits.startswith(FROZEN):
         return f"goes on after `orchestrator freeze off`; where it then waits for approval, {approve} lets it run"
     return f"let it run with {approve}"
@@ -171,7 +175,7 @@ def say_outcome(about: str, answer: Mapping[str, Any], *, none: str = "") -> Non
 def _ending(job: dict[str, Any]) -> str:
     match job["state"]:
         case "waiting_approval":
-            what = "waits" if job["approval_reason"].startswith(FROZEN) else "waits for approval"
+            what = "waits" if job["approval_reason"].startswith((FROZEN, LOST)) else "waits for approval"
             return f"job {job['id']} {what}: {job['approval_reason']}"
         case "needs_operator":
             return f"job {job['id']} needs an operator: {job['error']}"

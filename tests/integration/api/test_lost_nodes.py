@@ -116,8 +116,7 @@ def test_what_was_stated_is_signed_and_nothing_is_sent_to_the_node_any_more(live
     assert shown["takes_nothing_new"] == [f"it is {shown['lost']}"]
     assert 'orchestrator_node_lost{node="n1",zone="z1"} 1.0' in live.http.get("/metrics").text
     assert "lost" in cli(live, "node", "list").stdout
-    job = live.wait(live.http.post("/v1/services/s1/stop", json={"reason": "a test"}).json()["job_id"])
-    assert (job.state, job.error_code) == ("failed", "node-lost"), job
+    refused(live.http.post("/v1/services/s1/stop", json={"reason": "a test"}), 409, "node-lost")
     seen = live.http.post("/v1/drift", json={}).json()
     assert [each["node"] for each in seen["unseen"]] == ["n1"], seen
     live.provisioned("s2")
@@ -227,8 +226,7 @@ def test_one_that_comes_back_runs_no_second_copy_and_is_used_again_only_when_som
     assert (guests["orch.s1"]["mark"]["holds"], guests["orch.s2"]["power"]) == (["elsewhere"], "running")
     live.provisioned("s4")
     assert show(live, "s4")["node"] == "n3"
-    job = live.wait(live.http.post("/v1/services/s2/stop", json={"reason": "a test"}).json()["job_id"])
-    assert job.error_code == "node-lost"
+    refused(live.http.post("/v1/services/s2/stop", json={"reason": "a test"}), 409, "node-lost")
     back = cli(live, "node", "found", "n1", "--why", "its power is back")
     assert (back.returncode, "orch.s1 is held and off on n1" in back.stdout) == (0, True), back
     shown = live.http.get("/v1/nodes/n1").json()
