@@ -136,6 +136,7 @@ class EventData(BaseModel):
     version: int | None = Field(default=None, ge=0, le=MAX_VERSION)
     confirmed: bool = False
     money_back: bool = False
+    restart: Literal["", "never", "now", "window"] = ""
     account: AccountData | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 

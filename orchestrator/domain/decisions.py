@@ -263,7 +263,8 @@ def _carry_out(event: Event, before: Service | None, record: Service, *, now: da
 def _change(event: Event, record: Service, *, who: str, why: str, terms: Terms) -> Received:
     """A command by which the service becomes another than was ordered."""
     if event.type == EventType.SERVICE_CHANGE_PLAN:
-        return plan_changes.change(record, event.plan, who=who, why=why, terms=terms)
+        restart = plan_changes.Restart(event.restart or plan_changes.Restart.NEVER)
+        return plan_changes.change(record, event.plan, who=who, why=why, terms=terms, restart=restart)
     if event.type == EventType.SERVICE_SET_ACCOUNT and event.account is not None:
         return account_settings.change(record, event.account, who=who, why=why, terms=terms)
     if event.type == EventType.SERVICE_REINSTALL:

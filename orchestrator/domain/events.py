@@ -53,6 +53,7 @@ class Event:
 
     ``job_id``: the job of ours that an answer of billing is about.
     Of a dispute: ``issued_at`` of the invoice, ``part``: the rest stays due; of its verdict: ``upheld`` for the customer.
+    Of a change of plan: ``restart`` (``plan_changes.Restart``), when a guest gets what waits for its start; '' = never by us.
     Of an account: what of it is set (``account``).
     Of traffic: the ``bytes`` of the month ``period`` ("2026-11") so far.
     """
@@ -84,4 +85,5 @@ class Event:
     job_id: str = ""
     confirmed: bool = False
     money_back: bool = False
+    restart: str = ""
     account: AccountChange | None = None

@@ -99,6 +99,48 @@ def test_the_restart_waits_for_the_window_its_customer_is_told_before_and_it_is_
     assert told(nights, "restart.called_off") == []
 
 
+def test_billing_asks_for_a_window_once_however_often_and_late_its_events_come(nights: Nights) -> None:
+    house = nights.house
+    assert house is not None
+    asked = house.event("service.change_plan", "s1", event_id="e2", version=2, plan="large", restart="window")
+    assert house.wait(asked.job_id).state == JobState.DONE
+    found = planned(nights)
+    assert found is not None
+    again = house.event("service.change_plan", "s1", event_id="e2", version=2, plan="large", restart="window")
+    under_another_id = house.event("service.change_plan", "s1", event_id="e3", version=2, plan="large", restart="window")
+    late = house.event("service.change_plan", "s1", event_id="e1", version=1, plan="larger", restart="now")
+    assert [each.outcome for each in (again, under_another_id, late)] == ["duplicate", "duplicate-command", "stale"]
+    assert (planned(nights), record(house).plan, boots(nights)) == (found, "large", 1)
+    nights.turn()
+    nights.later(found.at - nights.clock.now() + timedelta(minutes=10))
+    assert (boots(nights), guest(nights).memory_bytes, planned(nights)) == (2, 2 << 30, None)
+    newer = house.event("service.change_plan", "s1", version=3, plan="larger", restart="now")
+    assert house.wait(newer.job_id).state == JobState.DONE
+    assert (boots(nights), guest(nights).memory_bytes) == (3, 3 << 30)
+
+
+def test_what_billing_left_to_the_customer_is_planned_by_a_newer_event_and_taken_back_by_another_change(
+    nights: Nights,
+) -> None:
+    house = nights.house
+    assert house is not None
+    for version, plan, restart, plans in ((1, "large", "", False), (2, "large", "window", True), (3, "larger", "never", False)):
+        given = {"restart": restart} if restart else {}
+        asked = house.event("service.change_plan", "s1", version=version, plan=plan, **given)
+        assert house.wait(asked.job_id).state == JobState.DONE
+        assert (planned(nights) is not None) == plans, (version, plan)
+    assert boots(nights) == 1
+
+
+def test_where_its_node_has_no_window_billing_is_told_so_and_nothing_is_changed(tmp_path: Path) -> None:
+    year = Nights(tmp_path / "state")
+    house = year.open()
+    house.wait(house.order("s1").job_id)
+    asked = house.event("service.change_plan", "s1", version=1, plan="large", restart="window")
+    assert (asked.outcome, "has no window" in asked.detail, record(house).plan) == ("refused", True, PLAN.name)
+    year.close()
+
+
 def test_a_window_that_passed_while_nobody_was_there_is_not_made_up_for_outside_of_it(nights: Nights) -> None:
     ask(nights)
     nights.turn()
