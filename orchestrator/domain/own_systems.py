@@ -114,7 +114,8 @@ def reset_password(record: Service, given: Mapping[str, object], *, who: str, wh
 
 
 def set_keys(record: Service, given: Mapping[str, object], *, who: str, why: str, terms: Terms) -> Received:
-    """Let these keys log in to a guest, and no others. Raises RequestError for what is none, and where none is given."""
+    """Let these keys log in to a guest, and none that were ours before. Raises RequestError for what is none, and where none is
+    given."""
     keys = _keys(given)
     hindered = _hindered(IntentKind.SET_KEYS, record, terms)
     if hindered is not None:

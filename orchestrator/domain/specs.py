@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -114,6 +115,26 @@ def ssh_key(line: str) -> str:
     if kind == "ssh-ed25519" and len(fields[1]) != 32:
         raise RequestError("an SSH key of type ssh-ed25519 does not hold 32 bytes", hint=hint)
     return " ".join(part for part in (kind, blob, comment.strip()) if part)
+
+
+def key_in(line: str) -> str:
+    """The key itself, base64, in a line of authorized_keys, whatever options and comment it has; '' = there is none."""
+    words = line.split()
+    return next((words[at + 1] for at, word in enumerate(words[:-1]) if word in SSH_KEY_TYPES), "")
+
+
+def plain_key(line: str) -> bool:
+    """Whether the line lets its key do everything: no options stand before it."""
+    return line.split(" ", 1)[0] in SSH_KEY_TYPES
+
+
+def keys_to_change(found: Iterable[str], wanted: Iterable[str], before: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The lines to add and those to remove so that of ours exactly ``wanted`` are let in. ``found``: the lines there; ``before``:
+    ours until now. All others are their owner's own, and stay."""
+    there, now = tuple(found), tuple(wanted)
+    ours = {key_in(line) for line in before} - {key_in(line) for line in now}
+    let_in = {key_in(line) for line in there if plain_key(line)}
+    return tuple(line for line in now if key_in(line) not in let_in), tuple(line for line in there if key_in(line) in ours)
 
 
 def _wire_strings(raw: bytes) -> list[bytes]:

@@ -341,6 +341,8 @@ def resolved(
     if job.intent == IntentKind.CHANGE_PLAN:
         name = str(job.arguments.get(plan_changes.PLAN, ""))
         service = plan_changes.moving(service, name, old=catalog.plans.get(service.plan), new=catalog.plans.get(name))
+    if job.intent == IntentKind.SET_KEYS:
+        about["old_keys"] = list(service.ssh_keys)
     service = own_systems.moving(service, job.intent, job.arguments)
     if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))

@@ -18,8 +18,8 @@ class GuestAccess(Protocol):
         """The lines of the user's authorized_keys, in any order; () where there is no such file."""
         ...
 
-    def set_keys(self, name: str, *, user: str, keys: tuple[str, ...], deadline: float) -> None:
-        """These and no others."""
+    def change_keys(self, name: str, *, user: str, add: tuple[str, ...], remove: tuple[str, ...], deadline: float) -> None:
+        """Let ``add`` in, then ``remove`` no more: lines as ``keys`` tells them. All other lines stay as they are."""
         ...
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from orchestrator.domain.specs import key_in, keys_to_change
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import ASK_SECONDS, BaseStep, present_guest, traced, with_trace
 
@@ -51,29 +52,44 @@ class GuestPassword(BaseStep[GuestPasswordArgs]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestKeysArgs(GuestUser):
-    """``ssh_keys``: lines of authorized_keys."""
+    """``ssh_keys``: lines of authorized_keys; ``old_keys``: those that were ours until now."""
 
     ssh_keys: tuple[str, ...]
+    old_keys: tuple[str, ...] = ()
 
 
 class GuestKeys(BaseStep[GuestKeysArgs]):
-    """Let these keys in, and no others."""
+    """Let these keys in, and of those that were ours no others. What its owner wrote there himself stays."""
 
     name: ClassVar[str] = "guest.keys"
     args = GuestKeysArgs
 
     def check(self, ctx: StepContext, args: GuestKeysArgs) -> Done | Needed:
-        facts, _ = present_guest(ctx, args.node)
-        found = ctx.ports.access(args.node).keys(facts.name, user=args.user, deadline=ASK_SECONDS)
-        if set(found) != set(args.ssh_keys):
-            return Needed("other keys are let in")
-        return Done({"user": args.user, "keys": len(found)})
+        _, found, add, remove = self._seen(ctx, args)
+        if add or remove:
+            return Needed(f"{len(add)} are to be let in, and {len(remove)} no more")
+        return Done(self._facts(args, found))
 
     def apply(self, ctx: StepContext, args: GuestKeysArgs) -> Facts:
         """Raises WrongState where no agent answers."""
-        facts, _ = present_guest(ctx, args.node)
-        ctx.ports.access(args.node).set_keys(facts.name, user=args.user, keys=args.ssh_keys, deadline=ASK_SECONDS)
-        return {"user": args.user, "keys": len(args.ssh_keys)}
+        name, found, add, remove = self._seen(ctx, args)
+        ctx.ports.access(args.node).change_keys(name, user=args.user, add=add, remove=remove, deadline=ASK_SECONDS)
+        return self._facts(args, (*(line for line in found if line not in remove), *add))
 
     def undo(self, ctx: StepContext, args: GuestKeysArgs, facts: Mapping[str, Any]) -> None:
-        """Nothing: they are set all at once or not at all, and those before may have been its owner's own, kept nowhere."""
+        """Nothing: the new ones were wanted, and the playbook has no other step that could fail after it."""
+
+    def _seen(self, ctx: StepContext, args: GuestKeysArgs) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """The guest, the lines there, and those to add and to remove."""
+        facts, _ = present_guest(ctx, args.node)
+        found = ctx.ports.access(args.node).keys(facts.name, user=args.user, deadline=ASK_SECONDS)
+        return (facts.name, found, *keys_to_change(found, args.ssh_keys, args.old_keys))
+
+    def _facts(self, args: GuestKeysArgs, there: tuple[str, ...]) -> Facts:
+        """``others``: keys of its owner's own."""
+        ours = {key_in(line) for line in args.ssh_keys}
+        return {
+            "user": args.user,
+            "keys": len(args.ssh_keys),
+            "others": len([line for line in there if key_in(line) not in ours]),
+        }

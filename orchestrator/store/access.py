@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PASSWORD: Mapping[str, Any] = {"password_hash": ""}
-ALL: Mapping[str, Any] = {"password_hash": "", "ssh_keys": []}
+ALL: Mapping[str, Any] = {"password_hash": "", "ssh_keys": [], "old_keys": []}
 
 
 def without(value: Any, blanks: Mapping[str, Any] = ALL) -> Any:

@@ -153,7 +153,7 @@ def play(stage: Stage, name: str, facts: Mapping[str, Any]) -> Play:
     if kind in OTHERWISE:
         stage.spec, more = spec_of(stage, OTHERWISE[kind]), {"restart": "now", "not_after": ""}
     if kind in (IntentKind.RESET_PASSWORD, IntentKind.SET_KEYS):
-        more = {"password_hash": CRYPT, "ssh_keys": [KEY]}
+        more = {"password_hash": CRYPT, "ssh_keys": [KEY], "old_keys": []}
     stage.job(kind, "j3")
     if kind in (IntentKind.MOVE, IntentKind.RECOVER):
         more |= {"to": ""}

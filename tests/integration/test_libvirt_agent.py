@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.local_agent import words
 
 SECONDS_TO_BOOT = 240.0
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
+OWN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA his-own"
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
 
@@ -100,13 +102,18 @@ def test_a_password_is_set_as_its_hash(node: LibvirtNode, guest: str) -> None:
     assert CRYPT not in Path(f"/var/log/libvirt/qemu/{guest}.log").read_text()
 
 
-def test_the_keys_that_are_set_are_let_in_and_no_others(node: LibvirtNode, guest: str) -> None:
+def test_keys_are_let_in_and_taken_away_and_what_else_stands_there_stays(node: LibvirtNode, guest: str) -> None:
     root(guest, "rm -rf /root/.ssh")
     assert node.access.keys(guest, user="root", deadline=LONG) == ()
-    for keys in ((KEY, OTHER_KEY), (OTHER_KEY,)):
-        node.access.set_keys(guest, user="root", keys=keys, deadline=LONG)
-        assert set(node.access.keys(guest, user="root", deadline=LONG)) == set(keys)
-        assert set(root(guest, "cat /root/.ssh/authorized_keys").splitlines()) == set(keys)
+    change = partial(node.access.change_keys, guest, user="root", deadline=LONG)
+    change(add=(KEY, OTHER_KEY), remove=())
+    assert set(node.access.keys(guest, user="root", deadline=LONG)) == {KEY, OTHER_KEY}
+    own = f"\\n# mine\\nno-pty {OWN_KEY}"
+    # qemu-guest-agent ends the file without a line break.
+    root(guest, f"printf '%b\\n' '{own}' >> /root/.ssh/authorized_keys")
+    change(add=(OTHER_KEY,), remove=(KEY,))
+    assert set(node.access.keys(guest, user="root", deadline=LONG)) == {OTHER_KEY, f"no-pty {OWN_KEY}"}
+    assert root(guest, "cat /root/.ssh/authorized_keys").splitlines() == [OTHER_KEY, "# mine", f"no-pty {OWN_KEY}"]
     assert root(guest, "stat -c '%a %U' /root/.ssh /root/.ssh/authorized_keys").splitlines() == ["700 root", "600 root"]
 
 
@@ -119,7 +126,7 @@ def test_a_guest_without_an_agent_is_said_not_to_be_frozen(node: LibvirtNode) ->
         with pytest.raises(WrongState, match="no guest agent answers"):
             node.access.set_password(definition.name, user="root", password_hash=CRYPT, deadline=LONG)
         with pytest.raises(WrongState, match="no guest agent answers"):
-            node.access.set_keys(definition.name, user="root", keys=(KEY,), deadline=LONG)
+            node.access.change_keys(definition.name, user="root", add=(KEY,), remove=(), deadline=LONG)
     finally:
         remove_guest(node, definition.name, volumes)
 

@@ -164,3 +164,27 @@ def test_the_spec_is_plain_json_and_its_digest_covers_all_of_it() -> None:
 def test_a_name_in_another_script_is_refused_with_how_it_is_written() -> None:
     with pytest.raises(RequestError, match=r"'bücher\.example' is no host name: .* in punycode"):
         specs.hostname("bücher.example")
+
+
+ONE, TWO, OWN = (f"ssh-ed25519 {letter * 68} {name}" for letter, name in (("A", "one"), ("B", "two"), ("C", "own")))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "before", "changes"),
+    [
+        ([], [ONE], [], ([ONE], [])),
+        ([ONE, OWN], [TWO], [ONE], ([TWO], [ONE])),
+        ([OWN], [ONE], [], ([ONE], [])),
+        ([ONE, OWN], [ONE], [ONE], ([], [])),
+        ([ONE.replace(" one", " renamed"), OWN], [TWO], [ONE], ([TWO], [ONE.replace(" one", " renamed")])),
+        ([f'from="10.0.0.0/8,::1",no-pty {ONE}'], [ONE], [], ([ONE], [])),
+        ([f"no-pty {ONE}", OWN], [TWO], [ONE], ([TWO], [f"no-pty {ONE}"])),
+        (["nonsense", OWN], [ONE], [TWO], ([ONE], [])),
+    ],
+    ids=["first", "another", "own-stays", "as-it-is", "renamed", "restricted", "restricted-goes", "nonsense"],
+)
+def test_of_the_keys_that_are_let_in_only_ours_change(
+    found: list[str], wanted: list[str], before: list[str], changes: tuple[list[str], list[str]]
+) -> None:
+    add, remove = specs.keys_to_change(found, wanted, before)
+    assert (list(add), list(remove)) == changes

@@ -33,11 +33,16 @@ class FakeAccess:
 
         return self._world.act("access.keys", node=self._node, subject=name, deadline=deadline, stages=[stage])
 
-    def set_keys(self, name: str, *, user: str, keys: tuple[str, ...], deadline: float) -> None:
-        def stage(node: State) -> None:
-            _login(node, name, user)["keys"] = list(keys)
+    def change_keys(self, name: str, *, user: str, add: tuple[str, ...], remove: tuple[str, ...], deadline: float) -> None:
+        def added(node: State) -> None:
+            login = _login(node, name, user)
+            login["keys"] = list(dict.fromkeys((*login["keys"], *add)))
 
-        self._world.act("access.set_keys", node=self._node, subject=name, deadline=deadline, stages=[stage])
+        def removed(node: State) -> None:
+            login = _login(node, name, user)
+            login["keys"] = [line for line in login["keys"] if line not in remove]
+
+        self._world.act("access.change_keys", node=self._node, subject=name, deadline=deadline, stages=[added, removed])
 
 
 def _login(node: State, name: str, user: str) -> dict[str, Any]:

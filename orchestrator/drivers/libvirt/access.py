@@ -40,11 +40,14 @@ class LibvirtAccess:
 
         return self._inside(name, f"reading the keys of {user} in {name}", work, deadline)
 
-    def set_keys(self, name: str, *, user: str, keys: tuple[str, ...], deadline: float) -> None:
+    def change_keys(self, name: str, *, user: str, add: tuple[str, ...], remove: tuple[str, ...], deadline: float) -> None:
         def work(domain: Any) -> None:
-            domain.authorizedSSHKeysSet(user, list(keys))
+            if add:
+                domain.authorizedSSHKeysSet(user, list(add), libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND)
+            if remove:
+                domain.authorizedSSHKeysSet(user, list(remove), libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_REMOVE)
 
-        self._inside(name, f"setting the keys of {user} in {name}", work, deadline)
+        self._inside(name, f"changing the keys of {user} in {name}", work, deadline)
 
     def _inside(self, name: str, doing: str, work: Callable[[Any], T], deadline: float) -> T:
         """Asked only once the agent has answered: libvirt would wait for one that does not."""

@@ -13,6 +13,8 @@ from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
 from tests.live import CRYPT, KEY, Live
 
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna"
+
 
 def bought(live: Live, service_id: str) -> None:
     answer = live.send("order.paid", service_id, client_id="c1", plan="small", order_id=f"o-{service_id}")
@@ -128,6 +130,12 @@ def test_the_password_and_the_keys_of_a_guest_are_set_and_told_to_nobody(
     assert "guest.keys" in capsys.readouterr().out
     assert run([*words, "--why", "a new laptop", "--watch"]) == 0
     assert logins(live, "logged-in") == {"password_hash": CRYPT, "keys": [KEY]}
+    own = "no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA his own"
+    with world(live).change() as state:
+        state["nodes"]["n1"]["guests"]["orch.logged-in"]["logins"]["root"]["keys"].append(own)
+    key.write_text(f"{OTHER_KEY}\n")
+    assert run([*words, "--why", "another laptop", "--watch"]) == 0
+    assert logins(live, "logged-in")["keys"] == [own, OTHER_KEY], "what we had set is gone, his own stays"
     audit = live.http.get("/v1/audit", params={"service_id": "logged-in"}).text
     shown = live.http.get(f"/v1/jobs/{told['job_id']}").text + live.http.get(place).text + audit
     assert (CRYPT in shown, KEY.split()[1] in audit) == (False, False)
