@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -30,8 +30,13 @@ from orchestrator.domain.services import (
     Service,
     ServiceFacts,
 )
+from orchestrator.domain.traffic import GuestTraffic
 from orchestrator.observe.logs import redact
 from orchestrator.store.charges import ChargeRecord
+from orchestrator.store.nodes import NodeRecord
+
+# Guests that run are read once a minute: one that was not in two readings in a row does not.
+_RUNS_FOR = timedelta(minutes=2, seconds=30)
 
 
 class HoldOut(BaseModel):
@@ -303,6 +308,23 @@ class MailOut(BaseModel):
         return cls(open=specs.mail_out(service, plan), said_by="plan" if service.mail_out is None else "service")
 
 
+class Whereabouts(BaseModel):
+    """What was seen last of a service's node and of its guest. ``node_problem``: why nothing can be done on its node; '' = it
+    answers. ``ran_at``: when its guest was seen to run last; null = never, or it is no guest. ``runs``: whether that is so now;
+    null = nobody can say."""
+
+    node_problem: str
+    ran_at: datetime | None
+    runs: bool | None
+
+    @classmethod
+    def of(cls, node: NodeRecord | None, counted: GuestTraffic | None, *, now: datetime) -> Whereabouts:
+        ran_at = None if counted is None or node is None or counted.node != node.name else counted.at
+        problem = "" if node is None else node.trouble
+        runs = None if ran_at is None or problem else now - ran_at < _RUNS_FOR
+        return cls(node_problem=problem, ran_at=ran_at, runs=runs)
+
+
 class ServiceDetail(ServiceOut):
     """A service with what its jobs made, where it ever was, the jobs that are not over, the next acts that its policy brings,
     its newest charges, the volumes that are kept beside its disk, and what it has of backups. ``outgoing_mail``: whether its
@@ -323,6 +345,7 @@ class ServiceDetail(ServiceOut):
     kept: list[KeptVolumeOut]
     backups: BackupsNote
     outgoing_mail: MailOut | None
+    where: Whereabouts
     failed_job: str
 
     @classmethod
@@ -336,6 +359,7 @@ class ServiceDetail(ServiceOut):
         backups: Outlook,
         *,
         plan: Plan | None,
+        where: Whereabouts,
         failed_job: str = "",
     ) -> ServiceDetail:
         base = ServiceOut.of(service, node=facts.node)
@@ -355,6 +379,7 @@ class ServiceDetail(ServiceOut):
             kept=[KeptVolumeOut.of(volume) for volume in service.kept],
             backups=BackupsNote.of(backups),
             outgoing_mail=MailOut.of(service, plan),
+            where=where,
             failed_job=failed_job,
         )
 

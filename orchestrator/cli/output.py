@@ -37,6 +37,16 @@ _RATES = {
 _SHORT = 10_000
 
 
+def many(count: int, noun: str) -> str:
+    """``1 service``, ``2 services``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def on_it(count: int) -> str:
+    """How much of a node's is still there."""
+    return f"{many(count, 'service')} {'is' if count == 1 else 'are'} on it"
+
+
 def emit_json(value: Any) -> None:
     # ASCII: what comes from outside cannot act on a terminal, and any encoding can print it.
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))

@@ -32,6 +32,7 @@ from orchestrator.config.files import (
 from orchestrator.config.holidays import read_holidays
 from orchestrator.config.machine_reading import read_machines
 from orchestrator.config.model import (
+    SQLITE_FILE,
     BillingSource,
     Config,
     ConsoleSettings,
@@ -253,7 +254,7 @@ def _settings(reading: _Reading, path: Path) -> Settings | None:
         timezone=found.timezone,
         country=found.country,
         state_dir=state_dir,
-        database_url=found.database_url or f"sqlite:///{state_dir / 'orchestrator.sqlite'}",
+        database_url=found.database_url or f"sqlite:///{state_dir / SQLITE_FILE}",
         database_password_file=(
             _path(directory, found.database_password_file) if found.database_password_file is not None else None
         ),

@@ -16,6 +16,8 @@ from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import AddressRange, Node, Plan, Template
 from orchestrator.domain.policies import Policy
 
+SQLITE_FILE = "orchestrator.sqlite"  # in the state directory, where no database_url is given
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingSource:

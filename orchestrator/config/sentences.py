@@ -55,6 +55,7 @@ _SENTENCES = {
     "json_type": "this is not JSON",
     "value_error": "{error}",
 }
+_SHORT_TEXT = "must have at least {min_length} characters"
 # Where what was given helps to see the fault. Not with texts: they can be long, and secret.
 _GOT = frozenset({_NUMBER, _REAL, _TRUTH, "must be {expected}", "must be at least {ge}", "must be at most {le}", _MOMENT})
 
@@ -65,7 +66,7 @@ def sentence(detail: ErrorDetails, *, known: Iterable[str] = (), noun: str = "fi
     key = str(detail["loc"][-1]) if detail["loc"] else "body"
     if kind == "extra_forbidden":
         return f"unknown {noun} '{_short(key)}'{did_you_mean(key, known)}"
-    pattern = _SENTENCES.get(kind)
+    pattern = _SHORT_TEXT if kind == "string_too_short" and context.get("min_length", 1) > 1 else _SENTENCES.get(kind)
     if pattern is None:
         return f"is not what is expected here ({kind.replace('_', ' ')})"
     return pattern.format(key=key, **context) + (_got(detail) if pattern in _GOT else "")

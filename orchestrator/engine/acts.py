@@ -223,6 +223,7 @@ class Acts:
             if last is not None:
                 note_done(conn, run.job, last)
             if stop and not destroyed(conn, run.job):
+                self._note_stopped(conn, run, position)
                 return "stopped"
             if frozen(conn, run.job, stop=stop):
                 return "frozen"
@@ -338,6 +339,13 @@ class Acts:
             return
         failed = {"error_code": outcome.get("code", ""), "error": outcome.get("error", "stopped")}
         self._note(conn, run, position, state=StepState.FAILED, finished_at=self._works.clock.now(), **failed)
+
+    def _note_stopped(self, conn: Connection, run: Run, position: int) -> None:
+        """A step that waited to be tried again has ended with the stop; one that had not begun stays as it is."""
+        row = job_store.steps(conn, run.job.id)[position]
+        if row.state == StepState.RUNNING:
+            error = f"stopped before it was tried again: {row.error}" if row.error else "stopped"
+            self._note(conn, run, position, state=StepState.FAILED, finished_at=self._works.clock.now(), error=error)
 
     def _note(self, conn: Connection, run: Run, position: int, **values: Any) -> None:
         if not job_store.change_held_step(conn, run.job.id, position, token=run.token, **values):

@@ -53,7 +53,7 @@ def _require_empty(conn: Connection) -> None:
     for table in metadata.sorted_tables:
         if conn.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).scalar() is not None:
             raise WrongState(
-                f"there are {table.name} in the database already: it has to be an empty one", hint="make another one for it"
+                f"the database has rows already (in {table.name}): it has to be an empty one", hint="make another one for it"
             )
 
 

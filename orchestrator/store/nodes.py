@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.domain.certificates import utc_text
 from orchestrator.domain.lost_nodes import Lost
 from orchestrator.domain.placement import Filled, NodeState
 from orchestrator.domain.planned import Announced
@@ -41,6 +42,15 @@ class NodeRecord:
     drained_why: str = ""
     announced: Announced | None = None
     lost: Lost | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be done on it now, in a sentence; '' where it answers, or was never asked."""
+        if self.lost is not None:
+            return f"{self.lost}{', and answers all the same' if self.up else ''}"
+        if self.up or self.enrolled_at is None:
+            return ""
+        return f"down{f', seen last {utc_text(self.seen_at)}' if self.seen_at else ''}: {self.problem}"
 
 
 def get(conn: Connection, name: str) -> NodeRecord | None:

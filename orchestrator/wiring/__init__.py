@@ -97,6 +97,17 @@ def database_of(settings: Settings) -> Database:
     return Database(settings.database_url, password=password)
 
 
+def require_moved(settings: Settings) -> None:
+    """Raises ConfigError where the database of before lies in the state directory, and another one is configured: a controller on
+    an empty one would know nothing of the services, and could not be given them any more."""
+    from orchestrator.config.model import SQLITE_FILE
+
+    before = settings.state_dir / SQLITE_FILE
+    if not settings.database_url.startswith("sqlite:") and before.is_file():
+        hint = f"stop the controller and run: orchestrator migrate --from-sqlite {before}. If it is not wanted, put it elsewhere"
+        raise ConfigError(f"{before} was not moved into the database that database_url names", hint=hint)
+
+
 def init(config: Config) -> None:
     """Make the state directory, the controller's keys and the database. Repeatable; what is there stays."""
     from orchestrator.drivers.local.desk_identity import init_desk
@@ -106,6 +117,7 @@ def init(config: Config) -> None:
     from orchestrator.wiring.identity import identity_of
 
     settings = config.settings
+    require_moved(settings)
     db = database_of(settings)
     make_private_directory(settings.state_dir)
     init_keys(settings.state_dir)
@@ -186,6 +198,7 @@ def build(config: Config, *, at: Callable[[str], None] | None = None, clock: Clo
     from orchestrator.wiring.controller import Controller
 
     check_private_directory(config.settings.state_dir)
+    require_moved(config.settings)
     return Controller(config, load_all_playbooks(), at=at, clock=clock)
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from agents.build import bundle
-from orchestrator.config.model import Config
+from orchestrator.config.model import SQLITE_FILE, Config
 from orchestrator.domain.backups.escrow import EscrowEntry
 from orchestrator.domain.backups.state import FOLDER, LEAST_KEY, SUBJECT, Manifest, StateBackups, location_of
 from orchestrator.domain.backups.targets import Way
@@ -31,7 +31,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.state_copies import StateBook, generations
 from orchestrator.wiring.backups import places, ways
 
-SQLITE, DUMP = "orchestrator.sqlite", "database.dump"
+SQLITE, DUMP = SQLITE_FILE, "database.dump"
 RESTORE_SECONDS = 6 * 3600.0
 LIST_SECONDS = 300.0
 TRIED = 5

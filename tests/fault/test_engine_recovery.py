@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.domain.errors import InDoubt, PermanentDriverError, StoreUnavailable, TransientDriverError
-from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.store import jobs, locks
 from tests.fault import things
 from tests.fault.conftest import Builder, queue_of
@@ -69,9 +69,10 @@ def test_stopping_does_not_wait_out_a_retry(build: Builder) -> None:
     assert house.clock.monotonic() - before < 5
 
 
-def test_a_stop_cuts_the_wait_for_a_retry_short_and_undoes(build: Builder) -> None:
+@pytest.mark.parametrize(("act", "left"), [("thing.make", StepState.UNDONE), ("thing.look", StepState.FAILED)])
+def test_a_stop_cuts_the_wait_for_a_retry_short_and_undoes(build: Builder, act: str, left: StepState) -> None:
     house = build()
-    house.world.fault("thing.make", nth=2, error=TransientDriverError("busy", retry_after=120.0))
+    house.world.fault(act, nth=2, error=TransientDriverError("busy", retry_after=120.0))
     job_id = house.order("s1").job_id
     until = house.clock.monotonic() + 10
     while not house.steps(job_id) or not house.steps(job_id)[1].message:
@@ -80,6 +81,8 @@ def test_a_stop_cuts_the_wait_for_a_retry_short_and_undoes(build: Builder) -> No
     house.engine.cancel(job_id, "anna")
     assert house.wait(job_id).state == JobState.CANCELLED
     assert things.things(house.world) == {}
+    waited = house.steps(job_id)[1]
+    assert (waited.state, "stopped before it was tried again: busy" in waited.error) == (left, True), waited
 
 
 def test_a_controller_that_cannot_drain_in_time_says_so_and_its_late_step_writes_nothing(build: Builder) -> None:

@@ -84,7 +84,7 @@ def test_all_of_it_arrives_and_the_controller_goes_on_where_it_was(lived: House,
 def test_a_database_that_holds_something_is_refused(lived: House, target: Database) -> None:
     moving.move(lived.db, target, who="anna", now=SystemClock().now())
     before = counts(target)
-    with pytest.raises(WrongState, match="in the database already"):
+    with pytest.raises(WrongState, match="the database has rows already"):
         moving.move(lived.db, target, who="anna", now=SystemClock().now())
     assert counts(target) == before
 
@@ -135,6 +135,16 @@ class TestCommand:
         assert last.what == "database moved"
         again = command("--config", str(configured), "migrate", "--from-sqlite", str(file))
         assert "there is no database" in again.stderr
+
+    @pytest.mark.parametrize("words", [("init",), ("serve",)])
+    def test_until_it_is_moved_no_controller_begins_on_the_other_database(
+        self, configured: Path, target: Database, words: tuple[str, ...]
+    ) -> None:
+        ran = command("--config", str(configured), *words)
+        assert (ran.returncode, f"migrate --from-sqlite {configured}" in ran.stderr) == (2, True), ran
+        found = command("--config", str(configured), "doctor").stdout
+        assert "PROBLEM  database of before" in found
+        assert counts(target) == EMPTY
 
     def test_it_is_refused_while_a_controller_runs_on_the_file(self, configured: Path, target: Database) -> None:
         file = configured / "state" / "orchestrator.sqlite"

@@ -139,3 +139,14 @@ def test_a_plan_s_rate_of_100_mbit_is_shown_so_and_none_as_none() -> None:
     lines = (("network rate", output.rate("network")), ("disk rate", output.rate("disk")))
     shown = printed(output.card, lines, {"network": 12_500_000, "disk": 0})
     assert [line.split("  ")[-1].strip() for line in shown.splitlines()] == ["100 Mbit/s", "not limited"]
+
+
+def test_of_a_step_that_is_tried_again_it_is_said_when_and_of_one_that_failed_why() -> None:
+    step = {"state": "running", "message": "again at 12:00: it does not answer", "error": "it does not answer"}
+    assert watch.step_note(step) == step["message"]
+    assert watch.step_note(step | {"state": "failed"}) == step["error"]
+    assert watch.step_note(step | {"state": "failed", "error": ""}) == step["message"]
+
+
+def test_one_is_not_said_as_many() -> None:
+    assert (output.on_it(1), output.on_it(0)) == ("1 service is on it", "0 services are on it")

@@ -35,7 +35,8 @@ class EventOutcome(StrEnum):
 
 
 class EventOut(BaseModel):
-    """An authentic webhook. ``problem`` says why it was refused or cannot be processed."""
+    """An authentic webhook. ``problem`` says why it was refused or cannot be processed, ``detail`` the sentence that came with
+    the outcome."""
 
     seq: int
     source: str
@@ -47,6 +48,7 @@ class EventOut(BaseModel):
     received_at: datetime
     outcome: str
     problem: str
+    detail: str
     job_id: str
     replays: int
 
@@ -56,14 +58,13 @@ class EventOut(BaseModel):
 
 
 class EventDetail(EventOut):
-    """With the body as it was signed, without what is secret in it. ``detail``: the sentence that came with the outcome."""
+    """With the body as it was signed, without what is secret in it."""
 
-    detail: str
     body: str
 
     @classmethod
     def with_body(cls, record: EventRecord) -> EventDetail:
-        return cls(**EventOut.of(record).model_dump(), detail=record.detail, body=redact_text(record.body))
+        return cls(**EventOut.of(record).model_dump(), body=redact_text(record.body))
 
 
 @router.get("")

@@ -17,19 +17,19 @@ from orchestrator.api.known import known
 from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.paging import After, Limit, Page, Word, text_after
 from orchestrator.api.schemas import Answer, Explanation, VerdictOut
-from orchestrator.api.service_schemas import DeadlineOut, JobNote, ServiceDetail, ServiceOut
+from orchestrator.api.service_schemas import DeadlineOut, JobNote, ServiceDetail, ServiceOut, Whereabouts
 from orchestrator.api.usage_schemas import GuestUsageOut, UsageOut
 from orchestrator.api.vocabulary import CONTROLS
 from orchestrator.domain import traffic, usage, workflow
 from orchestrator.domain.backups.outlook import outlook as outlook_of
 from orchestrator.domain.errors import NotFound, RequestError
-from orchestrator.domain.intents import IntentKind
+from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.outcomes import KEEPS_HOLDS
 from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.services import SERVICE_ID, HoldReason, Lifecycle, Service
 from orchestrator.observe.logs import redact
-from orchestrator.store import absences, account_usage, backups, charges, guest_traffic, jobs, overview, services
+from orchestrator.store import absences, account_usage, backups, charges, guest_traffic, jobs, nodes, overview, services
 from orchestrator.store.database import Connection
 
 router = APIRouter(prefix="/v1/services", tags=["services"])
@@ -43,6 +43,9 @@ _CHARGES = 5
 _AHEAD = timedelta(days=366)
 
 
+# What decides on a node: the newer ones of a service that has one already count once they are done.
+_PLACES = (IntentKind.PROVISION, IntentKind.REACTIVATE)
+_PLACES_ANEW = (IntentKind.MOVE, IntentKind.RECOVER)
 _NEED_A_REASON = (IntentKind.SUSPEND, IntentKind.LIMIT, IntentKind.TERMINATE, IntentKind.TIDY)
 
 
@@ -122,8 +125,9 @@ def get_service(_caller: Reader, context: Context, service_id: ServiceId) -> Ser
         rows = backups.of_service(conn, service_id), backups.generations(conn, service_id), backups.restores_of(conn, service_id)
         kept = outlook_of(service, context.catalog.terms_of(service), *rows, now=at.now)
         facts, plan = services.facts(conn, service_id), context.catalog.plans.get(service.plan)
+        where = Whereabouts.of(nodes.get(conn, facts.node), guest_traffic.get(conn, service_id), now=at.now)
         return ServiceDetail.with_facts(
-            service, facts, under_way, next_acts, owed, kept, plan=plan, failed_job=_failed(conn, service)
+            service, facts, under_way, next_acts, owed, kept, plan=plan, where=where, failed_job=_failed(conn, service)
         )
 
 
@@ -218,7 +222,7 @@ def _placement(conn: Connection, service_id: str) -> tuple[Job, JobStep] | None:
     """The newest step of the service's jobs that decided on a node: its facts hold the verdicts."""
     found, _ = jobs.list_page(conn, limit=_LOOK_BACK, service_id=service_id)
     for job in found:
-        if job.intent not in (IntentKind.PROVISION, IntentKind.REACTIVATE):
+        if job.intent not in _PLACES and not (job.intent in _PLACES_ANEW and job.state == JobState.DONE):
             continue
         for step in jobs.steps(conn, job.id):
             if step.facts is not None and "verdicts" in step.facts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -15,13 +15,14 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
-from orchestrator.cli.output import emit_json, table
+from orchestrator.cli.output import emit_json, human_bytes, on_it, table
 from orchestrator.cli.tables import Column, Kind
 from orchestrator.domain.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.config.model import Config
     from orchestrator.store.database import Database
+    from orchestrator.store.nodes import NodeRecord
 
 _ROWS: tuple[Column, ...] = (
     Column("", lambda row: "ok" if row["ok"] else "WAITS" if row["waits"] else "PROBLEM"),
@@ -30,6 +31,8 @@ _ROWS: tuple[Column, ...] = (
     Column("TO DO", "mend", Kind.PROSE),
 )
 LATELY = timedelta(hours=1)
+# With less on the disk of the state directory a database is about to be no longer written.
+ROOM_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ def examine(directory: Path) -> Iterator[Finding]:
         yield _closed(name, path, "put the password of the database's user there, alone") or Finding(name, True, str(path))
     database = _database(config)
     yield database
+    yield from _not_moved(config)
     yield _server(config.settings.socket)
     if config.settings.backups.targets:
         yield _restic()
@@ -107,7 +111,19 @@ def _state_dir(path: Path) -> Finding:
         return Finding(name, False, f"{path} has mode {mode:04o}: others may look into it", f"chmod 0700 {path}")
     if not os.access(path, os.W_OK):
         return Finding(name, False, f"{path} cannot be written", "run as the controller's user")
-    return Finding(name, True, str(path))
+    return room(name, path, os.statvfs(path))
+
+
+def room(name: str, path: Path, disk: os.statvfs_result) -> Finding:
+    """What is free where the database is written. File systems without a table of inodes tell of none."""
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_files and not disk.f_favail:
+        said = "no inode is free"
+    elif free < ROOM_BYTES:
+        said = f"only {human_bytes(free)} are free"
+    else:
+        return Finding(name, True, f"{path}, {human_bytes(free)} free")
+    return Finding(name, False, f"{path}: {said} on its disk", "make room there: what waits goes on by itself")
 
 
 def _secrets(config: Config) -> Iterator[Finding]:
@@ -167,8 +183,18 @@ def _database(config: Config) -> Finding:
     except OrchestratorError as exc:
         return Finding("database", False, exc.message, exc.hint or "orchestrator init")
     if not migrated:
-        return Finding("database", False, "its tables are of another version", "orchestrator migrate")
+        return Finding("database", False, "it has no tables, or those of another version", "orchestrator migrate")
     return Finding("database", True, "at this version")
+
+
+def _not_moved(config: Config) -> Iterator[Finding]:
+    """The database of before, where another one is configured now."""
+    from orchestrator import wiring
+
+    try:
+        wiring.require_moved(config.settings)
+    except OrchestratorError as exc:
+        yield Finding("database of before", False, exc.message, exc.hint)
 
 
 def _restic() -> Finding:
@@ -228,6 +254,7 @@ def _nodes(config: Config) -> Iterator[Finding]:
     try:
         with _opened(config) as database, database.read() as conn:
             known = {record.name: record for record in nodes.list_all(conn)}
+            there = {name: nodes.services_on(conn, name) for name in nodes.lost(conn)}
     except OrchestratorError as exc:
         yield Finding("nodes", False, exc.message, exc.hint)
         return
@@ -235,12 +262,26 @@ def _nodes(config: Config) -> Iterator[Finding]:
         record = known.get(node.name)
         if record is None or record.enrolled_at is None:
             yield Finding(f"node {node.name}", False, "not enrolled", f"orchestrator node enrol {node.name}", waits=True)
+        elif record.lost is not None:
+            yield _lost(record, there.get(node.name, ()))
         elif node.maintenance:
             yield Finding(f"node {node.name}", True, "in maintenance")
         elif record.up:
             yield Finding(f"node {node.name}", True, "up")
         else:
             yield Finding(f"node {node.name}", False, f"down: {record.problem}", f"orchestrator node doctor {node.name}")
+
+
+def _lost(record: NodeRecord, services: Sequence[str]) -> Finding:
+    """A node that an operator gave up: nothing of it is mended by looking at it."""
+    name = f"node {record.name}"
+    if record.up:
+        mend = f"switch it off, or orchestrator node found {record.name} --why TEXT"
+        return Finding(name, False, record.trouble, mend)
+    if services:
+        mend = f"orchestrator node restore {record.name} --why TEXT --watch"
+        return Finding(name, False, f"{record.trouble}; {on_it(len(services))}", mend, waits=True)
+    return Finding(name, True, record.trouble)
 
 
 def _machines(config: Config) -> Iterator[Finding]:

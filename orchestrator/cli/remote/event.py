@@ -26,7 +26,7 @@ _LIST: tuple[Column, ...] = (
     Column("VERSION", "version", spare=5),
     Column("OUTCOME", "outcome"),
     Column("JOB", "job_id", Kind.ID, spare=4),
-    Column("PROBLEM", "problem", Kind.PROSE, spare=2),
+    Column("SAYS", lambda row: str(row["problem"] or row["detail"]), Kind.PROSE, spare=2),
 )
 _CARD: tuple[Line, ...] = (
     ("event", "seq"),

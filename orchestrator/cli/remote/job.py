@@ -9,7 +9,7 @@ import click
 from orchestrator.cli.output import card, emit_json, moment, say, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import JOB_STATES, client, json_option, paging_options, show_list, watch_option
-from orchestrator.cli.remote.watch import WAITING, WAITS, say_waits, watch_job
+from orchestrator.cli.remote.watch import WAITING, WAITS, say_waits, step_note, watch_job
 from orchestrator.cli.remote.workflow import show_lines
 from orchestrator.cli.tables import Column, Kind, Line, Row
 
@@ -41,6 +41,7 @@ _LIST: tuple[Column, ...] = (
     Column("CREATED", moment("created_at"), Kind.TIME, spare=2),
     Column("FINISHED", moment("finished_at"), Kind.TIME, spare=5),
     Column("ASKED BY", "asked_by", spare=3),
+    Column("REASON", "reason", Kind.PROSE, spare=6),
     Column("NOTE", _note, Kind.PROSE, spare=1),
 )
 _CARD: tuple[Line, ...] = (
@@ -67,7 +68,7 @@ _STEPS: tuple[Column, ...] = (
     Column("ATTEMPTS", "attempts", spare=3),
     Column("STARTED", moment("started_at"), Kind.TIME, spare=1),
     Column("FINISHED", moment("finished_at"), Kind.TIME, spare=2),
-    Column("NOTE", lambda row: str(row["error"] or row["message"]), Kind.PROSE, spare=4),
+    Column("NOTE", step_note, Kind.PROSE, spare=4),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import emit_json, say
+from orchestrator.cli.output import emit_json, many, say
 from orchestrator.cli.remote.asking import told
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.emptying import Words, empty, emptying_options
@@ -48,7 +48,7 @@ def lost(context: click.Context, /, node: str, why: str, statement: str, meant: 
         emit_json(found)
         return
     services = found["statement"]["services"]
-    say(f"{node} is lost, statement {found['statement']['id']}; {len(services)} services were on it")
+    say(f"{node} is lost, statement {found['statement']['id']}; it releases {many(len(services), 'service')}")
     for job in found["under_way"]:
         say(f"job {job} was at work there: it ends by itself")
     if services:
@@ -82,7 +82,8 @@ def found(context: click.Context, /, node: str, why: str, as_json: bool) -> None
         say(f"{guest} is held and off on {node}: its service goes on elsewhere")
     for guest in answer["freed"]:
         say(f"{guest} goes on there")
-    say(f"{node} is used again, and drained. See orchestrator drift --node {node}, then node undrain {node}")
+    say(f"{node} is used again, and drained")
+    say(f"see orchestrator drift --node {node}, then orchestrator node undrain {node} --why TEXT")
 
 
 @click.command("restore")

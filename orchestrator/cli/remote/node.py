@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, size, table, when
+from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, on_it, say, size, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.emptying import Words, empty, emptying_options
 from orchestrator.cli.remote.lost import ON_NODES, why_option
@@ -295,7 +295,7 @@ def _drain(context: click.Context, node: str, body: dict[str, Any], *, as_json: 
     elif not found["takes_nothing_new"]:
         say(f"{node} takes services")
     else:
-        say(f"{node} takes nothing new: {'; '.join(found['takes_nothing_new'])}. {found['guests']} services are on it")
+        say(f"{node} takes nothing new: {'; '.join(found['takes_nothing_new'])}. {on_it(found['guests'])}")
 
 
 @group.command("maintenance")
@@ -321,7 +321,7 @@ def maintenance(
     else:
         told = found["announced"]
         span = f"from {when(told['at'])} to {when(told['until'])}"
-        say(f"maintenance of {node} is announced {span}: {found['guests']} services are on it")
+        say(f"maintenance of {node} is announced {span}: {on_it(found['guests'])}")
 
 
 @group.command("evacuate")

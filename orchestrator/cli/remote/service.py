@@ -143,6 +143,22 @@ def _outgoing_mail(row: Row) -> str:
     return f"{'open' if found['open'] else 'closed'}, as {'its plan says' if found['said_by'] == 'plan' else 'was said of it'}"
 
 
+def _node(row: Row) -> str:
+    problem = row["where"]["node_problem"]
+    return f"{row['node']}, which is {problem}" if problem else str(row["node"])
+
+
+def _runs(row: Row) -> str:
+    """Of what is not there (any more), or is held off, it goes without saying."""
+    where = row["where"]
+    if where["ran_at"] is None or row["state"] != "active":
+        return ""
+    seen = when(where["ran_at"])
+    if where["runs"] is None:
+        return f"not known; seen last {seen}"
+    return f"yes, seen {seen}" if where["runs"] else f"NO, seen last {seen}"
+
+
 def _name(row: Row) -> str:
     """The host name that was ordered, or the domain: an account has no other name."""
     return str(row["hostname"] or row["domain"])
@@ -176,7 +192,8 @@ _CARD: tuple[Line, ...] = (
     ("databases", lambda row: "take no more: the disk is used up" if row["databases_full"] else ""),
     ("outgoing mail", _outgoing_mail),
     ("zone", "zone"),
-    ("node", "node"),
+    ("node", _node),
+    ("guest runs", _runs),
     ("was on", "nodes_ever"),
     ("last command", lambda row: f"version {row['version']} of billing" if row["version"] else ""),
     ("payments", lambda row: f"{row['payments']} counted"),

@@ -105,9 +105,14 @@ def _line(step: dict[str, Any]) -> str:
     words = f"  {_MARKS.get(step['state'], '?')} {step['id']}: {step['state']}"
     if step["state"] == "running" and step["progress"]:
         words += f" {step['progress'] * 100:.0f} %"
-    if step["error"]:
-        return f"{words}: {step['error']}"
-    return f"{words}: {step['message']}" if step["message"] else words
+    note = step_note(step)
+    return f"{words}: {note}" if note else words
+
+
+def step_note(step: Mapping[str, Any]) -> str:
+    """What is said beside a step: of one that is tried again its message has the error and when that is."""
+    first, second = ("message", "error") if step["state"] == "running" else ("error", "message")
+    return str(step[first] or step[second])
 
 
 def _bars(states: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def _draw(progress: Progress, bars: dict[int, TaskID], step: dict[str, Any]) -> 
         bar,
         completed=1.0 if ended else float(step["progress"]),
         mark=_MARKS.get(step["state"], "?"),
-        note=clean(step["error"] or step["message"] or step["state"]),
+        note=clean(step_note(step) or step["state"]),
     )
     if step["finished_at"] or ended:
         progress.stop_task(bar)

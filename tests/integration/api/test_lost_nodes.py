@@ -94,7 +94,10 @@ def test_a_node_that_answers_is_not_lost_nor_one_that_was_never_there(live: Live
     refused(live.http.post("/v1/nodes/n2/lost", json=STATEMENT), 409, "wrong-state")
     refused(live.http.post("/v1/nodes/n9/lost", json=STATEMENT), 404, "not-found")
     refused(live.tcp(live.tokens["readonly"]).post("/v1/nodes/n1/lost", json=STATEMENT), 403, "forbidden")
-    refused(live.http.post("/v1/nodes/n1/lost", json=WHY), 400, "request-invalid")
+    for body, why in ((WHY, "'statement' is missing"), (WHY | {"statement": "off"}, "must have at least 10 characters")):
+        short = live.http.post("/v1/nodes/n1/lost", json=body)
+        refused(short, 400, "request-invalid")
+        assert why in short.json()["detail"]
     assert live.http.get("/v1/nodes/n1/statements").json()["items"] == []
 
 
@@ -116,6 +119,10 @@ def test_what_was_stated_is_signed_and_nothing_is_sent_to_the_node_any_more(live
     assert shown["takes_nothing_new"] == [f"it is {shown['lost']}"]
     assert 'orchestrator_node_lost{node="n1",zone="z1"} 1.0' in live.http.get("/metrics").text
     assert "lost" in cli(live, "node", "list").stdout
+    assert f"which is {shown['lost']}" in cli(live, "service", "show", "s1").stdout
+    examined = command("--config", str(tmp_path), "doctor").stdout
+    assert f"{shown['lost']}; 1 service is on it" in examined
+    assert "orchestrator node restore n1" in examined
     refused(live.http.post("/v1/services/s1/stop", json={"reason": "a test"}), 409, "node-lost")
     seen = live.http.post("/v1/drift", json={}).json()
     assert [each["node"] for each in seen["unseen"]] == ["n1"], seen
@@ -146,6 +153,9 @@ def test_a_guest_comes_up_elsewhere_with_its_addresses_from_its_newest_backup(li
     assert (there["power"], there["autostart"], disks(live, "n3", "s1")) == ("running", True, [[LETTERS]])
     assert disks(live, "n1", "s1") == [[LETTERS, "written since"]], "nothing there was touched"
     assert after["facts"]["copy"]["lost_since"], "since when what was written is lost stands in the job's result"
+    placed = live.http.get("/v1/services/s1/explain").json()
+    (recovered,) = (job for job in live.jobs("s1") if job.intent == "recover")
+    assert (placed["node"], placed["job_id"]) == ("n3", recovered.id)
     done(live, live.http.post("/v1/services/s1/check", json={}).json()["job_id"])
     done(live, live.http.post("/v1/services/s1/backup", json={"reason": "a test"}).json()["job_id"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.config.model import SQLITE_FILE
 from orchestrator.domain.errors import ConfigError
 from orchestrator.store.postgres import OLDEST, require_new_enough
 from tests.live import write_config
@@ -103,6 +104,7 @@ def test_a_database_that_cannot_be_reached_is_said_with_what_to_look_at(tmp_path
     write_config(tmp_path)
     if words == ("serve",):
         assert command("--config", str(tmp_path), "init").returncode == 0
+        (tmp_path / "state" / SQLITE_FILE).unlink()
     said = refused(tmp_path, *words, database_url=url, database_password_file=password_file(tmp_path))
     assert "Connection refused" in said
     assert "is PostgreSQL running there" in said

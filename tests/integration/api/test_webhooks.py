@@ -50,7 +50,10 @@ def test_a_repeated_delivery_is_answered_200_and_does_nothing_more(live: Live) -
     assert (first.status_code, second.status_code) == (202, 200)
     assert second.json()["outcome"] == "duplicate"
     assert second.json()["job_id"] == first.json()["job_id"]
-    assert len(events(live, "twice")) == 1
+    settled = live.send("order.cancelled", "twice")
+    (said, order) = events(live, "twice")
+    assert (order["detail"], said["detail"]) == ("", settled.json()["detail"])
+    assert said["detail"]
     assert len(live.jobs("twice")) == 1
 
 
