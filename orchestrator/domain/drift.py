@@ -190,9 +190,11 @@ def _tidy(service_id: str, node: str) -> str:
 def _apart(node: str, name: str, service: Service, apart: Apart, *, limits: Repair | None = None) -> Iterator[Finding]:
     """``limits``: the job that sets the limits again, where one does."""
     look = f"orchestrator service check {service.id}"
+    again = f"orchestrator service change-plan {service.id} {service.plan} --restart now --why TEXT"
     for says in apart.limits:
         mend = None if service.stopped else limits
-        yield _of(DriftKind.LIMITS, node, name, says, service=service, repair=mend, todo="" if mend else look)
+        todo = "" if mend else look if limits else again
+        yield _of(DriftKind.LIMITS, node, name, says, service=service, repair=mend, todo=todo)
     for says in apart.throttle:
         mend = None if service.stopped else Repair.LIMIT if service.limited else Repair.UNLIMIT
         yield _of(DriftKind.LIMITS, node, name, says, service=service, repair=mend, todo="" if mend else look)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from orchestrator.domain.calendar import Calendar
+from orchestrator.domain.certificates import utc_text
 from orchestrator.domain.deadlines import Action, Told
 from orchestrator.domain.forecast import forecast
 from orchestrator.domain.services import Service
@@ -100,8 +101,7 @@ def after_gap(*, last: datetime | None, before: Look | None, now: Look, turn: ti
     gap = max(gaps, default=timedelta(0))
     if gap <= min(MISSED_TURNS * turn, AWAY):
         return
-    began = (now.wall - gap).isoformat()
-    why = f"nothing was looked at from {began} to {now.wall.isoformat()}"
+    why = f"nothing was looked at from {utc_text(now.wall - gap)} to {utc_text(now.wall)}"
     if gap > AWAY:
         yield Wait(reason=WaitReason.DOWNTIME, why=why, since=now.wall)
     else:
@@ -123,11 +123,11 @@ def _step(*, last: datetime | None, before: Look | None, now: Look) -> str:
             return ""
         where = "forward" if step > timedelta(0) else "back"
         return (
-            f"the clock went {_rounded(abs(step))} {where} between {before.wall.isoformat()} and {now.wall.isoformat()}: "
+            f"the clock went {_rounded(abs(step))} {where} between {utc_text(before.wall)} and {utc_text(now.wall)}: "
             "it was set, or the machine slept"
         )
     if last is not None and last - now.wall > STEP:
-        return f"it is {now.wall.isoformat()} by the clock, and the deadlines were looked at later already: {last.isoformat()}"
+        return f"it is {utc_text(now.wall)} by the clock, and the deadlines were looked at later already: {utc_text(last)}"
     return ""
 
 

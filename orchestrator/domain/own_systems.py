@@ -44,6 +44,7 @@ HELD_TOO = frozenset({IntentKind.SET_MAIL})
 RESCUED = "rescue"
 # Jobs that leave the machine as it runs.
 _LEAVES_IT_ON = frozenset({IntentKind.CHECK, IntentKind.START})
+_OF_GUESTS = frozenset({IntentKind.SET_KEYS, IntentKind.SET_MAIL})
 # What there is in its place for a guest.
 _OF_MACHINES = {
     IntentKind.RESCUE: "what a guest has lost is restored beside its disk, or it is installed anew",
@@ -164,7 +165,7 @@ def installable(service: Service, plan: Plan | None, templates: Mapping[str, Tem
     Raises NotFound where plan or template are not declared, RequestError where they do not go together.
     """
     if not isinstance(plan, InstalledPlan):
-        raise NotFound(f"there is no plan '{service.plan}' any more", hint="add it to configs/plans, restart the controller")
+        raise NotFound(f"there is no plan '{service.plan}' any more", hint="add it to plans/, restart the controller")
     wanted.spec(service, plan, templates)
     template = wanted.template_of(service, plan, templates)
     if isinstance(plan, MachinePlan) and template.format != "raw":
@@ -205,7 +206,8 @@ def _received(kind: IntentKind, record: Service, arguments: Mapping[str, object]
 def _hindered(kind: IntentKind, record: Service, terms: Terms) -> Received | None:
     """Why it is not done to a service of this kind, or in this state."""
     if terms.kind == PlanKind.HOSTING:
-        apart = f"{kind} is for guests and machines: an account has no operating system of its own"
+        whom = "guests" if kind in _OF_GUESTS else "dedicated machines" if kind in _OF_MACHINES else "guests and machines"
+        apart = f"{kind} is for {whom}: an account has no operating system of its own"
         return refused(record, apart, RULE_LIFECYCLE)
     if terms.kind != PlanKind.DEDICATED and kind in _OF_MACHINES:
         return refused(record, f"{kind} is for dedicated machines: {_OF_MACHINES[kind]}", RULE_LIFECYCLE)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from orchestrator.domain.errors import NoCapacity
 from orchestrator.domain.lost_nodes import Lost
 from orchestrator.domain.plans import Node, NodeKind
+from orchestrator.domain.sizes import size_words
 
 _NODE = {NodeKind.HYPERVISOR: "hypervisor", NodeKind.HOSTING: "hosting node"}
 _TAKES = {NodeKind.HYPERVISOR: "a guest", NodeKind.HOSTING: "an account"}
@@ -127,8 +128,8 @@ def shortages(state: NodeState, *, vcpus: int, memory_bytes: int, disk_bytes: in
         return ("its capacity is not known: it was never seen up",)
     rows = (
         ("vCPU", vcpus, limit.vcpus, state.promised_vcpus, str),
-        ("memory", memory_bytes, limit.memory_bytes, state.promised_memory_bytes, _size),
-        ("disk", disk_bytes, limit.disk_bytes, state.promised_disk_bytes, _size),
+        ("memory", memory_bytes, limit.memory_bytes, state.promised_memory_bytes, size_words),
+        ("disk", disk_bytes, limit.disk_bytes, state.promised_disk_bytes, size_words),
     )
     return tuple(
         f"{name} is full: {show(wanted)} wanted, {show(max(0, total - promised))} free of {show(total)}"
@@ -236,7 +237,7 @@ def _standing(name: str, chosen: str, left: Mapping[str, _Left]) -> str:
 
 def _no_capacity(wanted: Wanted, refusals: Mapping[str, tuple[str, ...]]) -> NoCapacity:
     vcpus = f"{wanted.vcpus} vCPU, " if wanted.vcpus else ""
-    what = f"{vcpus}{_size(wanted.memory_bytes)} memory, {_size(wanted.disk_bytes)} disk"
+    what = f"{vcpus}{size_words(wanted.memory_bytes)} memory, {size_words(wanted.disk_bytes)} disk"
     why = "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in refusals.items()) or "no node is declared"
     return NoCapacity(
         f"no node can take {_TAKES[wanted.kind]} of {what}: {why}",
@@ -251,11 +252,3 @@ def _times(amount: int, ratio: float) -> int:
 
 def _per_cent(left: _Left) -> str:
     return f"{math.floor(left.share * 100)} %"
-
-
-def _size(number: int) -> str:
-    """Bytes for a reader: exact below 1 KiB, else three digits with a binary unit."""
-    for unit, step in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if number >= step:
-            return f"{number / step:.3g} {unit}" if number < 1000 * step else f"{number // step} {unit}"
-    return f"{number} B"

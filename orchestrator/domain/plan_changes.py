@@ -116,7 +116,7 @@ def against(old: Plan | None, new: Plan | None, name: str) -> Refusal | None:
     if old is None or old.kind not in _KINDS:
         return None
     if new is None:
-        raise NotFound(f"there is no plan '{name}'", hint="add it to configs/plans, restart the controller")
+        raise NotFound(f"there is no plan '{name}'", hint="add it to plans/, restart the controller")
     if new.kind != old.kind:
         return Refusal(reason=f"plan '{name}' is of kind {new.kind}, the service is of kind {old.kind}", rule=RULE_VOCABULARY)
     return _between_guests(old, new) if isinstance(old, GuestPlan) and isinstance(new, GuestPlan) else None

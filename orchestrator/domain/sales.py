@@ -35,7 +35,7 @@ def sellable(
     """
     plan = plans.get(service.plan)
     if plan is None:
-        raise NotFound(f"there is no plan '{service.plan}'", hint="add it to configs/plans, restart the controller")
+        raise NotFound(f"there is no plan '{service.plan}'", hint="add it to plans/, restart the controller")
     wanted.spec(service, plan, templates)
     if isinstance(plan, HostingPlan):
         _require_tellable(service)
@@ -64,4 +64,4 @@ def _somewhere(plan: Plan, zone: str, zones: Collection[str]) -> None:
     what, file = _WHERE[plan.kind]
     if isinstance(plan, MachinePlan):
         what = f"machine of class '{plan.machine_class}'"
-    raise NoCapacity(f"there is no {what} {where}", hint=f"add one to configs/{file}, restart the controller")
+    raise NoCapacity(f"there is no {what} {where}", hint=f"add one to {file}, restart the controller")

@@ -31,5 +31,5 @@ def template_of(service: Service, plan: InstalledPlan, templates: Mapping[str, T
     name = service.template or plan.default_template
     template = templates.get(name)
     if template is None:
-        raise NotFound(f"there is no template '{name}'", hint="add it to configs/templates.yaml, restart the controller")
+        raise NotFound(f"there is no template '{name}'", hint="add it to templates.yaml, restart the controller")
     return template

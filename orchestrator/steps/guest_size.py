@@ -14,6 +14,7 @@ from orchestrator.domain import plan_changes
 from orchestrator.domain.errors import PermanentDriverError, Refused, UndoFailed
 from orchestrator.domain.placement import Wanted
 from orchestrator.domain.plans import lower_rate
+from orchestrator.domain.sizes import size_words
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.guest_sizes import GuestSize
 from orchestrator.ports.hypervisor import GuestDisk, GuestFacts, GuestMark, Power, PowerAction
@@ -344,6 +345,6 @@ def _runs(facts: GuestFacts) -> GuestSize:
 
 def _sentence(facts: GuestFacts) -> str:
     return (
-        f"it runs with {facts.vcpus} vCPUs and {facts.memory_bytes} bytes of memory, "
-        f"and has {facts.vcpus_at_start} and {facts.memory_at_start} after its next start"
+        f"it runs with {facts.vcpus} vCPUs and {size_words(facts.memory_bytes)} of memory, "
+        f"and has {facts.vcpus_at_start} and {size_words(facts.memory_at_start)} after its next start"
     )

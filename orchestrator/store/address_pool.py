@@ -116,7 +116,7 @@ class StoreAddressPool:
         asked = f"{count} IPv{version} address{'es' if count > 1 else ''}"
         raise NoCapacity(
             f"no range can give {asked} in zone {zone}: {'; '.join(found) or 'no range is declared'}",
-            hint="add a range to configs/nodes.yaml, or wait until released addresses have cooled down",
+            hint="add a range to nodes.yaml, or wait until released addresses have cooled down",
             zone=zone,
             family=version,
             ranges=found,
@@ -165,5 +165,5 @@ class StoreAddressPool:
                 return range_
         raise WrongState(
             f"{record.address} of service {record.service_id} came from the range '{record.range}', which is no longer declared",
-            hint="put the range back into configs/nodes.yaml until its last address was released",
+            hint="put the range back into nodes.yaml until its last address was released",
         )

@@ -52,9 +52,7 @@ def _lease(conn: Connection, lease: Lease, *, ranges: Sequence[AddressRange], no
     for address in given:
         found = range_with(ranges, address)
         if found is None:
-            raise NotFound(
-                f"{address} is in no address range", hint="put its range into configs/nodes.yaml, restart the controller"
-            )
+            raise NotFound(f"{address} is in no address range", hint="put its range into nodes.yaml, restart the controller")
         if address in addresses.taken(conn, address.version):
             raise AlreadyExists(f"{address} is given out, or cools down", hint="orchestrator ip list")
         addresses.take(conn, address=address, range_name=found.name, now=now, **whose)

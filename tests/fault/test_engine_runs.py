@@ -94,7 +94,7 @@ def test_an_event_that_cannot_be_processed_is_kept_and_can_be_replayed(build: Bu
     house = build()
     dead = house.event("order.paid", "s1", client_id="c1", plan="unknown")
     assert (dead.outcome, dead.job_id, house.state("s1"), house.jobs("s1")) == ("dead", "", "ordered", ())
-    mend = "add it to configs/plans, restart the controller, then `orchestrator event replay 1`"
+    mend = "add it to plans/, restart the controller, then `orchestrator event replay 1`"
     assert dead.detail == f"there is no plan 'unknown' ({mend})"
     refused = house.event("service.suspend", "s2", version=1, reason="abuse")
     assert refused.outcome == "refused"
@@ -137,7 +137,7 @@ def test_a_dead_order_is_provisioned_by_its_replay_once_the_plan_is_there(build:
 def test_an_order_for_a_zone_without_nodes_is_dead_until_there_is_one_and_its_payment_counts(build: Builder) -> None:
     first = build(start=False)
     dead = first.event("order.paid", "s1", client_id="c1", plan="small", zone="z9")
-    mend = "add one to configs/nodes.yaml, restart the controller, then `orchestrator event replay 1`"
+    mend = "add one to nodes.yaml, restart the controller, then `orchestrator event replay 1`"
     assert (dead.outcome, dead.detail) == ("dead", f"there is no node in zone 'z9' ({mend})")
     assert (first.jobs("s1"), first.state("s1"), payments(first, "s1")) == ((), "ordered", 1)
     first.close()

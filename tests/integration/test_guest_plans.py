@@ -110,7 +110,7 @@ def test_what_a_running_guest_can_have_at_once_it_has_and_goes_on(house: House) 
 def test_the_rest_waits_for_its_next_start_and_the_job_says_so(house: House) -> None:
     job = house.wait(told(house, LARGE.name).job_id)
     assert job.state == JobState.DONE
-    says = f"it runs with 2 vCPUs and {GIB} bytes of memory, and has 2 and {2 * GIB} after its next start"
+    says = "it runs with 2 vCPUs and 1 GiB of memory, and has 2 and 2 GiB after its next start"
     assert facts_of(house, job, "verify")["restart_needed"] == says
     assert (sizes(guest(house)), boots(house), drift(house)) == ((2, 1, 2, 2), 1, "")
     again = house.engine.command(IntentKind.CHANGE_PLAN, "s1", who="anna", why="x", arguments={"plan": LARGE.name})

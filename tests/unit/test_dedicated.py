@@ -50,7 +50,7 @@ def test_an_order_is_sold_where_a_machine_of_the_class_stands_whatever_it_is_use
     with pytest.raises(NoCapacity) as refused:
         ordered(PLAN, machine(zone="east"), machine("m2", machine_class="large-1", zone="west"), zone="west")
     assert refused.value.message == "there is no machine of class 'small-1' in zone 'west'"
-    assert refused.value.hint == "add one to configs/machines.yaml, restart the controller"
+    assert refused.value.hint == "add one to machines.yaml, restart the controller"
 
 
 @pytest.mark.parametrize(

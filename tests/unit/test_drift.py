@@ -159,6 +159,11 @@ def test_only_what_a_record_says_is_put_in_force_by_itself(
     assert (one.kind, one.repair, bool(one.todo)) == (kind, repair, repair is None)
 
 
+def test_how_the_sizes_of_a_guest_are_set_again_is_said() -> None:
+    (guest,) = found(known(S1), replace(GUEST, apart=Apart(limits=("7 vCPUs instead of 2",))))
+    assert guest.todo == f"orchestrator service change-plan s1 {S1.plan} --restart now --why TEXT"
+
+
 def test_a_record_that_is_not_ours_is_named_and_is_signed_anew_only_when_asked() -> None:
     (one,) = found(known(S1), replace(GUEST, hostile="the record in it is that of orch.s2"))
     assert (one.kind, one.repair) == (DriftKind.RECORD, Repair.SIGN)

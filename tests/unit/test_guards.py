@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.calendar import Calendar, Days
+from orchestrator.domain.certificates import utc_text
 from orchestrator.domain.guards import (
     AWAY,
     LEAST_PAUSE,
@@ -70,7 +71,7 @@ def test_the_longer_it_was_away_the_longer_destruction_waits(
     assert list(found) == ([] if reason is None else [reason])
     if reason is not None:
         assert (found[reason].until is None) == (reason == WaitReason.DOWNTIME)
-        assert NOW.isoformat() in found[reason].why
+        assert utc_text(NOW) in found[reason].why
 
 
 def test_what_looks_seldom_is_not_away_between_two_looks() -> None:

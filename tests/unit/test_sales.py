@@ -67,7 +67,7 @@ def test_an_order_that_no_declared_node_could_ever_carry_is_not(
     assert refused.value.message == says
 
 
-@pytest.mark.parametrize(("what", "file"), [("plan", "configs/plans"), ("template", "configs/templates.yaml")])
+@pytest.mark.parametrize(("what", "file"), [("plan", "plans/"), ("template", "templates.yaml")])
 def test_a_name_that_is_not_declared_is_named_with_the_file_it_belongs_in(what: str, file: str) -> None:
     with pytest.raises(NotFound) as refused:
         ordered(**{what: "unknown"})

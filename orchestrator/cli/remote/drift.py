@@ -63,9 +63,8 @@ def _verdict(found: dict[str, Any], *, repairs: bool) -> None:
         drifts = [row for row in drifts if not (row["job_id"] or row["detail"])]
     if drifts:
         some = f"{len(drifts)} thing{' differs' if len(drifts) == 1 else 's differ'} between records and nodes"
-        hint = (
-            "what is left is for a person: see the column TO DO" if repairs else "orchestrator drift --repair mends what is safe"
-        )
+        safe = not repairs and any(row["repair"] for row in drifts)
+        hint = "orchestrator drift --repair mends what is safe" if safe else "what is left is for a person: see the column TO DO"
         raise Failure(some, hint=hint, exit_code=_FOUND)
     if found["unseen"]:
         raise Failure("not every node answered", hint="orchestrator node doctor NODE", exit_code=_UNSEEN)
