@@ -64,10 +64,12 @@ def append_of_job(
 
 
 def list_page(
-    conn: Connection, *, limit: int = 100, after: int | None = None, service_id: str | None = None
+    conn: Connection, *, limit: int = 100, after: int | None = None, service_id: str | None = None, without: str = ""
 ) -> tuple[tuple[AuditEntry, ...], int | None]:
-    """The trail, the newest first."""
+    """The trail, the newest first. ``without``: rows that say so are left out."""
     query = sa.select(audit)
+    if without:
+        query = query.where(audit.c.what != without)
     if service_id is not None:
         query = query.where(audit.c.service_id == service_id)
     return page(conn, query, key=audit.c.seq, limit=limit, after=after, newest_first=True, make=_entry)

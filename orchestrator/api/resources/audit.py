@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from orchestrator.api import looked
 from orchestrator.api.callers import Reader
 from orchestrator.api.context import Context
 from orchestrator.api.paging import After, Limit, Page, Word, number_after
@@ -42,10 +43,20 @@ class ChainOut(BaseModel):
 
 
 @router.get("")
-def list_audit(_caller: Reader, context: Context, limit: Limit = 100, after: After = "", service_id: Word = "") -> Page[AuditOut]:
+def list_audit(
+    _caller: Reader,
+    context: Context,
+    limit: Limit = 100,
+    after: After = "",
+    service_id: Word = "",
+    acts: Annotated[bool, Query(description="Only what was done, not what callers read of customers' data.")] = False,
+) -> Page[AuditOut]:
     """The trail, the newest first."""
+    without = looked.WHAT if acts else ""
     with context.db.read() as conn:
-        found, following = audit.list_page(conn, limit=limit, after=number_after(after), service_id=service_id or None)
+        found, following = audit.list_page(
+            conn, limit=limit, after=number_after(after), service_id=service_id or None, without=without
+        )
     items = [
         AuditOut(
             seq=entry.seq,

@@ -32,12 +32,13 @@ _LIST: tuple[Column, ...] = (
 
 @click.command("list")
 @click.option("--service", "service_id", default="", help="Only rows about this service.")
+@click.option("--acts", is_flag=True, help="Only what was done, not what callers read of customers' data.")
 @paging_options
 @json_option
 @click.pass_context
-def list_audit(context: click.Context, /, **options: Any) -> None:
+def list_audit(context: click.Context, /, acts: bool, **options: Any) -> None:
     """List the trail, the newest first."""
-    show_list(context, "audit", _LIST, empty="no rows", **options)
+    show_list(context, "audit", _LIST, empty="no rows", acts="true" if acts else "", **options)
 
 
 def verify(context: click.Context, *, head: str, as_json: bool) -> None:

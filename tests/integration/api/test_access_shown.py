@@ -84,6 +84,11 @@ def test_who_looks_at_a_customers_data_is_written_down_once_an_hour(live: Live) 
     mine = rows(live, service_id="seen", who="token:of-readonly")
     assert sorted(row["facts"]["data"] for row in mine) == ["restores", "service"]
     assert len([row for row in rows(live, service_id="seen") if row["who"].startswith("unix:")]) == 1
+    trail = "/v1/audit?service_id=seen&limit=500"
+    every, acts = (live.http.get(path).json()["items"] for path in (trail, f"{trail}&acts=true"))
+    assert acts == [row for row in every if row["what"] != looked.WHAT]
+    assert acts
+    assert looked.WHAT not in command("--socket", str(live.socket), "audit", "list", "--service", "seen", "--acts").stdout
     assert live.http.get("/v1/audit/verify").json()["ok"]
 
 
