@@ -30,7 +30,9 @@ def points(playbook: str, **steps: str) -> tuple[str, ...]:
 EACH = "before during after"
 SUSPENDING = points("vps-suspend", hold=EACH, stop=EACH, prove=EACH)
 # Steps that have nothing to do, because the guest is off already, or that only look, are not passed in the middle.
-TO_THE_WIPE = points("vps-terminate", hold=EACH, stop="before after", record="before after", undefine=EACH, wipe="before")
+TO_THE_WIPE = points(
+    "vps-terminate", alone="before after", hold=EACH, stop="before after", record="before after", undefine=EACH, wipe="before"
+)
 FROM_THE_WIPE = points(
     "vps-terminate", wipe="during after", backups="before after", residue=EACH, certificate=EACH, capacity=EACH, addresses=EACH
 )
