@@ -24,7 +24,7 @@ from orchestrator.store import audit, deployments
 from orchestrator.store.database import Database
 from tests.deploy_machine import DISK_BYTES, MAC, UUID, Stand, machine_root, seed_of, stand
 from tests.live import Live
-from tests.store_files import fresh_database
+from tests.store_files import KINDS
 
 JOB = "job-1"
 KNOWN = Expected(uuid=UUID, serials=("SER0",))
@@ -32,11 +32,9 @@ FINISH = Task(key="finish", kind="finish", arguments={"power": "off"})
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Stand]:
-    db = fresh_database(tmp_path)
+def desk(tmp_path: Path, db: Database) -> Iterator[Stand]:
     with stand(tmp_path / "desk", db) as made:
         yield made
-    db.close()
 
 
 @pytest.fixture
@@ -267,6 +265,29 @@ def test_whoever_guesses_is_stopped_after_some_tries(desk: Stand) -> None:
 def test_a_body_that_is_too_large_is_refused(desk: Stand) -> None:
     with pytest.raises((Refused, OSError)):
         client_of(desk).ask("/deploy/v1/claim", {"token": "t" * 400_000}, patient=False)
+
+
+@pytest.mark.parametrize("store_kind", KINDS, indirect=True)
+def test_whatever_a_machine_says_is_kept_or_refused_with_a_sentence(desk: Stand, root: Path) -> None:
+    desk.boot(root, desk.book.open("m1", job_id=JOB, expected=Expected(), network=Network()))
+    client, token = client_of(desk), seed_of(root)["token"]
+    broken = identity() | {"serials": ["\ud800"]}
+    with pytest.raises(Refused, match=r"^body\."):
+        client.ask("/deploy/v1/claim", {"token": token, "identity": broken}, patient=False)
+    odd = identity() | {"serials": ["DISK\x00\x00", "\x1b[2J'; --"]}
+    client.session = client.ask("/deploy/v1/claim", {"token": token, "identity": odd}, patient=False)["session"]
+    desk.book.give("m1", Task(key="w", kind="write", arguments={}), job_id=JOB)
+    assert client.ask("/deploy/v1/next", {})["task"]["key"] == "w"
+    report = {"key": "w", "state": "running", "fraction": 0.5, "says": "so far\x00", "result": {"model": "\x00"}}
+    for wrong in ({"key": "w\x00"}, {"says": "\ud800"}, {"result": {"seconds": float("nan")}}, {"fraction": float("inf")}):
+        with pytest.raises(Refused, match=r"^body\."):
+            client.ask("/deploy/v1/report", report | wrong, patient=False)
+    client.ask("/deploy/v1/report", report, patient=False)
+    client.ask("/deploy/v1/report", report | {"state": "failed", "says": "it broke\x00"}, patient=False)
+    found = desk.book.deployment("m1", job_id=JOB)
+    assert found is not None
+    (task,) = found.tasks
+    assert (task.state, task.says, task.result) == ("failed", "it broke\N{REPLACEMENT CHARACTER}", {"model": "\x00"})
 
 
 def test_neither_token_nor_session_is_kept(desk: Stand, root: Path) -> None:

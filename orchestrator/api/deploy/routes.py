@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from orchestrator.api.deploy import ranged
@@ -44,12 +44,23 @@ class ClaimBody(_Body):
     identity: IdentityBody
 
 
+def _plain(says: str) -> str:
+    """As any database takes it: what a program on the machine wrote may have bytes of zero in it."""
+    return says.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _json(result: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError where JSON has no word for it (NaN, Infinity), which Python's own reader takes."""
+    json.dumps(result, allow_nan=False)
+    return result
+
+
 class ReportBody(_Body):
-    key: str = Field(min_length=1, max_length=200)
+    key: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
     state: Literal["running", "done", "failed"]
     fraction: float = Field(ge=0, le=1, allow_inf_nan=False)
-    says: str = Field(max_length=100_000)
-    result: dict[str, Any]
+    says: Annotated[str, Field(max_length=100_000), AfterValidator(_plain)]
+    result: Annotated[dict[str, Any], AfterValidator(_json)]
 
 
 def _session(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
