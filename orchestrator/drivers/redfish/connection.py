@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 from sushy import auth, connector
 from sushy.resources.system.system import System
 
-from orchestrator.domain.errors import ConfigError, OrchestratorError, PermanentDriverError, TransientDriverError, Unreachable
+from orchestrator.domain.errors import ConfigError, OrchestratorError, PermanentDriverError, TransientDriverError
 from orchestrator.drivers.calls import logged
 from orchestrator.drivers.redfish.errors import translate
 from orchestrator.ports.clock import Clock
@@ -126,7 +126,7 @@ class Connection:
         if failure:
             raise _ours(failure[0], sentence) from failure[0]
         if not outcome:
-            raise Unreachable(f"{sentence}: it did not answer within {deadline:g} s")
+            raise TransientDriverError(f"{sentence}: it did not answer within {deadline:g} s")
         return outcome[0]
 
     def _open(self, seconds: float) -> System:
