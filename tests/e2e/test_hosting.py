@@ -172,7 +172,6 @@ def ticks(tenant: Tenant) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-@pytest.mark.rare
 def test_a_fork_bomb_and_a_memory_hog_stay_in_their_slice(ground: Hosting, anna: Tenant, budi: Tenant) -> None:
     with Watcher(anna) as neighbour:
         run(budi, HOG)

@@ -139,7 +139,6 @@ def disk(site: Site, service: str, into: Path) -> str:
         into.unlink()
 
 
-@pytest.mark.rare
 def test_a_termination_leaves_no_repository_no_cache_and_no_key_and_a_stolen_copy_opens_with_nothing(ground: Ground) -> None:
     stand, site = ground.stand, ground.stand.site
     running(stand, "s001", SMALL.name)

@@ -289,7 +289,6 @@ def in_the_middle(customer: Customer, command: str, waits_for: str, **more: Any)
         time.sleep(0.2)
 
 
-@pytest.mark.rare
 def test_killed_while_it_packs_nothing_looks_whole_and_the_next_call_mends_it(customer: Customer) -> None:
     server = customer.ground.server
     customer.pack()

@@ -129,7 +129,6 @@ def test_a_home_that_is_a_link_becomes_a_directory_again(backup: Backup) -> None
         backup.server.run("rm", "-rf", "/root/home")
 
 
-@pytest.mark.rare
 def test_nothing_is_restored_into_an_account_that_is_open_or_runs_something(backup: Backup) -> None:
     customer = backup.customer
     backup.server.shell(
