@@ -188,9 +188,9 @@ class Endings:
 
     def wait(self, job: Job, absence: Absence) -> None:
         """What the job needs cannot be reached: it goes back into its line, and on where it was when its next try is due."""
-        self._works.at(f"{job.playbook}/wait/before")
+        self._works.at(f"{job.playbook}/away/before")
         self._works.record(lambda conn: self._write_waiting(conn, job, absence))
-        self._works.at(f"{job.playbook}/wait/after")
+        self._works.at(f"{job.playbook}/away/after")
 
     def _write_waiting(self, conn: Connection, job: Job, absence: Absence) -> None:
         present = job_store.get(conn, job.id)
