@@ -20,7 +20,8 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Caller, identify
-from orchestrator.api.context import ApiContext, Context, Submitted
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.control import Submitted
 from orchestrator.api.schemas import Answer
 from orchestrator.domain.errors import RequestError
 from orchestrator.store import idempotency

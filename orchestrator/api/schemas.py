@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from orchestrator.api.context import Submitted
+from orchestrator.api.control import Submitted
 from orchestrator.api.problems import outcome_of
 from orchestrator.api.service_schemas import fields
 from orchestrator.domain.absences import Absence

@@ -17,7 +17,7 @@ from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted
-from orchestrator.engine.settings import Beside, Catalog
+from orchestrator.engine.settings import Beside, Catalog, nothing_beside
 from orchestrator.store import evidence as evidence_store
 from orchestrator.store.database import Connection
 
@@ -55,7 +55,7 @@ class Conduct:
         self._clerk = clerk
         self._catalog = catalog
 
-    def hold(self, service_id: str, asked: HoldAsked, who: str, beside: Beside[Submitted]) -> Submitted:
+    def hold(self, service_id: str, asked: HoldAsked, who: str, *, beside: Beside[Submitted] = nothing_beside) -> Submitted:
         """Set a hold."""
 
         def decide(service: Service, terms: Terms, now: datetime) -> Received:
@@ -76,7 +76,9 @@ class Conduct:
         facts = {"hold": asked.reason.value, "effect": asked.effect.value, "why": asked.why, "until": _iso(asked.until)}
         return self._act(service_id, decide, who, "hold set", facts, file=asked.evidence, beside=beside)
 
-    def release(self, service_id: str, reason: HoldReason, who: str, why: str, beside: Beside[Submitted]) -> Submitted:
+    def lift(
+        self, service_id: str, reason: HoldReason, who: str, why: str, *, beside: Beside[Submitted] = nothing_beside
+    ) -> Submitted:
         """Lift a hold, whatever its effect."""
 
         def decide(service: Service, _terms: Terms, _now: datetime) -> Received:
@@ -86,7 +88,7 @@ class Conduct:
         facts = {"hold": reason.value, "why": why}
         return self._act(service_id, decide, who, "hold lifted", facts, file=None, beside=beside)
 
-    def report(self, service_id: str, said: ComplaintSaid, who: str, beside: Beside[Submitted]) -> Submitted:
+    def report(self, service_id: str, said: ComplaintSaid, who: str, *, beside: Beside[Submitted] = nothing_beside) -> Submitted:
         """Take a complaint."""
 
         def decide(service: Service, terms: Terms, now: datetime) -> Received:
@@ -107,7 +109,9 @@ class Conduct:
         facts["received_at"] = _iso(said.received_at)
         return self._act(service_id, decide, who, "complaint reported", facts, file=said.evidence, beside=beside)
 
-    def answer(self, service_id: str, complaint_id: str, given: Answer, beside: Beside[Submitted]) -> Submitted:
+    def answer(
+        self, service_id: str, complaint_id: str, given: Answer, *, beside: Beside[Submitted] = nothing_beside
+    ) -> Submitted:
         """End a complaint."""
 
         def decide(service: Service, terms: Terms, now: datetime) -> Received:

@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
-from orchestrator.domain.conduct import Answer
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.playbooks import Playbook, Workflow
-from orchestrator.domain.reconciliation import BillingList, Reconciled
-from orchestrator.domain.services import HoldReason
 from orchestrator.engine.absences import BEAT_SECONDS as ABSENCES_SECONDS
 from orchestrator.engine.absences import Absences
 from orchestrator.engine.acts import Acts, Works
 from orchestrator.engine.announcing import Announcing
 from orchestrator.engine.clerk import Clerk, Submitted
 from orchestrator.engine.comparing import Comparing
-from orchestrator.engine.conduct import ComplaintSaid, Conduct, HoldAsked
+from orchestrator.engine.conduct import Conduct
 from orchestrator.engine.confirming import Confirming
 from orchestrator.engine.desk import Desk
 from orchestrator.engine.drifting import Drifting
@@ -86,9 +83,10 @@ class Engine:
     messages to billing are kept only.
     ``catalog`` and ``playbooks`` were checked against ``steps`` by who builds this. ``beside`` of a call writes into the
     transaction of its act, given the result; what it raises undoes the act. ``money``: disputes and charges, by operators;
-    ``restoring``: restores; ``drilling``: restore drills; ``fleet``: nodes; ``losing``: those that never come back;
-    ``hosting``: hosting accounts; ``repositories``: those of backups that are given up; ``drifting``: what differs between
-    records and nodes; ``taking_in``: guests that nodes have and the store has not.
+    ``conduct``: holds and complaints; ``reconciliation``: billing's list; ``leaving``: how a service is cancelled, kept after
+    all, and forgotten; ``restoring``: restores; ``drilling``: restore drills; ``fleet``: nodes; ``losing``: those that never
+    come back; ``hosting``: hosting accounts; ``repositories``: those of backups that are given up; ``drifting``: what differs
+    between records and nodes; ``taking_in``: guests that nodes have and the store has not.
     """
 
     def __init__(
@@ -138,8 +136,8 @@ class Engine:
         self._intake = Intake(
             self._works, orders=orders, endings=endings, clerk=clerk, confirming=confirming, parse=parse, wake=self._wake
         )
-        self._leaving = Leaving(self._works, clerk=clerk, endings=endings, orders=orders)
-        self._reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
+        self.leaving = Leaving(self._works, clerk=clerk, endings=endings, orders=orders)
+        self.reconciliation = Reconciliation(self._works, intake=self._intake, wake=self._wake)
         self._desk = Desk(self._works, orders=orders, endings=endings, confirming=confirming, wake=self._wake)
         self.money = Money(self._works, clerk=clerk, endings=endings, wake=self._wake)
         self.hosting = Hosting(self._works, clerk=clerk, catalog=catalog)
@@ -172,7 +170,7 @@ class Engine:
         self._comparing = Comparing(self._works, catalog)
         self._mail = Mail(self._works, notifier, on_delivery=on_delivery) if notifier is not None else None
         self._mail_desk = MailDesk(self._works, posts=notifier is not None, wake=self._wake)
-        self._conduct = Conduct(self._works, clerk=clerk, catalog=catalog)
+        self.conduct = Conduct(self._works, clerk=clerk, catalog=catalog)
         self._mail_beat: Beat | None = None
         self._beats: list[Beat] = []
         self._lock_file: IO[str] | None = None
@@ -280,36 +278,6 @@ class Engine:
         """The workflow the command would write down. Raises as ``command``."""
         return self._intake.dry_run(kind, service_id, arguments)
 
-    def hold(self, service_id: str, asked: HoldAsked, who: str, *, beside: Beside[Submitted] = nothing_beside) -> Submitted:
-        """Set a hold on a service. Raises NotFound, Refused."""
-        return self._conduct.hold(service_id, asked, who, beside)
-
-    def lift(
-        self, service_id: str, reason: HoldReason, who: str, why: str, *, beside: Beside[Submitted] = nothing_beside
-    ) -> Submitted:
-        """Lift a hold. Raises NotFound, Refused."""
-        return self._conduct.release(service_id, reason, who, why, beside)
-
-    def report(self, service_id: str, said: ComplaintSaid, who: str, *, beside: Beside[Submitted] = nothing_beside) -> Submitted:
-        """Take a complaint against a service. Raises NotFound, Refused."""
-        return self._conduct.report(service_id, said, who, beside)
-
-    def answer(
-        self, service_id: str, complaint_id: str, given: Answer, *, beside: Beside[Submitted] = nothing_beside
-    ) -> Submitted:
-        """End a complaint. Raises NotFound, Refused."""
-        return self._conduct.answer(service_id, complaint_id, given, beside)
-
-    def compare(self, given: BillingList, *, keep_waiting: bool) -> Reconciled:
-        """What ``reconcile`` would find; changes nothing."""
-        return self._reconciliation.look(given, keep_waiting=keep_waiting)
-
-    def reconcile(
-        self, given: BillingList, who: str, *, keep_waiting: bool, beside: Beside[Reconciled] = nothing_beside
-    ) -> Reconciled:
-        """Count the payments that billing's list has and we have not. Raises StoreUnavailable."""
-        return self._reconciliation.mend(given, who, keep_waiting=keep_waiting, beside=beside)
-
     # -- what operators do ----------------------------------------
 
     def approve(self, job_id: str, who: str, *, why: str = "", beside: Beside[None] = nothing_beside) -> None:
@@ -331,11 +299,6 @@ class Engine:
     def retry_dead_messages(self, who: str, *, kind: str, service_id: str, beside: Beside[int] = nothing_beside) -> int:
         """Have all dead messages posted again, or those of a type or service; how many. Raises WrongState."""
         return self._mail_desk.retry_dead(who, kind=kind, service_id=service_id, beside=beside)
-
-    @property
-    def leaving(self) -> Leaving:
-        """How a service is cancelled, kept after all, and forgotten."""
-        return self._leaving
 
     def freeze(self, who: str, why: str) -> None:
         """Nothing suspends or destroys from now on."""

@@ -30,7 +30,7 @@ from orchestrator.domain.services import Service
 from orchestrator.engine.acts import Works
 from orchestrator.engine.guard import settle_payments
 from orchestrator.engine.intake import Acceptance, Intake
-from orchestrator.engine.settings import Beside
+from orchestrator.engine.settings import Beside, nothing_beside
 from orchestrator.store import audit, events, services, settings
 from orchestrator.store.database import Connection
 
@@ -54,7 +54,9 @@ class Reconciliation:
         with self._works.db.read() as conn:
             return self._result(conn, given, found, keep_waiting=keep_waiting, would=True)
 
-    def mend(self, given: BillingList, who: str, *, keep_waiting: bool, beside: Beside[Reconciled]) -> Reconciled:
+    def mend(
+        self, given: BillingList, who: str, *, keep_waiting: bool, beside: Beside[Reconciled] = nothing_beside
+    ) -> Reconciled:
         """Count the payments that were lost; then let deadlines terminate again, unless something keeps them.
 
         Raises StoreUnavailable; what was mended until then stays mended.

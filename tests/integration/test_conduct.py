@@ -48,12 +48,12 @@ def house_under(year: Year, policy: str) -> House:
 
 
 def report(house: House, kind: ComplaintKind = ComplaintKind.COPYRIGHT, **values: Any) -> str:
-    house.engine.report("s1", ComplaintSaid(kind=kind, why="it was seen", **values), "anna")
+    house.engine.conduct.report("s1", ComplaintSaid(kind=kind, why="it was seen", **values), "anna")
     return record(house).complaints[-1].id
 
 
 def answer(house: House, complaint: str, how: Closed, file: Evidence | None = None) -> None:
-    house.engine.answer("s1", complaint, Answer(how=how, by="bert", why="they said so", evidence=file))
+    house.engine.conduct.answer("s1", complaint, Answer(how=how, by="bert", why="they said so", evidence=file))
 
 
 def holds(house: House) -> list[tuple[str, str]]:
@@ -191,7 +191,7 @@ def test_a_legal_hold_stops_a_termination_that_runs_before_its_first_destructive
     house.world.fault("hypervisor.mark", nth=0, error=TransientDriverError("busy", retry_after=0.2))
     submitted = house.engine.command(IntentKind.TERMINATE, "s1", who="anna", why="test", arguments={})
     house.wait(submitted.job_id, JobState.RUNNING)
-    house.engine.hold("s1", LEGAL, "bert")
+    house.engine.conduct.hold("s1", LEGAL, "bert")
     house.world.clear_faults()
     job = house.wait(submitted.job_id)
     assert (job.state, job.error_code) == (JobState.FAILED, "fence-closed")
@@ -203,7 +203,7 @@ def test_a_termination_that_waits_does_not_destroy_what_a_legal_hold_keeps(year:
     report(house, ComplaintKind.ABUSE, effect=Effect.TERMINATE)
     year.later(HOUR)
     job = house.jobs("s1")[-1]
-    house.engine.hold("s1", LEGAL, "bert")
+    house.engine.conduct.hold("s1", LEGAL, "bert")
     with pytest.raises(WrongState):
         house.engine.approve(job.id, "anna")
     year.later(HOUR)
@@ -214,8 +214,10 @@ def test_a_termination_that_waits_does_not_destroy_what_a_legal_hold_keeps(year:
 def test_a_hold_with_an_end_is_lifted_by_the_clock_and_one_without_stays(year: Year) -> None:
     house = house_under(year, "default")
     until = year.clock.now() + 5 * HOUR
-    house.engine.hold("s1", HoldAsked(reason=HoldReason.MAINTENANCE, effect=HoldEffect.STOP, why="a move", until=until), "anna")
-    house.engine.hold("s1", HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, why="a court"), "anna")
+    house.engine.conduct.hold(
+        "s1", HoldAsked(reason=HoldReason.MAINTENANCE, effect=HoldEffect.STOP, why="a move", until=until), "anna"
+    )
+    house.engine.conduct.hold("s1", HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, why="a court"), "anna")
     year.later(4 * HOUR)
     assert acts(house) == ["provision", "suspend"]
     year.later(HOUR + MINUTE)
@@ -226,7 +228,9 @@ def test_a_hold_with_an_end_is_lifted_by_the_clock_and_one_without_stays(year: Y
 
 def test_evidence_is_kept_to_the_byte_and_what_was_altered_is_not_handed_out(year: Year) -> None:
     house = house_under(year, "default")
-    house.engine.hold("s1", HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NONE, why="a court", evidence=FILE), "anna")
+    house.engine.conduct.hold(
+        "s1", HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NONE, why="a court", evidence=FILE), "anna"
+    )
     assert record(house).holds[0].evidence == FILE.sha256
     with house.db.read() as conn:
         kept, file = evidence.get(conn, "s1", FILE.sha256)

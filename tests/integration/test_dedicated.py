@@ -100,7 +100,7 @@ def test_what_is_not_done_to_a_machine_is_refused(house: House) -> None:
             house.engine.command(kind, "s1", who="a", why="w", arguments={})
     asked = HoldAsked(reason=HoldReason.QUOTA, effect=HoldEffect.LIMIT, why="w")
     with pytest.raises(Refused, match="a machine cannot be limited"):
-        house.engine.hold("s1", asked, "a")
+        house.engine.conduct.hold("s1", asked, "a")
     assert len(house.jobs("s1")) == 1
 
 

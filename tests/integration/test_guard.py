@@ -138,7 +138,7 @@ def test_billings_list_ends_the_wait_for_payments_and_leaves_the_others(year: Ye
     year.clock.step = 3 * HOUR
     house.engine.fall_due()
     assert reasons(house) == {"clock", "downtime"}
-    looked = house.engine.compare(given(row("s1", "suspended", None)), keep_waiting=False)
+    looked = house.engine.reconciliation.look(given(row("s1", "suspended", None)), keep_waiting=False)
     assert ("does not settle it" in looked.terminations, looked.releases) == (True, False)
     done = reconcile(house, row("s1", "suspended", None))
     assert (done.releases, reasons(house)) == (False, {"clock"})

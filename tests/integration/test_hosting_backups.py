@@ -157,7 +157,7 @@ def test_the_slots_of_the_week_hold_accounts_and_say_why_a_suspended_one_is_left
     house.event("service.suspend", "s1", version=1, reason="abuse")
     weeks.later(9 * DAY)
     assert IntentKind.BACKUP.value not in acts(house)
-    house.engine.lift("s1", HoldReason.ABUSE, "anna", "it is clean")
+    house.engine.conduct.lift("s1", HoldReason.ABUSE, "anna", "it is clean")
     weeks.later(2 * HOUR)
     assert IntentKind.BACKUP.value in acts(house), "what was missed is caught up"
 

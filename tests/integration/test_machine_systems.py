@@ -139,7 +139,7 @@ def test_a_hold_that_comes_before_it_is_written_over_keeps_what_is_there(sold: R
     sold.world.fault("bmc.insert_media", delay=2.0)
     job_id = asked(sold, IntentKind.REINSTALL)
     sold.wait(job_id, JobState.RUNNING)
-    sold.engine.hold("s1", HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, why="a court"), "bert")
+    sold.engine.conduct.hold("s1", HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, why="a court"), "bert")
     job = sold.wait(job_id, seconds=SECONDS)
     assert (job.state, job.error_code) == (JobState.FAILED, "fence-closed")
     assert on_disks(sold)[0] == (RAW.sha256, ["the shop"])
@@ -187,7 +187,7 @@ def test_a_frozen_controller_installs_nothing_anew(sold: Rack) -> None:
 
 @pytest.mark.parametrize("held", [(HoldReason.ABUSE, HoldEffect.STOP), (HoldReason.LEGAL, HoldEffect.NO_ERASE)])
 def test_whoever_is_suspended_or_kept_for_a_court_is_not_installed_anew(sold: Rack, held: tuple[HoldReason, HoldEffect]) -> None:
-    job_id = sold.engine.hold("s1", HoldAsked(reason=held[0], effect=held[1], why="said so"), "bert").job_id
+    job_id = sold.engine.conduct.hold("s1", HoldAsked(reason=held[0], effect=held[1], why="said so"), "bert").job_id
     if job_id:
         sold.done(job_id)
     with pytest.raises(Refused, match=f"held for {held[0]}"):

@@ -39,7 +39,7 @@ def given(*rows: Entry, name: str = "list.json") -> BillingList:
 
 
 def reconcile(house: House, *rows: Entry, keep_waiting: bool = False) -> Reconciled:
-    return house.engine.reconcile(given(*rows), "anna", keep_waiting=keep_waiting)
+    return house.engine.reconciliation.mend(given(*rows), "anna", keep_waiting=keep_waiting)
 
 
 def trail(house: House, what: str) -> list[AuditEntry]:
@@ -112,7 +112,7 @@ def test_looking_changes_nothing(year: Year) -> None:
     house = year.open(SILENT)
     suspended(house, "s1")
     first = record(house)
-    looked = house.engine.compare(given(row("s1", "active", year.clock.now() + DAY)), keep_waiting=False)
+    looked = house.engine.reconciliation.look(given(row("s1", "active", year.clock.now() + DAY)), keep_waiting=False)
     assert [(one.kind, mended) for one, mended in looked.found] == [(Kind.PAID_FURTHER, None), (Kind.STATE, None)]
     assert record(house) == first
     assert acts(house) == ["provision", "suspend"]
@@ -263,7 +263,7 @@ def test_after_a_downtime_the_list_saves_who_paid_and_lets_the_others_end(year: 
 def test_when_terminations_are_released(year: Year, keep_waiting: bool, complete: bool, waits: bool, word: str) -> None:
     house = slept(year)
     rows = [row("s1", "suspended", None), row("s2", "suspended", None)][: 2 if complete else 1]
-    looked = house.engine.compare(given(*rows), keep_waiting=keep_waiting)
+    looked = house.engine.reconciliation.look(given(*rows), keep_waiting=keep_waiting)
     assert waiting(house)
     done = reconcile(house, *rows, keep_waiting=keep_waiting)
     assert word in looked.terminations

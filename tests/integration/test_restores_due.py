@@ -123,10 +123,10 @@ def test_a_hold_that_forbids_to_erase_keeps_it_until_it_is_lifted(weeks: Weeks) 
     backed_up(house, "s1")
     restore(house)
     asked = HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, why="a court asks")
-    house.engine.hold("s1", asked, "anna")
+    house.engine.conduct.hold("s1", asked, "anna")
     weeks.later(9 * DAY)
     assert volumes(house) == ["disk", "disk"]
-    house.engine.lift("s1", HoldReason.LEGAL, "anna", "the court is done")
+    house.engine.conduct.lift("s1", HoldReason.LEGAL, "anna", "the court is done")
     weeks.later(2 * HOUR)
     assert volumes(house) == ["disk"]
 

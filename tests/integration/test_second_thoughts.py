@@ -80,7 +80,7 @@ def held(house: House) -> bool:
 
 def by_hand(house: House) -> None:
     asked = HoldAsked(reason=HoldReason.DISPUTE, effect=HoldEffect.NONE, why="their lawyer called")
-    house.engine.hold("s1", asked, "anna")
+    house.engine.conduct.hold("s1", asked, "anna")
 
 
 @pytest.mark.parametrize("upheld", [True, False])
@@ -93,7 +93,7 @@ def test_the_settlement_of_another_invoice_leaves_the_hold_of_a_person_and_the_c
     house.event("invoice.dispute_settled", "s1", invoice_id="i1", upheld=False)
     year.later(4 * DAY)
     assert (held(house), acts(house)) == (True, ["provision"])
-    house.engine.lift("s1", HoldReason.DISPUTE, "anna", "no more")
+    house.engine.conduct.lift("s1", HoldReason.DISPUTE, "anna", "no more")
     year.later(6 * DAY)
     assert (held(house), "suspend" in acts(house)) == (False, not upheld)
 
@@ -121,7 +121,7 @@ def lapsed(house: House, year: Year) -> None:
 def listed(house: House, year: Year, state: BillingState) -> Reconciled:
     paid_until = year.clock.now() + 30 * DAY
     entries = (Entry(service_id="s1", paid_until=paid_until, state=state),)
-    return house.engine.reconcile(BillingList(name="l", sha256="ab" * 32, entries=entries), "anna", keep_waiting=False)
+    return house.engine.reconciliation.mend(BillingList(name="l", sha256="ab" * 32, entries=entries), "anna", keep_waiting=False)
 
 
 @pytest.mark.parametrize("how", ["order.paid", "service.create", "list"])

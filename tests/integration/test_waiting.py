@@ -29,11 +29,11 @@ def year(tmp_path: Path) -> Iterator[Year]:
 
 def hold(house: House, reason: HoldReason, effect: HoldEffect) -> str:
     asked = HoldAsked(reason=reason, effect=effect, why="a letter")
-    return house.engine.hold("s1", asked, "anna").job_id
+    return house.engine.conduct.hold("s1", asked, "anna").job_id
 
 
 def release(house: House, reason: HoldReason) -> None:
-    house.engine.lift("s1", reason, "anna", "a letter")
+    house.engine.conduct.lift("s1", reason, "anna", "a letter")
 
 
 def ends(house: House) -> list[Job]:

@@ -68,7 +68,7 @@ def forgets(story: Story) -> None:
 
 def holds_for_a_court(story: Story, until: datetime | None = None) -> None:
     asked = HoldAsked(reason=HoldReason.LEGAL, effect=HoldEffect.NO_ERASE, why="a court", until=until, evidence=FILE)
-    story.it.engine.hold("s1", asked, "anna")
+    story.it.engine.conduct.hold("s1", asked, "anna")
 
 
 def begin_on(story: Story, day: int, hour: int = 12, policy: Policy | None = None) -> Story:
@@ -107,13 +107,13 @@ def ends(story: Story, kind: CancellationKind, *, on: datetime | None = None) ->
 
 def reports(story: Story, kind: ComplaintKind, **values: Any) -> str:
     """Somebody complains; the complaint's id."""
-    story.it.engine.report("s1", ComplaintSaid(kind=kind, why="it was seen", **values), "anna")
+    story.it.engine.conduct.report("s1", ComplaintSaid(kind=kind, why="it was seen", **values), "anna")
     story.turn()
     return story.service.complaints[-1].id
 
 
 def answers(story: Story, complaint: str, how: Closed, file: Evidence | None = None) -> None:
-    story.it.engine.answer("s1", complaint, Answer(how=how, by="bert", why="they said so", evidence=file))
+    story.it.engine.conduct.answer("s1", complaint, Answer(how=how, by="bert", why="they said so", evidence=file))
     story.turn()
 
 

@@ -95,7 +95,7 @@ def test_privasi_e_a_legal_hold_wins_over_the_request(story: Story) -> None:
     with pytest.raises(Refused, match="a legal hold forbids deleting personal data"):
         forgets(story)
     assert (known(story), files(story)) == (("c1", "o-s1"), 1)
-    story.it.engine.lift("s1", HoldReason.LEGAL, "anna", "the court lifted it")
+    story.it.engine.conduct.lift("s1", HoldReason.LEGAL, "anna", "the court lifted it")
     forgets(story)
     assert (known(story), files(story)) == (("", ""), 0)
 

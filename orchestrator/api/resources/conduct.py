@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator, Reader
-from orchestrator.api.context import Context, Submitted
+from orchestrator.api.context import Context
+from orchestrator.api.control import Submitted
 from orchestrator.api.known import known
 from orchestrator.api.once import Keep, OnceOnly, kept_answer
 from orchestrator.api.schemas import Answer as AnswerOut
@@ -146,7 +147,7 @@ def set_hold(caller: Operator, context: Context, once: OnceOnly, service_id: Ser
     """Set a hold. One that stops the service makes the job that suspends it."""
     file = _file(request.evidence)
     asked = HoldAsked(reason=request.reason, effect=request.effect, why=request.why, until=request.until, evidence=file)
-    return once.run(lambda keep: context.engine.hold(service_id, asked, caller.name, beside=kept_answer(keep)))
+    return once.run(lambda keep: context.engine.conduct.hold(service_id, asked, caller.name, beside=kept_answer(keep)))
 
 
 @router.post("/{service_id}/holds/{reason}/release", response_model=AnswerOut, responses={202: {"model": AnswerOut}})
@@ -154,7 +155,9 @@ def release_hold(
     caller: Operator, context: Context, once: OnceOnly, service_id: ServiceId, reason: HoldReason, request: WhyRequest
 ) -> JSONResponse:
     """Lift a hold, whatever its effect. With the last one that stops it the service is as it was before."""
-    return once.run(lambda keep: context.engine.lift(service_id, reason, caller.name, request.why, beside=kept_answer(keep)))
+    return once.run(
+        lambda keep: context.engine.conduct.lift(service_id, reason, caller.name, request.why, beside=kept_answer(keep))
+    )
 
 
 @router.get("/{service_id}/complaints")
@@ -182,7 +185,7 @@ def report(caller: Operator, context: Context, once: OnceOnly, service_id: Servi
             made = known(conn, service_id).complaints[-1]
             keep(conn, ComplaintAnswer(**AnswerOut.of(submitted).model_dump(), complaint=made.id))
 
-        context.engine.report(service_id, said, caller.name, beside=beside)
+        context.engine.conduct.report(service_id, said, caller.name, beside=beside)
 
     return once.run(act)
 
@@ -198,7 +201,7 @@ def answer_complaint(
 ) -> JSONResponse:
     """End a complaint; its hold is lifted with it, unless another complaint holds the service so."""
     given = Answer(how=request.closed, by=caller.name, why=request.why, evidence=_file(request.evidence))
-    return once.run(lambda keep: context.engine.answer(service_id, complaint_id, given, beside=kept_answer(keep)))
+    return once.run(lambda keep: context.engine.conduct.answer(service_id, complaint_id, given, beside=kept_answer(keep)))
 
 
 @router.get("/{service_id}/evidence")

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import Operator, Reader
-from orchestrator.api.context import Accepted, Context
+from orchestrator.api.context import Context
+from orchestrator.api.control import Accepted
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.paging import MAX_INTEGER, After, Limit, Page, Word, number_after
 from orchestrator.api.schemas import Answer

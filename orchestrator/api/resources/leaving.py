@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from orchestrator.api.callers import ALLOWED, Actor, Caller, Operator, Permission
-from orchestrator.api.context import ApiContext, Context, Submitted
+from orchestrator.api.context import ApiContext, Context
+from orchestrator.api.control import Submitted
 from orchestrator.api.once import Keep, OnceOnly
 from orchestrator.api.resources.services import ServiceId
 from orchestrator.api.vocabulary import CONTROLS

@@ -98,10 +98,12 @@ def reconcile(
     """Compare billing's own list (a JSON array, JSON lines or CSV) with our services, and count the payments that were lost."""
     given = BillingList(name=source, sha256=hashlib.sha256(body).hexdigest(), entries=billing_list.parse(body))
     if dry_run:
-        return once.look(lambda: _answer(given, context.engine.compare(given, keep_waiting=keep_waiting), dry_run=True))
+        return once.look(
+            lambda: _answer(given, context.engine.reconciliation.look(given, keep_waiting=keep_waiting), dry_run=True)
+        )
 
     def act(keep: Keep) -> None:
-        context.engine.reconcile(
+        context.engine.reconciliation.mend(
             given,
             caller.name,
             keep_waiting=keep_waiting,
