@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from orchestrator.domain.fence import LEAVES_COPIES
 from orchestrator.domain.plans import guest_name
 from orchestrator.domain.services import Lifecycle, Service
 
@@ -120,9 +121,11 @@ class Known:
                 yield service
 
     def left(self, node: str, service_id: str) -> bool:
-        """Whether the service goes on, and on another node."""
+        """Whether the service goes on, and on another node, or has ended: what is there is an old copy."""
         service = self.services.get(service_id)
-        return service is not None and service.state == Lifecycle.ACTIVE and service.node not in ("", node)
+        if service is None or service.state not in LEAVES_COPIES:
+            return False
+        return service.state != Lifecycle.ACTIVE or service.node not in ("", node)
 
     def why_stray(self, node: str, service_id: str) -> str:
         """Why nothing of the service is to be on the node; '' = it may be."""
@@ -184,7 +187,9 @@ def _stray_guest(node: str, guest: SeenGuest, why: str, *, forgotten: bool, else
 
 
 def _tidy(service_id: str, node: str) -> str:
-    return f"look that what goes on elsewhere is good, then: orchestrator service tidy {service_id} --left {node}"
+    return (
+        f"look that what goes on elsewhere, or its archive, is good, then: orchestrator service tidy {service_id} --left {node}"
+    )
 
 
 def _apart(node: str, name: str, service: Service, apart: Apart, *, limits: Repair | None = None) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.services import HoldEffect, HoldReason, Lifecycle, Service
 
+# Whatever is on a node that such a service is not on is an old copy: it goes on elsewhere, or has ended while that was lost.
+LEAVES_COPIES = frozenset({Lifecycle.ACTIVE, Lifecycle.ARCHIVED, Lifecycle.ERASED})
 # The states in which a job of each kind may do something destructive. A kind that is not here may not.
 BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
     IntentKind.SUSPEND: frozenset({Lifecycle.ACTIVE}),
@@ -14,7 +16,7 @@ BELONGS: dict[IntentKind, frozenset[Lifecycle]] = {
     IntentKind.STOP: frozenset({Lifecycle.ACTIVE}),
     IntentKind.REBOOT: frozenset({Lifecycle.ACTIVE}),
     IntentKind.CHANGE_PLAN: frozenset({Lifecycle.ACTIVE}),
-    IntentKind.TIDY: frozenset({Lifecycle.ACTIVE}),
+    IntentKind.TIDY: LEAVES_COPIES,
     IntentKind.DRILL: frozenset({Lifecycle.ACTIVE}),
     IntentKind.REINSTALL: frozenset({Lifecycle.ACTIVE}),
     IntentKind.MOVE: frozenset({Lifecycle.ACTIVE}),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from orchestrator.domain.fence import LEAVES_COPIES
 from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, Intent, IntentKind, Nothing, StepState
 from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.kept_volumes import KeptKind, KeptVolume
@@ -61,11 +62,17 @@ def tidy(service: Service, names: Iterable[str], *, who: str, why: str) -> Recei
     return Received(service=service, decision=Intent.on(IntentKind.TIDY, service, reason=why, who=who, arguments={NAMES: there}))
 
 
+def of_old_copy(arguments: Mapping[str, object]) -> bool:
+    """Whether a job with these arguments wipes what its service has left on another node."""
+    return bool(arguments.get(LEFT))
+
+
 def tidy_left(service: Service, node: str, *, who: str, why: str) -> Received:
     """Wipe what is left of the service on a node that it is not on any more."""
-    if service.state != Lifecycle.ACTIVE:
-        return refused(service, f"it is {service.state}: only of an active service an old copy is wiped", RULE_LIFECYCLE)
-    if service.node == node:
+    if service.state not in LEAVES_COPIES:
+        said = f"it is {service.state}: an old copy is wiped of a service that goes on elsewhere, or has ended"
+        return refused(service, said, RULE_LIFECYCLE)
+    if service.state == Lifecycle.ACTIVE and service.node == node:
         return refused(service, f"tidy refused: it is on {node}, and what is there is no old copy of it", RULE_LEFT)
     if not service.erasable:
         return refused(service, "a hold forbids to destroy the service's data", RULE_HOLDS)

@@ -11,6 +11,7 @@ from datetime import datetime
 from orchestrator.domain import own_systems, plan_changes
 from orchestrator.domain.archives import archived
 from orchestrator.domain.errors import Refused, WrongState
+from orchestrator.domain.fence import LEAVES_COPIES
 from orchestrator.domain.intents import RULE_HOLDS, Intent, IntentKind, JobState
 from orchestrator.domain.services import Cause, HoldEffect, HoldReason, Lifecycle, Service, transition
 
@@ -25,8 +26,9 @@ _NEEDS_NO_HOLD = frozenset({IntentKind.UNSUSPEND, IntentKind.START, IntentKind.R
 )
 
 
-def begin(service: Service, kind: IntentKind) -> Service:
-    """The record as a job of ``kind`` starts, or starts again; the same record where it is there already.
+def begin(service: Service, kind: IntentKind, *, old_copy: bool = False) -> Service:
+    """The record as a job of ``kind`` starts, or starts again; the same record where it is there already. ``old_copy``: it wipes
+    what the service has left on another node.
 
     Raises WrongState where the service's state has left the intent behind, Refused where holds have changed since: a
     suspension, or a limit, whose last hold was lifted while the job waited is not to be carried out any more.
@@ -40,7 +42,7 @@ def begin(service: Service, kind: IntentKind) -> Service:
         return service if state == Lifecycle.TERMINATING else replace(service, state=transition(state, Cause.TERMINATE_STARTED))
     if kind in _ON_ARCHIVES:
         return _begin_archived(service, kind)
-    if state != Lifecycle.ACTIVE:
+    if state != Lifecycle.ACTIVE and not (old_copy and state in LEAVES_COPIES):
         raise WrongState(f"the service is {state}: {kind} needs an active one", state=str(state))
     if kind == IntentKind.SUSPEND and not service.stopped:
         raise Refused("no hold stops the service any more: it is not suspended", rule=RULE_HOLDS)
@@ -53,9 +55,9 @@ def begin(service: Service, kind: IntentKind) -> Service:
     return service
 
 
-def never(service: Service, kind: IntentKind) -> str:
+def never(service: Service, kind: IntentKind, *, old_copy: bool = False) -> str:
     """Why a job of ``kind`` that has not begun never will; '' = it may yet. The service has ended while it waited."""
-    if service.state not in _ENDED or (service.state == Lifecycle.ARCHIVED and kind in _ON_ARCHIVES):
+    if old_copy or service.state not in _ENDED or (service.state == Lifecycle.ARCHIVED and kind in _ON_ARCHIVES):
         return ""
     return f"the service is {service.state}"
 

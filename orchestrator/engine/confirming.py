@@ -17,6 +17,7 @@ from orchestrator.domain.errors import WrongState
 from orchestrator.domain.events import Event, EventType
 from orchestrator.domain.intents import Intent, IntentKind, JobState
 from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.kept import of_old_copy
 from orchestrator.domain.services import Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works, destroyed
@@ -119,7 +120,7 @@ class Confirming:
         for job in jobs:
             if job.state != JobState.WAITING_APPROVAL:
                 continue
-            never = "" if job.workflow is not None else outcomes.never(service, job.intent)
+            never = "" if job.workflow is not None else outcomes.never(service, job.intent, old_copy=of_old_copy(job.arguments))
             hindered = "" if destroyed(conn, job) else confirmation.hindered(job, service, terms, told=told, now=now)
             if never:  # it failed, as it would if somebody let it run: nobody has decided against it, nor against its hold
                 self._endings.write(conn, job, Ending(state=JobState.FAILED, code=WrongState.code, error=never))

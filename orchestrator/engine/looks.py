@@ -13,6 +13,7 @@ from orchestrator.domain import outcomes
 from orchestrator.domain.confirmation import hindered
 from orchestrator.domain.deadlines import Action, Deadline, deadlines, next_due, pending
 from orchestrator.domain.jobs import Job
+from orchestrator.domain.kept import of_old_copy
 from orchestrator.domain.services import Service
 from orchestrator.engine.misdated import put_right
 from orchestrator.engine.settings import Catalog
@@ -70,5 +71,5 @@ def _pass_over(
 
 def _stale(job: Job, service: Service, catalog: Catalog, seen: Seen, *, now: datetime) -> bool:
     """Whether a job that waits is not to be done now, or can be no more."""
-    never = job.workflow is None and outcomes.never(service, job.intent)
+    never = job.workflow is None and outcomes.never(service, job.intent, old_copy=of_old_copy(job.arguments))
     return bool(never or hindered(job, service, catalog.terms_of(service), told=seen.told, now=now))

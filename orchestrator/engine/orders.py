@@ -13,6 +13,7 @@ from orchestrator.domain.confirmation import Confirmation
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
+from orchestrator.domain.kept import of_old_copy
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.sales import sellable
 from orchestrator.domain.services import Service
@@ -143,7 +144,8 @@ class Orders:
         """The workflow that a job of the intent would write down now. Raises what keeps it from beginning."""
         now = self._works.clock.now()
         job = self._job("dry-run", intent, playbook=self.playbook(intent, service), now=now)
-        begun, facts = outcomes.begin(service, intent.kind), services.facts(conn, service.id)
+        begun = outcomes.begin(service, intent.kind, old_copy=of_old_copy(intent.arguments))
+        facts = services.facts(conn, service.id)
         others = job_store.unfinished(conn, service.id)
         seen = NodeSeen(power=machines.own_power(conn, facts.node), lost=nodes.is_lost(conn, facts.node))
         return resolved(self._playbooks, self._catalog, service=begun, facts=facts, job=job, others=others, seen=seen, now=now)

@@ -22,6 +22,7 @@ from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError,
 from orchestrator.domain.guest_records import adopted_name
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
+from orchestrator.domain.kept import of_old_copy
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
 from orchestrator.domain.services import Service, ServiceFacts
 from orchestrator.engine.acts import Acts, Ended, Run, Works, current_job, destroyed, frozen
@@ -167,7 +168,7 @@ class Runner:
         service = services.get(conn, job.service_id)
         if service is None:
             raise NotFound(f"there is no service {job.service_id}")
-        record = outcomes.begin(service, job.intent)
+        record = outcomes.begin(service, job.intent, old_copy=of_old_copy(job.arguments))
         facts = services.facts(conn, service.id)
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
         seen = NodeSeen(power=machines.own_power(conn, facts.node), lost=nodes.is_lost(conn, facts.node))
@@ -343,6 +344,8 @@ def resolved(
         service = plan_changes.moving(service, name, old=catalog.plans.get(service.plan), new=catalog.plans.get(name))
     if job.intent == IntentKind.SET_KEYS:
         about["old_keys"] = list(service.ssh_keys)
+    if of_old_copy(job.arguments):  # what it boots with is not known any more of one that has ended
+        about["known"] = {step: made for step, made in known.items() if step == "define"}
     service = own_systems.moving(service, job.intent, job.arguments)
     if keeps:
         end = archives.kept_until(now, service, catalog.terms_of(service))

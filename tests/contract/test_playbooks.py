@@ -230,7 +230,8 @@ def restored_elsewhere(stage: Stage) -> Play:
         nodes.set_found(conn, "n1")
         conn.execute(sa.update(tables.jobs).where(tables.jobs.c.id == "j3").values(state="done"))
     stage.job(IntentKind.TIDY, "j4")
-    return Play(stage, "vps-tidy", "j4", facts=after, more={"left": "n1", "names": []})
+    more = {"left": "n1", "names": [], "known": {"define": after["define"]}}
+    return Play(stage, "vps-tidy", "j4", facts=after, more=more)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -285,7 +286,7 @@ def test_where_the_service_is_nothing_is_taken_for_an_old_copy(stage: Stage) -> 
     facts = provisioned(stage)
     stage.job(IntentKind.TIDY, "j3")
     with pytest.raises(WrongState, match="s1 is on n1"):
-        Play(stage, "vps-tidy", "j3", facts=facts, more={"left": "n1", "names": []}).run()
+        Play(stage, "vps-tidy", "j3", facts=facts, more={"left": "n1", "names": [], "known": {}}).run()
 
 
 @pytest.mark.parametrize("suspended", [False, True])

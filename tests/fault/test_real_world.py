@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import sight
+from tests.e2e.site import NODE
 from tests.e2e.stand import PLAIN, RUNNING, Stand
 from tests.e2e.traces import virsh
 from tests.fault.crashing import KILL, WAIT, Order
@@ -106,6 +107,8 @@ def test_the_pool_is_full_and_the_job_fails_and_leaves_nothing(stand: Stand, pla
     with full(stand.site.lab.pool_path):
         failed(stand, stand.order(service, plan=plan), "no-capacity")
         assert sight.left(stand.site, service) == {}
+    # It may have been looked at while it was full; it is again in some seconds.
+    daemons.wait_until("its node takes guests", lambda: not stand.site.ask("node", "show", NODE)["takes_nothing_new"])
     stand.done([stand.order(service, plan=plan)])
     assert sight.power(service) == "running"
     stand.give_back([service], RUNNING, plan=plan)

@@ -371,6 +371,26 @@ def test_a_service_whose_old_copy_is_there_is_not_ended_half(live: Live) -> None
     assert (guest["power"], guest["mark"]["holds"], show(live, "s1")["state"]) == ("running", [], "active")
 
 
+def test_what_comes_back_of_a_service_that_ended_meanwhile_is_kept_off_and_wiped_when_somebody_says_so(live: Live) -> None:
+    on_n1(live, "s1")
+    burn(live)
+    ended = live.wait(live.http.post("/v1/services/s1/terminate", json={"reason": "it leaves"}).json()["job_id"], seconds=60)
+    assert (ended.state, show(live, "s1")["state"]) == ("done", "erased"), ended
+    back(live)
+    live.http.post("/v1/nodes/n1/found", json=WHY)
+    assert world(live).node("n1")["guests"]["orch.s1"]["power"] == "stopped"
+    found = live.http.post("/v1/drift", json={"node": "n1"}).json()["findings"]
+    assert all("orchestrator service tidy s1 --left n1" in row["todo"] for row in found if row["service_id"] == "s1"), found
+    done = cli(live, "service", "tidy", "s1", "--left", "n1", "--why", "it has ended", "--yes-i-mean", "s1", "--watch")
+    assert done.returncode == 0, done
+    there = world(live).node("n1")
+    assert (disks(live, "n1", "s1"), "orch.s1" in there["guests"], there["secrets"]) == ([], False, {})
+    steps = {each["id"]: each for each in live.http.get(f"/v1/jobs/{live.jobs('s1')[0].id}").json()["steps"]}
+    assert {each["report"]["method"] for each in steps["wipe"]["facts"]["wiped"]} == {"crypto-erase", "overwrite"}
+    assert show(live, "s1")["state"] == "erased"
+    assert live.http.post("/v1/drift", json={"node": "n1"}).json()["findings"] == []
+
+
 def test_an_old_copy_is_wiped_when_somebody_says_so_and_never_what_the_service_runs_on(live: Live) -> None:
     on_n1(live, "s1")
     burn(live)
