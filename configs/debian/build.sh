@@ -58,8 +58,8 @@ pip --python "$program/bin/python" install --quiet --no-deps --no-index --no-com
 # The places where it was made are not those where it will be.
 sed -i "1s|.*|#!/opt/orchestrator/bin/python|" "$program/bin/orchestrator"
 printf 'home = /usr/bin\ninclude-system-site-packages = false\n' >"$program/pyvenv.cfg"
-# Nobody may write beside it when it runs: so it is compiled now.
-"$program/bin/python" -m compileall -q --invalidation-mode unchecked-hash -s "$root" -p / "$program/lib"
+# Nobody may write beside it when it runs: so it is compiled now, into the package whatever the environment says of a cache.
+env -u PYTHONPYCACHEPREFIX "$program/bin/python" -m compileall -q --invalidation-mode unchecked-hash -s "$root" -p / "$program/lib"
 
 install -d "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/usr/share/bash-completion/completions" \
     "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d" "$root/usr/share/doc/orchestrator" "$root/DEBIAN"

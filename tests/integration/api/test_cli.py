@@ -390,7 +390,7 @@ def test_ctrl_c_while_watching_is_quiet_and_leaves_the_job_alone(served: Served)
     assert "Traceback" not in err
     assert process.returncode in (0, 130, -signal.SIGINT), "the last where it came while the interpreter ended"
     if process.returncode == 130:
-        assert err.startswith(f"orchestrator: interrupted: job {provisioned_job} goes on\n")
+        assert err.startswith(f"orchestrator: interrupted: job {provisioned_job} goes on\n"), err
     ok(served.run("freeze", "off"))
     ok(served.run("job", "watch", provisioned_job))
 
