@@ -107,7 +107,7 @@ def test_the_lock_of_a_run_that_goes_on_is_left_alone(ground: Ground, slow: subp
 def test_the_time_that_a_call_has_is_kept_and_nothing_is_left(ground: Ground, tmp_path: Path) -> None:
     ground.make()
     with pytest.raises(TransientDriverError, match="did not end in time"):
-        ground.backup(slow_source(tmp_path), limits=SLOW, deadline=10)
+        ground.backup(slow_source(tmp_path), limits=SLOW, deadline=24)
     assert ground.processes() == []
     assert ground.repositories.unlock(ground.access, deadline=LONG) == ()
 
