@@ -41,7 +41,7 @@ images: setup ## build the guest images that are not built yet
 demo: images ## a service from the paid order to the wipe certificate, and two that do not pay, on real parts
 	@$(LAB) $(PYTHON) -m tests.e2e.demo
 
-test: images lint ## everything, on real parts (about 40 minutes)
+test: images lint ## everything, on real parts (about 45 minutes)
 	@$(AS_ROOT) tests/scratch.sh $(PYTEST) $(IN_LABS) $(SAME) --durations=15 --durations-min=30 tests
 
 check: venv ## lint, types, import contracts, unit and contract tests on fakes (no root, about a minute)

@@ -57,6 +57,7 @@ def cpu_of(process: subprocess.Popen[bytes]) -> float:
     return sum(map(int, fields[11:15])) / TICKS
 
 
+@pytest.mark.timeout(1800)  # ten Debian guests, one after the other
 def test_an_order_until_the_login(site: Site, lab: Lab, debian_template: Installed) -> None:
     numbers = count(1)
     key = lab.ssh_identity.with_suffix(".pub").read_text().strip()
