@@ -49,5 +49,5 @@ def line_up(conn: Connection, durable: Durable, service_id: str) -> None:
     if any(job.state in (JobState.RUNNING, JobState.UNDOING) for job in jobs):
         return
     first = next((job for job in jobs if job.state == JobState.QUEUED), None)
-    if first is not None and first.id not in absences.waiting(conn, [first.id]):
+    if first is not None and not absences.waits(conn, first.id):
         durable.enqueue(conn, job_id=first.id, run=first.run, since=first.created_at)

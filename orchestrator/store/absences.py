@@ -11,7 +11,10 @@ from orchestrator.domain.absences import Absence
 from orchestrator.store.database import Connection
 from orchestrator.store.tables import absences, jobs
 
+# Made once: every job that is put in its line asks.
 _OF = sa.select(absences).where(absences.c.job_id == sa.bindparam("job"))
+_WAITS = sa.select(sa.literal(1)).where(absences.c.job_id == sa.bindparam("job"), absences.c.waits)
+_END = sa.update(absences).where(absences.c.job_id == sa.bindparam("job")).values(waits=False)
 _DROP = sa.delete(absences).where(absences.c.job_id == sa.bindparam("job"))
 
 
@@ -19,6 +22,11 @@ def get(conn: Connection, job_id: str) -> Absence | None:
     """What the job waits for, or tries again to reach; None where it is nothing."""
     row = conn.execute(_OF, {"job": job_id}).one_or_none()
     return None if row is None else _absence(row)
+
+
+def waits(conn: Connection, job_id: str) -> bool:
+    """Whether the job waits, and is not to be in its line."""
+    return conn.execute(_WAITS, {"job": job_id}).scalar() is not None
 
 
 def waiting(conn: Connection, job_ids: Iterable[str] | None = None) -> dict[str, Absence]:
@@ -55,7 +63,7 @@ def due(conn: Connection, *, now: datetime) -> tuple[tuple[str, str], ...]:
 
 def end(conn: Connection, job_id: str) -> None:
     """The job may be in its line again; since when it has waited stays known."""
-    conn.execute(sa.update(absences).where(absences.c.job_id == job_id).values(waits=False))
+    conn.execute(_END, {"job": job_id})
 
 
 def _absence(row: sa.Row[tuple[object, ...]]) -> Absence:

@@ -111,10 +111,16 @@ def is_lost(conn: Connection, name: str) -> bool:
     return conn.execute(query).scalar() is not None
 
 
+_LOST_OF = (  # made once: every job that is accepted asks
+    sa.select(nodes)
+    .join(services, services.c.node == nodes.c.name)
+    .where(services.c.id == sa.bindparam("service"), nodes.c.lost_at.is_not(None))
+)
+
+
 def lost_of(conn: Connection, service_id: str) -> NodeRecord | None:
     """The node that the service is on, where that is lost; else None."""
-    query = sa.select(nodes).join(services, services.c.node == nodes.c.name)
-    row = conn.execute(query.where(services.c.id == service_id, nodes.c.lost_at.is_not(None))).one_or_none()
+    row = conn.execute(_LOST_OF, {"service": service_id}).one_or_none()
     return None if row is None else _record(row)
 
 
