@@ -11,7 +11,6 @@ import pytest
 
 from orchestrator.domain.errors import StoreUnavailable
 from orchestrator.domain.intents import IntentKind
-from orchestrator.engine import Engine
 from orchestrator.store import audit
 from tests.integration.api.answers import refused
 from tests.live import Live
@@ -21,15 +20,17 @@ ACTS = ("command", "job approved", "job cancelled", "job retried", "event replay
 
 
 class Struck:
-    """The engine, but nobody hears any more that an act was done."""
+    """The engine, or one of its desks, but nobody hears any more that an act was done."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: object) -> None:
         self._engine = engine
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._engine, name)
         if name in ("accept", "answering"):
             return found
+        if not callable(found):
+            return Struck(found)
 
         def act(*args: Any, **given: Any) -> None:
             found(*args, **given)
