@@ -105,9 +105,13 @@ class Works:
     def record(self, change: Callable[[Connection], T]) -> T:
         """Write, and where the store is away wait for it: what happened outside must not be forgotten."""
         self.precedence.stand_aside()
+        return self.insist(lambda: self.db.together(change))
+
+    def insist(self, ask: Callable[[], T]) -> T:
+        """Ask of the store until it answers. Raises Halted as soon as the controller stops."""
         while True:
             try:
-                return self.db.together(change)
+                return ask()
             except StoreUnavailable as exc:
                 _log.warning("the store is away, a job waits for it: %s", exc.message)
                 self.pause(_STORE_RETRY_SECONDS)

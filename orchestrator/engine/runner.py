@@ -26,7 +26,7 @@ from orchestrator.domain.kept import of_old_copy
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
 from orchestrator.domain.services import Service, ServiceFacts
 from orchestrator.engine.acts import Acts, Ended, Run, Works, current_job, destroyed, frozen
-from orchestrator.engine.durable import Durable, Halted, Outcome
+from orchestrator.engine.durable import Durable, Halted, Outcome, run_id
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.half_restored import require_whole
 from orchestrator.engine.resting import event_of
@@ -81,27 +81,22 @@ class Runner:
             self._endings.give_up(job_id, number, exc)
 
     def _run(self, job_id: str, number: int) -> None:
-        fresh: list[Run] = []
-        ready = self._durable.step("resolve", lambda: self._resolve(job_id, number, begun=fresh.append))
-        if ready["state"] != "go":
-            return
-        run = fresh[0] if fresh else self._recovered(job_id, number)
-        if run is None:
-            return
-        with about(service_id=run.job.service_id, event_id=event_of(run.job)):
-            self._carried(run)
+        run = self._resolve(job_id, number)
+        if run is not None:
+            with about(service_id=run.job.service_id, event_id=event_of(run.job)):
+                self._carried(run)
 
     def _carried(self, run: Run) -> None:
         _log.info("job %s: %s begins", run.job.id, run.job.playbook, extra={"playbook": run.job.playbook, "run": run.job.run})
         outcome, call, last = self._forward(run)
-        if outcome["state"] == "frozen":
-            self._durable.step("park", lambda: self._parked(run.job))
-            return
-        ending = outcome if outcome["state"] == "away" else self._ending(run, outcome, call)
-        if not isinstance(ending, Ending):
-            self._durable.step("wait", partial(self._waiting, run.job, ending))
-            return
-        self._durable.step("finish", lambda: self._finished(run.job, ending, last))
+        ending = outcome if outcome["state"] in ("away", "frozen") else self._ending(run, outcome, call)
+        # Not recorded: each leaves the job such that an execution which comes back to it is over at once.
+        if isinstance(ending, Ending):
+            self._endings.finish(run.job, ending, last)
+        elif ending["state"] == "frozen":
+            self._endings.park(run.job)
+        else:
+            self._endings.wait(run.job, Absence.from_json(ending["absence"]))
 
     # -- before the first step ----------------------------------------
 
@@ -126,36 +121,31 @@ class Runner:
             self._works.pause(_LOCK_POLL_SECONDS)
         return found[0]
 
-    def _resolve(self, job_id: str, number: int, *, begun: Callable[[Run], None]) -> Outcome:
-        """Write the workflow down, or read back that it was; end the run where it cannot begin. ``begun`` is told the run."""
+    def _resolve(self, job_id: str, number: int) -> Run | None:
+        """Write the workflow down, or read back what an earlier execution of the run wrote. None where the run is over, or ends
+        before its first step."""
 
-        def resolve(conn: Connection, job: Job, token: str) -> Outcome | Run:
+        def resolve(conn: Connection, job: Job, token: str) -> tuple[Run | None, bool]:
+            if job.state != JobState.QUEUED:
+                known = services.facts(conn, job.service_id)
+                return _run_of(job, known, token, absences.get(conn, job.id)), True
             if frozen(conn, job, stop=job.stop_requested):
                 self._endings.write_parked(conn, job)
-                return {"state": "parked"}
+                return None, False
             lost = "" if job.workflow else why_lost(conn, self._catalog, job.service_id, job.intent)
             if lost:
                 self._endings.rest(conn, job, lost)
-                return {"state": "parked"}
+                return None, False
             try:
-                return self._begin(conn, job, token)
+                return self._begin(conn, job, token), False
             except (PreconditionError, RequestError, ConfigError) as exc:
                 self._endings.write(conn, job, Ending(state=JobState.FAILED, code=exc.code, error=str(exc)))
-                return {"state": "refused"}
+                return None, False
 
-        found = self._locked(job_id, number, resolve) or {"state": "over"}
-        if isinstance(found, Run):
-            begun(found)
-            return {"state": "go"}
-        return found
-
-    def _recovered(self, job_id: str, number: int) -> Run | None:
-        """The run as an earlier execution of it wrote it down; None where it is over."""
-
-        def load(conn: Connection, job: Job, token: str) -> Run:
-            return _run_of(job, services.facts(conn, job.service_id), token, absences.get(conn, job.id))
-
-        return self._locked(job_id, number, load)
+        run, resumed = self._locked(job_id, number, resolve) or (None, False)
+        if resumed:
+            self._works.insist(lambda: self._durable.pass_by("resolve", run_id(job_id, number)))
+        return run
 
     def _begin(self, conn: Connection, job: Job, token: str) -> Run:
         require_whole(conn, job)
@@ -269,18 +259,6 @@ class Runner:
             if outcome["state"] != "done":
                 return f"undoing {call.id} failed: {outcome.get('error', '')}"
         return None
-
-    def _waiting(self, job: Job, outcome: Outcome) -> Outcome:
-        self._endings.wait(job, Absence.from_json(outcome["absence"]))
-        return {"state": "waiting"}
-
-    def _parked(self, job: Job) -> Outcome:
-        self._endings.park(job)
-        return {"state": "parked"}
-
-    def _finished(self, job: Job, ending: Ending, last: Ended | None) -> Outcome:
-        self._endings.finish(job, ending, last)
-        return {"state": ending.state.value}
 
 
 def _run_of(job: Job, known: ServiceFacts, token: str, absence: Absence | None = None) -> Run:
