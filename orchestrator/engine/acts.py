@@ -63,13 +63,14 @@ _STORE_RETRY_SECONDS = 0.5
 @dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a run of a job. ``token`` is of this very execution: an older one's writes are refused. ``named``: as
-    ``StepContext``; ``absence``: what the job waited for before it."""
+    ``StepContext``; ``absence``: what the job waited for before it; ``begun``: the step that began as it was written."""
 
     job: Job
     workflow: Workflow
     token: str
     named: str = ""
     absence: Absence | None = None
+    begun: int | None = None
 
     def point(self, call: StepCall, moment: str) -> str:
         return f"{self.workflow.playbook}/{call.id}/{moment}"
@@ -163,7 +164,8 @@ class Acts:
         ``since``: when the first of the attempts failed."""
         call = run.workflow.calls[position]
         step = self._works.steps[call.step]
-        hindered = self._begin(run, position, last=last, attempt=attempt)
+        begun = position == run.begun and attempt == 1
+        hindered = "" if begun else self._begin(run, position, last=last, attempt=attempt)
         if hindered:
             return {"state": hindered}
         started = self._works.clock.monotonic()

@@ -170,5 +170,5 @@ class Desk:
             job_store.change(conn, job.id, payments=service.payments, arguments={**job.arguments, **first})
 
     def _forget_workflow(self, conn: Connection, job: Job, intent: Intent) -> None:
-        job_store.replace_steps(conn, job.id, [])
+        job_store.clear_steps(conn, job.id)
         job_store.change(conn, job.id, workflow=None, payments=intent.payments, arguments=dict(intent.arguments))

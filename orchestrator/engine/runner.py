@@ -170,8 +170,12 @@ class Runner:
             tell_changed(conn, service, record, now=now)
         started["workflow"] = workflows.to_json(workflow)
         job_store.change(conn, job.id, **started)
-        job_store.replace_steps(conn, job.id, [_planned(job.id, at, call) for at, call in enumerate(workflow.calls)])
-        return _run_of(replace(job, **started), facts, token)
+        first = next((at for at, call in enumerate(workflow.calls) if not call.skipped), None)
+        steps = [_planned(job.id, at, call) for at, call in enumerate(workflow.calls)]
+        if first is not None:
+            steps[first] = replace(steps[first], state=StepState.RUNNING, attempts=1, started_at=now)
+        job_store.lay_down_steps(conn, job.id, steps)
+        return replace(_run_of(replace(job, **started), facts, token), begun=first)
 
     # -- forward ----------------------------------------
 

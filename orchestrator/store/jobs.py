@@ -262,9 +262,13 @@ def steps(conn: sa.Connection, job_id: str) -> tuple[JobStep, ...]:
     return tuple(_step(row) for row in conn.execute(_STEPS, {"job": job_id}))
 
 
-def replace_steps(conn: sa.Connection, job_id: str, wanted: Iterable[JobStep]) -> None:
-    """Lay down the steps of a freshly resolved workflow in place of what was there."""
+def clear_steps(conn: sa.Connection, job_id: str) -> None:
+    """For a job whose workflow is to be resolved anew."""
     conn.execute(_CLEAR, {"job": job_id})
+
+
+def lay_down_steps(conn: sa.Connection, job_id: str, wanted: Iterable[JobStep]) -> None:
+    """Those of a freshly resolved workflow, of a job that has none."""
     rows = [
         {
             "job_id": job_id,
@@ -274,6 +278,8 @@ def replace_steps(conn: sa.Connection, job_id: str, wanted: Iterable[JobStep]) -
             "state": step.state.value,
             "args": None if step.args is None else dict(step.args),
             "message": step.message,
+            "attempts": step.attempts,
+            "started_at": step.started_at,
         }
         for step in wanted
     ]

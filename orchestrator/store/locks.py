@@ -9,12 +9,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from orchestrator.store.inserting import insert_new
 from orchestrator.store.tables import jobs, node_slots, service_locks
 
 # Made once: making a statement costs more than running it.
 _OF_SERVICE = service_locks.c.service_id == sa.bindparam("whose")
 _HOLDER = sa.select(service_locks.c.job_id).where(_OF_SERVICE)
-_TAKE = sa.insert(service_locks)
+_FREE = service_locks.c.service_id == sa.bindparam("service_id")
+_TAKE = insert_new(service_locks, ("service_id", "job_id", "token", "taken_at"), known=_FREE)
 _TAKE_OVER = sa.update(service_locks).where(_OF_SERVICE)
 _RELEASE = sa.delete(service_locks).where(_OF_SERVICE, service_locks.c.job_id == sa.bindparam("job"))
 _HELD = sa.select(jobs.c.stop_requested).join(service_locks, service_locks.c.service_id == jobs.c.service_id)
@@ -27,10 +29,10 @@ def take_service(conn: sa.Connection, service_id: str, *, job_id: str, token: st
     A lock that the same job holds is taken over with the new token: the former execution of that job is over, and
     whatever it still tries to write is refused by its old token.
     """
-    holder = conn.execute(_HOLDER, {"whose": service_id}).scalar()
-    if holder is None:
-        conn.execute(_TAKE, {"service_id": service_id, "job_id": job_id, "token": token, "taken_at": now})
+    taken = conn.execute(_TAKE, {"service_id": service_id, "job_id": job_id, "token": token, "taken_at": now})
+    if taken.rowcount:
         return job_id
+    holder = conn.execute(_HOLDER, {"whose": service_id}).scalar_one()
     if holder == job_id:
         conn.execute(_TAKE_OVER, {"whose": service_id, "token": token, "taken_at": now})
     return str(holder)

@@ -107,11 +107,12 @@ def set_found(conn: Connection, name: str) -> None:
 
 def is_lost(conn: Connection, name: str) -> bool:
     """Also of a node that is not known, or is no node: it is not."""
-    query = sa.select(sa.literal(1)).where(nodes.c.name == name, nodes.c.lost_at.is_not(None))
-    return conn.execute(query).scalar() is not None
+    return conn.execute(_IS_LOST, {"name": name}).scalar() is not None
 
 
-_LOST_OF = (  # made once: every job that is accepted asks
+# Made once: every job that is accepted or begins asks.
+_IS_LOST = sa.select(sa.literal(1)).where(nodes.c.name == sa.bindparam("name"), nodes.c.lost_at.is_not(None))
+_LOST_OF = (
     sa.select(nodes)
     .join(services, services.c.node == nodes.c.name)
     .where(services.c.id == sa.bindparam("service"), nodes.c.lost_at.is_not(None))

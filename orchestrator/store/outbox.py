@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from orchestrator.domain.decisions import GONE
 from orchestrator.store.database import Connection
+from orchestrator.store.inserting import insert_new
 from orchestrator.store.paging import MOST
 from orchestrator.store.tables import deliveries, occurrences, outbox, services
 
@@ -28,8 +29,8 @@ class MessageState(StrEnum):
 
 
 # Made once: making a statement costs more than running it.
-_KNOWN = sa.select(outbox.c.id).where(outbox.c.id == sa.bindparam("message"))
-_ADD = sa.insert(outbox)
+_COLUMNS = ("id", "type", "service_id", "body", "created_at", "next_attempt_at")
+_ADD = insert_new(outbox, _COLUMNS, known=outbox.c.id == sa.bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +83,6 @@ class Filters:
 
 def add(conn: Connection, *, message_id: str, kind: str, service_id: str, data: Mapping[str, Any], now: datetime) -> None:
     """Put a message in; the same id again changes nothing, so that a replayed act tells billing once."""
-    if conn.execute(_KNOWN, {"message": message_id}).scalar() is not None:
-        return
     body = {"type": kind, "id": message_id, "timestamp": now.isoformat(), "data": dict(data)}
     row = {
         "id": message_id,

@@ -29,6 +29,7 @@ from orchestrator.domain.services import (
     Traffic,
 )
 from orchestrator.store.database import Connection
+from orchestrator.store.inserting import insert_new
 from orchestrator.store.paging import page
 from orchestrator.store.tables import holds, service_nodes, services
 
@@ -51,11 +52,23 @@ _HOLD = sa.insert(holds)
 _HOLDS = sa.select(holds).where(holds.c.service_id.in_(sa.bindparam("whose", expanding=True)))
 _HOLDS = _HOLDS.order_by(holds.c.since, holds.c.reason)
 
-_FACTS = sa.select(services.c.node, services.c.facts).where(services.c.id == sa.bindparam("service"))
-_MOVED = _WRITE.where(services.c.node != sa.bindparam("there"))
 _WAS_ON = sa.select(service_nodes.c.node).where(service_nodes.c.service_id == sa.bindparam("whose"))
 _WAS_ON = _WAS_ON.order_by(service_nodes.c.since, service_nodes.c.node)
-_NOTE_NODE = sa.insert(service_nodes)
+_FACTS = sa.select(services.c.node, services.c.facts, service_nodes.c.node.label("ever")).select_from(
+    services.outerjoin(service_nodes, service_nodes.c.service_id == services.c.id)
+)
+_FACTS = _FACTS.where(services.c.id == sa.bindparam("service")).order_by(service_nodes.c.since, service_nodes.c.node)
+# What falls due depends on where it is.
+_SET_FACTS = _WRITE.values(
+    node=sa.bindparam("there"),
+    facts=sa.bindparam("known", type_=services.c.facts.type),
+    next_due_at=sa.case((services.c.node != sa.bindparam("there"), AT_ONCE), else_=services.c.next_due_at),
+)
+_NOTE_NODE = insert_new(
+    service_nodes,
+    ("service_id", "node", "since"),
+    known=sa.and_(service_nodes.c.service_id == sa.bindparam("service_id"), service_nodes.c.node == sa.bindparam("node")),
+)
 
 
 def get(conn: Connection, service_id: str) -> Service | None:
@@ -150,17 +163,16 @@ def list_page(
 
 def facts(conn: Connection, service_id: str) -> ServiceFacts:
     """What our jobs made for the service; empty where nothing was made or the service is unknown."""
-    row = conn.execute(_FACTS, {"service": service_id}).one_or_none()
-    if row is None:
+    rows = conn.execute(_FACTS, {"service": service_id}).all()
+    if not rows:
         return ServiceFacts()
-    return ServiceFacts(node=row.node, nodes_ever=nodes_ever(conn, service_id), values=dict(row.facts))
+    ever = tuple(row.ever for row in rows if row.ever is not None)
+    return ServiceFacts(node=rows[0].node, nodes_ever=ever, values=dict(rows[0].facts))
 
 
 def set_facts(conn: Connection, service_id: str, observed: ServiceFacts, *, now: datetime) -> None:
     """Replace what is known of the service's things. Nodes once known are never forgotten."""
-    # What falls due depends on where it is.
-    conn.execute(_MOVED, {"service": service_id, "there": observed.node, "next_due_at": AT_ONCE})
-    conn.execute(_WRITE, {"service": service_id, "node": observed.node, "facts": dict(observed.values)})
+    conn.execute(_SET_FACTS, {"service": service_id, "there": observed.node, "known": dict(observed.values)})
     for node in (observed.node, *observed.nodes_ever):
         if node:
             note_node(conn, service_id, node, now=now)
@@ -168,8 +180,7 @@ def set_facts(conn: Connection, service_id: str, observed: ServiceFacts, *, now:
 
 def note_node(conn: Connection, service_id: str, node: str, *, now: datetime) -> None:
     """Remember that the service was promised on the node or ran there."""
-    if node not in nodes_ever(conn, service_id):
-        conn.execute(_NOTE_NODE, {"service_id": service_id, "node": node, "since": now})
+    conn.execute(_NOTE_NODE, {"service_id": service_id, "node": node, "since": now})
 
 
 def nodes_ever(conn: Connection, service_id: str) -> tuple[str, ...]:

@@ -1,15 +1,16 @@
 """Writes that come at the same time, in one transaction: what a transaction costs (the order among writers, the look at the
 lease, the disk's own time for the commit) is paid once for all of them.
 
-Whoever comes first leads: it waits for the writers' turn, takes up whatever has come meanwhile, and carries it out, each change
-behind a savepoint of its own. Those who wait are told when all of it has held.
+Whoever comes first leads: it waits for the writers' turn, takes up whatever has come meanwhile, and carries it out. Those who
+wait are told when all of it has held. Where one of the changes raises, which is rare, nothing of them is written, and each is
+carried out again in a transaction of its own.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain.errors import StoreUnavailable
-from orchestrator.store.outages import translated
 
 # So many changes at most are one transaction: the first of them waits for the last.
 MOST = 16
@@ -39,7 +39,7 @@ class _Asked:
         self.leads = False
 
     def carry(self, conn: sa.Connection) -> None:
-        """Raises what the change raises."""
+        """Raises what the change raises. Once more is as if it had not been before: what was written then was taken back."""
         later: list[Callable[[], None]] = conn.info[LATER]
         before = len(later)
         try:
@@ -47,20 +47,6 @@ class _Asked:
             self._later = later[before:]
         finally:
             del later[before:]
-
-    def carry_apart(self, conn: sa.Connection) -> None:
-        """Of a change that raises nothing is written; raises only where the transaction itself is broken by it."""
-        savepoint = conn.begin_nested()
-        try:
-            with translated():
-                self.carry(conn)
-        except BaseException as exc:
-            savepoint.rollback()
-            if conn.invalidated:
-                raise
-            self._problem = exc
-        else:
-            savepoint.commit()
 
     def failed(self, problem: BaseException) -> None:
         """The transaction did: whatever became of the change in it."""
@@ -73,6 +59,20 @@ class _Asked:
         for act in self._later:
             act()
         return self._result
+
+
+class _OneRaised(Exception):
+    """One of several changes did, and the session is whole."""
+
+
+def _carry_all(conn: sa.Connection, taken: Sequence[_Asked]) -> None:
+    for each in taken:
+        try:
+            each.carry(conn)
+        except BaseException as exc:
+            if len(taken) == 1 or conn.invalidated:
+                raise
+            raise _OneRaised from exc
 
 
 class Together:
@@ -104,10 +104,10 @@ class Together:
         try:
             with self._write() as conn:
                 taken = self._take()
-                for each in taken if len(taken) > 1 else ():
-                    each.carry_apart(conn)
-                if len(taken) == 1:
-                    asked.carry(conn)
+                _carry_all(conn, taken)
+        except _OneRaised:
+            for each in taken:
+                self._apart(each)
         except BaseException as exc:  # noqa: BLE001 - all who wait are told, the one in whose thread it was raised as it is
             for each in taken or (taken := self._take()):
                 each.failed(exc if each is asked or isinstance(exc, StoreUnavailable) else _unfinished())
@@ -115,6 +115,13 @@ class Together:
             self._hand_on()
             for each in taken:
                 each.told.set()
+
+    def _apart(self, asked: _Asked) -> None:
+        try:
+            with self._write() as conn:
+                asked.carry(conn)
+        except BaseException as exc:  # noqa: BLE001 - it is told in its caller's thread
+            asked.failed(exc)
 
     def _take(self) -> list[_Asked]:
         with self._guard:

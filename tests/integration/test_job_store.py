@@ -47,7 +47,7 @@ def test_a_lock_is_one_job_s_and_a_new_execution_of_it_takes_over(conn: Connecti
     assert locks.take_service(conn, "s1", job_id="j2", token="t2", now=NOW) == "j1"
     assert locks.take_service(conn, "s1", job_id="j1", token="t3", now=NOW) == "j1"
     jobs.add(conn, replace(a_job(1), id="j1"))
-    jobs.replace_steps(conn, "j1", [JobStep(job_id="j1", position=0, id="one", step="a.step")])
+    jobs.lay_down_steps(conn, "j1", [JobStep(job_id="j1", position=0, id="one", step="a.step")])
     assert [locks.stop_requested(conn, "j1", token=token) for token in ("t1", "t3")] == [None, False]
     locks.release_service(conn, "s1", job_id="j2")
     assert locks.stop_requested(conn, "j1", token="t3") is False

@@ -113,6 +113,18 @@ def test_a_rule_of_the_tables_that_one_breaks_does_not_cost_the_others_their_wri
     assert _there(db) == {"1", "2"}
 
 
+def test_what_was_carried_out_with_one_that_raised_has_the_answer_of_the_time_that_held(db: Database, crowd: Crowd) -> None:
+    def counts(conn: Connection) -> object:
+        settings.put(conn, "1", (settings.get(conn, "1") or 0) + 1, now=NOW)
+        return settings.get(conn, "1")
+
+    def fails(_conn: Connection) -> None:
+        raise KeyError("its own")
+
+    asked = crowd.come(counts, counts, fails, counts)
+    assert [each.result() for each in (asked[0], asked[1], asked[3])] == [1, 2, 3]
+
+
 def test_who_fails_alone_writes_nothing_and_the_next_one_is_served(db: Database) -> None:
     def fails(conn: Connection) -> None:
         _put(conn, "1")
@@ -133,11 +145,8 @@ def test_where_the_transaction_does_not_hold_everybody_is_told_so_and_nothing_is
 
     def loses_the_store(conn: Connection) -> None:
         _put(conn, "2")
-        if db.is_sqlite:
-            conn.exec_driver_sql("ROLLBACK")
-        else:
-            conn.connection.driver_connection.pgconn.finish()  # type: ignore[union-attr]
-        conn.exec_driver_sql("SELECT no_such_column FROM settings")
+        conn.connection.driver_connection.close()  # type: ignore[union-attr]
+        conn.exec_driver_sql("SELECT 1")
 
     asked = crowd.come(stands, loses_the_store, lambda conn: _put(conn, "3"))
     assert isinstance(asked[0].exception(), StoreUnavailable)
