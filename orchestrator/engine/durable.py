@@ -1,9 +1,10 @@
 """The durable execution library (DBOS Transact), behind what little of it we use. Nothing else imports it.
 
-What holds here: the application version is a constant, so that a new version of ours recovers the jobs of the old one (the
-shape of ``run`` may then only change through the library's patch mechanism); on SQLite the executor id is fixed, because a file
-lock keeps a second controller away, on PostgreSQL each process has its own, and another recovers what it leaves; recovered jobs
-go back on their own queue, and only those still with the executor that is gone; what is recorded is JSON, never pickle.
+What holds here: the application version is a constant, so that a new version of ours recovers the jobs of the old one (where the
+shape of ``run`` changes, what the old one recorded must be passed by: the library's own way, a mark in each new run, would be one
+more record for ever); on SQLite the executor id is fixed, because a file lock keeps a second controller away, on PostgreSQL each
+process has its own, and another recovers what it leaves; recovered jobs go back on their own queue, and only those still with the
+executor that is gone; what is recorded is JSON, never pickle.
 """
 
 from __future__ import annotations

@@ -209,6 +209,8 @@ class Intake:
 
     def _overtake(self, conn: Connection, event: Event, before: Service | None, after: Service | None) -> str:
         """End what the event makes pointless; a sentence about it, '' where that was nothing."""
+        if before is None:  # no jobs yet
+            return ""
         by = f"event {event.source}/{event.id}"
         ended: tuple[str, ...] = ()
         paid = event.type in PAYMENTS or counts_as_paid(before, after)
