@@ -51,7 +51,7 @@ from orchestrator.api.resources import (
     terminations,
     webhooks,
 )
-from orchestrator.api.rim import Rim
+from orchestrator.api.rim import UNTRACED, Rim
 from orchestrator.api.strict import known_parameters_only
 from orchestrator.api.vocabulary import EventBody
 from orchestrator.domain.errors import OrchestratorError
@@ -89,7 +89,14 @@ RESOURCES = (
 
 def create_app(context: ApiContext) -> FastAPI:
     """The application over ``context``. Start ``context.engine`` before it is served."""
-    app = FastAPI(title=TITLE, version=version("orchestrator"), openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=TITLE,
+        version=version("orchestrator"),
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        telemetry=UNTRACED,
+    )
     app.state.context = context
     app.state.key_locks = KeyLocks()
     app.state.looks = looked.Looks()

@@ -59,7 +59,7 @@ class ApiContext:
     look: Callable[[str], None] = _later
 
 
-def _context(request: Request) -> ApiContext:
+async def _context(request: Request) -> ApiContext:  # a synchronous dependency would cost each request a thread's turn
     context = request.app.state.context
     assert isinstance(context, ApiContext)
     return context

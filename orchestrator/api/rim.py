@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.api.problems import of_error, problem
@@ -15,6 +16,9 @@ from orchestrator.domain.errors import OrchestratorError, RequestError, TooLarge
 from orchestrator.ports.clock import Clock
 
 log = logging.getLogger("orchestrator.api")
+
+# FastAPI's own traces and metrics, which nobody collects here: whether somebody does, it would look up in each request.
+UNTRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
 
 
 class Rim:

@@ -11,7 +11,7 @@ from orchestrator.config.problems import did_you_mean
 from orchestrator.domain.errors import RequestError
 
 
-def known_parameters_only(request: Request) -> None:
+async def known_parameters_only(request: Request) -> None:
     """A dependency of every route; what a route takes is what its OpenAPI document says. Raises RequestError."""
     route = request.scope.get("route")
     if not isinstance(route, APIRoute) or not request.query_params:

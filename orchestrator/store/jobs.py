@@ -65,6 +65,20 @@ _WAITS = sa.exists().where(absences.c.job_id == jobs.c.id, absences.c.waits)
 _AWAY = sa.select(absences.c.away).where(absences.c.waits)
 # Where a service is, or is promised to be.
 _PLACE = sa.func.coalesce(sa.func.nullif(services.c.node, ""), reservations.c.node, "")
+_PLACE_OF = sa.select(_PLACE).select_from(services.outerjoin(reservations, reservations.c.service_id == services.c.id))
+_PLACE_OF = _PLACE_OF.where(services.c.id == sa.bindparam("service"))
+_PLACED = jobs.outerjoin(services, services.c.id == jobs.c.service_id)
+_PLACED = _PLACED.outerjoin(reservations, reservations.c.service_id == jobs.c.service_id)
+_AT = sa.bindparam("place", type_=sa.String) == _PLACE
+_BEGUN = (JobState.RUNNING.value, JobState.UNDOING.value)
+_BEGUN_AT = sa.select(sa.func.count()).select_from(_PLACED).where(jobs.c.state.in_(_BEGUN), _AT)
+_other = jobs.alias("other")
+_BEFORE = sa.or_(_other.c.state.in_(_BEGUN), sa.and_(_other.c.state == JobState.QUEUED.value, _other.c.id < jobs.c.id))
+_FIRST = ~sa.exists().where(_other.c.service_id == jobs.c.service_id, _BEFORE)
+_NEXT_AT = sa.select(jobs).select_from(_PLACED).where(jobs.c.state == JobState.QUEUED.value, _AT, _FIRST, ~_WAITS)
+_NEXT_AT = _NEXT_AT.order_by(jobs.c.id).limit(sa.bindparam("left", type_=sa.Integer))
+_LINE = (jobs.c.id, jobs.c.run, jobs.c.service_id, jobs.c.state, _PLACE.label("place"), _WAITS.label("waits"))
+_IN_LINE = sa.select(*_LINE).select_from(_PLACED).where(jobs.c.state.in_(UNDER_WAY)).order_by(jobs.c.id)
 _WAITING = sa.select(jobs).where(
     jobs.c.service_id.in_(sa.bindparam("whose", expanding=True)), jobs.c.state == JobState.WAITING_APPROVAL.value
 )
@@ -138,8 +152,7 @@ def in_line(conn: sa.Connection, *, share: int | None = None) -> tuple[tuple[str
     ``share``: of those that wait only so many of one place as it has left beside those begun (``place_of``), and none of one
     that a job waits to be reached again; None = all. What itself waits so is not in the line.
     """
-    columns = (jobs.c.id, jobs.c.run, jobs.c.service_id, jobs.c.state, _PLACE.label("place"), _WAITS.label("waits"))
-    rows = conn.execute(_placed(*columns).where(jobs.c.state.in_(UNDER_WAY)).order_by(jobs.c.id)).all()
+    rows = conn.execute(_IN_LINE).all()
     begun = [row for row in rows if row.state != JobState.QUEUED.value]
     first = {row.service_id: row for row in reversed(rows)}
     busy = {row.service_id for row in begun}
@@ -157,8 +170,7 @@ def in_line(conn: sa.Connection, *, share: int | None = None) -> tuple[tuple[str
 
 def place_of(conn: sa.Connection, service_id: str) -> str:
     """The node, or the machine, that the service's jobs work on; '' = none is chosen yet."""
-    query = sa.select(_PLACE).select_from(services.outerjoin(reservations, reservations.c.service_id == services.c.id))
-    return str(conn.execute(query.where(services.c.id == service_id)).scalar_one_or_none() or "")
+    return str(conn.execute(_PLACE_OF, {"service": service_id}).scalar_one_or_none() or "")
 
 
 def next_of(conn: sa.Connection, place: str, *, share: int) -> tuple[Job, ...]:
@@ -166,21 +178,10 @@ def next_of(conn: sa.Connection, place: str, *, share: int) -> tuple[Job, ...]:
     where a job waits for the place to be reached again."""
     if place and place in conn.scalars(_AWAY).all():
         return ()
-    begun = (JobState.RUNNING.value, JobState.UNDOING.value)
-    counted = _placed(sa.func.count()).where(jobs.c.state.in_(begun), sa.literal(place) == _PLACE)
-    left = share - int(conn.execute(counted).scalar_one())
+    left = share - int(conn.execute(_BEGUN_AT, {"place": place}).scalar_one())
     if left <= 0:
         return ()
-    other = jobs.alias("other")
-    before = sa.or_(other.c.state.in_(begun), sa.and_(other.c.state == JobState.QUEUED.value, other.c.id < jobs.c.id))
-    first = ~sa.exists().where(other.c.service_id == jobs.c.service_id, before)
-    query = _placed(jobs).where(jobs.c.state == JobState.QUEUED.value, sa.literal(place) == _PLACE, first, ~_WAITS)
-    return tuple(_job(row) for row in conn.execute(query.order_by(jobs.c.id).limit(left)))
-
-
-def _placed(*columns: Any) -> sa.Select[Any]:
-    joined = jobs.outerjoin(services, services.c.id == jobs.c.service_id)
-    return sa.select(*columns).select_from(joined.outerjoin(reservations, reservations.c.service_id == jobs.c.service_id))
+    return tuple(_job(row) for row in conn.execute(_NEXT_AT, {"place": place, "left": left}))
 
 
 def recent(conn: sa.Connection, *, intent: IntentKind, since: datetime) -> int:

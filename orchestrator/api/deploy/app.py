@@ -12,7 +12,7 @@ from orchestrator.api import problems
 from orchestrator.api.deploy import routes
 from orchestrator.api.deploy.context import Desk as Desk
 from orchestrator.api.deploy.guesses import Guesses
-from orchestrator.api.rim import Rim
+from orchestrator.api.rim import UNTRACED, Rim
 from orchestrator.api.strict import known_parameters_only
 from orchestrator.domain.errors import OrchestratorError
 
@@ -23,7 +23,7 @@ _SECRET = re.compile(r"(/media/)[^/]+")
 
 def create_desk(desk: Desk) -> FastAPI:
     """The application over ``desk``."""
-    app = FastAPI(title="Desk of the deploy image", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Desk of the deploy image", openapi_url=None, docs_url=None, redoc_url=None, telemetry=UNTRACED)
     app.state.desk = desk
     app.state.ending = False
     app.state.guesses = Guesses(desk.clock)
