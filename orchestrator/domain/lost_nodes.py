@@ -122,6 +122,11 @@ def refused(kind: IntentKind, of: PlanKind, service_id: str, node: str, why: str
     return NodeLost(f"{kind} refused: {why}", hint=hint, node=node)
 
 
+def refused_there(kind: IntentKind, node: str, lost: Lost) -> NodeLost:
+    """The same of what is to be done on a node that the service is not on."""
+    return NodeLost(f"{kind} refused: {node} is {lost}", hint=f"where it is back: orchestrator node found {node}", node=node)
+
+
 def unreached(node: str, lost: Lost) -> str:
     """What a certificate says of a node that nobody could look at."""
     said = f"statement {lost.statement} of {lost.by} names what it had there"

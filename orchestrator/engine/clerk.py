@@ -70,7 +70,7 @@ class Clerk:
             if isinstance(decision, Refusal):
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
             if isinstance(decision, Intent) and not keeps:
-                self._orders.require_node(conn, service, decision.kind)
+                self._orders.require_node(conn, service, decision.kind, decision.arguments)
             job = self.carry(conn, service, received, now=now)
             job_id = job.id if job else ""
             audit.append(conn, at=now, who=who, what=what, service_id=service_id, job_id=job_id, facts=dict(facts))
@@ -89,7 +89,7 @@ class Clerk:
                 raise Refused(f"{decision.reason} [{decision.rule}]", rule=decision.rule)
             if isinstance(decision, Nothing) or record is None:
                 raise WrongState(f"nothing is to be done: {decision.reason}")
-            self._orders.require_node(conn, record, decision.kind)
+            self._orders.require_node(conn, record, decision.kind, decision.arguments)
             return self._orders.dry_run(conn, decision, record)
 
     def carry(

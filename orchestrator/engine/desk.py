@@ -117,7 +117,7 @@ class Desk:
         """What its lost node keeps from beginning is not let run: raises NodeLost."""
         service = services.get(conn, job.service_id)
         if service is not None and job.workflow is None:
-            self._orders.require_node(conn, service, job.intent)
+            self._orders.require_node(conn, service, job.intent, job.arguments)
 
     def freeze(self, who: str, why: str) -> None:
         """From now on nothing suspends or destroys; again keeps the first one's reason."""

@@ -13,7 +13,7 @@ from orchestrator.domain.confirmation import Confirmation
 from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.intents import Intent, IntentKind, JobState, Nothing, Refusal
 from orchestrator.domain.jobs import FROZEN_REASON, Job
-from orchestrator.domain.kept import of_old_copy
+from orchestrator.domain.kept import LEFT, of_old_copy
 from orchestrator.domain.playbooks import Playbook, Workflow
 from orchestrator.domain.sales import sellable
 from orchestrator.domain.services import Service
@@ -59,11 +59,14 @@ class Orders:
             frozen=False,
         )
 
-    def require_node(self, conn: Connection, service: Service, kind: IntentKind) -> None:
-        """Raises NodeLost where a job of this kind can do nothing for it, because its node is lost."""
+    def require_node(self, conn: Connection, service: Service, kind: IntentKind, arguments: Mapping[str, object]) -> None:
+        """Raises NodeLost where a job of this kind can do nothing for it, because its node is lost, or that of its old copy."""
         why = why_lost(conn, self._catalog, service.id, kind)
         if why:
             raise lost_nodes.refused(kind, self._catalog.kind_of(service), service.id, service.node, why)
+        there = nodes.get(conn, str(arguments[LEFT])) if of_old_copy(arguments) else None
+        if there is not None and there.lost is not None:
+            raise lost_nodes.refused_there(kind, there.name, there.lost)
 
     def still_held(self, conn: Connection, job: Job) -> str:
         """Why a job whose reason to wait is over has to wait on; '' = it may run."""

@@ -396,8 +396,12 @@ def test_an_old_copy_is_wiped_when_somebody_says_so_and_never_what_the_service_r
     burn(live)
     restored(live, "s1")
     wish = {"reason": "the restored one is good", "node": "n1"}
-    job = live.wait(live.http.post("/v1/services/s1/tidy-left", json=wish).json()["job_id"])
-    assert (job.state, job.error_code) == ("failed", "node-lost"), job
+    jobs = len(live.jobs("s1"))
+    for dry in ("", "?dry_run=true"):
+        problem = refused(live.http.post(f"/v1/services/s1/tidy-left{dry}", json=wish), 409, "node-lost")
+        assert "tidy refused: n1 is lost since" in problem["detail"], problem
+        assert "orchestrator node found n1" in str(problem)
+    assert len(live.jobs("s1")) == jobs
     world(live).set_node("n1", up=True)
     live.http.post("/v1/nodes/n1/found", json=WHY)
     refused(live.http.post("/v1/services/s1/tidy-left", json=wish | {"node": "n3"}), 409, "refused")
