@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,8 +26,8 @@ from orchestrator.engine.clerk import Clerk, Decide, Submitted
 from orchestrator.engine.endings import Endings
 from orchestrator.engine.fleet import Emptied, one_after_another
 from orchestrator.engine.settings import Beside, Catalog, nothing_beside
-from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor, PowerAction
-from orchestrator.steps.common import put_down
+from orchestrator.ports.hypervisor import GuestFacts, GuestMark, Hypervisor
+from orchestrator.steps.let_go import keep_off, let_go
 from orchestrator.store import absences, audit, backups, services
 from orchestrator.store import jobs as job_store
 from orchestrator.store import nodes as store
@@ -274,28 +274,21 @@ class Losing:
         kept_off = self._keep_off(name)
         freed = []
         for guest, service in self._ours(name):
-            mark = guest.mark
-            if mark is None or guest.name in kept_off:
+            if guest.mark is None or guest.name in kept_off or service is None or (service.stopped and not guest.mark.holds):
                 continue
-            free = replace(mark, holds=self._holding(mark, service))
-            if free == mark:
-                continue
-            runs = service is not None and not service.stopped and not free.holds
-            self._reach(name).mark(guest.name, free, autostart=runs, deadline=ACT_SECONDS)
-            if runs:
-                self._reach(name).power(guest.name, PowerAction.START, deadline=ACT_SECONDS)
-            freed.append(guest.name)
+            holds = self._holding(guest.mark, service)
+            if let_go(self._reach(name), guest, guest.mark, holds, seconds=ACT_SECONDS):
+                freed.append(guest.name)
         return kept_off, tuple(freed)
 
-    def _holding(self, mark: GuestMark, service: Service | None) -> tuple[str, ...]:
-        """What holds the guest on. A job that was taken back while the node was lost could not lift its own hold there."""
-        kept = tuple(hold for hold in mark.holds if hold != ELSEWHERE)
-        if service is None or service.state != Lifecycle.ACTIVE:
-            return kept
-        with self._works.db.read() as conn:
-            if job_store.unfinished(conn, service.id):
-                return kept
-        return tuple(hold for hold in kept if hold in _REASONS)
+    def _holding(self, mark: GuestMark, service: Service) -> tuple[str, ...]:
+        """What holds the guest on. A job that was taken back while the node was lost could not lift its own hold there; one that
+        suspends it waits until the node is found, and finds it held then."""
+        kept = set(mark.holds) - {ELSEWHERE}
+        if service.state == Lifecycle.ACTIVE:
+            with self._works.db.read() as conn:
+                kept = kept if job_store.unfinished(conn, service.id) else kept & _REASONS
+        return tuple(sorted(kept | set(service.stop_reasons)))
 
     def _keep_off(self, name: str) -> tuple[str, ...]:
         """Hold and switch off each guest there whose service goes on elsewhere, or is about to. Nothing of it is removed."""
@@ -306,10 +299,7 @@ class Losing:
         for guest, service in self._ours(name):
             if guest.mark is None or service is None or (service.node == name and service.id not in leaving):
                 continue
-            held = replace(guest.mark, holds=tuple(sorted({*guest.mark.holds, ELSEWHERE})))
-            if held != guest.mark or guest.autostart:
-                guest = hypervisor.mark(guest.name, held, autostart=False, deadline=ACT_SECONDS)
-            put_down(hypervisor, guest, grace_seconds=0, seconds=ACT_SECONDS)
+            keep_off(hypervisor, guest, guest.mark, ELSEWHERE, seconds=ACT_SECONDS)
             off.append(guest.name)
         return tuple(off)
 

@@ -134,6 +134,12 @@ def traced(mark: GuestMark, act: str, ctx: StepContext) -> dict[str, str] | None
     return None
 
 
+def last_traced(mark: GuestMark, act: str) -> dict[str, str] | None:
+    """The same of whichever job left the newest one."""
+    found = [token.partition("?")[2] for token in mark.tokens if token.startswith(f"{act}/")]
+    return dict(parse_qsl(found[-1], keep_blank_values=True)) if found else None
+
+
 def with_trace(mark: GuestMark, act: str, ctx: StepContext, values: Mapping[str, str]) -> GuestMark:
     """The mark with the trace added, newest last, the oldest beyond eight dropped; one of the same act is replaced."""
     kept = without_trace(mark, act, ctx).tokens

@@ -20,6 +20,7 @@ from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.services import Lifecycle
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import GuestFacts, GuestMark, PowerAction
+from orchestrator.steps import let_go
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.store import settings
 from tests.contract.stage import NOW, Stage, set_up
@@ -315,3 +316,23 @@ def test_holding_for_a_termination_leaves_no_point_of_no_return(stage: Stage) ->
     stage.apply("guest.hold", {**NODE, "holds": ["terminating"]}, job="j4")
     assert stage.service().point_of_no_return is None
     assert stage.service().state == Lifecycle.TERMINATING
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_guest_that_is_kept_off_beside_its_service_is_let_go_as_it_was_wherever_that_was_cut_off(
+    stage: Stage, *, runs: bool
+) -> None:
+    hypervisor = FakeHypervisor(stage.world, "n1")
+    switch(stage, PowerAction.START if runs else PowerAction.DESTROY)
+    set_autostart(stage, on=runs)
+    before = stage.snapshot()
+    for _ in range(2):
+        let_go.keep_off(hypervisor, *marked(stage), "elsewhere", seconds=5)
+        assert (marked(stage)[0].power, marked(stage)[0].autostart, marked(stage)[1].holds) == ("stopped", False, ("elsewhere",))
+    stage.world.fault("hypervisor.power.start" if runs else "hypervisor.mark", nth=0, error=TransientDriverError("lost"))
+    with pytest.raises(TransientDriverError):
+        let_go.let_go(hypervisor, *marked(stage), (), seconds=5)
+    stage.world.clear_faults()
+    assert let_go.let_go(hypervisor, *marked(stage), (), seconds=5)
+    assert stage.snapshot() == before
+    assert not let_go.let_go(hypervisor, *marked(stage), (), seconds=5)

@@ -348,6 +348,56 @@ def test_what_a_job_held_that_was_taken_back_while_its_node_was_lost_goes_on_whe
     assert (guest["power"], guest["autostart"], guest["mark"]["holds"]) == ("running", True, [])
 
 
+@pytest.mark.parametrize("held_by", ["move", "terminate", "elsewhere"])
+def test_a_guest_that_its_owner_had_switched_off_stays_off_when_its_node_is_found(live: Live, held_by: str) -> None:
+    on_n1(live, "s1")
+    done(live, live.http.post("/v1/services/s1/stop", json={"reason": "its owner asks"}).json()["job_id"])
+    act, path = held_by, {"move": "repositories.restore", "terminate": "hypervisor.undefine", "elsewhere": "repositories.restore"}
+    world(live).fault(path[held_by], nth=0, error=TransientDriverError("slow", retry_after=1))
+    if held_by == "elsewhere":
+        burn(live)
+        act = "recover"
+    job_id = live.http.post(f"/v1/services/s1/{act}", json={"reason": "a test"}).json()["job_id"]
+    waits(live, job_id)
+    if held_by == "elsewhere":
+        back(live)
+        live.controller.engine.losing.once()
+        live.http.post(f"/v1/jobs/{job_id}/cancel", json={})
+    else:
+        burn(live)
+    assert live.wait(job_id).state in ("failed", "cancelled")
+    back(live)
+    held = world(live).node("n1")["guests"]["orch.s1"]
+    assert held["mark"]["holds"], held
+    assert live.http.post("/v1/nodes/n1/found", json=WHY).json()["freed"] == ["orch.s1"]
+    guest = world(live).node("n1")["guests"]["orch.s1"]
+    assert (guest["power"], guest["autostart"], guest["mark"]["holds"]) == ("stopped", False, [])
+    assert (guest["mark"]["power_before"], guest["mark"]["autostart_before"]) == (None, None)
+    done(live, live.http.post("/v1/services/s1/start", json={"reason": "its owner asks"}).json()["job_id"])
+    done(live, live.http.post("/v1/services/s1/check", json={}).json()["job_id"])
+
+
+def test_what_is_suspended_while_it_is_kept_off_stays_off_when_found_and_runs_again_when_it_is_paid(live: Live) -> None:
+    on_n1(live, "s1")
+    burn(live)
+    world(live).fault("repositories.restore", node="n3", nth=0, error=TransientDriverError("slow", retry_after=1))
+    job_id = live.http.post("/v1/services/s1/recover", json={"reason": "a test"}).json()["job_id"]
+    waits(live, job_id)
+    back(live)
+    live.controller.engine.losing.once()
+    live.http.post(f"/v1/jobs/{job_id}/cancel", json={})
+    live.wait(job_id)
+    suspends = live.send("service.suspend", "s1", version=1).json()["job_id"]
+    assert live.http.post("/v1/nodes/n1/found", json=WHY).json()["freed"] == []
+    done(live, suspends)
+    guest = world(live).node("n1")["guests"]["orch.s1"]
+    assert (guest["power"], guest["mark"]["holds"]) == ("stopped", ["nonpayment"])
+    paid = live.send("invoice.paid", "s1", invoice_id="i1", paid_until="2027-12-01T00:00:00Z").json()["job_id"]
+    done(live, paid)
+    guest = world(live).node("n1")["guests"]["orch.s1"]
+    assert (guest["power"], guest["autostart"], guest["mark"]["holds"]) == ("running", True, [])
+
+
 def test_a_node_can_be_lost_and_found_and_lost_in_one_second(live: Live) -> None:
     stated = []
     for _ in range(3):
