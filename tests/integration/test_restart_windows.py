@@ -18,6 +18,8 @@ from orchestrator.domain.planned import PlannedRestart
 from orchestrator.domain.terms import Windows
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import GuestFacts
+from orchestrator.store import jobs
+from tests.fault.controller import lose
 from tests.fault.house import CALENDAR, PLAN, Options
 from tests.integration.test_due import DAY, HOUR, Year, record
 
@@ -217,3 +219,28 @@ def test_what_its_window_has_come_for_is_not_said_to_be_called_off(nights: Night
     assert (boots(nights), planned(nights)) == (2, None)
     nights.turn()
     assert [each["why"] for each in told(nights, "restart.called_off")] == []
+
+
+def test_on_a_lost_node_it_waits_as_one_job_and_is_done_in_a_window_once_that_is_found(nights: Nights) -> None:
+    house = nights.house
+    assert house is not None
+    ask(nights)
+    nights.turn()
+    first = planned(nights)
+    assert first is not None
+    lose(house)
+    nights.later(first.until - nights.clock.now() + DAY)
+    with house.db.read() as conn:
+        (waits,) = jobs.in_states(conn, [JobState.WAITING_APPROVAL])
+        assert len(jobs.list_page(conn, limit=9, service_id="s1")[0]) == 3, "beside its order and the change of plan"
+    assert waits.approval_reason.startswith("its node is lost: n1")
+    assert (planned(nights), len(told(nights, "notice.notice-restart")), told(nights, "restart.called_off")) == (first, 1, [])
+    house.world.set_node("n1", up=True)
+    house.engine.losing.found("n1", who="anna", why="its power is back")
+    nights.turn()
+    second = planned(nights)
+    assert second is not None
+    assert (boots(nights), wall(second.at)) == (1, "02:00"), "found by day: in its next night"
+    nights.later(second.at - nights.clock.now() + timedelta(minutes=10))
+    assert (boots(nights), planned(nights), guest(nights).needs_restart) == (2, None, False)
+    assert [len(told(nights, kind)) for kind in ("notice.notice-restart", "restart.called_off")] == [2, 1]
