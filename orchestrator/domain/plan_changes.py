@@ -80,14 +80,19 @@ def change(
     if restart == Restart.WINDOW and terms.kind == PlanKind.VPS and not terms.windows.usable:
         lacks = f"its node {record.node} has no window in which a restart could end: give it one in nodes.yaml"
         return _refused(record, lacks, RULE_WINDOWS)
+    same = plan == record.plan
+    if same and restart == Restart.NEVER and record.restart is not None:
+        restart = Restart.WINDOW  # it stays planned, where it is still needed
     record = settled(record, terms.plan)
     given = _arguments(plan, restart, terms) | ({} if not_after is None else {NOT_AFTER: not_after.isoformat()})
     intent = Intent.on(IntentKind.CHANGE_PLAN, record, reason=why, who=who, arguments=given)
-    return Received(service=record, decision=intent)
+    note = f"its plan is {plan} already: what its node has otherwise is set again" if same else ""
+    return Received(service=record, decision=intent, note=note)
 
 
 def in_force(record: Service, intent: Intent) -> Nothing | None:
-    """That nothing is to be done, where no change of plan is under way: it is the plan that it has."""
+    """That nothing is to be done for billing, where no change of plan is under way: it is the plan that it has. For an operator
+    it is done all the same: he may have seen that its node has something else."""
     if intent.kind != IntentKind.CHANGE_PLAN or intent.arguments.get(PLAN) != record.plan:
         return None
     if intent.arguments.get(RESTART) in (Restart.NOW, Restart.WINDOW):

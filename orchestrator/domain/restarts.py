@@ -79,7 +79,9 @@ def after_job(service: Service, job: Job, steps: Iterable[JobStep], terms: Terms
     if job.intent in _STARTS_ANEW:
         return replace(service, restart=None)
     waits = job.arguments.get(plan_changes.RESTART) == plan_changes.Restart.WINDOW or plan_changes.NOT_AFTER in job.arguments
-    needed = _needed(steps) if waits else ""
+    needed, found = _needed(steps) if waits else "", service.restart
+    if found is not None and (found.why, found.node) == (needed, service.node) and found.at > now:
+        return service
     return replace(service, restart=planned(service, terms, why=needed, now=now) if needed else None)
 
 

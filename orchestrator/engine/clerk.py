@@ -125,7 +125,7 @@ class Clerk:
         service = services.get(conn, service_id)
         if service is None:
             raise NotFound(f"there is no service {service_id}", service_id=service_id)
-        return service, once(conn, service, decide(service, self._orders.terms(service), now))
+        return service, once(conn, service, decide(service, self._orders.terms(service), now), by_hand=True)
 
 
 def charge(conn: Connection, owed: Iterable[Charge], *, job: Job | None, now: datetime) -> None:
@@ -137,10 +137,11 @@ def charge(conn: Connection, owed: Iterable[Charge], *, job: Job | None, now: da
         charges.make(conn, each, job_id=doing[-1].id if doing else "", now=now)
 
 
-def once(conn: Connection, before: Service | None, received: Received) -> Received:
+def once(conn: Connection, before: Service | None, received: Received, *, by_hand: bool = False) -> Received:
     """What was decided, unless a job does it already, or will: of jobs that have not begun the record knows nothing.
 
-    ``before``: the record that it was decided on. A termination that a payment has overtaken since is not taken for a new one.
+    ``before``: the record that it was decided on; ``by_hand``: by an operator. A termination that a payment has overtaken since
+    is not taken for a new one.
     """
     decision, service = received.decision, received.service
     if before is None or service is None or not isinstance(decision, Intent):
@@ -149,8 +150,8 @@ def once(conn: Connection, before: Service | None, received: Received) -> Receiv
         return _once_archived(conn, service, received, decision)
     if decision.kind == IntentKind.CHANGE_PLAN:
         changes = any(job.intent == IntentKind.CHANGE_PLAN for job in job_store.unfinished(conn, service.id))
-        nothing = None if changes else plan_changes.in_force(before, decision)
-        return received if nothing is None else replace(received, decision=nothing)
+        nothing = None if changes or by_hand else plan_changes.in_force(before, decision)
+        return received if nothing is None else replace(received, decision=nothing, note="")
     if decision.kind in own_systems.ON_SYSTEMS or decision.kind in _ELSEWHERE:
         return _once_on_its_system(conn, service, received, decision)
     if decision.kind not in (IntentKind.TERMINATE, IntentKind.PROVISION):

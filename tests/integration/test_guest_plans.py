@@ -113,12 +113,25 @@ def test_the_rest_waits_for_its_next_start_and_the_job_says_so(house: House) -> 
     says = "it runs with 2 vCPUs and 1 GiB of memory, and has 2 and 2 GiB after its next start"
     assert facts_of(house, job, "verify")["restart_needed"] == says
     assert (sizes(guest(house)), boots(house), drift(house)) == ((2, 1, 2, 2), 1, "")
-    again = house.engine.command(IntentKind.CHANGE_PLAN, "s1", who="anna", why="x", arguments={"plan": LARGE.name})
-    assert (again.job_id, again.detail) == ("", f"its plan is {LARGE.name} already")
+    again = told(house, LARGE.name, version=2)
+    assert (again.outcome, again.job_id, again.detail) == ("nothing", "", f"its plan is {LARGE.name} already")
     assert asked(house, LARGE.name, restart="now").state == JobState.DONE
     assert (sizes(guest(house)), boots(house), drift(house)) == ((2, 2, 2, 2), 2, "")
     assert asked(house, LARGE.name, restart="now").state == JobState.DONE
     assert boots(house) == 2, "it runs with what it is defined with"
+
+
+def test_the_plan_that_it_has_asked_for_by_hand_sets_again_what_its_node_has_otherwise_and_restarts_nothing(
+    house: House,
+) -> None:
+    """Somebody was at the node with virsh."""
+    house.wait(told(house, QUICK.name).job_id)
+    FakeHypervisor(house.world, "n1").set_network_rate("orch.s1", 125_000, deadline=5)
+    assert "125000 bytes per second of network instead of" in drift(house)
+    again = house.engine.command(IntentKind.CHANGE_PLAN, "s1", who="anna", why="x", arguments={"plan": QUICK.name})
+    assert again.detail == f"its plan is {QUICK.name} already: what its node has otherwise is set again"
+    job = house.wait(again.job_id)
+    assert (job.state, guest(house).network_bytes_per_second, drift(house), boots(house)) == (JobState.DONE, WIDER, "", 1)
 
 
 def test_a_guest_is_restarted_where_that_is_asked_for_and_needed(house: House) -> None:

@@ -192,6 +192,16 @@ def test_what_needs_no_restart_plans_none(nights: Nights) -> None:
     assert planned(nights) is None
 
 
+def test_the_same_plan_asked_for_again_leaves_a_planned_restart_as_it_is(nights: Nights) -> None:
+    ask(nights)
+    found = planned(nights)
+    assert found is not None
+    for restart in ("never", "window"):
+        ask(nights, restart=restart)
+        assert planned(nights) == found
+    assert told(nights, "restart.called_off") == []
+
+
 def test_a_job_of_the_window_that_had_to_wait_until_it_was_over_restarts_nobody_and_is_planned_anew(nights: Nights) -> None:
     house = nights.house
     assert house is not None
