@@ -12,6 +12,7 @@ from orchestrator.engine.inventory import Enrolled, Finding, fingerprint, waits
 from orchestrator.observe.logs import redact
 from orchestrator.ports.bmc import LogEntry
 from orchestrator.ports.machine_access import BmcCertificate
+from orchestrator.store.machines import as_told, own_power_of
 
 
 class MachineOut(BaseModel):
@@ -52,7 +53,8 @@ class DifferenceOut(BaseModel):
 
 class MachineDetail(MachineOut):
     """With what is declared of it, its pinned certificate, what its BMC last told, and what the deploy image found in it (null =
-    it was never inspected). ``system_disk``: the serial number of the disk that takes the system, "" = not known."""
+    it was never inspected). ``system_disk``: the serial number of the disk that takes the system, "" = not known. ``own_power``:
+    on or off, as whoever has the machine had it last, whatever a hold or a job did to it since; "" = not known."""
 
     bmc: str
     bmc_user: str
@@ -66,6 +68,7 @@ class MachineDetail(MachineOut):
     uuid: str
     enrolled_at: datetime | None
     system_disk: str
+    own_power: str
     told: dict[str, Any]
     inspection: dict[str, Any] | None
     differences: list[DifferenceOut]
@@ -90,7 +93,8 @@ class MachineDetail(MachineOut):
             uuid=record.uuid,
             enrolled_at=record.enrolled_at,
             system_disk="" if disk is None else disk.serial,
-            told=redact(dict(record.told)),
+            own_power=own_power_of(record),
+            told=redact(as_told(record)),
             inspection=None if record.inspection is None else redact(dict(record.inspection)),
             differences=[DifferenceOut(says=each.says, grave=each.grave) for each in differing(standing)],
         )

@@ -135,11 +135,18 @@ def own_power(conn: Connection, name: str) -> str:
     """What its BMC told last of its power while neither a hold nor a job had a hand in it: as whoever has it now wants it.
 
     '' where that is not known, and of what is no machine."""
-    if not name:
-        return ""
-    record = get(conn, name)
+    return own_power_of(get(conn, name)) if name else ""
+
+
+def own_power_of(record: MachineRecord) -> str:
+    """The same of a record."""
     own = record.told.get(_OWN_POWER) or {}
     return str(own["power"]) if own.get("service") == record.service_id else ""
+
+
+def as_told(record: MachineRecord) -> dict[str, Any]:
+    """What its BMC told last, without what was noted beside it."""
+    return {key: value for key, value in record.told.items() if key != _OWN_POWER}
 
 
 def disk_gone(conn: Connection, name: str, serial: str, *, who: str, why: str, now: datetime) -> MachineRecord:

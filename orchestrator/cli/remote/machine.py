@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
+from orchestrator.cli.output import card, emit_json, human_bytes, moment, say, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import MACHINE_STATES, NeededToAct, client, json_option, paging_options, show_list
 from orchestrator.cli.tables import Column, Kind, Line, Row
@@ -70,6 +70,30 @@ def _gone(row: Row) -> str:
     return "\n".join(f"{each['serial']}: by {each['by']} at {when(each['at'])}: {each['why']}" for each in found)
 
 
+def _told(row: Row) -> str:
+    """What the BMC told last, a line a thing; what stands in the card already, or is empty, is left out."""
+    told = row["told"]
+    model = " ".join(filter(None, (told.get(each) for each in ("manufacturer", "model"))))
+    lines = {
+        "model": model,
+        "serial number": told.get("serial"),
+        "firmware": told.get("firmware"),
+        "processors": told.get("processors"),
+        "memory": human_bytes(told["memory_bytes"]) if told.get("memory_bytes") else "",
+        "MACs": ", ".join(told.get("macs", ())),
+        "next boot": f"from {told['boot_once']}, once" if told.get("boot_once") else "",
+        "CD drive": "an image is in it" if told.get("media_inserted") else "",
+    }
+    said = [f"{name}: {value}" for name, value in lines.items() if value]
+    return "\n".join([*said, *(_sensor(each) for each in told.get("sensors", ()))])
+
+
+def _sensor(found: Row) -> str:
+    unit = {"celsius": "°C", "percent": "%"}.get(found["unit"], found["unit"])
+    unwell = f", {found['health']}" if found["health"] not in ("", "ok") else ""
+    return f"{found['name']}: {found['value']:g} {unit}{unwell}"
+
+
 _CARD: tuple[Line, ...] = (
     ("machine", "name"),
     ("state", _state),
@@ -84,6 +108,7 @@ _CARD: tuple[Line, ...] = (
     ("certificate", "certificate"),
     ("UUID", "uuid"),
     ("power", "power"),
+    ("power, customer's", lambda row: row["own_power"] if row["own_power"] != row["power"] else ""),
     ("health", "health"),
     ("MACs, declared", "macs"),
     ("disks, declared", "disks"),
@@ -97,7 +122,7 @@ _CARD: tuple[Line, ...] = (
     ("changed", moment("changed_at")),
     ("seen", moment("seen_at")),
     ("problem", "problem"),
-    ("told", facts("told")),
+    ("BMC told", _told),
 )
 _FINDINGS: tuple[Column, ...] = (
     Column("", lambda row: "ok" if row["ok"] else "NOT"),

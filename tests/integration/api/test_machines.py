@@ -285,7 +285,20 @@ def test_machines_on_the_command_line(racked: Live) -> None:
     )
     card = cli(racked, "machine", "show", "m1").stdout
     assert presented(racked) in card
-    assert "power" in card
+
+
+def test_what_was_noted_of_a_machine_is_shown_in_words(racked: Live) -> None:
+    enrolled(racked)
+    with racked.db.write() as conn:
+        told = {**store.get(conn, "m1").told, "memory_bytes": 32 << 30}
+        store.set_seen(conn, "m1", told | {"power": "on"}, own=True, now=racked.clock.now())
+        store.set_seen(conn, "m1", told, own=False, now=racked.clock.now())
+    found, card = racked.http.get("/v1/machines/m1").json(), cli(racked, "machine", "show", "m1").stdout
+    assert (found["own_power"], found["power"], "own_power" in found["told"]) == ("on", "off", False)
+    lines = [" ".join(line.split()) for line in card.splitlines()]
+    assert "power, customer's on" in lines
+    assert {"memory: 32 GiB", "CPU Temp: 41 °C", "System Fan: 2100 rpm"} <= set(lines)
+    assert [word for word in ("own_power", "sensors.", "bytes", "_") if word in card] == []
 
 
 def test_a_grave_difference_ends_enrolment_and_doctor_with_3(racked: Live) -> None:
