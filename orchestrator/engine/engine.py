@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
-from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.events import Event
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.jobs import Job
@@ -186,8 +185,7 @@ class Engine:
         Raises WrongState where another controller runs on the directory, ConfigError where it cannot be written or the tables
         are not migrated.
         """
-        if not self._works.db.migrated():
-            raise ConfigError("the database is not at this version's tables", hint="run: orchestrator migrate")
+        self._works.db.require_migrated()
         self._take_directory()
         self._begin_lease()
         if frozen is not None:

@@ -180,6 +180,13 @@ class Database:
         with self.read() as conn:
             return migrate.current(conn) == migrate.newest()
 
+    def require_migrated(self) -> None:
+        """Raises ConfigError, with what to do, where they are not."""
+        from orchestrator.store import migrate
+
+        with self.read() as conn:
+            migrate.require_newest(conn)
+
     def close(self) -> None:
         """Close the pooled connections."""
         self.engine.dispose()

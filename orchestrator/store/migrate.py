@@ -20,13 +20,7 @@ def upgrade(conn: Connection, revision: str = "head") -> None:
 
     Raises ConfigError where the tables are at a revision that this version of the software does not know.
     """
-    standing = current(conn)
-    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
-    if standing is not None and standing not in known:
-        raise ConfigError(
-            f"the database is at revision {standing}, which this version of the software does not know",
-            hint="a newer version migrated it: run that one, or bring the database back from a backup",
-        )
+    _require_known(current(conn))
     command.upgrade(_config(conn), revision)
 
 
@@ -43,6 +37,31 @@ def current(conn: Connection) -> str | None:
 def newest() -> str | None:
     """The newest revision this version of the software has."""
     return ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def require_newest(conn: Connection) -> None:
+    """Raises ConfigError, with what to do, where the tables are not those that this version of the software needs."""
+    standing = current(conn)
+    if standing is None:
+        raise ConfigError(
+            "the database is empty: it has no tables of ours",
+            hint="make them: orchestrator init; or move a SQLite file there: orchestrator migrate --from-sqlite FILE",
+        )
+    _require_known(standing)
+    if standing != newest():
+        raise ConfigError(
+            f"the database has the tables of an older version: at revision {standing}, and {newest()} is needed",
+            hint="orchestrator migrate",
+        )
+
+
+def _require_known(standing: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    if standing is not None and standing not in known:
+        raise ConfigError(
+            f"the database is at revision {standing}, which this version of the software does not know",
+            hint="a newer version migrated it: run that one, or bring the database back from a backup",
+        )
 
 
 def _config(conn: Connection) -> Config:

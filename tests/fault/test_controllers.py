@@ -63,7 +63,7 @@ def test_tables_of_a_newer_version_come_while_a_controller_works_and_it_goes_on(
         member.kill()
         member.start()
         member.expect(OUTCOMES[ConfigError.code].exit_code)
-        assert "not at this version's tables" in member.said
+        assert "which this version of the software does not know" in member.said
 
 
 @pytest.mark.rare

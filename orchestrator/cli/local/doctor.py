@@ -179,11 +179,9 @@ def _opened(config: Config) -> Iterator[Database]:
 def _database(config: Config) -> Finding:
     try:
         with _opened(config) as database:
-            migrated = database.migrated()
+            database.require_migrated()
     except OrchestratorError as exc:
         return Finding("database", False, exc.message, exc.hint or "orchestrator init")
-    if not migrated:
-        return Finding("database", False, "it has no tables, or those of another version", "orchestrator migrate")
     return Finding("database", True, "at this version")
 
 

@@ -6,13 +6,18 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from orchestrator.cli.local.doctor import examine
 from orchestrator.config.model import SQLITE_FILE
 from orchestrator.domain.errors import ConfigError
+from orchestrator.store import migrate
 from orchestrator.store.postgres import OLDEST, require_new_enough
+from orchestrator.wiring import database_of, load_config
 from tests.live import write_config
 from tests.postgres import PASSWORD, databases
 from tests.served import Served, command
@@ -132,6 +137,28 @@ def test_a_database_that_is_not_there_is_said_with_how_to_make_it(tmp_path: Path
     said = refused(tmp_path, "init", database_url=url, database_password_file=password_file(tmp_path))
     assert '"missing" does not exist' in said
     assert "createdb" in said
+
+
+def test_doctor_tells_an_empty_database_from_one_of_another_version_and_says_what_to_do(tmp_path: Path, database: str) -> None:
+    write_config(tmp_path, database_url=database, database_password_file=password_file(tmp_path))
+    config = load_config(tmp_path)
+
+    def said() -> tuple[str, str]:
+        (found,) = (each for each in examine(tmp_path) if each.name == "database")
+        assert not found.ok
+        return found.found, found.mend
+
+    empty, todo = said()
+    assert ("it has no tables of ours" in empty, "orchestrator init" in todo, "--from-sqlite" in todo) == (True, True, True)
+    with closing(database_of(config.settings)) as db:
+        with db.write() as conn:
+            migrate.upgrade(conn, "0026")
+        older, todo = said()
+        assert ("an older version: at revision 0026" in older, todo) == (True, "orchestrator migrate")
+        with db.write() as conn:
+            conn.execute(sa.text("UPDATE alembic_version SET version_num = 'later'"))
+    newer, todo = said()
+    assert ("at revision later, which this version" in newer, "a newer version migrated it" in todo) == (True, True)
 
 
 @pytest.mark.parametrize(
