@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import Any
 
-from agents.node import files
+from agents.node import amounts, files
 from agents.node.call import Call
 from agents.node.protocol import AgentError
 
@@ -25,6 +25,6 @@ def template_check(call: Call) -> dict[str, Any]:
             while block := stream.read(_CHUNK):
                 digest.update(block)
                 done += len(block)
-                call.progress(done / max(1, size), f"{done} of {size} bytes read")
+                call.progress(done / max(1, size), f"{amounts.size(done)} of {amounts.size(size)} read")
     found = digest.hexdigest()
     return {"ok": found == call.arguments["sha256"], "sha256": found, "size": size}

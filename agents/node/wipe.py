@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from agents.node import amounts, files, proof, qcow2
 from agents.node import extents as ex
-from agents.node import files, proof, qcow2
 from agents.node.arguments import CRYPTO_ERASE, OVERWRITE
 from agents.node.call import Call
 from agents.node.extents import Extent
@@ -260,7 +260,9 @@ def _write(fd: int, plan: Plan, records: Records, say: Progress) -> None:
                 noted = done
                 os.fdatasync(fd)  # what the cursor calls done has to be on the medium
                 records.set_cursor(index, done)
-            say((index * size + done) / (len(passes) * size), f"{done} of {size} bytes overwritten ({name})")
+            say(
+                (index * size + done) / (len(passes) * size), f"{amounts.size(done)} of {amounts.size(size)} overwritten ({name})"
+            )
 
         overwrite(fd, plan.extents, fill, skip=done, written=written)
         done = noted = 0

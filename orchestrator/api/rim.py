@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrator.api.problems import of_error, problem
 from orchestrator.api.rates import HERE, Rates
 from orchestrator.domain.errors import OrchestratorError, RequestError, TooLarge
+from orchestrator.domain.sizes import size_words
 from orchestrator.ports.clock import Clock
 
 log = logging.getLogger("orchestrator.api")
@@ -114,7 +115,7 @@ class Rim:
 
     def _too_large(self, limit: int) -> TooLarge:
         hint = "the limit is body_limit in orchestrator.yaml" if limit == self._limit else ""
-        return TooLarge(f"the body is larger than {limit} bytes", hint=hint)
+        return TooLarge(f"the body is larger than {size_words(limit)}", hint=hint)
 
 
 class _Answer:

@@ -28,6 +28,7 @@ from orchestrator.config.files import (
 )
 from orchestrator.config.problems import Path, Problem, did_you_mean
 from orchestrator.config.yaml_reader import Document
+from orchestrator.domain.sizes import compared
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -270,7 +271,8 @@ def _guest_plan(entry: Entry[SoldFile], templates: Iterable[Entry[TemplateEntry]
         yield entry.problem("default_template", f"'{plan.default_template}' is not one of this plan's templates{near}")
     for template in templates:
         if template.value.name in plan.templates and template.value.size > plan.disk:
-            sentence = f"the disk has {plan.disk} bytes, too few for template '{template.value.name}' with {template.value.size}"
+            has, needs = compared(plan.disk, template.value.size)
+            sentence = f"the disk has {has}, too little for template '{template.value.name}' with {needs}"
             yield entry.problem("disk", sentence)
     if "limited_network" in plan.model_fields_set and 0 < plan.network_rate < plan.limited_network:
         yield entry.problem("limited_network", "a limited service would have more of the network than 'network_rate' gives it")

@@ -10,19 +10,10 @@ import re
 from datetime import timedelta
 from fractions import Fraction
 
-_BYTES = {
-    "B": 1,
-    "kB": 10**3,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-}
-_BITS = {"bit": 1, "kbit": 10**3, "Kbit": 10**3, "Mbit": 10**6, "Gbit": 10**9, "Kibit": 2**10, "Mibit": 2**20, "Gibit": 2**30}
+from orchestrator.domain import sizes
+
+_BYTES = sizes.BYTES | {"KB": 10**3}
+_BITS = sizes.BITS | {"Kbit": 10**3}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]+)")
@@ -70,19 +61,12 @@ def parse_duration(value: object) -> timedelta:
 
 def size_words(count: int) -> str | int:
     """Bytes as they are written in files: in the unit, decimal or binary, that makes the shortest whole number of them."""
-    return _shortest(Fraction(count), {unit: Fraction(size) for unit, size in _BYTES.items()}, "") if count else 0
+    return "{} {}".format(*sizes.shortest(count, sizes.BYTES)) if count else 0
 
 
 def rate_words(per_second: int) -> str | int:
     """The same for a rate in bytes per second; 0 = no limit."""
-    units = {unit: Fraction(size) for unit, size in _BYTES.items()} | {unit: Fraction(size, 8) for unit, size in _BITS.items()}
-    return _shortest(Fraction(per_second), units, "/s") if per_second else 0
-
-
-def _shortest(amount: Fraction, units: dict[str, Fraction], after: str) -> str:
-    whole = [(int(amount / size), unit) for unit, size in units.items() if (amount / size).denominator == 1]
-    number, unit = min(whole, key=lambda found: len(str(found[0])))
-    return f"{number} {unit}{after}"
+    return sizes.rate_words(per_second) if per_second else 0
 
 
 def duration_words(duration: timedelta) -> str:

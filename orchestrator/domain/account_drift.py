@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from orchestrator.domain.account_parts import Database, Site
 from orchestrator.domain.accounts import AccountFacts, AccountLimits, AccountWanted
+from orchestrator.domain.sizes import compared, rate_words
 
 
 def differences(account: AccountWanted, facts: AccountFacts, *, suspended: bool = False) -> tuple[str, ...]:
@@ -36,12 +37,12 @@ def holds_apart(facts: AccountFacts, *, suspended: bool) -> tuple[str, ...]:
 
 
 _LIMIT_WORDS = {
-    "disk_bytes": "bytes of disk",
+    "disk_bytes": "of disk",
     "inodes": "inodes",
     "cpu_percent": "per cent of a core",
-    "memory_bytes": "bytes of memory",
+    "memory_bytes": "of memory",
     "tasks": "processes",
-    "io_bytes_per_second": "bytes per second of disk",
+    "io_bytes_per_second": "of disk",
     "iops": "operations per second of disk",
 }
 
@@ -50,9 +51,16 @@ def _limits_apart(wanted: AccountLimits, found: AccountLimits | None) -> list[st
     if found is None:
         return ["it has no limits"]
     have, want = asdict(found), asdict(wanted)
-    return [
-        f"it has {have[key]:,} {words} instead of {want[key]:,}" for key, words in _LIMIT_WORDS.items() if have[key] != want[key]
-    ]
+    return [_apart(key, have[key], want[key]) for key in _LIMIT_WORDS if have[key] != want[key]]
+
+
+def _apart(key: str, have: int, want: int) -> str:
+    said, wanted = (f"{have:,}", f"{want:,}")
+    if key.endswith("_bytes"):
+        said, wanted = compared(have, want)
+    if key.endswith("_per_second"):
+        said, wanted = rate_words(have), rate_words(want)
+    return f"it has {said} {_LIMIT_WORDS[key]} instead of {wanted}"
 
 
 def _sites_apart(sites: Sequence[Site], facts: AccountFacts, *, suspended: bool) -> list[str]:

@@ -19,6 +19,7 @@ from orchestrator.domain.intents import RULE_HOLDS, RULE_LIFECYCLE, RULE_VOCABUL
 from orchestrator.domain.plans import HostingPlan, Plan, PlanKind
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.sizes import compared, size_words
 from orchestrator.domain.terms import Terms
 
 # The arguments of the job.
@@ -89,7 +90,7 @@ def _read(data: Mapping[str, Any]) -> AccountChange:
     _once("domains", (name for each in change.sites or () for name in each.domains))
     _once("databases", (each.name for each in change.databases or ()))
     if checks.wire_bytes(dump(change)) > checks.MOST_BYTES:
-        raise RequestError(f"{_TOO_MUCH}: more than {checks.MOST_BYTES} bytes", hint=_LESS)
+        raise RequestError(f"{_TOO_MUCH}: more than {size_words(checks.MOST_BYTES)}", hint=_LESS)
     return change
 
 
@@ -154,7 +155,8 @@ def changed(now: AccountSettings, change: AccountChange, plan: HostingPlan) -> A
         raise Refused(over, rule=_rule(plan))
     size = checks.parts_bytes(sites, databases, cron)
     if size > checks.MOST_BYTES:  # parts that came one after the other
-        words = f"{_TOO_MUCH}: with what is set already it has {size} bytes, of {checks.MOST_BYTES}"
+        has, most = compared(size, checks.MOST_BYTES)
+        words = f"{_TOO_MUCH}: with what is set already it has {has}, of {most}"
         raise Refused(words, rule=_RULE_SIZE, hint=_LESS)
     return after
 
@@ -220,8 +222,8 @@ def certify(record: Service, certificate: SiteCertificate, *, size: int, who: st
         told = checks.parts_bytes(settings.sites, settings.databases, settings.cron)
         told += checks.wire_bytes(asdict(accounts.access_of(record)))
         if told + size > checks.MOST_TOGETHER:
-            words = f"the certificate with its key has {size} bytes, what else there is of the account {told}"
-            return refused(record, f"{words}: more than {checks.MOST_TOGETHER} together", _RULE_SIZE)
+            words = f"the certificate with its key has {size_words(size)}, what else there is of the account {size_words(told)}"
+            return refused(record, f"{words}: more than {size_words(checks.MOST_TOGETHER)} together", _RULE_SIZE)
     return _decide(record, {CERTIFICATE: _certificate_json(certificate)}, who=who, why=why, terms=terms)
 
 

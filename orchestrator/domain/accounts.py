@@ -21,6 +21,7 @@ from orchestrator.domain.canonical import canonical_json, digest
 from orchestrator.domain.errors import Refused, RequestError
 from orchestrator.domain.plans import HostingPlan
 from orchestrator.domain.services import Service
+from orchestrator.domain.sizes import compared
 from orchestrator.domain.specs import password_hash, ssh_key
 
 FIRST_UID = 100_001
@@ -352,7 +353,10 @@ def spec(account: AccountWanted, access: AccountAccess, *, service_id: str, uid:
 
 def require_room(limits: AccountLimits, *, used_bytes: int, used_inodes: int) -> None:
     """Raises Refused where more is used than the limits would leave."""
-    rows = (("bytes", used_bytes, limits.disk_bytes), ("files and directories", used_inodes, limits.inodes))
-    over = [f"it holds {used} {what}, the plan has {most}" for what, used, most in rows if used > most]
+    over = []
+    if used_bytes > limits.disk_bytes:
+        over.append("it holds {}, the plan has {}".format(*compared(used_bytes, limits.disk_bytes)))
+    if used_inodes > limits.inodes:
+        over.append(f"it holds {used_inodes:,} files and directories, the plan has {limits.inodes:,}")
     if over:
         raise Refused(f"the account does not fit into the plan: {'; '.join(over)}", hint="its customer has to delete some first")

@@ -20,6 +20,7 @@ from orchestrator.domain.moving_in import CHARGE
 from orchestrator.domain.plans import HostingPlan
 from orchestrator.domain.received import Received, refused
 from orchestrator.domain.services import Service
+from orchestrator.domain.sizes import compared
 from orchestrator.domain.terms import Terms
 
 RULE = "what an account can take in"
@@ -153,8 +154,9 @@ def misfits(wanted: Wanted, service: Service, terms: Terms) -> tuple[str, ...]:
         if len(domains) > account_settings.DOMAINS:
             said.append(f"the site {site.name} would have {len(domains)} domains; a site has 1 to {account_settings.DOMAINS}")
     change = _change(wanted, now, plan)
+    if seen.bytes > plan.disk_bytes:
+        said.append("with it the account would have {}, its plan has {}".format(*compared(seen.bytes, plan.disk_bytes)))
     rows = (
-        ("bytes", seen.bytes, plan.disk_bytes),
         ("files and directories", seen.inodes, plan.inodes),
         ("sites", len(change.sites or ()), plan.sites),
         ("databases", len(change.databases or ()), plan.databases),

@@ -14,6 +14,7 @@ from enum import StrEnum
 from orchestrator.domain.calendar import Calendar
 from orchestrator.domain.intents import Refusal
 from orchestrator.domain.services import Service, Traffic
+from orchestrator.domain.sizes import compared, size_words
 from orchestrator.domain.tariffs import Tariff, by_the_hour, least_allowance, mildest
 from orchestrator.domain.terms import Terms
 
@@ -92,7 +93,8 @@ def with_traffic(service: Service, *, period: str, total: int, calendar: Calenda
     month = known.get(period, Traffic(period, 0))
     known[period] = replace(month, bytes=max(month.bytes, total))
     kept = tuple(known[name] for name in sorted(known)[-MONTHS_KEPT:])
-    return replace(service, traffic=kept), f"the traffic of {period} is noted; {known[period].bytes} bytes is the largest total"
+    largest = size_words(known[period].bytes)
+    return replace(service, traffic=kept), f"the traffic of {period} is noted; {largest} is the largest total"
 
 
 def with_metered(service: Service, metered: Mapping[str, int], *, terms: Terms, now: datetime) -> Service:
@@ -204,13 +206,14 @@ def migration_terms(terms: Terms, *, request_id: str, service_id: str, size_byte
         return Free("the policy says nothing of moving in")
     if rule.free_bytes is None:
         return Free(f"moving in is free [{terms.cite(rule)}]")
+    moves, free = compared(size_bytes, rule.free_bytes)
     if size_bytes <= rule.free_bytes:
-        return Free(f"{size_bytes:,} of {rule.free_bytes:,} free bytes [{terms.cite(rule)}]")
+        return Free(f"{moves} of {free} that are free [{terms.cite(rule)}]")
     price = rule.over_per_gb
     beyond = gigabytes(size_bytes - rule.free_bytes)
     if price is None or not pay:
         more = "" if price is None else f"; the {beyond:,} GB beyond cost {rupiah(beyond * price)}: --pay"
-        said = f"import refused: {size_bytes:,} bytes move in, {rule.free_bytes:,} are free, policy {terms.policy.name}{more}"
+        said = f"import refused: {moves} move in, {free} are free, policy {terms.policy.name}{more}"
         return Refusal(reason=said, rule=terms.cite(rule))
     return Charge(
         id=f"{service_id}.migration.{request_id}",
@@ -218,7 +221,7 @@ def migration_terms(terms: Terms, *, request_id: str, service_id: str, size_byte
         kind=ChargeKind.MIGRATION,
         amount=beyond * price,
         quantity=beyond,
-        reason=f"{beyond:,} GB moved in beyond {rule.free_bytes:,} free bytes, {rupiah(price)} each",
+        reason=f"{beyond:,} GB moved in beyond {size_words(rule.free_bytes)} that are free, {rupiah(price)} each",
         clause=rule.clause,
         policy=terms.policy.name,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from orchestrator.domain.errors import RequestError
+from orchestrator.domain.sizes import compared
 
 MOST_BYTES = 1 << 20
 # A larger one is named to the customer, and not sent: a message to billing is no parcel.
@@ -28,7 +29,8 @@ class Evidence:
         if not content:
             raise RequestError("the evidence is empty: nothing would be kept of it")
         if len(content) > MOST_BYTES:
-            raise RequestError(f"the evidence has {len(content):,} bytes; {MOST_BYTES:,} are taken at most")
+            has, most = compared(len(content), MOST_BYTES)
+            raise RequestError(f"the evidence has {has}; {most} are taken at most")
         return cls(sha256=hashlib.sha256(content).hexdigest(), name=name, content=content)
 
     @property

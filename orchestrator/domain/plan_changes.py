@@ -18,6 +18,7 @@ from orchestrator.domain.permissions import RULE_MACHINES
 from orchestrator.domain.plans import GuestPlan, HostingPlan, Plan, PlanKind
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Lifecycle, Service
+from orchestrator.domain.sizes import compared
 from orchestrator.domain.terms import Terms
 
 PLAN = "plan"
@@ -143,7 +144,8 @@ def smaller_disk(found: int, wanted: int) -> Refusal | None:
     """Why a disk of so many bytes cannot become one of so many; None where it can."""
     if wanted >= found:
         return None
-    reason = f"its disk has {found} bytes, and the plan's has {wanted}: a disk is not made smaller, its end would be lost"
+    has, plans = compared(found, wanted)
+    reason = f"its disk has {has}, and the plan's has {plans}: a disk is not made smaller, its end would be lost"
     return Refusal(reason=reason, rule=RULE_GUESTS)
 
 

@@ -53,6 +53,7 @@ from orchestrator.domain.policies import (
     Undeliverable,
     rules,
 )
+from orchestrator.domain.sizes import size_words
 
 Sentence: TypeAlias = tuple[str, str, str]
 """Topic, sentence, and the clause it follows from ('' where the document is silent)."""
@@ -252,7 +253,9 @@ def _schedule(rule: BackupSchedule) -> str:
 
 
 def _caps(rule: BackupCaps) -> str:
-    return f"No more than {rule.size_bytes:,} bytes or {rule.inodes:,} inodes are backed up; with more, the last backup stays."
+    return (
+        f"No more than {size_words(rule.size_bytes)} or {rule.inodes:,} inodes are backed up; with more, the last backup stays."
+    )
 
 
 def _verified(rule: BackupVerified) -> str:
@@ -269,7 +272,7 @@ def _migration(rule: Migration) -> str:
     if rule.free_bytes is None:
         priced = "" if rule.over_per_gb is None else f"; beyond a size that the text does not give {beyond}"
         return f"Help with moving in is free, as far as the plan has room{priced}."
-    return f"Help with moving in is free up to {rule.free_bytes:,} bytes; beyond that {beyond}."
+    return f"Help with moving in is free up to {size_words(rule.free_bytes)}; beyond that {beyond}."
 
 
 def _abuse(rule: Abuse) -> str:

@@ -12,6 +12,7 @@ from orchestrator.domain.errors import NoCapacity, NotFound, RequestError
 from orchestrator.domain.machines import Machine
 from orchestrator.domain.plans import HostingPlan, MachinePlan, Node, Plan, PlanKind, Template
 from orchestrator.domain.services import Service
+from orchestrator.domain.sizes import compared
 
 _WHERE = {
     PlanKind.VPS: ("node", "nodes.yaml"),
@@ -49,7 +50,8 @@ def _require_tellable(service: Service) -> None:
     """Its node is told of all who may log in in one request."""
     size, most = account_checks.wire_bytes(accounts.access_of(service).ssh_keys), account_checks.MOST_KEY_BYTES
     if size > most:
-        raise RequestError(f"its SSH keys have {size} bytes together, an account takes {most}", hint="fewer keys")
+        have, takes = compared(size, most)
+        raise RequestError(f"its SSH keys have {have} together, an account takes {takes}", hint="fewer keys")
 
 
 def _somewhere(plan: Plan, zone: str, zones: Collection[str]) -> None:

@@ -15,6 +15,7 @@ from orchestrator.domain.intents import Intent, IntentKind
 from orchestrator.domain.plans import GuestPlan, Plan, lower_rate
 from orchestrator.domain.received import Received, Tell
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason, Lifecycle, Service
+from orchestrator.domain.sizes import compared
 from orchestrator.domain.usage import Of, Share
 
 WHO = "metering"
@@ -144,7 +145,7 @@ def throttled(service: Service, counted: GuestTraffic, plan: Plan, *, calendar: 
         return counted, None
     if service.state != Lifecycle.ACTIVE or service.hold(HoldReason.QUOTA) is not None:
         return counted, None
-    why = f"{found.used:,} of {found.sold:,} bytes of traffic are used in {month}"
+    why = "{} of {} of traffic are used in {}".format(*compared(found.used, found.sold), month)
     until = charges.month_end(calendar, month)
     new = Hold(reason=HoldReason.QUOTA, effect=HoldEffect.LIMIT, by=WHO, why=why, since=now, until=until)
     return replace(counted, told=known | {mark: found.sold}), holding.set_hold(service, new)

@@ -16,6 +16,7 @@ from orchestrator.domain.plans import PlanKind
 from orchestrator.domain.playbooks import Workflow
 from orchestrator.domain.received import Received
 from orchestrator.domain.services import Service, ServiceFacts
+from orchestrator.domain.sizes import compared
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Works
 from orchestrator.engine.clerk import Clerk, Submitted
@@ -156,7 +157,7 @@ def _room(where: str, *, needed: int, free: Callable[[], int]) -> str:
     except OrchestratorError as exc:
         return f"whether {where} has room is not known: {exc.message}"
     words = "has room for it" if there >= needed else "has NO room for it: the restore would be refused"
-    return f"{where} {words} ({needed:,} bytes are needed, {there:,} are free)"
+    return "{} {} ({} are needed, {} are free)".format(where, words, *reversed(compared(there, needed)))
 
 
 def _picked(conn: Connection, service_id: str, asked: Asked) -> Backup | Refusal:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from orchestrator.domain.backups.drills import DRILL
 from orchestrator.domain.backups.words import Backup
 from orchestrator.domain.errors import NoCapacity, PermanentDriverError
+from orchestrator.domain.sizes import compared
 from orchestrator.steps.account import present, seen
 from orchestrator.steps.account_backup import RESTORED, directory_of
 from orchestrator.steps.account_restore import require_held, write
@@ -123,7 +124,8 @@ def _require_room(ctx: StepContext, args: AsideArgs, backup: Backup) -> None:
     """A file system that fills up takes every account on it along."""
     free = ctx.ports.hosting(args.node).doctor(deadline=ASK_SECONDS).disk_free_bytes
     if free < backup.size_bytes:
-        words = f"{backup.size_bytes:,} bytes are needed on {args.node}, {free:,} are free"
+        has, needs = compared(free, backup.size_bytes)
+        words = f"{needs} are needed on {args.node}, {has} are free"
         raise NoCapacity(f"no room beside the home: {words}", hint="what is kept aside goes earlier with: service tidy")
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from orchestrator.domain.plans import Lease
+from orchestrator.domain.sizes import compared, rate_words
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.hypervisor import GuestDisk, GuestFacts
 from orchestrator.ports.secrets import Secrets, Signature
@@ -35,27 +38,31 @@ def limits_apart(facts: GuestFacts, expected: Expected) -> list[str]:
     """Where sizes and limits are not those that were sold."""
     guest, disk = expected.guest, _own_disk(facts)
     rate = guest.limited_network_bytes_per_second if expected.limited else guest.network_bytes_per_second
-    wrong = _unequal(
+    wrong = [
         # What it runs with may be another until its next start: a change of plan does not restart it unasked.
-        ("vCPUs", facts.vcpus_at_start, guest.vcpus),
-        ("bytes of memory", facts.memory_at_start, guest.memory_bytes),
+        *_unequal(("vCPUs", facts.vcpus_at_start, guest.vcpus)),
+        *_unequal(("of memory", facts.memory_at_start, guest.memory_bytes), words=compared),
         # A whole core per vCPU is no limit: hypervisors report either.
-        ("per cent of a core per vCPU", facts.cpu_percent or 100, guest.cpu_percent or 100),
-        ("bytes per second of network", _rate(facts.network_bytes_per_second, rate), rate),
-        ("bytes per second of network after its next start", _at_start(facts, rate), rate),
-        (
-            "bytes per second of network to come back",
-            _rate(_comes_back(facts, expected), guest.network_bytes_per_second),
-            guest.network_bytes_per_second,
+        *_unequal(("per cent of a core per vCPU", facts.cpu_percent or 100, guest.cpu_percent or 100)),
+        *_unequal(
+            ("of network", _rate(facts.network_bytes_per_second, rate), rate),
+            ("of network after its next start", _at_start(facts, rate), rate),
+            (
+                "of network to come back",
+                _rate(_comes_back(facts, expected), guest.network_bytes_per_second),
+                guest.network_bytes_per_second,
+            ),
+            words=_rates,
         ),
-    )
+    ]
     if disk is None:
         return wrong
-    return wrong + _unequal(
-        ("bytes of disk", disk.capacity_bytes, guest.disk_bytes),
-        ("bytes per second of disk", disk.bytes_per_second, guest.disk_bytes_per_second),
-        ("disk operations per second", disk.iops, guest.disk_iops),
-    )
+    return [
+        *wrong,
+        *_unequal(("of disk", disk.capacity_bytes, guest.disk_bytes), words=compared),
+        *_unequal(("of disk", disk.bytes_per_second, guest.disk_bytes_per_second), words=_rates),
+        *_unequal(("disk operations per second", disk.iops, guest.disk_iops)),
+    ]
 
 
 def mail_apart(facts: GuestFacts, expected: Expected) -> list[str]:
@@ -102,8 +109,20 @@ def _comes_back(facts: GuestFacts, expected: Expected) -> int:
     return expected.guest.network_bytes_per_second if before is None else before
 
 
-def _unequal(*rows: tuple[str, object, object]) -> list[str]:
-    return [f"{found} {what} instead of {wanted}" for what, found, wanted in rows if found != wanted]
+Words = Callable[[Any, Any], tuple[object, object]]
+"""How two values are said."""
+
+
+def _as_they_are(found: object, wanted: object) -> tuple[object, object]:
+    return found, wanted
+
+
+def _rates(found: int, wanted: int) -> tuple[str, str]:
+    return rate_words(found), rate_words(wanted)
+
+
+def _unequal(*rows: tuple[str, object, object], words: Words = _as_they_are) -> list[str]:
+    return ["{1} {0} instead of {2}".format(what, *words(found, wanted)) for what, found, wanted in rows if found != wanted]
 
 
 def _own_disk(facts: GuestFacts) -> GuestDisk | None:

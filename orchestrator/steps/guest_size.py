@@ -14,7 +14,7 @@ from orchestrator.domain import plan_changes
 from orchestrator.domain.errors import PermanentDriverError, Refused, UndoFailed
 from orchestrator.domain.placement import Wanted
 from orchestrator.domain.plans import lower_rate
-from orchestrator.domain.sizes import size_words
+from orchestrator.domain.sizes import compared, size_words
 from orchestrator.domain.specs import GuestWanted
 from orchestrator.ports.guest_sizes import GuestSize
 from orchestrator.ports.hypervisor import GuestDisk, GuestFacts, GuestMark, Power, PowerAction
@@ -242,7 +242,7 @@ class VolumeGrow(BaseStep[GrowArgs]):
         facts, _ = present_guest(ctx, args.node)
         found = _disk(facts).capacity_bytes
         if found != args.guest.disk_bytes:
-            return Needed(f"its disk has {found} bytes instead of {args.guest.disk_bytes}")
+            return Needed("its disk has {} instead of {}".format(*compared(found, args.guest.disk_bytes)))
         return Done(self._facts(ctx, args), made_by=ctx.job_id if found != args.before.disk_bytes else "")
 
     def apply(self, ctx: StepContext, args: GrowArgs) -> Facts:
@@ -254,7 +254,8 @@ class VolumeGrow(BaseStep[GrowArgs]):
         """A disk that has grown stays so: raises UndoFailed. Its guest may have written beyond the old end by now."""
         found = own_guest(ctx, args.node)
         if found is not None and _disk(found).capacity_bytes > args.before.disk_bytes:
-            raise UndoFailed(f"the disk of {found.name} has grown to {_disk(found).capacity_bytes} bytes: it is not made smaller")
+            grown = size_words(_disk(found).capacity_bytes)
+            raise UndoFailed(f"the disk of {found.name} has grown to {grown}: it is not made smaller")
 
     def _facts(self, ctx: StepContext, args: GrowArgs) -> Facts:
         """As volume.create records the disk."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.domain.plans import LIMITED_NETWORK, lower_rate
+from orchestrator.domain.sizes import rate_words
 from orchestrator.ports.hypervisor import GuestFacts, GuestMark
 from orchestrator.steps.base import Done, Facts, Needed, StepContext
 from orchestrator.steps.common import ASK_SECONDS, BaseStep, OnNode, own_guest, present_guest, traced, with_trace, without_trace
@@ -149,8 +150,8 @@ def _unlimited(there: Mapping[str, str]) -> Facts:
 
 
 def _apart(facts: GuestFacts, wanted: int) -> str:
-    now, then = facts.network_bytes_per_second, facts.network_at_start
-    return f"{now} bytes per second go through its interface, {then} after its next start, instead of {wanted}"
+    now, then = rate_words(facts.network_bytes_per_second), rate_words(facts.network_at_start)
+    return f"its interface has {now}, and {then} after its next start, instead of {rate_words(wanted)}"
 
 
 def _words(joined: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from orchestrator.domain.backups.drills import DRILL
 from orchestrator.domain.errors import NoCapacity, PermanentDriverError, UndoFailed, WrongState
 from orchestrator.domain.plans import volume_name
+from orchestrator.domain.sizes import compared
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestFacts, GuestMark, Power, PowerAction
 from orchestrator.ports.repositories import DiskSource, RestoreSpec
 from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
@@ -238,7 +239,8 @@ def require_room(ctx: StepContext, node: str, size: int) -> None:
     """All of the disk may come to be written: a pool that fills up stops every guest on it. Raises NoCapacity."""
     free = ctx.ports.hypervisor(node).node_facts(deadline=POOL_SECONDS).pool_available_bytes
     if free < size:
-        words = f"{size:,} bytes are needed in the pool of {node}, {free:,} are free"
+        has, needs = compared(free, size)
+        words = f"{needs} are needed in the pool of {node}, {has} are free"
         raise NoCapacity(f"no room for a second disk: {words}", hint="volumes that are kept go earlier with: service tidy")
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from orchestrator.domain.errors import AlreadyExists, NotFound, PermanentDriverError
 from orchestrator.domain.plans import Lease, volume_name
+from orchestrator.domain.sizes import compared
 from orchestrator.ports.volumes import VolumeFacts, VolumeSpec
 from orchestrator.steps import seed
 from orchestrator.steps.arguments import dump
@@ -133,7 +134,7 @@ def _fitting(volume: VolumeFacts, args: VolumeArgs) -> VolumeFacts:
     """The volume, where it is what was asked for; raises PermanentDriverError."""
     wrong = []
     if volume.capacity_bytes != args.capacity_bytes:
-        wrong.append(f"it has {volume.capacity_bytes} bytes instead of {args.capacity_bytes}")
+        wrong.append("it has {} instead of {}".format(*compared(volume.capacity_bytes, args.capacity_bytes)))
     if bool(volume.secret_uuid) != args.encrypted:
         wrong.append("it is encrypted" if volume.secret_uuid else "it is not encrypted")
     if args.full_copy and volume.backing_path:

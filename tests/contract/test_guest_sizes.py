@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from orchestrator.domain.errors import NotFound, WrongState
+from orchestrator.domain.sizes import size_words
 from orchestrator.ports.guest_sizes import GuestSize
 from orchestrator.ports.hypervisor import GuestDefinition, GuestDisk, GuestFacts, Power, PowerAction
 from orchestrator.ports.volumes import VolumeSpec
@@ -106,7 +107,7 @@ def test_a_disk_grows_whether_the_guest_runs_or_not_and_never_shrinks(guest: Sub
         guest.power(PowerAction.START)
     for _ in range(2):
         assert guest.node.sizes.grow(guest.name, 2 * DISK, deadline=LONG).disks[0].capacity_bytes == 2 * DISK
-    with pytest.raises(WrongState, match=f"{2 * DISK} bytes already"):
+    with pytest.raises(WrongState, match=f"{size_words(2 * DISK)} already"):
         guest.node.sizes.grow(guest.name, DISK, deadline=LONG)
     volume = guest.node.volumes.volume("orch.s7.root.job-1.qcow2", deadline=LONG)
     assert volume is not None

@@ -178,7 +178,7 @@ def test_a_source_over_its_cap_is_refused_with_the_numbers_before_a_byte_is_writ
     put_file(stage.world, "n1", DIRECTORY, "mail/large", "x" * 500)
     caps = [{"what": "bytes", "most": 100, "rule": "tnet: 5.1"}]
     before = held(stage)
-    with pytest.raises(Refused, match=r"500 bytes \(at most 100\).*largest: mail.*tnet: 5.1"):
+    with pytest.raises(Refused, match=r"500 B \(at most 100 B\).*largest: mail.*tnet: 5.1"):
         stage.apply("backup.make", directory_args(stage, facts, caps=caps), job="j3")
     assert rows(stage) == [("j2", "verified"), ("j3", "refused")]
     refused = stage.ports.book.backups("s1")[-1]
@@ -192,7 +192,7 @@ def test_a_source_that_grows_over_its_cap_while_it_is_read_does_not_count(stage:
     put_file(stage.world, "n1", DIRECTORY, "a", "x" * 50)
     args = directory_args(stage, facts, caps=[{"what": "bytes", "most": 100, "rule": "tnet: 5.1"}])
     grow_at(stage, "backup", lambda: put_file(stage.world, "n1", DIRECTORY, "b", "x" * 60))
-    with pytest.raises(Refused, match="110 bytes"):
+    with pytest.raises(Refused, match="110 B"):
         stage.apply("backup.make", args, job="j3")
     assert rows(stage)[-1] == ("j3", "refused")
     assert len(good(stage)) == 1
@@ -204,7 +204,7 @@ def test_a_guest_has_a_cap_only_where_its_plan_sets_one_and_it_is_of_allocated_b
     caps = [{"what": "bytes", "most": 1000, "rule": "plan small"}]
     calls = [replace(call, args={**call.args, "caps": caps}) if call.id == "make" else call for call in running.workflow.calls]
     running.workflow = replace(running.workflow, calls=tuple(calls))
-    with pytest.raises(Refused, match=r"204,800 bytes \(at most 1,000\)"):
+    with pytest.raises(Refused, match=r"205 kB \(at most 1 kB\)"):
         running.run()
     running.undo()
     assert (rows(stage), checkpoints(stage)) == ([("j2", "refused")], [])

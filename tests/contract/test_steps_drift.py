@@ -108,24 +108,24 @@ LIMIT = {**NODE, "reasons": ["abuse"], "bytes_per_second": LIMITED_NETWORK}
 
 def test_a_guest_is_expected_to_be_limited_exactly_while_the_service_is(stage: Stage) -> None:
     assert "is not limited on its node, and should be" in drift(stage, limited=True)
-    assert "12500000 bytes per second of network instead of 125000" in drift(stage, limited=True)
+    assert "100 Mbit/s of network instead of 1 Mbit/s" in drift(stage, limited=True)
     stage.run("guest.limit", LIMIT, job="j2")
     assert drift(stage, limited=True) == ""
     assert "is limited on its node for abuse, and not in our records" in drift(stage)
-    assert "125000 bytes per second of network instead of 12500000" in drift(stage)
+    assert "1 Mbit/s of network instead of 100 Mbit/s" in drift(stage)
 
 
 def test_a_limit_that_was_loosened_or_would_end_with_another_rate_is_needed(stage: Stage) -> None:
     stage.run("guest.limit", LIMIT, job="j2")
     with stage.world.change() as state:
         state["nodes"]["n1"]["guests"]["orch.s1"]["definition"]["network_bytes_per_second"] = 0
-    assert drift(stage, limited=True) == "needed: 0 bytes per second of network instead of 125000"
+    assert drift(stage, limited=True) == "needed: no limit of network instead of 1 Mbit/s"
     with stage.world.change() as state:
         state["nodes"]["n1"]["guests"]["orch.s1"]["live_rate"] = LIMITED_NETWORK
-    assert drift(stage, limited=True) == "needed: 0 bytes per second of network after its next start instead of 125000"
+    assert drift(stage, limited=True) == "needed: no limit of network after its next start instead of 1 Mbit/s"
     with stage.world.change() as state:
         guest = state["nodes"]["n1"]["guests"]["orch.s1"]
         guest["definition"]["network_bytes_per_second"] = LIMITED_NETWORK
         del guest["live_rate"]
         guest["mark"]["network_before"] = 0
-    assert drift(stage, limited=True) == "needed: 0 bytes per second of network to come back instead of 12500000"
+    assert drift(stage, limited=True) == "needed: no limit of network to come back instead of 100 Mbit/s"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, TransientDriverError
+from orchestrator.domain.sizes import rate_words
 from orchestrator.drivers.fake import FakeHypervisor
 from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.steps.base import Done, Facts, Needed
@@ -184,7 +185,7 @@ def test_reading_back_sees_a_limit_that_is_in_force_and_only_that(stage: Stage) 
     for loosened in (SOLD, 0):
         set_rate(stage, loosened)
         assert isinstance(verify(stage, limited=True), Needed)
-        with pytest.raises(PermanentDriverError, match=f"{loosened} bytes per second"):
+        with pytest.raises(PermanentDriverError, match=rate_words(loosened)):
             stage.apply("guest.verify-network", {**NODE, "limited": True})
 
 

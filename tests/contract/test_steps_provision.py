@@ -322,9 +322,9 @@ def _change(stage: Stage, **values: object) -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"vcpus": 1}, "1 vCPUs instead of 2"),
-    ({"memory_bytes": 1}, "bytes of memory"),
+    ({"memory_bytes": 1}, "of memory"),
     ({"cpu_percent": 100}, "per cent of a core"),
-    ({"network_bytes_per_second": 0}, "bytes per second of network"),
+    ({"network_bytes_per_second": 0}, "of network"),
     ({"bridge": "br9"}, "as bridge"),
 ]
 
@@ -351,7 +351,7 @@ def test_a_guest_that_is_not_what_was_sold_is_not_called_done(stage: Stage, valu
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"bytes_per_second": 0}, "bytes per second of disk"),
+        ({"bytes_per_second": 0}, "MB/s"),
         ({"iops": 0}, "disk operations"),
         ({"secret_uuid": ""}, "not encrypted"),
         ({"path": "/var/lib/orchestrator/pool/debian.qcow2"}, "as disk"),

@@ -204,7 +204,7 @@ def test_a_restore_without_room_or_without_its_backup_touches_nothing(stage: Sta
     running = restoring(stage, facts)
     before = stage.snapshot()
     stage.world.set_node("n1", pool_bytes=10 << 30)
-    with pytest.raises(NoCapacity, match="10,737,418,240 bytes are needed"):
+    with pytest.raises(NoCapacity, match="10 GiB are needed"):
         running.run()
     stage.world.set_node("n1", pool_bytes=1 << 40)
     row = good(stage)[-1]

@@ -43,6 +43,6 @@ def test_a_running_guest_is_moved_restarted_when_that_is_asked_for_and_keeps_wha
     assert tiny.show(address, 70 * MIB, 32) == mark
     stand.done([stand.command("check", service)])
     smaller = stand.site.send("service.change_plan", service, version=time.time_ns() // 1000, plan=SEALED).json()
-    says = f"its disk has {200 * MIB} bytes, and the plan's has {160 * MIB}"
+    says = "its disk has 200 MiB, and the plan's has 160 MiB"
     assert (smaller["outcome"], says in smaller["detail"]) == ("refused", True)
     stand.give_back([service], RUNNING, plan=ROOMY)

@@ -13,6 +13,7 @@ import pytest
 from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
+from orchestrator.domain.sizes import compared
 from orchestrator.drivers.fake.hosting_copies import database_text, write_database
 from orchestrator.drivers.fake.hosting_strangers import settle, stranger
 from orchestrator.drivers.fake.repositories import texts
@@ -123,7 +124,14 @@ def test_a_dry_run_tells_all_that_is_in_the_way_and_changes_nothing(house: House
     settle(house.world, HOST.name, "other", databases={"b": "", "c": ""})
     found = would(house, replace(SHOP, sites=sites, databases=bases))
     said = "\n".join(found.misfits)
-    for words in ("belongs to uid 0", "bytes, its plan has", "5 sites, its plan has", "4 databases, its plan has", "no domain"):
+    has, plans = compared(9 << 40, ROOMY.disk_bytes)
+    for words in (
+        "belongs to uid 0",
+        f"the account would have {has}, its plan has {plans}",
+        "5 sites, its plan has",
+        "4 databases, its plan has",
+        "no domain",
+    ):
         assert words in said, words
     assert (found.workflow, found.remarks) == (None, ("its mail",))
     assert house.world.node(HOST.name)["accounts"] == before["accounts"]
@@ -141,7 +149,7 @@ def test_a_dry_run_tells_all_that_is_in_the_way_and_changes_nothing(house: House
 
 def test_beyond_what_is_free_it_is_refused_and_with_consent_charged_as_an_import_is(house: House) -> None:
     by_hand(house, bytes=3 * GB + 1)
-    assert "3,000,000,001 bytes move in, 1,000,000,000 are free" in would(house).granted.reason
+    assert "3 GB move in, 1 GB are free" in would(house).granted.reason
     with pytest.raises(Refused, match="the 3 GB beyond cost Rp 60,000: --pay"):
         adopt(house)
     house.world.fault("hosting.gather", error=PermanentDriverError("the disk is full"))

@@ -73,7 +73,7 @@ def owed(house: House) -> list[tuple[str, int, bool]]:
 def test_files_databases_and_domains_are_there_afterwards_and_cost_nothing(house: House) -> None:
     lay(house.world, HOST.name, "old.tar.gz", files=HOME, dumps={"main": "rows", "wiki": "pages"}, settings=SETTINGS)
     moved = move(house)
-    assert moved.granted.reason == "4,096 of 1,000,000,000 free bytes [default: 14]"
+    assert moved.granted.reason == "4 KiB of 1 GB that are free [default: 14]"
     job = house.wait(moved.submitted.job_id)
     assert (job.state, job.error) == (JobState.DONE, "")
     there = account(house.world, USER)
@@ -90,7 +90,7 @@ def test_files_databases_and_domains_are_there_afterwards_and_cost_nothing(house
 
 def test_beyond_what_is_free_it_is_refused_and_with_consent_charged(house: House) -> None:
     lay(house.world, HOST.name, "old.tar.gz", bytes=3 * GB + 1)
-    with pytest.raises(Refused, match=r"1,000,000,000 are free, policy default; the 3 GB beyond cost Rp 60,000: --pay"):
+    with pytest.raises(Refused, match=r"3 GB move in, 1 GB are free, policy default; the 3 GB beyond cost Rp 60,000: --pay"):
         move(house)
     assert owed(house) == []
     moved = move(house, pay=True)

@@ -336,7 +336,7 @@ def test_a_long_wipe_goes_on_where_it_was_left(ground: Disk) -> None:
     killed_at(ground, "pwrite64", 40, {"path": str(path), "method": "overwrite"})
     code, lines = call(ground, "volume-wipe", path=str(path), method="overwrite")
     assert code == 0
-    assert lines[0]["progress"]["message"].startswith(f"{33 * MEGABYTE} of {44 * MEGABYTE} bytes")
+    assert lines[0]["progress"]["message"].startswith("33 MiB of 44 MiB overwritten")
     assert lines[-1]["result"]["verified"] is True
     assert ground.count(MARKER) == 0
 
@@ -414,7 +414,7 @@ def test_progress_is_told(ground: Disk) -> None:
     path = plain_raw(ground)
     _, lines = call(ground, "volume-wipe", path=str(path), method="overwrite")
     assert 0 < lines[0]["progress"]["fraction"] <= 1
-    assert "bytes overwritten" in lines[0]["progress"]["message"]
+    assert "iB overwritten" in lines[0]["progress"]["message"]
 
 
 class Meddler(io.BytesIO):

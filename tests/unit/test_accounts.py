@@ -170,7 +170,7 @@ def test_facts_without_what_has_to_be_told_are_no_facts(missing: str) -> None:
 def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
     limits = accounts.limits_of(SMALL)
     accounts.require_room(limits, used_bytes=limits.disk_bytes, used_inodes=limits.inodes)
-    with pytest.raises(Refused, match="100001 files and directories, the plan has 100000"):
+    with pytest.raises(Refused, match="100,001 files and directories, the plan has 100,000"):
         accounts.require_room(limits, used_bytes=0, used_inodes=limits.inodes + 1)
 
 

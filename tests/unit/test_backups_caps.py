@@ -40,9 +40,8 @@ def test_who_is_refused_is_told_the_numbers_the_largest_directories_and_the_rule
     refusal = refuses(Measured(size_bytes=12 * GB, inodes=250_001, largest=largest), caps(ACCOUNT))
     assert refusal is not None
     assert refusal.reason == (
-        "backup refused: it has 12,000,000,000 bytes (at most 10,000,000,000) and 250,001 inodes (at most 250,000); "
-        "the last backup stays; largest: mail (9,000,000,000 bytes, 200,000 inodes), "
-        "www/cache (2,000,000,000 bytes, 60,000 inodes), tmp (1,000,000,000 bytes, 10 inodes)"
+        "backup refused: it has 12 GB (at most 10 GB) and 250,001 inodes (at most 250,000); "
+        "the last backup stays; largest: mail (9 GB, 200,000 inodes), www/cache (2 GB, 60,000 inodes), tmp (1 GB, 10 inodes)"
     )
     assert refusal.rule == "tnet: Backup Data"
 
@@ -58,7 +57,7 @@ def test_a_policys_caps_are_for_accounts_and_a_guest_has_its_plans_alone() -> No
     assert refuses(huge, caps(GUEST)) is None
     refusal = refuses(huge, caps(offered(GUEST, cap_bytes=100 * GB)))
     assert refusal is not None
-    assert (refusal.rule, "(at most 100,000,000,000)" in refusal.reason, "inodes" in refusal.reason) == ("plan big", True, False)
+    assert (refusal.rule, "(at most 100 GB)" in refusal.reason, "inodes" in refusal.reason) == ("plan big", True, False)
     assert refuses(huge, caps(offered(GUEST, cap_bytes=500 * GB, cap_inodes=1))) is None
 
 

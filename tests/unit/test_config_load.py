@@ -214,7 +214,7 @@ def test_a_disk_smaller_than_one_of_its_templates_is_refused(configs: Path) -> N
     change(configs, "templates.yaml", "size: 2 GiB", "size: 21 GB")
     (problem,) = problems_of(configs)
     assert (Path(problem.file).name, problem.path) == ("vps-1.yaml", "disk")
-    assert "too few for template 'debian-12'" in problem.sentence
+    assert "too little for template 'debian-12'" in problem.sentence
 
 
 def test_who_sells_no_guests_and_no_machines_needs_no_template(configs: Path) -> None:

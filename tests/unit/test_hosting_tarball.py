@@ -161,7 +161,7 @@ def test_a_file_that_says_that_it_is_larger_than_it_is_is_refused() -> None:
 def test_more_than_there_is_room_for_is_refused() -> None:
     many = [member(f"home/{number}") for number in range(100)]
     assert "more than 100 files" in refused(folder("home"), *many, code="no-capacity")
-    assert "more than 1048576 bytes" in refused(folder("home"), member("home/a", bytes(1 << 20)), code="no-capacity")
+    assert "more than 1 MiB" in refused(folder("home"), member("home/a", bytes(1 << 20)), code="no-capacity")
 
 
 def test_a_small_file_that_holds_a_large_one_ends_the_look_early() -> None:

@@ -115,7 +115,7 @@ def test_at_the_allowance_a_hold_until_the_end_of_the_month_limits_it() -> None:
     service, _ = throttled_service()
     (hold,) = service.holds
     assert (hold.reason, hold.effect, hold.until) == (HoldReason.QUOTA, HoldEffect.LIMIT, DECEMBER)
-    assert hold.why == "1,000 of 1,000 bytes of traffic are used in 2026-11"
+    assert hold.why == "1 kB of 1 kB of traffic are used in 2026-11"
 
 
 def test_it_is_decided_once() -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.node import amounts
 from agents.node.hosting import people, quota, tree
 from agents.node.hosting.facts import Look
 from agents.node.hosting.fields import LOWEST_UID, USER
@@ -75,7 +76,7 @@ def _by_uid(node: Node, seen: Look) -> Iterator[Orphan]:
             continue
         used = quota.get(node.homes, uid)
         if used is not None and used.used_inodes:
-            told = f"{used.used_inodes} files and {used.used_bytes} bytes are of a user that is not there"
+            told = f"{used.used_inodes} files and {amounts.size(used.used_bytes)} are of a user that is not there"
             yield Orphan("files", f"uid {uid}", f"{told}: find {mount(node.homes)} -xdev -uid {uid}")
 
 

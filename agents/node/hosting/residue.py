@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agents.node import amounts
 from agents.node.call import Call
 from agents.node.hosting import closing, databases, facts, ipc, marks, orphans, people, quota, tree
 from agents.node.hosting.fields import LOWEST_UID, USER
@@ -176,7 +177,8 @@ def _by_uid(home: Home) -> Iterator[str]:
     for place in quota.systems((node.homes, *node.open_places)):
         used = quota.get(place, home.uid)
         if used is not None and any((used.disk_bytes, used.inodes, used.used_bytes, used.used_inodes)):
-            told = f"{used.used_inodes} inodes and {used.used_bytes} bytes used, limits {used.inodes} and {used.disk_bytes}"
+            limits = f"limits {used.inodes} and {amounts.size(used.disk_bytes)}"
+            told = f"{used.used_inodes} inodes and {amounts.size(used.used_bytes)} used, {limits}"
             yield f"quota {place}: {told}; find {mount(place)} -xdev -uid {home.uid}"
     for path in (*closing.at_jobs(home), *common_files(home)):
         yield str(path)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, cast
 
+from agents.node import amounts
 from agents.node.place import Place
 from agents.node.protocol import AgentError
 
@@ -222,7 +223,7 @@ class _Bounded:
         data = self._plain.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise _too_much("bytes", self._most.bytes)
+            raise _too_much(amounts.size(self._most.bytes))
         self._tail = (self._tail + data)[-len(_END) :]
         return data
 
@@ -295,9 +296,9 @@ class Rules:
         found.inodes += 0 if member.islnk() else 1
         found.bytes += -(-member.size // _BLOCK) * _BLOCK if member.isreg() else _BLOCK if member.isdir() else 0
         if found.inodes > self._most.inodes:
-            raise _too_much("files and directories", self._most.inodes)
+            raise _too_much(f"{self._most.inodes} files and directories")
         if found.bytes > self._most.bytes:
-            raise _too_much("bytes", self._most.bytes)
+            raise _too_much(amounts.size(self._most.bytes))
 
 
 def _name(member: tarfile.TarInfo) -> str:
@@ -353,5 +354,5 @@ def _refused(name: str, why: str) -> AgentError:
     return AgentError("refused", f"the tarball is not taken: {_shown(name)} {why}")
 
 
-def _too_much(what: str, most: int) -> AgentError:
-    return AgentError("no-capacity", f"the tarball holds more than {most} {what}")
+def _too_much(most: str) -> AgentError:
+    return AgentError("no-capacity", f"the tarball holds more than {most}")

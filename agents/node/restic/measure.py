@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.node import amounts
 from agents.node.protocol import AgentError
 
 LARGEST = 10
@@ -191,7 +192,7 @@ class Walk:
         self._beat = now + _BEAT
         if now > self._end:
             raise AgentError("driver-transient", f"measuring {self._path} did not end in time", reason="stopped")
-        self._say(0.0, f"measuring {self._path}: {self.found.inodes} inodes, {self.found.bytes} bytes")
+        self._say(0.0, f"measuring {self._path}: {self.found.inodes} inodes, {amounts.size(self.found.bytes)}")
 
     def _cannot(self, relative: str, exc: OSError) -> None:
         if exc.errno == errno.ENOENT:

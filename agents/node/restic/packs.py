@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from agents.node import amounts
 from agents.node.call import Call
 from agents.node.place import Place
 from agents.node.protocol import AgentError
@@ -41,7 +42,9 @@ def read_new(call: Call, place: Backend, location: str, stored: Mapping[str, int
             else:
                 broken.append(name)
             done += every[name]
-            call.progress(done / max(total, 1), f"reading what is new in {location}: {done} of {total} bytes")
+            call.progress(
+                done / max(total, 1), f"reading what is new in {location}: {amounts.size(done)} of {amounts.size(total)}"
+            )
             if time.monotonic() > end:
                 raise AgentError("driver-transient", f"reading what is new in {location} did not end in time", reason="stopped")
             pace.keep(done)

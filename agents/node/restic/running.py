@@ -21,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from agents.node import amounts
 from agents.node.kernel import die_with_parent
 from agents.node.place import Place
 from agents.node.protocol import AgentError
@@ -216,7 +217,7 @@ class _Hearing:
         message = messages.read(line)
         if isinstance(message, Status):
             self.fraction, self.files_done, self.bytes_done = message.fraction, message.files_done, message.bytes_done
-            self.progress = f": {message.files_done} files, {message.bytes_done} bytes"
+            self.progress = f": {message.files_done} files, {amounts.size(message.bytes_done)}"
         elif isinstance(message, Summary):
             self._summary = message
         elif isinstance(message, ExitError):

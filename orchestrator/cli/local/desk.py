@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import emit_json, say
+from orchestrator.cli.output import emit_json, human_bytes, say
 
 if TYPE_CHECKING:
     from orchestrator.wiring.controller import Controller
@@ -39,7 +39,7 @@ def build(output: Path, as_json: bool) -> None:
     if as_json:
         emit_json(asdict(made))
         return
-    say(f"{output}: {made.bytes} bytes, Linux {made.kernel}")
+    say(f"{output}: {human_bytes(made.bytes)}, Linux {made.kernel}")
     say(f"SHA-256 {made.sha256}")
 
 

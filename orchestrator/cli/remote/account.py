@@ -190,7 +190,7 @@ def _text_of(file: str) -> str:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise Failure(f"{file} cannot be read: {reason}", exit_code=2) from None
     if len(data) > MOST_BYTES:
-        raise Failure(f"{file} is far too large: more than {MOST_BYTES} bytes", exit_code=2)
+        raise Failure(f"{file} is far too large: more than {human_bytes(MOST_BYTES)}", exit_code=2)
     try:
         return data.decode()
     except UnicodeDecodeError:

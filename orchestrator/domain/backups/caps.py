@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.backups.words import Measured
 from orchestrator.domain.intents import Refusal
+from orchestrator.domain.sizes import compared, size_words
 from orchestrator.domain.terms import Terms
 
 # What is backed up as a directory of files; the others are disks.
@@ -39,6 +40,12 @@ class Cap:
         """How much is there where that is more than may be; else 0."""
         there = measured.size_bytes if self.what == "bytes" else measured.inodes
         return there if there > self.most else 0
+
+    def words(self, there: int) -> str:
+        """What is there, and the most that may be."""
+        if self.what == "bytes":
+            return "{} (at most {})".format(*compared(there, self.most))
+        return f"{there:,} {self.what} (at most {self.most:,})"
 
 
 def caps(terms: Terms) -> tuple[Cap, ...]:
@@ -67,12 +74,12 @@ def refuses(measured: Measured, holding: Iterable[Cap]) -> Refusal | None:
     over = [(cap, cap.over(measured)) for cap in holding if cap.over(measured)]
     if not over:
         return None
-    numbers = " and ".join(f"{there:,} {cap.what} (at most {cap.most:,})" for cap, there in over)
+    numbers = " and ".join(cap.words(there) for cap, there in over)
     rules = sorted({cap.rule for cap, _ in over})
     reason = f"backup refused: it has {numbers}; the last backup stays{_largest(measured)}"
     return Refusal(reason=reason, rule="; ".join(rules))
 
 
 def _largest(measured: Measured) -> str:
-    named = [f"{path} ({size:,} bytes, {inodes:,} inodes)" for path, size, inodes in measured.largest[:NAMED]]
+    named = [f"{path} ({size_words(size)}, {inodes:,} inodes)" for path, size, inodes in measured.largest[:NAMED]]
     return f"; largest: {', '.join(named)}" if named else ""

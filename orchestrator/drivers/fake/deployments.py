@@ -19,6 +19,7 @@ from typing import Any
 from orchestrator.domain.canonical import canonical_json
 from orchestrator.domain.deployments import differences
 from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, WrongState
+from orchestrator.domain.sizes import size_words
 from orchestrator.drivers.fake.world import FakeWorld, State, node_of
 from orchestrator.ports.bmc import BootFrom, MachinePower
 from orchestrator.ports.clock import Clock
@@ -235,7 +236,7 @@ def _inspect(node: State, _arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _write(node: State, arguments: Mapping[str, Any]) -> dict[str, Any]:
     found = _find(node, arguments["serial"])
     if arguments["bytes"] > found["bytes"]:
-        raise PermanentDriverError(f"the disk {found['serial']} has {found['bytes']} bytes: too small for the image")
+        raise PermanentDriverError(f"the disk {found['serial']} has {size_words(found['bytes'])}: too small for the image")
     found["image"], found["seed"] = arguments["sha256"], dict(arguments.get("seed") or {})
     told = {"serial": found["serial"], "bytes": arguments["bytes"], "sha256": found["image"], "read_back_sha256": found["image"]}
     return {**told, "seed_at": found["bytes"] - (5 << 20) if found["seed"] else 0, "seconds": 1.0}

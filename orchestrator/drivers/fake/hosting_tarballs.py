@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.domain.errors import NoCapacity, NotFound, Refused, WrongState
 from orchestrator.domain.moving_in import Tarball
+from orchestrator.domain.sizes import size_words
 from orchestrator.drivers.fake.repository_state import directories_of, next_revision
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.ports.hosting_node import DatabaseDump, TakenOut
@@ -21,7 +22,7 @@ def look(node: State, file: str, *, most_bytes: int, most_inodes: int) -> Tarbal
     if there["hostile"]:
         raise Refused(f"the tarball is not taken: {there['hostile']}", rule="")
     if there["bytes"] > most_bytes or there["inodes"] > most_inodes:
-        raise NoCapacity(f"the tarball holds more than {most_bytes} bytes or {most_inodes} files and directories")
+        raise NoCapacity(f"the tarball holds more than {size_words(most_bytes)} or {most_inodes} files and directories")
     return Tarball(
         file=file,
         sha256=hashlib.sha256(json.dumps(there, sort_keys=True).encode()).hexdigest(),

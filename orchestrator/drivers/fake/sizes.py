@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.domain.errors import NotFound, WrongState
+from orchestrator.domain.sizes import size_words
 from orchestrator.drivers.fake.hypervisor import LIVE_SIZE, facts_in, guest_in
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.ports.guest_sizes import GuestSize
@@ -48,7 +49,7 @@ class FakeSizes:
             if disk is None or volume is None:
                 raise NotFound(f"{name} has no disk")
             if volume["capacity_bytes"] > capacity_bytes:
-                raise WrongState(f"the disk of {name} has {volume['capacity_bytes']} bytes already: it is not made smaller")
+                raise WrongState(f"the disk of {name} has {size_words(volume['capacity_bytes'])} already: it is not made smaller")
             volume["capacity_bytes"] = disk["capacity_bytes"] = capacity_bytes
             return facts_in(node, name)
 

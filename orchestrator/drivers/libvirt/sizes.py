@@ -9,6 +9,7 @@ from typing import Any
 import libvirt
 
 from orchestrator.domain.errors import NotFound, WrongState
+from orchestrator.domain.sizes import size_words
 from orchestrator.drivers.libvirt.connection import Connection, Session
 from orchestrator.drivers.libvirt.domains import domain_facts, require
 from orchestrator.drivers.libvirt.errors import code_of
@@ -44,7 +45,7 @@ class LibvirtSizes:
             disk = _disk(domain)
             found: int = domain.blockInfo(disk.target)[0]
             if found > capacity_bytes:
-                raise WrongState(f"the disk of {name} has {found} bytes already: it is not made smaller")
+                raise WrongState(f"the disk of {name} has {size_words(found)} already: it is not made smaller")
             if found < capacity_bytes and domain.isActive():
                 domain.blockResize(disk.target, capacity_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
             elif found < capacity_bytes:

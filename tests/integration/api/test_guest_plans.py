@@ -16,7 +16,7 @@ FILES = {
     "plans/large.yaml": lives._FILES["plans/small.yaml"].replace("small", "large").replace("vcpus: 1", "vcpus: 2"),
     "plans/tight.yaml": lives._FILES["plans/small.yaml"].replace("small", "tight").replace("disk: 10 GiB", "disk: 8 GiB"),
 }
-SMALLER = f"its disk has {10 << 30} bytes, and the plan's has {8 << 30}"
+SMALLER = "its disk has 10 GiB, and the plan's has 8 GiB"
 
 
 @pytest.fixture(scope="module")

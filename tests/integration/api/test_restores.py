@@ -66,7 +66,7 @@ def test_a_dry_run_says_what_would_be_restored_and_changes_nothing(live: Live) -
     answer = ask(live, "dry", dry=True).json()
     assert (answer["outcome"], answer["backup_id"], answer["size_bytes"]) == ("dry-run", made["id"], made["size_bytes"])
     assert answer["size_bytes"] > 1 << 20, "a simulated disk has a system on it"
-    assert answer["room"].startswith("the pool of n1 has room for it (10,737,418,240 bytes are needed, ")
+    assert answer["room"].startswith("the pool of n1 has room for it (10 GiB are needed, ")
     assert [call["step"] for call in answer["workflow"]["calls"]] == [
         "restore.write",
         "guest.stop",
