@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from orchestrator.cli.output import emit_json, phrase, say, table, text
+from orchestrator.cli.output import emit_json, human_bytes, human_rate, say, table, text
 from orchestrator.cli.tables import Column, Kind, Row
+
+# Of what has more parts only their names are in the table: the facts of a service, say.
+_MOST = 20
 
 
 def _arguments(row: Row) -> str:
     if row["skipped"]:
         return f"skipped: {row['skipped']}"
-    return ", ".join(f"{name}={_short(value)}" for name, value in row["args"].items())
+    return "; ".join(_said(name, value, most=_MOST) for name, value in row["args"].items() if value not in (None, "", [], {}))
 
 
-def _short(value: Any) -> str:
-    """Of what has parts only their names: `job show --workflow` prints them whole."""
-    if isinstance(value, dict) and "$ref" not in value:
-        return "{" + ", ".join(value) + "}"
-    return _value(value)
+def _said(name: str, value: Any, *, most: int | None = None) -> str:
+    """One argument: what has parts with each that is not empty, of more than ``most`` only their names."""
+    if not _has_parts(value):
+        label, words = _words(name, value)
+        return f"{label}: {words or '-'}"
+    parts = [f"{label} {words}" for label, words in _flat("", value) if words]
+    if most is not None and len(parts) > most:
+        names = list(value) if isinstance(value, dict) else [str(len(value))]
+        return f"{name}: {', '.join(names)} (whole with --json)"
+    return f"{name}: {', '.join(parts) or '-'}"
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"$ref"}:
-        return f"<{value['$ref']}>"
-    if isinstance(value, dict | list) and any(isinstance(part, dict | list) for part in _parts(value)):
-        return phrase(value)
-    return phrase(value) if isinstance(value, dict) else text(value)
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if not _has_parts(value):
+        yield _words(name, value)
+        return
+    named = value.items() if isinstance(value, dict) else enumerate(value, start=1)
+    for key, part in named:
+        yield from _flat(f"{name}.{key}" if name else str(key), part)
 
 
-def _parts(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value
+def _has_parts(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(isinstance(part, dict | list) for part in value)
+    return isinstance(value, dict) and bool(value) and "$ref" not in value
+
+
+def _words(name: str, value: Any) -> tuple[str, str]:
+    """Its name and itself for a person; JSON has bytes."""
+    if isinstance(value, dict):
+        return name, f"<{value['$ref']}>" if "$ref" in value else ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        for ending, words in (("_bytes_per_second", _rate), ("_bytes", human_bytes)):
+            if name.endswith(ending):
+                return name.removesuffix(ending), words(value)
+    return name, text(value)
+
+
+def _rate(value: int) -> str:
+    return human_rate(value) if value else "not limited"
 
 
 # The fence is asked inside the step, at the very act: paid since, held or frozen, and it does not happen.
@@ -61,4 +88,4 @@ def show_lines(workflow: dict[str, Any]) -> None:
         if call["skipped"]:
             say(f"      skipped: {call['skipped']}")
         for name, value in call["args"].items():
-            say(f"      {name}: {_value(value) or '-'}")
+            say(f"      {_said(name, value)}")
