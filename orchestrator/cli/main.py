@@ -80,6 +80,8 @@ class LazyGroup(click.Group):
         module, _, attribute = entry.target.partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
+        if ctx.resilient_parsing:  # a shell asks what would complete a line
+            importlib.import_module("orchestrator.cli.remote.ids").complete(command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

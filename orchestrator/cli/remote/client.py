@@ -99,8 +99,8 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def get(self, path: str, **params: Any) -> dict[str, Any]:
-        return self._call("GET", path, params=params)
+    def get(self, path: str, *, timeout: float = TIMEOUT_SECONDS, **params: Any) -> dict[str, Any]:
+        return self._call("GET", path, params=params, timeout=timeout)
 
     def post(
         self,
