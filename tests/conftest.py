@@ -6,6 +6,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests import statements
 from tests.lab import environment
 from tests.spread import ROOT, scheduler, shares_servers
 
@@ -28,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """One of several processes in labs of their own keeps its temporary files in its lab, and not beside those of the others."""
+    statements.share()
     if environment.inside() and hasattr(config, "workerinput"):
         config.option.basetemp = None
     if not hasattr(config, "workerinput"):

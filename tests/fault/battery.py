@@ -40,7 +40,7 @@ PROCESS_SECONDS = 120
 # Some two hundred lives, of which each would compute longer for its imports than for its work: they are forked from a process
 # that has done nothing yet but import (and has no threads), not from the one that runs the tests.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.fault.controller", "orchestrator.steps.registry", "orchestrator.store.migrate"])
+FORKS.set_forkserver_preload(["tests.fault.warm", "orchestrator.store.migrate"])
 # What has to have happened to a service before a job of the intent makes sense.
 BEFORE: dict[str, tuple[str, ...]] = {
     IntentKind.PROVISION: (),
