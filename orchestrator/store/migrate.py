@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -34,6 +35,7 @@ def current(conn: Connection) -> str | None:
     return MigrationContext.configure(conn).get_current_revision()
 
 
+@cache  # it reads all revisions
 def newest() -> str | None:
     """The newest revision this version of the software has."""
     return ScriptDirectory(str(MIGRATIONS)).get_current_head()

@@ -35,10 +35,10 @@ from tests.hosting_ground import HOST, furnish
 from tests.store_files import SQLITE, copy_house, engine_database, house_database
 
 ROOT = Path(__file__).parents[2]
-WIDTH = 16  # services in one process
+WIDTH = 8  # services in one process: the simulated world is written whole at each change of one
 PROCESS_SECONDS = 120
-# Some two hundred lives, of which each would compute longer for its imports than for its work: they are forked from a process
-# that has done nothing yet but import (and has no threads), not from the one that runs the tests.
+# Some two hundred lives, of which each would compute longer for its imports and for its statements than for its work: they are
+# forked from a process that has both behind it (and no threads), not from the one that runs the tests.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.fault.warm", "orchestrator.store.migrate"])
 # What has to have happened to a service before a job of the intent makes sense.

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.domain.playbooks import OnFailure, Playbook
-from tests.fault.battery import WIDTH, Battery, batches
+from tests.fault.battery import Battery, batches
 from tests.fault.controller import Scenario
 
 FEW = 3  # steps of a job, so that one is struck before, one in and one after its act; each costs two lives of it
+MANY = 16  # steps: all that most jobs have
 
 
-def sample(points: Iterable[str], *, most: int = WIDTH) -> list[str]:
+def sample(points: Iterable[str], *, most: int = MANY) -> list[str]:
     """Of the steps so many, the first and the last among them, each at one point: a different moment from one to the next.
 
     Where not all are taken, those between are such as carry something out: a mere check has no moment in its act.
@@ -30,7 +31,7 @@ def sample(points: Iterable[str], *, most: int = WIDTH) -> list[str]:
 
 
 def some(points: Iterable[str], *, whole: bool) -> list[str]:
-    """Every point; or in the sample one of every step, of as many as one life has services for."""
+    """Every point; or in the sample one of every step, of at most ``MANY``."""
     return list(dict.fromkeys(points)) if whole else sample(points)
 
 

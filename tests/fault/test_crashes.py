@@ -266,12 +266,13 @@ def test_killed_at_any_instant_of_an_erasure_the_archive_is_whole_until_the_fenc
 ) -> None:
     points, _ = battery.recon(tmp_path / "recon", Scenario(service="", intent="erase"))
     asked = list(dict.fromkeys(points))
-    (batch,) = batches([Scenario(service="", intent="erase", kill=point) for point in asked])
-    directory = tmp_path / "killed"
-    battery.state_before("erase", directory)
-    scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
-    battery.process(directory, scenarios, kill=True)
-    dead = {scenario.kill: copies(directory, scenario.service) for scenario in scenarios}
+    dead: dict[str, int] = {}
+    for number, batch in enumerate(batches([Scenario(service="", intent="erase", kill=point) for point in asked])):
+        directory = tmp_path / f"killed-{number}"
+        battery.state_before("erase", directory)
+        scenarios = [replace(scenario, service=service(n)) for n, scenario in enumerate(batch)]
+        battery.process(directory, scenarios, kill=True)
+        dead |= {scenario.kill: copies(directory, scenario.service) for scenario in scenarios}
     first = asked.index("vps-erase/destroy/during")
     assert dead == {point: int(number < first) for number, point in enumerate(asked)}
 
@@ -302,8 +303,8 @@ def test_paid_at_any_instant_of_a_suspension_the_guest_runs_in_the_end(
     assert (held["guests"][0]["power"], held["guests"][0]["holds"]) == ("stopped", ["nonpayment"])
     before = snapshot(battery.state_before("suspend", tmp_path / "before"), service(0))
     struck = some(points, whole=whole_matrix)
-    for batch in batches([Scenario(service="", intent=UNPAID, kill=point, pay=point) for point in struck]):
-        found = battery.run(tmp_path / "paid", batch)
+    for number, batch in enumerate(batches([Scenario(service="", intent=UNPAID, kill=point, pay=point) for point in struck])):
+        found = battery.run(tmp_path / f"paid-{number}", batch)
         for scenario, seen in zip(batch, found, strict=True):
             assert (seen["guests"], seen["holds"]) == (before["guests"], []), scenario
 
