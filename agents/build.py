@@ -12,6 +12,7 @@ import marshal
 import sys
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from agents.node import VERSION
@@ -80,7 +81,9 @@ def _module(name: str) -> bytes:
     return Path(found.origin).read_bytes()
 
 
+@cache
 def bundle() -> Bundle:
+    """Built once in a process."""
     return Bundle(
         version=VERSION,
         zipapp=zipapp(),

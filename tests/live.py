@@ -25,6 +25,7 @@ from orchestrator.domain.intents import JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import jobs, tokens
+from tests.store_files import lay_store
 
 SOURCE = "shop"
 PLAN = "small"
@@ -171,6 +172,8 @@ class Live(Talks):
         **settings: str,
     ) -> None:
         self.config = wiring.load_config(write_config(directory, files, **settings))
+        if "database_url" not in settings:
+            lay_store(self.config.settings.state_dir)
         wiring.init(self.config)
         self.controller = wiring.build(self.config)
         self.db = self.controller.db

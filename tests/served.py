@@ -17,6 +17,7 @@ import httpx
 from orchestrator.cli.main import run
 from orchestrator.drivers.local.clock import SystemClock
 from tests.live import Talks, write_config
+from tests.store_files import lay_store
 
 ORCHESTRATOR = (sys.executable, "-m", "orchestrator.cli.main")
 START_SECONDS = 30.0
@@ -62,6 +63,8 @@ class Served(Talks):
         self._words = words
         self.url = f"http://127.0.0.1:{free_port()}"
         write_config(directory, listen=self.url.removeprefix("http://"), **settings)
+        if "database_url" not in settings:
+            lay_store(directory / "state")
         made = self.run("init")
         assert made.returncode == 0, made.stderr
         self.socket = directory / "api.sock"

@@ -16,8 +16,8 @@ ROOM = 4000  # statements, each some ten KiB
 
 
 class Shared(LRUCache[Any, Any]):
-    """By the kind of the dialect, not by the one of an engine: no engine here gives its own any settings by which statements
-    would differ."""
+    """By the kind of an engine's dialect and its way to read JSON, which are all in which engines differ here; SQLAlchemy goes by
+    the dialect itself."""
 
     def get(self, key: Any, default: Any = None) -> Any:
         return super().get(_of_kind(key), default)
@@ -37,7 +37,8 @@ def _take_part(conn: sa.Connection) -> None:
 
 
 def _of_kind(key: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (type(key[0]), *key[1:])
+    dialect, *rest = key
+    return (type(dialect), getattr(dialect, "_json_deserializer", None), *rest)
 
 
 _SHARED = Shared(ROOM)

@@ -51,6 +51,13 @@ def engine_database(directory: Path, name: str = "orchestrator.sqlite", *, kind:
     return Database(sqlite_url(path))
 
 
+def lay_store(state_dir: Path) -> None:
+    """For a controller that is set up on SQLite: ``init`` finds its tables there, and needs not make them revision by revision."""
+    if not state_dir.exists():
+        state_dir.mkdir(mode=0o700)
+        engine_database(state_dir).close()
+
+
 def house_url(directory: Path) -> str:
     """Of the store of the controller whose state directory this is: a file beside it, or PostgreSQL where a note says so."""
     note = directory / NOTE

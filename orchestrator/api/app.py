@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
@@ -96,6 +97,7 @@ def create_app(context: ApiContext) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         telemetry=UNTRACED,
+        routes=[*_all_routes().routes],
     )
     app.state.context = context
     app.state.key_locks = KeyLocks()
@@ -103,9 +105,6 @@ def create_app(context: ApiContext) -> FastAPI:
     limits = context.config.settings.limits
     app.state.rates = Rates(limits.token_requests_per_minute, context.clock, what="this token")
     by_address = Rates(limits.address_requests_per_minute, context.clock, what="this address")
-    for resource in RESOURCES:
-        app.include_router(resource.router, dependencies=[Depends(known_parameters_only)])
-    app.include_router(consoles.router)
     app.add_exception_handler(OrchestratorError, problems.answer_error)
     app.add_exception_handler(RequestValidationError, problems.answer_invalid)
     app.add_exception_handler(HTTPException, problems.answer_http)
@@ -113,31 +112,40 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_middleware(
         Rim, body_limit=context.config.settings.body_limit_bytes, clock=context.clock, limits=larger, rates=by_address
     )
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to change the document
+    app.openapi = _document  # type: ignore[method-assign]  # FastAPI's own way to change the document
     return app
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+@cache
+def _all_routes() -> APIRouter:
+    """Those of every application of this process: from each route's signature FastAPI works out once what it takes."""
+    router = APIRouter()
+    for resource in RESOURCES:
+        router.include_router(resource.router, dependencies=[Depends(known_parameters_only)])
+    router.include_router(consoles.router)
+    return router
+
+
+@cache
+def _document() -> dict[str, Any]:
     """FastAPI's document, with problem details in place of its own validation errors, and the webhooks' body."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=TITLE, version=version("orchestrator"), routes=app.routes, description=_DESCRIPTION)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        schemas["Problem"] = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        body = EventBody.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(body.pop("$defs", {}))
-        schemas["EventBody"] = body
-        refused = {
-            "description": "Refused or failed: problem details (RFC 9457).",
-            "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation["responses"].pop("422", None)
-                operation["responses"]["default"] = refused
-        app.openapi_schema = document
-    return app.openapi_schema
+    document = get_openapi(title=TITLE, version=version("orchestrator"), routes=_all_routes().routes, description=_DESCRIPTION)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    schemas["Problem"] = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    body = EventBody.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(body.pop("$defs", {}))
+    schemas["EventBody"] = body
+    refused = {
+        "description": "Refused or failed: problem details (RFC 9457).",
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = refused
+    return document
 
 
 _DESCRIPTION = """Billing's webhooks, and the operators' view of services, jobs and nodes. See docs/api.md.

@@ -21,7 +21,10 @@ def upgrade(conn: Connection, revision: str = "head") -> None:
 
     Raises ConfigError where the tables are at a revision that this version of the software does not know.
     """
-    _require_known(current(conn))
+    standing = current(conn)
+    if revision == "head" and standing is not None and standing == newest():
+        return
+    _require_known(standing)
     command.upgrade(_config(conn), revision)
 
 
