@@ -52,7 +52,7 @@ def engine_database(directory: Path, name: str = "orchestrator.sqlite", *, kind:
 
 
 def lay_store(state_dir: Path) -> None:
-    """For a controller that is set up on SQLite: ``init`` finds its tables there, and needs not make them revision by revision."""
+    """For a controller that is set up on SQLite: ``init`` finds its tables there, and need not make them one by one."""
     if not state_dir.exists():
         state_dir.mkdir(mode=0o700)
         engine_database(state_dir).close()

@@ -130,14 +130,13 @@ class Works:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """One of ``attempts`` at a step; the first of them failed ``since``. ``waits``: for what is away, where none is left."""
+    """One of ``attempts`` at a step; the first of them failed ``since``."""
 
     run: Run
     position: int
     attempt: int
     attempts: int
     since: datetime | None
-    waits: bool = True
 
 
 @contextmanager
@@ -186,9 +185,8 @@ class Acts:
         facts |= {"code": outcome.get("code", ""), "error": outcome.get("error", "")}
         _log.log(level, "step %s: %s", call.step, outcome["state"], extra=facts)
 
-    def take_back(self, run: Run, position: int, *, attempt: int, since: datetime | None, waits: bool) -> Outcome:
-        """Try once to undo the step; the facts it recorded, if it came that far, are handed to it. ``waits``: also for a node
-        that is away, because the job can come back to this."""
+    def take_back(self, run: Run, position: int, *, attempt: int, since: datetime | None) -> Outcome:
+        """Try once to undo the step; the facts it recorded, if it came that far, are handed to it."""
         call = run.workflow.calls[position]
         step = self._works.steps[call.step]
         row = self._works.record(lambda conn: self._begin_undo(conn, run, position))
@@ -205,7 +203,7 @@ class Acts:
             return {}
 
         with about(step=call.id, undoing=True):
-            tried = _Attempt(run=run, position=position, attempt=attempt, attempts=step.attempts, since=since, waits=waits)
+            tried = _Attempt(run=run, position=position, attempt=attempt, attempts=step.attempts, since=since)
             outcome = self._guarded(undo, tried)
         done = outcome["state"] == "done"
         if done:
@@ -302,7 +300,7 @@ class Acts:
             position=tried.position,
             since=since,
             now=now,
-            patience=self._works.settings.wait_for_nodes if tried.waits else timedelta(0),
+            patience=self._works.settings.wait_for_nodes,
             spread=crc32(tried.run.job.id.encode()) / 2**32,
         )
         if absence is not None:

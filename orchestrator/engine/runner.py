@@ -18,7 +18,15 @@ from orchestrator.domain import account_settings, archives, asides, lost_nodes, 
 from orchestrator.domain import workflow as workflows
 from orchestrator.domain.absences import Absence
 from orchestrator.domain.backups import promised
-from orchestrator.domain.errors import ConfigError, NotFound, PreconditionError, RequestError, UndoFailed
+from orchestrator.domain.errors import (
+    ConfigError,
+    FenceClosed,
+    NotFound,
+    PreconditionError,
+    RequestError,
+    UndoFailed,
+    Unreachable,
+)
 from orchestrator.domain.guest_records import adopted_name
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import Job, JobStep
@@ -88,15 +96,21 @@ class Runner:
 
     def _carried(self, run: Run) -> None:
         _log.info("job %s: %s begins", run.job.id, run.job.playbook, extra={"playbook": run.job.playbook, "run": run.job.run})
+        if run.job.error_code:  # an earlier run has failed, and waits to undo what it made
+            self._concluded(run, self._taken_back(run, run.job.error_code, run.job.error), None)
+            return
         outcome, call, last = self._forward(run)
-        ending = outcome if outcome["state"] in ("away", "frozen") else self._ending(run, outcome, call)
-        # Not recorded: each leaves the job such that an execution which comes back to it is over at once.
+        goes_on = outcome["state"] in ("away", "frozen")
+        self._concluded(run, outcome if goes_on else self._ending(run, outcome, call), last)
+
+    def _concluded(self, run: Run, ending: Ending | Outcome, last: Ended | None) -> None:
+        """Not recorded: each leaves the job such that an execution which comes back to it is over at once."""
         if isinstance(ending, Ending):
             self._endings.finish(run.job, ending, last)
         elif ending["state"] == "frozen":
             self._endings.park(run.job)
         else:
-            self._endings.wait(run.job, Absence.from_json(ending["absence"]))
+            self._endings.wait(run.job, Absence.from_json(ending["absence"]), undoes=ending.get("undoes", {}))
 
     # -- before the first step ----------------------------------------
 
@@ -129,7 +143,7 @@ class Runner:
             if job.state != JobState.QUEUED:
                 known = services.facts(conn, job.service_id)
                 return _run_of(job, known, token, absences.get(conn, job.id)), True
-            if frozen(conn, job, stop=job.stop_requested):
+            if frozen(conn, job, stop=job.stop_requested or bool(job.error_code)):
                 self._endings.write_parked(conn, job)
                 return None, False
             lost = "" if job.workflow else why_lost(conn, self._catalog, job.service_id, job.intent)
@@ -220,23 +234,33 @@ class Runner:
 
     def _ending(self, run: Run, outcome: Outcome, call: StepCall | None) -> Ending | Outcome:
         """What becomes of the job; undoes it where that is what the outcome asks for. An outcome where it waits in the middle of
-        that: a job that is to stop comes back to it."""
+        that."""
         if call is None:
             return Ending(state=JobState.DONE)
         code, error = outcome.get("code", ""), outcome.get("error", "")
         where = f"step {call.id}: {error}"
         if outcome["state"] == "doubt" or (outcome["state"] == "failed" and call.on_failure == OnFailure.HALT):
             return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=where)
+        if outcome["state"] != "stopped" and code != Unreachable.code:  # what it has waited for before was there again
+            run = replace(run, absence=None)
+        return self._taken_back(run, code, where, stopped=outcome["state"] == "stopped")
+
+    def _taken_back(self, run: Run, code: str, where: str, *, stopped: bool = False) -> Ending | Outcome:
+        """Undo what the job made, which has failed with that, or was ``stopped``.
+
+        An outcome where it waits in the middle of that: the next run comes back to it, by the stop, or by the error that the job
+        has from then on.
+        """
         plan = self._durable.step("undo", lambda: self._begin_undo(run))
         if plan["destroyed"]:
             return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=f"{where}; past the point of no return")
-        undone = self._undo(run, plan["positions"], waits=bool(plan.get("stopped")))
+        undone = self._undo(run, plan["positions"])
         if isinstance(undone, dict):
-            return undone
+            return undone | ({} if stopped else {"undoes": {"error_code": code, "error": where}})
         if undone is not None:
             return Ending(state=JobState.NEEDS_OPERATOR, code=UndoFailed.code, error=f"{where}; {undone}")
         # The fence sees a stop that came after the step had begun.
-        if outcome["state"] == "stopped" or (outcome["state"] == "fence" and plan.get("stopped")):
+        if stopped or (code == FenceClosed.code and plan.get("stopped")):
             return Ending(state=JobState.CANCELLED, error=_stopped(run.job))
         return Ending(state=JobState.FAILED, code=code, error=where)
 
@@ -253,11 +277,11 @@ class Runner:
 
         return self._works.record(change)
 
-    def _undo(self, run: Run, positions: list[int], *, waits: bool) -> str | Outcome | None:
-        """None when all is undone, what could not be, or what it ``waits`` for before it is."""
+    def _undo(self, run: Run, positions: list[int]) -> str | Outcome | None:
+        """None when all is undone, what could not be, or what it waits for before it is."""
         for position in positions:
             call = run.workflow.calls[position]
-            outcome = self._attempts(run, f"undo {call.id}", partial(self._acts.take_back, run, position, waits=waits))
+            outcome = self._attempts(run, f"undo {call.id}", partial(self._acts.take_back, run, position))
             if outcome["state"] == "away":
                 return outcome
             if outcome["state"] != "done":

@@ -174,6 +174,78 @@ def test_a_cancelled_job_waits_with_what_it_has_to_undo_too(build: Builder) -> N
     assert things.things(house.world, "s1") == {}
 
 
+def failing(house: House) -> str:
+    """A job whose second step fails, and whose node is away when it is to undo the first; it waits."""
+    house.world.fault("thing.make", nth=2, error=PermanentDriverError("the second one cannot be had"))
+    away(house, "thing.unmake")
+    job_id = house.order("s1").job_id
+    waits(house, job_id)
+    return job_id
+
+
+def made_so_far(house: House) -> int:
+    return sum(call.method == "thing.make" for call in house.world.journal())
+
+
+def test_a_failed_job_waits_with_what_it_has_to_undo_and_then_goes_on_with_that_alone(build: Builder) -> None:
+    clock = Wound()
+    house = build(clock=clock)
+    job_id = failing(house)
+    first, job = waits(house, job_id), house.job(job_id)
+    assert (job.state, job.error_code, "the second one cannot be had" in job.error) == (JobState.QUEUED, "driver-permanent", True)
+    clock.ahead += 2 * MINUTE
+    assert waits(house, job_id, tries=2).since == first.since
+    house.world.clear_faults()
+    made = made_so_far(house)
+    clock.ahead += 2 * MINUTE
+    after = house.wait(job_id)
+    assert (after.state, after.error_code, after.error) == (JobState.FAILED, job.error_code, job.error)
+    assert (things.things(house.world, "s1"), made_so_far(house)) == ({}, made), "it did not go forward again"
+    house.engine.retry(job_id, "anna")
+    assert house.wait(job_id, JobState.DONE).error == ""
+
+
+def test_a_freeze_does_not_keep_it_from_undoing(build: Builder) -> None:
+    """As it keeps no job from that which is to stop."""
+    clock = Wound()
+    suspending = things.playbook("vps-suspend", things.make("x"), things.make("y"))
+    house = build(things.playbooks(suspend=suspending), clock=clock)
+    house.wait(house.order("s1").job_id)
+    house.world.fault("thing.make", nth=2, error=PermanentDriverError("no"))
+    away(house, "thing.unmake")
+    job_id = house.event("service.suspend", "s1", version=1).job_id
+    waits(house, job_id)
+    house.engine.freeze("anna", "a look")
+    house.world.clear_faults()
+    clock.ahead += 2 * MINUTE
+    assert house.wait(job_id).state == JobState.FAILED
+    assert sorted(things.things(house.world, "s1")) == ["s1.a", "s1.b", "s1.c"]
+
+
+def test_it_goes_on_undoing_after_a_kill(build: Builder) -> None:
+    clock = Wound()
+    house = build(clock=clock)
+    job_id = failing(house)
+    house.close()
+    house = build(clock=clock, start=False)
+    house.world.clear_faults()
+    clock.ahead += 2 * MINUTE
+    house.engine.start()
+    assert house.wait(job_id).state == JobState.FAILED
+    assert things.things(house.world, "s1") == {}
+
+
+def test_where_what_it_has_to_undo_stays_away_an_operator_looks(build: Builder) -> None:
+    clock = Wound()
+    house = build(clock=clock, options=Options(wait_for_nodes=10 * MINUTE))
+    job_id = failing(house)
+    clock.ahead += 11 * MINUTE
+    job = house.wait(job_id)
+    assert (job.state, job.error_code) == (JobState.NEEDS_OPERATOR, "undo-failed")
+    assert "the second one cannot be had" in job.error
+    assert set(things.things(house.world, "s1").values()) == {job_id}
+
+
 def test_a_kill_keeps_since_when_it_waits_and_how_often_it_has_tried(build: Builder) -> None:
     clock = Wound()
     house = build(clock=clock)
