@@ -9,7 +9,7 @@ from orchestrator.domain.policy_words import sentences
 from tests.scenarios.story import shipped
 
 BACKUP = "Bantuan Teknis, Backup Data"
-CAPS = "No more than 10,000,000,000 bytes or 250,000 inodes are backed up; with more, the last backup stays."
+CAPS = "No more than 10 GB or 250,000 inodes are backed up; with more, the last backup stays."
 ONE = "1 backup kept: a new one that is whole deletes what is older."
 UNCHECKED = "Backups are not checked by the provider, as the text says."
 
