@@ -108,6 +108,12 @@ class Works:
         self.precedence.stand_aside()
         return self.insist(lambda: self.db.together(change))
 
+    def note(self, change: Callable[[Connection], T]) -> T:
+        """As ``record``, of what is written to the steps of a job by the run that holds its service's lock, and by nobody else:
+        it need not wait for the turn of those who write the rest."""
+        self.precedence.stand_aside()
+        return self.insist(lambda: self.db.own(change))
+
     def insist(self, ask: Callable[[], T]) -> T:
         """Ask of the store until it answers. Raises Halted as soon as the controller stops."""
         while True:
@@ -174,7 +180,7 @@ class Acts:
             self._tell(call, outcome, attempt=attempt, seconds=self._works.clock.monotonic() - started)
         if outcome["state"] == "done":
             return outcome | {"finished_at": self._works.clock.now().isoformat()}
-        self._works.record(lambda conn: self._note_failed(conn, run, position, outcome))
+        self._works.note(lambda conn: self._note_failed(conn, run, position, outcome))
         return outcome
 
     def _tell(self, call: StepCall, outcome: Outcome, *, attempt: int, seconds: float) -> None:
@@ -189,7 +195,7 @@ class Acts:
         """Try once to undo the step; the facts it recorded, if it came that far, are handed to it."""
         call = run.workflow.calls[position]
         step = self._works.steps[call.step]
-        row = self._works.record(lambda conn: self._begin_undo(conn, run, position))
+        row = self._works.note(lambda conn: self._begin_undo(conn, run, position))
         self._works.at(run.point(call, "undo-before"))
 
         def undo() -> Facts:
@@ -212,7 +218,7 @@ class Acts:
         if not done:
             values = {"error_code": UndoFailed.code, "error": f"undoing it failed: {outcome['error']}"}
             values |= {} if outcome["state"] in ("retry", "away") else {"state": StepState.UNDO_FAILED}
-        self._works.record(lambda conn: self._note(conn, run, position, **values))
+        self._works.note(lambda conn: self._note(conn, run, position, **values))
         if done:
             self._works.at(run.point(call, "undo-after"))
         return outcome
@@ -234,7 +240,7 @@ class Acts:
             job_store.begin_step(conn, run.job.id, position, attempt=attempt, now=self._works.clock.now())
             return ""
 
-        return self._works.record(change)
+        return self._works.note(change)
 
     def _carry_out(self, run: Run, position: int, step: Step[Any], *, given: Given) -> Facts:
         call = run.workflow.calls[position]
@@ -245,10 +251,10 @@ class Acts:
             found = step.check(context, args)
             if isinstance(found, Done):
                 ours = {"applied": True} if found.made_by == run.job.id else {}
-                self._works.record(lambda conn: self._note(conn, run, position, args=dump(args), **ours))
+                self._works.note(lambda conn: self._note(conn, run, position, args=dump(args), **ours))
                 return found.facts
             # From here on the step may be half done: undoing the job has to undo it.
-            self._works.record(lambda conn: self._note(conn, run, position, args=dump(args), applied=True))
+            self._works.note(lambda conn: self._note(conn, run, position, args=dump(args), applied=True))
             self._works.halt_if_stopping()
             facts = step.apply(context, args)
         self._works.at(run.point(call, "during"))

@@ -128,7 +128,8 @@ class Endings:
         job_store.change(
             conn, job.id, state=ending.state, error_code=ending.code, error=ending.error, finished_at=now, stop_requested=False
         )
-        absences.drop(conn, job.id)
+        if present.run > 1:  # who has waited for what was away runs again
+            absences.drop(conn, job.id)
         if job.intent == IntentKind.RECOVER and ending.state == JobState.DONE:
             self.let_on(conn, job.service_id)
         service = services.get(conn, job.service_id)
@@ -260,7 +261,7 @@ class Endings:
     def _settle(self, conn: Connection, job: Job, service: Service, ending: Ending) -> None:
         """The service's record and what is known of its things after the run."""
         now = self._works.clock.now()
-        provisioned = job_store.ever_done(conn, service.id, IntentKind.PROVISION)
+        terminates = job.intent == IntentKind.TERMINATE
         steps = job_store.steps(conn, job.id)
         after = outcomes.finish(
             service,
@@ -268,12 +269,13 @@ class Endings:
             ending.state,
             ending.code,
             now=now,
-            provisioned=provisioned,
+            provisioned=not terminates or job_store.ever_done(conn, service.id, IntentKind.PROVISION),
             adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
             kept=archive_of(steps) is not None,
             plan=str(job.arguments.get(plan_changes.PLAN, "")),
             on_request=bool(job.arguments.get(ON_REQUEST)),
-            elsewhere=any(
+            elsewhere=terminates
+            and any(
                 other.id != job.id and other.intent == IntentKind.TERMINATE and other.workflow is not None
                 for other in job_store.unfinished(conn, service.id)
             ),
@@ -296,7 +298,7 @@ class Endings:
             events.forget_access(conn, service.id)
         if after.archived_at != service.archived_at:
             fence.begin_anew(conn, service.id)
-        if ending.state.final:
+        if ending.state.final and job.intent == IntentKind.SET_ACCOUNT:
             site_certificates.drop(conn, job.id)
         self._charge(conn, job, ending)
         if job.intent == IntentKind.DRILL:

@@ -88,7 +88,7 @@ class Lease:
             self._leads = self._db.is_sqlite or controllers.leads(conn) == self.id
         self._until = began + self._length.total_seconds()
         if not self._db.is_sqlite:
-            self._db.as_controller(self.id, fence=self._fence, admit=self._admit)
+            self._db.as_controller(self.id, self._require)
         self._ended.clear()
         watching = [self._renewing] if self._db.is_sqlite else [self._renewing, self._watching]
         self._threads = [threading.Thread(target=each, name=f"lease{each.__name__}", daemon=True) for each in watching]
@@ -112,7 +112,7 @@ class Lease:
             _log.warning("the lease could not be given back, it runs out by itself: %s", exc.message)
         self._own.close()
         self._own = None
-        if drained:
+        if drained and not self._db.is_sqlite:
             self._db.as_nobody()
 
     def _join(self, conn: Connection) -> None:
@@ -177,23 +177,9 @@ class Lease:
 
     # -- what a controller without a lease may not do any more ----------------------------------------
 
-    def _fence(self, conn: Connection) -> None:
-        if not controllers.holds(conn, self.id):
-            raise _lost()
-
-    def _admit(self, connection: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT 1 FROM controllers WHERE id = %s AND ended_at IS NULL AND expires_at > clock_timestamp()", (self.id,)
-            )
-            found = cursor.fetchone()
-        connection.rollback()
-        if found is None:
-            raise _lost()
-
-
-def _lost() -> StoreUnavailable:
-    return StoreUnavailable("this controller has lost its lease", hint="it ends itself; another goes on")
+    def _require(self, connection: Any) -> None:
+        if not controllers.holds(connection, self.id):
+            raise StoreUnavailable("this controller has lost its lease", hint="it ends itself; another goes on")
 
 
 def _clock() -> float:

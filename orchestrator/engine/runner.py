@@ -146,12 +146,13 @@ class Runner:
             if frozen(conn, job, stop=job.stop_requested or bool(job.error_code)):
                 self._endings.write_parked(conn, job)
                 return None, False
-            lost = "" if job.workflow else why_lost(conn, self._catalog, job.service_id, job.intent)
+            gone = None if job.workflow else nodes.lost_of(conn, job.service_id)
+            lost = "" if gone is None else hindered(conn, self._catalog, job.service_id, job.intent, gone)
             if lost:
                 self._endings.rest(conn, job, lost)
                 return None, False
             try:
-                return self._begin(conn, job, token), False
+                return self._begin(conn, job, token, lost=gone is not None), False
             except (PreconditionError, RequestError, ConfigError) as exc:
                 self._endings.write(conn, job, Ending(state=JobState.FAILED, code=exc.code, error=str(exc)))
                 return None, False
@@ -161,7 +162,8 @@ class Runner:
             self._works.insist(lambda: self._durable.pass_by("resolve", run_id(job_id, number)))
         return run
 
-    def _begin(self, conn: Connection, job: Job, token: str) -> Run:
+    def _begin(self, conn: Connection, job: Job, token: str, *, lost: bool) -> Run:
+        """``lost``: the node that the service is on is."""
         require_whole(conn, job)
         now = self._works.clock.now()
         started: dict[str, Any] = {"state": JobState.RUNNING, "started_at": job.started_at or now}
@@ -175,7 +177,7 @@ class Runner:
         record = outcomes.begin(service, job.intent, old_copy=of_old_copy(job.arguments))
         facts = services.facts(conn, service.id)
         others = [other for other in job_store.unfinished(conn, service.id) if other.id != job.id]
-        seen = NodeSeen(power=machines.own_power(conn, facts.node), lost=nodes.is_lost(conn, facts.node))
+        seen = NodeSeen(power=machines.own_power(conn, facts.node), lost=lost)
         workflow = resolved(
             self._playbooks, self._catalog, service=record, facts=facts, job=job, others=others, seen=seen, now=now
         )
@@ -373,10 +375,13 @@ def wanted_spec(catalog: Catalog, service: Service) -> dict[str, Any]:
 def why_lost(conn: Connection, catalog: Catalog, service_id: str, kind: IntentKind) -> str:
     """Why a job of this kind can do nothing for the service, because its node is lost; '' = it can."""
     node = nodes.lost_of(conn, service_id)
-    service = None if node is None else services.get(conn, service_id)
-    if node is None or service is None:
-        return ""
-    return lost_nodes.hinders(kind, catalog.kind_of(service), node.name, node.lost)
+    return "" if node is None else hindered(conn, catalog, service_id, kind, node)
+
+
+def hindered(conn: Connection, catalog: Catalog, service_id: str, kind: IntentKind, node: nodes.NodeRecord) -> str:
+    """The same of a service whose node is lost."""
+    service = services.get(conn, service_id)
+    return "" if service is None else lost_nodes.hinders(kind, catalog.kind_of(service), node.name, node.lost)
 
 
 def _stopped(job: Job) -> str:

@@ -95,17 +95,13 @@ def renew(conn: sa.Connection, controller_id: str, *, lease: timedelta) -> bool:
     return conn.execute(asked, {"id": controller_id, "length": lease.total_seconds()}).rowcount == 1
 
 
-_MINE = sa.and_(controllers.c.id == sa.bindparam("id"), controllers.c.ended_at.is_(None))
-_HOLDS = sa.select(sa.literal(1)).where(_MINE, controllers.c.expires_at > sa.bindparam("moment"))
-# Asked at the beginning of each write: by the server's clock, in one go.
-_HOLDS_NOW = sa.select(sa.literal(1)).where(_MINE, controllers.c.expires_at > sa.func.clock_timestamp())
+_HOLDS = "SELECT 1 FROM controllers WHERE id = %s AND ended_at IS NULL AND expires_at > clock_timestamp()"
 
 
-def holds(conn: sa.Connection, controller_id: str) -> bool:
-    """Whether its lease stands."""
-    if conn.dialect.name == "sqlite":
-        return conn.execute(_HOLDS, {"id": controller_id, "moment": now(conn)}).scalar() is not None
-    return conn.execute(_HOLDS_NOW, {"id": controller_id}).scalar() is not None
+def holds(connection: Any, controller_id: str) -> bool:
+    """Whether its lease stands, on PostgreSQL. ``connection``: the driver's (psycopg), as each write begins with the question.
+    Raises psycopg.Error."""
+    return connection.execute(_HOLDS, (controller_id,), prepare=True).fetchone() is not None
 
 
 def leave(conn: sa.Connection, controller_id: str, *, within: timedelta) -> None:

@@ -38,9 +38,6 @@ BUSY_TIMEOUT_MS = 30_000
 # Connections: job threads, request threads and the engine's own pollers share the pool.
 POOL_SIZE = 20
 POOL_OVERFLOW = 30
-# The advisory lock of our writers on PostgreSQL; any constant that nothing else in the database uses.
-WRITER_LOCK = 0x6F726368
-_TAKE_TURN = sa.text("SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(:lock)")
 
 
 def after_commit(conn: Connection, act: Callable[[], None]) -> None:
@@ -58,7 +55,6 @@ class Database:
     def __init__(self, url: str, *, password: str = "", wait_ms: int = BUSY_TIMEOUT_MS, alone: bool = False) -> None:
         self._wait_ms = wait_ms
         self._turn = threading.Lock()
-        self._fence: Callable[[Connection], None] | None = None
         self._sessions = postgres.Sessions()
         self._together = Together(self.write)
         size, overflow = (1, 0) if alone else (POOL_SIZE, POOL_OVERFLOW)
@@ -89,9 +85,7 @@ class Database:
             if self.is_sqlite:
                 conn.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                conn.execute(_TAKE_TURN, {"wait": f"{self._wait_ms}ms", "lock": WRITER_LOCK})
-            if self._fence is not None:
-                self._fence(conn)
+                self._sessions.take_turn(conn, wait_ms=self._wait_ms)
             later = conn.info[LATER] = []
             yield conn
         for act in later:
@@ -105,20 +99,33 @@ class Database:
         """
         return cast("T", self._together.run(change))
 
-    def as_controller(self, controller_id: str, *, fence: Callable[[Connection], None], admit: postgres.Check) -> None:
-        """From now on this is the database of a controller: ``fence`` is asked at the beginning of each write, and on
-        PostgreSQL ``admit`` of each new session. Either raises where the controller may not go on."""
-        self._fence = fence
-        if not self.is_sqlite:
-            self._sessions.as_controller(controller_id, admit)
-            self.engine.dispose()  # the sessions that are there carry no name yet
+    def own(self, change: Callable[[Connection], T]) -> T:
+        """What ``change`` does in a transaction and returns, where it writes rows that nobody else writes meanwhile: the
+        steps of a job, by whoever runs it. On PostgreSQL it waits for nobody's turn; SQLite has one writer at a time: it is as
+        ``together``.
+
+        Raises as ``write``, and what ``change`` raises.
+        """
+        if self.is_sqlite:
+            return self.together(change)
+        with translated(), self.engine.begin() as conn:
+            self._sessions.ask(conn)
+            later = conn.info[LATER] = []
+            result = change(conn)
+        for act in later:
+            act()
+        return result
+
+    def as_controller(self, controller_id: str, may_go_on: postgres.Check) -> None:
+        """From now on this PostgreSQL database is a controller's: ``may_go_on`` is asked of each new session, and as each
+        write begins. It raises where the controller may not."""
+        self._sessions.as_controller(controller_id, may_go_on)
+        self.engine.dispose()  # the sessions that are there carry no name yet
 
     def as_nobody(self) -> None:
         """What ``as_controller`` said holds no more."""
-        self._fence = None
-        if not self.is_sqlite:
-            self._sessions.as_nobody()
-            self.engine.dispose()
+        self._sessions.as_nobody()
+        self.engine.dispose()
 
     @contextmanager
     def brief(self) -> Iterator[Connection]:

@@ -7,7 +7,8 @@ stands still inside a transaction is ended by the server: its process may be sto
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
@@ -40,7 +41,11 @@ _CONNECT: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 11_000,
 }
-Check = Callable[["DBAPIConnection"], None]
+# The advisory lock of our writers; any constant that nothing else in the database uses.
+WRITER_LOCK = 0x6F726368
+_TAKE_TURN = "SELECT set_config('lock_timeout', %s, true), pg_advisory_xact_lock(%s)"
+# Of a connection of the driver (psycopg). It raises where whose sessions these are may not go on.
+Check = Callable[[Any], None]
 
 
 class Sessions:
@@ -56,6 +61,36 @@ class Sessions:
 
     def as_nobody(self) -> None:
         self.name, self.check = _NAME, None
+
+    def take_turn(self, conn: sa.Connection, *, wait_ms: int) -> None:
+        """Wait for the turn among the writers, so many milliseconds, and ask the question. Raises sqlalchemy.exc.DBAPIError.
+
+        By the driver alone, as each write begins with it: SQLAlchemy's way around a statement costs as much as the statement.
+        """
+        with _by_driver(conn) as driver:
+            driver.execute(_TAKE_TURN, (f"{wait_ms}ms", WRITER_LOCK), prepare=True)
+            if self.check is not None:
+                self.check(driver)
+
+    def ask(self, conn: sa.Connection) -> None:
+        """The question alone. Raises as ``take_turn``."""
+        if self.check is not None:
+            with _by_driver(conn) as driver:
+                self.check(driver)
+
+
+@contextmanager
+def _by_driver(conn: sa.Connection) -> Iterator[Any]:
+    """The driver's connection; what it raises becomes what SQLAlchemy raises."""
+    driver = cast("Any", conn.connection.driver_connection)
+    error = conn.dialect.loaded_dbapi.Error
+    try:
+        yield driver
+    except error as exc:
+        if driver.closed:
+            with suppress(sa.exc.DBAPIError):  # SQLAlchemy is to notice: it trusts none of the other sessions any more either
+                conn.exec_driver_sql("SELECT 1")
+        raise sa.exc.DBAPIError.instance(None, None, exc, error, connection_invalidated=driver.closed) from exc
 
 
 def session_name(controller_id: str) -> str:
@@ -87,6 +122,7 @@ def engine(url: sa.URL, sessions: Sessions, *, size: int, overflow: int) -> sa.E
         _require_utf8(found.parameter_status("server_encoding"))
         if sessions.check is not None:
             sessions.check(connection)
+            connection.rollback()
 
     @event.listens_for(made, "checkin")
     def note(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

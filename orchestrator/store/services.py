@@ -42,7 +42,9 @@ _RECORD = [column for column in services.c if column.name not in ("facts", "next
 # A service's node is written with its facts alone.
 _FIELDS = tuple(field.name for field in fields(Service) if field.name not in ("holds", "node"))
 # Made once: making a statement costs more than running it.
-_ONE = sa.select(*_RECORD).where(services.c.id == sa.bindparam("service"))
+_ITS_HOLDS = [column.label(f"hold_{column.name}") for column in holds.c]
+_ONE = sa.select(*_RECORD, *_ITS_HOLDS).select_from(services.outerjoin(holds, holds.c.service_id == services.c.id))
+_ONE = _ONE.where(services.c.id == sa.bindparam("service")).order_by(holds.c.since, holds.c.reason)
 _REST = sa.select(services.c.state, services.c.forgotten_at).where(services.c.id == sa.bindparam("service"))
 _SEVERAL = sa.select(*_RECORD).where(services.c.id.in_(sa.bindparam("which", expanding=True))).order_by(services.c.id)
 _WRITE = sa.update(services).where(services.c.id == sa.bindparam("service"))
@@ -73,8 +75,8 @@ _NOTE_NODE = insert_new(
 
 def get(conn: Connection, service_id: str) -> Service | None:
     """The service with its holds, or None."""
-    row = conn.execute(_ONE, {"service": service_id}).one_or_none()
-    return None if row is None else _service(row, _holds(conn, [service_id]).get(service_id, ()))
+    rows = conn.execute(_ONE, {"service": service_id}).all()
+    return _service(rows[0], tuple(_hold(row, "hold_") for row in rows if row.hold_reason is not None)) if rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +228,9 @@ def _hold_values(hold: Hold) -> dict[str, Any]:
     return {name: getattr(hold, name) for name in Hold.__dataclass_fields__}
 
 
-def _hold(row: sa.Row[Any]) -> Hold:
-    return Hold(
-        reason=HoldReason(row.reason),
-        effect=HoldEffect(row.effect),
-        by=row.by,
-        why=row.why,
-        since=row.since,
-        evidence=row.evidence,
-        until=row.until,
-        complaint=row.complaint,
-        invoice=row.invoice,
-    )
+def _hold(row: sa.Row[Any], prefix: str = "") -> Hold:
+    values = {name: row._mapping[f"{prefix}{name}"] for name in Hold.__dataclass_fields__}
+    return Hold(**values | {"reason": HoldReason(values["reason"]), "effect": HoldEffect(values["effect"])})
 
 
 _MOMENTS = ("raised_at", "settled_at", "pay_by")

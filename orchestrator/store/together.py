@@ -106,8 +106,7 @@ class Together:
                 taken = self._take()
                 _carry_all(conn, taken)
         except _OneRaised:
-            for each in taken:
-                self._apart(each)
+            self._apart(taken)
         except BaseException as exc:  # noqa: BLE001 - all who wait are told, the one in whose thread it was raised as it is
             for each in taken or (taken := self._take()):
                 each.failed(exc if each is asked or isinstance(exc, StoreUnavailable) else _unfinished())
@@ -116,12 +115,20 @@ class Together:
             for each in taken:
                 each.told.set()
 
-    def _apart(self, asked: _Asked) -> None:
-        try:
-            with self._write() as conn:
-                asked.carry(conn)
-        except BaseException as exc:  # noqa: BLE001 - it is told in its caller's thread
-            asked.failed(exc)
+    def _apart(self, taken: Sequence[_Asked]) -> None:
+        """Each by itself. Where the store is away none of the rest waits for it in turn: they are told at once."""
+        away: StoreUnavailable | None = None
+        for each in taken:
+            try:
+                if away is not None:
+                    raise away
+                with self._write() as conn:
+                    each.carry(conn)
+            except StoreUnavailable as exc:
+                away = exc
+                each.failed(exc)
+            except BaseException as exc:  # noqa: BLE001 - it is told in its caller's thread
+                each.failed(exc)
 
     def _take(self) -> list[_Asked]:
         with self._guard:

@@ -22,7 +22,7 @@ from tests.fault.torture import STEPS, World, house_of
 from tests.postgres import Server, launch, own_server
 from tests.store_files import NOTE, engine_database
 
-JOBS = 200
+JOBS = 500
 WORKERS = 4
 ROUNDS = 3
 LONGEST = 300.0

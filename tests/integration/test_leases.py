@@ -132,6 +132,8 @@ def test_one_whose_lease_ran_out_writes_nothing_before_anybody_has_taken_over(db
         expire(db, late)
         with pytest.raises(StoreUnavailable, match="lost its lease"):
             late.write("too late")
+        with pytest.raises(StoreUnavailable, match="lost its lease"):
+            late.db.own(lambda conn: settings.put(conn, "too late", 1, now=controllers.now(conn)))
     with db.read() as conn:
         assert (settings.get(conn, "in time"), settings.get(conn, "too late")) == (1, None)
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.errors import ConfigError, StoreUnavailable
 from orchestrator.store import settings
-from orchestrator.store.database import Database, after_commit, sqlite_url
+from orchestrator.store.database import Connection, Database, after_commit, sqlite_url
 from tests.store_files import drop_database, empty_database, fresh_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,6 +53,23 @@ def test_an_error_rolls_everything_back(db: Database) -> None:
     with pytest.raises(KeyError):
         fail_half_way()
     assert _get(db, "a") is None
+
+
+def test_what_is_a_runs_own_is_written_whole_or_not_at_all(db: Database) -> None:
+    seen: list[object] = []
+
+    def change(conn: Connection, *, fails: bool) -> str:
+        settings.put(conn, "a", 1, now=NOW)
+        after_commit(conn, lambda: seen.append(_get(db, "a")))
+        if fails:
+            raise KeyError("stop")
+        return "written"
+
+    with pytest.raises(KeyError):
+        db.own(lambda conn: change(conn, fails=True))
+    assert (_get(db, "a"), seen) == (None, [])
+    assert db.own(lambda conn: change(conn, fails=False)) == "written"
+    assert seen == [1]
 
 
 def test_what_is_for_after_a_transaction_is_done_once_it_has_held_and_never_where_it_is_rolled_back(db: Database) -> None:

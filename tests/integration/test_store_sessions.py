@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,10 @@ def _write(db: Database, value: int) -> None:
         settings.put(conn, "n", value, now=NOW)
 
 
+def _write_own(db: Database, value: int) -> None:
+    db.own(lambda conn: settings.put(conn, "n", value, now=NOW))
+
+
 def _read(db: Database) -> object:
     with db.read() as conn:
         return settings.get(conn, "n")
@@ -56,17 +60,28 @@ def test_sessions_that_broke_while_they_stood_idle_are_replaced_and_nobody_notic
     assert _read(db) == 2
 
 
-def test_what_breaks_in_between_is_told_once_and_writes_nothing(db: Database) -> None:
+@pytest.mark.parametrize("write", [_write, _write_own])
+def test_what_breaks_in_between_is_told_once_and_writes_nothing(db: Database, write: Callable[[Database, int], None]) -> None:
     with ExitStack() as several:
         for _ in range(3):
             several.enter_context(db.brief())
     _write(db, 1)
     _break_all(db)
-    with pytest.raises(StoreUnavailable):
-        _write(db, 2)
+    with pytest.raises(StoreUnavailable, match="terminating connection"):
+        write(db, 2)
+    with ExitStack() as several:
+        for _ in range(3):
+            _session(several.enter_context(db.brief()))
     assert _read(db) == 1
     _write(db, 3)
     assert _read(db) == 3
+
+
+def test_what_is_a_runs_own_is_written_while_another_has_the_turn(db: Database) -> None:
+    _write(db, 1)
+    with db.write():
+        _write_own(db, 2)
+        assert _read(db) == 2
 
 
 def test_who_comes_alone_has_the_session_that_was_used_last(db: Database) -> None:

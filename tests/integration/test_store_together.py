@@ -113,6 +113,24 @@ def test_a_rule_of_the_tables_that_one_breaks_does_not_cost_the_others_their_wri
     assert _there(db) == {"1", "2"}
 
 
+def test_where_the_store_goes_away_before_each_had_its_own_time_the_rest_is_told_at_once(db: Database, crowd: Crowd) -> None:
+    """Else each would wait for it in turn, and the last of sixteen for minutes."""
+    problems: list[Exception] = [KeyError("together"), StoreUnavailable("away")]
+    later: list[str] = []
+
+    def fail(_conn: Connection) -> None:
+        raise problems.pop(0)
+
+    def come_later(conn: Connection) -> None:
+        later.append(_put(conn, "2"))
+
+    first, second, third = crowd.come(partial(_put, name="1"), fail, come_later)
+    assert first.result() == "1"
+    assert isinstance(second.exception(), StoreUnavailable)
+    assert isinstance(third.exception(), StoreUnavailable)
+    assert (_there(db), later) == ({"1"}, [])
+
+
 def test_what_was_carried_out_with_one_that_raised_has_the_answer_of_the_time_that_held(db: Database, crowd: Crowd) -> None:
     def counts(conn: Connection) -> object:
         settings.put(conn, "1", (settings.get(conn, "1") or 0) + 1, now=NOW)
