@@ -1,5 +1,6 @@
 """What every test has: the lab's fixtures, and the rule that a test of the lab never passes by not running."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """One of several processes in labs of their own keeps its temporary files in its lab, and not beside those of the others."""
     statements.share()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # `make test &`: the commands that tests interrupt would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if environment.inside() and hasattr(config, "workerinput"):
         config.option.basetemp = None
     if not hasattr(config, "workerinput"):
