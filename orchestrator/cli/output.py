@@ -13,28 +13,10 @@ from typing import Any
 import click
 
 from orchestrator.cli.tables import GAP, Column, Field, Line, Row, cells, lay_out, wrapped
+from orchestrator.domain.sizes import rate_words, size_words
 
 # Wide enough for any row where nobody looks at a terminal: a line a row can be searched and cut.
 _UNBOUNDED = 10_000
-_BINARY = ("TiB", "GiB", "MiB", "KiB")
-# Binary first: of two that are as short the one that people mean of memory.
-_UNITS = {unit: 2**power for unit, power in zip(_BINARY, (40, 30, 20, 10), strict=True)} | {
-    unit: 10**power for unit, power in (("TB", 12), ("GB", 9), ("MB", 6))
-}
-# In bits; the order, of those that are as short, is that of the configuration.
-_RATES = {
-    **{unit: 8 * size for unit, size in (("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12))},
-    **{unit: 8 * 2**power for unit, power in zip(reversed(_BINARY), (10, 20, 30, 40), strict=True)},
-    "bit": 1,
-    "kbit": 10**3,
-    "Mbit": 10**6,
-    "Gbit": 10**9,
-    "Kibit": 2**10,
-    "Mibit": 2**20,
-    "Gibit": 2**30,
-}
-# A whole number longer than this says less than a rounded one.
-_SHORT = 10_000
 
 
 def many(count: int, noun: str) -> str:
@@ -159,7 +141,7 @@ def size(field: str) -> Callable[[Row], str]:
 
     def show(row: Row) -> str:
         value = row.get(field)
-        return "" if value is None else human_bytes(int(value))
+        return "" if value is None else size_words(int(value))
 
     return show
 
@@ -169,37 +151,6 @@ def rate(field: str) -> Callable[[Row], str]:
 
     def show(row: Row) -> str:
         value = row.get(field)
-        return "" if value is None else human_rate(int(value)) if value else "not limited"
+        return "" if value is None else rate_words(int(value))
 
     return show
-
-
-def human_rate(per_second: int) -> str:
-    """As configuration files write it: in the unit, of bytes or of bits, that makes the shortest whole number of them."""
-    bits = per_second * 8
-    whole = [(bits // one, unit) for unit, one in _RATES.items() if bits >= one and bits % one == 0]
-    number, unit = min(whole, key=lambda found: len(str(found[0])), default=(0, "B"))
-    return f"{number} {unit}/s"
-
-
-def human_bytes(count: int) -> str:
-    """Whole where a unit makes it whole, decimal or binary, as configuration files write it: ``20 GB``, ``4 GiB``; the shorter
-    of both. Else rounded, and binary.
-    """
-    whole = [(count // one, unit) for unit, one in _UNITS.items() if count >= one and count % one == 0]
-    number, unit = min(whole, key=lambda found: len(str(found[0])), default=(count, "B"))
-    if number < _SHORT:
-        return f"{number} {unit}"
-    unit, one = next((unit, one) for unit, one in _UNITS.items() if unit in _BINARY and count >= one)
-    return _rounded(count / one, unit)
-
-
-def human_share(count: int, of: int) -> str:
-    """``18.8 GB of 20 GB``: both in the unit of what there is in all, so that they can be compared by eye."""
-    unit = human_bytes(of).split()[-1]
-    one = _UNITS.get(unit, 1)
-    return f"{human_bytes(count) if one == 1 or count % one == 0 else _rounded(count / one, unit)} of {human_bytes(of)}"
-
-
-def _rounded(value: float, unit: str) -> str:
-    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"

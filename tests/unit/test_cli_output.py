@@ -13,7 +13,6 @@ from orchestrator.cli import main, output
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.remote import watch
 from orchestrator.cli.tables import Column
-from orchestrator.config.units import parse_rate, rate_words
 from tests.live import write_config
 from tests.served import ORCHESTRATOR, process
 
@@ -92,53 +91,10 @@ def test_facts_are_shown_a_line_a_value_and_not_as_json() -> None:
     assert lines == ["disks.0.bus: virtio", "done: yes", "none: -", "volume.path: /p/v", "volume.sizes: 1, 2"]
 
 
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [
-        (0, "0 B"),
-        (512, "512 B"),
-        (2**30, "1 GiB"),
-        (20 * 10**9, "20 GB"),
-        (2 * 10**12, "2 TB"),
-        (1536 * 2**20, "1536 MiB"),
-        (60 * 2**30 + 20 * 10**9, "78.6 GiB"),
-        (67_350_048_768, "62.7 GiB"),
-        (204_800, "200 KiB"),
-        (12_345, "12.1 KiB"),
-        (5 * 2**50, "5120 TiB"),
-    ],
-)
-def test_sizes_are_shown_as_files_write_them_and_else_in_binary_units(count: int, words: str) -> None:
-    assert output.human_bytes(count) == words
-
-
-@pytest.mark.parametrize(
-    ("count", "of", "words"),
-    [
-        (20 * 10**9, 20 * 10**9, "20 GB of 20 GB"),
-        (20_187_000_000, 20 * 10**9, "20.2 GB of 20 GB"),
-        (10 * 2**30, 20 * 10**9, "10.7 GB of 20 GB"),
-        (3 * 2**29, 4 * 2**30, "1.5 GiB of 4 GiB"),
-        (0, 4 * 2**30, "0 B of 4 GiB"),
-    ],
-)
-def test_a_share_is_told_in_the_unit_of_the_whole(count: int, of: int, words: str) -> None:
-    assert output.human_share(count, of) == words
-
-
-@pytest.mark.parametrize(
-    "words", ["100 Mbit/s", "1 Gbit/s", "50 MB/s", "10 MiB/s", "800 kB/s", "1234567 B/s", "3 Mibit/s", "1 GiB/s", "12 TB/s"]
-)
-def test_rates_are_shown_as_files_write_them(words: str) -> None:
-    shown = output.human_rate(parse_rate(words))
-    assert parse_rate(shown) == parse_rate(words), "exactly"
-    assert shown == rate_words(parse_rate(words))
-
-
 def test_a_plan_s_rate_of_100_mbit_is_shown_so_and_none_as_none() -> None:
     lines = (("network rate", output.rate("network")), ("disk rate", output.rate("disk")))
     shown = printed(output.card, lines, {"network": 12_500_000, "disk": 0})
-    assert [line.split("  ")[-1].strip() for line in shown.splitlines()] == ["100 Mbit/s", "not limited"]
+    assert [line.split("  ")[-1].strip() for line in shown.splitlines()] == ["100 Mbit/s", "no limit"]
 
 
 def test_of_a_step_that_is_tried_again_it_is_said_when_and_of_one_that_failed_why() -> None:

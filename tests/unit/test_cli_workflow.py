@@ -23,8 +23,7 @@ def test_what_a_step_would_be_given_is_said_in_peoples_units(capsys: pytest.Capt
     )
     said = capsys.readouterr().out
     assert (
-        "node: <place.node>; guest: vcpus 1, memory 1 GiB, disk not limited, network 100 Mbit/s; keys: a, b; capacity: 20 GB"
-        in said
+        "node: <place.node>; guest: vcpus 1, memory 1 GiB, disk no limit, network 100 Mbit/s; keys: a, b; capacity: 20 GB" in said
     )
     assert "left" not in said
 

@@ -161,7 +161,7 @@ def test_the_card_that_the_deploy_image_comes_by_has_to_be_there_the_others_are_
 def test_less_memory_and_fewer_processors_than_the_bmc_tells_are_named() -> None:
     found = Found.of(inspection(memory_bytes=32 << 30, cpus=1))
     assert said(told=Told.of(TOLD), found=found, grave=False) == [
-        "the deploy image found 32.0 GiB of memory, its BMC tells of 64.0 GiB",
+        "the deploy image found 32 GiB of memory, its BMC tells of 64 GiB",
         "the deploy image found 1 processors, its BMC tells of 2",
     ]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import emit_json, human_bytes, say
+from orchestrator.cli.output import emit_json, say
+from orchestrator.domain.sizes import size_words
 
 if TYPE_CHECKING:
     from orchestrator.wiring.controller import Controller
@@ -39,7 +40,7 @@ def build(output: Path, as_json: bool) -> None:
     if as_json:
         emit_json(asdict(made))
         return
-    say(f"{output}: {human_bytes(made.bytes)}, Linux {made.kernel}")
+    say(f"{output}: {size_words(made.bytes)}, Linux {made.kernel}")
     say(f"SHA-256 {made.sha256}")
 
 

@@ -15,9 +15,10 @@ import click
 
 from orchestrator.cli.failure import Failure
 from orchestrator.cli.local.place import config_dir
-from orchestrator.cli.output import emit_json, human_bytes, on_it, table
+from orchestrator.cli.output import emit_json, on_it, table
 from orchestrator.cli.tables import Column, Kind
 from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.sizes import size_words
 
 if TYPE_CHECKING:
     from orchestrator.config.model import Config
@@ -120,9 +121,9 @@ def room(name: str, path: Path, disk: os.statvfs_result) -> Finding:
     if disk.f_files and not disk.f_favail:
         said = "no inode is free"
     elif free < ROOM_BYTES:
-        said = f"only {human_bytes(free)} are free"
+        said = f"only {size_words(free)} are free"
     else:
-        return Finding(name, True, f"{path}, {human_bytes(free)} free")
+        return Finding(name, True, f"{path}, {size_words(free)} free")
     return Finding(name, False, f"{path}: {said} on its disk", "make room there: what waits goes on by itself")
 
 

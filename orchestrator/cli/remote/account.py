@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import clean, emit_json, human_bytes, say, when
+from orchestrator.cli.output import clean, emit_json, say, when
 from orchestrator.cli.remote.asking import ask, told
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, watch_option
 from orchestrator.cli.tables import Row
+from orchestrator.domain.sizes import size_words
 
 MOST_BYTES = 256 * 1024
 # A tarball is looked through before the controller answers.
@@ -135,7 +136,7 @@ def import_account(context: click.Context, /, service: str, file: str, pay: bool
 def _moving(service: str, answer: Row) -> str:
     costs = f"; it costs Rp {answer['amount']:,}" if answer["amount"] else ""
     dumps = f", databases {', '.join(answer['databases'])}" if answer["databases"] else ""
-    size = f"{human_bytes(answer['bytes'])} in {answer['inodes']:,} files and directories{dumps}"
+    size = f"{size_words(answer['bytes'])} in {answer['inodes']:,} files and directories{dumps}"
     return f"{service}: {answer['file']}, {size}: {answer['counts']}{costs}"
 
 
@@ -190,7 +191,7 @@ def _text_of(file: str) -> str:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise Failure(f"{file} cannot be read: {reason}", exit_code=2) from None
     if len(data) > MOST_BYTES:
-        raise Failure(f"{file} is far too large: more than {human_bytes(MOST_BYTES)}", exit_code=2)
+        raise Failure(f"{file} is far too large: more than {size_words(MOST_BYTES)}", exit_code=2)
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import emit_json, human_bytes, say
+from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, dry_run_option, json_option, watch_option
 from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Row
+from orchestrator.domain.sizes import size_words
 
 # The user's home is looked through before the controller answers.
 _LOOK_SECONDS = 1800.0
@@ -99,12 +100,12 @@ def _show(context: click.Context, service: str, answer: Row, *, as_json: bool) -
 def _facts(service: str, answer: Row) -> list[str]:
     found = answer["found"]
     costs = f"; it costs Rp {answer['amount']:,}" if answer["amount"] else ""
-    size = f"{human_bytes(found['bytes'])} in {found['inodes']:,} files and directories"
+    size = f"{size_words(found['bytes'])} in {found['inodes']:,} files and directories"
     lines = [f"{service}: {found['name']} (uid {found['uid']}), {found['home']}, {size}: {answer['counts']}{costs}"]
     for site in found["sites"]:
         php = f", PHP {site['php']}" if site["php"] else ""
         lines.append(f"  site {site['name']}: {site['root']}, for {', '.join(site['domains']) or 'no domain'}{php}")
-    lines += [f"  database {each['name']}: {each['from']}, {human_bytes(each['bytes'])}" for each in found["databases"]]
+    lines += [f"  database {each['name']}: {each['from']}, {size_words(each['bytes'])}" for each in found["databases"]]
     lines += [f"  cron: {each['schedule']} {each['command']}" for each in found["cron"]]
     lines += [f"  certificate of {each['site']}: until {each['until']}" for each in found["certificates"] if each["fits"]]
     lines += [f"  set aside: {path}" for path in found["files"]]

@@ -28,7 +28,7 @@ def _operations(field: str) -> Callable[[Mapping[str, Any]], str]:
 
     def show(row: Mapping[str, Any]) -> str:
         value = row[field]
-        return "" if value is None else f"{value} a second" if value else "not limited"
+        return "" if value is None else f"{value} a second" if value else "no limit"
 
     return show
 
@@ -80,7 +80,7 @@ _PLAN: tuple[Line, ...] = (
     ("default template", "default_template"),
     ("zones", "zones"),
     ("policy", "policy"),
-    ("traffic a month", lambda row: "not limited" if row["traffic_bytes"] is None else size("traffic_bytes")(row)),
+    ("traffic a month", lambda row: "no limit" if row["traffic_bytes"] is None else size("traffic_bytes")(row)),
     ("traffic over it", _traffic_over),
     ("price an hour", lambda row: f"Rp {row['price_per_hour']:,}" if row["price_per_hour"] else ""),
     ("backups bought", "backups_bought"),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import emit_json, human_bytes, moment, say, size, table
+from orchestrator.cli.output import emit_json, moment, say, size, table
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import (
     ASKS,
@@ -27,6 +27,7 @@ from orchestrator.cli.remote.options import (
 from orchestrator.cli.remote.watch import WAITS, say_outcome
 from orchestrator.cli.tables import Column, Kind, Row
 from orchestrator.cli.times import Moment
+from orchestrator.domain.sizes import size_words
 
 MOST_BYTES = 1 << 20
 REFUSED = 4
@@ -175,7 +176,7 @@ def evidence(context: click.Context, /, service: str, sha256: str | None, output
             file.write(content)
     except FileExistsError:
         raise Failure(f"{output} is there already: it is left alone", exit_code=2) from None
-    say(f"{output}: {human_bytes(len(content))}, SHA-256 {sha256}")
+    say(f"{output}: {size_words(len(content))}, SHA-256 {sha256}")
 
 
 @click.command("may")
@@ -226,7 +227,7 @@ def _read(name: str) -> dict[str, str]:
     if not content:
         raise Failure(f"the evidence {name} is empty: nothing would be kept of it", exit_code=2)
     if len(content) > MOST_BYTES:
-        raise Failure(f"the evidence {name} is larger than {human_bytes(MOST_BYTES)}", exit_code=2)
+        raise Failure(f"the evidence {name} is larger than {size_words(MOST_BYTES)}", exit_code=2)
     if not path.name.isprintable():
         raise Failure("the file's name has characters that cannot be shown", hint="give it another name", exit_code=2)
     return {"name": path.name, "content": base64.b64encode(content).decode("ascii")}

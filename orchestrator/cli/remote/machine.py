@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import card, emit_json, human_bytes, moment, say, table, when
+from orchestrator.cli.output import card, emit_json, moment, say, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import MACHINE_STATES, NeededToAct, client, json_option, paging_options, show_list
 from orchestrator.cli.tables import Column, Kind, Line, Row
+from orchestrator.domain.sizes import size_words
 
 # A BMC takes its time, and a machine that is to turn off even more.
 ASK_TIMEOUT_SECONDS = 330.0
@@ -58,7 +59,7 @@ def _disks(row: Row) -> str:
     """What the deploy image found; the one that takes the system is marked."""
     found = (row["inspection"] or {}).get("disks", ())
     lines = (
-        f"{each['serial'] or 'no serial number'}: {each['name']}, {each['bytes'] / 10**9:,.0f} GB"
+        f"{each['serial'] or 'no serial number'}: {each['name']}, {size_words(each['bytes'])}"
         f"{', takes the system' if each['serial'] and each['serial'] == row['system_disk'] else ''}"
         for each in found
     )
@@ -79,7 +80,7 @@ def _told(row: Row) -> str:
         "serial number": told.get("serial"),
         "firmware": told.get("firmware"),
         "processors": told.get("processors"),
-        "memory": human_bytes(told["memory_bytes"]) if told.get("memory_bytes") else "",
+        "memory": size_words(told["memory_bytes"]) if told.get("memory_bytes") else "",
         "MACs": ", ".join(told.get("macs", ())),
         "next boot": f"from {told['boot_once']}, once" if told.get("boot_once") else "",
         "CD drive": "an image is in it" if told.get("media_inserted") else "",

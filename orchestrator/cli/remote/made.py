@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.cli.output import human_bytes, text, when
+from orchestrator.cli.output import text, when
 from orchestrator.cli.tables import Line, Row
+from orchestrator.domain.sizes import size_words
 
 
 def _of_steps(row: Row) -> Iterator[Mapping[str, Any]]:
@@ -31,7 +32,7 @@ def _volumes(row: Row) -> str:
 
 
 def _volume(volume: Mapping[str, Any]) -> str:
-    words = [human_bytes(int(volume["capacity_bytes"])), "encrypted" if volume.get("secret_uuid") else ""]
+    words = [size_words(int(volume["capacity_bytes"])), "encrypted" if volume.get("secret_uuid") else ""]
     return f"{volume['path']}: {', '.join(word for word in words if word)}"
 
 
@@ -49,7 +50,7 @@ def _kept(archive: Mapping[str, Any]) -> str:
     until = f", until {when(archive['until'])}" if archive.get("until") else ""
     where = f"{archive['id']} on {archive['node']}"
     # A machine is its own archive: of how much there is on its disks nobody knows.
-    what = human_bytes(int(archive["bytes"])) if "bytes" in archive else f"its disks {text(archive['disks'])}"
+    what = size_words(int(archive["bytes"])) if "bytes" in archive else f"its disks {text(archive['disks'])}"
     return f"{where}, {what}, kept {when(archive['kept_at'])}{until}"
 
 

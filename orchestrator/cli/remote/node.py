@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, on_it, say, size, table, when
+from orchestrator.cli.output import card, emit_json, facts, moment, on_it, say, size, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.emptying import Words, empty, emptying_options
 from orchestrator.cli.remote.lost import ON_NODES, why_option
@@ -18,6 +18,7 @@ from orchestrator.cli.remote.options import client, json_option, paging_options,
 from orchestrator.cli.remote.taking_in import adopt
 from orchestrator.cli.tables import Column, Kind, Line, Row
 from orchestrator.cli.times import Minutes, Moment
+from orchestrator.domain.sizes import size_words
 
 # Enrolment may install packages on the node.
 ENROL_TIMEOUT_SECONDS = 960.0
@@ -31,7 +32,7 @@ def _promised(what: str) -> Callable[[Row], str]:
 
     def show(row: Row) -> str:
         promised, promisable = row[f"promised_{what}"], row[f"promisable_{what}"]
-        words = str if what == "vcpus" else human_bytes
+        words = str if what == "vcpus" else size_words
         return f"{words(promised)} of {'?' if promisable is None else words(promisable)}"
 
     return show
@@ -103,7 +104,7 @@ _CARD: tuple[Line, ...] = (
     ("promised vCPUs", _vcpus),
     ("promised memory", _promised("memory_bytes")),
     ("promised disk", _promised("disk_bytes")),
-    ("reserved memory", lambda row: human_bytes(row["reserved_memory_bytes"]) if row["reserved_memory_bytes"] else ""),
+    ("reserved memory", lambda row: size_words(row["reserved_memory_bytes"]) if row["reserved_memory_bytes"] else ""),
     ("ratios", lambda row: f"cpu {row['cpu_ratio']}, memory {row['memory_ratio']}, disk {row['disk_ratio']}"),
     ("host key", "host_key"),
     ("agent", lambda row: f"{row['agent_version']} {row['agent_sha256']}".strip()),

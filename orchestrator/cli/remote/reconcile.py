@@ -12,10 +12,11 @@ from urllib.parse import SplitResult, urlsplit
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.output import emit_json, human_bytes, say, table, when
+from orchestrator.cli.output import emit_json, say, table, when
 from orchestrator.cli.remote.client import Client, read_token
 from orchestrator.cli.remote.options import client, json_option
 from orchestrator.cli.tables import Column, Kind, Row
+from orchestrator.domain.sizes import size_words
 
 # As the API takes it, in bytes; a test compares them.
 LIST_LIMIT = 16 * 1024 * 1024
@@ -147,7 +148,7 @@ def _read(path: str, list_token_file: str) -> tuple[str, bytes]:
 
 def _refuse_too_large(size: int, where: str) -> None:
     if size > LIST_LIMIT:
-        raise Failure(f"{where} is far too large for a list: more than {human_bytes(LIST_LIMIT)}", exit_code=2)
+        raise Failure(f"{where} is far too large for a list: more than {size_words(LIST_LIMIT)}", exit_code=2)
 
 
 def _fetched(url: str, list_token_file: str) -> tuple[str, bytes]:

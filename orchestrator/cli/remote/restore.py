@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import emit_json, human_bytes, moment, say, size, table, when
+from orchestrator.cli.output import emit_json, moment, say, size, table, when
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import (
     NeededToAct,
@@ -20,6 +20,7 @@ from orchestrator.cli.remote.options import (
 from orchestrator.cli.remote.watch import WAITS, say_outcome, watch_job
 from orchestrator.cli.remote.workflow import show_workflow
 from orchestrator.cli.tables import Column, Kind, Row
+from orchestrator.domain.sizes import size_words
 
 _LIST: tuple[Column, ...] = (
     Column("ASKED", moment("counted_at"), Kind.TIME),
@@ -94,7 +95,7 @@ def _sentence(answer: Row) -> str:
     where = _WHERE[answer["kind"] == "hosting", answer["beside"]]
     costs = f"; it costs Rp {answer['amount']:,}" if answer["amount"] else ""
     made = f" of {when(answer['made_at'])}" if answer["made_at"] else ""
-    return f"backup {answer['backup_id']}{made}, {human_bytes(answer['size_bytes'])}, {where}: {answer['counts']}{costs}"
+    return f"backup {answer['backup_id']}{made}, {size_words(answer['size_bytes'])}, {where}: {answer['counts']}{costs}"
 
 
 @click.command("restores")

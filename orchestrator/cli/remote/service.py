@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.output import card, emit_json, facts, human_bytes, moment, say, table, when
+from orchestrator.cli.output import card, emit_json, facts, moment, say, table, when
 from orchestrator.cli.remote.account import COMMANDS as ACCOUNT
 from orchestrator.cli.remote.adopt import COMMANDS as ADOPT
 from orchestrator.cli.remote.asking import ask
@@ -35,6 +35,7 @@ from orchestrator.cli.remote.options import (
 from orchestrator.cli.remote.systems import COMMANDS as SYSTEMS
 from orchestrator.cli.remote.usage import usage
 from orchestrator.cli.tables import Column, Kind, Line, Row
+from orchestrator.domain.sizes import size_words
 
 
 def _holds(row: Row) -> str:
@@ -78,7 +79,7 @@ def _last_backup(row: Row) -> str:
     last = row["backups"]["last"]
     if last is None:
         return "" if row["state"] != "active" else "none"
-    return f"{last['id']}, verified {when(last['verified_at'])}, {human_bytes(last['size_bytes'])}"
+    return f"{last['id']}, verified {when(last['verified_at'])}, {size_words(last['size_bytes'])}"
 
 
 def _next_backup(row: Row) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.output import card, emit_json, human_bytes, human_share, moment
+from orchestrator.cli.output import card, emit_json, moment
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client, json_option
 from orchestrator.cli.tables import Line, Row
+from orchestrator.domain.sizes import compared, size_words
 
 _OF = {"disk": "disk, files and databases together", "traffic": "traffic of this month"}
 
@@ -19,28 +20,28 @@ def _shares(row: Row) -> str:
 def _share(share: Row) -> str:
     of = _OF.get(share["of"], share["of"])
     used, sold = share["used"], share["sold"]
-    told = f"{used:,} of {sold:,}" if share["of"] == "inodes" else human_share(used, sold)
+    told = f"{used:,} of {sold:,}" if share["of"] == "inodes" else "{} of {}".format(*compared(used, sold))
     return f"{of}: {share['per_cent']} % ({told})"
 
 
 def _files(row: Row) -> str:
-    return f"{human_bytes(row['bytes'])} in {row['inodes']:,} inodes (files, directories and links)"
+    return f"{size_words(row['bytes'])} in {row['inodes']:,} inodes (files, directories and links)"
 
 
 def _traffic(row: Row) -> str:
     """The months are those of the node's logs, whose zone need not be the provider's."""
     return "\n".join(
-        f"{month}: {human_bytes(count)} in and out, by the node's clock"
+        f"{month}: {size_words(count)} in and out, by the node's clock"
         for month, count in sorted(row["traffic"].items(), reverse=True)
     )
 
 
 def _months(row: Row) -> str:
-    return "\n".join(f"{month}: {human_bytes(count)} in and out" for month, count in sorted(row["traffic"].items(), reverse=True))
+    return "\n".join(f"{month}: {size_words(count)} in and out" for month, count in sorted(row["traffic"].items(), reverse=True))
 
 
 def _databases(row: Row) -> str:
-    return human_bytes(row["database_bytes"]) + ("; they take no more: the disk is used up" if row["databases_full"] else "")
+    return size_words(row["database_bytes"]) + ("; they take no more: the disk is used up" if row["databases_full"] else "")
 
 
 _CARD: tuple[Line, ...] = (
@@ -59,10 +60,7 @@ _GUEST: tuple[Line, ...] = (
     ("service", "service_id"),
     ("node", "node"),
     ("read at", moment("at")),
-    (
-        "traffic",
-        lambda row: "\n".join(f"{m}: {human_bytes(n)} in and out" for m, n in sorted(row["traffic"].items(), reverse=True)),
-    ),
+    ("traffic", _months),
     ("of the plan", _shares),
     ("throttled", lambda row: "until the month ends: the traffic of its plan is used up" if row["throttled"] else "no"),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from orchestrator.cli.output import emit_json, human_bytes, human_rate, say, table, text
+from orchestrator.cli.output import emit_json, say, table, text
 from orchestrator.cli.tables import Column, Kind, Row
+from orchestrator.domain.sizes import rate_words, size_words
 
 # Of what has more parts only their names are in the table: the facts of a service, say.
 _MOST = 20
@@ -50,14 +51,10 @@ def _words(name: str, value: Any) -> tuple[str, str]:
     if isinstance(value, dict):
         return name, f"<{value['$ref']}>" if "$ref" in value else ""
     if isinstance(value, int) and not isinstance(value, bool):
-        for ending, words in (("_bytes_per_second", _rate), ("_bytes", human_bytes)):
+        for ending, words in (("_bytes_per_second", rate_words), ("_bytes", size_words)):
             if name.endswith(ending):
                 return name.removesuffix(ending), words(value)
     return name, text(value)
-
-
-def _rate(value: int) -> str:
-    return human_rate(value) if value else "not limited"
 
 
 # The fence is asked inside the step, at the very act: paid since, held or frozen, and it does not happen.

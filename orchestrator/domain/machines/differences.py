@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain.machines.states import Machine, Standing
+from orchestrator.domain.sizes import compared
 
 # The firmware keeps some of the memory for itself: what a system finds may be so much less than what is built in.
 _MEMORY_KEPT = 0.1
@@ -174,8 +175,9 @@ def _macs(machine: Machine, seen: tuple[str, ...], who: str, *, grave: bool) -> 
 def _amounts(told: Told, found: Found) -> Iterator[Difference]:
     least = told.memory_bytes * (1 - _MEMORY_KEPT)
     if told.memory_bytes and not least <= found.memory_bytes <= told.memory_bytes * (1 + _MEMORY_KEPT):
-        gib = f"{found.memory_bytes / 2**30:.1f} GiB of memory, its BMC tells of {told.memory_bytes / 2**30:.1f} GiB"
-        yield Difference(says=f"the deploy image found {gib}", grave=False)
+        found_words, told_words = compared(found.memory_bytes, told.memory_bytes)
+        says = f"the deploy image found {found_words} of memory, its BMC tells of {told_words}"
+        yield Difference(says=says, grave=False)
     if found.cpus < told.processors:
         says = f"the deploy image found {found.cpus} processors, its BMC tells of {told.processors}"
         yield Difference(says=says, grave=False)
