@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.domain import accounts
 from orchestrator.domain.plans import HostingPlan
 from orchestrator.domain.services import Service
-from orchestrator.drivers.fake.repositories import put_file, texts
+from orchestrator.drivers.fake.directories import put_file, texts
 from orchestrator.steps.base import Facts
 from orchestrator.store.ledger import StoreLedger
 from tests.backup_books import book_of

@@ -11,10 +11,10 @@ import pytest
 
 from orchestrator.domain.accounts import AccountSpec
 from orchestrator.drivers.fake import FakeHostingNode, FakeWorld
+from orchestrator.drivers.fake.directories import put_file, texts
 from orchestrator.drivers.fake.hosting import PHP
 from orchestrator.drivers.fake.hosting_copies import add_cron, aside, break_database, database_text, write_database
 from orchestrator.drivers.fake.hosting_strangers import settle, stranger
-from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.drivers.hosting import AgentHostingNode
 from orchestrator.ports.hosting_node import HostingNode
 from tests.contract.hosting import HostingContract, HostingDetailsContract

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, TransientDriverError
-from orchestrator.drivers.fake import FakeRepositories, FakeWorld
+from orchestrator.drivers.fake import FakeRepositories, FakeWorld, directories
 from orchestrator.drivers.fake import repositories as fake
 from orchestrator.drivers.fake.repository_state import name_of
 from orchestrator.drivers.restic import ResticRepositories
@@ -30,13 +30,13 @@ class FakeNode:
         self.world = world
 
     def put(self, directory: str, path: str, text: str) -> None:
-        fake.put_file(self.world, "n1", directory, path, text)
+        directories.put_file(self.world, "n1", directory, path, text)
 
     def drop(self, directory: str, path: str) -> None:
-        fake.drop_file(self.world, "n1", directory, path)
+        directories.drop_file(self.world, "n1", directory, path)
 
     def texts(self, directory: str) -> dict[str, str]:
-        return fake.texts(self.world, "n1", directory)
+        return directories.texts(self.world, "n1", directory)
 
     def damage(self, access: RepositoryAccess, snapshot: str) -> None:
         fake.damage(self.world, access.location, snapshot)
@@ -92,7 +92,7 @@ class TestFakeRepositories(RepositoriesContract, RepositoryTroubleContract):
     def test_what_cannot_be_read_makes_a_backup_partial_and_is_named(self, site: Site) -> None:
         site.make()
         assert isinstance(site.node, FakeNode)
-        fake.put_file(site.node.world, "n1", site.home, "index.html", "mine", unreadable=True)
+        directories.put_file(site.node.world, "n1", site.home, "index.html", "mine", unreadable=True)
         facts = site.backup("j1")
         assert (facts.whole, facts.failed_count, [each.item for each in facts.failed]) == (False, 1, ["/index.html"])
 

@@ -25,9 +25,10 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.intents import IntentKind
 from orchestrator.domain.services import Hold, HoldEffect, HoldReason
 from orchestrator.drivers.fake import FakeHostingNode
+from orchestrator.drivers.fake.directories import drop_file, put_file, texts
 from orchestrator.drivers.fake.hosting import close_ways, stick
 from orchestrator.drivers.fake.hosting_copies import add_cron, break_database, database_text, write_database
-from orchestrator.drivers.fake.repositories import damage, drop_file, leave_lock, put_file, texts
+from orchestrator.drivers.fake.repositories import damage, leave_lock
 from orchestrator.steps.base import Done, Facts, Needed
 from orchestrator.store import nodes
 from orchestrator.store.tables import service_nodes

@@ -19,7 +19,8 @@ from orchestrator.domain.errors import (
     TransientDriverError,
     WrongState,
 )
-from orchestrator.drivers.fake.repositories import FakeRepositories, damage, falsify, leave_lock, put_file
+from orchestrator.drivers.fake.directories import put_file
+from orchestrator.drivers.fake.repositories import FakeRepositories, damage, falsify, leave_lock
 from orchestrator.drivers.fake.repository_state import name_of
 from orchestrator.ports.hypervisor import PowerAction
 from orchestrator.ports.repositories import RepositoryAccess

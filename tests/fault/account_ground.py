@@ -8,8 +8,8 @@ from typing import Any
 from orchestrator.domain.accounts import user_of
 from orchestrator.domain.backups.words import BackupState
 from orchestrator.drivers.fake import FakeWorld
+from orchestrator.drivers.fake.directories import put_file
 from orchestrator.drivers.fake.hosting_copies import write_database
-from orchestrator.drivers.fake.repositories import put_file
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.store import backups
 from orchestrator.store.account_uids import StoreAccountUids

@@ -14,9 +14,9 @@ from orchestrator.domain.adopting import Adoption, DatabaseFrom, SiteFrom
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, WrongState
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.sizes import compared
+from orchestrator.drivers.fake.directories import texts
 from orchestrator.drivers.fake.hosting_copies import database_text, write_database
 from orchestrator.drivers.fake.hosting_strangers import settle, stranger
-from orchestrator.drivers.fake.repositories import texts
 from orchestrator.engine.hosting import Adopted, Adopting
 from orchestrator.store import audit
 from tests.fault.house import House

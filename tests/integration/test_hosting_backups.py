@@ -36,8 +36,8 @@ from orchestrator.domain.policies import (
     TerminateSince,
 )
 from orchestrator.domain.services import HoldReason
+from orchestrator.drivers.fake.directories import put_file, texts
 from orchestrator.drivers.fake.hosting_copies import break_database, database_text, write_database
-from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.engine.settings import nothing_beside
 from orchestrator.store import backups, drills
 from tests.fault.house import NODES, House, Options

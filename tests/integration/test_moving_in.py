@@ -19,9 +19,9 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.domain.policies import Migration, Policy
+from orchestrator.drivers.fake.directories import put_file, texts
 from orchestrator.drivers.fake.hosting_copies import database_text, write_database
 from orchestrator.drivers.fake.hosting_tarballs import lay
-from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.engine.hosting import Moved, Moving
 from orchestrator.store import charges
 from tests.fault.house import House

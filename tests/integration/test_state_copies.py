@@ -29,7 +29,8 @@ from orchestrator.domain.errors import (
     TransientDriverError,
     WrongState,
 )
-from orchestrator.drivers.fake.repositories import FakeRepositories, damage, put_file
+from orchestrator.drivers.fake.directories import put_file
+from orchestrator.drivers.fake.repositories import FakeRepositories, damage
 from orchestrator.drivers.fake.world import FakeWorld
 from orchestrator.drivers.local import postgres
 from orchestrator.drivers.local.clock import SystemClock

@@ -13,8 +13,8 @@ from agents.node.arguments import parse
 from agents.node.commands import COMMANDS
 from agents.node.protocol import AgentError
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, RequestError, TransientDriverError, WrongState
+from orchestrator.drivers.fake.directories import directory_report
 from orchestrator.drivers.fake.disks import disk_files, system_bytes
-from orchestrator.drivers.fake.repositories import directory_report
 from orchestrator.drivers.fake.traffic import counters
 from orchestrator.drivers.fake.volumes import make
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available

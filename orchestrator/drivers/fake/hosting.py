@@ -20,8 +20,8 @@ from orchestrator.drivers.fake import hosting_copies as copies
 from orchestrator.drivers.fake import hosting_state as state_of
 from orchestrator.drivers.fake import hosting_strangers as strangers
 from orchestrator.drivers.fake import hosting_tarballs as tarballs
+from orchestrator.drivers.fake.directories import directories_of
 from orchestrator.drivers.fake.hosting_state import INNER, OUTER, WAYS
-from orchestrator.drivers.fake.repository_state import directories_of
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.hosting_node import (

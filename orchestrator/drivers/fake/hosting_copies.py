@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.domain.errors import NotFound, PermanentDriverError, WrongState
-from orchestrator.drivers.fake.repository_state import directories_of, next_revision
+from orchestrator.drivers.fake.directories import directories_of, next_revision
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.ports.hosting_node import DatabaseDump, Packed
 

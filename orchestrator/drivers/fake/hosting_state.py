@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec
 from orchestrator.domain.errors import NotFound, WrongState
-from orchestrator.drivers.fake.repository_state import directories_of
+from orchestrator.drivers.fake.directories import directories_of
 from orchestrator.drivers.fake.world import State
 from orchestrator.ports.hosting_node import AccountUsage
 

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.domain.errors import NoCapacity, NotFound, Refused, WrongState
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.domain.sizes import size_words
-from orchestrator.drivers.fake.repository_state import directories_of, next_revision
+from orchestrator.drivers.fake.directories import directories_of, next_revision
 from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.ports.hosting_node import DatabaseDump, TakenOut
 

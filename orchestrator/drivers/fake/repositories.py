@@ -1,8 +1,7 @@
 """The simulated repositories: apart from the simulated nodes, and reached from each.
 
 A repository is known by the last part of its location, so that an append-only endpoint and its keeper's lead to the same one; a
-location with ``append-only`` in it does not delete. What a directory holds is simulated by the texts of its files (``put_file``).
-Besides the world's faults, a test may leave a lock, damage a snapshot, or make a file unreadable.
+location with ``append-only`` in it does not delete. Besides the world's faults, a test may leave a lock, or damage a snapshot.
 """
 
 from __future__ import annotations
@@ -14,24 +13,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.domain.errors import AlreadyExists
+from orchestrator.drivers.fake.directories import (
+    directories_of,
+    is_below,
+    measured_of,
+    next_revision,
+    revision_of,
+    size_of,
+)
 from orchestrator.drivers.fake.disks import system_bytes, write_disk
 from orchestrator.drivers.fake.repository_state import (
-    directories_of,
-    directory_of,
-    is_below,
     kept_in,
     must_delete,
     name_of,
-    next_revision,
     opened_of,
     reads_all,
-    revision_of,
     row_of,
-    size_of,
     source_files,
     unlocked_of,
 )
-from orchestrator.drivers.fake.world import FakeWorld, State, node_of
+from orchestrator.drivers.fake.world import FakeWorld, State
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.repositories import (
     BackupFacts,
@@ -292,23 +293,6 @@ class FakeRepositories:
 # -- what a test does behind the port's back -----------------------------------------------------------------------------------
 
 
-def put_file(world: FakeWorld, node: str, directory: str, path: str, text: str, *, unreadable: bool = False) -> None:
-    """Write a file of a simulated directory, which is made where it is missing; ``path`` is relative to it."""
-    with world.change() as state:
-        files = directories_of(node_of(state, node)).setdefault(directory, {})
-        files[path] = {"text": text, "unreadable": unreadable, "revision": next_revision(state)}
-
-
-def drop_file(world: FakeWorld, node: str, directory: str, path: str) -> None:
-    with world.change() as state:
-        del directories_of(node_of(state, node))[directory][path]
-
-
-def texts(world: FakeWorld, node: str, directory: str) -> dict[str, str]:
-    """What the directory's files hold, by path."""
-    return {path: str(file["text"]) for path, file in directories_of(world.node(node)).get(directory, {}).items()}
-
-
 def leave_lock(world: FakeWorld, location: str, *, node: str = "", alive: bool = False) -> None:
     """A lock in the repository, of a run of ``node`` ('' = of somebody else's), which is dead or goes on."""
     with world.change() as state:
@@ -326,35 +310,6 @@ def falsify(world: FakeWorld, location: str, snapshot: str, path: str) -> None:
     """The snapshot holds something else than the file had: found by comparing only."""
     with world.change() as state:
         kept_in(state)[name_of(location)]["snapshots"][snapshot]["files"][path]["text"] += "?"
-
-
-def directory_report(node: State, path: str) -> dict[str, Any]:
-    """What ``directory-measure`` says of a simulated directory. Raises NotFound."""
-    files = directory_of(node, path)
-    above = {"/".join(parts[:end]) for parts in (name.split("/") for name in files) for end in range(1, len(parts))}
-    shares: list[dict[str, Any]] = [
-        {
-            "path": directory,
-            "bytes": sum(len(file["text"]) for name, file in files.items() if name.startswith(f"{directory}/")),
-            "inodes": sum(name.startswith(f"{directory}/") for name in files),
-        }
-        for directory in sorted(above)
-    ]
-    return {
-        "bytes": size_of(files),
-        "file_bytes": size_of(files),
-        "files": len(files),
-        "directories": len(above),
-        "inodes": 1 + len(files) + len(above),
-        **dict.fromkeys(("links", "sockets", "others", "elsewhere", "unreadable"), 0),
-        "unreadable_paths": [],
-        "largest": sorted(shares, key=lambda row: -row["bytes"])[:10],
-        "fullest": sorted(shares, key=lambda row: -row["inodes"])[:10],
-    }
-
-
-def measured_of(node: State, path: str) -> DirectoryFacts:
-    return DirectoryFacts.from_report(directory_report(node, path))
 
 
 def _over(measured: DirectoryFacts, spec: BackupSpec) -> bool:

@@ -1,10 +1,9 @@
-"""How simulated repositories and directories are kept in the simulated world."""
+"""How simulated repositories are kept in the simulated world."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from orchestrator.domain.errors import NotFound, PermanentDriverError, Refused, TransientDriverError
+from orchestrator.drivers.fake.directories import directory_of
 from orchestrator.drivers.fake.disks import disk_files
 from orchestrator.drivers.fake.world import State
 from orchestrator.ports.repositories import DiskSource, RepositoryAccess, Source
@@ -20,18 +19,6 @@ def name_of(location: str) -> str:
 def kept_in(state: State) -> dict[str, State]:
     kept: dict[str, State] = state.setdefault("repositories", {})
     return kept
-
-
-def directories_of(node: State) -> dict[str, dict[str, State]]:
-    kept: dict[str, dict[str, State]] = node.setdefault("directories", {})
-    return kept
-
-
-def directory_of(node: State, path: str) -> dict[str, State]:
-    try:
-        return directories_of(node)[path]
-    except KeyError:
-        raise NotFound(f"there is no directory {path}", reason="no-source") from None
 
 
 def source_files(node: State, source: Source) -> dict[str, State]:
@@ -71,21 +58,3 @@ def row_of(kept: State, snapshot: str, access: RepositoryAccess) -> State:
     if row is None:
         raise NotFound(f"there is no snapshot {snapshot[:8]} in {access.location}", reason="no-snapshot")
     return row
-
-
-def is_below(path: str, above: tuple[str, ...]) -> bool:
-    return any(path == each or path.startswith(f"{each}/") for each in above)
-
-
-def size_of(files: Mapping[str, State]) -> int:
-    return sum(len(file["text"].encode()) for file in files.values())
-
-
-def revision_of(state: State) -> int:
-    """Grows with every write to a simulated directory: what is older than a snapshot is known by it."""
-    return int(state.get("revision", 0))
-
-
-def next_revision(state: State) -> int:
-    state["revision"] = revision_of(state) + 1
-    return int(state["revision"])

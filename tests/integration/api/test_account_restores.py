@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.cli.main import run
 from orchestrator.drivers.fake import FakeWorld
+from orchestrator.drivers.fake.directories import put_file, texts
 from orchestrator.drivers.fake.hosting_copies import database_text, write_database
-from orchestrator.drivers.fake.repositories import put_file, texts
 from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
 from tests.live import HOSTING, Live
