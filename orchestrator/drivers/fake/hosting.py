@@ -6,20 +6,19 @@ several parts on a real node take two here, so that one can be cut off between t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from orchestrator.domain.accounts import AccountFacts, AccountSpec, user_of
 from orchestrator.domain.adopting import Adoption, Stranger
-from orchestrator.domain.errors import NotFound, RequestError, WrongState
+from orchestrator.domain.errors import RequestError, WrongState
 from orchestrator.domain.moving_in import Tarball
 from orchestrator.drivers.fake import hosting_copies as copies
 from orchestrator.drivers.fake import hosting_state as state_of
 from orchestrator.drivers.fake import hosting_strangers as strangers
 from orchestrator.drivers.fake import hosting_tarballs as tarballs
+from orchestrator.drivers.fake import hosting_wipes as wipes
 from orchestrator.drivers.fake.directories import directories_of
 from orchestrator.drivers.fake.hosting_state import INNER, OUTER, WAYS
 from orchestrator.drivers.fake.world import FakeWorld, State, pool_available
@@ -33,11 +32,9 @@ from orchestrator.ports.hosting_node import (
     HostingReport,
     Need,
     NodeResidue,
-    Orphan,
     Packed,
     Residue,
     SetAside,
-    Stray,
     TakenOut,
     WayIn,
 )
@@ -45,10 +42,6 @@ from orchestrator.ports.hosting_node import (
 T = TypeVar("T")
 
 PHP = ("8.2",)
-# A file of such a name cannot be removed.
-STAYS = ".immutable"
-_USER = re.compile(r"h[1-9][0-9]{5,8}(?![0-9])")
-LIMITS = ("Files and databases were removed, and not overwritten.", "The medium is simulated.")
 
 
 class FakeHostingNode:
@@ -174,64 +167,21 @@ class FakeHostingNode:
         """See the port. First the databases, from which on there is no way back, then the rest."""
 
         def begin(node: State) -> AccountWipe | None:
-            there = state_of.accounts_of(node).get(user)
-            if there is not None:
-                state_of.require(there, service_id)
-                there["wiping"], there["wiped_by"] = self._now(), job_id
-                there["wiped_databases"] = [f"{user}_{each['name']}" for each in there["databases"]]
-                there["databases"], there["open"] = [], []
-                there["content"] = {}
+            wipes.begin(node, user, service_id=service_id, job_id=job_id, now=self._now())
             return None
 
         def end(node: State) -> AccountWipe:
-            there = state_of.accounts_of(node).pop(user, None)
-            copies.drop(node, user)
-            kept: dict[str, Any] = node.setdefault("account_wipes", {})
-            if there is not None:
-                used = there["used"]
-                report = AccountWipe(
-                    user=user,
-                    files=used["inodes"],
-                    bytes=used["bytes"],
-                    databases=tuple(there["wiped_databases"]),
-                    method="unlink",
-                    limits=LIMITS,
-                    started_at=there["wiping"],
-                    finished_at=self._now(),
-                )
-                kept[user] = {"service_id": service_id, "report": asdict(report)}
-            found = kept.get(user)
-            if found is None or found["service_id"] != service_id:
-                raise NotFound(f"there is no account {user} on {node['name']}, and no report of its wipe")
-            told = found["report"]
-            return AccountWipe(**told | {"databases": tuple(told["databases"]), "limits": tuple(told["limits"])})
+            return wipes.end(node, user, service_id=service_id, now=self._now())
 
         return self._act("wipe", user, deadline, begin, end)
 
     def residue(self, user: str, *, service_id: str, uid: int, clean: bool, deadline: float) -> Residue:
-        """See the port. ``files`` of the world's node that carry the user's name are what is left of it; what is ``unseen`` it
-        cannot tell."""
+        """See the port."""
         if user != user_of(uid):
             raise RequestError(f"{user} is not the user of uid {uid}")
 
         def stage(node: State) -> Residue:
-            there, record = state_of.accounts_of(node).get(user), node.get("account_wipes", {}).get(user)
-            if there is not None:
-                state_of.require(there, service_id)
-            files = [path for path in node["files"] if user in path]
-            homes = copies.left(node, user)
-            users = [f"user {user}"] if there is not None else []
-            kept = (f"/var/lib/orchestrator-agent/accounts/{user}.{service_id}.wiped.json",) if record else ()
-            unknown = tuple(node.get("unseen", ()))
-            if not clean:
-                return Residue(found=(*users, *homes, *files), kept=kept, unknown=unknown)
-            if there is not None:
-                raise WrongState(f"the account {user} is still there", hint="wipe it first")
-            stay = [path for path in files if path.endswith(STAYS)]
-            node["files"] = [path for path in node["files"] if path not in files or path in stay]
-            node.get("account_wipes", {}).pop(user, None)
-            copies.drop(node, user)
-            return Residue(found=tuple(stay), removed=(*homes, *(path for path in files if path not in stay)), unknown=unknown)
+            return wipes.residue(node, user, service_id=service_id, clean=clean)
 
         return self._world.act("hosting.residue", node=self._node, subject=user, deadline=deadline, stages=[stage])
 
@@ -272,20 +222,9 @@ class FakeHostingNode:
         )
 
     def node_residue(self, *, deadline: float) -> NodeResidue:
-        """See the port. ``files`` of the world's node that carry an absent account's name, and what its ``orphans`` say."""
-
-        def stage(node: State) -> NodeResidue:
-            found: dict[str, list[str]] = {}
-            for path in node["files"]:
-                named = _USER.search(path)
-                if named and named[0] not in state_of.accounts_of(node):
-                    found.setdefault(named[0], []).append(path)
-            return NodeResidue(
-                accounts=tuple(Stray(user=user, marked=False, found=tuple(paths)) for user, paths in sorted(found.items())),
-                orphans=tuple(Orphan(**each) for each in node.get("orphans", ())),
-            )
-
-        return self._world.act("hosting.node_residue", node=self._node, subject=self._node, deadline=deadline, stages=[stage])
+        """See the port."""
+        stages = [wipes.node_residue]
+        return self._world.act("hosting.node_residue", node=self._node, subject=self._node, deadline=deadline, stages=stages)
 
     def look_into(self, file: str, *, most_bytes: int, most_inodes: int, deadline: float) -> Tarball:
         """See the port."""

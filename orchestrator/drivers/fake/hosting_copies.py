@@ -1,6 +1,6 @@
 """Simulated accounts as they are packed for a backup and made from one again.
 
-The directory of an account is one of the node's simulated directories (``repositories.put_file``), with ``home/…`` and, while it
+The directory of an account is one of the node's simulated directories (``directories.put_file``), with ``home/…`` and, while it
 is packed, ``backup/…`` in it; what was restored aside is a directory of its own. What a database holds is one text.
 """
 
