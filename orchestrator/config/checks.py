@@ -16,16 +16,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from orchestrator.config.fields import Address, Network
-from orchestrator.config.files import (
-    BillingEntry,
-    HostingPlanFile,
-    NodeEntry,
-    PlanFile,
-    RangeEntry,
-    SoldFile,
-    TemplateEntry,
-    ZoneEntry,
-)
+from orchestrator.config.files import BillingEntry, NodeEntry, RangeEntry, TemplateEntry, ZoneEntry
+from orchestrator.config.plan_files import HostingPlanFile, PlanFile, SoldFile
 from orchestrator.config.problems import Path, Problem, did_you_mean
 from orchestrator.config.yaml_reader import Document
 from orchestrator.domain.sizes import compared

@@ -1,6 +1,7 @@
-"""The shape of each configuration file. The JSON Schemas in configs/schemas/ and the checks at load come from these models.
+"""The shape of orchestrator.yaml, nodes.yaml, templates.yaml and playbooks; the others have files of their own beside this one.
 
-What concerns more than one value (references between files, addresses inside their network) is in ``checks``.
+The JSON Schemas in configs/schemas/ and the checks at load come from these models. What concerns more than
+one value (references between files, addresses inside their network) is in ``checks``.
 """
 
 from __future__ import annotations
@@ -12,19 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.config import backup_values as b
 from orchestrator.config import fields as f
-from orchestrator.config import policy_values as v
 from orchestrator.domain.backups.offer import DRILLS, KEEP_RESTORED
-from orchestrator.domain.plans import LIMITED_CPU, LIMITED_NETWORK
 from orchestrator.domain.playbooks import OnFailure
 
 
-class _File(BaseModel):
+class File(BaseModel):
     """Unknown keys are errors; ``true`` is no number and ``1`` no text."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class BillingEntry(_File):
+class BillingEntry(File):
     source: f.Name = Field(description="Name of the billing system; part of its webhook's path.")
     secret_files: list[f.PathText] = Field(
         min_length=1,
@@ -37,7 +36,7 @@ class BillingEntry(_File):
     notify_secret_file: f.PathText | None = Field(default=None, description="File that holds the secret which signs them.")
 
 
-class WebhooksSection(_File):
+class WebhooksSection(File):
     tolerance: f.Tolerance = Field(
         default=timedelta(minutes=5),
         json_schema_extra={"default": "5m"},
@@ -58,7 +57,7 @@ class WebhooksSection(_File):
     )
 
 
-class MessagesSection(_File):
+class MessagesSection(File):
     give_up_after: f.GivenUp = Field(
         default=timedelta(days=3),
         json_schema_extra={"default": "3d"},
@@ -71,12 +70,12 @@ class MessagesSection(_File):
     )
 
 
-class BrakesSection(_File):
+class BrakesSection(File):
     suspensions_per_hour: int = Field(default=20, ge=0, le=100_000, description="More within an hour wait for 'job approve'.")
     terminations_per_hour: int = Field(default=5, ge=0, le=100_000, description="More within an hour wait for 'job approve'.")
 
 
-class JobsSection(_File):
+class JobsSection(File):
     threads: int = Field(default=8, ge=1, le=64, description="Jobs that run at the same time.")
     keep: f.Kept = Field(
         default=timedelta(days=14),
@@ -90,7 +89,7 @@ class JobsSection(_File):
     )
 
 
-class TargetEntry(_File):
+class TargetEntry(File):
     name: f.Name = Field(description="Name of the target, as nodes give it.")
     location: b.Location = Field(
         description="By which nodes reach it: a directory, sftp:user@host:/directory, rest:https://host:port/name/."
@@ -108,7 +107,7 @@ class TargetEntry(_File):
     keeper_ssh_key_file: f.PathText | None = Field(default=None, description="File with the private SSH key of a keeper by sftp.")
 
 
-class StateSection(_File):
+class StateSection(File):
     target: f.Name = Field(description="Target that the copies go to.")
     key_file: f.PathText = Field(description="File with the key that opens them; keep a copy of it away from this machine.")
     every: f.StateInterval = Field(
@@ -118,7 +117,7 @@ class StateSection(_File):
     on_own_machine: bool = Field(default=False, description="true = they may lie on the controller's own machine.")
 
 
-class BackupsSection(_File):
+class BackupsSection(File):
     targets: list[TargetEntry] = Field(default_factory=list, max_length=100, description="Where copies go.")
     opens: b.ClockTime = Field(
         default=time(0), json_schema_extra={"default": "00:00"}, description="From when on backups are begun, each day."
@@ -145,7 +144,7 @@ class BackupsSection(_File):
     )
 
 
-class DeploySection(_File):
+class DeploySection(File):
     listen: f.Listen = Field(
         min_length=1, description="host:port that dedicated machines and their BMCs are answered at, by TLS."
     )
@@ -154,12 +153,12 @@ class DeploySection(_File):
     images: f.PathText = Field(description="Directory of the raw images that are written to machines.")
 
 
-class TlsSection(_File):
+class TlsSection(File):
     certificate_file: f.PathText = Field(description="PEM: the certificate for `listen`, and those that lead to its authority.")
     key_file: f.PathText = Field(description="PEM: its private key, readable by the controller only.")
 
 
-class LimitsSection(_File):
+class LimitsSection(File):
     token_requests_per_minute: int = Field(
         default=1200, ge=0, le=1_000_000, strict=True, description="Of one token, and as many at once; 0 = no limit."
     )
@@ -172,7 +171,7 @@ class LimitsSection(_File):
     )
 
 
-class ConsolesSection(_File):
+class ConsolesSection(File):
     idle: f.ConsoleIdle = Field(
         default=timedelta(minutes=15),
         json_schema_extra={"default": "15m"},
@@ -181,7 +180,7 @@ class ConsolesSection(_File):
     at_once: int = Field(default=8, ge=0, le=100, strict=True, description="Open at the same time on a controller; 0 = none.")
 
 
-class MaintenanceSection(_File):
+class MaintenanceSection(File):
     notice: f.RestartNotice = Field(
         default=timedelta(hours=24),
         json_schema_extra={"default": "24h"},
@@ -194,7 +193,7 @@ class MaintenanceSection(_File):
     )
 
 
-class OrchestratorFile(_File):
+class OrchestratorFile(File):
     """orchestrator.yaml: the controller itself."""
 
     provider: f.Line = Field(min_length=1, description="Name of the hosting company, as customers know it.")
@@ -232,7 +231,7 @@ class OrchestratorFile(_File):
     )
 
 
-class ZoneEntry(_File):
+class ZoneEntry(File):
     name: f.Name = Field(description="Name of the zone.")
     description: f.Line = Field(default="", description="For people.")
     country: f.Country = Field(
@@ -241,7 +240,7 @@ class ZoneEntry(_File):
     )
 
 
-class NodeEntry(_File):
+class NodeEntry(File):
     name: f.Name = Field(description="Name of the node.")
     zone: f.Name = Field(description="Zone it stands in.")
     kind: Literal["hypervisor", "hosting"] = Field(
@@ -276,7 +275,7 @@ class NodeEntry(_File):
     )
 
 
-class RangeEntry(_File):
+class RangeEntry(File):
     name: f.Name = Field(description="Name of the range.")
     zone: f.Name = Field(description="Zone whose guests draw from it.")
     network: f.IpNetwork = Field(description="The network with its prefix length, as guests are told.")
@@ -287,7 +286,7 @@ class RangeEntry(_File):
     dns: list[f.IpAddress] = Field(default_factory=list, max_length=8, description="Name servers, as guests are told.")
 
 
-class NodesFile(_File):
+class NodesFile(File):
     """nodes.yaml: zones, hypervisors, hosting nodes and addresses."""
 
     zones: list[ZoneEntry] = Field(min_length=1, max_length=1000, description="The zones.")
@@ -295,7 +294,7 @@ class NodesFile(_File):
     address_ranges: list[RangeEntry] = Field(default_factory=list, max_length=2000, description="Addresses for guests.")
 
 
-class TemplateEntry(_File):
+class TemplateEntry(File):
     name: f.Name = Field(description="Name of the template.")
     os: f.Line = Field(default="", description="What it is, for people.")
     volume: f.FileName = Field(min_length=1, description="File of the image in every node's pool.")
@@ -310,100 +309,13 @@ class TemplateEntry(_File):
     ready: Literal["agent", "ssh", "running"] = Field(default="ssh", description="What shows that a guest of it is up.")
 
 
-class TemplatesFile(_File):
+class TemplatesFile(File):
     """templates.yaml: the OS images on the nodes."""
 
     templates: list[TemplateEntry] = Field(max_length=1000, description="The templates; none where no guests are sold.")
 
 
-class SoldFile(_File):
-    """What every plans/NAME.yaml says, whatever is sold by it."""
-
-    name: f.Name = Field(description="Name of the plan; the file is called so, too.")
-    kind: str = Field(description="What the customer gets.")
-    description: f.Line = Field(default="", description="For people.")
-    zones: list[f.Name] = Field(default_factory=list, max_length=200, description="Zones it is sold in; empty = all.")
-    traffic: f.Traffic | None = Field(default=None, description="Traffic in a calendar month; left out: as much as one likes.")
-    traffic_over_per_gb: int = Field(
-        default=0, ge=0, le=10**12, description="Whole rupiah for each started GB (10^9 bytes) over it; 0 = nothing."
-    )
-    price_per_hour: int = Field(
-        default=0, ge=0, le=10**12, description="Whole rupiah for each started hour, of a service by the hour; 0 = it is not."
-    )
-    backups_bought: bool = Field(
-        default=False, description="Backups are part of what is sold, or more of them than the policy gives unasked."
-    )
-    backup_cap: f.BackupCap | None = Field(
-        default=None, description="No backup of a service with more allocated; left out: a guest has no cap."
-    )
-    backup_cap_inodes: int | None = Field(
-        default=None, ge=1, le=10**12, description="No backup of an account with more files, directories and links."
-    )
-    policy: f.Name = Field(default="default", description="The promises that hold for its services: a name in policies/.")
-    forbids: v.Uses = Field(default_factory=list, description="What its customers may not run; empty = nothing.")
-
-
-class PlanFile(SoldFile):
-    """plans/NAME.yaml of kind vps: guests on hypervisors."""
-
-    kind: Literal["vps"] = Field(description="What the customer gets: a guest.")
-    vcpus: int = Field(ge=1, le=512, description="Virtual CPUs.")
-    vcpus_most: int = Field(
-        default=0, ge=0, le=512, description="Up to so many a change to a larger plan can add while the guest runs; 0 = none."
-    )
-    cpu_percent: int = Field(default=100, ge=1, le=100, description="Per cent of a core that each vCPU may use.")
-    memory: f.MemorySize = Field(description="Memory.")
-    disk: f.DiskSize = Field(description="Size of the disk.")
-    disk_rate: f.Rate = Field(default=0, description="Reads and writes together; 0 = no limit.")
-    disk_iops: int = Field(default=0, ge=0, le=10_000_000, description="Operations per second; 0 = no limit.")
-    network_rate: f.Rate = Field(default=0, description="Each direction; 0 = no limit.")
-    limited_network: f.LimitedRate = Field(
-        default=LIMITED_NETWORK,
-        json_schema_extra={"default": "1 Mbit/s"},
-        description="Each direction, while a hold limits the service; never above network_rate.",
-    )
-    traffic_over: Literal["charge", "throttle"] = Field(
-        default="charge",
-        description="Beyond the traffic: what is over is charged, or the network is throttled until the month ends.",
-    )
-    traffic_over_rate: f.LimitedRate | None = Field(
-        default=None, description="Each direction, of a guest that is throttled for its traffic; never above network_rate."
-    )
-    encrypted: bool = Field(
-        default=True, description="The disk is encrypted with a key of its own, which makes the wipe certain."
-    )
-    full_copy: bool = Field(default=False, description="The disk is a full copy of the template instead of an overlay.")
-    outgoing_mail: Literal["closed", "open"] = Field(
-        default="closed", description="Whether guests may send to port 25 of others; a service can be told otherwise."
-    )
-    ipv4: int = Field(default=1, ge=0, le=64, description="IPv4 addresses.")
-    ipv6: int = Field(default=1, ge=0, le=64, description="IPv6 addresses.")
-    templates: list[f.Name] = Field(min_length=1, max_length=200, description="Templates a customer may choose from.")
-    default_template: f.Name | None = Field(default=None, description="The one taken unasked; left out: the first of templates.")
-
-
-class HostingPlanFile(SoldFile):
-    """plans/NAME.yaml of kind hosting: accounts on hosting nodes."""
-
-    kind: Literal["hosting"] = Field(description="What the customer gets: an account.")
-    disk: f.DiskSize = Field(description="Hard quota of its files.")
-    inodes: int = Field(ge=10, le=1 << 40, description="Hard quota of files, directories and links.")
-    cpu_percent: int = Field(default=100, ge=1, le=102_400, description="Per cent of one core, for all that it runs.")
-    limited_cpu_percent: int = Field(
-        default=LIMITED_CPU, ge=1, le=102_400, description="While a hold limits the service; never above cpu_percent."
-    )
-    memory: f.MemorySize = Field(description="For all that it runs.")
-    tasks: int = Field(default=100, ge=4, le=1 << 22, description="Processes and threads at the same time.")
-    io_rate: f.Rate = Field(default=0, description="Reads, and writes, of the disk; 0 = no limit.")
-    iops: int = Field(default=0, ge=0, le=1 << 30, description="Reads, and writes, per second; 0 = no limit.")
-    sites: int = Field(default=1, ge=0, le=200, description="Sites that it may have.")
-    databases: int = Field(default=0, ge=0, le=200, description="Databases that it may have.")
-    php: list[f.PhpVersion] = Field(
-        default_factory=list, max_length=20, description="Versions of PHP; the first is taken unasked; empty = files only."
-    )
-
-
-class PlaybookEntry(_File):
+class PlaybookEntry(File):
     id: f.Name | None = Field(default=None, description="Name for references; left out: the step's, dots as dashes.")
     step: f.Name = Field(description="The step to run.")
     with_: dict[str, Any] = Field(default_factory=dict, alias="with", description="Its arguments.")
@@ -412,7 +324,7 @@ class PlaybookEntry(_File):
     destructive: bool = Field(default=False, description="It destroys what cannot be brought back.")
 
 
-class PlaybookFile(_File):
+class PlaybookFile(File):
     """playbooks/NAME.yaml: the steps of one intent for one kind of plan."""
 
     name: f.Name = Field(description="<kind>-<intent>, for dedicated machine-<intent>; the file is called so, too.")

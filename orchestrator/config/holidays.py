@@ -10,9 +10,10 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.config import fields as f
+from orchestrator.config.files import File
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file
@@ -34,20 +35,16 @@ def _date(value: object) -> date:
 Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 
 
-class HolidayEntry(BaseModel):
+class HolidayEntry(File):
     """One day of the file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     date: Date = Field(description="The day, in the provider's time zone: year-month-day.")
     name: f.Line = Field(min_length=1, description="What the day is called.")
     source: f.Line = Field(min_length=1, description="Who decreed it, and where that can be read.")
 
 
-class HolidaysFile(BaseModel):
+class HolidaysFile(File):
     """holidays.yaml: days without business besides the public holidays, which are known."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     holidays: list[HolidayEntry] = Field(max_length=MOST, description="The days; [] = none but the public holidays.")
 

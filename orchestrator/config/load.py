@@ -21,7 +21,6 @@ from orchestrator.config.files import (
     NodeEntry,
     NodesFile,
     OrchestratorFile,
-    PlanFile,
     RangeEntry,
     TargetEntry,
     TemplateEntry,
@@ -43,6 +42,7 @@ from orchestrator.config.model import (
     TlsSettings,
     Zone,
 )
+from orchestrator.config.plan_files import PlanFile
 from orchestrator.config.plan_reading import AnyPlanFile, plan_model, plan_of
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from orchestrator.config.checks import Entries, Entry, Names, known_name, twice
-from orchestrator.config.files import RangeEntry, SoldFile, TemplateEntry
+from orchestrator.config.files import RangeEntry, TemplateEntry
 from orchestrator.config.machine_files import MachineEntry, MachinePlanFile
+from orchestrator.config.plan_files import SoldFile
 from orchestrator.config.problems import Problem, did_you_mean
 
 _BACKUPS = ("backups_bought", "backup_cap", "backup_cap_inodes")

@@ -7,10 +7,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.config import fields as f
-from orchestrator.config.files import SoldFile
+from orchestrator.config.files import File
+from orchestrator.config.plan_files import SoldFile
 
 _MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 # What manufacturers write on drives (ATA8-ACS, NVMe: 20 characters of ASCII), and what hypervisors make up.
@@ -97,9 +98,7 @@ Interface = Annotated[IPv4Interface | IPv6Interface | None, BeforeValidator(_int
 Gateway = Annotated[IPv4Address | IPv6Address | None, BeforeValidator(_gateway), WithJsonSchema({"type": "string"})]
 
 
-class MachineEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
+class MachineEntry(File):
     name: f.Name = Field(description="Name of the machine; no node may have it.")
     zone: f.Name = Field(description="Zone it stands in.")
     class_: f.Name = Field(alias="class", description="What it is sold as, as plans of kind dedicated name it.")
@@ -126,10 +125,8 @@ class MachineEntry(BaseModel):
     maintenance: bool = Field(default=False, description="true = no service is placed on it.")
 
 
-class MachinesFile(BaseModel):
+class MachinesFile(File):
     """machines.yaml: the dedicated machines."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     machines: list[MachineEntry] = Field(default_factory=list, max_length=2000, description="The machines.")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.config.files import HostingPlanFile, PlanFile, SoldFile
 from orchestrator.config.machine_files import MachinePlanFile
+from orchestrator.config.plan_files import HostingPlanFile, PlanFile, SoldFile
 from orchestrator.domain.plans import GuestPlan, HostingPlan, MachinePlan, Plan, PlanKind
 
 AnyPlanFile = PlanFile | HostingPlanFile | MachinePlanFile

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator.config import fields as f
 from orchestrator.config import policy_values as v
+from orchestrator.config.files import File
 from orchestrator.domain import policies as p
 from orchestrator.domain.policies import conduct, data, life, money
 
 
-class _Part(BaseModel):
-    """Unknown keys are errors; ``true`` is no number and ``1`` no text."""
+class _Part(File):
+    """A rule, or a section of some."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     makes: ClassVar[type[Any]]
     unordered: ClassVar[frozenset[str]] = frozenset()
 

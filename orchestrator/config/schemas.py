@@ -17,9 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator.config.files import HostingPlanFile, NodesFile, OrchestratorFile, PlanFile, PlaybookFile, TemplatesFile
+from orchestrator.config.files import NodesFile, OrchestratorFile, PlaybookFile, TemplatesFile
 from orchestrator.config.holidays import HolidaysFile
 from orchestrator.config.machine_files import MachinePlanFile, MachinesFile
+from orchestrator.config.plan_files import HostingPlanFile, PlanFile
 from orchestrator.config.policy_file import PolicyFile
 from orchestrator.config.sentences import inner_model
 

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from orchestrator.config.files import NodeEntry, OrchestratorFile, PlanFile
+from orchestrator.config.files import NodeEntry, OrchestratorFile
 from orchestrator.config.load import load
+from orchestrator.config.plan_files import PlanFile
 from orchestrator.config.problems import Problem
 from orchestrator.config.shown import files
 from orchestrator.domain.errors import ConfigError

@@ -15,8 +15,9 @@ from orchestrator.api.app import RESOURCES
 from orchestrator.api.resources import consoles
 from orchestrator.api.vocabulary import EventData
 from orchestrator.cli.main import cli
-from orchestrator.config.files import HostingPlanFile, NodesFile, OrchestratorFile, PlanFile, TemplatesFile
+from orchestrator.config.files import NodesFile, OrchestratorFile, TemplatesFile
 from orchestrator.config.machine_files import MachinePlanFile, MachinesFile
+from orchestrator.config.plan_files import HostingPlanFile, PlanFile
 from orchestrator.domain.errors import OUTCOMES
 from orchestrator.domain.events import EventType
 from orchestrator.observe.metrics import Metrics
