@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 from orchestrator.config import backup_checks, machine_checks
 from orchestrator.config.backups import backup_settings
 from orchestrator.config.checks import Entries, Entry, Names, check
+from orchestrator.config.directory import from_sample, require_configuration, yaml_files
 from orchestrator.config.files import (
     BackupsSection,
     BillingEntry,
@@ -49,10 +49,8 @@ from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import salvage, validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file
 from orchestrator.domain.brakes import BrakeLimits
-from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.plans import AddressRange, Node, NodeKind, Template
 from orchestrator.domain.policies import SILENT, Policy
-from orchestrator.shipped import SAMPLES
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -73,7 +71,7 @@ def load(directory: Path) -> Config:
     file), ``path`` and ``sentence``. Files that hold secrets are named, not opened.
     """
     directory = Path(os.path.abspath(directory))  # noqa: PTH100 -- without following links: the operator's own words
-    _look_for(directory)
+    require_configuration(directory)
     reading = _Reading()
     settings = _settings(reading, directory / "orchestrator.yaml")
     nodes = _nodes(reading, directory / "nodes.yaml")
@@ -165,35 +163,6 @@ class _Reading:
 
 def _under(path: str, above: str) -> bool:
     return path == above or path.startswith((f"{above}.", f"{above}["))
-
-
-def from_sample(path: Path) -> str:
-    """How to make a file or directory that is missing, where there is a sample of it."""
-    sample = SAMPLES / path.name
-    return f": begin with the sample, `cp -r {sample} {shlex.quote(str(path))}`" if sample.exists() else ""
-
-
-def _look_for(directory: Path) -> None:
-    """Say at once, and once, that there is no configuration. What is there and cannot be read is told of each file."""
-    try:
-        empty = not any(directory.iterdir())
-    except FileNotFoundError:
-        raise _none(f"there is no configuration: the directory {directory} is missing", directory) from None
-    except NotADirectoryError:
-        raise _none(f"there is no configuration: {directory} is a file, and a directory is needed", directory) from None
-    except OSError:
-        return
-    if empty:
-        raise _none(f"there is no configuration: the directory {directory} is empty", directory)
-
-
-def _none(sentence: str, directory: Path) -> ConfigError:
-    here = shlex.quote(str(directory))
-    return ConfigError(
-        sentence,
-        hint=f"name another with --config, or begin with the samples: `mkdir -p {here} && cp -r {SAMPLES}/. {here}`, "
-        "edit them, then `orchestrator init`",
-    )
 
 
 def _value(document: Document, path: Sequence[str]) -> object:
@@ -374,27 +343,6 @@ def _locations(policies: dict[str, Policy]) -> dict[str, tuple[str, str]]:
     """The country that each policy keeps data in, and the clause that says so."""
     kept = {name: policy.location for name, policy in policies.items()}
     return {name: (rule.country, rule.clause) for name, rule in kept.items() if rule is not None}
-
-
-def yaml_files(directory: Path, problems: list[Problem], *, most: int) -> Sequence[Path]:
-    """The ``*.yaml`` files of a directory by name. A file that somebody may take for one of them is a problem."""
-    try:
-        names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
-    except FileNotFoundError:
-        problems.append(Problem(str(directory), 0, "", f"the directory is missing{from_sample(directory)}"))
-        return ()
-    except OSError as error:
-        problems.append(Problem(str(directory), 0, "", f"the directory cannot be read: {error.strerror}"))
-        return ()
-    problems.extend(
-        Problem(str(directory / name), 0, "", "only files that end in '.yaml' are read: rename it")
-        for name in names
-        if name.endswith((".yml", ".YAML", ".YML", ".json"))
-    )
-    chosen = [directory / name for name in names if name.endswith(".yaml")]
-    if len(chosen) > most:
-        problems.append(Problem(str(directory), 0, "", f"more than {most} files"))
-    return chosen[:most]
 
 
 def _node(entry: NodeEntry) -> Node:

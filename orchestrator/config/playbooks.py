@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.config.directory import yaml_files
 from orchestrator.config.files import PlaybookEntry, PlaybookFile
-from orchestrator.config.load import yaml_files
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import validate
 from orchestrator.config.yaml_reader import Document, Unreadable, read_file

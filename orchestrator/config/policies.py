@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.config.load import MAX_POLICIES, yaml_files
+from orchestrator.config.directory import yaml_files
+from orchestrator.config.load import MAX_POLICIES
 from orchestrator.config.policy_reading import read_policy
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.domain.policies import Policy
