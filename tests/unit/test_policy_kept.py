@@ -15,7 +15,7 @@ from orchestrator.domain.conduct import Report
 from orchestrator.domain.deadlines import deadlines
 from orchestrator.domain.permissions import Ask, may
 from orchestrator.domain.policies import KINDS, Effect, Policy, rules
-from orchestrator.domain.policy_words import KEPT
+from orchestrator.domain.policies.kept import KEPT
 from orchestrator.domain.services import (
     Cancellation,
     CancellationKind,

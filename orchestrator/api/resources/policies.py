@@ -12,7 +12,8 @@ from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.paging import After, Limit, Page, names_page
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.policies import Policy, rules
-from orchestrator.domain.policy_words import KEPT, sentences
+from orchestrator.domain.policies.kept import KEPT
+from orchestrator.domain.policy_words import sentences
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
 
