@@ -52,7 +52,10 @@ def decided_at(job: Job) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStep:
-    """One step of a job. ``applied``: this job began to apply it, so that undoing the job undoes it. ``progress`` 0..1."""
+    """One step of a job. ``applied``: this job began to apply it, so that undoing the job undoes it. ``progress`` 0..1.
+
+    ``run``: of the job, which came to it last. ``outcome``: what its last attempt in that came to, where it did not go well.
+    """
 
     job_id: str
     position: int
@@ -69,6 +72,8 @@ class JobStep:
     error: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    run: int = 0
+    outcome: Mapping[str, Any] | None = None
 
 
 def retry_delay(error: OrchestratorError, *, attempt: int, attempts: int) -> float | None:

@@ -1,12 +1,13 @@
 """One attempt at one step, and one attempt at taking it back: intent, check, act, record.
 
-What is returned is recorded by the durable library and decides how the run goes on; it is plain JSON:
-``state`` is done, retry (with ``retry_at``), away (with ``absence``), failed, fence, frozen, doubt or stopped; ``facts`` where
-done; ``code`` and ``error`` where not. Nothing but Halted is raised. Crash points: ``<playbook>/<id>/before`` (intent
-written), ``/during`` (applied, not recorded), ``/after`` (recorded), and ``/undo-before``, ``/undo-during``, ``/undo-after``.
+What is returned decides how the run goes on; it is plain JSON: ``state`` is done, retry (with ``retry_at``), away (with
+``absence``), failed, fence, frozen, doubt or stopped; ``facts`` where done; ``code`` and ``error`` where not. Nothing but Halted
+is raised. Crash points: ``<playbook>/<id>/before`` (intent written), ``/during`` (applied), ``/after`` (its outcome is known,
+and not written yet), ``/undo-before``, ``/undo-during``, ``/undo-after``.
 
-That a step is done is written into its row, which people see, with the beginning of the next one or with the end of the job:
-the library's record of it is enough to go on from, and each transaction of one's own less is time.
+All of it stands in the step's row, which people see, and which a later execution of the run goes on from. That a step is done
+is written with the beginning of the next one or with the end of the job, as each transaction less is time; whoever is ended in
+between looks at the world again, and finds it done.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.intents import IntentKind, StepState
 from orchestrator.domain.jobs import Job, JobStep, retry_delay
 from orchestrator.domain.playbooks import StepCall, Workflow
-from orchestrator.engine.durable import Halted, Outcome
+from orchestrator.engine.durable import Halted
 from orchestrator.engine.precedence import Precedence
 from orchestrator.engine.progress import BrokenOff, Progress, StopFlag, Yielding, never
 from orchestrator.engine.settings import EngineSettings
@@ -56,6 +57,7 @@ T = TypeVar("T")
 # The job that the present thread runs, for whoever only sees the thread (crash points, logs); '' = none.
 current_job: ContextVar[str] = ContextVar("current_job", default="")
 Given = Mapping[str, Mapping[str, Any]]
+Outcome = dict[str, Any]
 
 _STORE_RETRY_SECONDS = 0.5
 
@@ -63,7 +65,8 @@ _STORE_RETRY_SECONDS = 0.5
 @dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a run of a job. ``token`` is of this very execution: an older one's writes are refused. ``named``: as
-    ``StepContext``; ``absence``: what the job waited for before it; ``begun``: the step that began as it was written."""
+    ``StepContext``; ``absence``: what the job waited for before it; ``begun``: the step that began as it was written;
+    ``left``: the steps that an earlier execution of the same run came to, by position."""
 
     job: Job
     workflow: Workflow
@@ -71,6 +74,7 @@ class Run:
     named: str = ""
     absence: Absence | None = None
     begun: int | None = None
+    left: Mapping[int, JobStep] = field(default_factory=dict)
 
     def point(self, call: StepCall, moment: str) -> str:
         return f"{self.workflow.playbook}/{call.id}/{moment}"
@@ -78,7 +82,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A step that went well, as the library has recorded it: its row does not say so yet."""
+    """A step that went well: its row does not say so yet."""
 
     position: int
     outcome: Outcome
@@ -156,7 +160,7 @@ def _named(args: object) -> Iterator[None]:
 
 
 class Acts:
-    """Carries out single attempts; called inside the durable library's steps only."""
+    """Carries out single attempts."""
 
     def __init__(self, works: Works, slots: Slots) -> None:
         self._works = works
@@ -237,7 +241,8 @@ class Acts:
                 return "stopped"
             if frozen(conn, run.job, stop=stop):
                 return "frozen"
-            job_store.begin_step(conn, run.job.id, position, attempt=attempt, now=self._works.clock.now())
+            now = self._works.clock.now()
+            job_store.begin_step(conn, run.job.id, position, run=run.job.run, attempt=attempt, now=now)
             return ""
 
         return self._works.note(change)
@@ -345,10 +350,11 @@ class Acts:
                 again |= {"message": str(Absence.from_json(outcome["absence"]))[:500], "state": StepState.PENDING}
             else:
                 again |= {"message": f"again at {outcome['retry_at']}: {outcome['error']}"[:500]}
-            self._note(conn, run, position, **again)
+            self._note(conn, run, position, outcome=outcome, **again)
             return
         failed = {"error_code": outcome.get("code", ""), "error": outcome.get("error", "stopped")}
-        self._note(conn, run, position, state=StepState.FAILED, finished_at=self._works.clock.now(), **failed)
+        now = self._works.clock.now()
+        self._note(conn, run, position, state=StepState.FAILED, finished_at=now, outcome=outcome, **failed)
 
     def _note_stopped(self, conn: Connection, run: Run, position: int) -> None:
         """A step that waited to be tried again has ended with the stop; one that had not begun stays as it is."""
@@ -364,8 +370,6 @@ class Acts:
 
 def note_done(conn: Connection, job: Job, last: Ended) -> None:
     """Write into the step's row that it went well; again changes nothing."""
-    if "finished_at" not in last.outcome:  # recorded by a version that had written the row before
-        return
     done = {"state": StepState.DONE, "facts": last.outcome["facts"], "progress": 1.0, "message": ""}
     job_store.change_step(conn, job.id, last.position, finished_at=datetime.fromisoformat(last.outcome["finished_at"]), **done)
 

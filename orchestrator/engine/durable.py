@@ -1,8 +1,10 @@
 """The durable execution library (DBOS Transact), behind what little of it we use. Nothing else imports it.
 
-What holds here: the application version is a constant, so that a new version of ours recovers the jobs of the old one (where the
-shape of ``run`` changes, what the old one recorded must be passed by: the library's own way, a mark in each new run, would be one
-more record for ever); on SQLite the executor id is fixed, because a file lock keeps a second controller away, on PostgreSQL each
+It keeps the queue, and calls a run again that did not come to its end. How far a run came it is not asked: the rows of the job's
+steps say it, so that nothing is recorded twice, and what an older version recorded in its runs holds up nobody.
+
+What holds here: the application version is a constant, so that a new version of ours recovers the jobs of the old one; on
+SQLite the executor id is fixed, because a file lock keeps a second controller away, on PostgreSQL each
 process has its own, and another recovers what it leaves; recovered jobs go back on their own queue, and only those still with the
 executor that is gone; what is recorded is JSON, never pickle.
 """
@@ -39,8 +41,6 @@ LAST_IN_LINE = 2**31 - 1
 # So many runs that were put on the queue are remembered, the oldest forgotten first.
 _PUT_MOST = 10_000
 
-Outcome = dict[str, Any]
-
 
 class Halted(BaseException):
     """The controller stops: the run is left where it is, for recovery at the next start.
@@ -50,7 +50,7 @@ class Halted(BaseException):
 
 
 class _JsonSerializer(Serializer):
-    """What the library records of our runs, as JSON: steps return plain values and raise nothing of their own."""
+    """What the library records of our runs, as JSON: what they were called with."""
 
     def serialize(self, data: Any) -> str:
         if isinstance(data, BaseException):
@@ -166,18 +166,6 @@ class Durable:
             self._put[name] = None
             if len(self._put) > _PUT_MOST:
                 del self._put[next(iter(self._put))]
-
-    def step(self, name: str, act: Callable[[], Outcome]) -> Outcome:
-        """Inside a run: do it and record what it returned, or return what was recorded when this run was here before."""
-        return DBOS.run_step({"name": name}, act)
-
-    def pass_by(self, name: str, run: str) -> None:
-        """Inside the run: go past the record that an older version made under this name first of all, where it did. Recorded
-        steps are numbered, and this version makes none there. Raises StoreUnavailable."""
-        with translated():
-            first = self._connected().list_workflow_steps(run, load_output=False, limit=1)
-        if first and first[0]["function_name"] == name:
-            self.step(name, dict)
 
     def states(self, runs: Iterable[str]) -> dict[str, str]:
         """The library's word for each of these runs that it knows."""

@@ -187,21 +187,18 @@ class Endings:
                 else:
                     self.run_again(conn, job, approved_by=job.approved_by)
 
-    def wait(self, job: Job, absence: Absence, *, undoes: Mapping[str, str]) -> None:
-        """What the job needs cannot be reached: it goes back into its line, and on where it was when its next try is due.
-
-        ``undoes``: the error that it undoes everything for, which it has on its row meanwhile; {} = for none.
-        """
+    def wait(self, job: Job, absence: Absence) -> None:
+        """What the job needs cannot be reached: it goes back into its line, and on where it was when its next try is due."""
         self._works.at(f"{job.playbook}/away/before")
-        self._works.record(lambda conn: self._write_waiting(conn, job, absence, undoes))
+        self._works.record(lambda conn: self._write_waiting(conn, job, absence))
         self._works.at(f"{job.playbook}/away/after")
 
-    def _write_waiting(self, conn: Connection, job: Job, absence: Absence, undoes: Mapping[str, str]) -> None:
+    def _write_waiting(self, conn: Connection, job: Job, absence: Absence) -> None:
         present = job_store.get(conn, job.id)
         if present.run != job.run or present.state not in OPEN:
             return
         locks.release_service(conn, job.service_id, job_id=job.id)
-        job_store.change(conn, job.id, state=JobState.QUEUED, run=job.run + 1, **undoes)
+        job_store.change(conn, job.id, state=JobState.QUEUED, run=job.run + 1)
         absences.put(conn, job.id, absence)
         if present.stop_requested and not job.stop_requested:  # meanwhile: this run did not see it
             absences.end(conn, job.id)

@@ -124,7 +124,6 @@ class Engine:
         endings = Endings(self._works, self._durable, follow=orders.follow, terms=orders.terms, held=orders.still_held)
         self._runner = Runner(
             self._works,
-            self._durable,
             acts=Acts(self._works, slots),
             endings=endings,
             playbooks=playbooks,

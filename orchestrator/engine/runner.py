@@ -1,7 +1,8 @@
 """One run of a job, start to end, as the durable library calls it; after a crash it is called again from the top.
 
-What decides how a run goes on comes from recorded steps only, so that a recovered run takes the same way. What is done outside
-them (waiting, taking the lock) may be repeated freely.
+What decides how a run goes on stands in the rows of the job and its steps, so that a recovered run takes the same way: what is
+done is not looked at again, what had failed has, and the attempt that was broken off is made once more. What is done beside that
+(waiting, taking the lock) may be repeated freely.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from orchestrator.domain.jobs import Job, JobStep
 from orchestrator.domain.kept import of_old_copy
 from orchestrator.domain.playbooks import OnFailure, Playbook, StepCall, Workflow
 from orchestrator.domain.services import Service, ServiceFacts
-from orchestrator.engine.acts import Acts, Ended, Run, Works, current_job, destroyed, frozen
-from orchestrator.engine.durable import Durable, Halted, Outcome, run_id
+from orchestrator.engine.acts import Acts, Ended, Outcome, Run, Works, current_job, destroyed, frozen
+from orchestrator.engine.durable import Halted
 from orchestrator.engine.endings import OPEN, Ending, Endings
 from orchestrator.engine.half_restored import require_whole
 from orchestrator.engine.resting import event_of
@@ -58,7 +59,6 @@ class Runner:
     def __init__(
         self,
         works: Works,
-        durable: Durable,
         *,
         acts: Acts,
         endings: Endings,
@@ -66,7 +66,6 @@ class Runner:
         catalog: Catalog,
     ) -> None:
         self._works = works
-        self._durable = durable
         self._acts = acts
         self._endings = endings
         self._playbooks = playbooks
@@ -96,8 +95,9 @@ class Runner:
 
     def _carried(self, run: Run) -> None:
         _log.info("job %s: %s begins", run.job.id, run.job.playbook, extra={"playbook": run.job.playbook, "run": run.job.run})
-        if run.job.error_code:  # an earlier run has failed, and waits to undo what it made
-            self._concluded(run, self._taken_back(run, run.job.error_code, run.job.error), None)
+        if run.job.error_code or run.job.state == JobState.UNDOING:  # it has failed, or was stopped, and undoes what it made
+            stopped = not run.job.error_code
+            self._concluded(run, self._taken_back(run, run.job.error_code, run.job.error, stopped=stopped), None)
             return
         outcome, call, last = self._forward(run)
         goes_on = outcome["state"] in ("away", "frozen")
@@ -110,7 +110,7 @@ class Runner:
         elif ending["state"] == "frozen":
             self._endings.park(run.job)
         else:
-            self._endings.wait(run.job, Absence.from_json(ending["absence"]), undoes=ending.get("undoes", {}))
+            self._endings.wait(run.job, Absence.from_json(ending["absence"]))
 
     # -- before the first step ----------------------------------------
 
@@ -139,28 +139,26 @@ class Runner:
         """Write the workflow down, or read back what an earlier execution of the run wrote. None where the run is over, or ends
         before its first step."""
 
-        def resolve(conn: Connection, job: Job, token: str) -> tuple[Run | None, bool]:
+        def resolve(conn: Connection, job: Job, token: str) -> Run | None:
             if job.state != JobState.QUEUED:
                 known = services.facts(conn, job.service_id)
-                return _run_of(job, known, token, absences.get(conn, job.id)), True
+                left = {row.position: row for row in job_store.steps(conn, job.id) if row.run == job.run}
+                return replace(_run_of(job, known, token, absences.get(conn, job.id)), left=left)
             if frozen(conn, job, stop=job.stop_requested or bool(job.error_code)):
                 self._endings.write_parked(conn, job)
-                return None, False
+                return None
             gone = None if job.workflow else nodes.lost_of(conn, job.service_id)
             lost = "" if gone is None else hindered(conn, self._catalog, job.service_id, job.intent, gone)
             if lost:
                 self._endings.rest(conn, job, lost)
-                return None, False
+                return None
             try:
-                return self._begin(conn, job, token, lost=gone is not None), False
+                return self._begin(conn, job, token, lost=gone is not None)
             except (PreconditionError, RequestError, ConfigError) as exc:
                 self._endings.write(conn, job, Ending(state=JobState.FAILED, code=exc.code, error=str(exc)))
-                return None, False
+                return None
 
-        run, resumed = self._locked(job_id, number, resolve) or (None, False)
-        if resumed:
-            self._works.insist(lambda: self._durable.pass_by("resolve", run_id(job_id, number)))
-        return run
+        return self._locked(job_id, number, resolve)
 
     def _begin(self, conn: Connection, job: Job, token: str, *, lost: bool) -> Run:
         """``lost``: the node that the service is on is."""
@@ -189,7 +187,7 @@ class Runner:
         first = next((at for at, call in enumerate(workflow.calls) if not call.skipped), None)
         steps = [_planned(job.id, at, call) for at, call in enumerate(workflow.calls)]
         if first is not None:
-            steps[first] = replace(steps[first], state=StepState.RUNNING, attempts=1, started_at=now)
+            steps[first] = replace(steps[first], state=StepState.RUNNING, run=job.run, attempts=1, started_at=now)
         job_store.lay_down_steps(conn, job.id, steps)
         return replace(_run_of(replace(job, **started), facts, token), begun=first)
 
@@ -202,7 +200,11 @@ class Runner:
         for position, call in enumerate(run.workflow.calls):
             if call.skipped:
                 continue
-            outcome = self._attempts(run, call.id, partial(self._acts.perform, run, position, given=dict(given), last=last))
+            row = run.left.get(position)
+            if row is not None and row.state == StepState.DONE:
+                given[call.id] = row.facts or {}
+                continue
+            outcome = self._attempts(run, partial(self._acts.perform, run, position, given=dict(given), last=last), row)
             last = None
             if outcome["state"] == "done":
                 given[call.id] = outcome["facts"]
@@ -212,18 +214,19 @@ class Runner:
                 return outcome, call, None
         return {"state": "done"}, None, last
 
-    def _attempts(self, run: Run, name: str, act: Callable[..., Outcome]) -> Outcome:
-        """Attempt after attempt until one is no retry; each is a recorded step of its own, and so is when the next is due."""
-        attempt = 1
+    def _attempts(self, run: Run, act: Callable[..., Outcome], left: JobStep | None = None) -> Outcome:
+        """Attempt after attempt until one is no retry. ``left``: the step as an earlier execution of the run left it."""
+        attempt = 1 if left is None else max(left.attempts, 1)
+        known = None if left is None or left.outcome is None else dict(left.outcome)
         since: datetime | None = None
         while True:
             self._works.halt_if_stopping()
-            outcome = self._durable.step(f"{name}#{attempt}", partial(act, attempt=attempt, since=since))
+            outcome = known or act(attempt=attempt, since=since)
             if outcome["state"] != "retry":
                 return outcome
-            since = since or datetime.fromisoformat(outcome.get("since") or outcome["retry_at"])
+            since = since or datetime.fromisoformat(outcome["since"])
             self._wait_until(run, datetime.fromisoformat(outcome["retry_at"]))
-            attempt += 1
+            attempt, known = attempt + 1, None
 
     def _wait_until(self, run: Run, moment: datetime) -> None:
         """Wait in slices; a stop cuts it short (the next attempt then sees it before it acts)."""
@@ -253,12 +256,12 @@ class Runner:
         An outcome where it waits in the middle of that: the next run comes back to it, by the stop, or by the error that the job
         has from then on.
         """
-        plan = self._durable.step("undo", lambda: self._begin_undo(run))
+        plan = self._begin_undo(run, {} if stopped else {"error_code": code, "error": where})
         if plan["destroyed"]:
             return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=f"{where}; past the point of no return")
         undone = self._undo(run, plan["positions"])
         if isinstance(undone, dict):
-            return undone | ({} if stopped else {"undoes": {"error_code": code, "error": where}})
+            return undone
         if undone is not None:
             return Ending(state=JobState.NEEDS_OPERATOR, code=UndoFailed.code, error=f"{where}; {undone}")
         # The fence sees a stop that came after the step had begun.
@@ -266,13 +269,13 @@ class Runner:
             return Ending(state=JobState.CANCELLED, error=_stopped(run.job))
         return Ending(state=JobState.FAILED, code=code, error=where)
 
-    def _begin_undo(self, run: Run) -> Outcome:
-        """Which steps are to be undone: what this job applied or began to, the latest first."""
+    def _begin_undo(self, run: Run, why: Mapping[str, str]) -> Outcome:
+        """Which steps are to be undone: what this job applied or began to, the latest first. ``why``: the error, for its row."""
 
         def change(conn: Connection) -> Outcome:
             if destroyed(conn, run.job):
                 return {"destroyed": True, "positions": []}
-            job_store.change(conn, run.job.id, state=JobState.UNDOING)
+            job_store.change(conn, run.job.id, state=JobState.UNDOING, **why)
             applied = [row.position for row in job_store.steps(conn, run.job.id) if row.applied]
             stopped = job_store.stop_requested(conn, run.job.id)
             return {"destroyed": False, "positions": applied[::-1], "stopped": stopped}
@@ -283,7 +286,7 @@ class Runner:
         """None when all is undone, what could not be, or what it waits for before it is."""
         for position in positions:
             call = run.workflow.calls[position]
-            outcome = self._attempts(run, f"undo {call.id}", partial(self._acts.take_back, run, position))
+            outcome = self._attempts(run, partial(self._acts.take_back, run, position))
             if outcome["state"] == "away":
                 return outcome
             if outcome["state"] != "done":

@@ -35,6 +35,8 @@ _BEGIN_STEP = _STEP.values(
     attempts=sa.bindparam("attempt"),
     error_code="",
     error="",
+    run=sa.bindparam("number"),
+    outcome=sa.null(),
     started_at=sa.func.coalesce(job_steps.c.started_at, sa.bindparam("now", type_=job_steps.c.started_at.type)),
 )
 # Only while the job's run holds the lock of its service by that token.
@@ -281,6 +283,7 @@ def lay_down_steps(conn: sa.Connection, job_id: str, wanted: Iterable[JobStep]) 
             "message": step.message,
             "attempts": step.attempts,
             "started_at": step.started_at,
+            "run": step.run,
         }
         for step in wanted
     ]
@@ -298,9 +301,9 @@ def change_held_step(conn: sa.Connection, job_id: str, position: int, *, token: 
     return conn.execute(_HELD_STEP, {"job": job_id, "at": position, "held": token, **_plain(values)}).rowcount == 1
 
 
-def begin_step(conn: sa.Connection, job_id: str, position: int, *, attempt: int, now: datetime) -> None:
-    """The step's attempt begins. ``now`` is when it started, where it had not before."""
-    conn.execute(_BEGIN_STEP, {"job": job_id, "at": position, "attempt": attempt, "now": now})
+def begin_step(conn: sa.Connection, job_id: str, position: int, *, run: int, attempt: int, now: datetime) -> None:
+    """The step's attempt begins in that run of the job. ``now`` is when it started, where it had not before."""
+    conn.execute(_BEGIN_STEP, {"job": job_id, "at": position, "number": run, "attempt": attempt, "now": now})
 
 
 def forget_access(conn: sa.Connection, service_id: str) -> None:

@@ -235,6 +235,8 @@ job_steps = _table(
     _text("error", server_default=""),
     _time("started_at", nullable=True),
     _time("finished_at", nullable=True),
+    sa.Column("run", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("outcome", sa.JSON, nullable=True),
 )
 
 # One job at a time per service; the token tells the present holder from a late one.

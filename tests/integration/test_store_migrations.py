@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from dbos import DBOS
 
 from orchestrator.domain.errors import ConfigError
-from orchestrator.store import migrate, services
+from orchestrator.store import jobs, migrate, services
 from orchestrator.store.database import Database
 from orchestrator.store.migrations.blind import include_name
 from orchestrator.store.tables import metadata
@@ -200,3 +200,25 @@ def test_a_hold_that_a_dispute_had_set_names_its_invoice_after_the_revision_and_
     with db.read() as conn:
         found = [services.get(conn, service_id) for service_id in ("s1", "s2")]
     assert [service and service.holds[0].invoice for service in found] == ["i7", ""]
+
+
+def test_of_jobs_under_way_the_revision_of_outcomes_says_what_was_done_and_why_one_undoes(db: Database) -> None:
+    with db.write() as conn:
+        migrate.upgrade(conn, "0027")
+        for job_id, state, run in (("first", "running", 1), ("second", "running", 2), ("failed", "undoing", 1)):
+            conn.exec_driver_sql(
+                "INSERT INTO jobs (id, service_id, intent, playbook, state, reason, asked_by, arguments, payments, run,"
+                f" created_at) VALUES ('{job_id}', 's1', 'check', 'vps-check', '{state}', '', 'x', '{{}}', 0, {run},"
+                " '2026-01-01 00:00:00')"
+            )
+            for position, ended in enumerate(("done", "failed" if state == "undoing" else "running")):
+                conn.exec_driver_sql(
+                    "INSERT INTO job_steps (job_id, position, id, step, state, error_code, error)"
+                    f" VALUES ('{job_id}', {position}, 'p{position}', 'x', '{ended}', '{ended}-code', 'it {ended}')"
+                )
+    db.migrate()
+    with db.read() as conn:
+        runs = {job_id: [step.run for step in jobs.steps(conn, job_id)] for job_id in ("first", "second", "failed")}
+        errors = {job_id: (job.error_code, job.error) for job_id in runs if (job := jobs.get(conn, job_id))}
+    assert runs == {"first": [1, 0], "second": [0, 0], "failed": [0, 0]}
+    assert errors == {"first": ("", ""), "second": ("", ""), "failed": ("failed-code", "step p1: it failed")}
