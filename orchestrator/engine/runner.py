@@ -256,6 +256,7 @@ class Runner:
         An outcome where it waits in the middle of that: the next run comes back to it, by the stop, or by the error that the job
         has from then on.
         """
+        where = "it was stopped" if stopped else where
         plan = self._begin_undo(run, {} if stopped else {"error_code": code, "error": where})
         if plan["destroyed"]:
             return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=f"{where}; past the point of no return")

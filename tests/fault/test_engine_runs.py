@@ -210,6 +210,25 @@ def test_an_undo_that_fails_asks_an_operator_and_says_what_stands(build: Builder
     assert house.state("s1") == "failed"
 
 
+def test_a_job_that_was_stopped_and_cannot_be_undone_says_both(build: Builder) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(act: str) -> None:
+        if act == "thing.make s1.b":
+            reached.set()
+            assert go_on.wait(20)
+
+    house = build(on_apply=hold)
+    house.world.fault("thing.unmake", nth=1, error=PermanentDriverError("still in use"))
+    job_id = house.order("s1").job_id
+    assert reached.wait(10)
+    house.engine.cancel(job_id, "anna")
+    go_on.set()
+    job = house.wait(job_id)
+    assert (job.state, job.error_code) == (JobState.NEEDS_OPERATOR, "undo-failed")
+    assert job.error == "it was stopped; undoing b failed: still in use"
+
+
 def test_a_job_that_needs_an_operator_goes_on_where_it_stopped(build: Builder) -> None:
     house = build()
     house.world.fault("thing.make", nth=2, error=InDoubt("nobody knows"))
