@@ -221,6 +221,7 @@ class Acts:
         values: dict[str, Any] = {"state": StepState.UNDONE, "applied": False, "message": ""}
         if not done:
             values = {"error_code": UndoFailed.code, "error": f"undoing it failed: {outcome['error']}"}
+            values["outcome"] = outcome | {"run": run.job.run, "attempt": attempt}
             values |= {} if outcome["state"] in ("retry", "away") else {"state": StepState.UNDO_FAILED}
         self._works.note(lambda conn: self._note(conn, run, position, **values))
         if done:

@@ -161,7 +161,8 @@ class Endings:
         present = job_store.get(conn, job.id)
         if present.run != job.run or present.state not in OPEN:
             return
-        if settings.freeze(conn) is None:  # lifted in this very moment: nobody would wake the job any more
+        # Lifted, or asked to stop, in this very moment: nobody would wake the job any more.
+        if settings.freeze(conn) is None or present.stop_requested:
             locks.release_service(conn, job.service_id, job_id=job.id)
             job_store.change(conn, job.id, state=JobState.QUEUED, run=job.run + 1)
             line_up(conn, self._durable, job.service_id)
@@ -356,7 +357,7 @@ class Endings:
     def _certificate_of(self, job: Job, ending: Ending) -> Mapping[str, Any] | None:
         if not job.intent.ends or ending.state != JobState.DONE:
             return None
-        return self._works.ports.ledger.certificate(job.service_id)
+        return self._works.insist(lambda: self._works.ports.ledger.certificate(job.service_id))
 
     def _story(self, job: Job, ending: Ending) -> dict[str, Any]:
         return {

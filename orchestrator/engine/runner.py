@@ -22,6 +22,7 @@ from orchestrator.domain.backups import promised
 from orchestrator.domain.errors import (
     ConfigError,
     FenceClosed,
+    InDoubt,
     NotFound,
     PreconditionError,
     RequestError,
@@ -142,7 +143,11 @@ class Runner:
         def resolve(conn: Connection, job: Job, token: str) -> Run | None:
             if job.state != JobState.QUEUED:
                 known = services.facts(conn, job.service_id)
-                left = {row.position: row for row in job_store.steps(conn, job.id) if row.run == job.run}
+                rows = job_store.steps(conn, job.id)
+                if job.state == JobState.UNDOING and not job.error_code and not job.stop_requested:
+                    code, error = _failed_by(rows)
+                    job = replace(job, error_code=code, error=error)
+                left = {row.position: _as_left(row, stop=job.stop_requested) for row in rows if row.run == job.run}
                 return replace(_run_of(job, known, token, absences.get(conn, job.id)), left=left)
             if frozen(conn, job, stop=job.stop_requested or bool(job.error_code)):
                 self._endings.write_parked(conn, job)
@@ -162,7 +167,8 @@ class Runner:
 
     def _begin(self, conn: Connection, job: Job, token: str, *, lost: bool) -> Run:
         """``lost``: the node that the service is on is."""
-        require_whole(conn, job)
+        if not job.error_code and not job.stop_requested:  # what only undoes is let
+            require_whole(conn, job)
         now = self._works.clock.now()
         started: dict[str, Any] = {"state": JobState.RUNNING, "started_at": job.started_at or now}
         if job.workflow is not None:
@@ -260,7 +266,7 @@ class Runner:
         plan = self._begin_undo(run, {} if stopped else {"error_code": code, "error": where})
         if plan["destroyed"]:
             return Ending(state=JobState.NEEDS_OPERATOR, code=code, error=f"{where}; past the point of no return")
-        undone = self._undo(run, plan["positions"])
+        undone = self._undo(run, plan["applied"])
         if isinstance(undone, dict):
             return undone
         if undone is not None:
@@ -274,20 +280,24 @@ class Runner:
         """Which steps are to be undone: what this job applied or began to, the latest first. ``why``: the error, for its row."""
 
         def change(conn: Connection) -> Outcome:
+            stopped = locks.stop_requested(conn, run.job.id, token=run.token)
+            if stopped is None:  # a later execution of the job took over
+                raise Halted
             if destroyed(conn, run.job):
-                return {"destroyed": True, "positions": []}
+                return {"destroyed": True, "applied": ()}
             job_store.change(conn, run.job.id, state=JobState.UNDOING, **why)
-            applied = [row.position for row in job_store.steps(conn, run.job.id) if row.applied]
-            stopped = job_store.stop_requested(conn, run.job.id)
-            return {"destroyed": False, "positions": applied[::-1], "stopped": stopped}
+            if run.absence is None:  # it waits for nothing any more, also for whoever goes on with it
+                absences.drop(conn, run.job.id)
+            applied = [row for row in job_store.steps(conn, run.job.id) if row.applied]
+            return {"destroyed": False, "applied": applied[::-1], "stopped": stopped}
 
         return self._works.record(change)
 
-    def _undo(self, run: Run, positions: list[int]) -> str | Outcome | None:
+    def _undo(self, run: Run, applied: Sequence[JobStep]) -> str | Outcome | None:
         """None when all is undone, what could not be, or what it waits for before it is."""
-        for position in positions:
-            call = run.workflow.calls[position]
-            outcome = self._attempts(run, partial(self._acts.take_back, run, position))
+        for row in applied:
+            call = run.workflow.calls[row.position]
+            outcome = self._attempts(run, partial(self._acts.take_back, run, row.position), _undoing(row, run.job.run))
             if outcome["state"] == "away":
                 return outcome
             if outcome["state"] != "done":
@@ -393,6 +403,28 @@ def _stopped(job: Job) -> str:
     if job.intent == IntentKind.DRILL:
         by = "for something that its customer or billing wants of the service, or by an operator"
     return f"stopped {by}; what it had made was undone"
+
+
+def _as_left(row: JobStep, *, stop: bool) -> JobStep:
+    """Without an outcome that counts no more: an older version began the step again since, or the job is asked to stop."""
+    state = (row.outcome or {}).get("state")
+    begun_since = row.state == StepState.RUNNING and state != "retry"
+    return replace(row, outcome=None) if begun_since or (stop and state in ("away", "frozen")) else row
+
+
+def _undoing(row: JobStep, run: int) -> JobStep | None:
+    """The step with what undoing it came to last in this run of the job; None where it was not tried in that."""
+    outcome = row.outcome or {}
+    return replace(row, attempts=outcome["attempt"]) if outcome.get("run") == run else None
+
+
+def _failed_by(rows: Sequence[JobStep]) -> tuple[str, str]:
+    """Why a job undoes that an older version began to undo, which did not write it down: code and error of what failed last."""
+    failed = [(row.finished_at, row) for row in rows if row.error_code and row.finished_at is not None]
+    if not failed:
+        return InDoubt.code, "it failed; of what, the version that ran it kept to itself"
+    _, row = max(failed, key=lambda each: each[0])
+    return row.error_code, f"step {row.id}: {row.error}"
 
 
 def _planned(job_id: str, position: int, call: StepCall) -> JobStep:

@@ -16,7 +16,7 @@ from tests.fault.house import House, Options, prepared, seeded_world
 from tests.hosting_server import HostingServer
 from tests.store_files import POSTGRESQL, SQLITE, drop_house, engine_database
 
-ON_BOTH = ("test_engine_recovery", "test_engine_runs", "test_engine_line")
+ON_BOTH = ("test_engine_recovery", "test_engine_undoing", "test_engine_runs", "test_engine_line")
 ONCE_MORE = ("test_engine_runs",)  # on the second database in the whole matrix only
 
 

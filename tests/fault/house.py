@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,6 +45,7 @@ from orchestrator.drivers.local import tls
 from orchestrator.drivers.local.clock import SystemClock
 from orchestrator.drivers.local.keys import LocalSecrets, init_keys
 from orchestrator.engine import Acceptance, Catalog, Engine, EngineSettings
+from orchestrator.engine.durable import Halted
 from orchestrator.engine.settings import PolicyTexts
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.notifier import Notifier
@@ -117,6 +119,19 @@ class Options:
 
 def _nowhere(_point: str) -> None:
     """No crash point is armed."""
+
+
+class Broken:
+    """Ends the run at a point, as if the process had been: the first time that one is passed there."""
+
+    def __init__(self, point: str) -> None:
+        self._point = point
+        self.off = threading.Event()
+
+    def __call__(self, point: str) -> None:
+        if point == self._point and not self.off.is_set():
+            self.off.set()
+            raise Halted
 
 
 class House:

@@ -10,11 +10,10 @@ import sqlalchemy as sa
 
 from orchestrator.domain.errors import InDoubt, PermanentDriverError, StoreUnavailable, TransientDriverError
 from orchestrator.domain.intents import IntentKind, JobState, StepState
-from orchestrator.engine.durable import Halted
 from orchestrator.store import jobs, locks
 from tests.fault import things
 from tests.fault.conftest import Builder, queue_of
-from tests.fault.house import Options
+from tests.fault.house import Broken, Options
 from tests.fault.things import make, playbook, playbooks
 
 
@@ -35,19 +34,6 @@ def test_stopping_waits_for_the_step_under_way_and_the_next_start_goes_on(build:
     again = build()
     assert again.wait(job_id).state == JobState.DONE
     assert len(house.world.node("n1")["files"]) == 3
-
-
-class Broken:
-    """Ends the run at a point, as if the process had been: the first time that one is passed there."""
-
-    def __init__(self, point: str) -> None:
-        self._point = point
-        self.off = threading.Event()
-
-    def __call__(self, point: str) -> None:
-        if point == self._point and not self.off.is_set():
-            self.off.set()
-            raise Halted
 
 
 def test_what_is_done_is_not_looked_at_again(build: Builder) -> None:
@@ -76,22 +62,6 @@ def test_an_attempt_whose_outcome_was_in_doubt_is_not_made_again(build: Builder)
     job = again.wait(job_id)
     assert (job.state, job.error_code, job.error) == (JobState.NEEDS_OPERATOR, "in-doubt", "step b: half made")
     assert set(things.things(again.world)) == {"s1.a"}
-
-
-@pytest.mark.parametrize("point", ["b/undo-before", "b/undo-during", "a/undo-before", "a/undo-after", "finish/before"])
-def test_what_failed_is_undone_to_the_end_and_its_error_is_kept(build: Builder, point: str) -> None:
-    broken = Broken(f"vps-provision/{point}")
-    house = build(at=broken)
-    house.world.fault("thing.make", nth=2, error=PermanentDriverError("the disk is full"))
-    job_id = house.order("s1").job_id
-    assert broken.off.wait(10)
-    house.engine.stop()
-    left = house.job(job_id)
-    assert (left.state, left.error) == (JobState.UNDOING, "step b: the disk is full")
-    again = build()
-    job = again.wait(job_id)
-    assert (job.state, job.error_code, job.error) == (JobState.FAILED, "driver-permanent", "step b: the disk is full")
-    assert things.things(again.world) == {}
 
 
 def test_a_wait_for_the_next_attempt_is_not_cut_short_by_a_restart(build: Builder) -> None:

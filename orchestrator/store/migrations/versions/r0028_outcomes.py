@@ -17,13 +17,6 @@ depends_on = None
 _DONE_IN_THE_FIRST = (
     "UPDATE job_steps SET run = 1 WHERE state = 'done' AND job_id IN (SELECT id FROM jobs WHERE state = 'running' AND run = 1)"
 )
-# Why a job undoes what it made was known to the durable library alone.
-_OF_FAILED = "FROM job_steps AS failed WHERE failed.job_id = jobs.id AND failed.state = 'failed' ORDER BY position LIMIT 1"
-_WHY = (
-    f"UPDATE jobs SET error_code = coalesce((SELECT failed.error_code {_OF_FAILED}), ''),"  # noqa: S608 - no input
-    f" error = coalesce((SELECT 'step ' || failed.id || ': ' || failed.error {_OF_FAILED}), '')"
-    " WHERE state = 'undoing' AND error_code = '' AND NOT stop_requested"
-)
 
 
 def upgrade() -> None:
@@ -31,7 +24,6 @@ def upgrade() -> None:
     op.add_column("job_steps", sa.Column("run", sa.Integer, nullable=False, server_default="0"))
     op.add_column("job_steps", sa.Column("outcome", sa.JSON, nullable=True))
     op.execute(_DONE_IN_THE_FIRST)
-    op.execute(_WHY)
 
 
 def downgrade() -> None:
