@@ -22,8 +22,8 @@ from orchestrator.engine.acts import Works, destroyed
 from orchestrator.engine.durable import Durable
 from orchestrator.engine.ids import JobIds
 from orchestrator.engine.line import line_up
+from orchestrator.engine.resolving import NodeSeen, resolved, why_lost
 from orchestrator.engine.resting import tell_rest
-from orchestrator.engine.runner import NodeSeen, resolved, why_lost
 from orchestrator.engine.settings import Catalog
 from orchestrator.store import jobs as job_store
 from orchestrator.store import machines, nodes, services, settings
