@@ -129,21 +129,15 @@ def test_a_stop_cuts_the_wait_for_a_retry_short_and_undoes(build: Builder, act: 
 
 
 def test_a_controller_that_cannot_drain_in_time_says_so_and_its_late_step_writes_nothing(build: Builder) -> None:
-    reached, go_on = threading.Event(), threading.Event()
-
-    def hold(act: str) -> None:
-        if act == "thing.make s1.b":
-            reached.set()
-            assert go_on.wait(20)
-
-    house = build(on_apply=hold, options=Options(drain_seconds=0.2))
+    held = things.Held("thing.make s1.b")
+    house = build(on_apply=held, options=Options(drain_seconds=0.2))
     job_id = house.order("s1").job_id
-    assert reached.wait(10)
+    assert held.reached.wait(10)
     assert not house.engine.stop()
     again = build()
     assert again.wait(job_id).state == JobState.DONE
     written = again.steps(job_id)
-    go_on.set()
+    held.go_on.set()
     house.clock.sleep(0.5)
     assert (again.job(job_id).state, again.steps(job_id)) == (JobState.DONE, written)
 

@@ -211,19 +211,13 @@ def test_an_undo_that_fails_asks_an_operator_and_says_what_stands(build: Builder
 
 
 def test_a_job_that_was_stopped_and_cannot_be_undone_says_both(build: Builder) -> None:
-    reached, go_on = threading.Event(), threading.Event()
-
-    def hold(act: str) -> None:
-        if act == "thing.make s1.b":
-            reached.set()
-            assert go_on.wait(20)
-
-    house = build(on_apply=hold)
+    held = things.Held("thing.make s1.b")
+    house = build(on_apply=held)
     house.world.fault("thing.unmake", nth=1, error=PermanentDriverError("still in use"))
     job_id = house.order("s1").job_id
-    assert reached.wait(10)
+    assert held.reached.wait(10)
     house.engine.cancel(job_id, "anna")
-    go_on.set()
+    held.go_on.set()
     job = house.wait(job_id)
     assert (job.state, job.error_code) == (JobState.NEEDS_OPERATOR, "undo-failed")
     assert job.error == "it was stopped; undoing b failed: still in use"
@@ -264,18 +258,12 @@ def test_on_failure_halt_leaves_everything_for_an_operator_and_continue_goes_on(
 
 
 def test_a_running_job_is_stopped_before_its_next_step_and_undone(build: Builder) -> None:
-    reached, go_on = threading.Event(), threading.Event()
-
-    def hold(act: str) -> None:
-        if act == "thing.make s1.b":
-            reached.set()
-            assert go_on.wait(10)
-
-    house = build(on_apply=hold)
+    held = things.Held("thing.make s1.b")
+    house = build(on_apply=held)
     job_id = house.order("s1").job_id
-    assert reached.wait(10)
+    assert held.reached.wait(10)
     house.engine.cancel(job_id, "anna")
-    go_on.set()
+    held.go_on.set()
     assert house.wait(job_id).state == JobState.CANCELLED
     assert things.things(house.world) == {}
     assert house.state("s1") == "failed"

@@ -6,6 +6,7 @@ strike ``thing.make``, ``thing.unmake``, ``thing.destroy`` and ``thing.look``.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -112,6 +113,19 @@ class Destroy(_OnTheNode):
 
     def undo(self, ctx: StepContext, args: ThingArgs, facts: Mapping[str, Any]) -> None:
         """What is destroyed cannot be brought back."""
+
+
+class Held:
+    """Holds a run in this act until it may go on."""
+
+    def __init__(self, act: str) -> None:
+        self._act = act
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, act: str) -> None:
+        if act == self._act:
+            self.reached.set()
+            assert self.go_on.wait(20)
 
 
 def steps(world: FakeWorld, on_apply: Callable[[str], None] | None = None) -> dict[str, Step[Any]]:
