@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -28,19 +27,6 @@ def provisioned(house: House, *services: str) -> None:
 
 def paid(house: House, service: str, number: int = 1) -> None:
     house.event("invoice.paid", service, event_id=f"paid-{service}-{number}", invoice_id=f"i{number}")
-
-
-class Pause:
-    """Holds the job at one act until it is let go, and runs something there."""
-
-    def __init__(self, wanted: str) -> None:
-        self.wanted = wanted
-        self.reached, self.go_on = threading.Event(), threading.Event()
-
-    def __call__(self, act: str) -> None:
-        if act == self.wanted:
-            self.reached.set()
-            assert self.go_on.wait(20)
 
 
 def test_a_termination_destroys_everything_and_billing_gets_the_end(build: Builder) -> None:
@@ -98,7 +84,7 @@ def test_money_in_a_stale_renewal_of_an_erased_service_is_told_to_be_too_late(bu
 
 
 def test_a_second_termination_of_what_is_being_provisioned_starts_no_second_job(build: Builder) -> None:
-    pause = Pause("thing.make s1.a")
+    pause = things.Pause("thing.make s1.a")
     house = build(on_apply=pause)
     house.order("s1")
     assert pause.reached.wait(10)
@@ -111,7 +97,7 @@ def test_a_second_termination_of_what_is_being_provisioned_starts_no_second_job(
 
 
 def test_a_termination_that_came_after_a_payment_is_not_taken_for_the_one_before(build: Builder) -> None:
-    pause = Pause("thing.make s1.a")
+    pause = things.Pause("thing.make s1.a")
     house = build(on_apply=pause)
     house.order("s1")
     assert pause.reached.wait(10)
@@ -124,7 +110,7 @@ def test_a_termination_that_came_after_a_payment_is_not_taken_for_the_one_before
 
 
 def test_a_freeze_parks_a_termination_under_way_and_lifting_it_lets_it_go_on(build: Builder) -> None:
-    pause = Pause("thing.make s1.ending")
+    pause = things.Pause("thing.make s1.ending")
     house = build(on_apply=pause)
     provisioned(house, "s1")
     job_id = house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id
@@ -142,7 +128,7 @@ def test_a_freeze_parks_a_termination_under_way_and_lifting_it_lets_it_go_on(bui
 
 
 def test_a_freeze_stops_a_suspension_between_two_steps(build: Builder) -> None:
-    pause = Pause("thing.make s1.held")
+    pause = things.Pause("thing.make s1.held")
     house = build(playbooks(suspend=playbook("vps-suspend", make("held"), make("off"))), on_apply=pause)
     provisioned(house, "s1")
     job_id = house.event("service.suspend", "s1", version=1).job_id
@@ -167,7 +153,7 @@ def test_during_a_freeze_what_destroys_waits_and_everything_else_runs(build: Bui
 
 
 def test_a_parked_job_that_is_cancelled_is_undone_even_while_frozen(build: Builder) -> None:
-    pause = Pause("thing.make s1.ending")
+    pause = things.Pause("thing.make s1.ending")
     house = build(on_apply=pause)
     provisioned(house, "s1")
     job_id = house.engine.command(TERMINATE, "s1", who="anna", why="", arguments={}).job_id
@@ -249,7 +235,7 @@ def test_a_payment_calls_off_a_termination_that_waits_and_the_suspended_guest_ru
 
 
 def test_a_termination_stopped_half_way_leaves_no_paid_guest_switched_off(build: Builder) -> None:
-    pause = Pause("thing.make s1.ending")
+    pause = things.Pause("thing.make s1.ending")
     house = build(on_apply=pause)
     suspended(house, "s1")
     job_id = house.event("service.terminate", "s1", event_id="end-s1", version=3).job_id
@@ -266,7 +252,7 @@ def test_a_termination_stopped_half_way_leaves_no_paid_guest_switched_off(build:
 
 
 def test_a_hold_that_came_before_a_termination_stops_the_guest_also_where_the_termination_is_overtaken(build: Builder) -> None:
-    pause = Pause("thing.make s1.checked")
+    pause = things.Pause("thing.make s1.checked")
     house = build(on_apply=pause)
     provisioned(house, "s1")
     house.engine.command(IntentKind.CHECK, "s1", who="anna", why="", arguments={})
@@ -299,7 +285,7 @@ def test_a_second_termination_makes_no_second_job_whatever_the_first_waits_for(b
 
 
 def test_the_end_of_a_termination_that_waited_moves_nothing_where_another_has_begun(build: Builder) -> None:
-    behind, ending = Pause("thing.make s1.checked"), Pause("thing.make s1.ending")
+    behind, ending = things.Pause("thing.make s1.checked"), things.Pause("thing.make s1.ending")
 
     def both(act: str) -> None:
         behind(act)
@@ -345,7 +331,7 @@ def test_a_termination_that_waits_keeps_a_failed_order_from_being_made_and_a_pay
 
 
 def test_a_hold_that_came_while_provisioning_failed_stops_the_guest_of_the_next_attempt_past_the_brakes(build: Builder) -> None:
-    pause = Pause("thing.make s1.a")
+    pause = things.Pause("thing.make s1.a")
     house = build(on_apply=pause, options=Options(limits=BrakeLimits(suspensions_per_hour=1, terminations_per_hour=9)))
     house.world.fault("thing.make", nth=1, error=PermanentDriverError("the disk is gone"))
     house.order("s1")

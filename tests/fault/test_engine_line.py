@@ -10,9 +10,10 @@ from orchestrator.domain.intents import IntentKind, JobState
 from orchestrator.engine.durable import run_id
 from orchestrator.engine.line import share_of
 from orchestrator.store import jobs, services
+from tests.fault import things
 from tests.fault.conftest import Builder, queue_of
 from tests.fault.house import NODES, House, Options
-from tests.fault.test_engine_brakes import Pause, Wound, provisioned
+from tests.fault.test_engine_brakes import Wound, provisioned
 
 CHECK = IntentKind.CHECK
 
@@ -27,7 +28,7 @@ def in_line(house: House) -> list[str]:
 
 
 def test_jobs_that_wait_for_a_worker_start_in_the_order_in_which_they_came(build: Builder) -> None:
-    clock, pause = Wound(), Pause("thing.make s0.a")
+    clock, pause = Wound(), things.Pause("thing.make s0.a")
     house = build(clock=clock, on_apply=pause, options=Options(workers=1))
     house.order("s0")
     assert pause.reached.wait(10)
@@ -42,7 +43,7 @@ def test_jobs_that_wait_for_a_worker_start_in_the_order_in_which_they_came(build
 
 
 def test_a_job_that_is_tried_again_takes_the_place_it_came_with(build: Builder) -> None:
-    clock, pause = Wound(), Pause("thing.make s0.a")
+    clock, pause = Wound(), things.Pause("thing.make s0.a")
     house = build(clock=clock, on_apply=pause, options=Options(workers=1))
     provisioned(house, "s1")
     house.engine.freeze("anna", "wait")
@@ -60,7 +61,7 @@ def test_a_job_that_is_tried_again_takes_the_place_it_came_with(build: Builder) 
 
 
 def test_a_services_waiting_jobs_keep_no_worker_from_the_others(build: Builder) -> None:
-    pause = Pause("thing.make s1.checked")
+    pause = things.Pause("thing.make s1.checked")
     house = build(on_apply=pause, options=Options(workers=2))
     provisioned(house, "s1")
     mine = [asked(house, "s1") for _ in range(4)]

@@ -129,7 +129,7 @@ def test_a_stop_cuts_the_wait_for_a_retry_short_and_undoes(build: Builder, act: 
 
 
 def test_a_controller_that_cannot_drain_in_time_says_so_and_its_late_step_writes_nothing(build: Builder) -> None:
-    held = things.Held("thing.make s1.b")
+    held = things.Pause("thing.make s1.b")
     house = build(on_apply=held, options=Options(drain_seconds=0.2))
     job_id = house.order("s1").job_id
     assert held.reached.wait(10)

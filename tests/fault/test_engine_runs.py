@@ -211,7 +211,7 @@ def test_an_undo_that_fails_asks_an_operator_and_says_what_stands(build: Builder
 
 
 def test_a_job_that_was_stopped_and_cannot_be_undone_says_both(build: Builder) -> None:
-    held = things.Held("thing.make s1.b")
+    held = things.Pause("thing.make s1.b")
     house = build(on_apply=held)
     house.world.fault("thing.unmake", nth=1, error=PermanentDriverError("still in use"))
     job_id = house.order("s1").job_id
@@ -258,7 +258,7 @@ def test_on_failure_halt_leaves_everything_for_an_operator_and_continue_goes_on(
 
 
 def test_a_running_job_is_stopped_before_its_next_step_and_undone(build: Builder) -> None:
-    held = things.Held("thing.make s1.b")
+    held = things.Pause("thing.make s1.b")
     house = build(on_apply=held)
     job_id = house.order("s1").job_id
     assert held.reached.wait(10)

@@ -115,15 +115,15 @@ class Destroy(_OnTheNode):
         """What is destroyed cannot be brought back."""
 
 
-class Held:
-    """Holds a run in this act until it may go on."""
+class Pause:
+    """Holds the job at one act until it is let go."""
 
-    def __init__(self, act: str) -> None:
-        self._act = act
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
         self.reached, self.go_on = threading.Event(), threading.Event()
 
     def __call__(self, act: str) -> None:
-        if act == self._act:
+        if act == self.wanted:
             self.reached.set()
             assert self.go_on.wait(20)
 
