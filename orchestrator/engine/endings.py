@@ -18,6 +18,7 @@ from orchestrator.domain import (
     own_systems,
     plan_changes,
     restarts,
+    service_facts,
 )
 from orchestrator.domain.absences import Absence
 from orchestrator.domain.backups.asking import ON_REQUEST
@@ -26,10 +27,10 @@ from orchestrator.domain.backups.drills import signature_of
 from orchestrator.domain.charges import ChargeKind
 from orchestrator.domain.decisions import Tell
 from orchestrator.domain.errors import OrchestratorError
-from orchestrator.domain.intents import Intent, IntentKind, JobState, StepState
-from orchestrator.domain.jobs import FROZEN_REASON, Job, JobStep, decided_at
+from orchestrator.domain.intents import Intent, IntentKind, JobState
+from orchestrator.domain.jobs import FROZEN_REASON, Job, decided_at
 from orchestrator.domain.lost_nodes import LOST_REASON
-from orchestrator.domain.services import Lifecycle, Service, ServiceFacts
+from orchestrator.domain.services import Lifecycle, Service
 from orchestrator.domain.terms import Terms
 from orchestrator.engine.acts import Ended, Works, note_done
 from orchestrator.engine.durable import Durable
@@ -62,13 +63,8 @@ ENGINE = "orchestrator"
 # What a fee for coming back is for.
 COMES_BACK = (IntentKind.UNSUSPEND, IntentKind.REACTIVATE)
 CERTIFICATE = "certificate.issued"
-# Of what these leave nothing is known under their steps.
-_MAKES_NOTHING = (IntentKind.CHECK, IntentKind.TIDY, IntentKind.DRILL)
 # Backups that wait for their node are looked at again within so long, and at once when one of them has ended.
 _WAITING = timedelta(minutes=10)
-# The steps that keep an archive; what they gave is known of an archived service under the same word.
-KEEP_STEPS = ("archive.keep", "account.archive", "machine.keep")
-ARCHIVE = "archive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +265,7 @@ class Endings:
             now=now,
             provisioned=not terminates or job_store.ever_done(conn, service.id, IntentKind.PROVISION),
             adds=str(job.arguments.get("reason", "")) if job.arguments.get("adds") else "",
-            kept=archive_of(steps) is not None,
+            kept=service_facts.archive_of(steps) is not None,
             plan=str(job.arguments.get(plan_changes.PLAN, "")),
             on_request=bool(job.arguments.get(ON_REQUEST)),
             elsewhere=terminates
@@ -290,7 +286,7 @@ class Endings:
             if plan_changes.NOT_AFTER not in job.arguments or after.restart is not None:
                 tell(conn, after, restarts.taken_back(service, after), now=now)
         known = services.facts(conn, service.id)
-        services.set_facts(conn, service.id, facts_after(known, job, ending, steps), now=now)
+        services.set_facts(conn, service.id, service_facts.after_job(known, job, ending.state, steps), now=now)
         if after.state == Lifecycle.ERASED and service.state != Lifecycle.ERASED:
             job_store.forget_access(conn, service.id)
             events.forget_access(conn, service.id)
@@ -371,39 +367,3 @@ class Endings:
             "error_code": ending.code,
             "error": ending.error,
         }
-
-
-def facts_after(known: ServiceFacts, job: Job, ending: Ending, steps: tuple[JobStep, ...]) -> ServiceFacts:
-    """What is known of a service's things after a job: the facts of its done steps by step id, over what was known.
-
-    A check makes nothing, and what is kept beside the disk stands in the record. Where everything was made by this job and
-    undone, or destroyed, nothing is left but the nodes it ever was on, and the archive that is kept.
-    """
-    ended = ending.state == JobState.DONE
-    if job.intent in _MAKES_NOTHING or (job.intent == IntentKind.ERASE and not ended):
-        return known
-    undone = ending.state in (JobState.FAILED, JobState.CANCELLED)
-    if job.intent == IntentKind.TERMINATE and ended:
-        kept = archive_of(steps)
-        return ServiceFacts(nodes_ever=known.nodes_ever, values={} if kept is None else {ARCHIVE: dict(kept)})
-    if job.intent == IntentKind.REACTIVATE and undone:
-        return ServiceFacts(nodes_ever=known.nodes_ever, values=_archive_alone(known))
-    if job.intent == IntentKind.ERASE or (job.intent == IntentKind.PROVISION and undone):
-        return ServiceFacts(nodes_ever=known.nodes_ever)
-    if job.intent == IntentKind.REACTIVATE and ended:
-        known = ServiceFacts(nodes_ever=known.nodes_ever)
-    done = [step for step in steps if step.state == StepState.DONE and step.facts]
-    before = own_systems.rescued(known.values, job.intent, begun=any(step.started_at is not None for step in steps))
-    values = before | {step.id: dict(step.facts or {}) for step in done}
-    nodes = [str(step.facts["node"]) for step in done if step.facts and step.facts.get("node")]
-    return ServiceFacts(node=nodes[-1] if nodes else known.node, nodes_ever=known.nodes_ever, values=values)
-
-
-def archive_of(steps: tuple[JobStep, ...]) -> Mapping[str, Any] | None:
-    """The archive that the job kept; None where it kept none, or has undone that."""
-    kept = (step.facts for step in steps if step.step in KEEP_STEPS and step.state == StepState.DONE)
-    return next(kept, None) or None
-
-
-def _archive_alone(known: ServiceFacts) -> dict[str, Any]:
-    return {ARCHIVE: known.values[ARCHIVE]} if ARCHIVE in known.values else {}

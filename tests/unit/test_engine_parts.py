@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
+from orchestrator.domain import service_facts
 from orchestrator.domain.errors import NoCapacity, OrchestratorError, PermanentDriverError, StoreUnavailable, TransientDriverError
 from orchestrator.domain.intents import IntentKind, JobState, StepState
 from orchestrator.domain.jobs import RETRY_CEILING_SECONDS, Job, JobStep, retry_delay
 from orchestrator.domain.services import ServiceFacts
-from orchestrator.engine.endings import Ending, facts_after
 from orchestrator.engine.ids import JobIds
 from orchestrator.engine.mail import mail_delay
 
@@ -90,5 +90,5 @@ KNOWN = ServiceFacts(node="n1", nodes_ever=("n1",), values={"old": {"a": 1}})
 def test_what_is_known_of_a_service_after_a_job(
     intent: IntentKind, state: JobState, node: str, values: dict[str, object]
 ) -> None:
-    after = facts_after(KNOWN, a_job(intent), Ending(state=state), STEPS)
+    after = service_facts.after_job(KNOWN, a_job(intent), state, STEPS)
     assert (after.node, after.values, after.nodes_ever) == (node, values, ("n1",))
