@@ -37,6 +37,17 @@ def _none(sentence: str, directory: Path) -> ConfigError:
     )
 
 
+def absent(path: Path) -> bool:
+    """Whether nothing has that name. What may not be looked at is not absent: reading it says why."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def yaml_files(directory: Path, problems: list[Problem], *, most: int) -> Sequence[Path]:
     """The ``*.yaml`` files of a directory by name. A file that somebody may take for one of them is a problem."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.config import fields as f
+from orchestrator.config.directory import absent
 from orchestrator.config.files import File
 from orchestrator.config.problems import Problem, config_error
 from orchestrator.config.validate import validate
@@ -71,7 +71,7 @@ def load_holidays(path: Path) -> tuple[Holiday, ...]:
 
 def read_holidays(path: Path) -> tuple[tuple[Holiday, ...], list[Problem]]:
     """The days as ``load_holidays`` gives them, and what is wrong with the file."""
-    if not os.path.lexists(path):
+    if absent(path):
         return (), []
     try:
         document = read_file(path)

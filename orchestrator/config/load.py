@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from orchestrator.config import backup_checks, machine_checks
 from orchestrator.config.backups import backup_settings
 from orchestrator.config.checks import Entries, Entry, Names, check
-from orchestrator.config.directory import from_sample, require_configuration, yaml_files
+from orchestrator.config.directory import absent, from_sample, require_configuration, yaml_files
 from orchestrator.config.files import (
     BackupsSection,
     BillingEntry,
@@ -124,7 +124,7 @@ class _Reading:
 
     def document(self, path: Path) -> Document | None:
         """The file's document where it could be read."""
-        if not os.path.lexists(path):
+        if absent(path):
             self.problems.append(Problem(str(path), 0, "", f"the file is missing{from_sample(path)}"))
             return None
         try:
@@ -325,7 +325,7 @@ def _plan_file(reading: _Reading, path: Path) -> AnyPlanFile | None:
 
 
 def _policies(reading: _Reading, directory: Path) -> dict[str, Policy]:
-    if not os.path.lexists(directory):
+    if absent(directory):
         reading.policy_names = frozenset({_NO_POLICY.name})
         return {_NO_POLICY.name: _NO_POLICY}
     policies: dict[str, Policy] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.config.checks import Entry
+from orchestrator.config.directory import absent
 from orchestrator.config.machine_files import MachineEntry, MachinesFile
 from orchestrator.config.problems import Problem
 from orchestrator.config.validate import salvage, validate
@@ -27,7 +27,7 @@ class MachinesRead:
 
 def read_machines(path: Path, *, absolute: Callable[[str], Path]) -> MachinesRead:
     """``absolute``: a path that the file names, counted from the configuration's directory."""
-    if not os.path.lexists(path):
+    if absent(path):
         return MachinesRead()
     try:
         document = read_file(path)

@@ -111,7 +111,7 @@ def require_moved(settings: Settings) -> None:
 def init(config: Config) -> None:
     """Make the state directory, the controller's keys and the database. Repeatable; what is there stays."""
     from orchestrator.drivers.local.desk_identity import init_desk
-    from orchestrator.drivers.local.files import make_private_directory
+    from orchestrator.drivers.local.files import make_private_directory, require_owner
     from orchestrator.drivers.local.keys import init_keys
     from orchestrator.drivers.ssh import ensure_identity
     from orchestrator.wiring.identity import identity_of
@@ -119,6 +119,7 @@ def init(config: Config) -> None:
     settings = config.settings
     require_moved(settings)
     db = database_of(settings)
+    require_owner(settings.state_dir)
     make_private_directory(settings.state_dir)
     init_keys(settings.state_dir)
     init_desk(settings.state_dir)
@@ -144,7 +145,7 @@ def move_database(config: Config, source: Path, *, who: str) -> tuple[Moved, Pat
     from contextlib import ExitStack, closing
 
     from orchestrator.drivers.local.clock import SystemClock
-    from orchestrator.drivers.local.files import check_private_directory
+    from orchestrator.drivers.local.files import check_private_directory, require_owner
     from orchestrator.store import moving
     from orchestrator.store.database import Database, sqlite_url
     from orchestrator.store.state_lock import LOCK_FILE, take
@@ -156,6 +157,7 @@ def move_database(config: Config, source: Path, *, who: str) -> tuple[Moved, Pat
     if kept.exists():
         raise ConfigError(f"{kept} is there already", hint="a database was moved from here before: put that file elsewhere")
     check_private_directory(state_dir)
+    require_owner(state_dir)
     with ExitStack() as held:
         for directory in {state_dir, source.parent}:
             if directory == state_dir or (directory / LOCK_FILE).exists():
@@ -178,9 +180,10 @@ def move_database(config: Config, source: Path, *, who: str) -> tuple[Moved, Pat
 def opened(config: Config) -> Iterator[tuple[Database, Clock]]:
     """The store alone, without a controller over it. Raises ConfigError as ``build`` does."""
     from orchestrator.drivers.local.clock import SystemClock
-    from orchestrator.drivers.local.files import check_private_directory
+    from orchestrator.drivers.local.files import check_private_directory, require_owner
 
     check_private_directory(config.settings.state_dir)
+    require_owner(config.settings.state_dir)
     db = database_of(config.settings)
     try:
         yield db, SystemClock()
@@ -194,10 +197,11 @@ def build(config: Config, *, at: Callable[[str], None] | None = None, clock: Clo
 
     Raises ConfigError, among others where the state directory is missing, another user's or open to others.
     """
-    from orchestrator.drivers.local.files import check_private_directory
+    from orchestrator.drivers.local.files import check_private_directory, require_owner
     from orchestrator.wiring.controller import Controller
 
     check_private_directory(config.settings.state_dir)
+    require_owner(config.settings.state_dir)
     require_moved(config.settings)
     return Controller(config, load_all_playbooks(), at=at, clock=clock)
 
@@ -354,12 +358,14 @@ def rotate_master_key(config: Config, *, who: str) -> tuple[int, bool]:
     Raises WrongState where a controller runs on the state directory.
     """
     from orchestrator.drivers.local import keys
+    from orchestrator.drivers.local.files import require_owner
     from orchestrator.drivers.local.rotation import rotate_master_key as rotate
     from orchestrator.store import audit, controllers, site_certificates
     from orchestrator.store.backup_book import rewrap_all
     from orchestrator.store.state_lock import take
 
     state_dir, counted = config.settings.state_dir, []
+    require_owner(state_dir)
     with take(state_dir), opened(config) as (db, clock):
         with db.read() as conn:
             others = controllers.others(conn)

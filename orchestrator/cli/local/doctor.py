@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.failure import Failure
-from orchestrator.cli.local.place import config_dir
+from orchestrator.cli.local.place import as_controllers_user, config_dir
 from orchestrator.cli.output import emit_json, on_it, table
 from orchestrator.cli.tables import Column, Kind
 from orchestrator.domain.errors import OrchestratorError
@@ -52,7 +52,9 @@ class Finding:
 @click.pass_context
 def doctor(context: click.Context, /, as_json: bool) -> None:
     """Look at the configuration, the state directory, the secrets, the database, the controller, the nodes, and what waits."""
-    findings = list(examine(config_dir(context)))
+    directory = config_dir(context)
+    with as_controllers_user(directory):
+        findings = list(examine(directory))
     rows = [asdict(finding) for finding in findings]
     if as_json:
         emit_json({"findings": rows})
@@ -110,7 +112,7 @@ def _state_dir(path: Path) -> Finding:
         return Finding(name, False, f"{path} is no directory", "check state_dir: in orchestrator.yaml")
     if mode & 0o077:
         return Finding(name, False, f"{path} has mode {mode:04o}: others may look into it", f"chmod 0700 {path}")
-    if not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK, effective_ids=True):
         return Finding(name, False, f"{path} cannot be written", "run as the controller's user")
     return room(name, path, os.statvfs(path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import tempfile
 from pathlib import Path
@@ -133,6 +134,28 @@ def check_private_directory(path: Path) -> None:
         raise ConfigError(f"other users of this machine can write into {path}", hint=f"chmod 700 {path}")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigError(f"the directory {path} cannot be used by this user", hint=_AS_WHOM)
+
+
+def require_owner(state_dir: Path) -> None:
+    """Raises ConfigError where the directory is another user's, root's own acts included: what root leaves there the
+    controller's user could neither read nor take away. One that is missing is left to whoever needs it.
+    """
+    try:
+        owner = state_dir.stat().st_uid
+    except OSError:
+        return
+    if owner != os.geteuid():
+        name = _user(owner)
+        hint = f"run it as that user: sudo -u {name} orchestrator …"
+        raise ConfigError(f"the state directory {state_dir} belongs to another user, {name}", hint=hint)
+
+
+def _user(uid: int) -> str:
+    """As sudo(8) takes it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"'#{uid}'"
 
 
 def is_there(path: Path) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from orchestrator.domain.backups.state import CONFIG, ELSEWHERE, MANIFEST, STATE, Manifest, manifest_of
 from orchestrator.domain.errors import ConfigError, WrongState
-from orchestrator.drivers.local.files import check_private_directory, make_private_directory
+from orchestrator.drivers.local.files import check_private_directory, make_private_directory, require_owner
 
 STAGING = "state-copy"
 KEYS = "keys"
@@ -78,7 +78,7 @@ class LocalStateFiles:
     @contextmanager
     def _alone(self) -> Iterator[bool]:
         check_private_directory(self._state_dir)
-        _require_owner(self._state_dir)
+        require_owner(self._state_dir)
         try:
             descriptor = os.open(self._state_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
@@ -107,15 +107,6 @@ class LocalStateFiles:
             _copy(path, directory / ELSEWHERE / str(path).lstrip("/"), needed=True)
         manifest = replace(about, files={str(below): digest_of(path) for path, below in _plain_files(directory)})
         _write(directory / MANIFEST, manifest.text().encode())
-
-
-def _require_owner(state_dir: Path) -> None:
-    """What another user left there the controller could not take away again."""
-    owner = state_dir.stat().st_uid
-    if owner != os.geteuid():
-        raise ConfigError(
-            f"the state directory {state_dir} belongs to another user", hint=f"run it as the controller's user (uid {owner})"
-        )
 
 
 def _below(path: Path, directory: Path) -> bool:
