@@ -6,13 +6,16 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tests.served import ORCHESTRATOR
 
+SECONDS = 20.0
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -38,3 +41,32 @@ def on_a_terminal(arguments: Sequence[str], *, answer: str = "", columns: int = 
     os.close(master)
     process.wait(60)
     return _STYLE.sub("", said.decode().replace("\r\n", "\n"))
+
+
+@contextmanager
+def command_on_a_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command that goes on, on a terminal of its own: the process, and the terminal's other end."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*ORCHESTRATOR, *arguments], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    try:
+        yield process, master
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+        os.close(master)
+        os.close(slave)
+
+
+def shows(screen: int, word: bytes, *, seconds: float = SECONDS) -> bytes:
+    """What the terminal shows until the word is there; each part of it within so many seconds."""
+    said = b""
+    while word not in said:
+        assert select.select([screen], [], [], seconds)[0], said
+        said += os.read(screen, 65536)
+    return said
+
+
+def cooked(screen: int) -> bool:
+    """Whether the terminal echoes and waits for whole lines, as it does before a command makes it raw."""
+    wanted = termios.ECHO | termios.ICANON
+    return int(termios.tcgetattr(screen)[3]) & wanted == wanted

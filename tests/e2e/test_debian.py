@@ -6,6 +6,7 @@ controller is killed once in every job: at its beginning, in the middle of its w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.e2e.demo import Customer
 from tests.e2e.stand import FULL, Stand
 from tests.e2e.traces import virsh
 from tests.fault.crashing import KILL, Order
+from tests.terminal import SECONDS, command_on_a_terminal, shows
 
 pytestmark = pytest.mark.timeout(1500)
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
@@ -135,6 +137,18 @@ def test_the_life_of_a_debian_guest(stand: Stand, tmp_path: Path, whole_matrix: 
         life.command("start")
         assert inside("cat /root/mine") == "mine"
 
+    def has_its_login_on_the_serial_console() -> None:
+        """From the terminal of an operator by the controller and libvirt over SSH to the guest's serial line."""
+        words = ("--socket", str(site.socket), "service", "console", service)
+        with command_on_a_terminal(*words) as (process, screen):
+            shows(screen, b"Ctrl-] ends it")
+            os.write(screen, b"\r")
+            shows(screen, b"login: ", seconds=LOGIN_SECONDS)
+            os.write(screen, b"\x1d")
+            shows(screen, b"is closed")
+            assert process.wait(SECONDS) == 0
+
+    has_its_login_on_the_serial_console()
     if whole_matrix:
         is_restarted_once()
         is_left_off_as_its_owner_shut_it_down()

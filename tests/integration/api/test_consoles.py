@@ -8,15 +8,13 @@ import contextlib
 import getpass
 import json
 import os
-import pty
 import re
 import select
 import signal
 import socket
 import subprocess
-import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,7 +36,8 @@ from orchestrator.store import audit
 from orchestrator.wiring.links import WORLD_FILE
 from tests.lab.daemons import wait_until
 from tests.live import Live
-from tests.served import ORCHESTRATOR, Served, command
+from tests.served import Served, command
+from tests.terminal import command_on_a_terminal, cooked, shows
 
 SECONDS = 20.0
 ME = f"unix:{getpass.getuser()}"
@@ -260,33 +259,9 @@ def test_one_whose_opening_is_broken_off_is_closed_all_the_same(live: Live, gues
     assert [row.get("why") for row in settled(live, guest)[opened:]] == [None, "the connection ended"]
 
 
-@contextmanager
-def terminal(socket: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command on a terminal of its own: the process, and the terminal's other end."""
-    master, slave = pty.openpty()
-    words = [*ORCHESTRATOR, "--socket", str(socket), "service", "console", *arguments]
-    process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-    try:
-        yield process, master
-    finally:
-        process.kill()
-        process.wait(SECONDS)
-        os.close(master)
-        os.close(slave)
-
-
-def shows(screen: int, word: bytes) -> bytes:
-    said = b""
-    while word not in said:
-        assert select.select([screen], [], [], SECONDS)[0], said
-        said += os.read(screen, 65536)
-    return said
-
-
-def cooked(screen: int) -> bool:
-    """Whether the terminal echoes and waits for whole lines, as it did before."""
-    wanted = termios.ECHO | termios.ICANON
-    return int(termios.tcgetattr(screen)[3]) & wanted == wanted
+def terminal(socket: Path, *arguments: str) -> AbstractContextManager[tuple[subprocess.Popen[bytes], int]]:
+    """``service console`` on a terminal of its own."""
+    return command_on_a_terminal("--socket", str(socket), "service", "console", *arguments)
 
 
 def test_the_command_carries_keys_and_screen_and_ctrl_bracket_ends_it(live: Live, guest: str) -> None:
