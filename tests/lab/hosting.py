@@ -84,6 +84,18 @@ class HostingNode:
         """A file's text. Raises `NodeFailed` where there is none."""
         return self.run("cat", path)
 
+    @contextlib.contextmanager
+    def forwarded(self, local: Path, remote: str) -> Iterator[None]:
+        """What connects to the Unix socket ``local`` here reaches ``remote`` there, as root."""
+        words = ["-L", f"{local}:{remote}"]
+        command = ["ssh", *self._options(), "-O", "forward", *words, f"root@{self.address}"]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        try:
+            yield
+        finally:
+            command[command.index("forward")] = "cancel"
+            subprocess.run(command, check=False, capture_output=True, timeout=60)
+
     def cut(self) -> None:
         """End it as a power cut would."""
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):

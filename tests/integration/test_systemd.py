@@ -1,0 +1,302 @@
+"""The Debian package on a server with systemd: its unit starts, may do what it needs and nothing else, and comes back.
+
+The server is one of the lab's hosting nodes. It has no network but the lab's, so that of what the package depends on libvirt's
+library and restic are this machine's own, which is of the same release.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.lab import hosting
+from tests.lab.environment import Lab
+from tests.lab.hosting import HostingNode
+from tests.lab.neighbour import Neighbour
+from tests.live import HOSTING, Talks, write_config
+from tests.terminal import command_on_a_terminal, shows
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+NUMBER = 7  # among the lab's hosting nodes
+STATE = "/var/lib/orchestrator"
+SOCKET = "/run/orchestrator/api.sock"
+LISTEN = "127.0.0.1:8080"
+UNIT = "orchestrator.service"
+SECONDS = 300.0  # an emulated processor needs half a minute to import what a real one does in two seconds
+LIBRARIES = ("libvirt.so.0", "libvirt-qemu.so.0", "libvirt-lxc.so.0")
+BARRED = (
+    ("touch", "/etc/orchestrator/x"),
+    ("touch", "/usr/x"),
+    ("cat", "/etc/shadow"),
+    ("ls", "/dev/vda"),
+    ("cat", "/proc/1/status"),
+    ("unshare", "--user", "true"),
+)
+# What the unit says of a process's rights, and not of how it is started.
+RIGHTS = re.compile(
+    r"(?m)^((?:User|Group|UMask|NoNew|Capability|Ambient|Protect|Private|Device|Lock|Restrict[A-Z]|RemoveIPC|SystemCall)\w*=.*)$"
+)
+
+
+@dataclass
+class Unit(Talks):
+    """The controller of a server's unit. ``http`` talks to its socket, through SSH."""
+
+    node: HostingNode
+    http: httpx.Client
+
+    def orchestrator(self, *words: str) -> str:
+        """A command of root."""
+        return self.node.run("orchestrator", *words, seconds=SECONDS)
+
+    def systemctl(self, *words: str) -> str:
+        return self.node.run("systemctl", *words, seconds=SECONDS)
+
+    def shown(self, name: str) -> str:
+        """A property of the unit, as systemd has it."""
+        return self.node.run("systemctl", "show", "--value", "--property", name, UNIT).strip()
+
+    def journal(self) -> str:
+        return self.node.run("journalctl", "--no-pager", "--unit", UNIT, "--output", "cat")
+
+    def serves(self) -> None:
+        """Wait until it takes work."""
+
+        def ready() -> bool:
+            assert self.shown("ActiveState") in ("active", "activating"), self.journal()
+            try:
+                return self.http.get("/readyz").status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        _until("the controller takes work", ready)
+
+    def job(self, job_id: str) -> Any:
+        return self.http.get(f"/v1/jobs/{job_id}").json()
+
+    def ended(self, job_id: str) -> Any:
+        _until(f"the job {job_id} ends", lambda: self.job(job_id)["state"] not in ("queued", "running"))
+        return self.job(job_id)
+
+    def restricted(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """A program with the rights of the unit and no others, as those have that the controller starts."""
+        rights = RIGHTS.findall(self.node.read(f"/lib/systemd/system/{UNIT}"))
+        assert len(rights) > 20
+        given = [word for right in (*rights, "StateDirectory=orchestrator", "StateDirectoryMode=0700") for word in ("-p", right)]
+        return self.node.attempt("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *given, *words)
+
+
+def _until(what: str, holds: Callable[[], bool], seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not in {seconds:.0f} s: {what}"
+        time.sleep(1.0)
+
+
+@pytest.fixture(scope="module")
+def package(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("deb")
+    build = ROOT / "configs" / "debian" / "build.sh"
+    subprocess.run(["sh", str(build), str(made)], check=True, timeout=600, stdout=subprocess.DEVNULL)
+    (found,) = made.glob("*.deb")
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(lab: Lab, package: Path) -> Iterator[HostingNode]:
+    """With the package, and what this test's machine has of its dependencies."""
+    with hosting.running(lab, NUMBER) as node:
+        node.run("tar", "-C", "/", "-xf", "-", stdin=_missing(node), seconds=SECONDS)
+        node.run("ldconfig")
+        node.write("/run/package.deb", package.read_bytes())
+        # (dpkg knows only of packages, and libvirt0 is there as its files.)
+        said = node.run("dpkg", "-i", "--force-depends", "/run/package.deb", seconds=SECONDS)
+        assert "samples are in /etc/orchestrator" in said
+        yield node
+
+
+@pytest.fixture(scope="module")
+def unit(server: HostingNode, second_machine: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
+    """The unit, which serves. A simulated hypervisor, a real one and the server itself are nodes that are not enrolled yet."""
+    files, there = dict(HOSTING), second_machine.lab
+    at = f"address: {there.ssh_address}, port: {there.ssh_port}"
+    files["nodes.yaml"] = files["nodes.yaml"].replace(
+        "address_ranges:",
+        f"  - {{name: web1, zone: z1, address: {server.address}, kind: hosting}}\n"
+        f"  - {{name: hv1, zone: z1, {at}, pool: {there.pool}, bridge: {there.bridge}}}\n"
+        "address_ranges:",
+    )
+    made = write_config(tmp_path_factory.mktemp("config"), files, state_dir=STATE, socket=SOCKET, listen=LISTEN)
+    server.run("sh", "-c", "rm -r /etc/orchestrator/*.yaml /etc/orchestrator/plans /etc/orchestrator/policies")
+    packed = _packed({path: path.name for path in made.iterdir()})
+    server.run("tar", "-C", "/etc/orchestrator", "--no-same-owner", "-xf", "-", stdin=packed)
+    server.run("chmod", "755", "/etc/orchestrator/plans")
+    server.run("chown", "-R", "orchestrator:", "/etc/orchestrator/secrets")
+    server.run("runuser", "-u", "orchestrator", "--", "orchestrator", "init", seconds=SECONDS)
+    server.run("systemctl", "enable", "--now", UNIT)
+    local = tmp_path_factory.mktemp("s") / "api"
+    with server.forwarded(local, SOCKET):
+        transport = httpx.HTTPTransport(uds=str(local), verify=False)
+        with httpx.Client(transport=transport, base_url="http://controller", timeout=SECONDS) as http:
+            unit = Unit(node=server, http=http)
+            unit.serves()
+            yield unit
+
+
+def _packed(files: dict[Path, str]) -> bytes:
+    """A tarball: what goes where."""
+    into = io.BytesIO()
+    with tarfile.open(fileobj=into, mode="w", dereference=True) as archive:
+        for source, target in files.items():
+            archive.add(source, target)
+    return into.getvalue()
+
+
+def _missing(node: HostingNode) -> bytes:
+    """restic, and the libraries of libvirt0 and of what it depends on, as far as the server does not have them."""
+    place = Path("/usr/lib/x86_64-linux-gnu")
+    libraries = {place / name for name in LIBRARIES}
+    for name in LIBRARIES:
+        said = subprocess.run(["ldd", str(place / name)], capture_output=True, text=True, check=True, timeout=60).stdout
+        libraries |= {Path(found) for found in re.findall(r"=> (/\S+)", said)}
+    known = "".join(f"{path}\n" for path in sorted(libraries))
+    script = "while read -r path; do test -e $path || echo $path; done"
+    wanted = node.run("sh", "-c", script, stdin=known.encode()).split()
+    return _packed({Path(path): path.lstrip("/") for path in (*wanted, "/usr/bin/restic")})
+
+
+def test_it_serves_with_its_own_user_and_no_rights(unit: Unit) -> None:
+    pid = unit.shown("MainPID")
+    status = dict(line.split(":\t", 1) for line in unit.node.read(f"/proc/{pid}/status").splitlines() if ":\t" in line)
+    assert (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"], status["Seccomp"]) == (0, 0, "1", "2")
+    assert unit.node.run("ps", "-o", "user=", "-p", pid).strip().startswith("orchestr")
+    assert unit.node.run("stat", "-c", "%U %G %a", SOCKET).strip() == "orchestrator orchestrator 660"
+    exposed = re.search(r"exposure level for \S+: (\S+)", unit.node.run("systemd-analyze", "security", "--no-pager", UNIT))
+    assert exposed is not None
+    assert float(exposed[1]) <= 1.6
+
+
+def test_the_doctor_of_root_finds_nothing_wrong_with_it(unit: Unit) -> None:
+    said = unit.node.attempt("orchestrator", "doctor", seconds=SECONDS).stdout.decode()
+    assert "PROBLEM" not in said
+    assert re.search(r"ok +controller +ready", said)
+
+
+def test_a_job_that_is_under_way_at_a_kill_is_done_by_the_process_that_systemd_starts(unit: Unit) -> None:
+    unit.enrol("n1")
+    _until("the node is up", lambda: bool(unit.http.get("/v1/nodes/n1").json()["up"]))
+    before = unit.shown("MainPID")
+    job_id = unit.order("shop-1")
+    unit.systemctl("kill", "--signal", "KILL", UNIT)
+    _until("systemd starts it again", lambda: unit.shown("MainPID") not in ("0", before))
+    assert int(unit.shown("NRestarts")) >= 1
+    unit.serves()
+    assert unit.ended(job_id)["state"] == "done"
+
+
+@pytest.mark.parametrize("name", ["web1", "hv1"])
+def test_it_enrols_a_real_node_and_sees_it_up(unit: Unit, second_machine: Neighbour, name: str) -> None:
+    """A hosting node over SSH, a hypervisor over libvirt, too. As docs/install.md says: the operator lends it a key."""
+    lent = "/run/orchestrator/lent"
+    key = unit.node.key if name == "web1" else second_machine.path(second_machine.lab.ssh_identity)
+    unit.node.write("/root/lent", key.read_bytes(), mode=0o600)
+    unit.node.run("install", "-o", "orchestrator", "-m", "0600", "/root/lent", lent)
+    try:
+        (shown, *_) = unit.http.get(f"/v1/nodes/{name}/host-keys").json()["items"]
+        said = unit.orchestrator("node", "enrol", name, "--identity", lent, "--fingerprint", shown["fingerprint"])
+    finally:
+        unit.node.run("rm", "/root/lent", lent)
+    assert f"{name} is enrolled" in said
+    _until(f"{name} is up", lambda: bool(unit.http.get(f"/v1/nodes/{name}").json()["up"]))
+
+
+def test_what_it_starts_works_with_its_rights_and_reaches_nothing_else(unit: Unit) -> None:
+    """ssh, by which libvirt's library reaches a hypervisor; restic, by which it copies its own state."""
+    key = f"{STATE}/lent"
+    unit.node.write(key, unit.node.key.read_bytes(), mode=0o600)
+    unit.node.run("chown", "orchestrator:", key)
+    asked = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")
+    options = [word for option in asked for word in ("-o", option)]
+    ssh = unit.restricted("ssh", "-F", "none", "-i", key, *options, f"root@{unit.node.address}", "hostname")
+    assert (ssh.returncode, ssh.stdout.decode().strip()) == (0, unit.node.name), ssh.stderr
+    place = f"{STATE}/tried"
+    unit.node.write("/etc/orchestrator/secrets/tried", "a password\n", mode=0o644)
+    restic = ("restic", "--repo", place, "--password-file", "/etc/orchestrator/secrets/tried", "--no-cache")
+    for words in (("init",), ("backup", f"{STATE}/keys"), ("check",)):
+        done = unit.restricted(*restic, *words)
+        assert done.returncode == 0, done.stderr
+    for barred in BARRED:
+        assert unit.restricted(*barred).returncode != 0, barred
+    unit.node.run("rm", "-r", place, key, "/etc/orchestrator/secrets/tried")
+
+
+def test_behind_nginx_consoles_come_through(unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/install.md has it: nginx speaks TLS, and passes on to the loopback; by an operator's token from another machine."""
+    (passed_on,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"))
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=controller")
+    files = ("-addext", f"subjectAltName=IP:{unit.node.address}", "-keyout", str(key), "-out", str(certificate))
+    subprocess.run(["openssl", *made, *files], check=True, capture_output=True, timeout=60)
+    unit.node.write("/etc/nginx/controller.pem", key.read_bytes() + certificate.read_bytes(), mode=0o600)
+    tls = "listen 8443 ssl; ssl_certificate controller.pem; ssl_certificate_key controller.pem;"
+    rest = "location / { proxy_pass http://127.0.0.1:8080; }"
+    unit.node.write("/etc/nginx/sites-enabled/controller", f"server {{ {tls} {rest}\n{passed_on} }}\n")
+    unit.systemctl("reload", "nginx")
+    create = ("orchestrator", "token", "create", "panel", "--role", "operator", "--json")
+    token = json.loads(unit.node.run("runuser", "-u", "orchestrator", "--", *create, seconds=SECONDS))["token"]
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text(token, encoding="ascii")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    there = ("--url", f"https://{unit.node.address}:8443", "--token-file", str(tmp_path / "token"))
+    with command_on_a_terminal(*there, "service", "console", "shop-1") as (process, screen):
+        shows(screen, b"Ctrl-] ends it", seconds=SECONDS)
+        os.write(screen, b"who-is-there")
+        shows(screen, b"who-is-there", seconds=SECONDS)
+        os.write(screen, b"\x1d")
+        shows(screen, b"is closed", seconds=SECONDS)
+        assert process.wait(SECONDS) == 0
+
+
+def test_an_upgrade_starts_it_again(unit: Unit) -> None:
+    before = unit.shown("MainPID")
+    unit.node.run("dpkg", "-i", "--force-depends", "/run/package.deb", seconds=SECONDS)
+    unit.serves()
+    assert unit.shown("MainPID") not in ("0", before)
+
+
+def test_with_files_that_cannot_be_used_it_stays_down_and_says_which(unit: Unit) -> None:
+    place = "/etc/orchestrator/plans/small.yaml"
+    before = unit.node.read(place)
+    unit.node.write(place, before.replace("vcpus: 1", "vcpus: many"))
+    unit.systemctl("restart", UNIT)
+    _until("it stays down", lambda: unit.shown("ActiveState") == "failed")
+    assert (unit.shown("ExecMainStatus"), unit.shown("NRestarts")) == ("2", "0")
+    assert f"{place}:" in unit.journal()
+    unit.node.write(place, before)
+    unit.systemctl("start", UNIT)
+    unit.serves()
+
+
+def test_it_ends_in_order_and_is_taken_away(unit: Unit) -> None:
+    """The last one here: the package is gone after it."""
+    unit.systemctl("stop", UNIT)
+    assert (unit.shown("Result"), unit.shown("ExecMainStatus")) == ("success", "0")
+    unit.systemctl("start", UNIT)
+    unit.node.run("dpkg", "-r", "orchestrator", seconds=SECONDS)
+    assert unit.node.attempt("systemctl", "is-active", UNIT).stdout.strip() in (b"inactive", b"failed")
+    assert unit.node.attempt("systemctl", "is-enabled", UNIT).returncode != 0
+    unit.node.run("test", "-s", f"{STATE}/orchestrator.sqlite")
