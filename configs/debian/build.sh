@@ -79,8 +79,8 @@ Section: admin
 Priority: optional
 Installed-Size: $(du -sk "$root" | cut -f 1)
 Depends: ca-certificates, libvirt0, openssh-client, passwd, python3 (>= 3.$minor), python3 (<< 3.$((minor + 1))), util-linux
-Recommends: restic (>= 0.18)
-Suggests: postgresql-client, sqlite3
+Recommends: restic (>= 0.18), sqlite3
+Suggests: postgresql-client
 Description: makes machines follow what billing says, and proves each act
  Provisions, limits, backs up, restores, suspends and wipes VPS, dedicated
  machines and accounts of shared hosting. See orchestrator --help.

@@ -252,7 +252,10 @@ class NodeEntry(File):
     driver: Literal["libvirt", "fake"] = Field(
         default="libvirt", description="'fake' is a simulated node, for trying things out."
     )
-    libvirt_uri: f.LibvirtUri = Field(default="", description="'' = qemu+ssh to the address; qemu:///system for this machine.")
+    libvirt_uri: f.LibvirtUri = Field(
+        default="",
+        description="'' = qemu+ssh to the address; qemu:///system for this machine, if its user is in the group libvirt.",
+    )
     pool: f.Name = Field(default="default", description="libvirt storage pool of the guests' disks.")
     bridge: f.Bridge = Field(default="br0", description="Bridge that the guests are connected to.")
     cpu_ratio: f.Ratio = Field(default=4.0, description="vCPUs promised per CPU.")

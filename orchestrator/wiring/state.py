@@ -107,6 +107,8 @@ def _secret_files(config: Config) -> Iterator[Path]:
     yield from (machine.bmc_secret_file for machine in config.machines if machine.bmc_secret_file is not None)
     if settings.database_password_file is not None:
         yield settings.database_password_file
+    if settings.tls is not None:
+        yield from (settings.tls.certificate_file, settings.tls.key_file)
     if settings.backups.state is not None:
         yield settings.backups.state.key_file
 

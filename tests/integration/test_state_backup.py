@@ -22,16 +22,19 @@ from orchestrator.drivers.local.keys import LocalSecrets
 from orchestrator.drivers.local.state_files import checked
 from orchestrator.store import audit, services, settings
 from orchestrator.wiring.backups import backup_book
+from tests.certificates import certificate_for
 from tests.integration.restic_ground import processes
 from tests.lab.daemons import wait_until
 from tests.live import write_config
 from tests.restic_runs import flip
-from tests.served import ORCHESTRATOR, Ran, command
+from tests.served import ORCHESTRATOR, Ran, command, free_port
 
 pytestmark = pytest.mark.lab  # where restic is
 
 KEY = "a key that the operator keeps in a safe"
 NAMES = ("s1", "s2")
+PAIR = certificate_for("controller.example")
+OUTSIDE = {"outside": "an outside secret", "certificate": PAIR.certificate.strip(), "private-key": PAIR.key.strip()}
 
 
 class Site:
@@ -45,13 +48,16 @@ class Site:
         self.configs = directory / "configs"
         self.configs.mkdir()
         secret(self.configs / "state-key", KEY)
-        secret(directory / "outside", "an outside secret")
+        for name, said in OUTSIDE.items():
+            secret(directory / name, said)
         way = f"{{name: main, location: {self.kept}}}"
         odd = f"{{name: odd, location: 'rest:http://127.0.0.1:9/', user: u, secret_file: {directory}/outside}}"
         rule = f"{{target: main, key_file: state-key, keep: {keep}, on_own_machine: true}}"
         write_config(
             self.configs,
             backups=f"{{targets: [{way}, {odd}], state: {rule}}}",
+            tls=f"{{certificate_file: {directory}/certificate, key_file: {directory}/private-key}}",
+            listen=f"127.0.0.1:{free_port()}",
             state_dir=str(directory / "state"),
             socket=str(directory / "api.sock") if len(str(directory)) < 90 else "/run/nobody-listens.sock",
         )
@@ -115,7 +121,8 @@ def test_a_lost_controller_comes_back_with_nothing_but_the_repository_and_its_ke
     assert site.run("backup", "export-keys", str(escrow), "--in-clear").returncode == 0
     shutil.rmtree(site.state)
     shutil.rmtree(site.configs)
-    (tmp_path / "outside").unlink()
+    for name in OUTSIDE:
+        (tmp_path / name).unlink()
 
     told = json.loads(command("backup", "show-escrow", str(escrow), "--json").stdout)["repositories"]
     (own,) = [block for block in told if block["service"] == "_controller"]
@@ -130,13 +137,12 @@ def test_a_lost_controller_comes_back_with_nothing_but_the_repository_and_its_ke
     assert (again.returncode, "is left as it is" in again.stderr) == (2, True), again.stderr
     for path in (back / "config", back / "state", back / "state/keys"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
-    assert (back / "elsewhere" / str(tmp_path / "outside").lstrip("/")).read_text() == "an outside secret\n"
     kept = [(path, path.stat().st_mode) for path in (Path("/"), *tmp_path.parents, tmp_path)]
     *lines, serve = (line.replace("USER", getpass.getuser()) for line in said["commands"])
     subprocess.run(["sh", "-e", "-c", "\n".join(lines)], check=True)
-    assert serve == "orchestrator serve --frozen"
+    assert serve.startswith("systemctl set-environment ORCHESTRATOR_FROZEN=1 && systemctl start")
     assert [(path, path.stat().st_mode) for path, _ in kept] == kept, "what is the machine's own is as it was"
-    assert (tmp_path / "outside").read_text() == "an outside secret\n"
+    assert {name: (tmp_path / name).read_text().strip() for name in OUTSIDE} == OUTSIDE
 
     config = wiring.load_config(site.configs)
     with wiring.opened(config) as (db, clock):

@@ -10,10 +10,12 @@ import io
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,13 +149,12 @@ def unit(server: HostingNode, second_machine: Neighbour, tmp_path_factory: pytes
     server.run("chmod", "755", "/etc/orchestrator/plans")
     server.run("chown", "-R", "orchestrator:", "/etc/orchestrator/secrets")
     server.run("runuser", "-u", "orchestrator", "--", "orchestrator", "init", seconds=SECONDS)
-    server.run("systemctl", "enable", "--now", UNIT)
+    server.run("systemctl", "enable", "--now", UNIT, seconds=SECONDS)
     local = tmp_path_factory.mktemp("s") / "api"
     with server.forwarded(local, SOCKET):
         transport = httpx.HTTPTransport(uds=str(local), verify=False)
         with httpx.Client(transport=transport, base_url="http://controller", timeout=SECONDS) as http:
             unit = Unit(node=server, http=http)
-            unit.serves()
             yield unit
 
 
@@ -208,20 +209,32 @@ def test_a_job_that_is_under_way_at_a_kill_is_done_by_the_process_that_systemd_s
     assert unit.ended(job_id)["state"] == "done"
 
 
-@pytest.mark.parametrize("name", ["web1", "hv1"])
-def test_it_enrols_a_real_node_and_sees_it_up(unit: Unit, second_machine: Neighbour, name: str) -> None:
-    """A hosting node over SSH, a hypervisor over libvirt, too. As docs/install.md says: the operator lends it a key."""
+def enrolled(unit: Unit, name: str, key: bytes) -> subprocess.CompletedProcess[bytes]:
+    """As docs/install.md says it: the operator lends the controller's user a key."""
     lent = "/run/orchestrator/lent"
-    key = unit.node.key if name == "web1" else second_machine.path(second_machine.lab.ssh_identity)
-    unit.node.write("/root/lent", key.read_bytes(), mode=0o600)
+    unit.node.write("/root/lent", key, mode=0o600)
     unit.node.run("install", "-o", "orchestrator", "-m", "0600", "/root/lent", lent)
     try:
         (shown, *_) = unit.http.get(f"/v1/nodes/{name}/host-keys").json()["items"]
-        said = unit.orchestrator("node", "enrol", name, "--identity", lent, "--fingerprint", shown["fingerprint"])
+        words = ("node", "enrol", name, "--identity", lent, "--fingerprint", shown["fingerprint"])
+        return unit.node.attempt("orchestrator", *words, seconds=SECONDS)
     finally:
         unit.node.run("rm", "/root/lent", lent)
-    assert f"{name} is enrolled" in said
-    _until(f"{name} is up", lambda: bool(unit.http.get(f"/v1/nodes/{name}").json()["up"]))
+
+
+def test_it_enrols_a_hypervisor_and_sees_it_up(unit: Unit, second_machine: Neighbour) -> None:
+    """Over SSH by itself, and over libvirt, whose library starts an ssh of its own."""
+    said = enrolled(unit, "hv1", second_machine.path(second_machine.lab.ssh_identity).read_bytes())
+    assert b"hv1 is enrolled" in said.stdout, said.stderr
+    _until("hv1 is up", lambda: bool(unit.http.get("/v1/nodes/hv1").json()["up"]))
+
+
+def test_its_own_machine_is_no_hosting_node(unit: Unit) -> None:
+    """What customers run would run beside its keys, and the unit clears the directory in which their sockets are."""
+    said = enrolled(unit, "web1", unit.node.key.read_bytes())
+    assert said.returncode != 0
+    assert re.search(rb"no controller +/usr/lib/systemd/system/orchestrator.service +take another machine", said.stdout), said
+    assert unit.node.attempt("test", "-e", "/etc/nginx/orchestrator").returncode != 0, "nothing was prepared"
 
 
 def test_what_it_starts_works_with_its_rights_and_reaches_nothing_else(unit: Unit) -> None:
@@ -271,24 +284,47 @@ def test_behind_nginx_consoles_come_through(unit: Unit, tmp_path: Path, monkeypa
         assert process.wait(SECONDS) == 0
 
 
-def test_an_upgrade_starts_it_again(unit: Unit) -> None:
+def upgraded(unit: Unit) -> str:
+    """What dpkg says, of the same package over itself."""
+    done = unit.node.attempt("dpkg", "-i", "--force-depends", "/run/package.deb", seconds=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).decode()
+
+
+def test_an_upgrade_starts_it_again_and_ends_when_it_serves(unit: Unit) -> None:
     before = unit.shown("MainPID")
-    unit.node.run("dpkg", "-i", "--force-depends", "/run/package.deb", seconds=SECONDS)
-    unit.serves()
+    assert "not started" not in upgraded(unit)
+    assert unit.http.get("/readyz").status_code == 200
     assert unit.shown("MainPID") not in ("0", before)
+
+
+def test_an_upgrade_over_older_tables_says_that_it_waits_for_them(unit: Unit, tmp_path: Path) -> None:
+    older, store = tmp_path / "older", f"{STATE}/orchestrator.sqlite"
+    with closing(sqlite3.connect(older)) as database:
+        database.executescript((ROOT / "tests/data/stores/r0027.sql").read_text(encoding="utf-8"))
+    unit.systemctl("stop", UNIT)
+    unit.node.run("mv", store, f"{store}.kept")
+    unit.node.write(store, older.read_bytes(), mode=0o600)
+    unit.node.run("chown", "orchestrator:", store)
+    unit.node.run("touch", "/run/orchestrator.was-running")  # as the older package left it, whose tables these are
+    said = upgraded(unit)
+    assert "not started" in said
+    assert "orchestrator migrate" in said
+    assert (unit.shown("ActiveState"), unit.shown("ExecMainStatus")) == ("failed", "2")
+    unit.node.run("mv", f"{store}.kept", store)
+    unit.systemctl("start", UNIT)
 
 
 def test_with_files_that_cannot_be_used_it_stays_down_and_says_which(unit: Unit) -> None:
     place = "/etc/orchestrator/plans/small.yaml"
     before = unit.node.read(place)
     unit.node.write(place, before.replace("vcpus: 1", "vcpus: many"))
-    unit.systemctl("restart", UNIT)
-    _until("it stays down", lambda: unit.shown("ActiveState") == "failed")
-    assert (unit.shown("ExecMainStatus"), unit.shown("NRestarts")) == ("2", "0")
+    assert unit.node.attempt("systemctl", "restart", UNIT, seconds=SECONDS).returncode != 0
+    assert (unit.shown("ActiveState"), unit.shown("ExecMainStatus"), unit.shown("NRestarts")) == ("failed", "2", "0")
     assert f"{place}:" in unit.journal()
     unit.node.write(place, before)
     unit.systemctl("start", UNIT)
-    unit.serves()
+    assert unit.http.get("/readyz").status_code == 200
 
 
 def test_it_ends_in_order_and_is_taken_away(unit: Unit) -> None:

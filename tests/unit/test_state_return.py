@@ -23,7 +23,7 @@ def manifest(root: Path, *, database: str = "orchestrator.sqlite") -> Manifest:
         config_dir=str(root / "etc/orchestrator"),
         state_dir=str(root / "var/lib/orchestrator"),
         database=database,
-        database_url="",
+        database_url="postgresql://db/ours?x=1&y=2",
         audit_rows=0,
         audit_head="",
         files=dict.fromkeys((CONFIG, KEY, f"elsewhere/{below}/{SECRET}", f"elsewhere/{below}/{HOSTS}"), ""),
@@ -48,8 +48,10 @@ def test_put_in_its_place_it_leaves_the_machines_own_directories_as_they_are(tmp
     modes = {name: stat.S_IMODE((back / name).stat().st_mode) for name in found.files}
     before = [_like(path) for path in kept]
 
-    lines = list(commands(found, back, modes=modes, there={root / HOSTS}, user=getpass.getuser()))
-    assert lines.pop() == "orchestrator serve --frozen"
+    (root / "etc/orchestrator/plans.yaml").write_text("a sample")
+    there = {root / HOSTS, root / "etc/orchestrator"}
+    lines = list(commands(found, back, modes=modes, there=there, user=getpass.getuser()))
+    assert "ORCHESTRATOR_FROZEN=1 && systemctl start" in lines.pop()
     subprocess.run(["sh", "-e", "-c", "\n".join(lines)], check=True)
 
     assert [_like(path) for path in kept] == before
@@ -61,15 +63,20 @@ def test_put_in_its_place_it_leaves_the_machines_own_directories_as_they_are(tmp
     ]
     assert [stat.S_IMODE(path.stat().st_mode) for path in came] == [0o600, 0o644, 0o600, 0o600]
     assert stat.S_IMODE((root / "var/lib/orchestrator").stat().st_mode) == 0o700
+    config = root / "etc/orchestrator"
+    assert ([path.name for path in config.iterdir()], stat.S_IMODE(config.stat().st_mode)) == (["orchestrator.yaml"], 0o755)
+    assert (root / "etc/orchestrator.before/plans.yaml").exists(), "what stood there is put aside"
     (hosts,) = [line for line in lines if HOSTS in line]
     assert "compare them first" in hosts
     assert " -o " not in hosts, "a file that all read stays root's"
 
 
 def test_a_dump_is_read_before_the_controller_starts(tmp_path: Path) -> None:
-    *_, dump, serve = commands(manifest(tmp_path, database="database.dump"), tmp_path / "back", modes={})
-    assert dump.startswith("pg_restore --clean --if-exists --dbname NAME ")
-    assert serve == "orchestrator serve --frozen"
+    *_, dump, start = commands(manifest(tmp_path, database="database.dump"), tmp_path / "back", modes={}, user="ours")
+    assert dump.startswith(
+        "runuser -u ours -- pg_restore --clean --if-exists --no-owner --dbname 'postgresql://db/ours?x=1&y=2' "
+    )
+    assert "systemctl start orchestrator" in start
 
 
 def test_only_what_lay_elsewhere_has_a_place_of_its_own() -> None:

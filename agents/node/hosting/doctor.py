@@ -39,6 +39,7 @@ _TABLES_HINT = (
 )
 CONTROLLERS = ("cpu", "memory", "io", "pids")
 KERNEL = (5, 14)
+CONTROLLER = ("usr/lib/systemd/system/orchestrator.service", "etc/systemd/system/orchestrator.service")
 
 
 def hosting_doctor(call: Call) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def hosting_doctor(call: Call) -> dict[str, Any]:
             "python3",
         ),
         _kernel(os.uname().release),
+        _alone(node),
         *_programs(),
         *(_restic() if call.arguments["backups"] else ()),
         _php(systemd.php_versions(node)),
@@ -111,6 +113,13 @@ def _row(name: str, ok: bool, says: str, hint: str, package: str = "") -> Row:
 def _kernel(release: str) -> Row:
     numbers = tuple(int(each) for each in release.split("-")[0].split(".")[:2] if each.isdigit())
     return _row("kernel", numbers >= KERNEL, release, "boot Linux 5.14 or newer: quotas are set through quotactl_fd(2)")
+
+
+def _alone(node: Node) -> Row:
+    """Customers run their programs here, beside the keys to every node; and /run/orchestrator goes whenever the unit stops."""
+    here = [f"/{unit}" for unit in CONTROLLER if node.under(unit).exists()]
+    hint = "take another machine for the accounts: a controller is installed on this one"
+    return _row("no controller", not here, here[0] if here else "none is here", hint)
 
 
 def _programs() -> Iterator[Row]:

@@ -31,6 +31,7 @@ _ROWS: tuple[Column, ...] = (
     Column("FOUND", "found", Kind.PROSE),
     Column("TO DO", "mend", Kind.PROSE),
 )
+_START = "systemctl start orchestrator"
 LATELY = timedelta(hours=1)
 # With less on the disk of the state directory a database is about to be no longer written.
 ROOM_BYTES = 64 << 20
@@ -245,7 +246,7 @@ def _controllers(config: Config) -> Finding:
     said = ", ".join(f"{each.hostname} (process {each.pid})" for each in there) or "none works"
     if lost:
         return Finding("controllers", False, f"{said}; {lost} lost within the last hour", "orchestrator controller list")
-    return Finding("controllers", bool(there), said, "" if there else "orchestrator serve")
+    return Finding("controllers", bool(there), said, "" if there else _START)
 
 
 def _nodes(config: Config) -> Iterator[Finding]:
@@ -364,7 +365,7 @@ def _server(socket: Path) -> Finding:
         finally:
             client.close()
     except Failure as exc:
-        return Finding("controller", False, exc.message, exc.hint or "orchestrator serve")
+        return Finding("controller", False, exc.message, exc.hint or _START)
     if not ready:
         return Finding("controller", False, "it runs, but takes no work", "see its log; is there room on the disk of state_dir?")
     return Finding("controller", True, "ready")

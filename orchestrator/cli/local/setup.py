@@ -138,6 +138,7 @@ def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: s
     from orchestrator.api import server
     from orchestrator.api.app import create_app
     from orchestrator.cli.local.desk import beside_desk
+    from orchestrator.drivers.local.supervisor import tell_ready
     from orchestrator.observe import logs
 
     config = wiring.load_config(config_dir(context))
@@ -150,6 +151,11 @@ def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: s
     sockets = server.bind(unix_socket=settings.socket, listen=settings.listen)
     where = f"{settings.socket}" + (f" and {settings.listen}" if settings.listen else "")
     by = f"unix:{getpass.getuser()}"
+
+    def ready() -> None:
+        say(f"serving on {where}")
+        tell_ready()
+
     try:
         controller.start(frozen=(by, frozen_why or _FROZEN_WHY) if frozen or frozen_why else None)
     except BaseException:
@@ -160,7 +166,7 @@ def serve(context: click.Context, /, log_level: str, frozen: bool, frozen_why: s
     try:
         app = create_app(controller.api_context())
         with beside_desk(controller), _by_tls(app, settings, sockets):
-            server.serve(app, sockets, ready=lambda: say(f"serving on {where}"))
+            server.serve(app, sockets, ready=ready)
     finally:
         _end(controller)
 

@@ -173,13 +173,15 @@ def restore(location: str, target: Path, snapshot: str, as_json: bool, **way: An
     say("\nEvery file is as it was copied. On the new machine, as root, with no controller running (USER: the controller's):")
     for line in lines:
         say(f"  {line}")
+    say("Without the unit, the last line is this, as USER: orchestrator serve --frozen")
 
 
 def _lines(found: Manifest, directory: Path) -> list[str]:
     """What puts it in its place, as the files are that were brought back, and as this machine is."""
     places = (place for name in found.files if (place := place_of(name)) is not None)
     modes = {name: stat.S_IMODE((directory / name).stat().st_mode) for name in found.files}
-    return list(commands(found, directory, modes=modes, there={place for place in places if os.path.lexists(place)}))
+    there = {place for place in (*places, Path(found.config_dir)) if os.path.lexists(place)}
+    return list(commands(found, directory, modes=modes, there=there))
 
 
 def _access(

@@ -239,6 +239,6 @@ class Client:
     def _not_running(self) -> NoServer:
         return NoServer(
             f"no controller is running: nothing listens on {self._target.socket}",
-            hint="start one with `orchestrator serve`, or name its socket with --socket",
+            hint="start it, `systemctl start orchestrator` (or `orchestrator serve`); or name its socket with --socket",
             exit_code=_OUTSIDE_FAILED,
         )
