@@ -71,6 +71,11 @@ CASES = (
     ("JobsWaitForApproval", "orchestrator_approval_jobs", "0x5 1x300", ((10, False), (25, True))),
     ("DeadlinesAreLate", 'orchestrator_deadlines_late{action="suspend"}', "1x300", ((20, False), (40, True))),
     ("TerminationsWait", "orchestrator_terminations_wait", "1x300", ((50, False), (70, True))),
+    ("FreezeStands", "orchestrator_frozen", "0x5 1x3000", ((DAY, False), (DAY + 10, True))),
+    # The controller was down for 40 minutes.
+    ("FreezeStands", "orchestrator_frozen", "1x700 stale _x40 1x2000", ((DAY - 1, False), (DAY + 1, True))),
+    ("FreezeStands", "orchestrator_frozen", "1x700 0x1 1x2000", ((DAY + 10, False), (DAY + 800, True))),
+    ("FreezeStands", "orchestrator_frozen", "1x2000 0x300", ((1990, True), (2010, False))),
     ("ClockJumped", 'orchestrator_terminations_wait_reason{reason="clock"}', "0x5 1x300", ((4, False), (7, True))),
     ("ClockJumped", 'orchestrator_terminations_wait_reason{reason="downtime"}', "1x300", ((7, False),)),
     ("NodesDrift", 'orchestrator_drift{kind="stray"}', "0x5 1x300", ((30, False), (40, True))),
