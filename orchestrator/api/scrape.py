@@ -59,8 +59,9 @@ from orchestrator.store import (
 from orchestrator.store.database import Connection, Database
 
 _PAGE = 500
-# How long one that was lost shows in the metrics.
+# How long a controller that was lost shows in the metrics, and a drill that failed.
 LOST_SHOWN = timedelta(hours=1)
+FAILED_SHOWN = timedelta(days=1)
 OVER = "it is over the cap of its backups"
 """A label has no numbers that change at every attempt, and no names of a customer's files."""
 
@@ -144,6 +145,7 @@ class Scrape:
                 state_copied_at=_copied_at(conn),
                 restores=tuple(BackupsCount(state=state.value, count=n) for state, n in backups.restore_counts(conn).items()),
                 drills=tuple(BackupsCount(state=state.value, count=n) for state, n in drills.counts(conn).items()),
+                drills_failing=drills.failed_since(conn, now - FAILED_SHOWN),
                 undeclared_services=sum(len(each) for each in overview.undeclared(conn, self._catalog.places).values()),
                 drill_passed_at=None if (passed := drills.last_passed(conn)) is None else passed.timestamp(),
             )

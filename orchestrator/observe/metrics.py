@@ -339,6 +339,7 @@ def _backup_gauges(now: Snapshot) -> Iterator[Metric]:
     if now.drill_passed_at is not None:
         passed.add_metric((), now.drill_passed_at)
     yield from (restores, drills, passed)
+    yield _gauge("drills_failing", "Drills that failed in the last 24 hours, and did not pass when retried.", now.drills_failing)
     yield _gauge("backups_behind_services", "Services that have missed two slots of their backups or more.", now.backups_behind)
     yield _gauge("repositories_damaged", "Repositories in which damage was found and that still stand.", now.repositories_damaged)
     wanted = GaugeMetricFamily(

@@ -200,7 +200,8 @@ class Snapshot:
     ``looks_…``: what the last comparison of the looks with the records found, and when it was, Unix time; None = not yet.
     ``state_copy_seconds``: how often the controller's own state is to be copied, None = never; ``state_copied_at``: Unix time of
     the last verified copy. ``drift`` as it was last measured, ``drift_measured_at``, Unix time, None = not yet; ``drift_unseen``:
-    nodes that did not answer then. ``backups_behind``: services that have missed two slots of their backups or more.
+    nodes that did not answer then. ``drills_failing``: that failed within the last day, and did not pass since; ``drills`` by
+    how they ended, whenever that was. ``backups_behind``: services that have missed two slots of their backups or more.
     ``undeclared_services``: on nodes and machines that are not declared.
     """
 
@@ -231,6 +232,7 @@ class Snapshot:
     backups_behind: int = 0
     restores: tuple[BackupsCount, ...] = ()
     drills: tuple[BackupsCount, ...] = ()
+    drills_failing: int = 0
     drill_passed_at: float | None = None
     repositories_damaged: int = 0
     state_copy_seconds: float | None = None

@@ -147,9 +147,7 @@ def _surplus(ctx: StepContext, kept: Backup | None) -> list[Backup]:
     return [
         row
         for row in ctx.ports.book.backups(ctx.service_id)
-        if (row.generation, row.id != kept.id) == (kept.generation, True)
-        and row.snapshot_id
-        and (row.state != BackupState.FORGOTTEN or row.pruned_at is None)
+        if (row.generation, row.id != kept.id) == (kept.generation, True) and row.snapshot_id and row.pruned_at is None
     ]
 
 

@@ -1,6 +1,7 @@
 """Repositories, backups and restores of services. Every function runs inside the caller's transaction.
 
-What is counted is counted from rows. A backup's row outlives its snapshot: it says what was made, verified and forgotten.
+What is counted is counted from rows. A backup's row outlives its snapshot: it says what was made, verified and forgotten, and
+for good what failed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from orchestrator.domain.backups import allowance
 from orchestrator.domain.backups.overwrite import Held, Standing
 from orchestrator.domain.backups.words import (
+    CAME_TO_NOTHING,
     ENDED,
     Backup,
     BackupState,
@@ -30,6 +32,11 @@ from orchestrator.store import charges
 from orchestrator.store.database import Connection
 from orchestrator.store.paging import page
 from orchestrator.store.tables import backups, repositories, restores
+
+# BackupState.forgotten, for many rows at once.
+_FORGOTTEN = sa.case(
+    (backups.c.state.in_([state.value for state in CAME_TO_NOTHING]), backups.c.state), else_=BackupState.FORGOTTEN.value
+)
 
 # -- repositories ------------------------------------------------------------
 
@@ -86,9 +93,9 @@ def mark_destroyed(
         gone = replace(known, state=state, wrapped_key=b"", why=why, destroyed_at=now)
         _change(conn, gone)
         mine = (backups.c.service_id == service_id, backups.c.generation == number, backups.c.snapshot_id != "")
-        left = {"state": BackupState.FORGOTTEN.value, "pruned_at": now}
-        left_at = {"forgotten_at": sa.func.coalesce(backups.c.forgotten_at, now)}
-        conn.execute(sa.update(backups).where(*mine, backups.c.pruned_at.is_(None)).values(**left, **left_at))
+        left_at = sa.func.coalesce(backups.c.forgotten_at, now)
+        gone_with_it = sa.update(backups).where(*mine, backups.c.pruned_at.is_(None))
+        conn.execute(gone_with_it.values(state=_FORGOTTEN, forgotten_at=left_at, pruned_at=now))
     return generation(conn, service_id, number)
 
 
@@ -177,15 +184,15 @@ def mark_forgotten(
     forgotten."""
     mine = (backups.c.service_id == service_id, backups.c.generation == number, backups.c.snapshot_id.in_(snapshot_ids))
     known = tuple(conn.scalars(sa.select(backups.c.snapshot_id).where(*mine, backups.c.snapshot_id != "")))
-    still = (*mine, backups.c.snapshot_id != "", backups.c.state != BackupState.FORGOTTEN.value)
-    conn.execute(sa.update(backups).where(*still).values(state=BackupState.FORGOTTEN.value, forgotten_at=now))
+    still = (*mine, backups.c.snapshot_id != "", backups.c.forgotten_at.is_(None))
+    conn.execute(sa.update(backups).where(*still).values(state=_FORGOTTEN, forgotten_at=now))
     return tuple(sorted(known))
 
 
 def mark_pruned(conn: Connection, service_id: str, number: int, *, now: datetime) -> None:
     """The room of all that was forgotten in the generation was given back."""
     mine = (backups.c.service_id == service_id, backups.c.generation == number)
-    forgotten = (*mine, backups.c.state == BackupState.FORGOTTEN.value, backups.c.pruned_at.is_(None))
+    forgotten = (*mine, backups.c.forgotten_at.is_not(None), backups.c.pruned_at.is_(None))
     conn.execute(sa.update(backups).where(*forgotten).values(pruned_at=now))
 
 
@@ -199,7 +206,7 @@ def last_good(conn: Connection, service_ids: Sequence[str] | None = None) -> dic
 
 
 def counts(conn: Connection) -> dict[BackupState, int]:
-    """How many there are in each state."""
+    """How many there are in each state. Of the attempts that came to nothing there are never fewer than there were."""
     rows = conn.execute(sa.select(backups.c.state, sa.func.count()).group_by(backups.c.state))
     found = {str(state): int(count) for state, count in rows}
     return {state: found.get(state.value, 0) for state in BackupState}

@@ -57,6 +57,12 @@ def counts(conn: Connection) -> dict[DrillState, int]:
     return {state: found.get(state.value, 0) for state in DrillState}
 
 
+def failed_since(conn: Connection, since: datetime) -> int:
+    """How many ended badly since then, and did not end otherwise when they were tried again."""
+    query = sa.select(sa.func.count()).where(drills.c.state == DrillState.FAILED.value, drills.c.ended_at >= since)
+    return conn.execute(query).scalar_one()
+
+
 def last_passed(conn: Connection) -> datetime | None:
     """When one last went well."""
     query = sa.select(drills.c.ended_at).where(drills.c.state == DrillState.PASSED.value, drills.c.ended_at.is_not(None))

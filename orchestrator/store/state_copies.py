@@ -53,8 +53,8 @@ def give_up(conn: Connection, number: int, *, why: str, now: datetime) -> Genera
     given_up = replace(_generation_of(conn, number), state=GenerationState.GIVEN_UP, why=why, destroyed_at=now)
     put_generation(conn, given_up)
     for each in _within(conn, number):
-        if each.state != BackupState.FORGOTTEN:
-            put(conn, replace(each, state=BackupState.FORGOTTEN, forgotten_at=now))
+        if each.forgotten_at is None:
+            put(conn, replace(each, state=each.state.forgotten, forgotten_at=now))
     return given_up
 
 
@@ -156,8 +156,8 @@ class StateBook:
         with self._db.write() as conn:
             known = [each for each in _within(conn, number) if each.snapshot_id in snapshot_ids]
             for each in known:
-                if each.state != BackupState.FORGOTTEN:
-                    put(conn, replace(each, state=BackupState.FORGOTTEN, forgotten_at=self._clock.now()))
+                if each.forgotten_at is None:
+                    put(conn, replace(each, state=each.state.forgotten, forgotten_at=self._clock.now()))
         return tuple(sorted(each.snapshot_id for each in known))
 
     def mark_pruned(self, service_id: str, number: int) -> None:
@@ -165,7 +165,7 @@ class StateBook:
         _ours(service_id)
         with self._db.write() as conn:
             for each in _within(conn, number):
-                if each.state == BackupState.FORGOTTEN and each.pruned_at is None:
+                if each.forgotten_at is not None and each.pruned_at is None:
                     put(conn, replace(each, pruned_at=self._clock.now()))
 
     def mark(self, service_id: str, number: int, state: GenerationState, *, why: str) -> None:
@@ -183,7 +183,7 @@ class StateBook:
                 for each in _within(conn, number):
                     if each.pruned_at is None:
                         gone = each.forgotten_at or now
-                        put(conn, replace(each, state=BackupState.FORGOTTEN, forgotten_at=gone, pruned_at=now))
+                        put(conn, replace(each, state=each.state.forgotten, forgotten_at=gone, pruned_at=now))
 
     def traces(self, service_id: str) -> Traces:
         """See the port. No other copies are known of the copies themselves."""

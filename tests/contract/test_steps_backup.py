@@ -231,7 +231,8 @@ def test_what_a_run_left_whose_end_nobody_saw_is_never_taken_for_a_backup(stage:
         running.run()
     ((lost, _),) = held(stage).items()
     resume(running)
-    assert rows(stage) == [("j2", "failed"), ("j2", "verified"), ("j2", "forgotten")]
+    assert rows(stage) == [("j2", "failed"), ("j2", "verified"), ("j2", "partial")]
+    assert stage.ports.book.backups("s1")[-1].pruned_at is not None
     assert lost not in held(stage)
 
 

@@ -224,6 +224,9 @@ def test_an_archive_that_is_lost_after_the_wipe_can_be_given_up_and_the_job_come
 
 def test_in_the_archives_own_repository_what_else_the_policy_kept_goes_too(stage: Stage) -> None:
     facts = backed_up(stage)
+    stage.fails("repositories.backup", TransientDriverError("the answer was lost"), where="after")
+    with pytest.raises(TransientDriverError):
+        again(stage, facts, "b2")
     stage.job(IntentKind.TERMINATE, "j3")
     stage.run("guest.stop", {"node": "n1", "grace_seconds": 1}, job="j3")
     volume = facts["disk"]["volume"]
@@ -235,6 +238,8 @@ def test_in_the_archives_own_repository_what_else_the_policy_kept_goes_too(stage
     assert (made["destroyed"], [copy["id"] for copy in made["copies"]]) == ([], ["orch.s1.archive.j3"])
     found = stage.check("backup.destroy", {"archive": True, "wiped": []}, job="j3")
     assert isinstance(found, Done)
+    gone = {row.state.value for row in stage.ports.book.backups("s1") if row.snapshot_id and row.pruned_at is not None}
+    assert gone == {"forgotten", "partial"}
 
 
 def test_without_the_promised_archive_no_backup_is_destroyed(stage: Stage) -> None:

@@ -41,6 +41,19 @@ def test_enrolling_again_changes_nothing_and_reloads_nothing(hosting_node: Hosti
     assert workers() == before
 
 
+def test_what_a_newer_agent_makes_is_missed_by_the_doctor_and_made_when_the_node_is_enrolled_again(
+    hosting_node: HostingServer,
+) -> None:
+    imports = "/var/lib/orchestrator-agent/imports"
+    hosting_node.run("rm", "-r", imports)
+    needs = {row["name"]: row for row in hosting_node.call("hosting-doctor", {})["needs"]}
+    assert (needs["prepared"]["ok"], needs["prepared"]["says"]) == (False, f"missing: {imports}")
+    said = list[str]()
+    assert hosting_node.controller.enrol(host_key=hosting_node.report.host_key, said=said).complete
+    assert "prepared: directories" in said
+    assert hosting_node.run("stat", "-c", "%a %U", imports).split() == ["700", "root"]
+
+
 def test_a_log_that_grows_too_large_is_put_aside_before_its_day_is_over(hosting_node: HostingServer) -> None:
     logs = "/var/log/orchestrator/h1"
     hosting_node.server.shell(

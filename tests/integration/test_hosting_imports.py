@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 UID = 100_931
 USER = f"h{UID}"
 WHO = {"user": USER, "service_id": "web-import"}
+IMPORTS = "/var/lib/orchestrator-agent/imports"
 PAGE = """<?php
 $d = new mysqli('localhost', get_current_user(), '', get_current_user().'_shop');
 echo 'rows ', $d->query('select count(*) from t')->fetch_row()[0], ' as ', posix_getuid();
@@ -87,10 +88,7 @@ HOSTILE = (
 
 def lay(ground: HostingServer, data: bytes, name: str = "old.tar.gz") -> None:
     text = base64.b64encode(data).decode()
-    ground.server.shell(
-        "mkdir -p /var/lib/orchestrator-agent/imports; chmod 0700 /var/lib/orchestrator-agent/imports; umask 077\n"
-        f"base64 -d >/var/lib/orchestrator-agent/imports/{name} <<'END'\n{text}\nEND\n"
-    )
+    ground.server.shell(f"umask 077; base64 -d >{IMPORTS}/{name} <<'END'\n{text}\nEND\n")
 
 
 def look(ground: HostingServer) -> dict[str, Any]:

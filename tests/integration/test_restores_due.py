@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -214,6 +214,11 @@ def test_none_is_begun_under_a_freeze_for_nothing_of_it_could_be_thrown_away(wee
     assert {each.state for each in made(house)} == {DrillState.PASSED}
 
 
+def ended(drill: Drill) -> datetime:
+    assert drill.ended_at is not None
+    return drill.ended_at
+
+
 def test_one_that_fails_counts_as_the_weeks_says_why_and_can_be_made_again_by_hand(weeks: Weeks) -> None:
     weeks.drills = 1
     house = weeks.begin()
@@ -230,6 +235,11 @@ def test_one_that_fails_counts_as_the_weeks_says_why_and_can_be_made_again_by_ha
     with house.db.read() as conn:
         assert drills.counts(conn)[DrillState.FAILED] == 1
         assert drills.last_passed(conn) is not None
+        assert (drills.failed_since(conn, ended(failed)), drills.failed_since(conn, ended(last))) == (1, 0)
+    house.engine.retry(failed.id, "anna")
+    assert house.wait(failed.id).state == JobState.DONE
+    with house.db.read() as conn:
+        assert drills.failed_since(conn, ended(failed)) == 0
 
 
 def test_after_a_restart_no_second_drill_is_made_in_the_week(weeks: Weeks) -> None:

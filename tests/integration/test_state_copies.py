@@ -314,6 +314,19 @@ def test_a_copy_that_fails_is_in_the_audit_and_the_ones_before_stand(site: Site)
     assert (last.what, last.facts["problem"]) == ("state backup failed", "no disk")
 
 
+def test_one_that_is_not_whole_goes_with_the_next_that_is_and_stays_told_as_that(site: Site) -> None:
+    staged = str(site.state / "state-copy")
+    put_file(site.world, NODE, staged, "another", "x", unreadable=True)
+    with pytest.raises(PermanentDriverError):
+        site.make()
+    (left,) = site.held()
+    put_file(site.world, NODE, staged, "another", "x")
+    good = site.make()
+    assert site.held() == {good.snapshot_id}
+    (row,) = [each for each in site.rows() if each.snapshot_id == left]
+    assert (row.state, row.forgotten_at is not None, row.pruned_at is not None) == (BackupState.PARTIAL, True, True)
+
+
 def test_what_a_killed_process_left_staged_is_emptied_unless_another_works_on_it(site: Site) -> None:
     left = site.state / "state-copy"
     left.mkdir(mode=0o700)

@@ -54,7 +54,11 @@ def backup(number: int, state: S = S.VERIFIED, *, service_id: str = "s1", of: in
 
 
 def held(*numbers: int) -> tuple[Held, ...]:
-    return tuple(Held(generation=1, snapshot_id=f"x{n}", service="s1", job=f"j{n}") for n in numbers)
+    return tuple(held_in(1, n) for n in numbers)
+
+
+def held_in(of: int, number: int) -> Held:
+    return Held(generation=of, snapshot_id=f"x{number}", service="s1", job=f"j{number}")
 
 
 def test_a_generation_is_kept_with_its_wrapped_key_until_it_is_destroyed(conn: Connection) -> None:
@@ -88,8 +92,27 @@ def test_what_a_destroyed_repository_held_is_forgotten_and_nothing_else(conn: Co
         backups.put(conn, row)
     backups.mark_destroyed(conn, "s1", 1, why="", now=NOW)
     found = {each.id: each for each in backups.of_service(conn, "s1")}
-    assert [found[f"b{number}"].state for number in (1, 2, 3, 4)] == [S.FORGOTTEN, S.FORGOTTEN, S.BEGUN, S.VERIFIED]
-    assert (found["b1"].forgotten_at, found["b1"].pruned_at) == (NOW, NOW)
+    assert [found[f"b{number}"].state for number in (1, 2, 3, 4)] == [S.FORGOTTEN, S.PARTIAL, S.BEGUN, S.VERIFIED]
+    assert {(found[each].forgotten_at, found[each].pruned_at) for each in ("b1", "b2")} == {(NOW, NOW)}
+    assert {(found[each].forgotten_at, found[each].pruned_at) for each in ("b3", "b4")} == {(None, None)}
+
+
+@pytest.mark.parametrize("state", [S.PARTIAL, S.FAILED, S.REFUSED, S.SKIPPED])
+def test_an_attempt_that_came_to_nothing_stays_counted_when_what_it_left_is_taken_away(conn: Connection, state: S) -> None:
+    for number in (1, 2):
+        backups.begin_generation(conn, generation(number))
+    left = [replace(backup(n, state, of=1 + (n > 2)), snapshot_id=f"x{n}") for n in (1, 2, 3)]
+    for row in (*left, backup(4, S.MADE, of=2), backup(5, of=2)):
+        backups.put(conn, row)
+    assert backups.mark_forgotten(conn, "s1", 2, ["x3", "x4"], now=NOW) == ("x3", "x4")
+    assert backups.mark_forgotten(conn, "s1", 2, ["x3", "x4"], now=NOW + DAY) == ("x3", "x4")
+    backups.mark_pruned(conn, "s1", 2, now=NOW + DAY)
+    backups.mark_destroyed(conn, "s1", 1, why="", now=NOW)
+    counted = backups.counts(conn)
+    assert (counted[state], counted[S.FORGOTTEN], counted[S.VERIFIED]) == (3, 1, 1)
+    gone = {each.id: (each.forgotten_at, each.pruned_at) for each in backups.of_service(conn, "s1") if each.id != "b5"}
+    assert gone == {"b1": (NOW, NOW), "b2": (NOW, NOW), "b3": (NOW, NOW + DAY), "b4": (NOW, NOW + DAY)}
+    assert isinstance(next_act(backups.standing(conn, "s1", held=(held_in(2, 5),), keep=1)), Settled)
 
 
 def test_a_backup_comes_back_as_it_was_put(conn: Connection) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.observe.dashboard import queries
 from orchestrator.observe.metrics import DELIVERY_OUTCOMES
 from orchestrator.ports.notifier import Delivery
 from tests.unit.test_documented import metric_names
@@ -38,6 +39,14 @@ def test_an_alert_is_of_metrics_that_there_are_and_says_what_to_do(name: str) ->
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"]["summary"]
     assert "orchestrator " in rule["annotations"]["description"]
+
+
+@pytest.mark.parametrize("expr", [*(rule["expr"] for rule in ALERTS.values()), *(expr for _panel, expr in queries())])
+def test_only_what_never_falls_is_asked_for_its_increase(expr: str) -> None:
+    """The fall of anything else would be taken for a counter that began anew, and what is left of it for an increase."""
+    grows = re.findall(r"\b(?:increase|rate|irate|resets)\(\s*([^\[]*)\[", expr)
+    assert len(grows) == len(re.findall(r"\b(?:increase|i?rate|resets)\(", expr))
+    assert [name for name in grows if not re.match(r"orchestrator_\w+_(total|bucket|count|sum)\b", name)] == []
 
 
 def test_every_alert_is_documented() -> None:
@@ -71,6 +80,11 @@ CASES = (
     ("JobsWaitForApproval", "orchestrator_approval_jobs", "0x5 1x300", ((10, False), (25, True))),
     ("DeadlinesAreLate", 'orchestrator_deadlines_late{action="suspend"}', "1x300", ((20, False), (40, True))),
     ("TerminationsWait", "orchestrator_terminations_wait", "1x300", ((50, False), (70, True))),
+    ("FreezeStands", "orchestrator_frozen", "0x5 1x3000", ((DAY, False), (DAY + 10, True))),
+    # The controller was down for 40 minutes.
+    ("FreezeStands", "orchestrator_frozen", "1x700 stale _x40 1x2000", ((DAY - 1, False), (DAY + 1, True))),
+    ("FreezeStands", "orchestrator_frozen", "1x700 0x1 1x2000", ((DAY + 10, False), (DAY + 800, True))),
+    ("FreezeStands", "orchestrator_frozen", "1x2000 0x300", ((1990, True), (2010, False))),
     ("ClockJumped", 'orchestrator_terminations_wait_reason{reason="clock"}', "0x5 1x300", ((4, False), (7, True))),
     ("ClockJumped", 'orchestrator_terminations_wait_reason{reason="downtime"}', "1x300", ((7, False),)),
     ("NodesDrift", 'orchestrator_drift{kind="stray"}', "0x5 1x300", ((30, False), (40, True))),
@@ -81,12 +95,19 @@ CASES = (
     ("DeadLetters", "orchestrator_dead_letters", "0x5 1x300", ((4, False), (7, True))),
     ("BackupsAreMissed", "orchestrator_backups_behind_services", "0x10 2x300", ((20, False), (35, False), (60, True))),
     ("BackupsAreRefused", 'orchestrator_backups{state="refused"}', "3x10 4x300", ((9, False), (20, True))),
+    ("BackupsAreRefused", 'orchestrator_backups{state="refused"}', "3x2000 2x300", ((20, False), (2010, False), (2290, False))),
+    ("BackupsAreRefused", 'orchestrator_backups{state="refused"}', "3x10 2x10 3x3000", ((15, False), (30, True), (2000, False))),
     ("BackupsArePartial", 'orchestrator_backups{state="partial"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
+    ("BackupsArePartial", 'orchestrator_backups{state="partial"}', "3x2000 2x300", ((20, False), (2010, False), (2290, False))),
+    ("BackupsArePartial", 'orchestrator_backups{state="partial"}', "3x10 2x10 3x3000", ((15, False), (30, True), (2000, False))),
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "0x4000", ((2890, False), (3002, True))),
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "0+60x4000", ((3900, False),)),
     ("StateIsNotBackedUp", "orchestrator_state_backup_verified_timestamp_seconds", "_x4000", ((100, False), (130, True))),
     ("BackupsFail", 'orchestrator_backups{state="failed"}', "2x10 3x3000", ((9, False), (20, True), (2000, False))),
-    ("RestoreDrillsFail", 'orchestrator_drills{state="failed"}', "0x10 1x3000", ((9, False), (20, True), (2000, False))),
+    ("BackupsFail", 'orchestrator_backups{state="failed"}', "3x2000 2x300", ((20, False), (2010, False), (2290, False))),
+    ("BackupsFail", 'orchestrator_backups{state="failed"}', "3x10 2x10 3x3000", ((15, False), (30, True), (2000, False))),
+    ("RestoreDrillsFail", "orchestrator_drills_failing", "0x10 1x1440 0x300", ((9, False), (1440, True), (1460, False))),
+    ("RestoreDrillsFail", "orchestrator_drills_failing", "2x10 1x10 0x300", ((15, True), (25, False), (300, False))),
     ("ServicesAreUndeclared", "orchestrator_undeclared_services", "0x5 2x300", ((9, False), (15, True))),
     ("BmcDown", 'orchestrator_machine_up{machine="m1",zone="z"}', "1x5 0x300", ((15, False), (25, True))),
     ("MachineIsUnwell", 'orchestrator_machine_health{machine="m1",zone="z"}', "1x5 2x300", ((8, False), (15, True))),

@@ -142,7 +142,7 @@ class World:
                 self.forget(generation, snapshot_ids)
             case rule.Prune(generation):
                 for row in list(self.rows.values()):
-                    if row.generation == generation and row.state == S.FORGOTTEN:
+                    if row.generation == generation and row.forgotten_at is not None:
                         self.rows[row.id] = replace(row, pruned_at=NOW)
             case rule.Destroy(generation):
                 for key in sorted(self.held):
@@ -169,7 +169,7 @@ class World:
         rows = {(row.generation, row.snapshot_id): row for row in self.rows.values()}
         for snapshot_id in snapshot_ids:
             row = rows[generation, snapshot_id]  # only what the store knows
-            self.rows[row.id] = replace(row, state=S.FORGOTTEN, forgotten_at=NOW)
+            self.rows[row.id] = replace(row, state=row.state.forgotten, forgotten_at=NOW)
         self.moment()
         for snapshot_id in snapshot_ids:
             assert self.held[generation, snapshot_id].service == "s1"
@@ -367,8 +367,9 @@ def test_what_is_not_ours_is_never_forgotten_and_is_told(service: str, job: str)
     assert in_the_old == rule.Settled("generation 1 holds what is not ours: a person decides")
 
 
-def test_what_was_broken_off_between_its_mark_and_its_end_is_carried_to_it() -> None:
-    rows = (backup(1, S.FORGOTTEN), backup(2, S.VERIFIED))
+@pytest.mark.parametrize("state", [S.FORGOTTEN, S.PARTIAL, S.FAILED, S.REFUSED])
+def test_what_was_broken_off_between_its_mark_and_its_end_is_carried_to_it(state: S) -> None:
+    rows = (replace(backup(1, state), snapshot_id="x1", forgotten_at=NOW), backup(2, S.VERIFIED))
     assert act(*rows, holds=(held(1), held(2))) == rule.Forget(1, ("x1",))
     assert act(*rows, holds=(held(2),)) == rule.Prune(1)
     pruned = replace(rows[0], pruned_at=NOW)

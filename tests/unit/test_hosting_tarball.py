@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agents.node.hosting import tarball
+from agents.node.hosting.layout import Node
 from agents.node.hosting.tarball import Contents, Most
 from agents.node.place import Place
 from agents.node.protocol import AgentError
@@ -211,7 +212,7 @@ def test_only_a_file_of_roots_own_in_its_directory_is_opened(tmp_path: Path) -> 
     place = Place(tmp_path)
     with pytest.raises(AgentError, match="there is no"), tarball.opened(place, "a.tar"):
         pass
-    there = tarball.directory(place)
+    there = Node(place).imports
     assert there.stat().st_mode & 0o777 == 0o700
     (there / "link.tar").symlink_to("/etc/passwd")
     (there / "dir.tar").mkdir()

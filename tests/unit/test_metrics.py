@@ -70,6 +70,7 @@ FULL = Snapshot(
     terminations_wait=True,
     late=(LateCount(action="suspend", count=3), LateCount(action="terminate", count=0)),
     backups=(BackupsCount(state="verified", count=8),),
+    drills_failing=3,
     repositories_damaged=2,
     machine_counts=(
         MachinesCount(machine_class="small-1", zone="jkt1", state="available", count=2),
@@ -147,6 +148,7 @@ def test_promtool_finds_nothing_to_complain_about(snapshot: Snapshot) -> None:
         "orchestrator_terminations_wait 1.0",
         'orchestrator_deadlines_late{action="suspend"} 3.0',
         'orchestrator_backups{state="verified"} 8.0',
+        "orchestrator_drills_failing 3.0",
         "orchestrator_repositories_damaged 2.0",
         'orchestrator_deadlines_late{action="terminate"} 0.0',
         'orchestrator_services{plan="vps-1",state="active"} 4.0',

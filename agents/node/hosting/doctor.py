@@ -98,7 +98,7 @@ def _sizes(node: Node) -> dict[str, Any]:
 
 
 def _prepared(node: Node) -> Row:
-    missing = [str(path) for path in (node.vhosts, node.keys, node.pending) if not path.is_dir()]
+    missing = [str(path) for path in (node.vhosts, node.keys, node.pending, node.imports) if not path.is_dir()]
     missing += [] if node.rotation.is_file() else [str(node.rotation)]
     missing += [] if GROUP in people.groups(node) else [f"the group {GROUP}"]
     found = f"missing: {', '.join(missing)}" if missing else "for accounts"

@@ -75,7 +75,7 @@ def account_gather(call: Call) -> dict[str, Any]:
         loading.require_closed(home)
         who = strangers.stranger(node, adoption.stranger)
         roots = strangers.site_roots(who, adoption)
-        where = tarball.directory(call.place)
+        where = node.imports
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
         where.chmod(0o700)
         discard(home)

@@ -104,6 +104,11 @@ class Node:
         return self.place.state / "accounts"
 
     @property
+    def imports(self) -> Path:
+        """Where an operator puts the tarballs by which accounts move in: root's alone."""
+        return self.place.state / "imports"
+
+    @property
     def open_places(self) -> tuple[Path, ...]:
         """Directories in which every user of the node may leave something."""
         return tuple(map(self.under, _OPEN))
@@ -190,7 +195,7 @@ class Home:
     @property
     def gathered(self) -> Path:
         """The tarball of a user who is adopted into the account, among those that are imported."""
-        return self.node.place.state / "imports" / f"adopt.{self.user}.tar"
+        return self.node.imports / f"adopt.{self.user}.tar"
 
     @property
     def gathering(self) -> Path:

@@ -65,6 +65,7 @@ def _directories(node: Node) -> bool:
         (node.quarantine, 0o755),
         (node.logs, 0o711),
         (node.records, 0o700),
+        (node.imports, 0o700),
     ):
         changed = _directory(path, mode) or changed
     file = node.under("etc/tmpfiles.d/orchestrator.conf")

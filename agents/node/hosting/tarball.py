@@ -19,10 +19,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, cast
 
 from agents.node import amounts
+from agents.node.hosting.layout import Node
 from agents.node.place import Place
 from agents.node.protocol import AgentError
 
@@ -74,15 +74,10 @@ def told(found: Contents) -> dict[str, Any]:
     }
 
 
-def directory(place: Place) -> Path:
-    """Where an operator puts them: root's alone."""
-    return place.state / "imports"
-
-
 @contextmanager
 def opened(place: Place, name: str) -> Iterator[BinaryIO]:
     """Raises AgentError: not-found, refused where somebody else might change it."""
-    where = directory(place)
+    where = Node(place).imports
     where.mkdir(mode=0o700, parents=True, exist_ok=True)
     where.chmod(0o700)
     try:

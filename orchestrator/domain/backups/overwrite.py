@@ -211,7 +211,7 @@ def _tidy(standing: Standing, newest: int, kept: tuple[Backup, ...]) -> Act:
 
 
 def _unpruned(backup: Backup) -> bool:
-    return backup.state == BackupState.FORGOTTEN and bool(backup.snapshot_id) and backup.pruned_at is None
+    return backup.forgotten_at is not None and bool(backup.snapshot_id) and backup.pruned_at is None
 
 
 def _newest_whole(standing: Standing, generation: int) -> tuple[Backup, ...]:

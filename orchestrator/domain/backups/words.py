@@ -51,7 +51,7 @@ class BackupState(StrEnum):
     """``BEGUN``: nobody knows yet whether it left a snapshot. ``MADE``: a whole snapshot, as the run said. ``VERIFIED``: it was
     read and compared. ``PARTIAL``: something was left out, or nobody saw how its run ended. ``FAILED``: it left no snapshot, or
     one that is not what it should be. ``REFUSED``: it was not begun or not ended, its source being over its cap. ``FORGOTTEN``:
-    its snapshot is gone, or is to go. ``SKIPPED``: there was nothing to do, for the source is as it was when the last one was
+    what it made is gone, or is to go. ``SKIPPED``: there was nothing to do, for the source is as it was when the last one was
     made."""
 
     BEGUN = "begun"
@@ -67,6 +67,15 @@ class BackupState(StrEnum):
     def whole(self) -> bool:
         """What may come to be restored from: the others never count."""
         return self in (BackupState.MADE, BackupState.VERIFIED)
+
+    @property
+    def forgotten(self) -> BackupState:
+        """What it is once its snapshot is to go. Of an attempt that came to nothing it stays told what it came to: such are
+        counted, and a count of failures that fell with the next good backup would be none."""
+        return self if self in CAME_TO_NOTHING else BackupState.FORGOTTEN
+
+
+CAME_TO_NOTHING = frozenset({BackupState.PARTIAL, BackupState.FAILED, BackupState.REFUSED, BackupState.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +119,8 @@ class Backup:
     and ``stored_bytes``: what the run read of it, and what that added to the repository. ``consistency``: how much of one moment
     the copy is ("frozen", "crash", "stopped", "files"). ``share``: what was read of the repository when it was verified.
     ``problem``: why it is not whole, or not what it should be; ``left_out``: the first of the files that could not be read.
-    ``pruned_at``: when the room of what was forgotten was given back. ``mark``: of a disk that nobody used, by which it is known
-    that it was not written to since.
+    ``forgotten_at``: when its snapshot was marked to go; ``pruned_at``: when the room of what was forgotten was given back.
+    ``mark``: of a disk that nobody used, by which it is known that it was not written to since.
     """
 
     id: str

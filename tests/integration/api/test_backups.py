@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.main import run
+from orchestrator.domain.errors import PermanentDriverError
 from orchestrator.store import audit, backups
 from tests.integration.api.answers import refused
+from tests.integration.api.test_drift import world
 from tests.live import Live
 
 
@@ -100,6 +102,29 @@ def test_prometheus_is_told_of_the_last_verified_backup(live: Live) -> None:
     ):
         assert float(told[f'orchestrator_service_backup_{name}{{service="watched"}}']) == made[key]
     assert 'orchestrator_backups{state="verified"}' in live.http.get("/metrics").text
+
+
+def test_what_came_to_nothing_is_counted_for_good_whatever_becomes_of_what_it_left(live: Live) -> None:
+    def counted() -> tuple[float, float, float]:
+        told = dict(line.rsplit(" ", 1) for line in live.http.get("/metrics").text.splitlines() if "{state=" in line)
+        of = [float(told[f'orchestrator_backups{{state="{state}"}}']) for state in ("partial", "failed", "forgotten")]
+        return of[0], of[1], of[2]
+
+    def made() -> str:
+        return live.wait(live.http.post("/v1/services/stays/backup", json={}).json()["job_id"]).state
+
+    backed_up(live, "stays")
+    partial, failed, forgotten = counted()
+    world(live).fault("repositories.backup", where="after", error=PermanentDriverError("the answer was cut off"))
+    assert (made(), counted()) == ("failed", (partial, failed + 1, forgotten))
+    world(live).fault("repositories.verify", error=PermanentDriverError("a pack cannot be read"))
+    assert (made(), counted()) == ("failed", (partial + 1, failed + 2, forgotten))
+    assert (made(), counted()) == ("done", (partial + 1, failed + 2, forgotten + 1))
+    found = live.http.get("/v1/backups", params={"service_id": "stays"}).json()["items"]
+    gone = {each["state"] for each in found if each["snapshot_id"] and each["pruned_at"]}
+    assert gone == {"partial", "failed", "forgotten"}
+    shown = live.http.get("/v1/backups", params={"service_id": "stays", "state": "partial"}).json()["items"]
+    assert [each["forgotten_at"] is not None for each in shown] == [True]
 
 
 def test_a_repository_is_given_up_with_its_key_once_and_the_next_backup_begins_another(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from orchestrator.cli.main import run
+from orchestrator.domain.errors import PermanentDriverError
 from tests.integration.api.answers import refused
 from tests.integration.api.test_backups import backed_up
+from tests.integration.api.test_drift import world
 from tests.live import Live
 
 
@@ -135,3 +138,16 @@ def test_a_drill_is_made_listed_and_measured(live: Live, capsys: pytest.CaptureF
     with live.tcp(live.tokens["billing"]) as billing:
         refused(billing.post("/v1/backups/drills", json={"service_id": "drilled"}), 403, "forbidden")
     assert show(live, "drilled")["kept"] == []
+
+
+def test_a_drill_that_failed_is_measured_until_its_job_is_done_after_all(live: Live) -> None:
+    def failing() -> float:
+        (told,) = re.findall(r"(?m)^orchestrator_drills_failing (\S+)$", live.http.get("/metrics").text)
+        return float(told)
+
+    backed_up(live, "unsound")
+    world(live).fault("repositories.restore", error=PermanentDriverError("a pack is damaged"))
+    job_id = live.http.post("/v1/backups/drills", json={"service_id": "unsound"}).json()["job_id"]
+    assert (live.wait(job_id).state, failing()) == ("failed", 1.0)
+    live.controller.engine.retry(job_id, "anna")
+    assert (live.wait(job_id).state, failing()) == ("done", 0.0)
