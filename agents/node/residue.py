@@ -35,7 +35,8 @@ STORES = (
     Store("etc/libvirt/qemu/autostart", ours_to_remove=False),
     Store("etc/libvirt/nwfilter", ours_to_remove=False),
     Store("run/libvirt/qemu", ours_to_remove=False),
-    # What an export of a disk leaves where QEMU or the node ended in the middle of it: its socket, and what the guest overwrote.
+    # What an export of a disk leaves where QEMU or the node ended in the middle of it: what the guest overwrote, and of an older
+    # version its socket.
     Store("var/lib/libvirt/qemu", ours_to_remove=True),
     Store("var/lib/libvirt/qemu/save", ours_to_remove=True),
     Store("var/lib/libvirt/qemu/nvram", ours_to_remove=True),

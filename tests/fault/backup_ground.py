@@ -27,7 +27,7 @@ from tests.restic_runs import locks_in
 
 RUNS = Path("/var/lib/orchestrator-agent/restic/runs")
 AGENT_SECRETS = Path("/run/orchestrator-agent/restic")
-EXPORTS = Path("/var/lib/libvirt/qemu")
+SOCKETS = Path("/var/lib/libvirt/qemu")
 STRIKE_SECONDS = 120.0
 _METRIC = re.compile(r"^(\w+(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
 
@@ -110,7 +110,8 @@ def image(stand: Stand, service: str, *, export: bool = False) -> str:
     """The SHA-256 of all that the guest's disk holds: its volume, or the frozen ``export`` of it that is open now."""
     raw = stand.site.directory / f"image-{time.monotonic_ns()}"
     if export:
-        source = ["-f", "raw", f"nbd+unix:///disk?socket={EXPORTS / sight.guest(service)}.nbd"]
+        (socket,) = re.findall(r"socket='([^']+)'", virsh("backup-dumpxml", sight.guest(service)).stdout)
+        source = ["-f", "raw", f"nbd+unix:///disk?socket={socket}"]
     else:
         uuid = re.findall(r"<secret type='passphrase' uuid='([0-9a-f-]+)'", virsh("dumpxml", sight.guest(service)).stdout)[0]
         secret = f"secret,id=key,format=base64,file=/etc/libvirt/secrets/{uuid}.base64"
@@ -138,7 +139,8 @@ def packs(place: Path) -> dict[str, Path]:
 
 def litter(stand: Stand, service: str, *places: Path) -> list[str]:
     """What no backup may leave behind on its node, or in its repository."""
-    found = [line for line in sight.files(stand.site, service) if line.endswith((".nbd", ".scratch"))]
+    found = [line for line in sight.files(stand.site, service) if line.endswith(".scratch")]
+    found += [str(path) for path in SOCKETS.glob("**/*.nbd")]
     found += [str(path) for path in AGENT_SECRETS.glob("*")]
     found += [f"lock {name}" for place in places for name in locks_in(place)]
     found += [f"{pid}: {' '.join(words)}" for pid, words in _processes() if words[0].endswith("qemu-nbd")]

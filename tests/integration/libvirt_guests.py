@@ -27,9 +27,11 @@ class Running:
 
 
 @contextmanager
-def running_guest(node: LibvirtNode, number: int, *, encrypted: bool, seconds: float = 120.0) -> Iterator[Running]:
+def running_guest(
+    node: LibvirtNode, number: int, *, encrypted: bool, seconds: float = 120.0, name: str = ""
+) -> Iterator[Running]:
     """Make guest ``number`` with every limit set, wait until it answers, and remove all of it at the end."""
-    definition, names = define_guest(node, number, encrypted=encrypted)
+    definition, names = define_guest(node, number, encrypted=encrypted, name=name)
     try:
         node.hypervisor.power(definition.name, PowerAction.START, deadline=LONG)
         address = str(definition.lease.ipv4[0].ip)
@@ -42,7 +44,7 @@ def running_guest(node: LibvirtNode, number: int, *, encrypted: bool, seconds: f
 
 
 def define_guest(
-    node: LibvirtNode, number: int, *, encrypted: bool = False, size: int = 128 * MIB, agent: bool = False
+    node: LibvirtNode, number: int, *, encrypted: bool = False, size: int = 128 * MIB, agent: bool = False, name: str = ""
 ) -> tuple[GuestDefinition, tuple[str, str]]:
     """Volumes, seed and definition of guest ``number``; and the names of its volumes. One with an agent gets memory for it."""
     root, seed = f"orch.s{number}.root.job-1.qcow2", f"orch.s{number}.seed.job-1.iso"
@@ -62,7 +64,8 @@ def define_guest(
         ),
         GuestDisk(path=made.path, format="raw", target="vdb", read_only=True, capacity_bytes=made.capacity_bytes),
     )
-    definition = replace(bare, disks=disks, agent=agent, memory_bytes=512 * MIB if agent else bare.memory_bytes)
+    memory = 512 * MIB if agent else bare.memory_bytes
+    definition = replace(bare, name=name or bare.name, disks=disks, agent=agent, memory_bytes=memory)
     node.hypervisor.define(definition, deadline=LONG)
     return definition, (root, seed)
 

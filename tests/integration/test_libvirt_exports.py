@@ -28,6 +28,7 @@ from tests.lab.templates import Installed
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
 
+QEMU = "/var/lib/libvirt/qemu"
 READ = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -196,15 +197,21 @@ def test_a_checkpoint_that_goes_leaves_what_it_noted_to_the_one_before(
     assert changed == [place // SEGMENT_BYTES, place // SEGMENT_BYTES + 1]
 
 
-def test_a_backup_of_somebody_else_is_left_alone(guest: Running, exports: LibvirtExports, tmp_path: Path) -> None:
+def test_an_export_of_an_older_version_ends_as_ours(guest: Running, exports: LibvirtExports, tmp_path: Path) -> None:
+    """It was begun before the controller was upgraded, with its socket where that version made it."""
     name = guest.definition.name
-    described = tmp_path / "backup.xml"
-    described.write_text(
-        "<domainbackup mode='pull'><server transport='unix' socket='/var/lib/libvirt/qemu/theirs.nbd'/>"
-        "<disks><disk name='vda' backup='yes' type='file'><scratch file='/var/lib/libvirt/qemu/theirs.scratch'/></disk></disks>"
-        "</domainbackup>"
-    )
-    sh("virsh", "backup-begin", name, str(described))
+    begin_backup(name, tmp_path, socket=f"{QEMU}/{name}.nbd")
+    exports.begin(name, checkpoint="orch.one", since="", deadline=LONG)
+    exports.end(name, deadline=LONG)
+    begin_backup(name, tmp_path, socket=f"{QEMU}/{name}.nbd")
+    exports.end(name, deadline=LONG)
+    assert not _is_backed_up(name)
+
+
+@pytest.mark.parametrize("socket", [f"{QEMU}/theirs.nbd", f"{QEMU}/orch.s240.nbd"])
+def test_a_backup_of_somebody_else_is_left_alone(guest: Running, exports: LibvirtExports, tmp_path: Path, socket: str) -> None:
+    name = guest.definition.name
+    begin_backup(name, tmp_path, socket=socket)
     try:
         with pytest.raises(WrongState, match="somebody else's"):
             exports.begin(name, checkpoint="orch.one", since="", deadline=LONG)
@@ -213,6 +220,16 @@ def test_a_backup_of_somebody_else_is_left_alone(guest: Running, exports: Libvir
     finally:
         sh("virsh", "domjobabort", name)
         wait_until("the end of that backup", lambda: not _is_backed_up(name))  # it is only asked to end
+
+
+def begin_backup(guest: str, directory: Path, *, socket: str) -> None:
+    described = directory / "backup.xml"
+    described.write_text(
+        f"<domainbackup mode='pull'><server transport='unix' socket='{socket}'/>"
+        f"<disks><disk name='vda' backup='yes' type='file'><scratch file='{QEMU}/theirs.scratch'/></disk></disks>"
+        "</domainbackup>"
+    )
+    sh("virsh", "backup-begin", guest, str(described))
 
 
 def _is_backed_up(name: str) -> bool:

@@ -70,7 +70,7 @@ GOOD: dict[str, dict[str, object]] = {
         **ON_REPOSITORY,
         "host": "s1",
         "tags": ["service=s1"],
-        "socket": "/var/lib/libvirt/qemu/orch.s1.nbd",
+        "socket": "/var/lib/libvirt/qemu/domain-3-orch.s1/orch.disk.nbd",
         "export": "disk",
         "bitmap": "changed",
         "parent": "0" * 64,

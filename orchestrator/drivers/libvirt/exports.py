@@ -6,6 +6,10 @@ made anew; libvirt then refuses to begin, and the export begins once more withou
 
 What the guest overwrites while its disk is exported is kept in a scratch file. That of an encrypted disk is encrypted, too, with
 a key for this one file that libvirt forgets as soon as QEMU has opened it: whoever finds the file finds nothing.
+
+The socket lies in the directory that libvirt makes for each run of a guest. Debian confines QEMU with AppArmor, by a profile that
+virt-aa-helper(8) writes from the guest's definition: of the places where a socket can be made it allows that directory alone. The
+scratch file needs no such place: libvirt adds it to the profile when it hands it to QEMU.
 """
 
 from __future__ import annotations
@@ -28,11 +32,13 @@ from orchestrator.ports.volumes import VolumeSpec
 
 TARGET = "vda"
 EXPORT = "disk"
+SOCKET = "orch.disk.nbd"
 BITMAP = "changed"
 CHECKPOINT_PREFIX = "orch."
 """How checkpoints of ours are called: others' are left alone, and never taken for a base."""
 
 _POLL_SECONDS = 0.1
+_SHORT_NAME = 20  # characters (libvirt's VIR_DOMAIN_SHORT_NAME_MAX)
 # What libvirt answers where a bitmap or checkpoint cannot be used: gone, broken off, of another size.
 _NO_BITMAP = (
     libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT,
@@ -57,8 +63,8 @@ class _Scratch:
 
 
 class LibvirtExports:
-    """The DiskExports of one node. ``directory``: where QEMU's user may write; sockets and the scratch files of plain disks lie
-    there, those of encrypted ones are ``volumes`` beside the disk.
+    """The DiskExports of one node. ``directory``: libvirt's own of QEMU. The scratch files of plain disks lie there, and sockets
+    below it; the scratch files of encrypted disks are ``volumes`` beside the disk.
     """
 
     def __init__(self, connection: Connection, *, volumes: LibvirtVolumes, directory: str = "/var/lib/libvirt/qemu") -> None:
@@ -160,7 +166,7 @@ class LibvirtExports:
         self._connection.close()
 
     def _begin(self, domain: Any, guest: str, checkpoint: str, since: str, scratch: _Scratch | None) -> Export:
-        socket = f"{self._directory}/{guest}.nbd"
+        socket = _socket_of(domain, self._directory)
         path, key = (f"{self._directory}/{guest}.scratch", "") if scratch is None else (scratch.path, scratch.key)
         described = backup_xml(socket=socket, scratch=path, key=key, since=since)
         flags = libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL if key else 0
@@ -172,7 +178,8 @@ class LibvirtExports:
         if not domain.isActive():
             raise WrongState(f"{guest} does not run")
         while (socket := _export_of(domain)) is not None:
-            if not socket.startswith(f"{self._directory}/orch."):
+            # Versions before had it beside the directory of the guest; an export may be left from then.
+            if socket not in (_socket_of(domain, self._directory), f"{self._directory}/{guest}.nbd"):
                 raise WrongState(f"somebody else's backup of {guest} is under way", hint="virsh domjobinfo tells of it")
             with contextlib.suppress(libvirt.libvirtError):  # it may end by itself in this moment
                 domain.abortJob()
@@ -203,6 +210,12 @@ def checkpoint_xml(name: str) -> str:
 
 def _text(value: str) -> str:
     return quoteattr(value)[1:-1]
+
+
+def _socket_of(domain: Any, directory: str) -> str:
+    """Where the guest's QEMU may make one: in libvirt's directory of this run of it (virDomainDefGetShortName). It is called alike
+    for all guests, so that its path has 74 bytes at most; a socket's may have 107 (unix(7))."""
+    return f"{directory}/domain-{domain.ID()}-{domain.name()[:_SHORT_NAME]}/{SOCKET}"
 
 
 def _scratch_path(domain: Any, guest: str) -> str:
