@@ -213,8 +213,8 @@ def _text(value: str) -> str:
 
 
 def _socket_of(domain: Any, directory: str) -> str:
-    """Where the guest's QEMU may make one: in libvirt's directory of this run of it (virDomainDefGetShortName). It is called alike
-    for all guests, so that its path has 74 bytes at most; a socket's may have 107 (unix(7))."""
+    """Where the guest's QEMU may make one: in libvirt's directory of this run of it (virDomainDefGetShortName). All guests' are
+    called alike, so that the path has 74 bytes at most; a socket's may have 107 (unix(7))."""
     return f"{directory}/domain-{domain.ID()}-{domain.name()[:_SHORT_NAME]}/{SOCKET}"
 
 
