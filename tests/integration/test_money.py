@@ -33,6 +33,7 @@ from orchestrator.engine.engine import Engine
 from orchestrator.store import audit, charges
 from orchestrator.store.charges import ChargeRecord
 from tests.fault.house import CALENDAR, PLAN, House
+from tests.fault.things import Pause
 from tests.integration.test_due import DAY, HOUR, Year, acts, overdue, record, told
 
 TB = 10**12
@@ -62,13 +63,15 @@ class Killed(Exception):
 
 
 class Sales(Year):
-    """A year of a plan that has prices. ``dies_at``: at this point, once."""
+    """A year of a plan that has prices. ``dies_at``: at this point, once. ``pause`` holds a job at its point."""
 
     dies_at = ""
+    pause = Pause("")
     plan: Plan = SOLD
     policy = POLICY
 
     def at(self, point: str) -> None:
+        self.pause(point)
         if point == self.dies_at:
             self.dies_at = ""
             raise Killed(point)
@@ -178,11 +181,14 @@ def test_what_a_person_took_back_stays_taken_back_whatever_is_paid_or_done_again
     house = year.open()
     due = suspended(house, year)
     house.world.fault("hypervisor.mark", nth=1, error=PermanentDriverError("no"))
+    year.pause = Pause("vps-unsuspend/release/before")
     job_id = pay(house, due)
+    assert year.pause.reached.wait(20)
     charge_id = owed(house)[0].id
     house.engine.money.take_back(charge_id, who="anna", why="a kindness", beside=_nothing)
     with pytest.raises(WrongState, match="taken back before"):
         house.engine.money.take_back(charge_id, who="bert", why="once more", beside=_nothing)
+    year.pause.go_on.set()
     assert house.wait(job_id).state == JobState.FAILED
     house.engine.command(IntentKind.UNSUSPEND, "s1", who="anna", why="", arguments={"reason": "nonpayment"})
     pay(house, due, event_id="again")
