@@ -1,7 +1,8 @@
-"""A migrated database for each test that asks for one: SQLite; the tests of the store itself run on PostgreSQL, too."""
+"""The package, and a migrated database for each test that asks: SQLite; those of the store itself run on PostgreSQL, too."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,3 +29,13 @@ def db(tmp_path: Path, store_kind: str) -> Iterator[Database]:
     opened = fresh_database(tmp_path, kind=store_kind)
     yield opened
     drop_database(opened)
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package of this checkout."""
+    made = tmp_path_factory.mktemp("deb")
+    build = Path(__file__).parents[2] / "configs" / "debian" / "build.sh"
+    subprocess.run(["sh", str(build), str(made)], check=True, timeout=600, stdout=subprocess.DEVNULL)
+    (found,) = made.glob("*.deb")
+    return found

@@ -15,7 +15,6 @@ from tests.live import write_config
 
 pytestmark = pytest.mark.lab
 
-ROOT = Path(__file__).parents[2]
 STATE = "/var/lib/orchestrator"
 
 
@@ -42,16 +41,6 @@ class System:
 
     def path(self, name: str) -> Path:
         return self.root / name.lstrip("/")
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("deb")
-    subprocess.run(
-        ["sh", str(ROOT / "configs" / "debian" / "build.sh"), str(made)], check=True, timeout=600, stdout=subprocess.DEVNULL
-    )
-    (found,) = made.glob("*.deb")
-    return found
 
 
 @pytest.fixture(scope="module")

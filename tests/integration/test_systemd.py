@@ -13,8 +13,7 @@ import re
 import sqlite3
 import subprocess
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import httpx
 import pytest
 
 from tests.lab import hosting
+from tests.lab.daemons import wait_until
 from tests.lab.environment import Lab
 from tests.lab.hosting import HostingNode
 from tests.lab.neighbour import Neighbour
@@ -85,13 +85,13 @@ class Unit(Talks):
             except httpx.HTTPError:
                 return False
 
-        _until("the controller takes work", ready)
+        wait_until("the controller", ready, seconds=SECONDS)
 
     def job(self, job_id: str) -> Any:
         return self.http.get(f"/v1/jobs/{job_id}").json()
 
     def ended(self, job_id: str) -> Any:
-        _until(f"the job {job_id} ends", lambda: self.job(job_id)["state"] not in ("queued", "running"))
+        wait_until(f"the job {job_id}", lambda: self.job(job_id)["state"] not in ("queued", "running"), seconds=SECONDS)
         return self.job(job_id)
 
     def restricted(self, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -100,22 +100,6 @@ class Unit(Talks):
         assert len(rights) > 20
         given = [word for right in (*rights, "StateDirectory=orchestrator", "StateDirectoryMode=0700") for word in ("-p", right)]
         return self.node.attempt("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *given, *words)
-
-
-def _until(what: str, holds: Callable[[], bool], seconds: float = SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"not in {seconds:.0f} s: {what}"
-        time.sleep(1.0)
-
-
-@pytest.fixture(scope="module")
-def package(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("deb")
-    build = ROOT / "configs" / "debian" / "build.sh"
-    subprocess.run(["sh", str(build), str(made)], check=True, timeout=600, stdout=subprocess.DEVNULL)
-    (found,) = made.glob("*.deb")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -199,11 +183,11 @@ def test_the_doctor_of_root_finds_nothing_wrong_with_it(unit: Unit) -> None:
 
 def test_a_job_that_is_under_way_at_a_kill_is_done_by_the_process_that_systemd_starts(unit: Unit) -> None:
     unit.enrol("n1")
-    _until("the node is up", lambda: bool(unit.http.get("/v1/nodes/n1").json()["up"]))
+    wait_until("the node n1", lambda: bool(unit.http.get("/v1/nodes/n1").json()["up"]), seconds=SECONDS)
     before = unit.shown("MainPID")
     job_id = unit.order("shop-1")
     unit.systemctl("kill", "--signal", "KILL", UNIT)
-    _until("systemd starts it again", lambda: unit.shown("MainPID") not in ("0", before))
+    wait_until("the process that systemd starts", lambda: unit.shown("MainPID") not in ("0", before), seconds=SECONDS)
     assert int(unit.shown("NRestarts")) >= 1
     unit.serves()
     assert unit.ended(job_id)["state"] == "done"
@@ -226,7 +210,7 @@ def test_it_enrols_a_hypervisor_and_sees_it_up(unit: Unit, second_machine: Neigh
     """Over SSH by itself, and over libvirt, whose library starts an ssh of its own."""
     said = enrolled(unit, "hv1", second_machine.path(second_machine.lab.ssh_identity).read_bytes())
     assert b"hv1 is enrolled" in said.stdout, said.stderr
-    _until("hv1 is up", lambda: bool(unit.http.get("/v1/nodes/hv1").json()["up"]))
+    wait_until("the node hv1", lambda: bool(unit.http.get("/v1/nodes/hv1").json()["up"]), seconds=SECONDS)
 
 
 def test_its_own_machine_is_no_hosting_node(unit: Unit) -> None:

@@ -37,7 +37,7 @@ def commands(
     config, state = (shlex.quote(f"{path}/") for path in (found.config_dir, found.state_dir))
     if Path(found.config_dir) in there:  # the samples of the package: a plan of theirs must not be sold, or keep it from starting
         yield f"mv {shlex.quote(found.config_dir)} {shlex.quote(f'{found.config_dir}.before')}"
-    yield f"install -d {config} {state}"
+    yield f"mkdir -p {config} {state}"
     yield f"cp -a {shlex.quote(f'{directory / CONFIG}/.')} {config}"
     yield f"cp -a {shlex.quote(f'{directory / STATE}/.')} {state}"
     yield f"chown -R {user}: {config} {state}"
