@@ -118,8 +118,10 @@ class PeerProtocol(H11Protocol):
         return True
 
     def _watch(self) -> None:
-        """The time runs while the peer still owes (the rest of) a request, whether its head or its body."""
-        if self.transport.is_closing() or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+        """The time runs while the peer still owes (the rest of) a request, whether its head or its body. One that has become a
+        WebSocket owes none: h11 has been told nothing more since."""
+        owes = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and self.transport.get_protocol() is self
+        if self.transport.is_closing() or not owes:
             self._stop_waiting()
         elif self._waiting is None:
             self._waiting = self.loop.call_later(self.request_seconds, self.give_way)

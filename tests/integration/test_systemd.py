@@ -28,7 +28,7 @@ from tests.lab.environment import Lab
 from tests.lab.hosting import HostingNode
 from tests.lab.neighbour import Neighbour
 from tests.live import HOSTING, Talks, write_config
-from tests.terminal import command_on_a_terminal, shows
+from tests.terminal import command_on_a_terminal, cooked, shows
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 
@@ -261,6 +261,7 @@ def test_behind_nginx_consoles_come_through(unit: Unit, tmp_path: Path, monkeypa
     there = ("--url", f"https://{unit.node.address}:8443", "--token-file", str(tmp_path / "token"))
     with command_on_a_terminal(*there, "service", "console", "shop-1") as (process, screen):
         shows(screen, b"Ctrl-] ends it", seconds=SECONDS)
+        wait_until("its keys are the guest's", lambda: not cooked(screen))  # else what comes is the terminal's own echo
         os.write(screen, b"who-is-there")
         shows(screen, b"who-is-there", seconds=SECONDS)
         os.write(screen, b"\x1d")

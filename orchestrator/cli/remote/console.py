@@ -106,7 +106,7 @@ def _raw(terminal: int) -> Iterator[None]:
     before = termios.tcgetattr(terminal)
     handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        tty.setraw(terminal)
+        tty.setraw(terminal, termios.TCSADRAIN)  # what was typed while it opened is for the guest, too
         yield
     finally:
         with contextlib.suppress(termios.error):  # a terminal that is gone

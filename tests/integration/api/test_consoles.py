@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
-from orchestrator.api.connections import ConsoleProtocol
+from orchestrator.api.connections import ConsoleProtocol, PeerProtocol
 from orchestrator.api.resources.consoles import open_console
 from orchestrator.domain.errors import Refused, WrongState
 from orchestrator.drivers.fake.consoles import print_on
@@ -190,6 +190,19 @@ def test_one_in_which_nothing_is_typed_is_closed_and_what_is_typed_keeps_it(live
     again.close("it was let go")
 
 
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+def test_one_that_is_open_is_no_request_that_does_not_come(
+    live: Live, guest: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The end to waiting for a request is not that of a console, in which an operator reads for an hour and types nothing."""
+    monkeypatch.setattr(PeerProtocol, "request_seconds", 0.6)
+    settled(live, guest)
+    with by_tcp(live, guest, token=live.tokens["operator"]) if way == "tcp" else console(live, guest) as link:
+        live.clock.sleep(2)
+        link.send(b"still here")
+        heard(link, b"still here")
+
+
 def test_a_slow_reader_costs_no_memory_and_is_told_what_was_left_out(live: Live, guest: str) -> None:
     some = Consoles(live.db, live.context.catalog, live.controller.links.consoles, live.clock, at_once=1, idle=timedelta(hours=1))
     settled(live, guest)
@@ -275,6 +288,18 @@ def test_the_command_carries_keys_and_screen_and_ctrl_bracket_ends_it(live: Live
         shows(screen, b"is closed")
         assert process.wait(SECONDS) == 0
         assert cooked(screen)
+
+
+def test_what_is_typed_before_the_terminal_is_ready_is_not_lost(live: Live, guest: str) -> None:
+    settled(live, guest)
+    with terminal(live.socket, guest) as (process, screen):
+        os.write(screen, b"early")
+        said = shows(screen, b"early")  # the terminal's own
+        while said.count(b"early") < 2:
+            said += shows(screen, b"early")
+        os.write(screen, b"\x1d")
+        shows(screen, b"is closed")
+        assert process.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["term", "hup"])
