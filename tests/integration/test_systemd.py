@@ -243,22 +243,21 @@ def test_what_it_starts_works_with_its_rights_and_reaches_nothing_else(unit: Uni
 
 def test_behind_nginx_consoles_come_through(unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As docs/install.md has it: nginx speaks TLS, and passes on to the loopback; by an operator's token from another machine."""
-    (passed_on,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"))
+    (server,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"))
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=controller")
     files = ("-addext", f"subjectAltName=IP:{unit.node.address}", "-keyout", str(key), "-out", str(certificate))
     subprocess.run(["openssl", *made, *files], check=True, capture_output=True, timeout=60)
-    unit.node.write("/etc/nginx/controller.pem", key.read_bytes() + certificate.read_bytes(), mode=0o600)
-    tls = "listen 8443 ssl; ssl_certificate controller.pem; ssl_certificate_key controller.pem;"
-    rest = "location / { proxy_pass http://127.0.0.1:8080; }"
-    unit.node.write("/etc/nginx/sites-enabled/controller", f"server {{ {tls} {rest}\n{passed_on} }}\n")
+    unit.node.write("/etc/ssl/certs/orchestrator.pem", certificate.read_bytes())
+    unit.node.write("/etc/ssl/private/orchestrator.key", key.read_bytes(), mode=0o600)
+    unit.node.write("/etc/nginx/conf.d/orchestrator.conf", server)
     unit.systemctl("reload", "nginx")
     create = ("orchestrator", "token", "create", "panel", "--role", "operator", "--json")
     token = json.loads(unit.node.run("runuser", "-u", "orchestrator", "--", *create, seconds=SECONDS))["token"]
     (tmp_path / "token").touch(mode=0o600)
     (tmp_path / "token").write_text(token, encoding="ascii")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    there = ("--url", f"https://{unit.node.address}:8443", "--token-file", str(tmp_path / "token"))
+    there = ("--url", f"https://{unit.node.address}", "--token-file", str(tmp_path / "token"))
     with command_on_a_terminal(*there, "service", "console", "shop-1") as (process, screen):
         shows(screen, b"Ctrl-] ends it", seconds=SECONDS)
         wait_until("its keys are the guest's", lambda: not cooked(screen))  # else what comes is the terminal's own echo

@@ -22,11 +22,14 @@ DEFAULT_SOCKET = "/run/orchestrator/api.sock"
 TIMEOUT_SECONDS = 60.0
 _OUTSIDE_FAILED = 5
 _NOT_ALLOWED = 7
+# What a controller says whose store is away, and a proxy whose controller is (RFC 9110, 15.6.3 to 15.6.5).
+_TOO_LATE = 504
+_AWAY = (502, 503, _TOO_LATE)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 class NoServer(Failure):
-    """Nothing answers there."""
+    """Nothing answers there, or nothing that can; later something may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +202,12 @@ class Client:
         if isinstance(found, dict) and "code" in found and "detail" in found:
             problems = found.get("details", {}).get("problems", [])
             lines = tuple(problem_line(problem) for problem in problems[1:] if isinstance(problem, dict))
-            raise Failure(
+            kind = NoServer if answer.status_code in _AWAY else Failure
+            raise kind(
                 str(found["detail"]), hint=str(found.get("hint", "")), exit_code=int(found.get("exit_code", 1)), lines=lines
             )
+        if answer.status_code in _AWAY:
+            raise self._behind_proxy(answer.status_code)
         raise Failure(
             f"{self._target} answered {answer.status_code}, and not as a controller does",
             hint="check --url",
@@ -223,6 +229,15 @@ class Client:
     def _broke(self, exc: Exception) -> NoServer:
         """The server went away in the middle: for a caller that waits, the same as none being there."""
         return NoServer(f"the connection to {self._target} broke: {exc}", exit_code=_OUTSIDE_FAILED)
+
+    def _behind_proxy(self, status: int) -> NoServer:
+        if status == _TOO_LATE:
+            said = f"the controller did not answer within the time of the proxy at {self._target} (504)"
+            hint = "what was asked may be under way all the same: `orchestrator job list`"
+        else:
+            said = f"the proxy at {self._target} reaches no controller ({status})"
+            hint = "on the controller's machine: `systemctl status orchestrator`"
+        return NoServer(said, hint=hint, exit_code=_OUTSIDE_FAILED)
 
     def _no_server(self, exc: Exception) -> NoServer:
         if self._target.url:
