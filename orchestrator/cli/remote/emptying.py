@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +14,7 @@ from orchestrator.cli.failure import Failure
 from orchestrator.cli.output import emit_json, say
 from orchestrator.cli.remote.client import below
 from orchestrator.cli.remote.options import client
-from orchestrator.cli.remote.watch import WAITS
+from orchestrator.cli.remote.watch import WAITS, patiently
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Between two looks.
@@ -41,8 +42,9 @@ def emptying_options(command: F) -> F:
 def empty(context: click.Context, node: str, words: Words, *, why: str, at_once: int, watch: bool, as_json: bool) -> None:
     """Ask until nothing is left to be done, or once; say what became of each. Raises Failure where services stay."""
     calls, failed, seen = client(context), dict[str, str](), dict[str, str]()
+    ask = partial(calls.post, below("nodes", node, words.path), {"why": why, "at_once": at_once})
     while True:
-        found = calls.post(below("nodes", node, words.path), {"why": why, "at_once": at_once})
+        found = patiently(ask) if seen else ask()
         if as_json and not watch:
             emit_json(found)
             return
@@ -51,7 +53,7 @@ def empty(context: click.Context, node: str, words: Words, *, why: str, at_once:
             if seen.get(service) != job:
                 say(f"{service}: {words.under_way}, job {job}", err=as_json)
         for service, job in (over for over in seen.items() if now.get(over[0]) != over[1]):
-            state = calls.get(below("jobs", job))["state"]
+            state = patiently(partial(calls.get, below("jobs", job)))["state"]
             say(f"{service}: {words.done if state == 'done' else f'NOT {words.done}, its job is {state}'}", err=as_json)
             failed |= {} if state == "done" else {service: f"job {job} is {state}"}
         seen = now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.failure import INTERRUPTED, Failure
@@ -63,11 +63,15 @@ def rests(job: dict[str, Any]) -> bool:
     return bool(job["final"]) or job["state"] in ("waiting_approval", "needs_operator")
 
 
-def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
+def patiently(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What it answers, where asking twice does no harm: a controller that went away is waited for.
+
+    Raises what the client raised where it does not come back within ``PATIENCE_SECONDS``.
+    """
     lost_since: float | None = None
     while True:
         try:
-            job = client.get(below("jobs", job_id))
+            return ask()
         except NoServer:
             now = time.monotonic()
             if lost_since is None:
@@ -75,11 +79,15 @@ def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
                 say("the controller went away; waiting for it to come back", err=True)
             if now - lost_since > PATIENCE_SECONDS:
                 raise
-        else:
-            lost_since = None
-            yield job
-            if rests(job):
-                return
+        time.sleep(POLL_SECONDS)
+
+
+def _states(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
+    while True:
+        job = patiently(lambda: client.get(below("jobs", job_id)))
+        yield job
+        if rests(job):
+            return
         time.sleep(POLL_SECONDS)
 
 

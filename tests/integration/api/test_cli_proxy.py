@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from orchestrator.api.problems import of_error
-from orchestrator.domain.errors import StoreUnavailable
-from tests.receiver import Answer, answer, billing
+from tests.proxy import AWAY, PAGE, proxy
+from tests.receiver import answer
 from tests.served import Served, command
-
-PAGE = b"<html><head><title>502 Bad Gateway</title></head></html>"
-AWAY = bytes(of_error(StoreUnavailable("the store cannot be used")).body)
-
-
-@contextmanager
-def proxy(served: Served, *first: Answer) -> Iterator[str]:
-    """It answers so at first, then what the controller does."""
-    left = list(first)
-
-    def send(handler: BaseHTTPRequestHandler) -> None:
-        if left:
-            return left.pop(0)(handler)
-        found = served.http.get(handler.path)
-        return answer(found.status_code, found.content)(handler)
-
-    with billing(send) as (url, _requests):
-        yield url.removesuffix("/hook")
 
 
 def test_who_follows_a_job_waits_until_the_controller_is_there_again(served: Served) -> None:
     job = served.order("proxied")
-    with proxy(served, answer(502, PAGE), answer(503, AWAY), answer(504, PAGE)) as url:
+    with proxy(served.http, answer(502, PAGE), answer(503, AWAY), answer(504, PAGE)) as url:
         watched = command("--url", url, "job", "watch", job)
     assert (watched.returncode, watched.stdout.splitlines()[-1]) == (0, f"job {job}: done")
     assert watched.stderr.count("the controller went away; waiting for it to come back") == 1
@@ -50,7 +28,7 @@ def test_who_follows_a_job_waits_until_the_controller_is_there_again(served: Ser
     ],
 )
 def test_what_a_proxy_says_for_itself_is_told_as_such(served: Served, status: int, said: str, hint: str) -> None:
-    with proxy(served, answer(status, PAGE)) as url:
+    with proxy(served.http, answer(status, PAGE)) as url:
         ended = command("--url", url, "service", "list")
     assert ended.returncode == 5
     assert said in ended.stderr
@@ -59,7 +37,7 @@ def test_what_a_proxy_says_for_itself_is_told_as_such(served: Served, status: in
 
 
 def test_a_store_that_is_away_is_told_in_the_controllers_words(served: Served) -> None:
-    with proxy(served, answer(503, AWAY)) as url:
+    with proxy(served.http, answer(503, AWAY)) as url:
         ended = command("--url", url, "service", "list")
     assert ended.returncode == json.loads(AWAY)["exit_code"]
     assert "the store cannot be used" in ended.stderr

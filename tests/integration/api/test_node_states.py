@@ -13,6 +13,8 @@ from orchestrator.wiring.links import WORLD_FILE
 from tests.integration.api.answers import refused
 from tests.lab.daemons import wait_until
 from tests.live import Live
+from tests.proxy import AWAY, PAGE, proxy
+from tests.receiver import answer
 from tests.served import Ran, command
 
 NODES = "  - {name: n3, zone: z1, address: 192.0.2.13, driver: fake, backups: main, backups_on_own_node: true}\n"
@@ -228,6 +230,22 @@ def test_a_drained_node_is_evacuated_so_many_at_a_time_and_what_stays_is_named(l
         assert (done.returncode, "e1: moved" in done.stdout, "m4 stays" in done.stdout) == (4, True, True), done
         there = live.http.get("/v1/services", params={"node": "n1"}).json()["items"]
         assert [each["id"] for each in there if not each["holds"]] == []
+    finally:
+        live.http.post("/v1/nodes/n1/drain", json=WHY | {"on": False})
+
+
+def test_who_empties_a_node_waits_for_a_controller_that_goes_away_meanwhile(live: Live) -> None:
+    for number in range(2):
+        on(live, f"w{number}", "n1")
+    words = ("node", "evacuate", "n1", "--at-once", "1", "--watch", "--why", "a new disk")
+    live.http.post("/v1/nodes/n1/drain", json=WHY)
+    try:
+        with proxy(live.http, answer(502, PAGE)) as url:  # nothing has begun: it is said at once
+            assert command("--url", url, *words).returncode == 5
+        with proxy(live.http, None, answer(502, PAGE), None, answer(503, AWAY)) as url:
+            done = command("--url", url, *words)
+        assert ("w0: moved" in done.stdout, "w1: moved" in done.stdout) == (True, True), done
+        assert done.stderr.count("the controller went away") == 2
     finally:
         live.http.post("/v1/nodes/n1/drain", json=WHY | {"on": False})
 
