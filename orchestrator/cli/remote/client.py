@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from orchestrator.cli.failure import Failure, problem_line
+from orchestrator.domain.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -22,7 +23,7 @@ DEFAULT_SOCKET = "/run/orchestrator/api.sock"
 TIMEOUT_SECONDS = 60.0
 _OUTSIDE_FAILED = 5
 _NOT_ALLOWED = 7
-# What a controller says whose store is away, and a proxy whose controller is (RFC 9110, 15.6.3 to 15.6.5).
+# What a proxy says whose controller is away (RFC 9110, 15.6.3 to 15.6.5).
 _TOO_LATE = 504
 _AWAY = (502, 503, _TOO_LATE)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
@@ -202,7 +203,8 @@ class Client:
         if isinstance(found, dict) and "code" in found and "detail" in found:
             problems = found.get("details", {}).get("problems", [])
             lines = tuple(problem_line(problem) for problem in problems[1:] if isinstance(problem, dict))
-            kind = NoServer if answer.status_code in _AWAY else Failure
+            # (By its code: what a node could not do has the same statuses, and is no better a moment later.)
+            kind = NoServer if found["code"] == StoreUnavailable.code else Failure
             raise kind(
                 str(found["detail"]), hint=str(found.get("hint", "")), exit_code=int(found.get("exit_code", 1)), lines=lines
             )

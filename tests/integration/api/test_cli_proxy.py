@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from orchestrator.api.problems import of_error
+from orchestrator.domain.errors import OrchestratorError, PermanentDriverError, TransientDriverError
 from tests.proxy import AWAY, PAGE, proxy
 from tests.receiver import answer
 from tests.served import Served, command
@@ -34,6 +36,16 @@ def test_what_a_proxy_says_for_itself_is_told_as_such(served: Served, status: in
     assert said in ended.stderr
     assert hint in ended.stderr
     assert "html" not in ended.stderr
+
+
+@pytest.mark.parametrize("error", [PermanentDriverError("the disk is broken"), TransientDriverError("the node is busy")])
+def test_what_a_node_could_not_do_is_not_taken_for_a_controller_that_is_away(served: Served, error: OrchestratorError) -> None:
+    said = of_error(error)
+    with proxy(served.http, answer(said.status_code, bytes(said.body))) as url:
+        ended = command("--url", url, "job", "watch", "j1")
+    assert ended.returncode == 5
+    assert error.message in ended.stderr
+    assert "went away" not in ended.stderr
 
 
 def test_a_store_that_is_away_is_told_in_the_controllers_words(served: Served) -> None:
