@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from orchestrator.cli.failure import Failure, problem_line
-from orchestrator.domain.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -23,6 +22,8 @@ DEFAULT_SOCKET = "/run/orchestrator/api.sock"
 TIMEOUT_SECONDS = 60.0
 _OUTSIDE_FAILED = 5
 _NOT_ALLOWED = 7
+# The code of a controller whose database is away (docs/api.md).
+_STORE_AWAY = "store-unavailable"
 # What a proxy says whose controller is away (RFC 9110, 15.6.3 to 15.6.5).
 _TOO_LATE = 504
 _AWAY = (502, 503, _TOO_LATE)
@@ -204,7 +205,7 @@ class Client:
             problems = found.get("details", {}).get("problems", [])
             lines = tuple(problem_line(problem) for problem in problems[1:] if isinstance(problem, dict))
             # (By its code: what a node could not do has the same statuses, and is no better a moment later.)
-            kind = NoServer if found["code"] == StoreUnavailable.code else Failure
+            kind = NoServer if found["code"] == _STORE_AWAY else Failure
             raise kind(
                 str(found["detail"]), hint=str(found.get("hint", "")), exit_code=int(found.get("exit_code", 1)), lines=lines
             )
