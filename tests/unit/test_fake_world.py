@@ -42,6 +42,16 @@ def killed_while_creating(world: FakeWorld, tmp_path: Path) -> None:
     process.join(timeout=10)
 
 
+def test_a_link_leads_to_the_same_world_and_stays_one(world: FakeWorld, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "world.json"
+    link.symlink_to(tmp_path / "world.json")
+    FakeVolumes(FakeWorld(link), "n1").create(SPEC, deadline=60)
+    assert link.is_symlink()
+    assert list(world.node("n1")["secrets"]) == [SPEC.name]
+    assert sorted(path.name for path in link.parent.iterdir()) == ["world.json"], "lock and journal are beside the file itself"
+
+
 def test_a_process_killed_halfway_leaves_what_it_had_done(world: FakeWorld, tmp_path: Path) -> None:
     killed_while_creating(world, tmp_path)
     volumes = FakeVolumes(FakeWorld(tmp_path / "world.json"), "n1")

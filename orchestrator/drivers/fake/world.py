@@ -54,10 +54,11 @@ class Call:
 
 
 class FakeWorld:
-    """All simulated nodes, in the file ``path`` (made where it is missing). Safe to use from several processes at once."""
+    """All simulated nodes, in the file ``path`` (made where it is missing; a link leads to another's). Safe to use from several
+    processes at once."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path = path.resolve()  # the file is replaced, and its lock lies beside it: both where it really is
         self._lock = path.with_name(path.name + ".lock")
         # Beside the state, which is written whole at each change: every call is noted, and most change nothing.
         self._journal = path.with_name(path.name + ".journal")

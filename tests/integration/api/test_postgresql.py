@@ -18,6 +18,7 @@ from orchestrator.domain.errors import ConfigError
 from orchestrator.store import migrate
 from orchestrator.store.postgres import OLDEST, require_new_enough
 from orchestrator.wiring import database_of, load_config
+from orchestrator.wiring.links import WORLD_FILE
 from tests.live import write_config
 from tests.postgres import PASSWORD, databases
 from tests.served import Served, command
@@ -75,6 +76,7 @@ def test_two_of_them_share_the_work_and_one_goes_on_alone(tmp_path: Path, databa
     try:
         (tmp_path / "b" / "state").mkdir(mode=0o700, parents=True)
         shutil.copytree(tmp_path / "a" / "state" / "keys", tmp_path / "b" / "state" / "keys")
+        (tmp_path / "b" / "state" / WORLD_FILE).symlink_to(tmp_path / "a" / "state" / WORLD_FILE)  # the same simulated nodes
         second = on(tmp_path / "b", database)
         try:
             listed = second.http.get("/v1/controllers").json()["items"]
@@ -84,7 +86,8 @@ def test_two_of_them_share_the_work_and_one_goes_on_alone(tmp_path: Path, databa
             jobs = [talks.order(f"s{number}") for number, talks in enumerate((first, second))]
             first.stop()
             for job in jobs:
-                assert second.run("job", "watch", job).returncode == 0
+                watched = second.run("job", "watch", job)
+                assert watched.returncode == 0, watched
             states = [each["state"] for each in second.http.get("/v1/controllers").json()["items"]]
             assert states == ["stopped", "works"]
         finally:
