@@ -102,6 +102,7 @@ def test_fifty_senders_at_once(tmp_path: Path) -> None:
         "as it is served, which begins with the jobs meanwhile: event, record, decision, job, queue entry, audit. Bare: a "
         "FastAPI route that verifies the signature and writes three rows in one transaction, as durable; it does nothing else. "
         "Whoever asks at the right moment has SQLite's lock, so that most of its answers are quick and some wait for nearly all "
-        "of the others; with a lock of its own around the transaction they are answered in turn, as ours are.",
+        "of the others; ours are taken the newest first, and after half a second without a turn "
+        "(docs/decisions/0018-newest-first.md). With a lock of its own around the transaction theirs are answered in the order they came.",
         rows,
     )

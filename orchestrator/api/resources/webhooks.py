@@ -6,8 +6,9 @@ import hashlib
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Request
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from orchestrator.api import signatures, vocabulary
@@ -49,7 +50,8 @@ class WebhookAnswer(BaseModel):
         }
     },
 )
-def receive_webhook(
+async def receive_webhook(
+    request: Request,
     context: Context,
     body: RawBody,
     source: Annotated[str, Path(max_length=64, description="The billing system's name in orchestrator.yaml.")],
@@ -63,17 +65,22 @@ def receive_webhook(
         "webhook-timestamp": webhook_timestamp,
         "webhook-signature": webhook_signature,
     }
+    with context.engine.answering():  # also while it waits for its place
+        async with request.app.state.intake.turn():
+            return await run_in_threadpool(_receive, context, source, headers, body)
+
+
+def _receive(context: ApiContext, source: str, headers: dict[str, str], body: bytes) -> JSONResponse:
     known = source in {billing.source for billing in context.config.settings.billing}
     label = source if known else UNKNOWN_SOURCE
     try:
-        with context.engine.answering():
-            answer = _accept(context, source, headers, body)
+        answer = _accept(context, source, headers, body)
     except OrchestratorError as exc:
         context.metrics.webhook(source=label, outcome=exc.code)
-        _tell(logging.WARNING, label, webhook_id, outcome=exc.code)
+        _tell(logging.WARNING, label, headers["webhook-id"], outcome=exc.code)
         raise
     context.metrics.webhook(source=label, outcome=answer.outcome)
-    _tell(logging.INFO, label, webhook_id, outcome=answer.outcome, job_id=answer.job_id)
+    _tell(logging.INFO, label, headers["webhook-id"], outcome=answer.outcome, job_id=answer.job_id)
     return JSONResponse(answer.model_dump(mode="json"), status_code=202 if answer.started else 200)
 
 

@@ -1,0 +1,69 @@
+"""Webhooks that come at the same time are taken one by one, the newest first, and none waits long for that.
+
+Each has its transaction's turn after the others (docs/decisions/0018-newest-first.md). First come, first served would have every
+one of fifty senders wait for nearly all of the others; the newest first, most are answered at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+# Seconds. Billing systems wait for some tens of them.
+PATIENCE = 0.5
+
+
+class Intake:
+    """Of one event loop. ``patience`` in seconds: who has waited so long waits no more. Those all go on together, and share
+    transactions (store/together.py).
+    """
+
+    def __init__(self, *, patience: float = PATIENCE) -> None:
+        self._free = True
+        self._patience = patience
+        # In the order in which they came. What each is told is whether it has the turn, and hands it on.
+        self._waiting: dict[asyncio.Future[bool], None] = {}
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn, not longer than ``patience``, and keep it for as long as the block takes."""
+        has_it = await self._wait()
+        try:
+            yield
+        finally:
+            if has_it:
+                self._hand_on()
+
+    async def _wait(self) -> bool:
+        if self._free:
+            self._free = False
+            return True
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[bool] = loop.create_future()
+        self._waiting[told] = None
+        late = loop.call_later(self._patience, _tell, told, False)
+        try:
+            return await told
+        except asyncio.CancelledError:
+            if not told.cancelled() and told.result():  # at that very moment it was given the turn
+                self._hand_on()
+            raise
+        finally:
+            late.cancel()
+            self._waiting.pop(told, None)
+
+    def _hand_on(self) -> None:
+        while self._waiting:
+            told, _ = self._waiting.popitem()
+            if _tell(told, True):
+                return
+        self._free = True
+
+
+def _tell(told: asyncio.Future[bool], has_it: bool) -> bool:
+    """Whether it still waited."""
+    if told.done():
+        return False
+    told.set_result(has_it)
+    return True
