@@ -103,6 +103,7 @@ def test_fifty_senders_at_once(tmp_path: Path) -> None:
         "FastAPI route that verifies the signature and writes three rows in one transaction, as durable; it does nothing else. "
         "Whoever asks at the right moment has SQLite's lock, so that most of its answers are quick and some wait for nearly all "
         "of the others; ours are taken the newest first, and after half a second without a turn "
-        "(docs/decisions/0018-newest-first.md). With a lock of its own around the transaction theirs are answered in the order they came.",
+        "(docs/decisions/0018-newest-first.md). "
+        "With a lock of its own around the transaction theirs are answered in the order they came.",
         rows,
     )
