@@ -192,11 +192,15 @@ class _OnAServer(HostingSuite):
         return real
 
     @pytest.fixture
-    def made(self, ground: Real, standing: AccountSpec) -> AccountSpec:
+    def sold(self, ground: Real, standing: AccountSpec) -> AccountSpec:
         """As it is sold, whatever the test before did to it."""
         if ground.hosting.apply(standing, job_id=JOB, deadline=LONG).facts.suspended_by:
             self.unsuspend(ground, standing)
         return standing
+
+    @pytest.fixture
+    def made(self, sold: AccountSpec) -> AccountSpec:
+        return sold
 
 
 @pytest.mark.guest
@@ -219,9 +223,9 @@ class TestCopiesOnARealHostingNode(_OnAServer, HostingCopiesContract):
     """``make test`` packs and loads on a real node in test_hosting_packs and test_hosting_restores."""
 
     @pytest.fixture
-    def made(self, ground: Real, made: AccountSpec) -> AccountSpec:
-        """Also what these tests do to it."""
-        ground.mend_database(made.user, "main")
-        ground.take_cron(made.user)
-        ground.hosting.unpack(made.user, service_id=made.service_id, deadline=LONG)
-        return made
+    def made(self, ground: Real, sold: AccountSpec) -> AccountSpec:
+        """Without what these tests do to it."""
+        ground.mend_database(sold.user, "main")
+        ground.take_cron(sold.user)
+        ground.hosting.unpack(sold.user, service_id=sold.service_id, deadline=LONG)
+        return sold

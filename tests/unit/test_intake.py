@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from orchestrator.api.intake import Intake
+from orchestrator.api.intake import Intake, about
 
 FOR_EVER = 600.0
 
@@ -33,7 +33,7 @@ class Callers:
             await settle()
 
     async def _stay(self, name: str) -> None:
-        async with self.intake.turn():
+        async with self.intake.turn(name.strip("'")):
             self.let_in.append(name)
             await self._done[name].wait()
             if name.startswith("bad"):
@@ -68,6 +68,17 @@ def test_one_at_a_time_and_of_those_who_wait_the_newest() -> None:
     run(story)
 
 
+def test_about_the_same_service_they_keep_their_order() -> None:
+    async def story(callers: Callers) -> None:
+        async with callers.intake.turn("mine"):
+            await callers.come("a", "b", "a'", "c", "a''")
+        await settle()
+        await callers.go("a", "a'", "a''", "c", "b")
+        assert callers.let_in == ["a", "a'", "a''", "c", "b"]
+
+    run(story)
+
+
 def test_whose_patience_is_over_goes_on_beside_the_others_and_has_no_turn_to_hand_on() -> None:
     async def story(callers: Callers) -> None:
         await callers.come("a", "b", "c")
@@ -98,7 +109,7 @@ def test_what_fails_hands_its_turn_on() -> None:
 
 def test_who_gives_up_waiting_is_passed_over() -> None:
     async def story(callers: Callers) -> None:
-        async with callers.intake.turn():
+        async with callers.intake.turn("mine"):
             await callers.come("a", "b")
             callers.tasks["b"].cancel()  # it has not heard of it yet when the turn is handed on
         await settle()
@@ -110,7 +121,7 @@ def test_who_gives_up_waiting_is_passed_over() -> None:
 
 def test_who_gives_up_in_the_moment_that_it_gets_the_turn_hands_it_on() -> None:
     async def story(callers: Callers) -> None:
-        async with callers.intake.turn():
+        async with callers.intake.turn("mine"):
             await callers.come("a", "b")
         callers.tasks["b"].cancel()
         await settle()
@@ -122,3 +133,18 @@ def test_who_gives_up_in_the_moment_that_it_gets_the_turn_hands_it_on() -> None:
         await callers.go("c")
 
     run(story)
+
+
+@pytest.mark.parametrize(
+    ("body", "service"),
+    [
+        (b'{"type":"order.paid","data":{"service_id":"vps-1"}}', "vps-1"),
+        (b'{"data": {"plan": "p",\n  "service_id" : "vps-2"}}', "vps-2"),
+        (b'{"data": {"client_id": "c"}}', ""),
+        (b'{"data": {"service_id": ["vps-3"]}}', ""),
+        (b"\xff\x00", ""),
+        (b'"service_id":"\xff"', "\ufffd"),
+    ],
+)
+def test_what_it_seems_to_be_about_is_read_without_a_parser(body: bytes, service: str) -> None:
+    assert about(body) == service
