@@ -12,9 +12,9 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from orchestrator.api import looked, problems
+from orchestrator.api.admission import Admission
 from orchestrator.api.billing_list import LIST_LIMIT
 from orchestrator.api.context import ApiContext
-from orchestrator.api.intake import Intake
 from orchestrator.api.once import KeyLocks
 from orchestrator.api.rates import Rates
 from orchestrator.api.resources import (
@@ -103,7 +103,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     app.state.key_locks = KeyLocks()
     app.state.looks = looked.Looks()
-    app.state.intake = Intake()
+    app.state.admission = Admission()
     limits = context.config.settings.limits
     app.state.rates = Rates(limits.token_requests_per_minute, context.clock, what="this token")
     by_address = Rates(limits.address_requests_per_minute, context.clock, what="this address")

@@ -201,7 +201,9 @@ def _start(node: HostingNode) -> None:
     for start in range(1, STARTS + 1):
         _launch(node)
         what = f"the hosting node {node.name}"
-        daemons.wait_until(what, lambda: _answers(node) or _is_stuck(node), seconds=SECONDS_TO_BOOT, log=node.console)
+        daemons.wait_until(
+            what, lambda: bool(guests.banner(node.address)) or _is_stuck(node), seconds=SECONDS_TO_BOOT, log=node.console
+        )
         if not _is_stuck(node):
             break
         node.cut()
@@ -220,10 +222,6 @@ def _launch(node: HostingNode) -> None:
     said = subprocess.run(command_line(node, tap), capture_output=True, text=True, check=False, timeout=60)
     if said.returncode != 0:
         raise daemons.NotReady(f"QEMU did not start {node.name}: {said.stderr.strip()}")
-
-
-def _answers(node: HostingNode) -> bool:
-    return bool(guests.banner(node.address))
 
 
 def _is_stuck(node: HostingNode) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from orchestrator.api import intake, signatures, vocabulary
+from orchestrator.api import admission, signatures, vocabulary
 from orchestrator.api.context import ApiContext, Context
 from orchestrator.api.once import RawBody
 from orchestrator.domain.errors import NotFound, OrchestratorError
@@ -65,8 +65,8 @@ async def receive_webhook(
         "webhook-timestamp": webhook_timestamp,
         "webhook-signature": webhook_signature,
     }
-    with context.engine.answering():  # also while it waits for its place
-        async with request.app.state.intake.turn(intake.about(body) or webhook_id):
+    with context.engine.answering():  # also while it waits for its turn
+        async with request.app.state.admission.turn(admission.service_of(body) or webhook_id):
             return await run_in_threadpool(_receive, context, source, headers, body)
 
 

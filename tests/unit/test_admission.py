@@ -7,16 +7,25 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from orchestrator.api.intake import Intake, about
+from orchestrator.api.admission import Admission, service_of
 
-FOR_EVER = 600.0
+PATIENCE = 10.0
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Its seconds pass when a test says so."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
 
 
 class Callers:
-    """Some of one intake, by their names: who has been let in, in which order, and what lets each go."""
+    """Some of one admission, by their names: who has been let in, in which order, and what lets each go."""
 
-    def __init__(self, intake: Intake) -> None:
-        self.intake = intake
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
         self.let_in: list[str] = []
         self._done: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -33,7 +42,7 @@ class Callers:
             await settle()
 
     async def _stay(self, name: str) -> None:
-        async with self.intake.turn(name.strip("'")):
+        async with self.admission.turn(name.strip("'")):
             self.let_in.append(name)
             await self._done[name].wait()
             if name.startswith("bad"):
@@ -45,11 +54,19 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def run(story: Callable[[Callers], Awaitable[None]], *, patience: float = FOR_EVER) -> None:
-    async def told() -> None:
-        await story(Callers(Intake(patience=patience)))
+async def passes(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    loop.now += seconds
+    await settle()
 
-    asyncio.run(told())
+
+def run(story: Callable[[Callers], Awaitable[None]]) -> None:
+    async def told() -> None:
+        await story(Callers(Admission(patience=PATIENCE)))
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(told())
 
 
 def test_one_at_a_time_and_of_those_who_wait_the_newest() -> None:
@@ -70,7 +87,7 @@ def test_one_at_a_time_and_of_those_who_wait_the_newest() -> None:
 
 def test_about_the_same_service_they_keep_their_order() -> None:
     async def story(callers: Callers) -> None:
-        async with callers.intake.turn("mine"):
+        async with callers.admission.turn("mine"):
             await callers.come("a", "b", "a'", "c", "a''")
         await settle()
         await callers.go("a", "a'", "a''", "c", "b")
@@ -81,9 +98,13 @@ def test_about_the_same_service_they_keep_their_order() -> None:
 
 def test_whose_patience_is_over_goes_on_beside_the_others_and_has_no_turn_to_hand_on() -> None:
     async def story(callers: Callers) -> None:
-        await callers.come("a", "b", "c")
-        while len(callers.let_in) < 3:
-            await asyncio.sleep(0.01)
+        await callers.come("a", "b")
+        await passes(PATIENCE - 1)
+        await callers.come("c")
+        assert callers.let_in == ["a"]
+        await passes(1)
+        assert callers.let_in == ["a", "b"]
+        await passes(PATIENCE - 1)
         assert callers.let_in == ["a", "b", "c"]
         await callers.come("d")
         await callers.go("b", "c")
@@ -92,7 +113,7 @@ def test_whose_patience_is_over_goes_on_beside_the_others_and_has_no_turn_to_han
         assert callers.let_in == ["a", "b", "c", "d"]
         await callers.go("d")
 
-    run(story, patience=0.2)
+    run(story)
 
 
 def test_what_fails_hands_its_turn_on() -> None:
@@ -109,7 +130,7 @@ def test_what_fails_hands_its_turn_on() -> None:
 
 def test_who_gives_up_waiting_is_passed_over() -> None:
     async def story(callers: Callers) -> None:
-        async with callers.intake.turn("mine"):
+        async with callers.admission.turn("mine"):
             await callers.come("a", "b")
             callers.tasks["b"].cancel()  # it has not heard of it yet when the turn is handed on
         await settle()
@@ -121,7 +142,7 @@ def test_who_gives_up_waiting_is_passed_over() -> None:
 
 def test_who_gives_up_in_the_moment_that_it_gets_the_turn_hands_it_on() -> None:
     async def story(callers: Callers) -> None:
-        async with callers.intake.turn("mine"):
+        async with callers.admission.turn("mine"):
             await callers.come("a", "b")
         callers.tasks["b"].cancel()
         await settle()
@@ -147,4 +168,4 @@ def test_who_gives_up_in_the_moment_that_it_gets_the_turn_hands_it_on() -> None:
     ],
 )
 def test_what_it_seems_to_be_about_is_read_without_a_parser(body: bytes, service: str) -> None:
-    assert about(body) == service
+    assert service_of(body) == service

@@ -17,13 +17,13 @@ PATIENCE = 0.5
 _SERVICE = re.compile(rb'"service_id"\s{0,9}:\s{0,9}"([^"]{1,200})"')
 
 
-def about(body: bytes) -> str:
+def service_of(body: bytes) -> str:
     """The service that a webhook seems to be about, or nothing. It is not known to be true: ask it only who is next."""
     found = _SERVICE.search(body)
     return "" if found is None else found[1].decode(errors="replace")
 
 
-class Intake:
+class Admission:
     """Of one event loop. ``patience`` in seconds: who has waited so long waits no more. Those all go on together, and share
     transactions (store/together.py).
     """
